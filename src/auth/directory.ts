@@ -1,0 +1,43 @@
+import type { ToolName } from '../core/names.ts';
+
+/** A public key as a client offers it: the algorithm and the blob of RFC 4253 section 6.6. */
+export interface OfferedKey {
+  readonly algorithm: string;
+  readonly blob: Buffer;
+}
+
+/** Whom a login and a credential belong to. */
+export interface Identity {
+  /** The person's user name, normalised: lower case, no surrounding space. */
+  readonly uid: string;
+  /** Set where the credential opens this tool alone. */
+  readonly onlyTool: ToolName | null;
+}
+
+export interface DirectoryTool {
+  readonly name: ToolName;
+  /** User names of all maintainers. */
+  readonly maintainers: ReadonlySet<string>;
+  readonly isDisabled: boolean;
+}
+
+/**
+ * Who people are and what they may do. Every back end passes test/contracts/directory.ts.
+ *
+ * Every method ends within 5 s or when the signal aborts, and throws DeployError
+ * `DIRECTORY_UNAVAILABLE` where the directory cannot answer: never null for that reason.
+ */
+export interface Directory {
+  /**
+   * The identity that this login name and this public key stand for, or null.
+   * The key is not proven yet: the caller verifies a signature before it believes the answer.
+   */
+  identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
+  /** The identity behind a login name and a password, or null. An empty password is refused unasked. */
+  identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
+  /** The tool, or null where there is none by that name. */
+  findTool(name: ToolName, signal: AbortSignal): Promise<DirectoryTool | null>;
+  /** The tools that the person maintains, sorted by name. */
+  toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,36 @@
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Artifact } from '../core/types.ts';
+
+export interface BuildRequest {
+  /** Also the artifact's id. */
+  readonly id: string;
+  readonly tool: ToolName;
+  /** A small number of the tool's own, 1 and up; its uid in the sandbox is made from it. */
+  readonly toolNumber: number;
+  readonly commit: CommitId;
+  readonly configVars: Readonly<Record<string, string>>;
+  /** False: nothing of an earlier build is used (`-o no-cache`). */
+  readonly useCache: boolean;
+  /** Puts the commit's files into this empty folder. Called once. */
+  readonly checkOut: (folder: string) => Promise<void>;
+}
+
+/** Source → artifact. */
+export interface Builder {
+  /**
+   * Builds one commit. Output goes to `progress` line by line.
+   *
+   * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
+   * `BUILD_TOO_MUCH_OUTPUT`, `NO_PROCESS`; AbortError when the signal fires. Nothing of the build is left behind then, and
+   * no process of it runs on.
+   */
+  build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
+  /** Forgets an artifact that no release will run again. */
+  remove(tool: ToolName, artifactId: string): Promise<void>;
+  /**
+   * At start: ends what an earlier server left running and removes half-made artifacts of this tool, that
+   * is those not in `keep`.
+   */
+  cleanUp(tool: ToolName, keep: ReadonlySet<string>): Promise<void>;
+}

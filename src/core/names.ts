@@ -1,0 +1,33 @@
+/** The name of a tool: what builds-api of Toolforge accepts, at most 63 characters since it becomes a host name and a folder. */
+export type ToolName = string & { readonly __brand: 'ToolName' };
+
+/** A full object id of a commit: 40 lower-case hexadecimal digits (64 in a SHA-256 repository). */
+export type CommitId = string & { readonly __brand: 'CommitId' };
+
+const TOOL_NAME = /^[a-z]([-_a-z0-9]{0,61}[a-z0-9])?$/;
+const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
+
+/** The text as a tool name, or null. A trailing `.git` is not removed here. */
+export function toolName(text: string): ToolName | null {
+  return TOOL_NAME.test(text) ? (text as ToolName) : null;
+}
+
+/** The text as a commit id, or null; the all-zero id is not one. */
+export function commitId(text: string): CommitId | null {
+  return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
+}
+
+/** The first seven digits, as git prints them. */
+export function short(commit: CommitId): string {
+  return commit.slice(0, 7);
+}
+
+/**
+ * A new deployment id: UTC date, time and ten random characters, so that ids sort by time
+ * (the form of Toolforge's components-api).
+ */
+export function newId(now: Date, random: Uint8Array): string {
+  const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+  const tail = Array.from(random.subarray(0, 10), (byte) => (byte % 36).toString(36)).join('');
+  return `${stamp}-${tail}`;
+}

@@ -1,0 +1,56 @@
+import type { Transform } from 'node:stream';
+import type { ToolName } from '../core/names.ts';
+import type { Principal } from '../core/types.ts';
+
+export interface ReceiveRequest {
+  readonly tool: ToolName;
+  readonly principal: Principal;
+  /** True where git's ref advertisement comes out of the same process first (SSH); false over stateless HTTP. */
+  readonly hasAdvertisement: boolean;
+}
+
+/**
+ * One conversation of a client with `git receive-pack`, made truthful. The door runs git in `folder` with
+ * exactly `environment`, and pumps: client → `incoming` → git's stdin; git's stdout → `outgoing` → client.
+ *
+ * `incoming` goes on reading after an early refusal, bounded in bytes and time, so that the client gets to
+ * its answer; over HTTP the answer is sent when the body has been read. `outgoing` ends when git's output has ended
+ * and the verdict is in. When the client is gone, the door goes on reading from `outgoing`.
+ */
+export interface PushSession {
+  readonly id: string;
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly incoming: Transform;
+  readonly outgoing: Transform;
+  /**
+   * What to print on standard error after the end (SSH), in a few lines; null = nothing. Known when
+   * `outgoing` has ended.
+   */
+  readonly notice: () => string | null;
+  /** True where the client's answer says that nothing or not everything was done; the exit status is then 1. */
+  readonly isRefused: () => boolean;
+  /** Must be called once git has ended, however it did. */
+  close(): void;
+}
+
+/** What doors need to serve git; authorised before it is called. */
+export interface PackServices {
+  /** The repository is made at the first push. */
+  receive(request: ReceiveRequest): Promise<PushSession>;
+  /**
+   * For clone and fetch. `protocol` is the client's GIT_PROTOCOL, checked already.
+   * A tool that nobody has pushed to yet gives an empty repository.
+   */
+  upload(
+    tool: ToolName,
+    protocol: string | null,
+  ): Promise<{ folder: string; environment: Record<string, string> }>;
+  /** For the ref advertisement of a push over HTTP: `git receive-pack --http-backend-info-refs`. */
+  advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;
+}
+
+/** A GIT_PROTOCOL value that may be passed on, or null. */
+export function gitProtocol(value: unknown): string | null {
+  return typeof value === 'string' && /^version=[012]$/.test(value) ? value : null;
+}

@@ -1,0 +1,69 @@
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Artifact, Build, BuildState, Deployment, Release } from '../core/types.ts';
+
+export interface ToolRecord {
+  readonly name: ToolName;
+  /** 1 and up, never used twice. */
+  readonly number: number;
+  /** The version that is live; null = none yet. */
+  readonly liveVersion: number | null;
+  /** True after `stop`, until the next deployment or restart. */
+  readonly isStopped: boolean;
+}
+
+/** Where a release stands; `created` is one whose rollout has not ended. */
+export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
+
+export interface ReleaseRecord extends Release {
+  readonly state: ReleaseState;
+}
+
+/**
+ * What must outlive the process. Synchronous: every call has been made durable when it returns.
+ * Config vars are encrypted at rest. Rows are ordered by a sequence, never by the clock.
+ *
+ * @throws DeployError `STORE_FULL` when the disk is full; `STORE_NEWER` and `STORE_KEY` at opening, when
+ * the file is of a later version or encrypted with another key.
+ */
+export interface Store {
+  /** The tool's record, made at its first use. */
+  tool(name: ToolName): ToolRecord;
+  tools(): ToolRecord[];
+  setStopped(tool: ToolName, isStopped: boolean): void;
+
+  addDeployment(deployment: Deployment): void;
+  updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void;
+  deployment(id: string): Deployment | null;
+  /** The newest first. */
+  deployments(tool: ToolName, limit: number): Deployment[];
+  /** Those in a state that is no end, the oldest first, of all tools. */
+  unfinishedDeployments(): Deployment[];
+
+  addBuild(build: Build): void;
+  endBuild(id: string, state: BuildState, artifact: Artifact | null, endedAt: number): void;
+  build(id: string): Build | null;
+  /** The newest first. */
+  builds(tool: ToolName, limit: number): Build[];
+  /** The newest successful build of the commit whose artifact is still there. */
+  newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
+  /** The artifact has been removed. */
+  forgetArtifact(buildId: string): void;
+
+  /** Adds a release with the next version, in state `created`. */
+  addRelease(release: Omit<Release, 'version'>): Release;
+  release(tool: ToolName, version: number): ReleaseRecord | null;
+  /** The newest first. */
+  releases(tool: ToolName, limit: number): ReleaseRecord[];
+  failRelease(tool: ToolName, version: number): void;
+  /**
+   * In one transaction: this release is live, the one before is `replaced`, the tool's config vars are the
+   * release's, the tool is not stopped, and the deployment is `live`.
+   */
+  goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
+
+  configVars(tool: ToolName): Record<string, string>;
+  /** Only for a tool that has nothing live; else config vars change with a release. */
+  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
+
+  close(): void;
+}
