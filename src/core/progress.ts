@@ -62,9 +62,13 @@ function cleanLine(line: string): string {
 
 const chalk = new Chalk({ level: 1 });
 
-/** One stored line as a client gets it: in colour by its prefix, or without any colour at all. */
-export function paint(line: string, isColoured: boolean): string {
-  if (!isColoured) return stripVTControlCharacters(line);
+/** Stored text, one or more whole lines, as a client gets it: in colour by its prefixes, or without any colour. */
+export function paint(text: string, isColoured: boolean): string {
+  if (!isColoured) return stripVTControlCharacters(text);
+  return text.split('\n').map(paintLine).join('\n');
+}
+
+function paintLine(line: string): string {
   if (line.startsWith(PREFIX.step)) return chalk.cyan(line);
   if (line.startsWith(PREFIX.result)) return chalk.green.bold(line);
   if (line.startsWith(PREFIX.warn)) return chalk.yellow(line);

@@ -22,6 +22,8 @@ export interface ParkedPush {
    * `git update-ref --stdin` without their end.
    */
   readonly withUpdates: readonly string[];
+  /** `refs/heads/main`, or master for a tool that has only that one. */
+  readonly branchRef: string;
 }
 
 /** A place in the line. */
@@ -40,8 +42,13 @@ export interface Ticket {
  * Whoever calls has authorised already. Methods that need something live throw DeployError `NOTHING_LIVE`.
  */
 export interface Deployments {
-  /** Takes a push into the line, or joins the deployment of the same commit. */
-  submit(push: ParkedPush): Ticket;
+  /**
+   * Takes a push into the line, or joins the deployment of the same commit.
+   *
+   * @throws DeployError where the commit may not be deployed: `NOT_A_COMMIT`, `EMPTY_COMMIT`, `TREE_TOO_LARGE`,
+   * `NO_LICENCE`.
+   */
+  submit(push: ParkedPush): Promise<Ticket>;
   /** A new release with the artifact and config vars of an old one; null = the one before the live one. @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE` */
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
   /** Builds the live commit again. */

@@ -1,0 +1,23 @@
+/** How people reach this server: what hints and pages name. */
+export interface Addresses {
+  /** `ssh://127.0.0.1:2222` */
+  readonly ssh: string;
+  /** `http://127.0.0.1:8080`, without a slash at the end. */
+  readonly http: string;
+}
+
+/** A command over SSH as one types it: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
+export function sshCommand(addresses: Addresses, uid: string, words: string): string {
+  const { hostname, port } = new URL(addresses.ssh);
+  return `ssh ${port === '' || port === '22' ? '' : `-p ${port} `}${uid}@${hostname} ${words}`;
+}
+
+/** The remote of a tool over SSH: `ssh://alice@127.0.0.1:2222/hello.git`. */
+export function sshRemote(addresses: Addresses, uid: string, tool: string): string {
+  return `${addresses.ssh.replace('://', `://${uid}@`)}/${tool}.git`;
+}
+
+/** The remote of a tool over HTTP: `http://alice@127.0.0.1:8080/hello.git`. */
+export function httpRemote(addresses: Addresses, uid: string, tool: string): string {
+  return `${addresses.http.replace('://', `://${uid}@`)}/${tool}.git`;
+}

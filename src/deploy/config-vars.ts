@@ -1,0 +1,51 @@
+import { DeployError } from '../core/errors.ts';
+
+const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
+// What the platform sets itself, or what would change how the platform's own programs run.
+const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
+const MAX_VALUE_BYTES = 32 * 1024;
+const MAX_VARS = 200;
+
+/**
+ * The config vars after a change; null unsets.
+ *
+ * @throws DeployError `BAD_CONFIG_VAR` that names the variable, never its value.
+ */
+export function changeConfigVars(
+  current: Readonly<Record<string, string>>,
+  changes: Readonly<Record<string, string | null>>,
+): Record<string, string> {
+  const vars = new Map(Object.entries(current));
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) {
+      vars.delete(name);
+      continue;
+    }
+    check(name, value);
+    vars.set(name, value);
+  }
+  if (vars.size > MAX_VARS) throw bad(`More than ${MAX_VARS} config vars.`, 'Unset some that are not used.');
+  return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function check(name: string, value: string): void {
+  if (!NAME.test(name)) {
+    throw bad(
+      `${JSON.stringify(name.slice(0, 60))} is no name for a config var.`,
+      'Use capital letters, digits and _, as in API_KEY.',
+    );
+  }
+  if (RESERVED.test(name)) throw bad(`${name} is set by the platform.`, 'Choose another name.');
+  if (value.includes('\0'))
+    throw bad(`The value of ${name} holds a NUL byte.`, 'Encode binary values, for instance as Base64.');
+  if (Buffer.byteLength(value) > MAX_VALUE_BYTES) {
+    throw bad(
+      `The value of ${name} is longer than ${MAX_VALUE_BYTES} bytes.`,
+      'Keep large data in the repository or in a database.',
+    );
+  }
+}
+
+function bad(message: string, hint: string): DeployError {
+  return new DeployError('BAD_CONFIG_VAR', message, hint);
+}

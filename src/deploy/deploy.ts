@@ -1,0 +1,218 @@
+import type { Builder } from '../build/builder.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Artifact, BuildState, Deployment, Release } from '../core/types.ts';
+import { checkOut } from '../git/commits.ts';
+import { type DeployBranch, pointHead, RefTransaction, readDeployBranch, updateRefs } from '../git/refs.ts';
+import type { Repositories } from '../git/repositories.ts';
+import type { Runtime } from '../run/runtime.ts';
+import type { Store } from '../store/store.ts';
+
+/** What a deployment works with. */
+export interface DeployContext {
+  readonly store: Store;
+  readonly repositories: Repositories;
+  readonly builder: Builder;
+  readonly runtime: Runtime;
+  readonly log: Log;
+}
+
+/** A deployment whose turn has come, with everything decided. */
+export interface DeployPlan {
+  readonly deployment: Deployment;
+  readonly commit: CommitId;
+  readonly description: string;
+  readonly configVars: Readonly<Record<string, string>>;
+  /** Run again as it is; null = build. */
+  readonly artifact: Artifact | null;
+  readonly useCache: boolean;
+  /** The release that is started anew; null = make one. */
+  readonly restartOf: Release | null;
+  /** The branch that moves; null = the one that is there. */
+  readonly branchRef: string | null;
+  /** Lines of `git update-ref --stdin` that belong to the same transaction. */
+  readonly withUpdates: readonly string[];
+}
+
+/**
+ * The whole line, once: commit → artifact → release → running processes → the branch. State is written before the
+ * step that it describes; what was live stays live until the step that replaces it has succeeded.
+ *
+ * @returns the version that is live now.
+ * @throws DeployError where a step fails; AbortError when the signal fires.
+ */
+export async function deploy(
+  context: DeployContext,
+  plan: DeployPlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<number> {
+  const startedAt = performance.now();
+  const artifact = plan.artifact ?? (await build(context, plan, progress, signal));
+  signal.throwIfAborted();
+  const builtAt = performance.now();
+
+  context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
+  const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
+  await rollOut(context, plan, release, progress, signal);
+
+  const address = context.runtime.address(plan.deployment.tool);
+  const at = address === null ? '' : ` at ${address}`;
+  const times = `build ${inSeconds(builtAt - startedAt)}, rollout ${inSeconds(performance.now() - builtAt)}`;
+  progress.result(`v${release.version} is live${at}     (${times})`);
+  return release.version;
+}
+
+async function build(
+  context: DeployContext,
+  plan: DeployPlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Artifact> {
+  const { store, builder, repositories } = context;
+  const { deployment, commit } = plan;
+  const { tool, id } = deployment;
+  store.updateDeployment(id, { state: 'building' });
+  const startedAt = Date.now();
+  store.addBuild({
+    id,
+    tool,
+    commit,
+    deploymentId: id,
+    state: 'BUILD_RUNNING',
+    artifact: null,
+    startedAt,
+    endedAt: null,
+  });
+  const request = {
+    id,
+    tool,
+    toolNumber: store.tool(tool).number,
+    commit,
+    configVars: plan.configVars,
+    useCache: plan.useCache,
+    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
+  };
+  try {
+    const artifact = await builder.build(request, progress, signal);
+    store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
+    return artifact;
+  } catch (error) {
+    store.endBuild(id, buildState(error, signal), null, Date.now());
+    throw error;
+  }
+}
+
+function buildState(error: unknown, signal: AbortSignal): BuildState {
+  if (signal.aborted) return 'BUILD_CANCELLED';
+  if (!(error instanceof DeployError)) return 'BUILD_UNKNOWN';
+  return error.code === 'BUILD_TIMED_OUT' ? 'BUILD_TIMEOUT' : 'BUILD_FAILURE';
+}
+
+function createRelease(
+  context: DeployContext,
+  plan: DeployPlan,
+  artifact: Artifact,
+  progress: Progress,
+): Release {
+  const { tool, id, by, credential } = plan.deployment;
+  const release = context.store.addRelease({
+    tool,
+    commit: plan.commit,
+    artifact,
+    configVars: plan.configVars,
+    description: plan.description,
+    by,
+    credential,
+    deploymentId: id,
+    createdAt: Date.now(),
+  });
+  context.store.updateDeployment(id, { version: release.version });
+  progress.step(`Releasing v${release.version}`);
+  return release;
+}
+
+/**
+ * Processes first, then the record, then the traffic, then the branch, whose new value was written beside its place
+ * before the traffic moved. From the record on nothing here throws: the release is live.
+ */
+async function rollOut(
+  context: DeployContext,
+  plan: DeployPlan,
+  release: Release,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, repositories, runtime } = context;
+  const { tool, id } = plan.deployment;
+  store.updateDeployment(id, { state: 'rolling-out', version: release.version });
+  progress.step(`Rolling out v${release.version}`);
+  const branch = await readDeployBranch(repositories, tool);
+  const lines = await refLines(repositories, plan, release, branch);
+  const prepared: RefTransaction[] = [];
+  const beforeSwitch = async (): Promise<void> => {
+    signal.throwIfAborted();
+    prepared.push(await RefTransaction.prepare(repositories, tool, lines));
+    store.goLive(tool, release.version, id, Date.now());
+  };
+  try {
+    await runtime.rollOut({ release, toolNumber: store.tool(tool).number, progress, signal, beforeSwitch });
+  } catch (error) {
+    for (const transaction of prepared) await transaction[Symbol.asyncDispose]();
+    if (plan.restartOf === null) store.failRelease(tool, release.version);
+    throw error;
+  }
+  for (const transaction of prepared) await moveRefs(context, tool, transaction, lines);
+  await pointHead(repositories, tool, plan.branchRef ?? branch.ref);
+}
+
+async function moveRefs(
+  { repositories, log }: DeployContext,
+  tool: ToolName,
+  transaction: RefTransaction,
+  lines: readonly string[],
+): Promise<void> {
+  try {
+    await transaction.commit();
+  } catch (err) {
+    log.error({ err, tool }, 'branch did not follow what is live; trying again');
+    await updateRefs(repositories, tool, lines).catch((cause: unknown) =>
+      log.error({ err: cause, tool }, 'branch does not follow what is live; the next start mends it'),
+    );
+  }
+}
+
+/** The one transaction that says in git what is live. */
+async function refLines(
+  repositories: Repositories,
+  plan: DeployPlan,
+  release: Release,
+  branch: DeployBranch,
+): Promise<string[]> {
+  if (plan.restartOf !== null) return [];
+  const { commit, deployment } = plan;
+  const ref = plan.branchRef ?? branch.ref;
+  const old = branch.commit ?? '0'.repeat(commit.length);
+  const move = ref === branch.ref ? [`update ${ref} ${commit} ${old}`] : [`create ${ref} ${commit}`];
+  const replaced = ref !== branch.ref && branch.commit !== null ? [`delete ${branch.ref} ${old}`] : [];
+  const parked = await repositories.git(deployment.tool, [
+    'for-each-ref',
+    '--format=delete %(refname) %(objectname)',
+    `refs/deployments/${deployment.id}`,
+  ]);
+  return [
+    ...move,
+    ...replaced,
+    `create refs/releases/v${release.version} ${commit}`,
+    ...parked.split('\n').filter((line) => line !== ''),
+    ...plan.withUpdates,
+  ];
+}
+
+/** `0.4 s`, `14 s` */
+export function inSeconds(milliseconds: number): string {
+  const seconds = milliseconds / 1000;
+  return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+}

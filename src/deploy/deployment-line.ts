@@ -1,0 +1,303 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { DeployError } from '../core/errors.ts';
+import { newId, short, type ToolName } from '../core/names.ts';
+import type { Deployment, Principal, Release } from '../core/types.ts';
+import { type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
+import { isAncestor } from '../git/refs.ts';
+import { changeConfigVars } from './config-vars.ts';
+import { type DeployContext, deploy } from './deploy.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
+import type { Deployments, ParkedPush, Ticket, Verdict } from './deployments.ts';
+import { Entry, newDeployment, type Request } from './entry.ts';
+import { withOtherRefs } from './join.ts';
+import { planDeployment } from './plan.ts';
+import { rollbackTarget } from './rollback-target.ts';
+import { Turns } from './turns.ts';
+import { explainFailure } from './verdict-reason.ts';
+import { whatIsLive } from './what-is-live.ts';
+
+export interface DeploymentLineOptions extends DeployContext {
+  readonly logs: DeploymentLogs;
+  readonly concurrentDeployments: number;
+  readonly treeLimits: TreeLimits;
+  readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
+  /** Called when a deployment of the tool has ended, live or not. */
+  readonly afterEach: (deployment: Deployment) => Promise<void>;
+}
+
+/** The line itself: see `Deployments` for the promises. */
+export class DeploymentLine implements Deployments {
+  readonly #options: DeploymentLineOptions;
+  readonly #turns: Turns;
+  readonly #submitting = new Map<ToolName, Promise<unknown>>();
+  #isClosing = false;
+
+  constructor(options: DeploymentLineOptions) {
+    this.#options = options;
+    this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
+  }
+
+  async submit(push: ParkedPush): Promise<Ticket> {
+    const { repositories, treeLimits, licencePolicy } = this.#options;
+    const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
+    if (!facts.hasLicence && licencePolicy === 'refuse') {
+      throw new DeployError(
+        'NO_LICENCE',
+        'the repository has no licence file',
+        'Add a LICENSE file with a free licence, commit and push again.',
+      );
+    }
+    return this.#inOrder(push.tool, () => this.#take(push, facts));
+  }
+
+  rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
+    const release = rollbackTarget(this.#options.store, this.#live(tool), version);
+    const request: Request = { kind: 'rollback', version: release.version };
+    return this.#enter({
+      tool,
+      commit: release.commit,
+      request,
+      principal,
+      message: `Rollback to v${release.version}`,
+    });
+  }
+
+  redeploy(tool: ToolName, { useCache }: { readonly useCache: boolean }, principal: Principal): Ticket {
+    const { commit } = this.#live(tool);
+    return this.#enter({ tool, commit, request: { kind: 'redeploy', useCache }, principal, message: null });
+  }
+
+  configure(
+    tool: ToolName,
+    changes: Readonly<Record<string, string | null>>,
+    principal: Principal,
+  ): Ticket | null {
+    const { store } = this.#options;
+    const vars = changeConfigVars(store.configVars(tool), changes);
+    const isIdle = this.#turns.running(tool) === null && this.#turns.waiting(tool).length === 0;
+    if (store.tool(tool).liveVersion === null && isIdle) {
+      store.setConfigVars(tool, vars);
+      return null;
+    }
+    const commit = this.#turns.running(tool)?.commit ?? this.#live(tool).commit;
+    return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
+  }
+
+  restart(tool: ToolName, principal: Principal): Ticket {
+    const { commit } = this.#live(tool);
+    return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
+  }
+
+  async stop(tool: ToolName, principal: Principal): Promise<void> {
+    this.#live(tool);
+    this.#options.store.setStopped(tool, true);
+    await this.#options.runtime.stop(tool);
+    this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
+  }
+
+  cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {
+    const running = this.#turns.running(tool);
+    const entry = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)].find(
+      (one) => id === null || one.id === id,
+    );
+    if (entry === undefined) {
+      const which = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
+      throw new DeployError(
+        'NO_DEPLOYMENT',
+        `${tool} has ${which}.`,
+        `See what there was with: builds ${tool}`,
+      );
+    }
+    entry.cancelledBy = principal.uid;
+    entry.cancelling.abort();
+    if (this.#turns.leave(entry)) this.#end(entry, 'cancelled', `cancelled by ${principal.uid}`);
+    return this.#options.store.deployment(entry.id) ?? entry.deployment;
+  }
+
+  async *follow(
+    id: string,
+    options: { readonly isColoured: boolean; readonly signal: AbortSignal },
+  ): AsyncIterable<string> {
+    const deployment = this.#options.store.deployment(id);
+    if (deployment !== null) yield* this.#options.logs.follow(deployment.tool, id, options);
+  }
+
+  /** At shutdown: nothing new starts, what runs is cancelled and told as interrupted. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const all = this.#turns.all();
+    for (const entry of all) {
+      entry.cancelling.abort();
+      if (this.#turns.leave(entry)) this.#end(entry, 'interrupted', 'the server was stopped; push again');
+    }
+    await Promise.all(all.map((entry) => entry.verdict));
+  }
+
+  /** One after the other for each tool, since deciding who wins asks git. */
+  #inOrder<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
+    const before = this.#submitting.get(tool) ?? Promise.resolve();
+    const result = before.then(step, step);
+    this.#submitting.set(
+      tool,
+      result.catch(() => undefined),
+    );
+    return result;
+  }
+
+  async #take(push: ParkedPush, facts: CommitFacts): Promise<Ticket> {
+    const { tool, commit } = push;
+    const running = this.#turns.running(tool);
+    const waiting = this.#turns.waiting(tool);
+    const same = [...(running === null ? [] : [running]), ...waiting].find(
+      (entry) =>
+        entry.commit === commit && (entry.request.kind === 'push' || entry.request.kind === 'redeploy'),
+    );
+    if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
+    const isForced =
+      push.oldCommit !== null &&
+      !(await isAncestor(this.#options.repositories, tool, push.oldCommit, commit));
+    for (const older of waiting) {
+      if (older.request.kind !== 'push') continue;
+      if (!isForced && !(await isAncestor(this.#options.repositories, tool, older.commit, commit))) continue;
+      if (this.#turns.leave(older))
+        this.#end(
+          older,
+          'superseded',
+          `superseded by ${short(commit)}, a newer push of ${push.principal.uid}`,
+        );
+    }
+    const request: Request = { kind: 'push', push, isForced };
+    const ticket = this.#enter(
+      { id: push.id, tool, commit, request, principal: push.principal, message: push.message ?? facts.subject },
+      (entry) => {
+        const { uid, credential } = push.principal;
+        entry.log.progress.step(
+          `Push from ${uid} (${credential}): ${short(commit)} "${facts.subject}" → ${tool}`,
+        );
+        if (!facts.hasLicence && this.#options.licencePolicy === 'warn') {
+          entry.log.progress.warn(
+            'No licence file was found. Code hosted here is free software: add a LICENSE file.',
+          );
+        }
+      },
+    );
+    return ticket;
+  }
+
+  #join(entry: Entry, push: ParkedPush): Ticket {
+    entry.log.progress.step(`${push.principal.uid} joined with a push of the same commit`);
+    const verdict = entry.verdict.then((value) => withOtherRefs(this.#options.repositories, push, value));
+    return { id: entry.id, isJoined: true, verdict };
+  }
+
+  #enter(
+    wanted: {
+      readonly id?: string;
+      readonly tool: ToolName;
+      readonly commit: Deployment['commit'];
+      readonly request: Request;
+      readonly principal: Principal;
+      readonly message: string | null;
+    },
+    introduce: (entry: Entry) => void = () => undefined,
+  ): Ticket {
+    const { tool, commit, request, principal, message } = wanted;
+    const { store, logs } = this.#options;
+    if (this.#isClosing) {
+      throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
+    }
+    const live = store.tool(tool).liveVersion;
+    const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
+    const deployment = newDeployment({
+      id: wanted.id ?? newId(new Date(), randomBytes(10)),
+      tool,
+      kind: request.kind,
+      commit,
+      oldCommit: request.kind === 'push' ? request.push.oldCommit : oldCommit,
+      principal,
+      message,
+    });
+    store.addDeployment(deployment);
+    const entry = new Entry({ deployment, request, principal, log: logs.open(tool, deployment.id) });
+    introduce(entry);
+    this.#turns.enter(entry);
+    return { id: entry.id, isJoined: false, verdict: entry.verdict };
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { store } = this.#options;
+    const { signal } = entry.cancelling;
+    try {
+      store.updateDeployment(entry.id, { startedAt: Date.now() });
+      const plan = await planDeployment(this.#options, entry);
+      if (plan.kind === 'live-already') {
+        entry.log.progress.result(`v${plan.version} is live already`);
+        store.updateDeployment(entry.id, { state: 'live', version: plan.version, endedAt: Date.now() });
+        this.#finish(entry, { isLive: true, version: plan.version });
+        return;
+      }
+      store.updateDeployment(entry.id, { commit: plan.plan.commit });
+      const version = await deploy(this.#options, plan.plan, entry.log.progress, signal);
+      this.#options.log.info(
+        { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
+        'release live',
+      );
+      this.#finish(entry, { isLive: true, version });
+    } catch (error) {
+      this.#fail(entry, error);
+    }
+  }
+
+  #fail(entry: Entry, error: unknown): void {
+    const { tool } = entry.deployment;
+    if (entry.cancelling.signal.aborted) {
+      if (entry.cancelledBy !== null) this.#end(entry, 'cancelled', `cancelled by ${entry.cancelledBy}`);
+      else this.#end(entry, 'interrupted', 'the server was stopped; push again');
+      return;
+    }
+    const bugId = randomUUID();
+    const facts = { tool, deployment: entry.id, by: entry.principal.uid };
+    if (error instanceof DeployError)
+      this.#options.log.info({ ...facts, code: error.code }, 'deployment failed');
+    else
+      this.#options.log.error(
+        { ...facts, id: bugId, err: error },
+        'deployment failed by a fault of the server',
+      );
+    const { reason, text } = explainFailure(error, whatIsLive(this.#options.store, tool), bugId);
+    entry.log.progress.warn(text);
+    this.#options.store.updateDeployment(entry.id, { state: 'failed', reason, endedAt: Date.now() });
+    this.#finish(entry, { isLive: false, reason });
+  }
+
+  /** An end that no failure of a step brought. */
+  #end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
+    const live = whatIsLive(this.#options.store, entry.deployment.tool);
+    const reason = `${why}; ${live}`;
+    entry.log.progress.warn(`${why.charAt(0).toUpperCase()}${why.slice(1)}.\n${live}.`);
+    this.#options.store.updateDeployment(entry.id, { state, reason, endedAt: Date.now() });
+    this.#finish(entry, { isLive: false, reason });
+  }
+
+  #finish(entry: Entry, verdict: Verdict): void {
+    this.#options.logs.end(entry.id);
+    entry.end(verdict);
+    this.#options
+      .afterEach(entry.deployment)
+      .catch((err: unknown) =>
+        this.#options.log.error({ err, tool: entry.deployment.tool }, 'tidying up failed'),
+      );
+  }
+
+  #live(tool: ToolName): Release {
+    const { store } = this.#options;
+    const { liveVersion } = store.tool(tool);
+    const release = liveVersion === null ? null : store.release(tool, liveVersion);
+    if (release !== null) return release;
+    throw new DeployError(
+      'NOTHING_LIVE',
+      `${tool} has nothing live yet.`,
+      `Deploy it first: git push toolforge main`,
+    );
+  }
+}

@@ -1,0 +1,124 @@
+import { EventEmitter, once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { ToolName } from '../core/names.ts';
+import { type Progress, paint, progressTo } from '../core/progress.ts';
+
+const CHUNK_BYTES = 64 * 1024;
+
+/** The log of one deployment: an append-only file, and the readers that follow it. */
+export class DeploymentLog {
+  readonly progress: Progress;
+  readonly path: string;
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #file: number;
+  #pending: string[] = [];
+  #bytes = 0;
+  #isEnded = false;
+
+  constructor(path: string) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    this.path = path;
+    this.#file = openSync(path, 'a', 0o600);
+    this.progress = progressTo((text) => this.#append(text));
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** No more lines come; readers end when they have read what is there. */
+  end(): void {
+    if (this.#isEnded) return;
+    this.#flush();
+    this.#isEnded = true;
+    closeSync(this.#file);
+    this.#changes.emit('change');
+  }
+
+  /** Resolves when there is more than `bytes`, or the log has ended. */
+  async moreThan(bytes: number, signal: AbortSignal): Promise<void> {
+    while (!this.#isEnded && this.#bytes <= bytes) await once(this.#changes, 'change', { signal });
+  }
+
+  #append(text: string): void {
+    if (this.#isEnded) return;
+    if (this.#pending.length === 0) setImmediate(() => this.#flush());
+    this.#pending.push(text);
+  }
+
+  /** What one turn of the event loop printed goes to the file in one write. */
+  #flush(): void {
+    if (this.#pending.length === 0 || this.#isEnded) return;
+    const bytes = Buffer.from(this.#pending.join(''));
+    this.#pending = [];
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done);
+      this.#bytes += bytes.length;
+    } finally {
+      this.#changes.emit('change');
+    }
+  }
+}
+
+/** The logs of all deployments: those that are being written and those on disk. */
+export class DeploymentLogs {
+  readonly #folder: string;
+  readonly #open = new Map<string, DeploymentLog>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  path(tool: ToolName, id: string): string {
+    return join(this.#folder, tool, `${id}.log`);
+  }
+
+  open(tool: ToolName, id: string): DeploymentLog {
+    const log = new DeploymentLog(this.path(tool, id));
+    this.#open.set(id, log);
+    return log;
+  }
+
+  /** Ends a log; readers that are behind read on. */
+  end(id: string): void {
+    this.#open.get(id)?.end();
+    this.#open.delete(id);
+  }
+
+  /**
+   * The log from its first byte, then live until its end, as whole lines. Reads from the file at the reader's
+   * own pace: a slow reader costs one chunk of memory.
+   */
+  async *follow(
+    tool: ToolName,
+    id: string,
+    options: { readonly isColoured: boolean; readonly signal: AbortSignal },
+  ): AsyncIterable<string> {
+    const live = this.#open.get(id) ?? null;
+    const path = this.path(tool, id);
+    if (!existsSync(path)) return;
+    await using file = await open(path, 'r');
+    const buffer = Buffer.alloc(CHUNK_BYTES);
+    let position = 0;
+    let cut: Buffer = Buffer.alloc(0);
+    while (!options.signal.aborted) {
+      const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, position);
+      position += bytesRead;
+      if (bytesRead === 0) {
+        if (live === null || (live.isEnded && live.bytes <= position)) break;
+        await live.moreThan(position, options.signal).catch(() => undefined);
+        continue;
+      }
+      const bytes = Buffer.concat([cut, buffer.subarray(0, bytesRead)]);
+      const end = bytes.lastIndexOf(10) + 1;
+      cut = bytes.subarray(end);
+      if (end > 0) yield paint(bytes.toString('utf8', 0, end), options.isColoured);
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Deployment, Principal } from '../core/types.ts';
+import type { DeploymentLog } from './deployment-log.ts';
+import type { ParkedPush, Verdict } from './deployments.ts';
+
+/** What a deployment is to do, before its turn. */
+export type Request =
+  | { readonly kind: 'push'; readonly push: ParkedPush; readonly isForced: boolean }
+  | { readonly kind: 'redeploy'; readonly useCache: boolean }
+  | { readonly kind: 'rollback'; readonly version: number }
+  | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
+  | { readonly kind: 'restart' };
+
+/** One deployment in the line. */
+export class Entry {
+  readonly deployment: Deployment;
+  readonly request: Request;
+  readonly principal: Principal;
+  readonly log: DeploymentLog;
+  readonly cancelling = new AbortController();
+  readonly verdict: Promise<Verdict>;
+  /** Who cancelled it; null = nobody. */
+  cancelledBy: string | null = null;
+  #resolve: (verdict: Verdict) => void = () => undefined;
+
+  constructor(options: {
+    readonly deployment: Deployment;
+    readonly request: Request;
+    readonly principal: Principal;
+    readonly log: DeploymentLog;
+  }) {
+    this.deployment = options.deployment;
+    this.request = options.request;
+    this.principal = options.principal;
+    this.log = options.log;
+    this.verdict = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  get id(): string {
+    return this.deployment.id;
+  }
+
+  get commit(): CommitId {
+    return this.deployment.commit;
+  }
+
+  /** Tells everyone who waits how it ended. */
+  end(verdict: Verdict): void {
+    this.#resolve(verdict);
+  }
+}
+
+/** The record of a deployment that has just been asked for. */
+export function newDeployment(asked: {
+  readonly id: string;
+  readonly tool: ToolName;
+  readonly kind: Deployment['kind'];
+  readonly commit: CommitId;
+  readonly oldCommit: CommitId | null;
+  readonly principal: Principal;
+  readonly message: string | null;
+}): Deployment {
+  const { principal, ...rest } = asked;
+  return {
+    ...rest,
+    state: 'waiting',
+    by: principal.uid,
+    door: principal.door,
+    credential: principal.credential,
+    version: null,
+    reason: null,
+    createdAt: Date.now(),
+    startedAt: null,
+    endedAt: null,
+  };
+}

@@ -1,0 +1,90 @@
+import { appendFile } from 'node:fs/promises';
+import type { ToolName } from '../core/names.ts';
+import { progressTo } from '../core/progress.ts';
+import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
+import type { ToolRecord } from '../store/store.ts';
+import type { DeployContext } from './deploy.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const PARKED_DAYS = 14;
+
+/**
+ * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
+ * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows.
+ */
+export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<void> {
+  await interruptUnfinished(context, logs);
+  for (const tool of context.store.tools()) {
+    try {
+      await reconcileTool(context, tool);
+    } catch (err) {
+      // One broken repository keeps no other tool down.
+      context.log.error({ err, tool: tool.name }, 'tool could not be reconciled');
+    }
+  }
+}
+
+async function interruptUnfinished({ store, log }: DeployContext, logs: DeploymentLogs): Promise<void> {
+  for (const { id, tool, version } of store.unfinishedDeployments()) {
+    const reason = 'interrupted: the server was restarted; push again';
+    store.updateDeployment(id, { state: 'interrupted', reason, endedAt: Date.now() });
+    if (store.build(id)?.state === 'BUILD_RUNNING') store.endBuild(id, 'BUILD_UNKNOWN', null, Date.now());
+    if (version !== null && store.release(tool, version)?.state === 'created')
+      store.failRelease(tool, version);
+    let text = '';
+    progressTo((line) => {
+      text += line;
+    }).warn('Interrupted: the server was restarted. Push again.');
+    await appendFile(logs.path(tool, id), text, { mode: 0o600 });
+    log.warn({ tool, deployment: id }, 'deployment interrupted by a restart of the server');
+  }
+}
+
+async function reconcileTool(context: DeployContext, tool: ToolRecord): Promise<void> {
+  const { store, repositories, builder } = context;
+  const { name } = tool;
+  const kept = store.builds(name, 10_000).filter(({ artifact }) => artifact !== null);
+  await builder.cleanUp(name, new Set(kept.map(({ id }) => id)));
+  if (!repositories.exists(name)) return;
+  await followLive(context, tool);
+  await dropOldParked(context, name);
+}
+
+/** The branch equals the live release's commit, whatever happened in between. */
+async function followLive({ store, repositories, log }: DeployContext, tool: ToolRecord): Promise<void> {
+  const { name, liveVersion } = tool;
+  const live = liveVersion === null ? null : store.release(name, liveVersion);
+  const branch = await readDeployBranch(repositories, name);
+  if ((live?.commit ?? null) === branch.commit) return;
+  if (live === null) {
+    await updateRefs(repositories, name, [`delete ${branch.ref}`]);
+  } else {
+    const release = `refs/releases/v${live.version}`;
+    await updateRefs(repositories, name, [
+      `update ${branch.ref} ${live.commit}`,
+      `update ${release} ${live.commit}`,
+    ]);
+    await pointHead(repositories, name, branch.ref);
+  }
+  log.warn({ tool: name, from: branch.commit, to: live?.commit ?? null }, 'branch follows what is live');
+}
+
+/** Failed and detached pushes stay fetchable by the server for 14 days, for a push again without an upload. */
+async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
+  const refs = await repositories.git(tool, [
+    'for-each-ref',
+    '--format=%(refname)',
+    'refs/deployments',
+    'refs/parked',
+  ]);
+  const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
+  const old = refs.split('\n').filter((ref) => ref !== '' && (ref.split('/')[2] ?? '') < oldest);
+  if (old.length === 0) return;
+  await updateRefs(
+    repositories,
+    tool,
+    old.map((ref) => `delete ${ref}`),
+  );
+  log.info({ tool, refs: old.length }, 'old parked pushes removed');
+}

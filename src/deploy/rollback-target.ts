@@ -1,0 +1,32 @@
+import { DeployError } from '../core/errors.ts';
+import type { Release } from '../core/types.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * The release that a rollback brings back.
+ *
+ * @param version - Null: the newest that was live before the live one.
+ * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
+ */
+export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
+  const { tool } = live;
+  const releases = store.releases(tool, 10_000);
+  const found = releases.find((release) =>
+    version === null
+      ? release.state === 'replaced' && release.version < live.version
+      : release.version === version,
+  );
+  if (found === undefined || found.state === 'created' || found.state === 'failed') {
+    const what = version === null ? 'no older release' : `no release v${version} that has been live`;
+    throw new DeployError('NO_RELEASE', `${tool} has ${what}.`, `See what there is with: releases ${tool}`);
+  }
+  if (!store.build(found.artifact.id)?.artifact) {
+    const name = `v${found.version}`;
+    throw new DeployError(
+      'ARTIFACT_GONE',
+      `What ${name} ran is not kept any more.`,
+      `Build it again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/${name}^{}:main'`,
+    );
+  }
+  return found;
+}

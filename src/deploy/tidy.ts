@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ToolName } from '../core/names.ts';
+import type { Deployment } from '../core/types.ts';
+import type { DeployContext } from './deploy.ts';
+
+export interface TidyOptions extends DeployContext {
+  /** Newest releases whose artifacts are kept. */
+  readonly keepArtifacts: number;
+  /** True while pushes are being received: no time to touch objects. */
+  readonly isBusy: (tool: ToolName) => boolean;
+  /** Drops what a push had parked. */
+  readonly forgetParked: (tool: ToolName, id: string) => Promise<void>;
+}
+
+// Loose objects from which git packs: its own default (git-gc(1), gc.auto) would start in the middle of busy days.
+const LOOSE_OBJECTS = 2000;
+
+/**
+ * After a deployment has ended: artifacts that no kept release runs are removed, a shallow push that failed leaves no
+ * cut-off points behind, and git packs its objects when it is worth it and nobody pushes.
+ */
+export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
+  const { repositories, store } = options;
+  const { tool, id } = deployment;
+  await removeArtifacts(options, tool);
+  const isLive = store.deployment(id)?.state === 'live';
+  const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
+  if (deployment.kind === 'push' && !isLive && isShallow) await options.forgetParked(tool, id);
+  if (options.isBusy(tool)) return;
+  if (isShallow) await repositories.git(tool, ['prune', '--expire=2.weeks.ago']);
+  await repositories.git(tool, [
+    '-c',
+    `gc.auto=${LOOSE_OBJECTS}`,
+    '-c',
+    'gc.autoDetach=false',
+    'gc',
+    '--auto',
+    '--quiet',
+  ]);
+}
+
+/** The live release's artifact and those of the newest releases stay, and what was built last, for a push again. */
+async function removeArtifacts(
+  { store, builder, keepArtifacts, log }: TidyOptions,
+  tool: ToolName,
+): Promise<void> {
+  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
+  const { liveVersion } = store.tool(tool);
+  const kept = releases.filter((release, index) => index < keepArtifacts || release.version === liveVersion);
+  const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
+  const used = new Set([
+    ...kept.map(({ artifact }) => artifact.id),
+    ...built.slice(0, 2).map(({ id }) => id),
+  ]);
+  const underWay = new Set(store.unfinishedDeployments().map(({ id }) => id));
+  for (const { id } of built) {
+    if (used.has(id) || underWay.has(id)) continue;
+    store.forgetArtifact(id);
+    await builder.remove(tool, id);
+    log.info({ tool, artifact: id }, 'artifact removed');
+  }
+}

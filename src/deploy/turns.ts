@@ -1,0 +1,69 @@
+import type { ToolName } from '../core/names.ts';
+import type { Entry } from './entry.ts';
+
+/** Who deploys and who waits: one at a time for each tool, a bounded number over all. Keeps order, decides nothing. */
+export class Turns {
+  readonly #limit: number;
+  readonly #run: (entry: Entry) => Promise<void>;
+  readonly #running = new Map<ToolName, Entry>();
+  #waiting: Entry[] = [];
+
+  /** @param run - Must not reject. */
+  constructor(options: { readonly limit: number; readonly run: (entry: Entry) => Promise<void> }) {
+    this.#limit = options.limit;
+    this.#run = options.run;
+  }
+
+  running(tool: ToolName): Entry | null {
+    return this.#running.get(tool) ?? null;
+  }
+
+  /** In the order of their turns. */
+  waiting(tool: ToolName): readonly Entry[] {
+    return this.#waiting.filter((entry) => entry.deployment.tool === tool);
+  }
+
+  all(): readonly Entry[] {
+    return [...this.#running.values(), ...this.#waiting];
+  }
+
+  enter(entry: Entry): void {
+    this.#waiting.push(entry);
+    this.#next();
+    this.#tellPlaces(entry.deployment.tool);
+  }
+
+  /** Takes a waiting entry out; false where it does not wait. */
+  leave(entry: Entry): boolean {
+    const waits = this.#waiting.includes(entry);
+    this.#waiting = this.#waiting.filter((other) => other !== entry);
+    return waits;
+  }
+
+  #next(): void {
+    for (const entry of [...this.#waiting]) {
+      if (this.#running.size >= this.#limit) return;
+      const { tool } = entry.deployment;
+      if (this.#running.has(tool)) continue;
+      this.leave(entry);
+      this.#running.set(tool, entry);
+      void this.#run(entry).finally(() => {
+        this.#running.delete(tool);
+        this.#next();
+        this.#tellPlaces(tool);
+      });
+    }
+  }
+
+  #tellPlaces(tool: ToolName): void {
+    const isRunning = this.#running.has(tool);
+    this.waiting(tool).forEach((entry, index) => {
+      const ahead = index + (isRunning ? 1 : 0);
+      const what =
+        ahead === 0
+          ? 'until another tool’s deployment has ended'
+          : `${ahead} deployment${ahead === 1 ? '' : 's'} of ${tool} ahead`;
+      entry.log.progress.step(`Waiting: ${what}`);
+    });
+  }
+}

@@ -1,0 +1,42 @@
+import { DeployError } from '../core/errors.ts';
+
+/** Why a deployment did not go live. */
+export interface Failure {
+  /** One line for the report: `build failed: pip exited 1; v41 is still live`. */
+  readonly reason: string;
+  /** For the log: what happened, and what to do now. */
+  readonly text: string;
+}
+
+/**
+ * A failure in words for the person who pushed.
+ *
+ * @param whatIsLive - `v41 is still live`
+ * @param bugId - Printed where the failure is the server's own; the operator's log has it too.
+ */
+export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
+  if (!(error instanceof DeployError)) {
+    const what = `the server failed (${bugId})`;
+    return {
+      reason: `${what}; ${whatIsLive}`,
+      text: `${sentence(what)}\nPush again; if it goes on, tell the operators this id.\n${sentence(whatIsLive)}`,
+    };
+  }
+  const what = `${stage(error.code)}${error.message.replace(/\.$/, '')}`;
+  return {
+    reason: `${what.split('\n')[0]}; ${whatIsLive}`,
+    text: `${sentence(what)}\n${error.hint}\n${sentence(whatIsLive)}`,
+  };
+}
+
+function stage(code: string): string {
+  if (code.startsWith('BUILD_') || code === 'NO_BUILDPACK' || code === 'NO_PROCESS') return 'build failed: ';
+  if (code.startsWith('ROLLOUT_')) return 'rollout failed: ';
+  if (code.startsWith('RELEASE_')) return 'release failed: ';
+  return '';
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim();
+  return `${trimmed.charAt(0).toUpperCase()}${trimmed.slice(1)}${/[.!?]$/.test(trimmed) ? '' : '.'}`;
+}

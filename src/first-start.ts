@@ -1,0 +1,72 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createFirstDirectory } from './auth/first-directory.ts';
+import { generatePassword } from './auth/password.ts';
+import { type Addresses, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
+
+/** What the first start made. */
+export interface FirstStart {
+  readonly uid: string;
+  readonly tool: string;
+  /** Shown once, stored only as a hash. */
+  readonly password: string;
+  readonly keys: number;
+  readonly leftOut: readonly string[];
+}
+
+const FIRST_TOOL = 'hello';
+
+/**
+ * Makes the directory of a first start: the user of the operating system, with the public keys of its `.ssh` folder,
+ * and a tool to begin with.
+ *
+ * @returns null where there is a directory already.
+ */
+export async function firstStart(options: {
+  readonly directoryPath: string;
+  readonly userName: string;
+  readonly homeFolder: string;
+}): Promise<FirstStart | null> {
+  const password = generatePassword();
+  const keyLines = await publicKeys(join(options.homeFolder, '.ssh'));
+  const made = await createFirstDirectory({
+    path: options.directoryPath,
+    userName: options.userName,
+    keyLines,
+    password,
+    toolName: FIRST_TOOL,
+  });
+  return made === null ? null : { ...made, tool: FIRST_TOOL, password };
+}
+
+async function publicKeys(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  const files = names.filter((name) => name.endsWith('.pub')).sort();
+  const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8').catch(() => '')));
+  return texts.flatMap((text) => text.split('\n')).filter((line) => line.trim() !== '');
+}
+
+/** What to type next, for the person at the terminal. */
+export function welcome(first: FirstStart, addresses: Addresses, web: string | null): string {
+  const { uid, tool, password, keys } = first;
+  const keyLine =
+    keys > 0
+      ? `${keys} public key${keys === 1 ? '' : 's'} of ~/.ssh can log in over SSH.`
+      : `No public key was found in ~/.ssh. Add one: npx toolforge-push user add ${uid} --key FILE.pub`;
+  const lines = [
+    `Welcome, ${uid}. ${keyLine}`,
+    ...first.leftOut.map((why) => `A key was left out: ${why}`),
+    '',
+    'In a repository with a Procfile, requirements.txt, package.json or index.html:',
+    '',
+    `    git remote add toolforge ${sshRemote(addresses, uid, tool)}`,
+    '    git push toolforge main',
+    '',
+    `Over HTTP:      git remote add toolforge ${httpRemote(addresses, uid, tool)}`,
+    `Password:       ${password}   (shown this once)`,
+    `Web address:    ${web ?? 'none'}`,
+    `Commands:       ${sshCommand(addresses, uid, 'help')}`,
+    `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}`,
+  ];
+  return `\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n\n`;
+}

@@ -1,0 +1,111 @@
+import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
+
+/** One line of a push: this ref from `oldId` to `newId`. All zeros mean "not there". */
+export interface RefCommand {
+  readonly oldId: string;
+  readonly newId: string;
+  readonly ref: string;
+}
+
+/** What a client says before its pack (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"). */
+export interface CommandList {
+  readonly commands: readonly RefCommand[];
+  /** With their values, as `agent=git/2.39.5`. */
+  readonly capabilities: ReadonlySet<string>;
+  /** Ids at which a shallow clone ends. */
+  readonly shallow: readonly string[];
+  readonly pushOptions: readonly string[];
+}
+
+export const zeroId = '0'.repeat(40);
+
+export function isZero(id: string): boolean {
+  return /^0+$/.test(id);
+}
+
+export function hasCapability(list: CommandList, name: string): boolean {
+  return list.capabilities.has(name);
+}
+
+const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)$/;
+const MAX_BYTES = 1024 * 1024;
+
+/** Reads a command list out of the first bytes of a push, however they are cut. */
+export class CommandListReader {
+  readonly #packets = new PacketReader();
+  readonly #commands: RefCommand[] = [];
+  readonly #shallow: string[] = [];
+  readonly #pushOptions: string[] = [];
+  #capabilities: ReadonlySet<string> = new Set();
+  #isInOptions = false;
+  #bytes = 0;
+
+  /**
+   * @returns the list once it is whole, and null before that.
+   * @throws Error where the bytes are no command list, or more than 1 MiB of one.
+   */
+  push(chunk: Buffer): CommandList | null {
+    this.#bytes += chunk.length;
+    this.#packets.push(chunk);
+    for (let packet = this.#packets.next(); packet !== null; packet = this.#packets.next()) {
+      if (packet.payload !== null) {
+        this.#line(packet.payload.toString('utf8').replace(/\n$/, ''));
+      } else if (!this.#isInOptions && this.#capabilities.has('push-options')) {
+        this.#isInOptions = true;
+      } else {
+        return this.#list();
+      }
+    }
+    if (this.#bytes > MAX_BYTES) throw new Error('the command list is longer than 1 MiB');
+    return null;
+  }
+
+  /** What came after the list: the beginning of the pack. */
+  get rest(): Buffer {
+    return this.#packets.rest;
+  }
+
+  #line(line: string): void {
+    if (this.#isInOptions) {
+      this.#pushOptions.push(line);
+      return;
+    }
+    if (line.startsWith('shallow ')) {
+      this.#shallow.push(line.slice('shallow '.length));
+      return;
+    }
+    const [text = '', capabilities] = line.split('\0', 2);
+    if (capabilities !== undefined) this.#capabilities = new Set(capabilities.trim().split(' '));
+    const match = COMMAND.exec(text);
+    if (match === null) throw new Error('not a ref update');
+    const [, oldId = '', newId = '', ref = ''] = match;
+    this.#commands.push({ oldId, newId, ref });
+  }
+
+  #list(): CommandList {
+    return {
+      commands: this.#commands,
+      capabilities: this.#capabilities,
+      shallow: this.#shallow,
+      pushOptions: this.#pushOptions,
+    };
+  }
+}
+
+/** A command list as bytes for receive-pack: the form that CommandListReader reads. */
+export function encodeCommandList(list: CommandList): Buffer {
+  const capabilities = [...list.capabilities].join(' ');
+  const lines = list.commands.map(({ oldId, newId, ref }, index) =>
+    pktLine(`${oldId} ${newId} ${ref}${index === 0 ? `\0 ${capabilities}` : ''}`),
+  );
+  const options =
+    list.commands.length > 0 && list.capabilities.has('push-options')
+      ? [...list.pushOptions.map((option) => pktLine(option)), flushPacket]
+      : [];
+  return Buffer.concat([
+    ...list.shallow.map((id) => pktLine(`shallow ${id}`)),
+    ...lines,
+    flushPacket,
+    ...options,
+  ]);
+}

@@ -1,0 +1,160 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { DeployError } from '../core/errors.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
+import { clean } from '../core/progress.ts';
+import type { Repositories } from './repositories.ts';
+
+export interface TreeLimits {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** What a look into a commit tells before it is built. */
+export interface CommitFacts {
+  /** The first line of its message, clean, at most 72 characters. */
+  readonly subject: string;
+  readonly hasLicence: boolean;
+}
+
+const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
+
+/**
+ * Looks at a pushed object before anything of it is written to disk.
+ *
+ * @throws DeployError `NOT_A_COMMIT` for a tag object, `EMPTY_COMMIT`, `TREE_TOO_LARGE` with the limit, the
+ * value and the largest folders.
+ */
+export async function inspectCommit(
+  repositories: Repositories,
+  tool: ToolName,
+  id: CommitId,
+  limits: TreeLimits,
+): Promise<CommitFacts> {
+  const type = await repositories.git(tool, ['cat-file', '-t', id]);
+  if (type !== 'commit') {
+    throw new DeployError(
+      'NOT_A_COMMIT',
+      `a ${type} object, not a commit, was pushed to ${repositories.deployBranch}`,
+      `Push the commit that it names: git push toolforge 'NAME^{}:${repositories.deployBranch}'`,
+    );
+  }
+  const [subject, top] = await Promise.all([
+    repositories.git(tool, ['show', '--no-patch', '--format=%s', id]),
+    repositories.git(tool, ['ls-tree', '--name-only', '-z', id]),
+    measureTree(repositories, tool, id, limits),
+  ]);
+  return {
+    subject: clean(subject).replace(/\n/g, ' ').slice(0, 72),
+    hasLicence: top.split('\0').some((name) => LICENCE.test(name)),
+  };
+}
+
+/** Counts a tree as a stream and stops at a limit: 10^10 files can come out of 12 objects. */
+async function measureTree(
+  repositories: Repositories,
+  tool: ToolName,
+  id: CommitId,
+  limits: TreeLimits,
+): Promise<void> {
+  const folder = repositories.folder(tool);
+  const child = execa('git', ['ls-tree', '-r', '-l', '-z', '--full-tree', id], {
+    cwd: folder,
+    env: repositories.environment([], { GIT_DIR: folder }),
+    extendEnv: false,
+    stdin: 'ignore',
+    buffer: false,
+    encoding: 'buffer',
+    reject: false,
+  });
+  const count = new TreeCount();
+  for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+    count.push(chunk);
+    const excess = count.excess(limits);
+    if (excess !== null) {
+      child.kill('SIGKILL');
+      await child;
+      throw excess;
+    }
+  }
+  const { exitCode } = await child;
+  if (exitCode !== 0) throw new Error(`git ls-tree of ${id} ended with ${exitCode}`);
+  if (count.files === 0) {
+    throw new DeployError(
+      'EMPTY_COMMIT',
+      'the commit has no files',
+      'Add the tool’s files, commit and push again.',
+    );
+  }
+}
+
+class TreeCount {
+  files = 0;
+  bytes = 0;
+  readonly #folders = new Map<string, number>();
+  #rest = '';
+
+  push(chunk: Buffer): void {
+    const entries = (this.#rest + chunk.toString('latin1')).split('\0');
+    this.#rest = entries.pop() ?? '';
+    for (const entry of entries) this.#add(entry);
+  }
+
+  #add(entry: string): void {
+    const tab = entry.indexOf('\t');
+    const size = Number(entry.slice(0, tab).split(/ +/).at(-1)) || 0;
+    const path = entry.slice(tab + 1);
+    const folder = path.includes('/') ? path.slice(0, path.indexOf('/') + 1) : path;
+    this.files += 1;
+    this.bytes += size;
+    if (this.#folders.has(folder) || this.#folders.size < 1000) {
+      this.#folders.set(folder, (this.#folders.get(folder) ?? 0) + size);
+    }
+  }
+
+  excess(limits: TreeLimits): DeployError | null {
+    if (this.files > limits.files) return this.#tooLarge(`more than ${limits.files} files`);
+    if (this.bytes > limits.bytes) return this.#tooLarge(`more than ${mebibytes(limits.bytes)} of files`);
+    return null;
+  }
+
+  #tooLarge(what: string): DeployError {
+    const largest = [...this.#folders].sort((a, b) => b[1] - a[1]).slice(0, 3);
+    const named = largest.map(([name, bytes]) => `${printable(name)} ${mebibytes(bytes)}`).join(', ');
+    return new DeployError(
+      'TREE_TOO_LARGE',
+      `the commit has ${what} (the largest so far: ${named})`,
+      'Take out what the tool does not need to run, commit and push again.',
+    );
+  }
+}
+
+function printable(name: string): string {
+  return clean(Buffer.from(name, 'latin1').toString('utf8')).replace(/\n/g, ' ').slice(0, 60);
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / (1024 * 1024))} MiB`;
+}
+
+/**
+ * Writes a commit's files into an empty folder: always by its id, with no attribute, filter or hook at work.
+ * Submodules become empty folders.
+ */
+export async function checkOut(
+  repositories: Repositories,
+  tool: ToolName,
+  id: CommitId,
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const scratch = await mkdtemp(join(repositories.folder(tool), 'checkout-'));
+  try {
+    const more = { GIT_INDEX_FILE: join(scratch, 'index'), GIT_WORK_TREE: folder };
+    await repositories.git(tool, ['read-tree', id], { more, signal });
+    await repositories.git(tool, ['checkout-index', '--all', '--force'], { more, signal });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,49 @@
+import { devNull } from 'node:os';
+
+export type GitSettings = readonly (readonly [key: string, value: string])[];
+
+/** The settings of every git process that serves clients or works for us; the repositories' own files stay bare. */
+export const baseSettings: GitSettings = [
+  ['safe.directory', '*'],
+  ['core.fsync', 'committed,reference'],
+  ['gc.auto', '0'],
+  ['core.protectHFS', 'true'],
+  ['core.protectNTFS', 'true'],
+  ['core.bigFileThreshold', '32m'],
+  ['advice.detachedHead', 'false'],
+];
+
+/** What fetch and push never show or accept: parked pushes. */
+export const hiddenRefs: GitSettings = [
+  ['transfer.hideRefs', 'refs/deployments'],
+  ['transfer.hideRefs', 'refs/parked'],
+];
+
+/**
+ * The whole environment of a git process: nothing of the server's own is inherited, and no configuration
+ * file outside the repository is read (git(1), "ENVIRONMENT VARIABLES").
+ */
+export function gitEnvironment(
+  path: string,
+  settings: GitSettings = [],
+  more: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const all = [...baseSettings, ...settings];
+  const counted = all.flatMap(([key, value], index) => [
+    [`GIT_CONFIG_KEY_${index}`, key],
+    [`GIT_CONFIG_VALUE_${index}`, value],
+  ]);
+  return {
+    PATH: path,
+    LANG: 'C.UTF-8',
+    HOME: devNull,
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: devNull,
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    GIT_CONFIG_COUNT: String(all.length),
+    ...Object.fromEntries(counted),
+    ...more,
+  };
+}

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../core/log.ts';
+import { newId, type ToolName } from '../core/names.ts';
+import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
+import { type GitSettings, hiddenRefs } from './environment.ts';
+import type { PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
+import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
+import { readDeployBranch, updateRefs } from './refs.ts';
+import type { Repositories } from './repositories.ts';
+
+export interface GitPackServicesOptions {
+  readonly repositories: Repositories;
+  /** The folder with the post-receive hook. */
+  readonly hooksFolder: string;
+  /** The socket that the hook speaks to. */
+  readonly socketPath: string;
+  readonly maxPackBytes: number;
+  readonly submit: (push: ParkedPush) => Promise<Ticket>;
+  readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
+  readonly whatIsLive: (tool: ToolName) => string;
+  readonly hints: (tool: ToolName, uid: string) => { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly log: Log;
+}
+
+/** Serves git to the doors, and knows the pushes that are under way. */
+export class GitPackServices implements PackServices {
+  readonly #options: GitPackServicesOptions;
+  readonly #pushes = new Map<string, TruthfulPush>();
+  readonly #busy = new Map<ToolName, number>();
+
+  constructor(options: GitPackServicesOptions) {
+    this.#options = options;
+  }
+
+  async receive(request: ReceiveRequest): Promise<PushSession> {
+    const { repositories, maxPackBytes, submit, follow, whatIsLive, hints, log } = this.#options;
+    const { tool, principal, hasAdvertisement } = request;
+    const folder = await repositories.ensure(tool);
+    const branch = await readDeployBranch(repositories, tool);
+    const id = newId(new Date(), randomBytes(10));
+    this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
+    const push = new TruthfulPush({
+      id,
+      tool,
+      principal,
+      folder,
+      environment: this.#receiveEnvironment(id),
+      deployBranch: branch.ref.slice('refs/heads/'.length),
+      hasDeployBranch: branch.commit !== null,
+      hasAdvertisement,
+      maxPackBytes,
+      submit,
+      follow,
+      whatIsLive: () => whatIsLive(tool),
+      hints: hints(tool, principal.uid),
+      log,
+    });
+    this.#pushes.set(id, push);
+    const close = push.close.bind(push);
+    push.close = () => {
+      if (!this.#pushes.delete(id)) return;
+      close();
+      this.#busy.set(tool, (this.#busy.get(tool) ?? 1) - 1);
+    };
+    return push;
+  }
+
+  async upload(
+    tool: ToolName,
+    protocol: string | null,
+  ): Promise<{ folder: string; environment: Record<string, string> }> {
+    const folder = await this.#options.repositories.ensure(tool);
+    const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
+    return { folder, environment: this.#options.repositories.environment(hiddenRefs, more) };
+  }
+
+  async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {
+    const folder = await this.#options.repositories.ensure(tool);
+    return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
+  }
+
+  /** The push with this id, while its git runs. */
+  push(id: string): TruthfulPush | null {
+    return this.#pushes.get(id) ?? null;
+  }
+
+  /** True while git processes of pushes work in the tool's repository: no time for maintenance. */
+  isBusy(tool: ToolName): boolean {
+    return (this.#busy.get(tool) ?? 0) > 0;
+  }
+
+  /** Forgets what a push had parked and did not make live, and prunes the points at which a shallow one was cut off. */
+  async forgetParked(tool: ToolName, id: string): Promise<void> {
+    const { repositories } = this.#options;
+    const out = await repositories.git(tool, [
+      'for-each-ref',
+      '--format=%(refname)',
+      parkedRef(id),
+      parkedFolder(id),
+    ]);
+    const refs = out.split('\n').filter((ref) => ref !== '');
+    if (refs.length > 0)
+      await updateRefs(
+        repositories,
+        tool,
+        refs.map((ref) => `delete ${ref}`),
+      );
+    await rm(join(repositories.folder(tool), parkedFolder(id)), { recursive: true, force: true });
+  }
+
+  #receiveSettings(): GitSettings {
+    return [
+      ...hiddenRefs,
+      ['receive.hideRefs', 'refs/releases'],
+      ['receive.fsckObjects', 'true'],
+      ['receive.maxInputSize', String(this.#options.maxPackBytes)],
+      ['receive.advertisePushOptions', 'true'],
+      ['receive.shallowUpdate', 'true'],
+      ['receive.autogc', 'false'],
+      ['receive.keepAlive', '5'],
+      ['receive.denyDeleteCurrent', 'refuse'],
+      ['core.hooksPath', this.#options.hooksFolder],
+    ];
+  }
+
+  #receiveEnvironment(id: string): Record<string, string> {
+    const settings: GitSettings = [
+      ...this.#receiveSettings(),
+      ['receive.hideRefs', `!${parkedRef(id)}`],
+      ['receive.hideRefs', `!${parkedFolder(id)}`],
+    ];
+    return this.#options.repositories.environment(settings, {
+      TOOLFORGE_PUSH_ID: id,
+      TOOLFORGE_PUSH_SOCKET: this.#options.socketPath,
+    });
+  }
+}

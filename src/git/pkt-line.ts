@@ -1,0 +1,59 @@
+/** One packet of gitprotocol-common(5); `payload` is null for the special packets (flush, delimiter, end). */
+export interface Packet {
+  /** The packet as it came, header included. */
+  readonly raw: Buffer;
+  readonly payload: Buffer | null;
+}
+
+export const flushPacket = Buffer.from('0000');
+
+// gitprotocol-common(5): a packet has at most 65520 bytes; side-band-64k takes 5 of them for header and band.
+const MAX_PACKET = 65_520;
+const MAX_BAND_DATA = MAX_PACKET - 5;
+
+/** Text or bytes as one packet. At most 65516 bytes. */
+export function pktLine(payload: Buffer | string): Buffer {
+  const bytes = Buffer.isBuffer(payload) ? payload : Buffer.from(payload);
+  return Buffer.concat([Buffer.from((bytes.length + 4).toString(16).padStart(4, '0')), bytes]);
+}
+
+/** Bytes as packets of a side band: 1 is data, 2 progress, 3 a fatal error. */
+export function sideBand(band: 1 | 2 | 3, data: Buffer | string): Buffer {
+  const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data);
+  const packets: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += MAX_BAND_DATA) {
+    packets.push(pktLine(Buffer.concat([Buffer.of(band), bytes.subarray(start, start + MAX_BAND_DATA)])));
+  }
+  return Buffer.concat(packets);
+}
+
+/** Splits a byte stream into packets, however it is cut into chunks. */
+export class PacketReader {
+  #bytes: Buffer = Buffer.alloc(0);
+
+  push(chunk: Buffer): void {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+  }
+
+  /** What has not been read as a packet. */
+  get rest(): Buffer {
+    return this.#bytes;
+  }
+
+  /**
+   * The next whole packet, or null until more bytes come.
+   *
+   * @throws Error where the bytes are no packet.
+   */
+  next(): Packet | null {
+    if (this.#bytes.length < 4) return null;
+    const header = this.#bytes.toString('latin1', 0, 4);
+    const length = /^[0-9a-fA-F]{4}$/.test(header) ? Number.parseInt(header, 16) : Number.NaN;
+    if (Number.isNaN(length) || length === 3 || length > MAX_PACKET) throw new Error('not a pkt-line');
+    const size = Math.max(length, 4);
+    if (this.#bytes.length < size) return null;
+    const raw = this.#bytes.subarray(0, size);
+    this.#bytes = this.#bytes.subarray(size);
+    return { raw, payload: length < 4 ? null : raw.subarray(4) };
+  }
+}

@@ -1,0 +1,271 @@
+import { randomUUID } from 'node:crypto';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { commitId, type ToolName } from '../core/names.ts';
+import { paint, progressTo } from '../core/progress.ts';
+import type { Principal } from '../core/types.ts';
+import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
+import {
+  type CommandList,
+  encodeCommandList,
+  hasCapability,
+  type RefCommand,
+  zeroId,
+} from './command-list.ts';
+import { Incoming, type Rewritten } from './incoming.ts';
+import { type Answer, Outgoing } from './outgoing.ts';
+import type { PushSession } from './pack-services.ts';
+import { type PushOptions, readPushOptions } from './push-options.ts';
+import { type Fate, judgeRefs } from './ref-policy.ts';
+import type { Report } from './report.ts';
+import { type PushOutcome, truthfulReport } from './truthful-report.ts';
+
+/** What a push needs from the rest of the server. */
+export interface PushContext {
+  readonly id: string;
+  readonly tool: ToolName;
+  readonly principal: Principal;
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly deployBranch: string;
+  readonly hasDeployBranch: boolean;
+  readonly hasAdvertisement: boolean;
+  readonly maxPackBytes: number;
+  /** Checks the parked commit and takes it into the line. @throws DeployError where it may not be deployed. */
+  readonly submit: (push: ParkedPush) => Promise<Ticket>;
+  readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
+  /** `v41 is still live` */
+  readonly whatIsLive: () => string;
+  /** What an empty push and a detached one are told to type next. */
+  readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly log: Log;
+}
+
+/** Where the commit of push ID waits for its verdict. */
+export function parkedRef(id: string): string {
+  return `refs/deployments/${id}`;
+}
+
+/** Where the other refs of an atomic push wait. */
+export function parkedFolder(id: string): string {
+  return `refs/parked/${id}`;
+}
+
+/**
+ * One truthful push: the deploy ref is parked on the way in, and the report speaks of it again, with the
+ * verdict, on the way out.
+ */
+export class TruthfulPush implements PushSession {
+  readonly incoming: Incoming;
+  readonly outgoing: Outgoing;
+  readonly #context: PushContext;
+  readonly #bodyEnd: Promise<void>;
+  #list: CommandList | null = null;
+  #options: PushOptions = { isDetached: false, useCache: true, isColoured: true, message: null };
+  #fates: readonly Fate[] = [];
+  #fatal: string | null = null;
+  #outcome: Promise<PushOutcome> = Promise.resolve({
+    kind: 'refused',
+    reason: 'the deployment did not start (the post-receive hook did not report); push again',
+  });
+  #isRefused = false;
+
+  constructor(context: PushContext) {
+    this.#context = context;
+    this.incoming = new Incoming({
+      decide: (list) => this.#decide(list),
+      refuse: (error) => {
+        this.#fatal = `this is no push that git sends: ${error.message}`;
+      },
+      maxDiscardBytes: context.maxPackBytes,
+    });
+    this.outgoing = new Outgoing({
+      hasAdvertisement: context.hasAdvertisement,
+      hasSideBand: () => this.#has('side-band-64k'),
+      answer: (report) => this.#answer(report),
+    });
+    this.#bodyEnd = new Promise((resolve) => {
+      this.incoming.once('finish', resolve);
+      this.incoming.once('close', resolve);
+    });
+  }
+
+  get id(): string {
+    return this.#context.id;
+  }
+
+  get folder(): string {
+    return this.#context.folder;
+  }
+
+  get environment(): Readonly<Record<string, string>> {
+    return this.#context.environment;
+  }
+
+  readonly notice = (): string | null => {
+    const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
+    return this.#fatal ?? (isEmpty ? this.#context.hints.redeploy : null);
+  };
+
+  readonly isRefused = (): boolean => this.#isRefused || this.#fatal !== null;
+
+  close(): void {
+    this.incoming.destroy();
+  }
+
+  /** True where history ends early, so that a failed push leaves cut-off points to prune. */
+  get isShallow(): boolean {
+    return (this.#list?.shallow.length ?? 0) > 0;
+  }
+
+  /**
+   * The post-receive hook of this push is here: git has stored these refs. `write` takes text for the client
+   * and resolves when it has been taken; a client that is gone changes nothing.
+   */
+  async received(
+    updated: ReadonlySet<string>,
+    write: (text: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const isColoured = this.#options.isColoured;
+    const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
+    const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
+    if (deploy === undefined || !updated.has(parkedRef(this.id))) {
+      if (updated.size > 0) say.line('Stored. Tags do not deploy.');
+      return;
+    }
+    const submitted = this.#submit(deploy.command);
+    this.#outcome = submitted.then(({ outcome }) => outcome);
+    const { ticket, refusal } = await submitted;
+    if (refusal !== null) say.warn(refusal);
+    if (ticket === null) return;
+    if (this.#options.isDetached) {
+      say.result(`Accepted as deployment ${ticket.id}`);
+      say.line(`To follow it: ${this.#context.hints.follow(ticket.id)}`);
+      return;
+    }
+    for await (const text of this.#context.follow(ticket.id, isColoured, signal)) await write(text);
+  }
+
+  async #submit(
+    command: RefCommand,
+  ): Promise<{ ticket: Ticket | null; outcome: Promise<PushOutcome>; refusal: string | null }> {
+    const commit = commitId(command.newId);
+    if (commit === null) throw new Error(`a deploy command without a commit: ${command.newId}`);
+    try {
+      const ticket = await this.#context.submit({
+        id: this.id,
+        tool: this.#context.tool,
+        commit,
+        oldCommit: commitId(command.oldId),
+        principal: this.#context.principal,
+        message: this.#options.message,
+        useCache: this.#options.useCache,
+        withUpdates: this.#updatesAtVerdict(),
+        branchRef: command.ref,
+      });
+      return { ticket, outcome: this.#outcomeOf(ticket), refusal: null };
+    } catch (error) {
+      const { reason, hint } = this.#explain(error);
+      const refusal = `${reason}.\n${hint}\n${this.#context.whatIsLive()}.`;
+      return { ticket: null, outcome: Promise.resolve({ kind: 'refused', reason }), refusal };
+    }
+  }
+
+  async #outcomeOf(ticket: Ticket): Promise<PushOutcome> {
+    if (this.#options.isDetached) return { kind: 'detached', id: ticket.id };
+    const verdict = await ticket.verdict;
+    return verdict.isLive ? { kind: 'live' } : { kind: 'refused', reason: verdict.reason };
+  }
+
+  #explain(error: unknown): { reason: string; hint: string } {
+    if (error instanceof DeployError) return { reason: error.message, hint: error.hint };
+    const id = randomUUID();
+    this.#context.log.error({ err: error, id, tool: this.#context.tool }, 'push failed');
+    return {
+      reason: `the server failed (${id})`,
+      hint: 'Push again; if it goes on, tell the operators this id.',
+    };
+  }
+
+  #has(capability: string): boolean {
+    return this.#list !== null && hasCapability(this.#list, capability);
+  }
+
+  /** True where the other refs of the push wait for the verdict too. */
+  #isParkingAll(): boolean {
+    return this.#has('atomic') && this.#fates.some((fate) => fate.kind === 'deploy');
+  }
+
+  #parkedAs(fate: Fate, index: number): string | null {
+    if (fate.kind === 'deploy') return parkedRef(this.id);
+    return fate.kind === 'store' && this.#isParkingAll() ? `${parkedFolder(this.id)}/${index}` : null;
+  }
+
+  #updatesAtVerdict(): string[] {
+    return this.#fates.flatMap((fate, index) => {
+      const parked = this.#parkedAs(fate, index);
+      if (fate.kind !== 'store' || parked === null) return [];
+      const { ref, newId, oldId } = fate.command;
+      return [`update ${ref} ${newId} ${oldId}`, `delete ${parked} ${newId}`];
+    });
+  }
+
+  #decide(list: CommandList): Rewritten {
+    this.#list = list;
+    if (list.commands.length === 0) return encodeCommandList(list);
+    if (!this.#has('report-status') && !this.#has('report-status-v2')) {
+      this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
+      return null;
+    }
+    const { deployBranch, hasDeployBranch } = this.#context;
+    const options = readPushOptions(list.pushOptions);
+    if (typeof options === 'string') {
+      this.#fates = list.commands.map((command) => ({ kind: 'refuse', command, reason: options }));
+    } else {
+      this.#options = options;
+      this.#fates = judgeRefs({ list, deployBranch, hasDeployBranch });
+    }
+    const commands = this.#fates.flatMap((fate, index) => {
+      if (fate.kind === 'refuse') return [];
+      const parked = this.#parkedAs(fate, index);
+      return [parked === null ? fate.command : { oldId: zeroId, newId: fate.command.newId, ref: parked }];
+    });
+    if (commands.length === 0) return null;
+    return encodeCommandList({ ...list, commands });
+  }
+
+  async #answer(gitsReport: Report | null): Promise<Answer> {
+    if (this.#fatal !== null) {
+      await this.#whenClientListens();
+      return { kind: 'fatal', message: this.#fatal };
+    }
+    if (this.#list === null || this.#list.commands.length === 0) return { kind: 'none' };
+    const isAllRefused = this.#fates.every((fate) => fate.kind === 'refuse');
+    if (isAllRefused) await this.#whenClientListens();
+    const report = truthfulReport({
+      fates: this.#fates,
+      parkedAs: (fate, index) => this.#parkedAs(fate, index),
+      gitsReport: isAllRefused ? { unpack: 'ok', refs: [] } : this.#withLimit(gitsReport),
+      outcome: await this.#outcome,
+      isAtomic: this.#has('atomic'),
+      hasOptions: this.#has('report-status-v2'),
+    });
+    this.#isRefused = report.unpack !== 'ok' || report.refs.some(({ reason }) => reason !== null);
+    const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
+    return { kind: 'report', report, progress };
+  }
+
+  /** Over stateless HTTP an answer before the end of the request would be lost. */
+  async #whenClientListens(): Promise<void> {
+    if (!this.#context.hasAdvertisement) await this.#bodyEnd;
+  }
+
+  /** git says only "abnormal exit" where a push was too large. */
+  #withLimit(report: Report | null): Report {
+    if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
+    if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;
+    const limit = Math.floor(this.#context.maxPackBytes / (1024 * 1024));
+    return { ...report, unpack: `the push is larger than ${limit} MiB, the limit for one push` };
+  }
+}

@@ -1,0 +1,82 @@
+import { type CommandList, hasCapability, isZero, type RefCommand } from './command-list.ts';
+
+/** What becomes of one line of a push. */
+export type Fate =
+  | { readonly kind: 'deploy'; readonly command: RefCommand }
+  | { readonly kind: 'store'; readonly command: RefCommand }
+  | { readonly kind: 'refuse'; readonly command: RefCommand; readonly reason: string };
+
+export interface PolicyInput {
+  readonly list: CommandList;
+  /** The name of the deploy branch, without `refs/heads/`. */
+  readonly deployBranch: string;
+  /** True while the repository has the deploy branch. */
+  readonly hasDeployBranch: boolean;
+}
+
+const MAX_COMMANDS = 500;
+
+/**
+ * What a push may do, line by line. Pure: what needs the content of the push is checked after unpacking.
+ * With `--atomic` one refusal refuses all.
+ */
+export function judgeRefs(input: PolicyInput): Fate[] {
+  const { list } = input;
+  if (list.commands.length > MAX_COMMANDS) {
+    const reason = `${list.commands.length} refs in one push; at most ${MAX_COMMANDS}`;
+    return list.commands.map((command) => ({ kind: 'refuse', command, reason }));
+  }
+  const isAtomic = hasCapability(list, 'atomic');
+  const fates = list.commands.map((command) => judge(command, input, isAtomic));
+  const [, second] = fates.filter((fate) => fate.kind === 'deploy');
+  const single = fates.map(
+    (fate): Fate =>
+      fate === second
+        ? { kind: 'refuse', command: fate.command, reason: 'only one branch deploys in a push' }
+        : fate,
+  );
+  if (!isAtomic || !single.some((fate) => fate.kind === 'refuse')) return single;
+  return single.map((fate) =>
+    fate.kind === 'refuse' ? fate : { kind: 'refuse', command: fate.command, reason: 'atomic push failure' },
+  );
+}
+
+function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate {
+  const refuse = (reason: string): Fate => ({ kind: 'refuse', command, reason });
+  const { ref } = command;
+  const { deployBranch } = input;
+  const isDelete = isZero(command.newId);
+  if (ref.startsWith('refs/heads/')) {
+    const branch = ref.slice('refs/heads/'.length);
+    const deploys = branch === deployBranch || (branch === 'master' && !input.hasDeployBranch);
+    if (!deploys) return refuse(otherBranch(branch, deployBranch));
+    if (isDelete)
+      return refuse(`${branch} is what is live and cannot be deleted; to end the tool use the command stop`);
+    return { kind: 'deploy', command };
+  }
+  if (ref.startsWith('refs/tags/')) {
+    if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
+    return { kind: 'store', command };
+  }
+  return refuse(`${namespace(ref)} is not stored here; push ${deployBranch} or tags`);
+}
+
+function otherBranch(branch: string, deployBranch: string): string {
+  if (branch.startsWith('preview/')) return 'previews are not offered by this server';
+  return `only ${deployBranch} deploys; to deploy this: git push toolforge ${shellWord(branch)}:${deployBranch}`;
+}
+
+/** The branch as one may type it in a shell; HEAD where its name needs quotes. */
+function shellWord(branch: string): string {
+  return /^[A-Za-z0-9][-A-Za-z0-9._/+@]*$/.test(branch) ? branch : 'HEAD';
+}
+
+/** `refs/notes` of `refs/notes/commits`, without anything that a terminal would act upon. */
+function namespace(ref: string): string {
+  return ref
+    .split('/')
+    .slice(0, 2)
+    .join('/')
+    .replace(/[^\x20-\x7e]/g, '?')
+    .slice(0, 60);
+}

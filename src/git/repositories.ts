@@ -1,0 +1,118 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { ToolName } from '../core/names.ts';
+import { type GitSettings, gitEnvironment } from './environment.ts';
+
+// No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
+const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
+
+/** The bare repositories, one for each tool that has been pushed to. */
+export class Repositories {
+  readonly #root: string;
+  readonly #path: string;
+  readonly #deployBranch: string;
+
+  /** @param path - PATH for git and what it starts. */
+  constructor(options: { readonly folder: string; readonly path: string; readonly deployBranch: string }) {
+    this.#root = options.folder;
+    this.#path = options.path;
+    this.#deployBranch = options.deployBranch;
+  }
+
+  get deployBranch(): string {
+    return this.#deployBranch;
+  }
+
+  folder(tool: ToolName): string {
+    return join(this.#root, `${tool}.git`);
+  }
+
+  exists(tool: ToolName): boolean {
+    return existsSync(join(this.folder(tool), 'HEAD'));
+  }
+
+  environment(
+    settings: GitSettings = [],
+    more: Readonly<Record<string, string>> = {},
+  ): Record<string, string> {
+    return gitEnvironment(this.#path, settings, more);
+  }
+
+  /** The tool's repository, made whole at its first use: a crash leaves none or a whole one. */
+  async ensure(tool: ToolName): Promise<string> {
+    const folder = this.folder(tool);
+    if (this.exists(tool)) return folder;
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    const made = `${folder}.${process.pid}.${Math.random().toString(36).slice(2)}.new`;
+    await execa(
+      'git',
+      ['init', '--quiet', '--bare', '--template=', `--initial-branch=${this.#deployBranch}`, made],
+      {
+        env: this.environment(),
+        extendEnv: false,
+        stdin: 'ignore',
+      },
+    );
+    await mkdir(join(made, 'info'), { recursive: true });
+    await writeFile(join(made, 'info/attributes'), ATTRIBUTES);
+    await chmod(made, 0o700);
+    try {
+      await rename(made, folder);
+    } catch (error) {
+      await rm(made, { recursive: true, force: true });
+      // Two first pushes at once: the other one made it.
+      if (!this.exists(tool)) throw error;
+    }
+    return folder;
+  }
+
+  /**
+   * Runs a git command in the tool's repository and gives its standard output, without the last newline.
+   *
+   * @throws ExecaError where git fails.
+   */
+  async git(tool: ToolName, args: readonly string[], options: GitRun = {}): Promise<string> {
+    const { stdout } = await execa('git', args, {
+      cwd: this.folder(tool),
+      env: this.environment(options.settings, { GIT_DIR: this.folder(tool), ...options.more }),
+      extendEnv: false,
+      ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+      ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+    });
+    return stdout;
+  }
+
+  /**
+   * At start, before any door is open: removes lock files and half-received objects that a killed server's
+   * git processes left, and half-made repositories.
+   */
+  async cleanUp(): Promise<void> {
+    const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
+    for (const entry of entries) {
+      const folder = join(this.#root, entry);
+      if (entry.endsWith('.new')) await rm(folder, { recursive: true, force: true });
+      else await removeLeftovers(folder);
+    }
+  }
+}
+
+export interface GitRun {
+  readonly settings?: GitSettings;
+  readonly more?: Readonly<Record<string, string>>;
+  readonly input?: string;
+  readonly signal?: AbortSignal;
+}
+
+async function removeLeftovers(folder: string): Promise<void> {
+  const top = (await readdir(folder))
+    .filter((name) => /\.lock$|^checkout-/.test(name))
+    .map((name) => join(folder, name));
+  const refs = await readdir(join(folder, 'refs'), { recursive: true });
+  const locks = refs.filter((name) => name.endsWith('.lock')).map((name) => join(folder, 'refs', name));
+  const objects = await readdir(join(folder, 'objects'));
+  const quarantines = objects.filter((name) => /^(tmp_objdir-)?incoming-|^tmp_objdir-/.test(name));
+  const left = [...top, ...locks, ...quarantines.map((name) => join(folder, 'objects', name))];
+  await Promise.all(left.map((path) => rm(path, { recursive: true, force: true })));
+}

@@ -1,0 +1,60 @@
+import type { Fate } from './ref-policy.ts';
+import type { RefStatus, Report } from './report.ts';
+
+/** How the deployment of a push stands when git has ended. */
+export type PushOutcome =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'detached'; readonly id: string }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export interface ReportInput {
+  readonly fates: readonly Fate[];
+  /** The ref that stood for this one in git's eyes; null = itself. */
+  readonly parkedAs: (fate: Fate, index: number) => string | null;
+  readonly gitsReport: Report;
+  readonly outcome: PushOutcome;
+  readonly isAtomic: boolean;
+  /** True where the client reads options of report-status-v2. */
+  readonly hasOptions: boolean;
+}
+
+/**
+ * What the client is told: one status for each ref that it named, in its own order, with the verdict in the
+ * place of git's "ok". In an atomic push one failure fails all.
+ */
+export function truthfulReport(input: ReportInput): Report {
+  const refs = input.fates.map((fate, index) => statusOf(fate, index, input));
+  const isFailed = refs.some(({ reason }) => reason !== null);
+  const told = input.isAtomic && isFailed ? refs.map(failed) : refs;
+  return { unpack: input.gitsReport.unpack, refs: told };
+}
+
+function failed(status: RefStatus): RefStatus {
+  return status.reason === null ? { ...status, reason: 'atomic push failure', options: [] } : status;
+}
+
+function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
+  const { ref } = fate.command;
+  if (fate.kind === 'refuse') return { ref, reason: fate.reason, options: [] };
+  const parked = input.parkedAs(fate, index);
+  const known = input.gitsReport.refs.find((status) => status.ref === (parked ?? ref));
+  if (known === undefined) return { ref, reason: 'not stored', options: [] };
+  if (known.reason !== null || parked === null) return { ...known, ref };
+  return parkedStatus(ref, parked, input);
+}
+
+function parkedStatus(ref: string, parked: string, { outcome, hasOptions }: ReportInput): RefStatus {
+  switch (outcome.kind) {
+    case 'live':
+      return { ref, reason: null, options: [] };
+    case 'refused':
+      return { ref, reason: outcome.reason, options: [] };
+    case 'detached':
+      // The client must not believe that the branch has moved: it is told of the parked ref instead.
+      return hasOptions
+        ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
+        : { ref, reason: `accepted as ${outcome.id}`, options: [] };
+    default:
+      throw outcome satisfies never;
+  }
+}

@@ -1,0 +1,104 @@
+import { once } from 'node:events';
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+
+/** A connection to the server's own socket, with its first line read. */
+export interface LocalConnection {
+  readonly socket: Socket;
+  /** Without the newline. */
+  readonly firstLine: string;
+  /** What came after it already. */
+  readonly rest: Buffer;
+}
+
+export interface LocalSocketOptions {
+  readonly path: string;
+  readonly log: Log;
+  readonly serve: (connection: LocalConnection) => Promise<void>;
+}
+
+// sun_path of unix(7) has 108 bytes with its NUL.
+const MAX_PATH = 107;
+const MAX_FIRST_LINE = 1024 * 1024;
+
+/**
+ * The socket in the data folder through which hooks/post-receive and the local binary reach the server; only the
+ * server's own user can open it.
+ */
+export class LocalSocket {
+  readonly #options: LocalSocketOptions;
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+
+  constructor(options: LocalSocketOptions) {
+    this.#options = options;
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+  }
+
+  /** @throws DeployError `DATA_PATH_TOO_LONG` */
+  async listen(): Promise<void> {
+    const { path } = this.#options;
+    if (Buffer.byteLength(path) > MAX_PATH) {
+      const spare = Buffer.byteLength(path) - MAX_PATH;
+      throw new DeployError(
+        'DATA_PATH_TOO_LONG',
+        `The path of the data folder is ${spare} bytes too long for the socket ${path}.`,
+        'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
+      );
+    }
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await chmod(dirname(path), 0o700);
+    await rm(path, { force: true });
+    this.#server.listen(path);
+    await once(this.#server, 'listening');
+    await chmod(path, 0o600);
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    if (this.#server.listening) {
+      this.#server.close();
+      await once(this.#server, 'close');
+    }
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    this.#open.add(socket);
+    socket.on('close', () => this.#open.delete(socket));
+    // A viewer that leaves is no event for anyone.
+    socket.on('error', () => undefined);
+    try {
+      const first = await readFirstLine(socket);
+      if (first !== null) await this.#options.serve({ socket, ...first });
+    } catch (err) {
+      this.#options.log.error({ err }, 'local connection failed');
+    } finally {
+      socket.end();
+    }
+  }
+}
+
+async function readFirstLine(socket: Socket): Promise<{ firstLine: string; rest: Buffer } | null> {
+  let bytes = Buffer.alloc(0);
+  while (bytes.length <= MAX_FIRST_LINE) {
+    const chunk = (socket.read() as Buffer | null) ?? (await nextChunk(socket));
+    if (chunk === null) return null;
+    bytes = Buffer.concat([bytes, chunk]);
+    const end = bytes.indexOf(10);
+    if (end >= 0) return { firstLine: bytes.toString('utf8', 0, end), rest: bytes.subarray(end + 1) };
+  }
+  return null;
+}
+
+async function nextChunk(socket: Socket): Promise<Buffer | null> {
+  while (!socket.readableEnded && !socket.destroyed) {
+    const gone = Promise.race([once(socket, 'readable'), once(socket, 'end'), once(socket, 'close')]);
+    await gone.catch(() => undefined);
+    const chunk = socket.read() as Buffer | null;
+    if (chunk !== null) return chunk;
+  }
+  return null;
+}
