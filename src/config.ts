@@ -47,6 +47,7 @@ export const settings = {
     'Folder for repositories, artifacts, logs and the store. Not on a network filesystem.',
   ],
   keys: [folder, join(packageFolder, 'keys'), 'Folder for the SSH host keys and the secrets key.'],
+  buildpacks: [folder, join(packageFolder, 'buildpacks'), 'Folder of buildpacks, with their order.toml.'],
   ssh: [hostPort, '127.0.0.1:2222', 'Where the SSH door listens; port 0 takes a free one.'],
   http: [hostPort, '127.0.0.1:8080', 'Where the HTTP door and the tools’ web addresses listen.'],
   public_ssh: [z.string(), '', 'How people reach the SSH door, `host:port`; empty: as it listens.'],

@@ -1,0 +1,36 @@
+# The server with its embedded back ends. In a container there is usually no right to make namespaces, so that
+# tools run without isolation: one trusted user, on loopback. Give it what bwrap and pasta need, or the Kubernetes
+# back ends, to serve more people.
+FROM docker.io/library/node:24-bookworm-slim AS build
+WORKDIR /opt/toolforge-push
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ make python3 \
+ && rm -rf /var/lib/apt/lists/*
+COPY package.json package-lock.json ./
+COPY src/install src/install
+# The image brings its own Node: the package of the same name is for machines with an older one.
+RUN npm ci --omit=dev \
+ && rm -rf node_modules/node node_modules/.bin/node
+
+FROM docker.io/library/node:24-bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt ca-certificates tar \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --uid 10001 push \
+ && install -d -o push -g push -m 0711 /var/lib/toolforge-push \
+ && install -d -o push -g push -m 0700 /etc/toolforge-push
+WORKDIR /opt/toolforge-push
+COPY --from=build /opt/toolforge-push/node_modules node_modules
+COPY package.json LICENSE README.md ./
+COPY src src
+COPY hooks hooks
+COPY buildpacks buildpacks
+ENV NODE_ENV=production \
+    TOOLFORGE_PUSH_DATA=/var/lib/toolforge-push \
+    TOOLFORGE_PUSH_KEYS=/etc/toolforge-push
+USER push
+VOLUME ["/var/lib/toolforge-push", "/etc/toolforge-push"]
+EXPOSE 2222 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["node", "src/cli/health.ts"]
+ENTRYPOINT ["node", "src/main.ts"]

@@ -1,0 +1,43 @@
+import { homedir, userInfo } from 'node:os';
+import { readConfig } from './config.ts';
+import { DeployError } from './core/errors.ts';
+import { createLog } from './core/log.ts';
+import { startServer } from './server.ts';
+
+// What children may inherit where a library starts them with the whole environment: no secret, nothing that changes
+// how node, git or a shell behave.
+const kept = new Set(['PATH', 'LANG', 'TZ', 'TMPDIR']);
+
+/** Starts the server from the environment and ends the process when it has ended. */
+export async function main(): Promise<void> {
+  try {
+    const config = readConfig(process.env);
+    const owner = { userName: userInfo().username, homeFolder: homedir() };
+    for (const name of Object.keys(process.env)) if (!kept.has(name)) delete process.env[name];
+    const log = createLog(config.log_level);
+    const tell = (text: string): void => void process.stderr.write(text);
+    const server = await startServer({
+      config,
+      log,
+      owner,
+      path: process.env['PATH'] ?? '/usr/bin:/bin',
+      tell,
+    });
+    const stop = (signal: NodeJS.Signals): void => {
+      log.info({ signal }, 'stopping');
+      void server.close().then(() => process.exit(0));
+    };
+    process.once('SIGTERM', stop);
+    process.once('SIGINT', stop);
+  } catch (error) {
+    process.stderr.write(explain(error));
+    process.exit(1);
+  }
+}
+
+function explain(error: unknown): string {
+  if (error instanceof DeployError) return ` !     ${error.code}: ${error.message}\n !     ${error.hint}\n`;
+  return ` !     The server could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,231 @@
+import { chmod, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { DirectoryFile } from './auth/directory-file.ts';
+import { FileDirectory } from './auth/file-directory.ts';
+import { LoginThrottle } from './auth/throttle.ts';
+import { launchEnvironment } from './build/launch-environment.ts';
+import { LocalBuilder } from './build/local-builder.ts';
+import type { Services } from './cli/command.ts';
+import { serveControl } from './cli/control-protocol.ts';
+import { runCommand } from './cli/run-command.ts';
+import type { Config } from './config.ts';
+import { type Addresses, sshCommand } from './core/addresses.ts';
+import type { Log } from './core/log.ts';
+import type { ToolName } from './core/names.ts';
+import type { Principal } from './core/types.ts';
+import type { DeployContext } from './deploy/deploy.ts';
+import { DeploymentLine } from './deploy/deployment-line.ts';
+import { DeploymentLogs } from './deploy/deployment-log.ts';
+import { reconcile } from './deploy/reconcile.ts';
+import { tidy } from './deploy/tidy.ts';
+import { whatIsLive } from './deploy/what-is-live.ts';
+import { firstStart, welcome } from './first-start.ts';
+import { GitPackServices } from './git/git-pack-services.ts';
+import { Repositories } from './git/repositories.ts';
+import { serveHook } from './hook/serve-hook.ts';
+import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
+import { createHttpDoor } from './http/door.ts';
+import { LocalRuntime } from './run/local-runtime.ts';
+import { assertTrustedUse } from './safe-start.ts';
+import { chooseSandbox } from './sandbox/choose.ts';
+import { createSshDoor } from './ssh/door.ts';
+import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { loadOrMakeSecretsKey } from './store/secrets.ts';
+import { SqliteStore } from './store/sqlite-store.ts';
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** Who the first start makes a user of. */
+  readonly owner: { readonly userName: string; readonly homeFolder: string };
+  /** PATH for git. */
+  readonly path: string;
+  /** Speaks to the person at the terminal. */
+  readonly tell: (text: string) => void;
+}
+
+export interface RunningServer {
+  readonly addresses: Addresses;
+  close(): Promise<void>;
+}
+
+const operator: Principal = {
+  uid: 'operator',
+  door: 'local',
+  credential: 'local',
+  address: '',
+  onlyTool: null,
+  isOperator: true,
+};
+
+/**
+ * Starts everything: config → back ends → what an earlier server left is put right → doors. This is the only
+ * wiring there is.
+ *
+ * @throws DeployError where a setting, the machine or another server stands in the way.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { config, log, owner, tell } = options;
+  const { data } = config;
+  // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
+  await mkdir(data, { recursive: true });
+  await chmod(data, 0o711);
+  const store = new SqliteStore(data, loadOrMakeSecretsKey(config.keys));
+  const hostKeys = await loadOrMakeHostKeys(config.keys);
+  const directoryPath = join(data, 'directory.yaml');
+  const first = await firstStart({ directoryPath, ...owner });
+  const directory = new FileDirectory(directoryPath);
+
+  const { sandbox, whyTrusted } = await chooseSandbox(config);
+  if (sandbox.mode === 'trusted')
+    assertTrustedUse(config, (await new DirectoryFile(directoryPath).list()).users.size);
+  await sandbox.endLeftovers();
+
+  const addresses = { ssh: '', http: '' };
+  const repositories = new Repositories({
+    folder: join(data, 'repositories'),
+    path: options.path,
+    deployBranch: config.deploy_branch,
+  });
+  const builder = new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
+  const runtime = await LocalRuntime.open({
+    config,
+    sandbox,
+    launchEnvironment,
+    httpOrigin: () => addresses.http,
+    logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
+    log,
+  });
+  const context: DeployContext = { store, repositories, builder, runtime, log };
+  const logs = new DeploymentLogs(join(data, 'deployments'));
+  await repositories.cleanUp();
+  await reconcile(context, logs);
+
+  const socketPath = join(data, 'run/server.sock');
+  const line = new DeploymentLine({
+    ...context,
+    logs,
+    concurrentDeployments: config.concurrent_deployments,
+    treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
+    licencePolicy: config.licence_policy,
+    afterEach: (deployment) =>
+      tidy(
+        {
+          ...context,
+          keepArtifacts: config.keep_artifacts,
+          isBusy: (tool) => packServices.isBusy(tool),
+          forgetParked: (tool, id) => packServices.forgetParked(tool, id),
+        },
+        deployment,
+      ),
+  });
+  const packServices = new GitPackServices({
+    repositories,
+    hooksFolder: resolve(import.meta.dirname, '../hooks'),
+    socketPath,
+    maxPackBytes: config.pack_size,
+    submit: (push) => line.submit(push),
+    follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
+    whatIsLive: (tool) => whatIsLive(store, tool),
+    hints: (tool, uid) => ({
+      redeploy: upToDate(store, tool, sshCommand(addresses, uid, `redeploy ${tool}`)),
+      follow: (id) => sshCommand(addresses, uid, `logs ${tool} -f --build ${id}`),
+    }),
+    log,
+  });
+  const services: Services = { directory, deployments: line, runtime, store, addresses };
+  const throttle = new LoginThrottle();
+  const socket = new LocalSocket({
+    path: socketPath,
+    log,
+    serve: (connection) => serveLocal(connection, packServices, services),
+  });
+  const ssh = createSshDoor({
+    config,
+    hostKeys,
+    directory,
+    packServices,
+    runCommand,
+    services,
+    throttle,
+    log,
+  });
+  const http = createHttpDoor({
+    config,
+    directory,
+    packServices,
+    gateway: runtime,
+    runCommand,
+    services,
+    throttle,
+    log,
+    isHealthy: () => null,
+  });
+
+  await socket.listen();
+  const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
+  const sshHost = hostPort(sshAt);
+  const httpHost = hostPort(httpAt);
+  addresses.ssh = `ssh://${config.public_ssh === '' ? sshHost : config.public_ssh}`;
+  const scheme = config.tls_certificate === null ? 'http' : 'https';
+  addresses.http =
+    config.public_url === '' ? `${scheme}://${httpHost}` : config.public_url.replace(/\/+$/, '');
+  for (const tool of store.tools()) void resume(context, tool);
+
+  if (whyTrusted !== null)
+    tell(
+      ` !     ${whyTrusted}\n !     Until then every tool runs with your own rights: push only code that you trust.\n`,
+    );
+  if (first !== null) tell(welcome(first, addresses, runtime.address(first.tool as ToolName)));
+  log.info({ ssh: sshHost, http: httpHost, data, sandbox: sandbox.mode }, 'ready');
+
+  return {
+    addresses,
+    close: async () => {
+      await Promise.all([line.close(), ssh.close(), http.close()]);
+      await socket.close();
+      await runtime.close();
+      await directory.close();
+      store.close();
+    },
+  };
+}
+
+function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function upToDate(store: SqliteStore, tool: ToolName, redeploy: string): string {
+  const { liveVersion } = store.tool(tool);
+  const what =
+    liveVersion === null ? `Nothing of ${tool} is live yet.` : `v${liveVersion} of ${tool} is live already.`;
+  return `${what} To deploy it again: ${redeploy}`;
+}
+
+/** What was live before the restart comes up again; the doors are open meanwhile. */
+async function resume(
+  { store, runtime, log }: DeployContext,
+  tool: ReturnType<SqliteStore['tools']>[number],
+): Promise<void> {
+  if (tool.liveVersion === null || tool.isStopped) return;
+  const release = store.release(tool.name, tool.liveVersion);
+  if (release === null) return;
+  await runtime
+    .resume(release, tool.number)
+    .catch((err: unknown) => log.error({ err, tool: tool.name }, 'tool did not come up again'));
+}
+
+/** The socket in the data folder: hooks, and the local binary as the operator. */
+async function serveLocal(
+  connection: LocalConnection,
+  packServices: GitPackServices,
+  services: Services,
+): Promise<void> {
+  if (connection.firstLine.startsWith('hook ')) {
+    await serveHook(connection, (id) => packServices.push(id));
+    return;
+  }
+  await serveControl(connection.socket, connection.firstLine, connection.rest, (line) =>
+    runCommand({ ...line, services, principal: operator }),
+  );
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { clean, paint, progressTo } from '../../src/core/progress.ts';
+
+for (const { name, text, expected } of [
+  { name: 'plain text stays', text: 'Installing é ✓\t1', expected: 'Installing é ✓\t1' },
+  {
+    name: 'threat 57: a carriage return becomes a new line',
+    text: '10%\r20%\r\nend',
+    expected: '10%\n20%\nend',
+  },
+  {
+    name: 'threat 58: colours stay and are closed on each line',
+    text: '\u001b[31mred\nnext',
+    expected: '\u001b[31mred\u001b[0m\nnext',
+  },
+  { name: 'threat 58: a title (OSC) goes', text: 'a\u001b]0;pwned\u0007b', expected: 'ab' },
+  {
+    name: 'threat 58: a link (OSC 8) leaves its text',
+    text: '\u001b]8;;http://x\u001b\\link\u001b]8;;\u001b\\',
+    expected: 'link',
+  },
+  {
+    name: 'threat 58: a cut-off OSC does not swallow the next line',
+    text: 'a\u001b]0;x\nb',
+    expected: 'a\nb',
+  },
+  { name: 'threat 58: DCS goes', text: 'a\u001bPq#0\u001b\\b', expected: 'ab' },
+  { name: 'threat 58: cursor moves go', text: 'a\u001b[2J\u001b[1;1Hb', expected: 'ab' },
+  { name: 'threat 58: C1 controls go', text: 'a\u009b2Jb\u0085c', expected: 'abc' },
+  { name: 'NUL and bell go', text: 'a\u0000\u0007b', expected: 'ab' },
+]) {
+  test(name, () => assert.equal(clean(text), expected));
+}
+
+test('each kind of line has its prefix, also when it has several lines', () => {
+  let out = '';
+  const progress = progressTo((text) => {
+    out += text;
+  });
+  progress.step('Building');
+  progress.line('one\ntwo');
+  progress.warn('bad\nworse');
+  progress.result('v1 is live');
+  assert.equal(out, '-----> Building\n       one\n       two\n !     bad\n !     worse\n=====> v1 is live\n');
+});
+
+test('a build cannot pass for the server: its lines are always indented', () => {
+  let out = '';
+  progressTo((text) => {
+    out += text;
+  }).line('=====> v42 is live');
+  assert.equal(out, '       =====> v42 is live\n');
+});
+
+test('colour follows the prefix, and no colour leaves none', () => {
+  assert.match(paint('-----> x\n', true), /^\u001b\[36m-----> x\u001b\[39m\n$/);
+  assert.equal(paint('\u001b[31mred\u001b[0m\n', false), 'red\n');
+});

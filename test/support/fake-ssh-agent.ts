@@ -1,0 +1,43 @@
+import { createServer, type Server } from 'node:net';
+
+const [IDENTITIES_ANSWER, FAILURE] = [12, 5];
+
+/**
+ * An ssh-agent that holds public keys and signs nothing: for keys whose hardware is not here.
+ *
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-sshm-ssh-agent
+ */
+export async function startFakeAgent(path: string, blobs: readonly Buffer[]): Promise<Server> {
+  const answer = Buffer.concat([
+    Buffer.from([IDENTITIES_ANSWER]),
+    uint32(blobs.length),
+    ...blobs.flatMap((blob) => [string(blob), string(Buffer.from('fake'))]),
+  ]);
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (request) => {
+      const isList = request[4] === 11;
+      socket.write(string(isList ? answer : Buffer.from([FAILURE])));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return server;
+}
+
+/** The blob of a hardware key that does not exist. */
+export function hardwareKeyBlob(algorithm: string, index = 0): Buffer {
+  const fields = algorithm.startsWith('sk-ecdsa')
+    ? [Buffer.from('nistp256'), Buffer.concat([Buffer.from([4]), Buffer.alloc(64, index + 1)])]
+    : [Buffer.alloc(32, index + 1)];
+  return Buffer.concat([Buffer.from(algorithm), ...fields, Buffer.from('ssh:')].map(string));
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function string(bytes: Buffer): Buffer {
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}

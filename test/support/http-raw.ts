@@ -1,0 +1,39 @@
+import { connect, type Socket } from 'node:net';
+
+/** What a server sends over one connection until it closes, or until `limitMs` have gone by. */
+export interface RawAnswer {
+  readonly text: string;
+  readonly isClosed: boolean;
+}
+
+/** Sends pieces as they are, one TCP segment each, `pauseMs` apart. */
+export async function sendRaw(
+  port: number,
+  pieces: readonly (string | Buffer)[],
+  { limitMs = 5_000, pauseMs = 20 } = {},
+): Promise<RawAnswer> {
+  const socket = connect(port, '127.0.0.1');
+  socket.setNoDelay(true);
+  const answer = collect(socket, limitMs);
+  for (const piece of pieces) {
+    socket.write(piece);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return answer;
+}
+
+/** Reads until the other side closes. */
+export function collect(socket: Socket, limitMs: number): Promise<RawAnswer> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    const settle = (isClosed: boolean) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve({ text: Buffer.concat(chunks).toString('latin1'), isClosed });
+    };
+    const timer = setTimeout(settle, limitMs, false);
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', () => settle(true));
+    socket.on('close', () => settle(true));
+  });
+}

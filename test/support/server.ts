@@ -1,0 +1,252 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { execa } from 'execa';
+
+const root = resolve(import.meta.dirname, '../..');
+
+export interface Run {
+  readonly exitCode: number;
+  readonly stdout: string;
+  /** Colours removed, `remote: ` lines as git prints them. */
+  readonly stderr: string;
+}
+
+/** One line of the server's log. */
+export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
+
+/**
+ * A real server in a process of its own, with a data folder, keys, buildpacks and a home folder of its own. The first
+ * start makes its user and the tool `hello`; more tools are added by the real command.
+ */
+export class TestServer implements AsyncDisposable {
+  readonly folder: string;
+  ssh = '';
+  http = '';
+  password = '';
+  user = '';
+  /** What it printed for the person at the terminal. */
+  told = '';
+  readonly lines: LogLine[] = [];
+  #child: ChildProcess | null = null;
+  readonly #environment: Record<string, string>;
+
+  private constructor(folder: string, environment: Record<string, string>) {
+    this.folder = folder;
+    this.#environment = environment;
+  }
+
+  /** @param environment - Settings on top, such as TOOLFORGE_PUSH_BUILD_TIME. */
+  static async start(environment: Record<string, string> = {}): Promise<TestServer> {
+    const folder = await mkdtemp(join(tmpdir(), 'push-'));
+    await chmod(folder, 0o711);
+    const home = join(folder, 'home/.ssh');
+    await mkdir(home, { recursive: true });
+    await execa('ssh-keygen', [
+      '-q',
+      '-t',
+      'ed25519',
+      '-N',
+      '',
+      '-f',
+      join(home, 'id_ed25519'),
+      '-C',
+      'test',
+    ]);
+    await cp(join(root, 'buildpacks'), join(folder, 'buildpacks'), { recursive: true });
+    await cp(join(root, 'test/support/buildpacks'), join(folder, 'buildpacks'), { recursive: true });
+    const order = await readFile(join(folder, 'buildpacks/order.toml'), 'utf8');
+    const script =
+      '[[order]]\n[[order.group]]\nid = "test/script"\nversion = "1.0.0"\n[[order.group]]\nid = "toolforge/procfile"\nversion = "0.1.0"\noptional = true\n\n';
+    await writeFile(join(folder, 'buildpacks/order.toml'), script + order);
+    const server = new TestServer(folder, environment);
+    await server.boot();
+    server.password = /Password:\s+(\S+)/.exec(server.told)?.[1] ?? '';
+    server.user = /Welcome, ([^.\s]+)\./.exec(server.told)?.[1] ?? '';
+    return server;
+  }
+
+  /** The environment of the server and of the local binary. */
+  get environment(): Record<string, string> {
+    return {
+      PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}`,
+      HOME: join(this.folder, 'home'),
+      ...certificates(),
+      TOOLFORGE_PUSH_DATA: join(this.folder, 'data'),
+      TOOLFORGE_PUSH_KEYS: join(this.folder, 'keys'),
+      TOOLFORGE_PUSH_BUILDPACKS: join(this.folder, 'buildpacks'),
+      TOOLFORGE_PUSH_SSH: this.ssh === '' ? '127.0.0.1:0' : this.ssh,
+      TOOLFORGE_PUSH_HTTP: this.http === '' ? '127.0.0.1:0' : this.http,
+      TOOLFORGE_PUSH_SETTLE_TIME: '300',
+      ...this.#environment,
+    };
+  }
+
+  /** Starts it, again after `kill` with the same addresses, and waits until it is ready. */
+  async boot(): Promise<void> {
+    const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+      env: this.environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child = child;
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.told += chunk.toString();
+    });
+    const ready = Promise.withResolvers<LogLine>();
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const entry = JSON.parse(line) as LogLine;
+      this.lines.push(entry);
+      if (entry.msg === 'ready') ready.resolve(entry);
+    });
+    const died = once(child, 'exit').then(() => {
+      throw new Error(`the server ended at once: ${this.told}`);
+    });
+    const { ssh, http } = await Promise.race([
+      ready.promise,
+      died,
+      timeout(30_000, 'the server was not ready'),
+    ]);
+    this.ssh = String(ssh);
+    this.http = String(http);
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill('SIGTERM');
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** The environment of a git client that logs in by key. */
+  get clientEnvironment(): Record<string, string> {
+    const key = join(this.folder, 'home/.ssh/id_ed25519');
+    return {
+      PATH: process.env['PATH'] ?? '',
+      HOME: join(this.folder, 'home'),
+      GIT_CONFIG_NOSYSTEM: '1',
+      GIT_TERMINAL_PROMPT: '0',
+      GIT_AUTHOR_NAME: 'Test',
+      GIT_AUTHOR_EMAIL: 'test@example.org',
+      GIT_COMMITTER_NAME: 'Test',
+      GIT_COMMITTER_EMAIL: 'test@example.org',
+      GIT_SSH_COMMAND: `ssh -F none -i ${key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=${join(this.folder, 'known_hosts')} -o LogLevel=ERROR`,
+    };
+  }
+
+  remote(door: 'ssh' | 'http', tool: string): string {
+    return door === 'ssh'
+      ? `ssh://${this.user}@${this.ssh}/${tool}.git`
+      : `http://${this.user}:${this.password}@${this.http}/${tool}.git`;
+  }
+
+  /** `ssh USER@HOST words`. */
+  async command(...words: string[]): Promise<Run> {
+    const [host = '', port = ''] = this.ssh.split(':');
+    const ssh = (this.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+    return run('ssh', [...ssh, '-p', port, `${this.user}@${host}`, words.join(' ')], {
+      env: this.clientEnvironment,
+    });
+  }
+
+  /** `npx toolforge-push words`. */
+  async local(...words: string[]): Promise<Run> {
+    return run(process.execPath, [join(root, 'src/cli/bin.ts'), ...words], { env: this.environment });
+  }
+
+  async addTool(name: string): Promise<void> {
+    const { exitCode, stderr } = await this.local('tool', 'add', name, '--maintainer', this.user);
+    if (exitCode !== 0) throw new Error(stderr);
+  }
+
+  /** What the tool's web address answers. */
+  async get(tool: string, path = '/'): Promise<{ status: number; body: string }> {
+    const asked = request(`http://${this.http}${path}`, {
+      headers: { host: `${tool}.localhost` },
+      agent: false,
+    }).end();
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    return { status: response.statusCode ?? 0, body: await text(response) };
+  }
+
+  /** Runs git on the bare repository of a tool. */
+  async inRepository(tool: string, ...args: string[]): Promise<string> {
+    const repository = join(this.folder, 'data/repositories', `${tool}.git`);
+    const { stdout } = await execa('git', ['-c', 'safe.directory=*', '-C', repository, ...args], {
+      reject: false,
+    });
+    return stdout;
+  }
+}
+
+/** Variables that make downloads work behind this machine's certificate authorities. */
+function certificates(): Record<string, string> {
+  const names = [
+    'SSL_CERT_FILE',
+    'NODE_EXTRA_CA_CERTS',
+    'PIP_CERT',
+    'REQUESTS_CA_BUNDLE',
+    'HTTPS_PROXY',
+    'HTTP_PROXY',
+    'NO_PROXY',
+  ];
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])),
+  );
+}
+
+export async function run(
+  file: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: Record<string, string>; signal?: AbortSignal } = {},
+): Promise<Run> {
+  const { exitCode, stdout, stderr } = await execa(file, args, {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.env === undefined ? {} : { env: options.env, extendEnv: false }),
+    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+    reject: false,
+    stdin: 'ignore',
+    maxBuffer: { stdout: 200_000_000, stderr: 200_000_000 },
+  });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the colours of the push output
+  return { exitCode: exitCode ?? 255, stdout, stderr: stderr.replace(/\u001b\[[0-9;]*[mK]/g, '') };
+}
+
+export async function timeout(milliseconds: number, what: string): Promise<never> {
+  await new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`${what} within ${milliseconds} ms`)), milliseconds).unref();
+  });
+  throw new Error('unreachable');
+}
+
+/** Waits until `check` gives something, asking again as soon as it may; for state that has no event. */
+export async function until<T>(
+  check: () => Promise<T | null | false>,
+  what: string,
+  limitMs = 20_000,
+): Promise<T> {
+  const end = performance.now() + limitMs;
+  while (performance.now() < end) {
+    const value = await check();
+    if (value !== null && value !== false) return value;
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20);
+    });
+  }
+  throw new Error(`${what} within ${limitMs} ms`);
+}

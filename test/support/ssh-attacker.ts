@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import ssh2, { type Client, type ClientChannel, type ConnectConfig, type ParsedKey } from 'ssh2';
+
+/** How an attacker answers when it is asked to sign for an offered key. Null: not at all. */
+export interface Offer {
+  readonly publicKey: string;
+  readonly signWith: string | null;
+}
+
+/** Parses a key file's text. @throws Error for what is no key. */
+export function parsed(text: string): ParsedKey {
+  const key = ssh2.utils.parseKey(text);
+  if (key instanceof Error) throw key;
+  return Array.isArray(key) ? key[0] : key;
+}
+
+/** An agent that offers keys in order, and signs with whatever key it is told to. */
+export class LyingAgent extends ssh2.BaseAgent<ParsedKey> {
+  readonly #offers: readonly Offer[];
+  /** Called when the server has answered that an offered key is known, and asks for its signature. */
+  onSign: (index: number) => void = () => {};
+
+  constructor(offers: readonly Offer[]) {
+    super();
+    this.#offers = offers;
+  }
+
+  override getIdentities(callback: (error: Error | undefined, keys?: ParsedKey[]) => void): void {
+    callback(
+      undefined,
+      this.#offers.map((offer) => parsed(offer.publicKey)),
+    );
+  }
+
+  override sign(key: ParsedKey, data: Buffer, ...rest: unknown[]): void {
+    const callback = rest.at(-1) as (error?: Error, signature?: Buffer) => void;
+    const index = this.#offers.findIndex((offer) => parsed(offer.publicKey).equals(key));
+    const path = this.#offers[index]?.signWith ?? null;
+    this.onSign(index);
+    if (path !== null) callback(undefined, parsed(readFileSync(path, 'utf8')).sign(data));
+  }
+}
+
+/** Connects; resolves to the client once it has logged in, and rejects with its first error. */
+export function connect(config: ConnectConfig): Promise<Client> {
+  const client = new ssh2.Client();
+  return new Promise((resolve, reject) => {
+    client.once('ready', () => {
+      client.on('error', () => {});
+      resolve(client);
+    });
+    client.on('error', reject);
+    client.once('close', () => reject(new Error('closed')));
+    client.connect({ host: '127.0.0.1', ...config });
+  });
+}
+
+/** Starts a command. */
+export function exec(client: Client, command: string): Promise<ClientChannel> {
+  return new Promise((resolve, reject) =>
+    client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel))),
+  );
+}
+
+/** Reads a command to its end. */
+export async function readAll(
+  channel: ClientChannel,
+): Promise<{ stdout: Buffer; stderr: Buffer; code: number | null }> {
+  const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];
+  channel.on('data', (chunk: Buffer) => stdout.push(chunk));
+  channel.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+  const code = await new Promise<number | null>((resolve) =>
+    channel.on('close', (status?: number) => resolve(status ?? null)),
+  );
+  return { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr), code };
+}
+
+interface RawAuthentication {
+  readonly _protocol: {
+    authPK(
+      username: string,
+      key: ParsedKey,
+      algorithm: string,
+      sign: (data: Buffer, callback: (signature: Buffer) => void) => void,
+    ): void;
+  };
+}
+
+/** Sends one signed publickey request, with any algorithm name and hash. @returns true where it logs in. */
+export async function logInWith(
+  port: number,
+  key: {
+    readonly username: string;
+    readonly path: string;
+    readonly algorithm: string;
+    readonly hash: string;
+  },
+): Promise<boolean> {
+  const client = new ssh2.Client();
+  const privateKey = parsed(readFileSync(key.path, 'utf8'));
+  let tries = 0;
+  const isIn = await new Promise<boolean>((resolve, reject) => {
+    client.once('ready', () => resolve(true));
+    client.once('error', reject);
+    client.connect({
+      host: '127.0.0.1',
+      port,
+      username: key.username,
+      authHandler: () => {
+        tries += 1;
+        if (tries > 1) return resolve(false);
+        const inner = client as unknown as RawAuthentication;
+        inner._protocol.authPK(key.username, privateKey, key.algorithm, (data, callback) =>
+          callback(privateKey.sign(data, key.hash)),
+        );
+      },
+    });
+  });
+  client.on('error', () => {});
+  client.end();
+  return isIn;
+}

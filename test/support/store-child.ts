@@ -1,0 +1,55 @@
+// A process of its own that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`. Its lines are read by tests.
+import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { DeployError } from '../../src/core/errors.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { deploymentOf, releaseOf, wikibot } from './store-records.ts';
+
+const [mode, folder = ''] = process.argv.slice(2);
+
+/** One whole line, written before anything else happens. */
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}
+
+function deployOnce(store: SqliteStore, id: string, padding = ''): number {
+  store.addDeployment(deploymentOf(id, { message: padding }));
+  const { version } = store.addRelease(releaseOf(id, { configVars: { ID: id } }));
+  store.goLive(wikibot, version, id, Date.now());
+  return version;
+}
+
+/** Writes until the disk is full, reads, makes room, writes again. */
+function fill(store: SqliteStore, ballast: string): void {
+  try {
+    for (let index = 1; ; index++) deployOnce(store, `d${index}`, 'x'.repeat(5000));
+  } catch (error) {
+    say(told(error));
+  }
+  say(`still live ${store.releases(wikibot, 1_000_000).find(({ state }) => state === 'live')?.version}`);
+  rmSync(ballast);
+  say(`live again ${deployOnce(store, 'again') === store.tool(wikibot).liveVersion}`);
+}
+
+function told(error: unknown): string {
+  return error instanceof DeployError ? `${error.code} ${error.message}` : String(error);
+}
+
+function run(): void {
+  const ballast = join(folder, 'ballast');
+  if (mode === 'fill') writeFileSync(ballast, Buffer.alloc(1024 * 1024));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 7)));
+  if (mode === 'fill') fill(store, ballast);
+  if (mode === 'write') for (let index = 1; ; index++) say(`d${index} ${deployOnce(store, `d${index}`)}`);
+  if (mode === 'hold') {
+    say('open');
+    setInterval(() => {}, 60_000);
+  }
+}
+
+try {
+  run();
+} catch (error) {
+  say(told(error));
+}

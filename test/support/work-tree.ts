@@ -1,0 +1,75 @@
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Run, run, type TestServer } from './server.ts';
+
+export type Files = Readonly<Record<string, string>>;
+
+/** A developer's clone, with the real git and the remote `toolforge`. */
+export class WorkTree {
+  readonly folder: string;
+  readonly #server: TestServer;
+
+  private constructor(folder: string, server: TestServer) {
+    this.folder = folder;
+    this.#server = server;
+  }
+
+  static async create(server: TestServer, door: 'ssh' | 'http', tool: string): Promise<WorkTree> {
+    const tree = new WorkTree(await mkdtemp(join(server.folder, 'work-')), server);
+    await tree.git('init', '--quiet', '--initial-branch=main');
+    await tree.git('remote', 'add', 'toolforge', server.remote(door, tool));
+    return tree;
+  }
+
+  /** `git` with these arguments, here. */
+  async git(...args: string[]): Promise<Run> {
+    return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment });
+  }
+
+  /** Like `git`, ended by SIGINT when the signal fires, as Ctrl-C does. */
+  async gitUntil(signal: AbortSignal, ...args: string[]): Promise<Run> {
+    return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment, signal });
+  }
+
+  /** Writes files and commits them all. @returns the commit's id. */
+  async commit(message: string, files: Files): Promise<string> {
+    for (const [path, text] of Object.entries(files)) {
+      const file = join(this.folder, path);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, text, { mode: path.endsWith('.sh') ? 0o755 : 0o644 });
+    }
+    await this.git('add', '--all');
+    await this.git('commit', '--quiet', '--allow-empty', '--message', message);
+    return this.head();
+  }
+
+  async head(): Promise<string> {
+    return (await this.git('rev-parse', 'HEAD')).stdout;
+  }
+
+  async push(...args: string[]): Promise<Run> {
+    return this.git('push', ...(args.length === 0 ? ['toolforge', 'main'] : args));
+  }
+}
+
+/** A web tool in Python's standard library that answers with `text`; its build runs `build.sh`. */
+export function webTool(text: string, build = 'echo built'): Files {
+  return {
+    LICENSE: 'CC0-1.0\n',
+    Procfile: 'web: python3 server.py\n',
+    'build.sh': `${build}\n`,
+    'server.py': `import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        body = ${JSON.stringify(text)}.encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
+`,
+  };
+}
