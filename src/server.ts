@@ -113,8 +113,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         {
           ...context,
           keepArtifacts: config.keep_artifacts,
-          isBusy: (tool) => packServices.isBusy(tool),
-          forgetParked: (tool, id) => packServices.forgetParked(tool, id),
+          whileIdle: (tool, work) => packServices.whileIdle(tool, work),
+          forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),
         },
         deployment,
       ),

@@ -16,13 +16,15 @@ export interface Services {
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 
+/** What a flag was given as; undefined = not given. A flag that may be repeated gives a list. */
+export type FlagValue = string | boolean | readonly string[] | undefined;
+
 export interface CommandContext {
   readonly services: Services;
   readonly principal: Principal;
-  /** The tool that the command is about, authorised already; the command table says which have one. */
-  readonly tool: ToolName;
+  /** The words that are no flags, without the tool. */
   readonly args: readonly string[];
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  readonly flags: Readonly<Record<string, FlagValue>>;
   /** Standard input, for `config set NAME -` and the like; read only by commands that say so. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Resolves when the reader has taken it: await it, so that a slow reader holds the command back. */
@@ -30,18 +32,44 @@ export interface CommandContext {
   readonly signal: AbortSignal;
 }
 
-/** One command, served over SSH, over HTTP and by the local binary alike. */
-export interface Command {
+export interface ToolContext extends CommandContext {
+  /** The tool that the command is about, authorised already. */
+  readonly tool: ToolName;
+}
+
+/** The words of a command line that a command takes, and how `help` tells of them. */
+export interface CommandShape {
+  /** One word, or two as in `config set`. */
   readonly name: string;
   /** `TOOL [vN]` */
   readonly usage: string;
+  /** One line, without a full stop. */
   readonly summary: string;
-  /** Null: the command needs login only, and its context has no tool. */
-  readonly action: Action | null;
+  /** More lines for `help COMMAND`: the fields of `--json` and the like. */
+  readonly details?: readonly string[];
   readonly options: ParseArgsOptionsConfig;
+  /** How many words it takes beside flags and tool. */
+  readonly words: { readonly min: number; readonly max: number };
+  /** True for a second name that `help` does not list. */
+  readonly isAlias?: boolean;
+}
+
+/** A command about one tool, which is its first word. */
+export interface ToolCommand extends CommandShape {
+  readonly action: Action;
   /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */
+  run(context: ToolContext): Promise<number>;
+}
+
+/** A command that needs login only. */
+export interface LoginCommand extends CommandShape {
+  readonly action: null;
+  /** @returns the exit status. @throws DeployError, as above. */
   run(context: CommandContext): Promise<number>;
 }
+
+/** One command, served over SSH, over HTTP and by the local binary alike. */
+export type Command = ToolCommand | LoginCommand;
 
 /** How a door hands over a command line. */
 export interface CommandLine {

@@ -168,7 +168,14 @@ export class DeploymentLine implements Deployments {
     }
     const request: Request = { kind: 'push', push, isForced };
     const ticket = this.#enter(
-      { id: push.id, tool, commit, request, principal: push.principal, message: push.message ?? facts.subject },
+      {
+        id: push.id,
+        tool,
+        commit,
+        request,
+        principal: push.principal,
+        message: push.message ?? facts.subject,
+      },
       (entry) => {
         const { uid, credential } = push.principal;
         entry.log.progress.step(

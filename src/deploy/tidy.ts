@@ -7,10 +7,10 @@ import type { DeployContext } from './deploy.ts';
 export interface TidyOptions extends DeployContext {
   /** Newest releases whose artifacts are kept. */
   readonly keepArtifacts: number;
-  /** True while pushes are being received: no time to touch objects. */
-  readonly isBusy: (tool: ToolName) => boolean;
-  /** Drops what a push had parked. */
-  readonly forgetParked: (tool: ToolName, id: string) => Promise<void>;
+  /** Runs `work` while no push is being received: objects must not be removed beside one. */
+  readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
+  /** Drops what a push had parked beside its commit and, where told, its commit too. */
+  readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
 
 // Loose objects from which git packs: its own default (git-gc(1), gc.auto) would start in the middle of busy days.
@@ -24,20 +24,22 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
   const { repositories, store } = options;
   const { tool, id } = deployment;
   await removeArtifacts(options, tool);
-  const isLive = store.deployment(id)?.state === 'live';
-  const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
-  if (deployment.kind === 'push' && !isLive && isShallow) await options.forgetParked(tool, id);
-  if (options.isBusy(tool)) return;
-  if (isShallow) await repositories.git(tool, ['prune', '--expire=2.weeks.ago']);
-  await repositories.git(tool, [
-    '-c',
-    `gc.auto=${LOOSE_OBJECTS}`,
-    '-c',
-    'gc.autoDetach=false',
-    'gc',
-    '--auto',
-    '--quiet',
-  ]);
+  await options.whileIdle(tool, async () => {
+    const isLive = store.deployment(id)?.state === 'live';
+    const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
+    if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
+    // Only what is not reachable any more loses its cut-off points (git-prune(1)).
+    if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
+    await repositories.git(tool, [
+      '-c',
+      `gc.auto=${LOOSE_OBJECTS}`,
+      '-c',
+      'gc.autoDetach=false',
+      'gc',
+      '--auto',
+      '--quiet',
+    ]);
+  });
 }
 
 /** The live release's artifact and those of the newest releases stay, and what was built last, for a push again. */

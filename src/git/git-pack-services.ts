@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Log } from '../core/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
@@ -20,7 +18,10 @@ export interface GitPackServicesOptions {
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
-  readonly hints: (tool: ToolName, uid: string) => { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly hints: (
+    tool: ToolName,
+    uid: string,
+  ) => { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly log: Log;
 }
 
@@ -29,6 +30,8 @@ export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
   readonly #busy = new Map<ToolName, number>();
+  readonly #maintenance = new Map<ToolName, Promise<void>>();
+  readonly #whenIdle = new Map<ToolName, (() => void)[]>();
 
   constructor(options: GitPackServicesOptions) {
     this.#options = options;
@@ -39,6 +42,7 @@ export class GitPackServices implements PackServices {
     const { tool, principal, hasAdvertisement } = request;
     const folder = await repositories.ensure(tool);
     const branch = await readDeployBranch(repositories, tool);
+    while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     const id = newId(new Date(), randomBytes(10));
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
     const push = new TruthfulPush({
@@ -62,7 +66,7 @@ export class GitPackServices implements PackServices {
     push.close = () => {
       if (!this.#pushes.delete(id)) return;
       close();
-      this.#busy.set(tool, (this.#busy.get(tool) ?? 1) - 1);
+      this.#left(tool);
     };
     return push;
   }
@@ -86,28 +90,44 @@ export class GitPackServices implements PackServices {
     return this.#pushes.get(id) ?? null;
   }
 
-  /** True while git processes of pushes work in the tool's repository: no time for maintenance. */
-  isBusy(tool: ToolName): boolean {
-    return (this.#busy.get(tool) ?? 0) > 0;
+  /**
+   * Runs `work` while no git process of a push is in the tool's repository: it waits for those that are, and new
+   * ones wait for it.
+   */
+  async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
+    while ((this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool)) {
+      await (this.#maintenance.get(tool) ?? this.#idle(tool));
+    }
+    const done = work().finally(() => this.#maintenance.delete(tool));
+    this.#maintenance.set(
+      tool,
+      done.catch(() => undefined),
+    );
+    await done;
   }
 
-  /** Forgets what a push had parked and did not make live, and prunes the points at which a shallow one was cut off. */
-  async forgetParked(tool: ToolName, id: string): Promise<void> {
+  /** Drops the other refs that an atomic push had parked and, where told, its commit too. */
+  async forgetParked(tool: ToolName, id: string, withCommit: boolean): Promise<void> {
     const { repositories } = this.#options;
-    const out = await repositories.git(tool, [
-      'for-each-ref',
-      '--format=%(refname)',
-      parkedRef(id),
-      parkedFolder(id),
-    ]);
-    const refs = out.split('\n').filter((ref) => ref !== '');
-    if (refs.length > 0)
-      await updateRefs(
-        repositories,
-        tool,
-        refs.map((ref) => `delete ${ref}`),
-      );
-    await rm(join(repositories.folder(tool), parkedFolder(id)), { recursive: true, force: true });
+    const patterns = [parkedFolder(id), ...(withCommit ? [parkedRef(id)] : [])];
+    const out = await repositories.git(tool, ['for-each-ref', '--format=delete %(refname)', ...patterns]);
+    const lines = out.split('\n').filter((line) => line !== '');
+    if (lines.length > 0) await updateRefs(repositories, tool, lines);
+  }
+
+  #idle(tool: ToolName): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.set(tool, [...(this.#whenIdle.get(tool) ?? []), resolve]);
+    });
+  }
+
+  #left(tool: ToolName): void {
+    const left = (this.#busy.get(tool) ?? 1) - 1;
+    this.#busy.set(tool, left);
+    if (left > 0) return;
+    const waiting = this.#whenIdle.get(tool) ?? [];
+    this.#whenIdle.delete(tool);
+    for (const resolve of waiting) resolve();
   }
 
   #receiveSettings(): GitSettings {

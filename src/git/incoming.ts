@@ -1,4 +1,5 @@
 import { Transform, type TransformCallback } from 'node:stream';
+import { DeployError } from '../core/errors.ts';
 import { type CommandList, CommandListReader } from './command-list.ts';
 import { flushPacket } from './pkt-line.ts';
 
@@ -91,17 +92,20 @@ export class Incoming extends Transform {
     this.#mode = 'discard';
     this.push(flushPacket);
     this.push(null);
-    this.#timer = setTimeout(
-      () => this.destroy(new Error('a refused push went on for too long')),
-      DISCARD_MS,
-    );
+    this.#timer = setTimeout(() => this.destroy(tooMuch('long')), DISCARD_MS);
     this.#timer.unref();
   }
 
   #discard(chunk: Buffer): Error | null {
     this.#discarded += chunk.length;
-    return this.#discarded > this.#maxDiscardBytes
-      ? new Error('a refused push went on for too many bytes')
-      : null;
+    return this.#discarded > this.#maxDiscardBytes ? tooMuch('large') : null;
   }
+}
+
+function tooMuch(what: 'long' | 'large'): DeployError {
+  return new DeployError(
+    'PACK_TOO_LARGE',
+    `The push was refused, and what came after that was too ${what} to wait for.`,
+    'Push again with less, or to the branch that deploys.',
+  );
 }

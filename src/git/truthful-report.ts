@@ -40,15 +40,16 @@ function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
   const known = input.gitsReport.refs.find((status) => status.ref === (parked ?? ref));
   if (known === undefined) return { ref, reason: 'not stored', options: [] };
   if (known.reason !== null || parked === null) return { ...known, ref };
-  return parkedStatus(ref, parked, input);
+  return parkedStatus(fate, parked, input);
 }
 
-function parkedStatus(ref: string, parked: string, { outcome, hasOptions }: ReportInput): RefStatus {
+function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: ReportInput): RefStatus {
+  const { ref } = fate.command;
   switch (outcome.kind) {
     case 'live':
       return { ref, reason: null, options: [] };
     case 'refused':
-      return { ref, reason: outcome.reason, options: [] };
+      return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
     case 'detached':
       // The client must not believe that the branch has moved: it is told of the parked ref instead.
       return hasOptions

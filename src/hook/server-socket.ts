@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { DeployError } from '../core/errors.ts';
@@ -49,12 +49,13 @@ export class LocalSocket {
         'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
       );
     }
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await chmod(dirname(path), 0o700);
+    await mkdir(dirname(path), { recursive: true });
     await rm(path, { force: true });
+    // The socket is bound within this call: no other file can be made under this mask.
+    const mask = process.umask(0o177);
     this.#server.listen(path);
+    process.umask(mask);
     await once(this.#server, 'listening');
-    await chmod(path, 0o600);
   }
 
   async close(): Promise<void> {

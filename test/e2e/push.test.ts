@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { TestServer, until } from '../support/server.ts';
 import { WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
 before(async () => {
   server = await TestServer.start({
-    TOOLFORGE_PUSH_HEALTH_TIME: '4',
-    TOOLFORGE_PUSH_CONCURRENT_DEPLOYMENTS: '4',
+    TOOLFORGE_PUSH_HEALTH_TIME: '8',
+    TOOLFORGE_PUSH_CONCURRENT_DEPLOYMENTS: '8',
   });
 });
 after(async () => server[Symbol.asyncDispose]());
@@ -35,405 +35,420 @@ async function liveTool(
 }
 
 for (const door of ['ssh', 'http'] as const) {
-  test(`${door}: a push is live when git says so, and the output names release and address`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit('Say hello', webTool('hello'));
-    const pushed = await tree.push();
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.match(pushed.stderr, /remote: -----> Push from .*"Say hello"/);
-    assert.match(pushed.stderr, new RegExp(`remote: =====> v1 is live at http://${name}\\.localhost:`));
-    assert.match(pushed.stderr, /\* \[new branch\] +main -> main/);
-    assert.equal(await live(name), commit);
-    assert.deepEqual(await server.get(name), { status: 200, body: 'hello' });
-  });
-
-  test(`${door}: a failed build is rejected with its reason and what was live stays live`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', webTool('two', 'echo working; exit 3'));
-    const pushed = await tree.push();
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(build failed: .*; v1 is still live\)/);
-    assert.match(pushed.stderr, /remote: .*working/);
-    assert.equal(await live(name), first);
-    assert.equal((await server.get(name)).body, 'one');
-    assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
-  });
-
-  test(`${door}: a tool that crashes on boot is rejected with its last lines`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', {
-      ...webTool('two'),
-      'server.py': 'print("no database", flush=True)\nraise SystemExit(7)\n',
+  describe(door, { concurrency: 4 }, () => {
+    test(`${door}: a push is live when git says so, and the output names release and address`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit('Say hello', webTool('hello'));
+      const pushed = await tree.push();
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(pushed.stderr, /remote: -----> Push from .*"Say hello"/);
+      assert.match(pushed.stderr, new RegExp(`remote: =====> v1 is live at http://${name}\\.localhost:`));
+      assert.match(pushed.stderr, /\* \[new branch\] +main -> main/);
+      assert.equal(await live(name), commit);
+      assert.deepEqual(await server.get(name), { status: 200, body: 'hello' });
     });
-    const pushed = await tree.push();
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(
-      pushed.stderr,
-      /! \[remote rejected\] main -> main \(rollout failed: .*7.*; v1 is still live\)/,
-    );
-    assert.match(pushed.stderr, /remote: .*no database/);
-    assert.equal(await live(name), first);
-    assert.equal((await server.get(name)).body, 'one');
-  });
 
-  test(`${door}: a tool that never opens its port is rejected when the time is over`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
-    const pushed = await tree.push();
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(
-      pushed.stderr,
-      /! \[remote rejected\] main -> main \(rollout failed: .*port.*; v1 is still live\)/,
-    );
-    assert.equal(await live(name), first);
-    assert.equal((await server.get(name)).body, 'one');
-  });
+    test(`${door}: a failed build is rejected with its reason and what was live stays live`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', webTool('two', 'echo working; exit 3'));
+      const pushed = await tree.push();
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(
+        pushed.stderr,
+        /! \[remote rejected\] main -> main \(build failed: .*; v1 is still live\)/,
+      );
+      assert.match(pushed.stderr, /remote: .*working/);
+      assert.equal(await live(name), first);
+      assert.equal((await server.get(name)).body, 'one');
+      assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
+    });
 
-  test(`${door}: another branch is refused with the command that would work`, async () => {
-    const { name, tree } = await tool(door);
-    await tree.commit('one', webTool('one'));
-    const pushed = await tree.push('toolforge', 'main:fix');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /! \[remote rejected\] main -> fix \(.*git push toolforge fix:main\)/);
-    assert.match(pushed.stderr, /remote: .*Nothing was deployed; nothing is live yet/);
-    assert.equal(await server.inRepository(name, 'for-each-ref'), '');
-  });
+    test(`${door}: a tool that crashes on boot is rejected with its last lines`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', {
+        ...webTool('two'),
+        'server.py': 'print("no database", flush=True)\nraise SystemExit(7)\n',
+      });
+      const pushed = await tree.push();
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(
+        pushed.stderr,
+        /! \[remote rejected\] main -> main \(rollout failed: .*7.*; v1 is still live\)/,
+      );
+      assert.match(pushed.stderr, /remote: .*no database/);
+      assert.equal(await live(name), first);
+      assert.equal((await server.get(name)).body, 'one');
+    });
 
-  test(`${door}: threat 44: the deploy branch is not deleted`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    const pushed = await tree.push('toolforge', ':main');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /! \[remote rejected\] main \(main is what is live/);
-    assert.equal(await live(name), first);
-    const mirrored = await tree.push('--mirror', 'toolforge');
-    assert.notEqual(mirrored.exitCode, 0);
-    assert.equal(await live(name), first);
-  });
+    test(`${door}: a tool that never opens its port is rejected when the time is over`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
+      const pushed = await tree.push();
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(
+        pushed.stderr,
+        /! \[remote rejected\] main -> main \(rollout failed: .*port.*; v1 is still live\)/,
+      );
+      assert.equal(await live(name), first);
+      assert.equal((await server.get(name)).body, 'one');
+    });
 
-  test(`${door}: threat 43: another history deploys with force, and is refused by git without`, async () => {
-    const { name, tree } = await liveTool(door);
-    await tree.git('checkout', '--quiet', '--orphan', 'other');
-    const other = await tree.commit('other', webTool('other'));
-    const plain = await tree.push('toolforge', 'other:main');
-    assert.notEqual(plain.exitCode, 0);
-    const forced = await tree.push('-f', 'toolforge', 'other:main');
-    assert.equal(forced.exitCode, 0, forced.stderr);
-    assert.equal(await live(name), other);
-    assert.equal((await server.get(name)).body, 'other');
-  });
+    test(`${door}: another branch is refused with the command that would work`, async () => {
+      const { name, tree } = await tool(door);
+      await tree.commit('one', webTool('one'));
+      const pushed = await tree.push('toolforge', 'main:fix');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /! \[remote rejected\] main -> fix \(.*git push toolforge fix:main\)/);
+      assert.match(pushed.stderr, /remote: .*Nothing was deployed; nothing is live yet/);
+      assert.equal(await server.inRepository(name, 'for-each-ref'), '');
+    });
 
-  test(`${door}: a force whose old commit is no longer live is refused`, async () => {
-    const { name, tree } = await liveTool(door);
-    const slow = await tree.commit('slow', webTool('slow', 'echo go; sleep 3'));
-    const [first, second] = await Promise.all([
-      tree.push(),
-      (async () => {
-        await until(
-          async () => (await server.command('builds', name, '--json')).stdout.includes(slow),
-          'the build is there',
-        );
-        const fork = await WorkTree.create(server, door, name);
-        await fork.commit('unrelated', webTool('unrelated'));
-        return fork.push('-f', 'toolforge', 'main');
-      })(),
-    ]);
-    assert.equal(first.exitCode, 0, first.stderr);
-    assert.notEqual(second.exitCode, 0);
-    assert.match(second.stderr, /remote: .*Waiting: 1 deployment of .* ahead/);
-    assert.match(
-      second.stderr,
-      /! \[remote rejected\] main -> main \(v2 \(.*\) went live while you waited; v2 is still live\)/,
-    );
-    assert.equal(await live(name), slow);
-  });
+    test(`${door}: threat 44: the deploy branch is not deleted`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      const pushed = await tree.push('toolforge', ':main');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /! \[remote rejected\] main \(main is what is live/);
+      assert.equal(await live(name), first);
+      const mirrored = await tree.push('--mirror', 'toolforge');
+      assert.notEqual(mirrored.exitCode, 0);
+      assert.equal(await live(name), first);
+    });
 
-  test(`${door}: threat 45: a tag is stored and deploys nothing`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.git('tag', '-a', '-m', 'x', 'v1.0');
-    const pushed = await tree.push('toolforge', 'v1.0');
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.match(pushed.stderr, /remote: .*Tags do not deploy/);
-    assert.equal(await server.inRepository(name, 'rev-parse', 'refs/tags/v1.0^{}'), first);
-    assert.equal((await tree.push('toolforge', ':v1.0')).exitCode, 0);
-    assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
-  });
+    test(`${door}: threat 43: another history deploys with force, and is refused by git without`, async () => {
+      const { name, tree } = await liveTool(door);
+      await tree.git('checkout', '--quiet', '--orphan', 'other');
+      const other = await tree.commit('other', webTool('other'));
+      const plain = await tree.push('toolforge', 'other:main');
+      assert.notEqual(plain.exitCode, 0);
+      const forced = await tree.push('-f', 'toolforge', 'other:main');
+      assert.equal(forced.exitCode, 0, forced.stderr);
+      assert.equal(await live(name), other);
+      assert.equal((await server.get(name)).body, 'other');
+    });
 
-  test(`${door}: a tag object pushed to the branch is refused with the form that works`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', webTool('two'));
-    await tree.git('tag', '-a', '-m', 'x', 'v2.0');
-    // git itself refuses a tag for a branch, so the object is sent by its own name.
-    const tag = (await tree.git('rev-parse', 'v2.0')).stdout;
-    const pushed = await tree.push('toolforge', `${tag}:refs/heads/main`, '--force');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.equal(await live(name), first);
-  });
+    test(`${door}: a force whose old commit is no longer live is refused`, async () => {
+      const { name, tree } = await liveTool(door);
+      const slow = await tree.commit('slow', webTool('slow', 'echo go; sleep 3'));
+      const [first, second] = await Promise.all([
+        tree.push(),
+        (async () => {
+          await until(
+            async () => (await server.command('builds', name, '--json')).stdout.includes(slow),
+            'the build is there',
+          );
+          const fork = await WorkTree.create(server, door, name);
+          await fork.commit('unrelated', webTool('unrelated'));
+          return fork.push('-f', 'toolforge', 'main');
+        })(),
+      ]);
+      assert.equal(first.exitCode, 0, first.stderr);
+      assert.notEqual(second.exitCode, 0);
+      assert.match(second.stderr, /remote: .*Waiting: 1 deployment of .* ahead/);
+      assert.match(
+        second.stderr,
+        /! \[remote rejected\] main -> main \(v2 \(.*\) went live while you waited; v2 is still live\)/,
+      );
+      assert.equal(await live(name), slow);
+    });
 
-  test(`${door}: --atomic with a deployment that fails moves no ref`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', webTool('two', 'exit 1'));
-    await tree.git('tag', 'v2.0');
-    const pushed = await tree.push('--atomic', 'toolforge', 'main', 'v2.0');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /! \[remote rejected\] v2\.0 -> v2\.0 \(atomic push failure\)/);
-    assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(build failed/);
-    assert.equal(await live(name), first);
-    assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
-    const second = await tree.commit('three', webTool('three'));
-    const whole = await tree.push('--atomic', 'toolforge', 'main', 'v2.0');
-    assert.equal(whole.exitCode, 0, whole.stderr);
-    assert.equal(await live(name), second);
-    assert.notEqual(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
-    assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/parked', 'refs/deployments/*-x'), '');
-  });
+    test(`${door}: threat 45: a tag is stored and deploys nothing`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.git('tag', '-a', '-m', 'x', 'v1.0');
+      const pushed = await tree.push('toolforge', 'v1.0');
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(pushed.stderr, /remote: .*Tags do not deploy/);
+      assert.equal(await server.inRepository(name, 'rev-parse', 'refs/tags/v1.0^{}'), first);
+      assert.equal((await tree.push('toolforge', ':v1.0')).exitCode, 0);
+      assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
+    });
 
-  test(`${door}: threat 49: several refs in one push: each has its own answer, one deployment`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit('one', webTool('one'));
-    await tree.git('tag', 'v1.0');
-    await tree.git('branch', 'fix');
-    const pushed = await tree.push('toolforge', 'main', 'v1.0', 'fix');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /\* \[new branch\] +main -> main/);
-    assert.match(pushed.stderr, /\* \[new tag\] +v1\.0 -> v1\.0/);
-    assert.match(pushed.stderr, /! \[remote rejected\] fix -> fix/);
-    assert.equal(await live(name), commit);
-    assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
-  });
+    test(`${door}: a tag object pushed to the branch is refused with the form that works`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', webTool('two'));
+      await tree.git('tag', '-a', '-m', 'x', 'v2.0');
+      // git itself refuses a tag for a branch, so the object is sent by its own name.
+      const tag = (await tree.git('rev-parse', 'v2.0')).stdout;
+      const pushed = await tree.push('toolforge', `${tag}:refs/heads/main`, '--force');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.equal(await live(name), first);
+    });
 
-  test(`${door}: threat 46: a shallow clone is stopped by git, and deploys with force`, async () => {
-    const { name, tree } = await liveTool(door);
-    await tree.commit('two', webTool('two'));
-    await tree.commit('three', webTool('three'));
-    const clone = await WorkTree.create(server, door, name);
-    await clone.git('fetch', '--quiet', '--depth=1', `file://${tree.folder}`, 'main');
-    await clone.git('reset', '--quiet', '--hard', 'FETCH_HEAD');
-    const four = await clone.commit('four', webTool('four'));
-    const plain = await clone.push();
-    assert.notEqual(plain.exitCode, 0);
-    const forced = await clone.push('-f', 'toolforge', 'main');
-    assert.equal(forced.exitCode, 0, forced.stderr);
-    assert.equal(await live(name), four);
-    assert.equal((await server.get(name)).body, 'four');
-  });
+    test(`${door}: --atomic with a deployment that fails moves no ref`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', webTool('two', 'exit 1'));
+      await tree.git('tag', 'v2.0');
+      const pushed = await tree.push('--atomic', 'toolforge', 'main', 'v2.0');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /! \[remote rejected\] v2\.0 -> v2\.0 \(atomic push failure\)/);
+      assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(build failed/);
+      assert.equal(await live(name), first);
+      assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
+      const second = await tree.commit('three', webTool('three'));
+      const whole = await tree.push('--atomic', 'toolforge', 'main', 'v2.0');
+      assert.equal(whole.exitCode, 0, whole.stderr);
+      assert.equal(await live(name), second);
+      assert.notEqual(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
+      assert.equal(
+        await server.inRepository(name, 'for-each-ref', 'refs/parked', 'refs/deployments/*-x'),
+        '',
+      );
+    });
 
-  test(`${door}: threat 46: a shallow push that fails leaves no cut-off points behind`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', webTool('two'));
-    await tree.commit('three', webTool('three'));
-    const clone = await WorkTree.create(server, door, name);
-    await clone.git('fetch', '--quiet', '--depth=1', `file://${tree.folder}`, 'main');
-    await clone.git('reset', '--quiet', '--hard', 'FETCH_HEAD');
-    await clone.commit('four', webTool('four', 'exit 1'));
-    assert.notEqual((await clone.push('-f', 'toolforge', 'main')).exitCode, 0);
-    assert.equal(await live(name), first);
-    await until(
-      async () => (await server.inRepository(name, 'rev-parse', '--is-shallow-repository')) === 'false',
-      'whole again',
-    );
-    assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/deployments'), '');
-  });
+    test(`${door}: threat 49: several refs in one push: each has its own answer, one deployment`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit('one', webTool('one'));
+      await tree.git('tag', 'v1.0');
+      await tree.git('branch', 'fix');
+      const pushed = await tree.push('toolforge', 'main', 'v1.0', 'fix');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /\* \[new branch\] +main -> main/);
+      assert.match(pushed.stderr, /\* \[new tag\] +v1\.0 -> v1\.0/);
+      assert.match(pushed.stderr, /! \[remote rejected\] fix -> fix/);
+      assert.equal(await live(name), commit);
+      assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
+    });
 
-  test(`${door}: threat 47: the live commit pushed again says so`, async () => {
-    const { name, tree } = await liveTool(door);
-    const pushed = await tree.push();
-    assert.equal(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /Everything up-to-date/);
-    if (door === 'ssh') assert.match(pushed.stderr, new RegExp(`redeploy ${name}`));
-    assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
-  });
+    test(`${door}: threat 46: a shallow clone is stopped by git, and deploys with force`, async () => {
+      const { name, tree } = await liveTool(door);
+      await tree.commit('two', webTool('two'));
+      await tree.commit('three', webTool('three'));
+      const clone = await WorkTree.create(server, door, name);
+      await clone.git('fetch', '--quiet', '--depth=1', `file://${tree.folder}`, 'main');
+      await clone.git('reset', '--quiet', '--hard', 'FETCH_HEAD');
+      const four = await clone.commit('four', webTool('four'));
+      const plain = await clone.push();
+      assert.notEqual(plain.exitCode, 0);
+      const forced = await clone.push('-f', 'toolforge', 'main');
+      assert.equal(forced.exitCode, 0, forced.stderr);
+      assert.equal(await live(name), four);
+      assert.equal((await server.get(name)).body, 'four');
+    });
 
-  test(`${door}: threat 47: a commit without files is refused before the build`, async () => {
-    const { name, tree } = await tool(door);
-    await tree.commit('nothing', {});
-    const pushed = await tree.push();
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(the commit has no files\)/);
-    assert.equal(await live(name), '');
-  });
+    test(`${door}: threat 46: a shallow push that fails leaves no cut-off points behind`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', webTool('two'));
+      await tree.commit('three', webTool('three'));
+      const clone = await WorkTree.create(server, door, name);
+      await clone.git('fetch', '--quiet', '--depth=1', `file://${tree.folder}`, 'main');
+      await clone.git('reset', '--quiet', '--hard', 'FETCH_HEAD');
+      await clone.commit('four', webTool('four', 'exit 1'));
+      assert.notEqual((await clone.push('-f', 'toolforge', 'main')).exitCode, 0);
+      assert.equal(await live(name), first);
+      await until(
+        async () => (await server.inRepository(name, 'rev-parse', '--is-shallow-repository')) === 'false',
+        'whole again',
+      );
+      assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/deployments'), '');
+    });
 
-  test(`${door}: threat 48: an unknown push option is refused with the known ones`, async () => {
-    const { name, tree } = await tool(door);
-    await tree.commit('one', webTool('one'));
-    const pushed = await tree.push('-o', 'fast', 'toolforge', 'main');
-    assert.notEqual(pushed.exitCode, 0);
-    assert.match(
-      pushed.stderr,
-      /unknown push option "fast"; known are: detach, no-cache, no-color, message=TEXT/,
-    );
-    assert.equal(await live(name), '');
-  });
+    test(`${door}: threat 47: the live commit pushed again says so`, async () => {
+      const { name, tree } = await liveTool(door);
+      const pushed = await tree.push();
+      assert.equal(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /Everything up-to-date/);
+      if (door === 'ssh') assert.match(pushed.stderr, new RegExp(`redeploy ${name}`));
+      assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
+    });
 
-  test(`${door}: -o detach answers once accepted, moves no tracking branch, and goes live by itself`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit('one', webTool('one', 'sleep 1'));
-    const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.match(pushed.stderr, /main -> refs\/deployments\//);
-    assert.equal(await live(name), '');
-    assert.notEqual((await tree.git('rev-parse', '--verify', '--quiet', 'toolforge/main')).exitCode, 0);
-    await until(async () => (await live(name)) === commit, 'live');
-  });
+    test(`${door}: threat 47: a commit without files is refused before the build`, async () => {
+      const { name, tree } = await tool(door);
+      await tree.commit('nothing', {});
+      const pushed = await tree.push();
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(the commit has no files\)/);
+      assert.equal(await live(name), '');
+    });
 
-  test(`${door}: no-color and message are understood`, async () => {
-    const { name, tree } = await tool(door);
-    await tree.commit('one', webTool('one'));
-    const pushed = await tree.push('-o', 'no-color', '-o', 'message=for the editathon', 'toolforge', 'main');
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.match(
-      (await server.command('builds', name)).stdout + (await server.command('releases', name)).stdout,
-      /editathon|Deploy/,
-    );
-  });
+    test(`${door}: threat 48: an unknown push option is refused with the known ones`, async () => {
+      const { name, tree } = await tool(door);
+      await tree.commit('one', webTool('one'));
+      const pushed = await tree.push('-o', 'fast', 'toolforge', 'main');
+      assert.notEqual(pushed.exitCode, 0);
+      assert.match(
+        pushed.stderr,
+        /unknown push option "fast"; known are: detach, no-cache, no-color, message=TEXT/,
+      );
+      assert.equal(await live(name), '');
+    });
 
-  test(`${door}: leaving with Ctrl-C changes nothing, and a push of the same commit joins`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit(
-      'one',
-      webTool('one', 'for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done'),
-    );
-    const leaving = new AbortController();
-    const left = tree.gitUntil(leaving.signal, 'push', 'toolforge', 'main');
-    await until(
-      async () => (await server.command('builds', name, '--json')).stdout.includes(commit),
-      'the build runs',
-    );
-    leaving.abort();
-    assert.notEqual((await left).exitCode, 0);
-    assert.equal(await live(name), '');
-    const joined = await tree.push();
-    assert.equal(joined.exitCode, 0, joined.stderr);
-    assert.match(joined.stderr, /joined with a push of the same commit/);
-    assert.match(joined.stderr, /remote: .*line 1\b/);
-    assert.match(joined.stderr, /remote: .*line 8\b/);
-    assert.equal(await live(name), commit);
-    assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
-  });
+    test(`${door}: -o detach answers once accepted, moves no tracking branch, and goes live by itself`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit('one', webTool('one', 'sleep 1'));
+      const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(pushed.stderr, /main -> refs\/deployments\//);
+      assert.equal(await live(name), '');
+      assert.notEqual((await tree.git('rev-parse', '--verify', '--quiet', 'toolforge/main')).exitCode, 0);
+      await until(async () => (await live(name)) === commit, 'live');
+    });
 
-  test(`${door}: promise 6: a client that is killed does not change how its deployment ends`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit(
-      'one',
-      webTool('one', 'for i in 1 2 3 4; do head -c 100000 /dev/zero | tr "\\0" x; echo; sleep 0.5; done'),
-    );
-    const leaving = new AbortController();
-    const killed = tree.gitUntil(leaving.signal, 'push', 'toolforge', 'main');
-    await until(
-      async () => (await server.command('builds', name, '--json')).stdout.includes(commit),
-      'the build runs',
-    );
-    leaving.abort();
-    await killed;
-    await until(async () => (await live(name)) === commit, 'live');
-    assert.equal((await server.get(name)).body, 'one');
-  });
+    test(`${door}: no-color and message are understood`, async () => {
+      const { name, tree } = await tool(door);
+      await tree.commit('one', webTool('one'));
+      const pushed = await tree.push(
+        '-o',
+        'no-color',
+        '-o',
+        'message=for the editathon',
+        'toolforge',
+        'main',
+      );
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(
+        (await server.command('builds', name)).stdout + (await server.command('releases', name)).stdout,
+        /editathon|Deploy/,
+      );
+    });
 
-  test(`${door}: promise 3: of two siblings the first wins and the second is told`, async () => {
-    const { name, tree } = await liveTool(door);
-    const rival = await WorkTree.create(server, door, name);
-    await rival.git('fetch', '--quiet', 'toolforge');
-    await rival.git('reset', '--quiet', '--hard', 'toolforge/main');
-    const one = await tree.commit('mine', webTool('mine', 'sleep 2'));
-    await rival.commit('yours', webTool('yours'));
-    const first = tree.push();
-    await until(
-      async () => (await server.command('builds', name, '--json')).stdout.includes(one),
-      'the build runs',
-    );
-    const second = await rival.push();
-    assert.equal((await first).exitCode, 0);
-    assert.notEqual(second.exitCode, 0);
-    assert.match(second.stderr, /\(v2 \(.*\) went live while you waited/);
-    assert.equal(await live(name), one);
-  });
-
-  test(`${door}: a waiting push is superseded by a newer one that builds upon it`, async () => {
-    const { name, tree } = await liveTool(door);
-    const one = await tree.commit('slow', webTool('slow', 'sleep 3'));
-    const first = tree.push();
-    await until(
-      async () => (await server.command('builds', name, '--json')).stdout.includes(one),
-      'the build runs',
-    );
-    await tree.commit('waits', webTool('waits'));
-    const second = tree.push();
-    await until(
-      async () =>
-        (await server.inRepository(name, 'for-each-ref', 'refs/deployments')).split('\n').length === 2,
-      'it waits',
-    );
-    const last = await tree.commit('newest', webTool('newest'));
-    const third = tree.push();
-    assert.equal((await first).exitCode, 0);
-    const waited = await second;
-    assert.notEqual(waited.exitCode, 0);
-    assert.match(waited.stderr, new RegExp(`superseded by ${last.slice(0, 7)}`));
-    assert.equal((await third).exitCode, 0, (await third).stderr);
-    assert.equal(await live(name), last);
-  });
-
-  test(`${door}: an older commit is deployed from what was built of it`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    await tree.commit('two', webTool('two'));
-    assert.equal((await tree.push()).exitCode, 0);
-    const pushed = await tree.push('-f', 'toolforge', `${first}:main`);
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.match(pushed.stderr, /Using what was built of/);
-    assert.equal(await live(name), first);
-    assert.equal((await server.get(name)).body, 'one');
-  });
-
-  test(`${door}: releases can be fetched as refs, and cannot be pushed`, async () => {
-    const { tree, first } = await liveTool(door);
-    const two = await tree.commit('two', webTool('two'));
-    assert.equal((await tree.push()).exitCode, 0);
-    await tree.git('fetch', '--quiet', 'toolforge', 'refs/releases/*:refs/releases/*');
-    assert.equal(
-      (await tree.git('rev-parse', 'refs/releases/v1', 'refs/releases/v2')).stdout,
-      `${first}\n${two}`,
-    );
-    assert.notEqual((await tree.push('toolforge', 'main:refs/releases/v9')).exitCode, 0);
-    const back = await tree.push('-f', 'toolforge', 'refs/releases/v1^{}:main');
-    assert.equal(back.exitCode, 0, back.stderr);
-  });
-
-  test(`${door}: a clone during a deployment gets what is live`, async () => {
-    const { name, tree, first } = await liveTool(door);
-    const two = await tree.commit('two', webTool('two', 'sleep 2'));
-    const pushing = tree.push();
-    await until(
-      async () => (await server.command('builds', name, '--json')).stdout.includes(two),
-      'the build runs',
-    );
-    const clone = await WorkTree.create(server, door, name);
-    const fetched = await clone.git('clone', '--quiet', server.remote(door, name), 'copy');
-    assert.equal(fetched.exitCode, 0, fetched.stderr);
-    assert.equal((await clone.git('-C', 'copy', 'rev-parse', 'HEAD')).stdout, first);
-    assert.equal((await clone.git('ls-remote', 'toolforge', 'refs/deployments/*')).stdout, '');
-    assert.equal((await pushing).exitCode, 0);
-  });
-
-  test(`${door}: 10 MB of build output come through whole`, async () => {
-    const { tree } = await tool(door);
-    await tree.commit(
-      'one',
-      webTool(
+    test(`${door}: leaving with Ctrl-C changes nothing, and a push of the same commit joins`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit(
         'one',
-        'yes "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde" | head -n 160000; echo the end',
-      ),
-    );
-    const pushed = await tree.push();
-    assert.equal(pushed.exitCode, 0);
-    assert.equal(pushed.stderr.match(/0123456789abcdef0123456789abcde\b/g)?.length, 160_000);
-    assert.match(pushed.stderr, /the end/);
-  });
+        webTool('one', 'for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done'),
+      );
+      const leaving = new AbortController();
+      const left = tree.gitUntil(leaving.signal, 'SIGINT', 'push', 'toolforge', 'main');
+      await until(
+        async () => (await server.command('builds', name, '--json')).stdout.includes(commit),
+        'the build runs',
+      );
+      leaving.abort();
+      assert.notEqual((await left).exitCode, 0);
+      assert.equal(await live(name), '');
+      const joined = await tree.push();
+      assert.equal(joined.exitCode, 0, joined.stderr);
+      assert.match(joined.stderr, /joined with a push of the same commit/);
+      assert.match(joined.stderr, /remote: .*line 1\b/);
+      assert.match(joined.stderr, /remote: .*line 8\b/);
+      assert.equal(await live(name), commit);
+      assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
+    });
 
-  test(`${door}: threat 56: 60 s of silence in a build cut nothing`, async () => {
-    const { name, tree } = await tool(door);
-    const commit = await tree.commit('one', webTool('one', 'sleep 60'));
-    const pushed = await tree.push();
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
-    assert.equal(await live(name), commit);
+    test(`${door}: promise 6: a client that is killed does not change how its deployment ends`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit(
+        'one',
+        webTool('one', 'for i in 1 2 3 4; do head -c 100000 /dev/zero | tr "\\0" x; echo; sleep 0.5; done'),
+      );
+      const leaving = new AbortController();
+      const killed = tree.gitUntil(leaving.signal, 'SIGKILL', 'push', 'toolforge', 'main');
+      await until(
+        async () => (await server.command('builds', name, '--json')).stdout.includes(commit),
+        'the build runs',
+      );
+      leaving.abort();
+      await killed;
+      await until(async () => (await live(name)) === commit, 'live');
+      assert.equal((await server.get(name)).body, 'one');
+    });
+
+    test(`${door}: promise 3: of two siblings the first wins and the second is told`, async () => {
+      const { name, tree } = await liveTool(door);
+      const rival = await WorkTree.create(server, door, name);
+      await rival.git('fetch', '--quiet', 'toolforge');
+      await rival.git('reset', '--quiet', '--hard', 'toolforge/main');
+      const one = await tree.commit('mine', webTool('mine', 'sleep 2'));
+      await rival.commit('yours', webTool('yours'));
+      const first = tree.push();
+      await until(
+        async () => (await server.command('builds', name, '--json')).stdout.includes(one),
+        'the build runs',
+      );
+      const second = await rival.push();
+      assert.equal((await first).exitCode, 0);
+      assert.notEqual(second.exitCode, 0);
+      assert.match(second.stderr, /\(v2 \(.*\) went live while you waited/);
+      assert.equal(await live(name), one);
+    });
+
+    test(`${door}: a waiting push is superseded by a newer one that builds upon it`, async () => {
+      const { name, tree } = await liveTool(door);
+      const one = await tree.commit('slow', webTool('slow', 'sleep 3'));
+      const first = tree.push();
+      await until(
+        async () => (await server.command('builds', name, '--json')).stdout.includes(one),
+        'the build runs',
+      );
+      await tree.commit('waits', webTool('waits'));
+      const second = tree.push();
+      await until(
+        async () =>
+          (await server.inRepository(name, 'for-each-ref', 'refs/deployments')).split('\n').length === 2,
+        'it waits',
+      );
+      const last = await tree.commit('newest', webTool('newest'));
+      const third = tree.push();
+      assert.equal((await first).exitCode, 0);
+      const waited = await second;
+      assert.notEqual(waited.exitCode, 0);
+      assert.match(waited.stderr, new RegExp(`superseded by ${last.slice(0, 7)}`));
+      assert.equal((await third).exitCode, 0, (await third).stderr);
+      assert.equal(await live(name), last);
+    });
+
+    test(`${door}: an older commit is deployed from what was built of it`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      await tree.commit('two', webTool('two'));
+      assert.equal((await tree.push()).exitCode, 0);
+      const pushed = await tree.push('-f', 'toolforge', `${first}:main`);
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(pushed.stderr, /Using what was built of/);
+      assert.equal(await live(name), first);
+      assert.equal((await server.get(name)).body, 'one');
+    });
+
+    test(`${door}: releases can be fetched as refs, and cannot be pushed`, async () => {
+      const { tree, first } = await liveTool(door);
+      const two = await tree.commit('two', webTool('two'));
+      assert.equal((await tree.push()).exitCode, 0);
+      await tree.git('fetch', '--quiet', 'toolforge', 'refs/releases/*:refs/releases/*');
+      assert.equal(
+        (await tree.git('rev-parse', 'refs/releases/v1', 'refs/releases/v2')).stdout,
+        `${first}\n${two}`,
+      );
+      assert.notEqual((await tree.push('toolforge', 'main:refs/releases/v9')).exitCode, 0);
+      const back = await tree.push('-f', 'toolforge', 'refs/releases/v1^{}:main');
+      assert.equal(back.exitCode, 0, back.stderr);
+    });
+
+    test(`${door}: a clone during a deployment gets what is live`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      const two = await tree.commit('two', webTool('two', 'sleep 2'));
+      const pushing = tree.push();
+      await until(
+        async () => (await server.command('builds', name, '--json')).stdout.includes(two),
+        'the build runs',
+      );
+      const clone = await WorkTree.create(server, door, name);
+      const fetched = await clone.git('clone', '--quiet', server.remote(door, name), 'copy');
+      assert.equal(fetched.exitCode, 0, fetched.stderr);
+      assert.equal((await clone.git('-C', 'copy', 'rev-parse', 'HEAD')).stdout, first);
+      assert.equal((await clone.git('ls-remote', 'toolforge', 'refs/deployments/*')).stdout, '');
+      assert.equal((await pushing).exitCode, 0);
+    });
+
+    test(`${door}: 10 MB of build output come through whole`, async () => {
+      const { tree } = await tool(door);
+      await tree.commit(
+        'one',
+        webTool(
+          'one',
+          'yes "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde" | head -n 160000; echo the end',
+        ),
+      );
+      const pushed = await tree.push();
+      assert.equal(pushed.exitCode, 0);
+      assert.equal(pushed.stderr.match(/0123456789abcdef0123456789abcde\b/g)?.length, 160_000);
+      assert.match(pushed.stderr, /the end/);
+    });
+
+    test(`${door}: threat 56: 60 s of silence in a build cut nothing`, async () => {
+      const { name, tree } = await tool(door);
+      const commit = await tree.commit('one', webTool('one', 'sleep 60'));
+      const pushed = await tree.push();
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.equal(await live(name), commit);
+    });
   });
 }
 

@@ -1,6 +1,9 @@
+import { createECDH } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
 
-const [IDENTITIES_ANSWER, FAILURE] = [12, 5];
+const FAILURE = 5;
+const REQUEST_IDENTITIES = 11;
+const IDENTITIES_ANSWER = 12;
 
 /**
  * An ssh-agent that holds public keys and signs nothing: for keys whose hardware is not here.
@@ -15,9 +18,13 @@ export async function startFakeAgent(path: string, blobs: readonly Buffer[]): Pr
   ]);
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.on('data', (request) => {
-      const isList = request[4] === 11;
-      socket.write(string(isList ? answer : Buffer.from([FAILURE])));
+    let waiting: Buffer = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      waiting = Buffer.concat([waiting, chunk]);
+      while (waiting.length >= 5 && waiting.length >= 4 + waiting.readUInt32BE(0)) {
+        socket.write(string(waiting[4] === REQUEST_IDENTITIES ? answer : Buffer.from([FAILURE])));
+        waiting = waiting.subarray(4 + waiting.readUInt32BE(0));
+      }
     });
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -27,7 +34,7 @@ export async function startFakeAgent(path: string, blobs: readonly Buffer[]): Pr
 /** The blob of a hardware key that does not exist. */
 export function hardwareKeyBlob(algorithm: string, index = 0): Buffer {
   const fields = algorithm.startsWith('sk-ecdsa')
-    ? [Buffer.from('nistp256'), Buffer.concat([Buffer.from([4]), Buffer.alloc(64, index + 1)])]
+    ? [Buffer.from('nistp256'), createECDH('prime256v1').generateKeys()]
     : [Buffer.alloc(32, index + 1)];
   return Buffer.concat([Buffer.from(algorithm), ...fields, Buffer.from('ssh:')].map(string));
 }

@@ -78,6 +78,7 @@ const noThrottle = { check: () => 0, failed: () => {}, succeeded: () => {} };
 /** A door on a free port over an empty folder; all gone at the end of the test. */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
   const root = await mkdtemp(join(tmpdir(), 'toolforge-http-'));
+  context.after(() => rm(root, { recursive: true, force: true }));
   const directory = new HttpDirectory();
   const packs = new HttpPackServices(root);
   const log: string[] = [];
@@ -89,10 +90,13 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
       await line.out(`${line.principal.uid} ${JSON.stringify(line.argv)}\n`);
       return 0;
     },
-    // The door hands it on and reads only the addresses.
-    services: { addresses } as Services,
+    // The door hands it on and reads only the addresses; commands that ask for more are not run here.
+    services: { addresses, directory } as unknown as Services,
     throttle: noThrottle,
-    log: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
+    log: pino(
+      { level: 'debug', formatters: { level: (label) => ({ level: label }) } },
+      { write: (line: string) => void log.push(line) },
+    ),
     isHealthy: () => null,
     ...overrides,
     packServices: overrides.packServices?.(packs) ?? packs,
@@ -108,10 +112,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
     limits: { lingerMs: 500, drainMs: 200, ...overrides.limits },
   });
   const { port } = await door.listen();
-  context.after(async () => {
-    await door.close();
-    await rm(root, { recursive: true, force: true });
-  });
+  context.after(() => door.close());
   const close = () => door.close();
   const loggedIn = `http://alice:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}`;
   return { url: `http://127.0.0.1:${port}`, port, root, directory, packs, log, loggedIn, close };

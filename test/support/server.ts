@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
+import { DirectoryFile } from '../../src/auth/directory-file.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -170,8 +171,7 @@ export class TestServer implements AsyncDisposable {
   }
 
   async addTool(name: string): Promise<void> {
-    const { exitCode, stderr } = await this.local('tool', 'add', name, '--maintainer', this.user);
-    if (exitCode !== 0) throw new Error(stderr);
+    await new DirectoryFile(join(this.folder, 'data/directory.yaml')).addTool(name, [this.user]);
   }
 
   /** What the tool's web address answers. */

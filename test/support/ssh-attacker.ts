@@ -98,17 +98,15 @@ export async function logInWith(
 ): Promise<boolean> {
   const client = new ssh2.Client();
   const privateKey = parsed(readFileSync(key.path, 'utf8'));
-  let tries = 0;
   const isIn = await new Promise<boolean>((resolve, reject) => {
     client.once('ready', () => resolve(true));
-    client.once('error', reject);
+    // ssh2's client does not expect a refusal of what it has not sent itself, and breaks.
+    client.on('error', (error) => (error instanceof TypeError ? resolve(false) : reject(error)));
     client.connect({
       host: '127.0.0.1',
       port,
       username: key.username,
       authHandler: () => {
-        tries += 1;
-        if (tries > 1) return resolve(false);
         const inner = client as unknown as RawAuthentication;
         inner._protocol.authPK(key.username, privateKey, key.algorithm, (data, callback) =>
           callback(privateKey.sign(data, key.hash)),
@@ -116,7 +114,6 @@ export async function logInWith(
       },
     });
   });
-  client.on('error', () => {});
   client.end();
   return isIn;
 }

@@ -121,7 +121,8 @@ export class SshWorkbench {
       'BatchMode=yes',
     ];
     const keyPath = ['-i', this.path(key)];
-    return ['-F', 'none', ...keyPath, ...options.flatMap((option) => ['-o', option]), ...more];
+    // ssh takes the first value of an option.
+    return ['-F', 'none', ...more, ...keyPath, ...options.flatMap((option) => ['-o', option])];
   }
 
   /** `ssh LOGIN@HOST COMMAND` */

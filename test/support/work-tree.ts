@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { execa } from 'execa';
 import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
@@ -26,9 +27,19 @@ export class WorkTree {
     return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment });
   }
 
-  /** Like `git`, ended by SIGINT when the signal fires, as Ctrl-C does. */
-  async gitUntil(signal: AbortSignal, ...args: string[]): Promise<Run> {
-    return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment, signal });
+  /** Like `git`; when `leave` fires, git and all that it started get the signal, as from a terminal. */
+  async gitUntil(leave: AbortSignal, signal: 'SIGINT' | 'SIGKILL', ...args: string[]): Promise<Run> {
+    const child = execa('git', args, {
+      cwd: this.folder,
+      env: this.#server.clientEnvironment,
+      extendEnv: false,
+      reject: false,
+      stdin: 'ignore',
+      detached: true,
+    });
+    leave.addEventListener('abort', () => process.kill(-(child.pid ?? 0), signal));
+    const { exitCode, stdout, stderr } = await child;
+    return { exitCode: exitCode ?? 255, stdout, stderr };
   }
 
   /** Writes files and commits them all. @returns the commit's id. */

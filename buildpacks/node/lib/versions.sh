@@ -1,0 +1,59 @@
+# Which Node is asked for. Sourced by bin/detect and bin/build.
+
+# The long-term support release for those who do not say.
+default_major=24
+
+# Sets $wanted (an npm range; empty = any) and $said_by. Takes the lines of package.json.
+wanted_node() {
+  wanted=$(field "$1" 'engines|node') said_by='package.json'
+  [[ -n $wanted ]] && return
+  local file
+  for file in .nvmrc .node-version; do
+    [[ -f $file ]] || continue
+    wanted=$(head -n 1 "$file" | tr -d 'v \r') said_by=$file
+    [[ $wanted =~ ^[0-9] ]] && return
+  done
+  if [[ -f service.template ]]; then
+    wanted=$(sed -nE 's/^type:[[:space:]]*["'\'']?node([0-9]+).*/\1/p' service.template | head -n 1) said_by=service.template
+    [[ -n $wanted ]] && return
+  fi
+  wanted='' said_by=''
+}
+
+# fits MAJOR RANGE: whether some release of the major version is in the range, as far as major versions tell
+fits() {
+  local major=$1 part word operator number minor isin
+  while IFS= read -r part; do
+    isin=1
+    # `>= 18` is `>=18`, and `18 - 20` is `>=18 <=20`
+    part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
+    for word in $part; do
+      [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
+      operator=${BASH_REMATCH[1]//v/} number=${BASH_REMATCH[2]} minor=${BASH_REMATCH[4]:-0}
+      [[ $number =~ ^[xX*]$ ]] && continue
+      case $operator in
+        '>=') ((major >= number)) || isin=0 ;;
+        '>') if [[ $word == *.* ]]; then ((major >= number)) || isin=0; else ((major > number)) || isin=0; fi ;;
+        '<=') ((major <= number)) || isin=0 ;;
+        '<') if ((minor > 0)); then ((major <= number)) || isin=0; else ((major < number)) || isin=0; fi ;;
+        *) ((major == number)) || isin=0 ;;
+      esac
+    done
+    ((isin)) && return 0
+  done < <(sed 's/||/\n/g' <<<"$2")
+  return 1
+}
+
+# choose_major RANGE MAJORS…: the default where it fits, else the newest even one that fits, else the newest
+choose_major() {
+  local range=$1 major best=''
+  shift
+  if [[ -z $range ]] || fits "$default_major" "$range"; then
+    for major in "$@"; do [[ $major == "$default_major" ]] && { echo "$major"; return; }; done
+  fi
+  for major in "$@"; do
+    fits "$major" "$range" || continue
+    if ((major % 2 == 0)) || [[ -z $best ]] || ((best % 2)); then best=$major; fi
+  done
+  echo "$best"
+}

@@ -1,0 +1,54 @@
+# Which Python is asked for, and which one is here. Sourced by bin/detect and bin/build.
+
+# Sets $wanted (3.11; empty = any) and $said_by (the file).
+wanted_python() {
+  local text
+  wanted='' said_by=''
+  if [[ -f service.template ]]; then
+    text=$(sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/\1/p' service.template | head -n 1)
+    if grep -qE '^type:[[:space:]]*["'\'']?python' service.template; then take "$text" service.template && return; fi
+  fi
+  if [[ -f .python-version ]]; then
+    text=$(grep -m 1 -oE '^(python-|cpython-)?[23](\.[0-9]+)*' .python-version || true)
+    take "${text##*-}" .python-version && return
+  fi
+  if [[ -f runtime.txt ]]; then
+    text=$(grep -m 1 -oE '^python-[23](\.[0-9]+)*' runtime.txt || true)
+    take "${text##*-}" runtime.txt && return
+  fi
+  return 0
+}
+
+# take VERSION FILE: 3.11.4 counts as 3.11, and 3 as any
+take() {
+  [[ $1 =~ ^([23])(\.([0-9]+))? ]] || return 1
+  said_by=$2
+  if [[ -n ${BASH_REMATCH[3]} ]]; then wanted=${BASH_REMATCH[1]}.${BASH_REMATCH[3]}; fi
+  if [[ ${BASH_REMATCH[1]} == 2 ]]; then wanted=${wanted:-2.7}; fi
+  return 0
+}
+
+# All python3.N of the base system, as minor numbers
+minors_here() {
+  local folder file
+  for folder in /usr/local/bin /usr/bin /opt/homebrew/bin; do
+    for file in "$folder"/python3.*; do
+      [[ $file =~ /python3\.([0-9]+)$ && -x $file ]] && printf '%s\n' "${BASH_REMATCH[1]}"
+    done
+  done | sort -nu
+}
+
+# Sets $chosen (3.11; empty = there is no Python at all): the one asked for, else the nearest, the newer of two
+choose_python() {
+  local minor distance best='' want=${wanted#3.}
+  chosen=''
+  if [[ -z $wanted ]]; then
+    chosen=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+    return 0
+  fi
+  [[ $wanted == 2* ]] && want=0
+  while read -r minor; do
+    distance=$((minor > want ? minor - want : want - minor))
+    if [[ -z $best || $distance -le $best ]]; then best=$distance chosen=3.$minor; fi
+  done < <(minors_here)
+}

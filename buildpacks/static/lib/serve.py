@@ -1,0 +1,226 @@
+"""Serves the files of the current folder at PORT: those of a static site, which do not change while it runs.
+
+Nothing whose name begins with a dot, nothing that a symbolic link leads out to, no folder listings.
+Standard library only.
+"""
+
+import contextlib
+import hashlib
+import mimetypes
+import os
+import re
+import signal
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+ROOT = os.path.realpath(os.getcwd())
+IDLE_SECONDS = 15
+STOP_SECONDS = 10
+CHUNK_BYTES = 256 * 1024
+TEXT = {"application/javascript", "application/json", "application/xml", "application/manifest+json", "image/svg+xml"}
+# The base system's list differs from machine to machine; these are what browsers insist on.
+TYPES = {
+    ".html": "text/html", ".htm": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
+    ".json": "application/json", ".map": "application/json", ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
+    ".webp": "image/webp", ".avif": "image/avif", ".ico": "image/x-icon", ".woff": "font/woff", ".woff2": "font/woff2",
+    ".ttf": "font/ttf", ".otf": "font/otf", ".wasm": "application/wasm", ".pdf": "application/pdf", ".txt": "text/plain",
+    ".md": "text/markdown", ".csv": "text/csv", ".xml": "application/xml", ".mp3": "audio/mpeg", ".mp4": "video/mp4",
+    ".webm": "video/webm", ".ogg": "audio/ogg", ".zip": "application/zip", ".gz": "application/gzip",
+}
+
+
+def content_type(path):
+    extension = os.path.splitext(path)[1].lower()
+    kind = TYPES.get(extension) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return kind + "; charset=utf-8" if kind.startswith("text/") or kind in TEXT else kind
+
+
+def locate(url_path):
+    """The file for a path: (file, None), or (None, the path to redirect to), or (None, None)."""
+    path = unquote(url_path, errors="surrogateescape")
+    parts = [part for part in path.split("/") if part != ""]
+    if "\0" in path or any(part.startswith(".") for part in parts):
+        return None, None
+    target = os.path.realpath(os.path.join(ROOT, *parts))
+    below = os.path.relpath(target, ROOT)
+    # A link inside may lead to another place inside, but not to one that a name of its own would not open.
+    if below != "." and any(part.startswith(".") for part in below.split(os.sep)):
+        return None, None
+    if os.path.isdir(target):
+        if not path.endswith("/"):
+            # Never //host: a browser would take it for another site's address.
+            return None, "/" + url_path.strip("/") + "/"
+        index = os.path.realpath(os.path.join(target, "index.html"))
+        inside = index.startswith(ROOT + os.sep) and "/." not in index[len(ROOT):]
+        return (index, None) if inside and os.path.isfile(index) else (None, None)
+    if path.endswith("/") or not os.path.isfile(target):
+        return None, None
+    return target, None
+
+
+_tags = {}
+
+
+def entity_tag(path, size):
+    """Made of the content, since an image has the same time stamp on every file."""
+    if path not in _tags:
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        _tags[path] = '"%s"' % digest.hexdigest()[:32]
+    return _tags[path]
+
+
+def byte_range(header, size):
+    """(first, last) for one satisfiable range, None for all of it; ValueError where nothing of it is there."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    if match is None or match.group(1) == match.group(2) == "":
+        return None
+    if match.group(1) == "":
+        first, last = max(0, size - int(match.group(2))), size - 1
+    else:
+        first = int(match.group(1))
+        last = min(int(match.group(2)), size - 1) if match.group(2) else size - 1
+        if match.group(2) and int(match.group(2)) < first:
+            return None
+    if first >= size or last < first:
+        raise ValueError(header)
+    return first, last
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "static"
+    sys_version = ""
+    timeout = IDLE_SECONDS
+
+    def do_GET(self):
+        with self.server.at_work():
+            self.answer()
+
+    def answer(self):
+        path = urlsplit("//host" + self.path if self.path.startswith("/") else self.path).path
+        file, redirect = locate(path)
+        if redirect is not None:
+            query = urlsplit(self.path).query
+            self.empty(HTTPStatus.MOVED_PERMANENTLY, {"Location": redirect + ("?" + query if query else "")})
+        elif file is None:
+            self.not_found()
+        else:
+            self.send_file(file)
+
+    do_HEAD = do_GET
+
+    def __getattr__(self, name):
+        # http.server answers 501 to what has no method; a site of files knows these two.
+        if name.startswith("do_"):
+            return lambda: self.empty(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD", "Connection": "close"})
+        raise AttributeError(name)
+
+    def send_file(self, path, status=HTTPStatus.OK):
+        size = os.path.getsize(path)
+        tag = entity_tag(path, size)
+        headers = {"Content-Type": content_type(path), "ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        first, last = 0, size - 1
+        if status == HTTPStatus.OK:
+            headers["Accept-Ranges"] = "bytes"
+            known = [item.strip().removeprefix("W/") for item in self.headers.get("If-None-Match", "").split(",")]
+            if tag in known or known == ["*"]:
+                return self.empty(HTTPStatus.NOT_MODIFIED, headers)
+            wanted = self.headers.get("Range")
+            if wanted and self.command == "GET" and self.headers.get("If-Range", tag) == tag:
+                try:
+                    part = byte_range(wanted, size)
+                except ValueError:
+                    return self.empty(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": "bytes */%d" % size})
+                if part is not None:
+                    first, last = part
+                    status = HTTPStatus.PARTIAL_CONTENT
+                    headers["Content-Range"] = "bytes %d-%d/%d" % (first, last, size)
+        headers["Content-Length"] = str(last - first + 1)
+        self.head(status, headers)
+        if self.command == "HEAD":
+            return
+        with open(path, "rb") as file:
+            file.seek(first)
+            left = last - first + 1
+            while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
+                self.wfile.write(chunk)
+                left -= len(chunk)
+
+    def not_found(self):
+        page = os.path.realpath(os.path.join(ROOT, "404.html"))
+        if page.startswith(ROOT + os.sep) and "/." not in page[len(ROOT):] and os.path.isfile(page):
+            return self.send_file(page, HTTPStatus.NOT_FOUND)
+        body = b"<!doctype html><meta charset=utf-8><title>Not found</title><h1>Not found</h1><p>There is no such page here.\n"
+        self.head(HTTPStatus.NOT_FOUND, {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))})
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def empty(self, status, headers):
+        self.head(status, headers if status == HTTPStatus.NOT_MODIFIED else {**headers, "Content-Length": "0"})
+
+    def head(self, status, headers):
+        # What was sent with a request is not read: the connection cannot go on after it.
+        has_body = self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
+        if self.server.is_stopping or has_body:
+            headers = {**headers, "Connection": "close"}
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.close_connection = self.close_connection or headers.get("Connection") == "close"
+        self.end_headers()
+
+    def log_message(self, form, *arguments):
+        line = form % arguments
+        print("".join(c if c.isprintable() else "?" for c in line), flush=True)
+
+
+class Server(ThreadingHTTPServer):
+    # A waiting connection must not hold back the end.
+    daemon_threads = True
+    request_queue_size = 256
+    is_stopping = False
+    answers = 0
+    changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def at_work(self):
+        with self.changed:
+            self.answers += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.answers -= 1
+                self.changed.notify_all()
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
+def main():
+    server = Server(("", int(os.environ.get("PORT", "8000"))), Handler)
+
+    def stop(*_):
+        server.is_stopping = True
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    print("serving %s at port %d" % (ROOT, server.server_address[1]), flush=True)
+    server.serve_forever(poll_interval=0.1)
+    # No new connections now; answers under way have a moment to finish.
+    server.socket.close()
+    with server.changed:
+        server.changed.wait_for(lambda: server.answers == 0, STOP_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

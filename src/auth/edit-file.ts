@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DeployError, systemCode } from '../core/errors.ts';
+
+const WAIT_MS = 5000;
+const RETRY_MS = 50;
+
+/**
+ * Changes a file as one step that others see wholly or not at all: under a lock beside it, written anew,
+ * made durable and renamed. Where `change` throws, or leaves the text as it was, the file stays as it is.
+ *
+ * @throws DeployError `FILE_BUSY` where another edit holds the lock for 5 s.
+ */
+export async function editFile<T>(
+  path: string,
+  change: (before: string) => { readonly after: string; readonly result: T },
+): Promise<T> {
+  await using _lock = await lock(`${path}.lock`);
+  const before = await readFile(path, 'utf8');
+  const { after, result } = change(before);
+  if (after === before) return result;
+  const temporary = await writeBeside(path, after);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(path);
+  return result;
+}
+
+/** Makes a file that only its owner reads, whole or not at all. @returns false where it was there before. */
+export async function createFile(path: string, text: string): Promise<boolean> {
+  const temporary = await writeBeside(path, text);
+  try {
+    // link(2) fails where the name is taken, which rename(2) does not.
+    await link(temporary, path);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  await syncFolder(path);
+  return true;
+}
+
+async function writeBeside(path: string, text: string): Promise<string> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`;
+  await using file = await open(temporary, 'wx', 0o600);
+  const owner = await stat(path).catch(() => null);
+  // An edit by root leaves the file to the account that the server runs under.
+  if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
+  await file.writeFile(text);
+  await file.sync();
+  return temporary;
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(dirname(path), 'r');
+  await folder.sync();
+}
+
+async function lock(path: string): Promise<AsyncDisposable> {
+  const deadline = performance.now() + WAIT_MS;
+  while (!(await createFile(path, `${process.pid}\n`))) {
+    const holder = Number(await readFile(path, 'utf8').catch(() => ''));
+    if (holder > 0 && !isRunning(holder)) {
+      await breakLock(path, holder);
+    } else if (performance.now() > deadline) {
+      throw new DeployError(
+        'FILE_BUSY',
+        'Somebody else is changing the user directory.',
+        'Try again in a moment.',
+      );
+    } else {
+      await delay(RETRY_MS);
+    }
+  }
+  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+}
+
+/** Moves a dead process's lock away; of several that try, one moves it and the others find it gone. */
+async function breakLock(path: string, holder: number): Promise<void> {
+  const aside = `${path}.${randomBytes(6).toString('hex')}.dead`;
+  try {
+    await rename(path, aside);
+    // A new holder may have come between the look and the move: give it back its lock.
+    if (Number(await readFile(aside, 'utf8')) !== holder) await link(aside, path).catch(() => undefined);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}

@@ -1,0 +1,75 @@
+import { randomBytes, randomInt, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto';
+
+/** A stored password: `scrypt$N$r$p$salt$hash`, salt and hash in base64. */
+export interface PasswordHash {
+  readonly cost: number;
+  readonly blockSize: number;
+  readonly parallelization: number;
+  readonly salt: Buffer;
+  readonly hash: Buffer;
+}
+
+// OWASP's Password Storage Cheat Sheet: one of its equal choices, 32 MiB for each check.
+const COST = { cost: 2 ** 15, blockSize: 8, parallelization: 1 } as const;
+const HASH_BYTES = 32;
+const FORM =
+  /^scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/]{16,128}={0,2})\$([A-Za-z0-9+/]{22,128}={0,2})$/;
+// Without i, l, o and 1, which look like others; 32 characters, so that each stands for five bits.
+const ALPHABET = 'abcdefghjkmnpqrstuvwxyz023456789';
+
+/** The text as it is stored in the directory. @throws RangeError for an empty password. */
+export async function hashPassword(password: string): Promise<string> {
+  if (password === '') throw new RangeError('an empty password');
+  const salt = randomBytes(16);
+  const hash = await derive(password, { ...COST, salt, hash: Buffer.alloc(HASH_BYTES) });
+  const { cost, blockSize, parallelization } = COST;
+  return `scrypt$${cost}$${blockSize}$${parallelization}$${salt.toString('base64')}$${hash.toString('base64')}`;
+}
+
+/** Reads a stored password, or null where it is not one or would take more memory than 256 MiB. */
+export function readPasswordHash(text: string): PasswordHash | null {
+  const [, n, r, p, salt, hash] = FORM.exec(text) ?? [];
+  if (salt === undefined || hash === undefined) return null;
+  const [cost, blockSize, parallelization] = [Number(n), Number(r), Number(p)];
+  const isPower = cost > 1 && (cost & (cost - 1)) === 0;
+  const isBounded = blockSize > 0 && parallelization > 0 && parallelization <= 16;
+  if (!isPower || !isBounded || 128 * cost * blockSize > 2 ** 28) return null;
+  return {
+    cost,
+    blockSize,
+    parallelization,
+    salt: Buffer.from(salt, 'base64'),
+    hash: Buffer.from(hash, 'base64'),
+  };
+}
+
+/** What a check is made against where there is no such user: it takes as long and never fits. */
+export function decoy(): PasswordHash {
+  return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
+}
+
+/** Compares in constant time. */
+export async function isPassword(password: string, stored: PasswordHash): Promise<boolean> {
+  return timingSafeEqual(await derive(password, stored), stored.hash);
+}
+
+/** A new password of 100 bits, in four groups that can be typed: `k3mxa-…`. */
+export function generatePassword(): string {
+  const group = () => Array.from({ length: 5 }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
+  return [group(), group(), group(), group()].join('-');
+}
+
+function derive(password: string, stored: PasswordHash): Promise<Buffer> {
+  const { cost, blockSize, parallelization, salt, hash } = stored;
+  const options: ScryptOptions = {
+    cost,
+    blockSize,
+    parallelization,
+    maxmem: 128 * cost * blockSize + 128 * blockSize * (parallelization + 2) + 2 ** 20,
+  };
+  return new Promise((resolve, reject) => {
+    scrypt(password.normalize('NFC'), salt, hash.length, options, (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    );
+  });
+}

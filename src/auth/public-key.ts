@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+
+/** A public key that people may log in with: one line of authorized_keys without options. */
+export interface PublicKey {
+  readonly algorithm: string;
+  /** RFC 4253 section 6.6. */
+  readonly blob: Buffer;
+  readonly comment: string;
+}
+
+/** Why a text is no key to log in with. */
+export type KeyProblem = 'not a key' | 'options' | 'hardware key' | 'algorithm' | 'short RSA key';
+
+const NAMES: Readonly<Record<string, string>> = {
+  'ssh-ed25519': 'ED25519',
+  'ecdsa-sha2-nistp256': 'ECDSA',
+  'ecdsa-sha2-nistp384': 'ECDSA',
+  'ecdsa-sha2-nistp521': 'ECDSA',
+  'ssh-rsa': 'RSA',
+};
+const RSA_BITS = { least: 2048, most: 16_384 } as const;
+
+/** True for the algorithms of FIDO hardware keys, whose signatures this server cannot check. */
+export function isHardwareKey(algorithm: string): boolean {
+  return algorithm.startsWith('sk-');
+}
+
+/** Reads a line as ssh-keygen writes it: `ssh-ed25519 AAAA… comment`. */
+export function readKeyLine(line: string): PublicKey | KeyProblem {
+  const [algorithm = '', base64 = '', ...comment] = line.trim().split(/[ \t]+/);
+  if (isHardwareKey(algorithm)) return 'hardware key';
+  if (!Object.hasOwn(NAMES, algorithm)) return problemOf(line, algorithm);
+  const blob = decode(base64);
+  if (blob === null) return 'not a key';
+  const problem = checkBlob(algorithm, blob);
+  return problem ?? { algorithm, blob, comment: printable(comment.join(' ')) };
+}
+
+/** Null where the blob is a key of the algorithm that is good enough to log in with. */
+export function checkBlob(algorithm: string, blob: Buffer): KeyProblem | null {
+  if (isHardwareKey(algorithm)) return 'hardware key';
+  if (!Object.hasOwn(NAMES, algorithm)) return 'algorithm';
+  const fields = readFields(blob);
+  const expected = algorithm === 'ssh-ed25519' ? 2 : 3;
+  if (fields === null || fields.length !== expected || fields[0]?.toString('latin1') !== algorithm) {
+    return 'not a key';
+  }
+  if (algorithm !== 'ssh-rsa') return null;
+  const bits = bitLength(fields[2] ?? Buffer.alloc(0));
+  if (bits > RSA_BITS.most) return 'not a key';
+  return bits < RSA_BITS.least ? 'short RSA key' : null;
+}
+
+/** `SHA256:…`, as ssh-keygen -l prints it. */
+export function fingerprint(blob: Buffer): string {
+  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+}
+
+/** `ED25519`, `ECDSA` or `RSA`. */
+export function keyKind(algorithm: string): string {
+  return NAMES[algorithm] ?? 'unknown';
+}
+
+/** What is wrong with a key line and what would be right, for the person who wrote it. */
+export function explain(problem: KeyProblem): { message: string; hint: string } {
+  const another =
+    'Make one with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub; it may lie beside others.';
+  switch (problem) {
+    case 'not a key':
+      return { message: 'The line is not a public key.', hint: another };
+    case 'options':
+      return {
+        message: 'The line has options in front of the key.',
+        hint: 'Leave the options away: the line begins with ssh-ed25519, ecdsa-sha2-nistp… or ssh-rsa.',
+      };
+    case 'hardware key':
+      return {
+        message: 'Hardware (sk-) keys cannot be used here: this server cannot check their signatures.',
+        hint: another,
+      };
+    case 'algorithm':
+      return { message: 'Keys of this algorithm are not accepted.', hint: another };
+    case 'short RSA key':
+      return { message: `The RSA key has fewer than ${RSA_BITS.least} bits.`, hint: another };
+  }
+  problem satisfies never;
+  throw new Error('unreachable');
+}
+
+function problemOf(line: string, algorithm: string): KeyProblem {
+  if (/(^|[\s,"])(sk-)?(ssh|ecdsa)-[-a-z0-9@.]+[ \t]+AAAA/.test(line) && !/^(ssh|ecdsa)-/.test(algorithm)) {
+    return 'options';
+  }
+  return /^(ssh|ecdsa)-[-a-z0-9@.]+$/.test(algorithm) ? 'algorithm' : 'not a key';
+}
+
+function decode(base64: string): Buffer | null {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) return null;
+  const blob = Buffer.from(base64, 'base64');
+  return blob.toString('base64').replace(/=+$/, '') === base64.replace(/=+$/, '') ? blob : null;
+}
+
+function readFields(blob: Buffer): Buffer[] | null {
+  const fields: Buffer[] = [];
+  let at = 0;
+  while (at < blob.length) {
+    if (at + 4 > blob.length) return null;
+    const end = at + 4 + blob.readUInt32BE(at);
+    if (end > blob.length) return null;
+    fields.push(blob.subarray(at + 4, end));
+    at = end;
+  }
+  return fields;
+}
+
+function bitLength(number: Buffer): number {
+  const first = number.findIndex((byte) => byte !== 0);
+  return first < 0 ? 0 : (number.length - first) * 8 - Math.clz32(number[first] ?? 0) + 24;
+}
+
+function printable(text: string): string {
+  return text.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '').slice(0, 200);
+}

@@ -1,0 +1,95 @@
+import { isIPv6 } from 'node:net';
+import { normalise } from './user-name.ts';
+
+/** Failures of one user name from one address that cost nothing. */
+const FREE_TRIES = 5;
+/** The same for all other names of an address together: many people share one behind a NAT. */
+const FREE_TRIES_OF_ADDRESS = 30;
+const LONGEST_WAIT_MS = 5 * 60_000;
+const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
+/** Quiet for so long, and failures are forgotten. */
+const FORGET_MS = 15 * 60_000;
+/** Somebody who has logged in from an address is not held up by others' failures there. */
+const KNOWN_MS = 7 * 24 * 3600_000;
+const MOST_ENTRIES = 10_000;
+
+interface Failures {
+  count: number;
+  /** When the last was, and until when the next try has to wait. */
+  at: number;
+  until: number;
+}
+
+/**
+ * Slows down whoever guesses passwords, for all doors together. The wait doubles with each failure after the
+ * free ones, for one name at one address up to five minutes. All failures of an address together hold up
+ * names that have never logged in from there for at most 30 s: nobody is locked out by a neighbour.
+ *
+ * Memory is bounded: at 10,000 entries the oldest goes.
+ */
+export class LoginThrottle {
+  readonly #pairs = new Map<string, Failures>();
+  readonly #addresses = new Map<string, Failures>();
+  readonly #known = new Map<string, number>();
+  readonly #now: () => number;
+
+  /** `now` is a clock in milliseconds that never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Milliseconds that this login has to wait at this address; 0 = it may try now. */
+  check(login: string, address: string): number {
+    const now = this.#now();
+    const pair = pairKey(login, address);
+    const own = (this.#pairs.get(pair)?.until ?? 0) - now;
+    const isKnown = (this.#known.get(pair) ?? 0) > now;
+    const shared = isKnown ? 0 : (this.#addresses.get(network(address))?.until ?? 0) - now;
+    return Math.max(0, Math.ceil(own), Math.ceil(shared));
+  }
+
+  failed(login: string, address: string): void {
+    this.#count(this.#pairs, pairKey(login, address), FREE_TRIES, LONGEST_WAIT_MS);
+    this.#count(this.#addresses, network(address), FREE_TRIES_OF_ADDRESS, LONGEST_WAIT_OF_ADDRESS_MS);
+  }
+
+  succeeded(login: string, address: string): void {
+    const pair = pairKey(login, address);
+    this.#pairs.delete(pair);
+    put(this.#known, pair, this.#now() + KNOWN_MS);
+  }
+
+  #count(table: Map<string, Failures>, key: string, free: number, longestMs: number): void {
+    const now = this.#now();
+    const before = table.get(key);
+    const count = before !== undefined && now - before.at < FORGET_MS ? before.count + 1 : 1;
+    const waitMs = count <= free ? 0 : Math.min(longestMs, 1000 * 2 ** Math.min(20, count - free - 1));
+    put(table, key, { count, at: now, until: now + waitMs });
+  }
+}
+
+function put<T>(table: Map<string, T>, key: string, value: T): void {
+  table.delete(key);
+  table.set(key, value);
+  const oldest = table.keys().next().value;
+  if (table.size > MOST_ENTRIES && oldest !== undefined) table.delete(oldest);
+}
+
+function pairKey(login: string, address: string): string {
+  return `${network(address)} ${normalise(login).slice(0, 128)}`;
+}
+
+/** One person has a /64 of IPv6 addresses, so that is what counts. */
+function network(address: string): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
+  if (!isIPv6(plain)) return plain;
+  const [head = '', tail] = plain.split('::');
+  const before = head.split(':').filter((group) => group !== '');
+  const after = (tail ?? '').split(':').filter((group) => group !== '');
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length);
+  const groups = [...before, ...Array<string>(zeros).fill('0'), ...after];
+  return groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':');
+}

@@ -1,0 +1,91 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import { makeFolder, namesIn, removeFolder } from './folders.ts';
+
+/** Written last: an artifact without it was never finished. */
+const MARK = 'complete';
+const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
+
+/**
+ * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. The
+ * folders on the way can be passed by everyone and listed by the server alone; an artifact belongs to its
+ * tool's uid.
+ */
+export class Artifacts {
+  readonly #data: string;
+
+  constructor(data: string) {
+    this.#data = data;
+  }
+
+  /** @throws Error when the id could be anything but the name of a folder. */
+  folder(tool: ToolName, id: string): string {
+    if (!ID.test(id)) throw new Error('an artifact id must be a plain name');
+    return join(this.#toolFolder(tool), id);
+  }
+
+  cache(tool: ToolName): string {
+    return join(this.#data, 'cache', tool);
+  }
+
+  /** Makes the folders that hold those of this tool. */
+  async prepare(tool: ToolName): Promise<void> {
+    await makeFolder(this.#data, 0o711);
+    await makeFolder(join(this.#data, 'artifacts'), 0o711);
+    await makeFolder(this.#toolFolder(tool), 0o711);
+    await makeFolder(join(this.#data, 'cache'), 0o700);
+  }
+
+  /** The folder of the tool's newest finished artifact, by the order in which they were finished; or null. */
+  async newest(tool: ToolName): Promise<string | null> {
+    const finished = await this.#finished(tool);
+    return finished.at(-1)?.folder ?? null;
+  }
+
+  /** Marks an artifact as finished and as the newest. */
+  async finish(tool: ToolName, id: string): Promise<void> {
+    const last = (await this.#finished(tool)).at(-1)?.number ?? 0;
+    await writeFile(join(this.folder(tool, id), MARK), `${last + 1}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+      flush: true,
+    });
+  }
+
+  async remove(tool: ToolName, id: string): Promise<void> {
+    await removeFolder(this.folder(tool, id));
+  }
+
+  /** Removes artifacts whose ids are not in `keep`, and those that were never finished. */
+  async removeOthers(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
+    const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
+    for (const id of await namesIn(this.#toolFolder(tool))) {
+      if (!keep.has(id) || !finished.has(id)) await removeFolder(join(this.#toolFolder(tool), id));
+    }
+  }
+
+  #toolFolder(tool: ToolName): string {
+    return join(this.#data, 'artifacts', tool);
+  }
+
+  async #finished(tool: ToolName): Promise<{ id: string; folder: string; number: number }[]> {
+    const found = [];
+    for (const id of await namesIn(this.#toolFolder(tool))) {
+      const folder = join(this.#toolFolder(tool), id);
+      const number = await numberOf(join(folder, MARK));
+      if (number !== null) found.push({ id, folder, number });
+    }
+    return found.sort((a, b) => a.number - b.number);
+  }
+}
+
+async function numberOf(mark: string): Promise<number | null> {
+  try {
+    return Number.parseInt(await readFile(mark, 'utf8'), 10) || 0;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}

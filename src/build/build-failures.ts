@@ -1,0 +1,133 @@
+import { DeployError } from '../core/errors.ts';
+import type { Limits } from '../sandbox/sandbox.ts';
+
+/** `15 min`, `1 min 30 s`, `45 s`. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  const rest = seconds % 60;
+  if (minutes === 0) return `${rest} s`;
+  return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`;
+}
+
+export function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 / 1024)} MiB`;
+}
+
+export function timedOut(limitMs: number, during: string): DeployError {
+  return new DeployError(
+    'BUILD_TIMED_OUT',
+    `The build was ended after its limit of ${duration(limitMs)} (build_time), during ${during}.`,
+    'Push again: what was downloaded is kept and the next build is quicker. If it needs longer by nature, ask the operator to raise build_time.',
+  );
+}
+
+export function outOfDisk(limitBytes: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    `The build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Largest: ${largest}.`,
+    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so push again if the cache was the largest.',
+  );
+}
+
+export function tooMuchOutput(limitBytes: number, during: string): DeployError {
+  return new DeployError(
+    'BUILD_TOO_MUCH_OUTPUT',
+    `The build printed more than its limit of ${mebibytes(limitBytes)} (build_output), during ${during}.`,
+    'Make the build quieter (look for a verbose or debug option, or for a loop), and push again.',
+  );
+}
+
+function outOfMemory(limitBytes: number, name: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_MEMORY',
+    `${name} needs more than the build’s limit of ${mebibytes(limitBytes)} of memory (build_memory).`,
+    'Use packages that come ready-made (wheels), run fewer compilers at once, or ask the operator to raise build_memory.',
+  );
+}
+
+function outOfProcesses(limit: number, name: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_PROCESSES',
+    `${name} started more processes and threads than the build’s limit of ${limit} (build_processes).`,
+    'Run fewer jobs at once (for example make -j2), or ask the operator to raise build_processes.',
+  );
+}
+
+/** How a buildpack ended that did not end well. */
+export interface FailedStep {
+  /** `pip` */
+  readonly name: string;
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly isOutOfMemory: boolean;
+  /** The last lines of its output, masked, the newest last. */
+  readonly lastLines: readonly string[];
+}
+
+const NO_MEMORY =
+  /\bMemoryError\b|JavaScript heap out of memory|Cannot allocate memory|std::bad_alloc|virtual memory exhausted/;
+const NO_PROCESS =
+  /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
+const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
+const NO_SPACE = /No space left on device|Disk quota exceeded/;
+
+/** What to tell a person about a buildpack that failed: by its limit where one was the reason. */
+export function stepFailed(step: FailedStep, limits: Limits): DeployError {
+  const text = step.lastLines.join('\n');
+  if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
+  if (NO_PROCESS.test(text)) return outOfProcesses(limits.processes, step.name);
+  if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {
+    return outOfDisk(limits.fileBytes, `a single file, written by ${step.name}`);
+  }
+  if (NO_SPACE.test(text)) {
+    return new DeployError(
+      'BUILD_FAILED',
+      `${step.name} found the disk of this server full.`,
+      'This is not your tool’s fault: tell the operator, and push again later.',
+    );
+  }
+  const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
+  const last = step.lastLines.findLast((line) => /[\p{L}\p{N}]/u.test(line))?.trim() ?? '';
+  const why = last !== '' && last.length <= 160 ? `: ${last}` : '';
+  return new DeployError(
+    'BUILD_FAILED',
+    `${step.name} ${how}${why}`,
+    'Read the lines above for the first error, mend it, commit and push again.',
+  );
+}
+
+/** A buildpack broke the rules of the Buildpack API. */
+export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    `The buildpack ${id} gave something that cannot be used: ${why}.`,
+    'This is a mistake in the buildpack, not in your tool: tell the operator.',
+    options,
+  );
+}
+
+/** Nothing recognised the source; `files` are the names at its top. */
+export function noBuildpack(files: readonly string[]): DeployError {
+  const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));
+  const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
+  const seen =
+    files.length === 0
+      ? 'The repository is empty.'
+      : `At the top of the repository: ${shown.join(', ')}${more}.`;
+  return new DeployError(
+    'NO_BUILDPACK',
+    `No buildpack recognises this tool. ${seen}`,
+    'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
+      'a static site needs an index.html; anything else needs a Procfile with `web: COMMAND`. Add one at the top, commit and push again.',
+  );
+}
+
+/** Everything built, and nothing to run. */
+export function noProcess(): DeployError {
+  return new DeployError(
+    'NO_PROCESS',
+    'The build succeeded, but it is not known how to start this tool.',
+    'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), commit and push again.',
+  );
+}

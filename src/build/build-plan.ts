@@ -1,0 +1,135 @@
+/** A dependency that a buildpack asks for. */
+export interface Require {
+  readonly name: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** One alternative of a build plan: what detection offers and what it wants. */
+export interface PlanSections {
+  readonly provides: readonly string[];
+  readonly requires: readonly Require[];
+}
+
+/** A buildpack whose detection passed. */
+export interface Candidate {
+  readonly id: string;
+  readonly isOptional: boolean;
+  /** The plan's own sections, then each `[[or]]`, in the order of the file; at least one. */
+  readonly alternatives: readonly PlanSections[];
+}
+
+/** One dependency of a resolved plan: who may provide it, and all that was asked of it. */
+export interface PlanEntry {
+  readonly name: string;
+  readonly providers: readonly string[];
+  readonly requires: readonly Require[];
+}
+
+export interface ResolvedPlan {
+  /** The ids that take part, in order. */
+  readonly group: readonly string[];
+  readonly entries: readonly PlanEntry[];
+}
+
+interface Option {
+  readonly id: string;
+  readonly isOptional: boolean;
+  readonly sections: PlanSections;
+}
+
+/**
+ * Finds the first combination of alternatives in which every requirement is provided by the same or an
+ * earlier buildpack and everything that is provided is required. A buildpack is dropped as optional only
+ * with its last alternative, as the lifecycle does. Null where no combination works.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
+ * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
+ */
+export function resolvePlan(candidates: readonly Candidate[]): ResolvedPlan | null {
+  return tryFrom(candidates, []);
+}
+
+function tryFrom(rest: readonly Candidate[], chosen: readonly Option[]): ResolvedPlan | null {
+  const [next, ...others] = rest;
+  if (next === undefined) return tryOptions(chosen);
+  for (const [index, sections] of next.alternatives.entries()) {
+    const isLast = index === next.alternatives.length - 1;
+    const option = { id: next.id, isOptional: next.isOptional && isLast, sections };
+    const plan = tryFrom(others, [...chosen, option]);
+    if (plan !== null) return plan;
+  }
+  return null;
+}
+
+function tryOptions(chosen: readonly Option[]): ResolvedPlan | null {
+  let trial = chosen;
+  for (;;) {
+    const dependencies = collect(trial);
+    const unmet = new Set(dependencies.flatMap(({ early, unused }) => [...early, ...unused]));
+    if ([...unmet].some((option) => !option.isOptional)) return null;
+    if (unmet.size === 0) return trial.length === 0 ? null : resolved(trial, dependencies);
+    trial = trial.filter((option) => !unmet.has(option));
+  }
+}
+
+interface Dependency {
+  readonly name: string;
+  readonly providers: Option[];
+  readonly requires: Require[];
+  /** Options that require it before anything provides it. */
+  readonly early: Option[];
+  /** Options that provide it and are not required since. */
+  readonly unused: Option[];
+}
+
+function collect(trial: readonly Option[]): Dependency[] {
+  const byName = new Map<string, Dependency>();
+  const entry = (name: string): Dependency => {
+    const known = byName.get(name) ?? { name, providers: [], requires: [], early: [], unused: [] };
+    byName.set(name, known);
+    return known;
+  };
+  for (const option of trial) {
+    for (const name of option.sections.provides) entry(name).unused.push(option);
+    for (const require of option.sections.requires) {
+      const { providers, unused, early, requires } = entry(require.name);
+      providers.push(...unused.splice(0));
+      if (providers.length === 0) early.push(option);
+      else requires.push(require);
+    }
+  }
+  return [...byName.values()];
+}
+
+function resolved(trial: readonly Option[], dependencies: readonly Dependency[]): ResolvedPlan {
+  return {
+    group: trial.map((option) => option.id),
+    entries: dependencies.map(({ name, providers, requires }) => ({
+      name,
+      providers: providers.map((option) => option.id),
+      requires,
+    })),
+  };
+}
+
+/** What a buildpack finds in CNB_BP_PLAN_PATH: everything asked of what it provides. */
+export function entriesFor(entries: readonly PlanEntry[], id: string): Require[] {
+  return entries.filter((entry) => entry.providers.includes(id)).flatMap((entry) => entry.requires);
+}
+
+/**
+ * What is left for later buildpacks after this one has built: the dependencies that it was handed and did
+ * not name as `unmet` in build.toml are met.
+ */
+export function withoutMet(
+  entries: readonly PlanEntry[],
+  id: string,
+  unmet: ReadonlySet<string>,
+): PlanEntry[] {
+  const met = new Set(
+    entriesFor(entries, id)
+      .map((require) => require.name)
+      .filter((name) => !unmet.has(name)),
+  );
+  return entries.filter((entry) => !met.has(entry.name));
+}

@@ -1,0 +1,65 @@
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { execa } from 'execa';
+import { systemCode } from '../core/errors.ts';
+
+const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
+
+async function run(program: string, argv: readonly string[]): Promise<void> {
+  await execa(program, argv, { env: environment, extendEnv: false, stdin: 'ignore', stdout: 'ignore' });
+}
+
+/** Makes a folder, and those on the way, with exactly this mode for the last one. */
+export async function makeFolder(folder: string, mode: number): Promise<void> {
+  await mkdir(folder, { recursive: true, mode });
+  // mkdir takes the umask into account, and leaves a folder that is there as it is.
+  await chmod(folder, mode);
+}
+
+/** Removes a folder with everything in it, also where a build took the right to write away. */
+export async function removeFolder(folder: string): Promise<void> {
+  try {
+    await rm(folder, { recursive: true, force: true, maxRetries: 2 });
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'ENOTEMPTY'].includes(systemCode(error) ?? '')) throw error;
+    await run('chmod', ['-R', 'u+rwX', '--', folder]);
+    await rm(folder, { recursive: true, force: true, maxRetries: 2 });
+  }
+}
+
+/** The names in a folder; none where it does not exist. */
+export async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** A real copy, by sharing blocks where the file system can, writable for its owner. `to` must not exist. */
+export async function copyFolder(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
+  await run('cp', ['-a', ...sharing, '--', from, to]);
+  await run('chmod', ['-R', 'u+w', '--', to]);
+}
+
+/** Moves a folder within the data folder. `to` must not exist. */
+export async function moveFolder(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await rename(from, to);
+}
+
+/**
+ * Leaves only folders, plain files and symbolic links, none with a set-user or set-group bit, nothing that
+ * anyone but their owner could write, and, with `isFinal`, nothing that even the owner writes by mistake.
+ * No process may be at work in the folder.
+ */
+export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
+  const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
+  // Before the walk: a folder that cannot be read would hide what is in it.
+  await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
+  await run('find', [folder, '(', ...special, ')', '-exec', 'rm', '-f', '--', '{}', '+']);
+  if (options.isFinal) await run('chmod', ['-R', 'a-w', '--', folder]);
+}

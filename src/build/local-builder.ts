@@ -1,0 +1,228 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import type { ToolName } from '../core/names.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Artifact } from '../core/types.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import { Artifacts } from './artifacts.ts';
+import type { BuildContext } from './build-context.ts';
+import { duration, noProcess } from './build-failures.ts';
+import { BuildGuard } from './build-guard.ts';
+import { buildAll } from './build-phase.ts';
+import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';
+import type { Builder, BuildRequest } from './builder.ts';
+import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
+import { detect } from './detection.ts';
+import { diskUse } from './disk-use.ts';
+import { makeFolder, namesIn, removeFolder, sweepFolder } from './folders.ts';
+import { escapeId } from './layer-environment.ts';
+import type { Layer } from './layers.ts';
+import { masking } from './output-lines.ts';
+import { procfileWarnings } from './procfile.ts';
+import { readServiceTemplate } from './service-template.ts';
+import { sourceWarnings } from './source-warnings.ts';
+import { targetVariables } from './target.ts';
+import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
+
+export interface LocalBuilderOptions {
+  readonly config: Pick<
+    Config,
+    | 'data'
+    | 'build_time'
+    | 'build_processes'
+    | 'build_memory'
+    | 'build_disk'
+    | 'build_output'
+    | 'build_environment'
+  >;
+  readonly sandbox: Sandbox;
+  /** The folder of buildpacks, as they were installed. */
+  readonly buildpacksFolder: string;
+  readonly log: Log;
+  /** After this long without output a build says that it goes on; 30,000 where not set. */
+  readonly quietMs?: number;
+}
+
+/**
+ * Runs Cloud Native Buildpacks on this machine, in a sandbox, with the results that the lifecycle would give.
+ * An artifact is made where it stays, `artifacts/TOOL/ID` in the data folder, as `workspace` and `layers`.
+ */
+export class LocalBuilder implements Builder {
+  readonly #options: LocalBuilderOptions;
+  readonly #artifacts: Artifacts;
+  #store: Promise<BuildpackStore> | null = null;
+
+  constructor(options: LocalBuilderOptions) {
+    this.#options = options;
+    this.#artifacts = new Artifacts(options.config.data);
+  }
+
+  async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    signal.throwIfAborted();
+    const { config, sandbox, log } = this.#options;
+    const { tool } = request;
+    await this.#artifacts.prepare(tool);
+    const store = await this.#buildpacks();
+    const previous = request.useCache ? await this.#artifacts.newest(tool) : null;
+    const folders = foldersOf(this.#artifacts.folder(tool, request.id));
+    const layerPlaces: LayerPlaces = {
+      layers: folders.layers,
+      cache: this.#artifacts.cache(tool),
+      previous: previous === null ? null : foldersOf(previous).layers,
+    };
+    if (!request.useCache) await removeFolder(layerPlaces.cache);
+    const state: BuildState = { moved: [], reached: new Map() };
+    // Fails where it is there: an artifact is never built over.
+    await mkdir(folders.artifact, { mode: 0o700 });
+    try {
+      await using guard = new BuildGuard({
+        limits: config,
+        folder: folders.artifact,
+        progress,
+        signal,
+        quietMs: this.#options.quietMs ?? 30_000,
+      });
+      const variables = variablesOf({ ...config.build_environment, ...request.configVars });
+      const places = buildPlaces(folders, store.folder, sandbox);
+      const context: BuildContext = {
+        name: tool,
+        toolNumber: request.toolNumber,
+        sandbox,
+        places,
+        guard,
+        limits: {
+          processes: config.build_processes,
+          memoryBytes: config.build_memory,
+          fileBytes: config.build_disk,
+        },
+        progress,
+        mask: masking(request.configVars),
+        environment: {
+          PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+          HOME: places.path('home'),
+          TMPDIR: places.path('tmp'),
+          LANG: 'C.UTF-8',
+        },
+        target: await targetVariables(),
+        variables,
+      };
+      await makePlaces(places, variables);
+      const artifact = await this.#make(request, context, store, layerPlaces, state);
+      log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
+      return artifact;
+    } catch (error) {
+      await this.#clear(folders.artifact, layerPlaces, state, error);
+      throw error;
+    }
+  }
+
+  async remove(tool: ToolName, artifactId: string): Promise<void> {
+    await this.#artifacts.remove(tool, artifactId);
+  }
+
+  /** The sandbox ends what an earlier server left running, of all tools, before this is called. */
+  async cleanUp(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
+    await this.#artifacts.removeOthers(tool, keep);
+  }
+
+  /** The story of one build, from the commit to the finished folder. */
+  async #make(
+    request: BuildRequest,
+    context: BuildContext,
+    store: BuildpackStore,
+    layerPlaces: LayerPlaces,
+    state: BuildState,
+  ): Promise<Artifact> {
+    const { sandbox, guard, progress, places } = context;
+    const { folders } = places;
+    progress.step('Detecting buildpacks');
+    await request.checkOut(folders.workspace);
+    guard.signal.throwIfAborted();
+    const service = await readServiceTemplate(folders.workspace);
+    const warnings = [
+      ...service.warnings,
+      ...(await procfileWarnings(folders.workspace)),
+      ...(await sourceWarnings(folders.workspace)),
+    ];
+    const files = await namesIn(folders.workspace);
+    await sandbox.own(folders.artifact, request.toolNumber);
+    const detection = await detect(context, store, files.sort());
+    for (const warning of warnings) progress.warn(warning);
+
+    progress.step(`Building (limit ${duration(this.#options.config.build_time)})`);
+    for (const id of detection.group) {
+      state.reached.set(id, 'not started');
+      await makeFolder(join(folders.layers, escapeId(id)), 0o755);
+    }
+    state.moved = await restoreLayers(layerPlaces, detection.group);
+    await sandbox.own(folders.layers, request.toolNumber);
+    const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
+    await guard.weigh();
+    if (built.processes.length === 0) throw noProcess();
+    return await this.#finish(request, context, layerPlaces, {
+      processes: built.processes,
+      buildpacks: built.buildpacks,
+      service: service.settings,
+    });
+  }
+
+  async #finish(
+    request: BuildRequest,
+    context: BuildContext,
+    layerPlaces: LayerPlaces,
+    made: Pick<Artifact, 'processes' | 'buildpacks' | 'service'>,
+  ): Promise<Artifact> {
+    const { folders } = context.places;
+    const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
+    await removeFolder(folders.scratch);
+    await sweepFolder(folders.layers, { isFinal: false });
+    await keepLayers(layerPlaces, group);
+    await sweepFolder(folders.workspace, { isFinal: true });
+    await sweepFolder(folders.layers, { isFinal: true });
+    const bytes = await diskUse(folders.artifact, context.guard.signal);
+    context.guard.signal.throwIfAborted();
+    await this.#artifacts.finish(request.tool, request.id);
+    return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
+  }
+
+  /** Leaves nothing of a build that failed; what makes the next one quick goes back to the cache. */
+  async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
+    const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
+    try {
+      // A cache that filled the disk would fill it for every build from now on.
+      if (isFull) await removeFolder(places.cache);
+      else await giveBack(places, state.moved, state.reached);
+    } catch (cause) {
+      this.#options.log.error({ err: cause }, 'build cache lost');
+      await removeFolder(places.cache);
+    } finally {
+      await removeFolder(folder);
+    }
+  }
+
+  async #buildpacks(): Promise<BuildpackStore> {
+    const { buildpacksFolder, config } = this.#options;
+    this.#store ??= copyBuildpacks(buildpacksFolder, join(config.data, 'buildpacks')).then(readBuildpacks);
+    try {
+      return await this.#store;
+    } catch (error) {
+      this.#store = null;
+      throw error;
+    }
+  }
+}
+
+/** What is known of a build while it runs, for the case that it fails. */
+interface BuildState {
+  moved: readonly Layer[];
+  readonly reached: Map<string, Progressed>;
+}
+
+function variablesOf(variables: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name, value]) => isVariableName(name) && !value.includes('\0')),
+  );
+}

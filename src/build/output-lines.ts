@@ -1,0 +1,95 @@
+/** Bytes of one line that are shown; the rest of the line is left out. */
+export const maxLineBytes = 16 * 1024;
+const CUT = ' … (line cut)';
+/** Held of an unfinished line, so that a secret at the cut is still found whole. */
+const maxHeldBytes = 4 * maxLineBytes;
+
+/**
+ * Output of a stranger's program as clean lines: invalid UTF-8 replaced, lines of more than 16 kB cut,
+ * secrets masked even where they came in pieces. Holds at most one line.
+ */
+export class OutputLines {
+  readonly #mask: (text: string) => string;
+  readonly #line: (text: string) => void;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #isCut = false;
+
+  constructor(options: { mask: (text: string) => string; line: (text: string) => void }) {
+    this.#mask = options.mask;
+    this.#line = options.line;
+  }
+
+  write(chunk: Buffer): void {
+    let start = 0;
+    for (;;) {
+      const end = chunk.indexOf(0x0a, start);
+      if (end < 0) break;
+      this.#hold(chunk.subarray(start, end));
+      this.#flush();
+      start = end + 1;
+    }
+    if (start < chunk.length) this.#hold(chunk.subarray(start));
+  }
+
+  /** The line that had no end, if any. */
+  end(): void {
+    if (this.#heldBytes > 0) this.#flush();
+  }
+
+  #hold(bytes: Buffer): void {
+    const room = maxHeldBytes - this.#heldBytes;
+    if (bytes.length > room) this.#isCut = true;
+    const kept = bytes.subarray(0, Math.max(0, room));
+    if (kept.length === 0) return;
+    // A copy: the chunk belongs to the stream.
+    this.#held.push(Buffer.from(kept));
+    this.#heldBytes += kept.length;
+  }
+
+  #flush(): void {
+    const whole = Buffer.concat(this.#held);
+    const text = this.#mask(whole.toString('utf8').replace(/\r$/, ''));
+    const isLong = this.#isCut || Buffer.byteLength(text) > maxLineBytes;
+    this.#line(isLong ? cut(text) + CUT : text);
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#isCut = false;
+  }
+}
+
+/** At most 16 kB of the text, and nothing of its last quarter where a secret may have been cut in two. */
+function cut(text: string): string {
+  const bytes = Buffer.from(text);
+  const length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));
+  return bytes.subarray(0, length).toString('utf8').replace(/�+$/, '');
+}
+
+/** Shorter values are words of everyday output. */
+const minSecretLength = 6;
+
+/**
+ * A function that replaces the values of config vars by their names: the values themselves, each line of
+ * those with several, and their base64 and URL-encoded forms.
+ */
+export function masking(configVars: Readonly<Record<string, string>>): (text: string) => string {
+  const secrets = new Map<string, string>();
+  for (const [name, value] of Object.entries(configVars)) {
+    for (const form of formsOf(value)) secrets.set(form, `[config var ${name}]`);
+  }
+  if (secrets.size === 0) return (text) => text;
+  // The longest first: one secret may hold another.
+  const forms = [...secrets.keys()].sort((a, b) => b.length - a.length).map(RegExp.escape);
+  const pattern = new RegExp(forms.join('|'), 'g');
+  return (text) => text.replace(pattern, (found) => secrets.get(found) ?? found);
+}
+
+function formsOf(value: string): string[] {
+  const parts = [value, ...value.split(/\r?\n/)].map((part) => part.trim());
+  const long = parts.filter((part) => part.length >= minSecretLength);
+  return long.flatMap((part) => [
+    part,
+    Buffer.from(part).toString('base64').replace(/=+$/, ''),
+    encodeURIComponent(part),
+  ]);
+}

@@ -1,0 +1,37 @@
+import { processType } from './processes.ts';
+import { readPlainFile } from './safe-files.ts';
+
+const maxBytes = 64 * 1024;
+const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
+
+/**
+ * Sentences about lines of the Procfile that will not do what their writer hoped. The procfile buildpack is
+ * who reads it for the build; this only says early what is wrong, with line numbers.
+ */
+export async function procfileWarnings(source: string): Promise<string[]> {
+  const text = await readPlainFile(source, ['Procfile'], maxBytes);
+  if (text === null) return [];
+  const warnings: string[] = [];
+  const seen = new Set<string>();
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    const content = raw.trim();
+    if (content === '' || content.startsWith('#')) continue;
+    const where = `Line ${index + 1} of the Procfile`;
+    const [, type, command] = line.exec(content) ?? [];
+    if (type === undefined || command === undefined) {
+      warnings.push(`${where} is not used: it is not of the form \`web: COMMAND\`.`);
+    } else if (!processType.test(type)) {
+      warnings.push(
+        `${where} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
+      );
+    } else if (seen.has(type)) {
+      warnings.push(`${where} takes the place of an earlier line for ${type}.`);
+    } else {
+      seen.add(type);
+    }
+  }
+  return warnings;
+}

@@ -1,0 +1,56 @@
+import type { Exit, Sandbox, SandboxCommand } from '../sandbox/sandbox.ts';
+import type { BuildGuard } from './build-guard.ts';
+import { OutputLines } from './output-lines.ts';
+
+export interface StepEnd extends Exit {
+  /** The newest lines of output, masked, at most 20. */
+  readonly lastLines: readonly string[];
+}
+
+/**
+ * Runs one program of a build in the sandbox to its end and hands on its output by lines. When it has ended, so
+ * has everything that it started.
+ *
+ * @throws what aborted the guard, once nothing of the program runs any more.
+ */
+export async function runStep(
+  sandbox: Sandbox,
+  command: SandboxCommand,
+  options: {
+    readonly guard: BuildGuard;
+    readonly mask: (text: string) => string;
+    readonly line: (text: string) => void;
+  },
+): Promise<StepEnd> {
+  const { guard } = options;
+  guard.signal.throwIfAborted();
+  const process = sandbox.start(command);
+  const kill = () => process.kill();
+  guard.signal.addEventListener('abort', kill, { once: true });
+  // What it left behind would hold its output open for ever.
+  const exited = process.exited.finally(kill);
+  const lastLines: string[] = [];
+  const lines = new OutputLines({
+    mask: options.mask,
+    line: (text) => {
+      if (guard.signal.aborted) return;
+      lastLines.push(text);
+      if (lastLines.length > 20) lastLines.shift();
+      options.line(text);
+    },
+  });
+  try {
+    for await (const chunk of process.output) {
+      guard.hear(chunk.length);
+      lines.write(chunk);
+    }
+    lines.end();
+    const exit = await exited;
+    guard.signal.throwIfAborted();
+    return { ...exit, lastLines };
+  } finally {
+    kill();
+    await exited;
+    guard.signal.removeEventListener('abort', kill);
+  }
+}

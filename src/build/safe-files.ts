@@ -1,0 +1,72 @@
+import { constants } from 'node:fs';
+import { lstat, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+
+/** The largest metadata file that is read of what a build has made. */
+export const maxFileBytes = 1024 * 1024;
+
+const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
+
+/**
+ * The text of a file that a stranger's code may have made, or null where there is none. No symbolic link
+ * is followed, neither at the end nor on the way below `root`, and nothing but a plain file is opened.
+ * No process that could change the folder may be running.
+ *
+ * @throws RangeError when the file is larger than `maxBytes`.
+ */
+export async function readPlainFile(
+  root: string,
+  parts: readonly string[],
+  maxBytes = maxFileBytes,
+): Promise<string | null> {
+  if (!(await isPlainFolder(root, parts.slice(0, -1)))) return null;
+  try {
+    await using file = await open(
+      join(root, ...parts),
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
+    const { size, isFile } = await file.stat().then((stat) => ({ size: stat.size, isFile: stat.isFile() }));
+    if (!isFile) return null;
+    if (size > maxBytes) throw new RangeError(`${parts.at(-1)} is larger than ${maxBytes} bytes`);
+    return await file.readFile('utf8');
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}
+
+/** Whether each of the parts below `root` is a folder and none a symbolic link. */
+export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
+  for (let depth = 1; depth <= parts.length; depth += 1) {
+    const stat = await statOf(join(root, ...parts.slice(0, depth)));
+    if (stat?.isDirectory() !== true) return false;
+  }
+  return true;
+}
+
+/** The entries of a folder below `root`, sorted by name; none where it is absent or a symbolic link is on the way. */
+export async function listPlainFolder(
+  root: string,
+  parts: readonly string[],
+): Promise<{ name: string; isFolder: boolean; isFile: boolean }[]> {
+  if (!(await isPlainFolder(root, parts))) return [];
+  try {
+    const entries = await readdir(join(root, ...parts), { withFileTypes: true });
+    return entries
+      .map((entry) => ({ name: entry.name, isFolder: entry.isDirectory(), isFile: entry.isFile() }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return [];
+    throw error;
+  }
+}
+
+async function statOf(path: string) {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}

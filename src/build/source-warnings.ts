@@ -1,0 +1,59 @@
+import { open, readdir, readlink } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { readPlainFile } from './safe-files.ts';
+
+/** Looked at, at most: the notes are a service, not a gate. */
+const maxEntries = 50_000;
+const maxNamed = 3;
+const lfsPointer = 'version https://git-lfs.github.com/spec/';
+/** A pointer file is text of about 130 bytes. */
+const maxPointerBytes = 1024;
+
+/**
+ * What a checkout does not bring and people expect, one sentence each: submodules, Git LFS, links that lead out
+ * of the repository. Only looks; follows no link.
+ */
+export async function sourceWarnings(folder: string): Promise<string[]> {
+  const pointers: string[] = [];
+  const links: string[] = [];
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const hasLfs = ((await readPlainFile(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
+  for (const entry of entries.slice(0, maxEntries)) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
+    if (hasLfs && entry.isFile() && (await isPointer(path))) pointers.push(relative(folder, path));
+  }
+  const warnings: string[] = [];
+  if ((await readPlainFile(folder, ['.gitmodules'])) !== null) {
+    warnings.push(
+      'Submodules are not checked out: their folders are empty. Put the files into this repository (git subtree) or install them as a package.',
+    );
+  }
+  if (pointers.length > 0) {
+    warnings.push(
+      `Git LFS files are not fetched, only their pointers are there: ${named(pointers)}. Store the files themselves (git lfs migrate export).`,
+    );
+  }
+  if (links.length > 0) {
+    warnings.push(`Links that lead out of the repository have no target in a build: ${named(links)}.`);
+  }
+  return warnings;
+}
+
+function named(paths: readonly string[]): string {
+  const more = paths.length > maxNamed ? ` and ${paths.length - maxNamed} more` : '';
+  return paths.slice(0, maxNamed).join(', ') + more;
+}
+
+async function leadsOut(folder: string, path: string): Promise<boolean> {
+  const target = await readlink(path);
+  const inside = relative(folder, resolve(dirname(path), target));
+  return target.startsWith('/') || inside === '..' || inside.startsWith('../');
+}
+
+async function isPointer(path: string): Promise<boolean> {
+  await using file = await open(path, 'r');
+  if ((await file.stat()).size > maxPointerBytes) return false;
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(lfsPointer.length), 0, lfsPointer.length, 0);
+  return buffer.toString('latin1', 0, bytesRead) === lfsPointer;
+}

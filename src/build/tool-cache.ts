@@ -1,0 +1,132 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { brokenBuildpack } from './build-failures.ts';
+import { copyFolder, moveFolder, namesIn, removeFolder } from './folders.ts';
+import { escapeId } from './layer-environment.ts';
+import { type Layer, layerFolder, readLayers, restoredLayerFile } from './layers.ts';
+import { isPlainFolder } from './safe-files.ts';
+
+/** Where layers of one build come from and go to. */
+export interface LayerPlaces {
+  /** The layers of the artifact that is being made. */
+  readonly layers: string;
+  /** The tool's own cache: layers that are for builds only. */
+  readonly cache: string;
+  /** The layers of the tool's newest artifact; null = none, or not to be used. */
+  readonly previous: string | null;
+}
+
+/** How far a buildpack came. */
+export type Progressed = 'not started' | 'failed' | 'built';
+
+/**
+ * Puts the layers of earlier builds in place, as the lifecycle's restorer does: of launch layers the
+ * metadata, of cached ones the content too, and the types of none. What was for builds only is moved out of the
+ * cache, what an artifact holds is copied.
+ *
+ * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
+ * @returns the layers that were moved, for {@link giveBack}.
+ */
+export async function restoreLayers(places: LayerPlaces, group: readonly string[]): Promise<Layer[]> {
+  const moved: Layer[] = [];
+  for (const buildpack of group) {
+    const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
+    for (const layer of earlier) {
+      if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
+      if (layer.isCache && !layer.hasFolder) continue;
+      if (layer.isCache)
+        await copyFolder(layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer));
+      await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
+    }
+    const names = new Set(earlier.filter((layer) => layer.isLaunch).map((layer) => layer.name));
+    for (const layer of await readLayers(places.cache, buildpack)) {
+      if (!layer.hasFolder || names.has(layer.name)) continue;
+      await moveFolder(layerFolder(places.cache, layer), layerFolder(places.layers, layer));
+      await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
+      moved.push(layer);
+    }
+  }
+  return moved;
+}
+
+/**
+ * After a build that succeeded: launch layers stay, with the content of the newest artifact where the buildpack
+ * left only their metadata; layers for builds only go to the cache, which holds nothing else then; all
+ * others go.
+ *
+ * @throws DeployError `BUILD_FAILED` where a layer has no content and none can be had.
+ */
+export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
+  await removeFolder(places.cache);
+  const folders = new Set(group.map(escapeId));
+  for (const name of await namesIn(places.layers)) {
+    if (!folders.has(name)) await removeFolder(join(places.layers, name));
+  }
+  for (const buildpack of group) {
+    const layers = await readLayers(places.layers, buildpack);
+    const launch = layers.filter((layer) => layer.isLaunch);
+    for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
+    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
+    await removeOthers(places.layers, buildpack, launch);
+  }
+}
+
+async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
+  const earlier = places.previous === null ? [] : await readLayers(places.previous, layer.buildpack);
+  const before = earlier.find((other) => other.name === layer.name && other.isLaunch && other.hasFolder);
+  if (layer.isCache || before === undefined || places.previous === null) {
+    throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
+  }
+  await copyFolder(layerFolder(places.previous, layer), layerFolder(places.layers, layer));
+}
+
+async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
+  const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
+  const folder = join(root, escapeId(buildpack));
+  // A build may have put a link to somewhere else in its place.
+  if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeFolder(folder);
+  for (const name of await namesIn(folder)) if (!kept.has(name)) await removeFolder(join(folder, name));
+}
+
+/**
+ * After a build that failed: layers for builds only go back to the cache, so that the next build is quick. Of
+ * the buildpack that failed only those without metadata: nobody knows whether the content still fits it.
+ */
+export async function giveBack(
+  places: LayerPlaces,
+  moved: readonly Layer[],
+  progress: ReadonlyMap<string, Progressed>,
+): Promise<void> {
+  for (const [buildpack, state] of progress) {
+    for (const layer of await readLayersOrNone(places.layers, buildpack)) {
+      const before = moved.find((other) => other.buildpack === buildpack && other.name === layer.name);
+      const hasTypes = layer.isLaunch || layer.isBuild || layer.isCache;
+      const told = hasTypes || before === undefined ? layer : { ...before, hasFolder: layer.hasFolder };
+      if (!isForBuilds(told)) continue;
+      const isCertain = state !== 'failed' || Object.keys(told.metadata).length === 0;
+      if (isCertain) await toCache(places, layer, told);
+    }
+  }
+}
+
+async function readLayersOrNone(root: string, buildpack: string): Promise<Layer[]> {
+  try {
+    return await readLayers(root, buildpack);
+  } catch {
+    // The build has failed already, and what it left cannot be read: then nothing of it is kept.
+    return [];
+  }
+}
+
+function isForBuilds(layer: Layer): boolean {
+  return layer.isCache && !layer.isLaunch && layer.hasFolder;
+}
+
+async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
+  const target = layerFolder(places.cache, layer);
+  await removeFolder(target);
+  await moveFolder(layerFolder(places.layers, layer), target);
+  const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
+  const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
+  await writeFile(`${target}.toml`, text, { mode: 0o600 });
+}

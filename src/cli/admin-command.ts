@@ -1,0 +1,16 @@
+import type { DirectoryFile } from '../auth/directory-file.ts';
+import type { CommandShape, FlagValue } from './command.ts';
+
+export interface AdminContext {
+  readonly directory: DirectoryFile;
+  readonly args: readonly string[];
+  readonly flags: Readonly<Record<string, FlagValue>>;
+  readonly input: AsyncIterable<Uint8Array>;
+  readonly out: (text: string) => Promise<void>;
+}
+
+/** A command on the embedded directory's file, for whoever may write that file; no door serves it. */
+export interface AdminCommand extends CommandShape {
+  /** @throws DeployError, UsageError */
+  run(context: AdminContext): Promise<void>;
+}

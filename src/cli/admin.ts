@@ -1,0 +1,43 @@
+import { DeployError } from '../core/errors.ts';
+import type { AdminCommand, AdminContext } from './admin-command.ts';
+import { toolAdminCommands } from './admin-tools.ts';
+import { userAdminCommands } from './admin-users.ts';
+import { describeCommand } from './commands/help.ts';
+import { findCommand } from './find-command.ts';
+import { checkCount, parseWords } from './parse-words.ts';
+import { warning } from './printing.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Administration of the embedded directory, with the server running or not. */
+export const adminCommands: readonly AdminCommand[] = [...userAdminCommands, ...toolAdminCommands];
+
+export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'> {
+  readonly argv: readonly string[];
+  readonly err: (text: string) => Promise<void>;
+}
+
+/** @returns the exit status: 1 for what a DeployError says, 2 for a wrong command line. */
+export async function runAdmin({ argv, err, ...rest }: AdminLine): Promise<number> {
+  const found = findCommand(adminCommands, argv);
+  if (found === null) throw new Error('This is no command on the directory.');
+  const { command, words } = found;
+  try {
+    const { flags, positionals } = parseWords(command, words);
+    if (flags['help'] === true) {
+      await rest.out(describeCommand(command, 'npx toolforge-push '));
+      return 0;
+    }
+    checkCount(command, positionals);
+    await command.run({ ...rest, flags, args: positionals });
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      const usage = `Usage: npx toolforge-push ${command.name} ${command.usage}`.trimEnd();
+      await err(warning(error.message, usage));
+      return 2;
+    }
+    if (!(error instanceof DeployError)) throw error;
+    await err(warning(error.message, error.hint));
+    return 1;
+  }
+}

@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { DirectoryFile } from '../auth/directory-file.ts';
+import { readConfig } from '../config.ts';
+import { DeployError, systemCode } from '../core/errors.ts';
+import { adminCommands, runAdmin } from './admin.ts';
+import { listCommands } from './commands/help.ts';
+import { callControl } from './control-client.ts';
+import { findCommand } from './find-command.ts';
+import { warning } from './printing.ts';
+import { unknownCommand } from './run-command.ts';
+import { commands } from './table.ts';
+
+export interface Terminal {
+  readonly argv: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly input: AsyncIterable<Uint8Array>;
+  readonly out: Writable;
+  readonly err: Writable;
+}
+
+const before = 'npx toolforge-push ';
+/** The exit status of a program whose reader has closed the pipe, as a shell gives it for SIGPIPE. */
+const closedPipeStatus = 141;
+
+/**
+ * The local binary: `start`, the administration of the embedded directory, and every command of the table, which
+ * the running server of the same data folder runs.
+ *
+ * @returns the exit status; after `start` the process lives on.
+ */
+export async function runBinary(terminal: Terminal): Promise<number> {
+  const { argv, err } = terminal;
+  // Without a listener an error of these streams would end the process with a stack; writing tells of it too.
+  terminal.out.on('error', () => undefined);
+  err.on('error', () => undefined);
+  try {
+    if (argv[0] === 'start') return await start(terminal);
+    if (isCallForHelp(argv)) return await help(terminal);
+    if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
+    return await command(terminal);
+  } catch (error) {
+    if (systemCode(error) === 'EPIPE') return closedPipeStatus;
+    if (!(error instanceof DeployError)) throw error;
+    await write(err, warning(error.message, error.hint));
+    return 1;
+  }
+}
+
+/** Runs the binary for this process; its exit status is set. */
+export async function main(): Promise<void> {
+  process.exitCode = await runBinary({
+    argv: process.argv.slice(2),
+    environment: process.env,
+    input: process.stdin,
+    out: process.stdout,
+    err: process.stderr,
+  });
+}
+
+async function start({ argv, err }: Terminal): Promise<number> {
+  if (argv.length > 1) {
+    await write(
+      err,
+      warning('start takes no words: the settings come from the environment.', `Usage: ${before}start`),
+    );
+    return 2;
+  }
+  const server = await import('../main.ts');
+  await server.main();
+  return 0;
+}
+
+/** The whole list needs no server; help on one command is the table's own. */
+function isCallForHelp(argv: readonly string[]): boolean {
+  return argv.length === 0 || (argv.length === 1 && ['help', '--help', '-h'].includes(argv[0] ?? ''));
+}
+
+async function help({ out }: Terminal): Promise<number> {
+  const startCommand = {
+    name: 'start',
+    usage: '',
+    summary: 'start the server',
+    options: {},
+    words: { min: 0, max: 0 },
+  };
+  await write(out, listCommands([startCommand, ...adminCommands, ...commands], before));
+  return 0;
+}
+
+async function administer({ argv, environment, input, out, err }: Terminal): Promise<number> {
+  const config = readConfig(environment);
+  return await runAdmin({
+    argv,
+    directory: new DirectoryFile(join(config.data, 'directory.yaml')),
+    input,
+    out: (text) => write(out, text),
+    err: (text) => write(err, text),
+  });
+}
+
+async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
+  if (findCommand(commands, argv) === null) {
+    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...adminCommands]));
+    return 2;
+  }
+  return await callControl({
+    socketPath: join(readConfig(environment).data, 'run', 'server.sock'),
+    argv,
+    // Else a command in a shell's `while read` loop would swallow the loop's own input.
+    input: argv.includes('-') ? input : null,
+    out: (bytes) => write(out, bytes),
+    err: (bytes) => write(err, bytes),
+  });
+}
+
+/** Resolves when the reader has taken it. */
+async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
+  if (stream.errored !== null) throw stream.errored;
+  if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,47 @@
+import { short } from '../../core/names.ts';
+import type { Build } from '../../core/types.ts';
+import type { ToolCommand } from '../command.ts';
+import { countOf } from '../parse-words.ts';
+import { ago, columns, duration, iso, json } from '../printing.ts';
+
+export const buildsCommand: ToolCommand = {
+  name: 'builds',
+  usage: 'TOOL [-n COUNT] [--json]',
+  summary: 'the builds of a tool, the newest first',
+  details: [
+    '-n is 20 unless told, at most 1000. The log of one: logs TOOL --build ID',
+    '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks and bytes (null without an artifact), startedAt, endedAt.',
+  ],
+  action: 'read',
+  options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run({ services, tool, flags, out }) {
+    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20 });
+    const builds = services.store.builds(tool, limit);
+    if (flags['json'] === true) await out(json(builds.map(asFields)));
+    else if (builds.length === 0) await out(`${tool} has no build yet: git push toolforge main\n`);
+    else
+      await out(
+        columns([['BUILD', 'STATE', 'COMMIT', 'BUILDPACKS', 'STARTED', 'TOOK'], ...builds.map(asRow)]),
+      );
+    return 0;
+  },
+};
+
+function asFields({ id, state, commit, deploymentId, artifact, startedAt, endedAt }: Build): object {
+  return {
+    id,
+    state,
+    commit,
+    deployment: deploymentId,
+    buildpacks: artifact?.buildpacks ?? null,
+    bytes: artifact?.bytes ?? null,
+    startedAt: iso(startedAt),
+    endedAt: iso(endedAt),
+  };
+}
+
+function asRow({ id, state, commit, artifact, startedAt, endedAt }: Build): string[] {
+  const took = endedAt === null ? '-' : duration(endedAt - startedAt);
+  return [id, state, short(commit), artifact?.buildpacks.join(', ') ?? '-', ago(startedAt, Date.now()), took];
+}

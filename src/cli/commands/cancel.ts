@@ -1,0 +1,22 @@
+import { short } from '../../core/names.ts';
+import type { ToolCommand } from '../command.ts';
+import { findDeployment } from '../find-deployment.ts';
+import { oneLine } from '../printing.ts';
+
+export const cancelCommand: ToolCommand = {
+  name: 'cancel',
+  usage: 'TOOL [ID]',
+  summary: 'end the running deployment, or the one with this id',
+  details: ['What is live stays live. The ids: ps TOOL, deployments TOOL'],
+  action: 'deploy',
+  options: {},
+  words: { min: 0, max: 1 },
+  async run(context) {
+    const { services, tool, principal, args, out } = context;
+    const id = args[0] === undefined ? null : findDeployment(context, args[0]).id;
+    const cancelled = services.deployments.cancel(tool, id, principal);
+    const { kind, commit, by } = cancelled;
+    await out(`Cancelled deployment ${cancelled.id} (${kind} of ${short(commit)} by ${oneLine(by)}).\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,41 @@
+import { short } from '../../core/names.ts';
+import type { Deployment } from '../../core/types.ts';
+import type { ToolCommand } from '../command.ts';
+import { countOf } from '../parse-words.ts';
+import { ago, columns, iso, json } from '../printing.ts';
+
+export const deploymentsCommand: ToolCommand = {
+  name: 'deployments',
+  usage: 'TOOL [-n COUNT] [--json]',
+  summary: 'what was asked for and how it ended, the newest first',
+  details: [
+    '-n is 20 unless told, at most 1000. The log of one: logs TOOL --build ID',
+    '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
+  ],
+  action: 'read',
+  options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run({ services, tool, flags, out }) {
+    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20 });
+    const deployments = services.store.deployments(tool, limit);
+    if (flags['json'] === true) await out(json(deployments.map(asFields)));
+    else if (deployments.length === 0) await out(`${tool} has no deployment yet: git push toolforge main\n`);
+    else
+      await out(
+        columns([['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'BY', 'WHEN', 'WHY'], ...deployments.map(asRow)]),
+      );
+    return 0;
+  },
+};
+
+function asFields(deployment: Deployment): object {
+  const { id, kind, state, commit, version, reason, message, by, door, credential } = deployment;
+  const { createdAt, startedAt, endedAt } = deployment;
+  const times = { createdAt: iso(createdAt), startedAt: iso(startedAt), endedAt: iso(endedAt) };
+  return { id, kind, state, commit, version, reason, message, by, door, credential, ...times };
+}
+
+function asRow({ id, kind, state, commit, version, reason, by, createdAt }: Deployment): string[] {
+  const why = reason ?? (version === null ? '' : `v${version}`);
+  return [id, kind, state, short(commit), by, ago(createdAt, Date.now()), why];
+}

@@ -1,0 +1,71 @@
+import { type Addresses, sshCommand } from '../../core/addresses.ts';
+import type { Principal } from '../../core/types.ts';
+import type { CommandShape, LoginCommand } from '../command.ts';
+import { columns } from '../printing.ts';
+import { UsageError } from '../usage-error.ts';
+
+/** `help` over a table that holds it. */
+export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
+  return {
+    name: 'help',
+    usage: '[COMMAND]',
+    summary: 'what the commands are, or how one of them is used',
+    action: null,
+    options: {},
+    words: { min: 0, max: 2 },
+    async run({ services, principal, args, out }) {
+      const before = typedBefore(principal, services.addresses);
+      await out(args.length === 0 ? listCommands(all(), before) : describe(all(), args, before));
+      return 0;
+    },
+  };
+}
+
+/** What stands before a command at this door: `ssh -p 2222 alice@127.0.0.1 `; empty where it differs by client. */
+export function typedBefore(principal: Principal, addresses: Addresses): string {
+  switch (principal.door) {
+    case 'ssh':
+      return sshCommand(addresses, principal.uid, '');
+    case 'local':
+      return 'npx toolforge-push ';
+    case 'http':
+      return '';
+    default:
+      return principal.door satisfies never;
+  }
+}
+
+/** All commands, a line each. */
+export function listCommands(commands: readonly CommandShape[], before: string): string {
+  const listed = commands.filter(({ isAlias }) => isAlias !== true);
+  const lines = columns(listed.map(({ name, usage, summary }) => [`${name} ${withoutFlags(usage)}`, summary]))
+    .split('\n')
+    .map((line) => (line === '' ? line : `  ${line}`))
+    .join('\n');
+  return `Usage: ${before}COMMAND …\n\n${lines}\n\`help COMMAND\` tells more about one of them.\n`;
+}
+
+/** The usage without what may be left out and begins with a dash, for a list that fits a terminal. */
+function withoutFlags(usage: string): string {
+  return usage.replace(/ ?\[-[^\]]*\]…?/g, '');
+}
+
+/** How one command is used. */
+export function describeCommand(command: CommandShape, before: string): string {
+  const usage = `Usage: ${before}${command.name} ${command.usage}`.trimEnd();
+  const details = command.details ?? [];
+  return [usage, '', `${capital(command.summary)}.`, ...details].map((line) => `${line}\n`).join('');
+}
+
+/** One command, or all of a family as `config`. @throws UsageError */
+function describe(commands: readonly CommandShape[], words: readonly string[], before: string): string {
+  const name = words.join(' ');
+  const listed = commands.filter(({ isAlias }) => isAlias !== true);
+  const meant = listed.filter((command) => command.name === name || command.name.startsWith(`${name} `));
+  if (meant.length === 0) throw new UsageError('There is no such command; `help` lists all.');
+  return meant.map((command) => describeCommand(command, before)).join('\n');
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,15 @@
+import type { ToolCommand } from '../command.ts';
+
+export const stopCommand: ToolCommand = {
+  name: 'stop',
+  usage: 'TOOL',
+  summary: 'end the processes until the next restart or deployment',
+  action: 'deploy',
+  options: {},
+  words: { min: 0, max: 0 },
+  async run({ services, tool, principal, out }) {
+    await services.deployments.stop(tool, principal);
+    await out(`${tool} is stopped. Start it with: restart ${tool}\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,78 @@
+import type { ToolName } from '../../core/names.ts';
+import type { ProcessStatus } from '../../run/runtime.ts';
+import type { ToolRecord } from '../../store/store.ts';
+import type { CommandContext, LoginCommand } from '../command.ts';
+import { columns, json } from '../printing.ts';
+
+/** How a tool is, in one word; `new` has nothing deployed yet, `down` is live and has no process. */
+export type ToolState = 'new' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
+
+export const toolsCommand: LoginCommand = {
+  name: 'tools',
+  usage: '[--json]',
+  summary: 'the tools that you maintain, and how they are',
+  details: [
+    '--json: name, version (null before the first deployment), state, address (null where the name makes none).',
+    'state: new, stopped, up, starting, crashed or down.',
+  ],
+  action: null,
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run(context) {
+    const { flags, out, principal } = context;
+    const rows = await overview(context);
+    if (flags['json'] === true) {
+      await out(json(rows));
+    } else if (rows.length === 0) {
+      await out(`There is no tool that ${principal.uid} maintains.\n`);
+    } else {
+      const lines = rows.map(({ name, version, state, address }) => [
+        name,
+        version === null ? '-' : `v${version}`,
+        state,
+        address ?? '-',
+      ]);
+      await out(columns([['TOOL', 'LIVE', 'STATE', 'ADDRESS'], ...lines]));
+    }
+    return 0;
+  },
+};
+
+interface Overview {
+  readonly name: ToolName;
+  readonly version: number | null;
+  readonly state: ToolState;
+  readonly address: string | null;
+}
+
+async function overview(context: CommandContext): Promise<Overview[]> {
+  const { store, runtime } = context.services;
+  const records = new Map(store.tools().map((record) => [record.name, record]));
+  const names = await namesFor(context, [...records.keys()]);
+  return await Promise.all(
+    names.map(async (name) => {
+      const record = records.get(name);
+      const statuses = record === undefined ? [] : await runtime.status(name);
+      const version = record?.liveVersion ?? null;
+      return { name, version, state: stateOf(record, statuses), address: runtime.address(name) };
+    }),
+  );
+}
+
+/** The operator maintains nothing by name and sees every tool that has been used. */
+async function namesFor(context: CommandContext, used: ToolName[]): Promise<ToolName[]> {
+  const { services, principal, signal } = context;
+  if (principal.isOperator) return used;
+  const names = await services.directory.toolsOf(principal.uid, signal);
+  return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
+}
+
+/** The worst that any of its processes is in. */
+export function stateOf(record: ToolRecord | undefined, statuses: readonly ProcessStatus[]): ToolState {
+  if (record === undefined || record.liveVersion === null) return 'new';
+  if (record.isStopped) return 'stopped';
+  const states = new Set(statuses.map(({ state }) => state));
+  if (states.has('crashed')) return 'crashed';
+  if (states.has('starting')) return 'starting';
+  return states.has('up') ? 'up' : 'down';
+}

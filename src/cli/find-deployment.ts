@@ -1,0 +1,22 @@
+import { DeployError } from '../core/errors.ts';
+import type { Deployment } from '../core/types.ts';
+import type { ToolContext } from './command.ts';
+import { oneLine } from './printing.ts';
+
+/**
+ * The deployment of this tool that has the id, or whose build has it.
+ *
+ * @throws DeployError `NO_DEPLOYMENT`, the same for an id that is not there and for one of another tool.
+ */
+export function findDeployment({ services, tool }: ToolContext, id: string): Deployment {
+  const { store } = services;
+  const direct = store.deployment(id);
+  const build = direct === null ? store.build(id) : null;
+  const deployment = direct ?? (build === null ? null : store.deployment(build.deploymentId));
+  if (deployment?.tool === tool) return deployment;
+  throw new DeployError(
+    'NO_DEPLOYMENT',
+    `${tool} has no build or deployment “${oneLine(id).slice(0, 80)}”.`,
+    `See which there are: deployments ${tool}`,
+  );
+}

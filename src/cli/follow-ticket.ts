@@ -1,0 +1,32 @@
+import { DeployError } from '../core/errors.ts';
+import type { Ticket } from '../deploy/deployments.ts';
+import type { ToolContext } from './command.ts';
+
+/**
+ * Prints a deployment's log until its end. Whoever leaves before changes nothing of the deployment.
+ *
+ * @returns 0, and only when it went live.
+ * @throws DeployError `NOT_LIVE` with the reason; the signal's own reason when it fires.
+ */
+export async function followTicket(context: ToolContext, ticket: Ticket): Promise<number> {
+  const { services, tool, out, signal } = context;
+  for await (const text of services.deployments.follow(ticket.id, { isColoured: false, signal })) {
+    await out(text);
+  }
+  const verdict = await unlessAborted(ticket.verdict, signal);
+  if (verdict.isLive) return 0;
+  throw new DeployError('NOT_LIVE', verdict.reason, `See its log again: logs ${tool} --build ${ticket.id}`);
+}
+
+async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  signal.throwIfAborted();
+  const over = new AbortController();
+  const left = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
+  });
+  try {
+    return await Promise.race([promise, left]);
+  } finally {
+    over.abort();
+  }
+}

@@ -1,0 +1,56 @@
+/** What a frame carries: output, error output, or the exit status as one byte. */
+export type FrameKind = 'out' | 'err' | 'exit';
+
+export interface Frame {
+  readonly kind: FrameKind;
+  readonly payload: Buffer;
+}
+
+const LETTERS = { out: 'o', err: 'e', exit: 'x' } as const satisfies Record<FrameKind, string>;
+const KINDS: ReadonlyMap<string, FrameKind> = new Map(
+  Object.entries(LETTERS).map(([kind, letter]) => [letter, kind as FrameKind]),
+);
+
+const headBytes = 5;
+/** Longer texts go as several frames. */
+export const maxPayloadBytes = 64 * 1024;
+
+/** The text as frames: one byte of kind, four of length (big-endian), the payload. An empty text is one frame. */
+export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
+  const parts: Uint8Array[] = [];
+  for (let from = 0; from === 0 || from < payload.length; from += maxPayloadBytes) {
+    const piece = payload.subarray(from, from + maxPayloadBytes);
+    const head = Buffer.alloc(headBytes);
+    head.write(LETTERS[kind], 'latin1');
+    head.writeUInt32BE(piece.length, 1);
+    parts.push(head, piece);
+  }
+  return Buffer.concat(parts);
+}
+
+/** The frames of a stream; one that the end has cut off is left out. @throws Error where the bytes are no frames. */
+export async function* decodeFrames(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
+  let bytes = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    bytes = Buffer.concat([bytes, chunk]);
+    for (let length = wholeLength(bytes); length !== null; length = wholeLength(bytes)) {
+      yield { kind: kindOf(bytes), payload: bytes.subarray(headBytes, length) };
+      bytes = bytes.subarray(length);
+    }
+  }
+}
+
+/** The length of the first frame, its head included; null where it has not come whole. */
+function wholeLength(bytes: Buffer): number | null {
+  if (bytes.length < headBytes) return null;
+  kindOf(bytes);
+  const length = bytes.readUInt32BE(1);
+  if (length > maxPayloadBytes) throw new Error(`A frame of ${length} bytes is too long.`);
+  return bytes.length >= headBytes + length ? headBytes + length : null;
+}
+
+function kindOf(bytes: Buffer): FrameKind {
+  const kind = KINDS.get(bytes.toString('latin1', 0, 1));
+  if (kind === undefined) throw new Error(`A frame begins with the byte ${bytes[0]}.`);
+  return kind;
+}

@@ -1,0 +1,65 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import type { CommandShape, FlagValue } from './command.ts';
+import { UsageError } from './usage-error.ts';
+
+/** A command line taken apart. */
+export interface Words {
+  readonly flags: Readonly<Record<string, FlagValue>>;
+  readonly positionals: readonly string[];
+}
+
+const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' } };
+
+/** Takes the words after a command's name apart. @throws UsageError */
+export function parseWords(command: CommandShape, words: readonly string[]): Words {
+  const options = { ...command.options, ...everywhere };
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...words],
+      options,
+      strict: true,
+      allowPositionals: true,
+    });
+    return { flags: values as Record<string, FlagValue>, positionals };
+  } catch (error) {
+    throw new UsageError(explain(error, command), { cause: error });
+  }
+}
+
+/** Says what is wrong with a flag, by Node's message, which holds names of flags and no values. */
+function explain(error: unknown, command: CommandShape): string {
+  const message = error instanceof Error ? error.message : '';
+  const flag = /'(--?[^'\s,=]+)/.exec(message)?.[1] ?? 'A flag';
+  if (message.startsWith('Unknown option')) {
+    return `${command.name} has no flag ${flag}. It knows ${knownFlags(command).join(', ')}.`;
+  }
+  if (message.includes('does not take an argument')) return `${flag} takes no value.`;
+  return `${flag} needs a value.`;
+}
+
+/** Every flag of a command, as one types it. */
+export function knownFlags(command: CommandShape): string[] {
+  return Object.entries({ ...command.options, ...everywhere }).map(([name, { short }]) =>
+    short === undefined ? `--${name}` : `-${short} or --${name}`,
+  );
+}
+
+/** @throws UsageError */
+export function checkCount(command: CommandShape, args: readonly string[]): void {
+  const { min, max } = command.words;
+  if (args.length < min) throw new UsageError(`${command.name} needs more words than that.`);
+  if (args.length > max) throw new UsageError(`${command.name} takes fewer words than that.`);
+}
+
+/** The whole number of a flag, or `byDefault` where it was not given. @throws UsageError */
+export function countOf(
+  flags: Words['flags'],
+  name: string,
+  range: { readonly min: number; readonly max: number; readonly byDefault: number },
+): number {
+  const text = flags[name];
+  if (text === undefined) return range.byDefault;
+  const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= range.min && value <= range.max) return value;
+  throw new UsageError(`--${name} is a whole number from ${range.min} to ${range.max}.`);
+}

@@ -1,0 +1,31 @@
+import type { Command } from './command.ts';
+import { buildsCommand } from './commands/builds.ts';
+import { cancelCommand } from './commands/cancel.ts';
+import { configCommands } from './commands/config.ts';
+import { deploymentsCommand } from './commands/deployments.ts';
+import { helpCommand } from './commands/help.ts';
+import { logsCommand } from './commands/logs.ts';
+import { psCommand } from './commands/ps.ts';
+import { redeployCommand } from './commands/redeploy.ts';
+import { releasesCommand } from './commands/releases.ts';
+import { restartCommand } from './commands/restart.ts';
+import { rollbackCommand } from './commands/rollback.ts';
+import { stopCommand } from './commands/stop.ts';
+import { toolsCommand } from './commands/tools.ts';
+
+/** Every command, in the order in which `help` lists them. The same for every door. */
+export const commands: readonly Command[] = [
+  helpCommand(() => commands),
+  toolsCommand,
+  psCommand,
+  logsCommand,
+  releasesCommand,
+  rollbackCommand,
+  redeployCommand,
+  restartCommand,
+  stopCommand,
+  buildsCommand,
+  deploymentsCommand,
+  cancelCommand,
+  ...configCommands,
+];

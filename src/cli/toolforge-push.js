@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+// The entry of `npx toolforge-push`, in plain JavaScript: it may be started by a Node that cannot run TypeScript.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const leastMajor = 24;
+
+if (Number(process.versions.node.split('.')[0]) >= leastMajor) {
+  const { main } = await import('./bin.ts');
+  await main();
+} else {
+  runWithOwnNode();
+}
+
+/** Starts this file anew with the Node that this package brings, and ends as it ends. */
+function runWithOwnNode() {
+  const node = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url));
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  child.on('error', () => {
+    process.stderr.write(
+      ` !     toolforge-push needs Node ${leastMajor}, and this is Node ${process.versions.node}.\n` +
+        ' !     Run `npm ci` in its folder, which brings the right one.\n',
+    );
+    process.exitCode = 1;
+  });
+  // A terminal sends Ctrl-C to both processes; what a supervisor sends to this one alone is passed on.
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => child.kill(signal));
+  process.on('SIGINT', () => {});
+  child.on('exit', (status, signal) => {
+    if (signal === null) process.exitCode = status ?? 1;
+    else endBy(signal);
+  });
+}
+
+function endBy(signal) {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}

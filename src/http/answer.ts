@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { ClientGone, isHoldingBack } from './body.ts';
+
+/** One request to the server's own host, and what is known about it. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly log: Log;
+  /** Fires when the client has gone or has its answer. */
+  readonly signal: AbortSignal;
+  /** How long a client that is still sending may go on after it was refused. */
+  readonly lingerMs: number;
+}
+
+const STATUS: Readonly<Record<string, number>> = {
+  UNSUPPORTED_ENCODING: 415,
+  UNSUPPORTED_TYPE: 415,
+  BODY_TOO_LARGE: 413,
+  PACK_TOO_LARGE: 413,
+  BROKEN_BODY: 400,
+  NOT_CONFIDENTIAL: 403,
+  CROSS_SITE: 403,
+  NO_ACCESS: 404,
+  NO_COMMAND: 404,
+  NO_RELEASE: 404,
+  NO_BUILD: 404,
+  NO_DEPLOYMENT: 404,
+  NO_CONFIG_VAR: 404,
+  TOOL_DISABLED: 403,
+  NOTHING_LIVE: 409,
+  ARTIFACT_GONE: 409,
+  STORE_FULL: 503,
+  DIRECTORY_UNAVAILABLE: 503,
+  SHUTTING_DOWN: 503,
+};
+
+/** Bytes of a refused body that are still read, so that the client gets to its answer. */
+const LINGER_BYTES = 1024 * 1024;
+
+/** The status for an error that a person can mend: 400 unless its code says better. */
+export function statusOf(error: DeployError): number {
+  return STATUS[error.code] ?? 400;
+}
+
+/** Answers with plain text; git shows it to its user line by line as `remote: …`. */
+export function answerText(
+  exchange: Exchange,
+  status: number,
+  text: string,
+  headers: OutgoingHttpHeaders = {},
+): void {
+  const { request, response } = exchange;
+  if (response.headersSent || response.destroyed) return void response.destroy();
+  const body = Buffer.from(text);
+  response.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': body.length,
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...headers,
+    ...(request.complete ? {} : { Connection: 'close' }),
+  });
+  if (request.method !== 'HEAD') response.write(body);
+  linger(exchange, () => response.end());
+}
+
+/** Answers with what went wrong: in full where a person can mend it, else with an id that the log has too. */
+export function answerError(exchange: Exchange, error: unknown): void {
+  const { log, signal } = exchange;
+  if (error instanceof DeployError) {
+    const headers = statusOf(error) === 503 ? { 'Retry-After': 10 } : {};
+    answerText(exchange, statusOf(error), `${error.message}\n${error.hint}\n`, headers);
+    return;
+  }
+  // Whoever has gone needs no answer, and what was given up for that reason is no fault.
+  if (error instanceof ClientGone || (signal.aborted && isAbort(error))) return;
+  const id = reportBug(log, error);
+  answerText(
+    exchange,
+    500,
+    `This is a fault of the server.\nTell its operators the number ${id}, under which they find it in the log.\n`,
+  );
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+/** Logs what nobody outside may see, under an id that they may. */
+export function reportBug(log: Log, error: unknown): string {
+  const id = randomBytes(6).toString('hex');
+  log.error({ id, err: error }, 'http request failed');
+  return id;
+}
+
+/**
+ * A connection that is closed with unread bytes is reset, and the client never sees its answer
+ * (RFC 9112 section 9.6). So a little of the rest is read first, for a little time.
+ */
+function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
+  if (request.complete || request.destroyed || isHoldingBack(response)) {
+    done();
+    return;
+  }
+  let left = LINGER_BYTES;
+  const timer = setTimeout(done, lingerMs);
+  const finish = () => {
+    clearTimeout(timer);
+    done();
+  };
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) finish();
+  });
+  request.once('end', finish);
+  request.once('close', finish);
+  request.on('error', finish);
+  request.resume();
+}

@@ -1,0 +1,111 @@
+import type { Directory } from '../auth/directory.ts';
+import type { Principal } from '../core/types.ts';
+
+/** What keeps guessing slow; `check` gives the milliseconds that this login must wait, 0 for none. */
+export interface LoginThrottle {
+  check(login: string, address: string): number;
+  failed(login: string, address: string): void;
+  succeeded(login: string, address: string): void;
+}
+
+export type Login =
+  | { readonly kind: 'principal'; readonly principal: Principal }
+  /** No credentials, broken ones, or wrong ones: the client is not told which. */
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'throttled'; readonly waitMs: number };
+
+/** Sent with every 401. RFC 7617 names the encoding of what comes back. */
+export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
+
+/** Passwords that are checked at once for one address: more guesses wait, and meet the throttle afterwards. */
+const AT_ONCE = 4;
+
+/**
+ * Logs in by the Authorization header, with the user's own password.
+ *
+ * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`.
+ */
+export function createBasicAuth(
+  directory: Directory,
+  throttle: LoginThrottle,
+): (authorization: string | undefined, address: string, signal: AbortSignal) => Promise<Login> {
+  const gates = new Map<string, Gate>();
+
+  return async (authorization, address, signal) => {
+    const credentials = readBasic(authorization);
+    if (credentials === null) return { kind: 'unknown' };
+    const { login, password } = credentials;
+    const gate = gates.get(address) ?? new Gate();
+    gates.set(address, gate);
+    await gate.enter();
+    try {
+      signal.throwIfAborted();
+      const waitMs = throttle.check(login, address);
+      if (waitMs > 0) return { kind: 'throttled', waitMs };
+      const identity = await directory.identifyByPassword(login, password, signal);
+      if (identity === null) {
+        throttle.failed(login, address);
+        return { kind: 'unknown' };
+      }
+      throttle.succeeded(login, address);
+      const { uid, onlyTool } = identity;
+      const principal: Principal = {
+        uid,
+        door: 'http',
+        credential: 'password',
+        address,
+        onlyTool,
+        isOperator: false,
+      };
+      return { kind: 'principal', principal };
+    } finally {
+      if (gate.leave() === 0) gates.delete(address);
+    }
+  };
+}
+
+/** User name (as the throttle counts it) and password of a Basic header, or null for anything else. */
+export function readBasic(authorization: string | undefined): { login: string; password: string } | null {
+  const token = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization ?? '')?.[1];
+  if (token === undefined) return null;
+  const bytes = Buffer.from(token, 'base64');
+  if (bytes.toString('base64').replace(/=+$/, '') !== token.replace(/=+$/, '')) return null;
+  const text = decodeUtf8(bytes);
+  const colon = text?.indexOf(':') ?? -1;
+  if (text === null || colon < 0 || hasControl(text)) return null;
+  const login = text.slice(0, colon).normalize('NFKC').trim().toLowerCase();
+  const password = text.slice(colon + 1);
+  return login === '' || password === '' ? null : { login, password };
+}
+
+function decodeUtf8(bytes: Buffer): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** RFC 7617 section 2: neither part may hold a control character. */
+function hasControl(text: string): boolean {
+  return /\p{Cc}/u.test(text);
+}
+
+/** Lets AT_ONCE in and keeps the others in order. */
+class Gate {
+  #present = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  async enter(): Promise<void> {
+    this.#present += 1;
+    if (this.#present <= AT_ONCE) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** @returns how many are left, inside and waiting. */
+  leave(): number {
+    this.#present -= 1;
+    this.#waiting.shift()?.();
+    return this.#present;
+  }
+}

@@ -1,0 +1,193 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Directory } from '../auth/directory.ts';
+import type { CommandLine, Services } from '../cli/command.ts';
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import type { Principal } from '../core/types.ts';
+import type { PackServices } from '../git/pack-services.ts';
+import type { Gateway } from '../run/runtime.ts';
+import { servePage } from '../web/serve-page.ts';
+import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
+import { CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
+import { sendContinue, watchBody } from './body.ts';
+import { createListener, HTTP_LIMITS, type HttpLimits } from './listener.ts';
+import { createPeerReader, type Peer } from './peer.ts';
+import { pathOf, type Route, routeOf } from './routes.ts';
+import { assertSafeListener, type ListenerConfig } from './safe-listener.ts';
+import { assertSameSite } from './same-site.ts';
+import { serveCommand } from './serve-command.ts';
+import { serveGit } from './serve-git.ts';
+
+export interface HttpDoorOptions {
+  readonly config: ListenerConfig & Pick<Config, 'deploy_branch' | 'pack_size'>;
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly gateway: Gateway;
+  readonly runCommand: (line: CommandLine) => Promise<number>;
+  /** Its addresses are read when they are needed, so they may be known only after `listen`. */
+  readonly services: Services;
+  readonly throttle: LoginThrottle;
+  readonly log: Log;
+  /** Null while the server is well, else what is wrong in one line without secrets. */
+  readonly isHealthy: () => string | null;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+export interface HttpDoor {
+  /** @throws DeployError `CANNOT_LISTEN` */
+  listen(): Promise<{ host: string; port: number }>;
+  close(): Promise<void>;
+}
+
+/**
+ * The HTTP door: the tools' own web addresses, git's smart protocol, and commands by password.
+ *
+ * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
+ */
+export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
+  const { config, gateway, log } = options;
+  const tls = assertSafeListener(config);
+  const limits = { ...HTTP_LIMITS, ...options.limits };
+  const readPeer = createPeerReader(config.trusted_proxies);
+  const serveOwn = createOwnHost(options, limits);
+
+  // A fault with one request costs that connection, never the server.
+  const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
+    try {
+      serve();
+    } catch (error) {
+      reportBug(log, error);
+      connection.destroy();
+    }
+  };
+  const serveRequest = (request: IncomingMessage, response: ServerResponse) => {
+    const peer = readPeer(request);
+    response.on('error', () => {});
+    watchBody(request, response, limits.bodyIdleMs);
+    const tool = gateway.toolOf(request.headers.host);
+    if (tool === null) {
+      serveOwn(request, response, peer);
+      return;
+    }
+    sendContinue(response);
+    gateway.serve(tool, request, response);
+  };
+  const serveUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    readPeer(request);
+    socket.on('error', () => socket.destroy());
+    const tool = gateway.toolOf(request.headers.host);
+    if (tool === null) socket.destroy();
+    else gateway.upgrade(tool, request, socket, head);
+  };
+  const canUpgrade = ({ headers }: IncomingMessage) => gateway.toolOf(headers.host) !== null;
+  const listener = createListener({
+    ...{ tls, limits, log, canUpgrade },
+    onRequest: (request, response) => guarded(response, () => serveRequest(request, response)),
+    onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
+  });
+  return { listen: () => listener.listen(config.http), close: () => listener.close() };
+}
+
+/** Requests to the server's own host, each with its line in the log. */
+function createOwnHost(
+  options: HttpDoorOptions,
+  limits: HttpLimits,
+): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
+  const { services, log } = options;
+  const logIn = createBasicAuth(options.directory, options.throttle);
+
+  const serve = async (
+    exchange: Exchange,
+    route: Route,
+    peer: Peer,
+    onLogin: (principal: Principal) => void,
+  ): Promise<void> => {
+    const { request, signal } = exchange;
+    switch (route.kind) {
+      case 'health': {
+        const complaint = options.isHealthy();
+        answerText(exchange, complaint === null ? 200 : 503, `${complaint ?? 'ok'}\n`);
+        return;
+      }
+      case 'landing':
+      case 'style':
+        servePage(exchange, route.kind, {
+          addresses: services.addresses,
+          deployBranch: options.config.deploy_branch,
+        });
+        return;
+      case 'nothing':
+        answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');
+        return;
+      case 'wrong-method':
+        answerText(exchange, 405, `This address takes ${route.allow}.\n`, { Allow: route.allow });
+        return;
+      case 'command':
+      case 'git':
+      case 'advertisement': {
+        assertConfidential(peer);
+        assertSameSite(request.headers, services.addresses.http);
+        const login = await logIn(request.headers.authorization, peer.address, signal);
+        if (login.kind === 'throttled') return refuseGuessing(exchange, login.waitMs);
+        if (login.kind === 'unknown') return askForLogin(exchange);
+        onLogin(login.principal);
+        if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
+        else await serveGit(exchange, route, login.principal, options);
+        return;
+      }
+      default:
+        return route satisfies never;
+    }
+  };
+
+  return (request, response, peer) => {
+    const startedAt = performance.now();
+    const gone = new AbortController();
+    const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs };
+    const route = routeOf(request.method ?? '', request.url ?? '');
+    let uid: string | null = null;
+    response.once('close', () => {
+      gone.abort();
+      const level = route.kind === 'health' ? 'debug' : 'info';
+      const facts = {
+        method: request.method,
+        path: pathOf(request.url ?? '').slice(0, 200),
+        status: response.headersSent ? response.statusCode : null,
+        isWhole: response.writableFinished,
+        ms: Math.round(performance.now() - startedAt),
+        address: peer.address,
+      };
+      log[level]({ ...facts, uid }, 'http request');
+    });
+    const onLogin = (principal: Principal) => {
+      uid = principal.uid;
+    };
+    serve(exchange, route, peer, onLogin).catch((error: unknown) => answerError(exchange, error));
+  };
+}
+
+/** @throws DeployError `NOT_CONFIDENTIAL` */
+function assertConfidential(peer: Peer): void {
+  if (peer.isConfidential) return;
+  throw new DeployError(
+    'NOT_CONFIDENTIAL',
+    'This request came over plain HTTP, where others can read the password.',
+    'Use the https address. (Operators: the reverse proxy must be in trusted_proxies and set X-Forwarded-Proto.)',
+  );
+}
+
+/** The same whatever was wrong, and whether or not the tool in the address exists. */
+function askForLogin(exchange: Exchange): void {
+  const text = 'Log in with your user name and your password.\n';
+  answerText(exchange, 401, text, { 'WWW-Authenticate': CHALLENGE });
+  return;
+}
+
+function refuseGuessing(exchange: Exchange, waitMs: number): void {
+  const seconds = Math.ceil(waitMs / 1000);
+  const text = `Too many failed logins.\nTry again in ${seconds} s.\n`;
+  answerText(exchange, 429, text, { 'Retry-After': seconds });
+  return;
+}

@@ -1,0 +1,140 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { expectContinue } from './body.ts';
+import type { TlsFiles } from './safe-listener.ts';
+
+export interface HttpLimits {
+  /** From the connection to the end of the headers. */
+  readonly headersMs: number;
+  /** Between two bytes of a body. */
+  readonly bodyIdleMs: number;
+  /** For what a refused client still sends. */
+  readonly lingerMs: number;
+  /** For answers under way when the door closes. */
+  readonly drainMs: number;
+  readonly connections: number;
+  /** How often the TLS files are looked at for a change. */
+  readonly tlsCheckMs: number;
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  headersMs: 60_000,
+  bodyIdleMs: 60_000,
+  lingerMs: 3_000,
+  drainMs: 5_000,
+  connections: 2_000,
+  tlsCheckMs: 60_000,
+};
+
+export interface ListenerOptions {
+  readonly tls: TlsFiles | null;
+  readonly limits: HttpLimits;
+  readonly log: Log;
+  readonly onRequest: RequestListener;
+  /** Whether a request to change protocols may do so; else it is an ordinary request. */
+  readonly canUpgrade: (request: IncomingMessage) => boolean;
+  readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+export interface Listener {
+  listen(address: { host: string; port: number }): Promise<{ host: string; port: number }>;
+  /** Takes no new connections, lets answers under way end for `drainMs`, then cuts. */
+  close(): Promise<void>;
+}
+
+/** A server of Node for HTTP/1.1, with limits on everything that happens before somebody has logged in. */
+export function createListener(options: ListenerOptions): Listener {
+  const { tls, limits, log } = options;
+  const settings: ServerOptions = {
+    insecureHTTPParser: false,
+    maxHeaderSize: 16 * 1024,
+    headersTimeout: limits.headersMs,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersMs / 2),
+    // Pushes take as long as they take; watchBody ends those that do not move.
+    requestTimeout: 0,
+    keepAliveTimeout: 75_000,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+    // Without it, a client that offers HTTP/2 would lose its request to the upgrade event.
+    shouldUpgradeCallback: options.canUpgrade,
+  };
+  const tlsServer =
+    tls === null ? null : createTlsServer({ ...settings, ...readTls(tls), minVersion: 'TLSv1.2' });
+  const server = tlsServer ?? createServer(settings);
+  server.maxConnections = limits.connections;
+  server.on('request', options.onRequest);
+  server.on('checkContinue', (request, response) => {
+    expectContinue(response);
+    options.onRequest(request, response);
+  });
+  server.on('upgrade', options.onUpgrade);
+  // An upgraded connection is no longer the server's: closing must know it all the same.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+
+  const reload = () => {
+    if (tls === null) return;
+    try {
+      tlsServer?.setSecureContext({ ...readTls(tls), minVersion: 'TLSv1.2' });
+      log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
+    } catch (error) {
+      // The two files are replaced one after the other: until both fit, the old pair serves.
+      log.error({ err: error, certificate: tls.certificate }, 'tls certificate not reloaded');
+    }
+  };
+  const files = tls === null ? [] : [tls.certificate, tls.key];
+
+  return {
+    listen: ({ host, port }) =>
+      new Promise((resolve, reject) => {
+        server.once('error', (cause) => reject(cannotListen(host, port, cause)));
+        server.listen({ host, port }, () => {
+          for (const file of files) {
+            watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);
+          }
+          const { address, port: bound } = server.address() as AddressInfo;
+          resolve({ host: address, port: bound });
+        });
+      }),
+    close: async () => {
+      for (const file of files) unwatchFile(file, reload);
+      if (!server.listening) return;
+      const cut = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, limits.drainMs);
+      await new Promise((resolve) => server.close(resolve));
+      clearTimeout(cut);
+    },
+  };
+}
+
+/** @throws DeployError `BAD_SETTING` */
+function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } {
+  try {
+    return { cert: readFileSync(certificate), key: readFileSync(key) };
+  } catch (cause) {
+    throw new DeployError(
+      'BAD_SETTING',
+      `The files ${certificate} and ${key} cannot both be read.`,
+      'Check tls_certificate, tls_key and who may read them.',
+      { cause },
+    );
+  }
+}
+
+function cannotListen(host: string, port: number, cause: Error): DeployError {
+  return new DeployError(
+    'CANNOT_LISTEN',
+    `The HTTP door cannot listen on ${host}:${port}.`,
+    'See whether something else listens there (ss -ltn), or set TOOLFORGE_PUSH_HTTP to another host:port.',
+    { cause },
+  );
+}

@@ -1,0 +1,64 @@
+import type { GitService } from './git.ts';
+
+/** Where a request to the server's own host goes. */
+export type Route =
+  | { readonly kind: 'health' }
+  | { readonly kind: 'landing' }
+  | { readonly kind: 'style' }
+  | { readonly kind: 'command' }
+  /** `name` is what stands in the path, without `.git`; nobody has looked whether it can be a tool. */
+  | { readonly kind: 'advertisement' | 'git'; readonly name: string; readonly service: GitService }
+  | { readonly kind: 'wrong-method'; readonly allow: string }
+  | { readonly kind: 'nothing' };
+
+const PAGES: Readonly<Record<string, 'health' | 'landing' | 'style'>> = {
+  '/': 'landing',
+  '/healthz': 'health',
+  '/-/style.css': 'style',
+};
+
+/**
+ * The route of a method and a request target. Only the smart protocol's three addresses exist below a
+ * tool; the dumb protocol (HEAD, objects, config, hooks) is `nothing`, like everything unknown.
+ *
+ * @see https://git-scm.com/docs/http-protocol
+ */
+export function routeOf(method: string, target: string): Route {
+  const { path, query } = split(target);
+  const page = PAGES[path];
+  if (page !== undefined) return allow(method, ['GET', 'HEAD'], { kind: page });
+  if (path === '/-/command') return allow(method, ['POST'], { kind: 'command' });
+  const git = /^\/([^/]+)\/(info\/refs|git-(?:upload|receive)-pack)$/.exec(path);
+  if (git === null) return { kind: 'nothing' };
+  const name = (git[1] ?? '').replace(/\.git$/, '');
+  if (git[2] !== 'info/refs') {
+    const service = git[2] === 'git-receive-pack' ? 'receive-pack' : 'upload-pack';
+    return allow(method, ['POST'], { kind: 'git', name, service });
+  }
+  const services = new URLSearchParams(query).getAll('service');
+  if (services.length !== 1) return { kind: 'nothing' };
+  if (services[0] !== 'git-upload-pack' && services[0] !== 'git-receive-pack') return { kind: 'nothing' };
+  const service = services[0] === 'git-receive-pack' ? 'receive-pack' : 'upload-pack';
+  return allow(method, ['GET'], { kind: 'advertisement', name, service });
+}
+
+/** The path alone, fit for a log: no query, no user information, no host. */
+export function pathOf(target: string): string {
+  return split(target).path;
+}
+
+/** A target in origin form or, as RFC 9112 section 3.2.2 has it, in absolute form, whose host is not believed. */
+function split(target: string): { path: string; query: string } {
+  if (!target.startsWith('/')) {
+    const url = /^https?:\/\//i.test(target) ? URL.parse(target) : null;
+    return { path: url?.pathname ?? '*', query: url?.search.slice(1) ?? '' };
+  }
+  const mark = target.indexOf('?');
+  return mark < 0
+    ? { path: target, query: '' }
+    : { path: target.slice(0, mark), query: target.slice(mark + 1) };
+}
+
+function allow(method: string, methods: readonly string[], route: Route): Route {
+  return methods.includes(method) ? route : { kind: 'wrong-method', allow: methods.join(', ') };
+}

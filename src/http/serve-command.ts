@@ -1,0 +1,159 @@
+import { parseArgsStringToArgv } from 'string-argv';
+import type { CommandLine, Services } from '../cli/command.ts';
+import { DeployError } from '../core/errors.ts';
+import { clean } from '../core/progress.ts';
+import type { Principal } from '../core/types.ts';
+import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
+import { chunksOf } from './body.ts';
+
+export interface CommandServing {
+  readonly services: Services;
+  readonly runCommand: (line: CommandLine) => Promise<number>;
+}
+
+const LINE_BYTES = 64 * 1024;
+const EXIT_STATUS = 'Toolforge-Exit-Status';
+/** The exit status of a command line that is none. */
+const WRONG_USAGE = 2;
+
+/**
+ * Runs one command line for somebody who has logged in. The first line of the body is the command line, the
+ * rest is the command's standard input. Output is plain text, sent as it comes.
+ *
+ * A failure before any output has a status of its own; afterwards the text ends with the exit status, which
+ * the trailer `Toolforge-Exit-Status` carries too.
+ */
+export async function serveCommand(
+  exchange: Exchange,
+  principal: Principal,
+  { services, runCommand }: CommandServing,
+): Promise<void> {
+  const { request, response, signal } = exchange;
+  if (request.headers['content-encoding'] !== undefined) {
+    throw new DeployError(
+      'UNSUPPORTED_ENCODING',
+      'A command comes as plain text.',
+      'Send it without an encoding.',
+    );
+  }
+  const { line, input } = await firstLine(chunksOf(request, response));
+  const output = new CommandOutput(exchange);
+  const argv = parseArgsStringToArgv(line);
+  try {
+    const status = await runCommand({
+      services,
+      principal,
+      argv: argv.length === 0 ? ['help'] : argv,
+      input,
+      out: (text) => output.say(text),
+      err: (text) => output.complain(text),
+      signal,
+    });
+    await output.end(status);
+  } catch (error) {
+    await output.fail(error);
+  }
+}
+
+/** @throws DeployError `BAD_COMMAND_LINE` */
+async function firstLine(
+  chunks: AsyncGenerator<Buffer>,
+): Promise<{ line: string; input: AsyncIterable<Uint8Array> }> {
+  let head = Buffer.alloc(0);
+  let end = -1;
+  while (end < 0 && head.length <= LINE_BYTES) {
+    const { value, done } = await chunks.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+    end = head.indexOf('\n');
+  }
+  const line = head
+    .subarray(0, end < 0 ? head.length : end)
+    .toString()
+    .replace(/\r$/, '');
+  if (line.length > LINE_BYTES || /(?!\t)\p{Cc}|\ufffd/u.test(line)) {
+    throw new DeployError(
+      'BAD_COMMAND_LINE',
+      'The first line of the body is no command line.',
+      `Send the words of a command, as in: curl -u USER --data 'ps TOOL' …`,
+    );
+  }
+  const left = end < 0 ? Buffer.alloc(0) : head.subarray(end + 1);
+  return { line, input: rest(left, chunks) };
+}
+
+async function* rest(left: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerator<Uint8Array> {
+  if (left.length > 0) yield left;
+  yield* chunks;
+}
+
+/** The answer to a command: its status stays open until the command has said something. */
+class CommandOutput {
+  readonly #exchange: Exchange;
+  /** What was said on standard error before anything else; it decides nothing yet. */
+  #complaints = '';
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** Resolves when the client has taken it, or has gone. */
+  async say(text: string): Promise<void> {
+    const { response, signal } = this.#exchange;
+    if (response.destroyed || text === '') return;
+    if (!response.headersSent) this.#begin();
+    if (response.write(text)) return;
+    await new Promise<void>((resolve) => {
+      const settle = () => {
+        response.off('drain', settle);
+        signal.removeEventListener('abort', settle);
+        resolve();
+      };
+      response.once('drain', settle);
+      signal.addEventListener('abort', settle, { once: true });
+      if (signal.aborted) settle();
+    });
+  }
+
+  async complain(text: string): Promise<void> {
+    if (this.#exchange.response.headersSent) return this.say(text);
+    this.#complaints += text;
+  }
+
+  async end(status: number): Promise<void> {
+    const { response } = this.#exchange;
+    if (response.destroyed) return;
+    if (!response.headersSent && status !== 0) {
+      const text = this.#complaints === '' ? ` !     exit status ${status}\n` : this.#complaints;
+      return answerText(this.#exchange, status === WRONG_USAGE ? 400 : 409, text, { [EXIT_STATUS]: status });
+    }
+    if (!response.headersSent) this.#begin();
+    if (status !== 0) await this.say(` !     exit status ${status}\n`);
+    response.addTrailers({ [EXIT_STATUS]: String(status) });
+    response.end();
+  }
+
+  async fail(error: unknown): Promise<void> {
+    const { response, log, signal } = this.#exchange;
+    if (response.destroyed || signal.aborted) return;
+    if (!response.headersSent) return answerError(this.#exchange, error);
+    const lines =
+      error instanceof DeployError
+        ? [error.message, error.hint]
+        : [`This is a fault of the server; its log has it as ${reportBug(log, error)}.`];
+    await this.say(clean(lines.map((line) => ` !     ${line}\n`).join('')));
+    await this.end(1);
+  }
+
+  #begin(): void {
+    const { response } = this.#exchange;
+    response.writeHead(200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Cache-Control': 'no-store',
+      Trailer: EXIT_STATUS,
+      'X-Accel-Buffering': 'no',
+      'X-Content-Type-Options': 'nosniff',
+    });
+    if (this.#complaints !== '') response.write(this.#complaints);
+  }
+}

@@ -1,0 +1,197 @@
+import type { Transform } from 'node:stream';
+import { authorize } from '../auth/authorize.ts';
+import type { Directory } from '../auth/directory.ts';
+import type { Config } from '../config.ts';
+import { DeployError, systemCode } from '../core/errors.ts';
+import { type ToolName, toolName } from '../core/names.ts';
+import type { Principal } from '../core/types.ts';
+import { gitProtocol, type PackServices, type PushSession } from '../git/pack-services.ts';
+import { answerError, type Exchange, reportBug } from './answer.ts';
+import { atMost, decodersOf, sendBody } from './body.ts';
+import { type GitRun, type GitService, ServedRepository } from './git.ts';
+import { Outlet } from './outlet.ts';
+import type { Route } from './routes.ts';
+
+export interface GitServing {
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly config: Pick<Config, 'pack_size'>;
+}
+
+type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
+
+/** What a fetch may send: its wants and haves, inflated. git's own http-backend takes 10 MiB. */
+const FETCH_BYTES = 32 * 1024 * 1024;
+
+/**
+ * How much of a push is read, in sizes of the largest that is taken: one that is refused is read on, since
+ * git shows its user the reason only after it has sent everything.
+ */
+const MOST_OF_A_PUSH = 2;
+
+/** A client that neither sends nor takes a byte for so long has gone; git itself speaks every 5 s. */
+const SILENCE_MS = 10 * 60 * 1000;
+
+/**
+ * Serves one request of git's smart protocol to somebody who has logged in.
+ *
+ * @throws DeployError for what can be answered before git has spoken.
+ * @see https://git-scm.com/docs/http-protocol
+ */
+export async function serveGit(
+  exchange: Exchange,
+  route: GitRoute,
+  principal: Principal,
+  { directory, packServices, config }: GitServing,
+): Promise<void> {
+  const { response, signal } = exchange;
+  const { service } = route;
+  const tool = nameOf(route.name);
+  await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
+  response.setTimeout(SILENCE_MS, () => response.destroy());
+  if (route.kind === 'advertisement') return advertise(exchange, tool, service, packServices);
+  requireType(exchange, service);
+  if (service === 'receive-pack') {
+    const session = () => packServices.receive({ tool, principal, hasAdvertisement: false });
+    return receive(exchange, session, config.pack_size);
+  }
+  return upload(exchange, tool, packServices);
+}
+
+function nameOf(text: string): ToolName {
+  const tool = toolName(text);
+  if (tool !== null) return tool;
+  throw new DeployError(
+    'NO_ACCESS',
+    `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool.`,
+    'Names are lower-case letters, digits, - and _. Check the address (git remote -v).',
+  );
+}
+
+/** A page of another site cannot send this type without being asked first (CORS), and git always does. */
+function requireType({ request }: Exchange, service: GitService): void {
+  const expected = `application/x-git-${service}-request`;
+  if (request.headers['content-type']?.toLowerCase() === expected) return;
+  throw new DeployError('UNSUPPORTED_TYPE', `This address takes ${expected}.`, 'Use git to talk to it.');
+}
+
+async function advertise(
+  exchange: Exchange,
+  tool: ToolName,
+  service: GitService,
+  packServices: PackServices,
+): Promise<void> {
+  const { request } = exchange;
+  const repository = await (service === 'receive-pack'
+    ? packServices.advertise(tool)
+    : packServices.upload(tool, gitProtocol(request.headers['git-protocol'])));
+  const served = await ServedRepository.open(repository);
+  const outlet = outletFor(exchange, served.advertise(service), `application/x-git-${service}-advertisement`);
+  outlet.release();
+  finish(exchange, await outlet.ended);
+}
+
+async function upload(exchange: Exchange, tool: ToolName, packServices: PackServices): Promise<void> {
+  const { request, response, log } = exchange;
+  const decoders = decodersOf(request);
+  const repository = await packServices.upload(tool, gitProtocol(request.headers['git-protocol']));
+  const served = await ServedRepository.open(repository);
+  const output = atMost(Number.POSITIVE_INFINITY);
+  const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
+  const git = served.run('upload-pack', output);
+  response.once('close', () => git.kill());
+  if (response.destroyed) git.kill();
+  await converse(exchange, outlet, git, [...decoders, atMost(FETCH_BYTES)]);
+  const exit = await git.exited;
+  if (exit.code !== 0) log.debug({ tool, service: 'upload-pack', ...exit }, 'git ended badly');
+}
+
+async function receive(
+  exchange: Exchange,
+  open: () => Promise<PushSession>,
+  packBytes: number,
+): Promise<void> {
+  const { request, log } = exchange;
+  const decoders = decodersOf(request);
+  const session = await open();
+  try {
+    const served = await ServedRepository.open(session);
+    const outlet = outletFor(exchange, session.outgoing, 'application/x-git-receive-pack-result');
+    const git = served.run('receive-pack', session.outgoing);
+    const limit = atMost(MOST_OF_A_PUSH * packBytes);
+    await converse(exchange, outlet, git, [...decoders, limit, session.incoming]);
+    const exit = await git.exited;
+    if (exit.code !== 0) log.debug({ push: session.id, service: 'receive-pack', ...exit }, 'git ended badly');
+  } finally {
+    session.close();
+  }
+}
+
+function outletFor(
+  { response }: Exchange,
+  source: Transform | ReturnType<ServedRepository['advertise']>,
+  type: string,
+) {
+  return new Outlet(source, response, () =>
+    response.writeHead(200, {
+      'Content-Type': type,
+      'Cache-Control': 'no-cache, max-age=0, must-revalidate',
+      Expires: 'Fri, 01 Jan 1980 00:00:00 GMT',
+      Pragma: 'no-cache',
+      'X-Accel-Buffering': 'no',
+      'X-Content-Type-Options': 'nosniff',
+    }),
+  );
+}
+
+/** Body to git, output of git to the client; returns when git's side has ended, whoever is still there. */
+async function converse(
+  exchange: Exchange,
+  outlet: Outlet,
+  git: GitRun,
+  stages: readonly Transform[],
+): Promise<void> {
+  const { request, response } = exchange;
+  const [first, ...rest] = stages;
+  if (first === undefined) throw new Error('a body needs a stage that bounds it');
+  try {
+    await sendBody(request, response, [first, ...rest, git.input]);
+  } catch (error) {
+    outlet.discard();
+    answerError(exchange, isOfBody(error) ? brokenBody(error) : error);
+    await outlet.ended;
+    return;
+  }
+  outlet.release();
+  const failure = await outlet.ended;
+  const exit = await git.exited;
+  if (failure === null && outlet.isSilent && exit.code !== 0) {
+    throw new DeployError(
+      'BROKEN_BODY',
+      'git did not understand the request.',
+      'Try again with a newer git.',
+    );
+  }
+  finish(exchange, failure);
+}
+
+/** After `source` has ended: the end of the answer, or of the connection where the answer is not whole. */
+function finish(exchange: Exchange, failure: Error | null): void {
+  const { response, log } = exchange;
+  if (response.destroyed) return;
+  if (failure === null) {
+    response.end();
+    return;
+  }
+  if (!response.headersSent) throw failure;
+  reportBug(log, failure);
+  response.destroy();
+}
+
+function isOfBody(error: unknown): boolean {
+  return systemCode(error)?.startsWith('Z_') === true;
+}
+
+function brokenBody(cause: unknown): DeployError {
+  return new DeployError('BROKEN_BODY', 'The body is not whole gzip data.', 'Send it again.', { cause });
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { TLSSocket } from 'node:tls';
+
+/** Addresses and CIDR ranges as a list to look in. */
+export function addressList(ranges: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const range of ranges) {
+    const [address = '', bits] = range.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+// RFC 9110 section 7.6.1, and what older proxies send. Transfer-Encoding stays: Node frames the body by it.
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'upgrade',
+];
+
+/** Removes the fields that are between two neighbours only, those that Connection names included. */
+export function stripHopByHop(headers: IncomingMessage['headers']): void {
+  const named = String(headers.connection ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== 'transfer-encoding' && name !== 'content-length' && name !== 'host');
+  for (const name of [...HOP_BY_HOP, ...named]) delete headers[name];
+}
+
+/**
+ * Says to the tool who asked, and how. What a client itself says about that is dropped, unless it is a proxy
+ * that the operator trusts.
+ */
+export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
+  const { headers, socket } = request;
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/i, '');
+  const isProxy = isIP(address) > 0 && trustedProxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const before = isProxy ? headers['x-forwarded-for'] : undefined;
+  const said = isProxy ? String(headers['x-forwarded-proto'] ?? '') : '';
+  const own = socket instanceof TLSSocket ? 'https' : 'http';
+  for (const name of ['forwarded', 'x-forwarded-port', 'x-real-ip', 'x-forwarded-server'])
+    delete headers[name];
+  headers['x-forwarded-for'] = before === undefined ? address : `${String(before)}, ${address}`;
+  headers['x-forwarded-proto'] = said === 'https' || said === 'http' ? said : own;
+  headers['x-forwarded-host'] = headers.host ?? '';
+}

@@ -1,0 +1,91 @@
+import { DeployError } from '../core/errors.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Release } from '../core/types.ts';
+import { exitHint, exitWords } from './exit-words.ts';
+import type { ToolLog } from './tool-log.ts';
+import { type Attempt, ToolProcess, type ToolProcessParts } from './tool-process.ts';
+import { Traffic } from './traffic.ts';
+
+/** All processes of one release, one of each type, and the requests that they are busy with. */
+export class Generation {
+  readonly release: Release;
+  readonly traffic = new Traffic();
+  readonly processes: readonly ToolProcess[];
+  readonly #parts: ToolProcessParts;
+
+  constructor(release: Release, toolNumber: number, toolLog: ToolLog, parts: ToolProcessParts) {
+    this.release = release;
+    this.#parts = parts;
+    this.processes = release.artifact.processes.map(
+      (process) =>
+        new ToolProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
+    );
+  }
+
+  get web(): ToolProcess | null {
+    return this.processes.find((process) => process.type === 'web') ?? null;
+  }
+
+  /** Starts every process and waits until all are healthy. Where one is not, none is left. */
+  async start(progress: Progress, signal: AbortSignal): Promise<void> {
+    const failed = new AbortController();
+    const whole = AbortSignal.any([signal, failed.signal]);
+    const starts = this.processes.map((process) =>
+      this.#startOne(process, progress, whole).catch((error: unknown) => {
+        // The others end by this, so the first reason is the one that counts.
+        failed.abort(error);
+        throw error;
+      }),
+    );
+    await Promise.allSettled(starts);
+    // One may have ended while another was still starting.
+    const ended = this.processes.find((process) => process.end !== null);
+    if (ended?.end && !failed.signal.aborted) failed.abort(this.#failure(ended, ended.end, progress));
+    if (!failed.signal.aborted) return;
+    await this.kill();
+    throw failed.signal.reason;
+  }
+
+  /** From now on its processes are kept up; those that do not run are started. */
+  keepUp(): void {
+    for (const process of this.processes) process.keepUp();
+  }
+
+  /** Ends it: the web process when its requests are done or the signal fires, the others now. */
+  async drain(signal: AbortSignal): Promise<void> {
+    for (const process of this.processes) process.retire();
+    const others = this.processes.filter((process) => process !== this.web).map((process) => process.stop());
+    await this.traffic.untilIdle(signal);
+    this.traffic.closeSockets();
+    await Promise.all([...others, this.web?.stop()]);
+  }
+
+  async kill(): Promise<void> {
+    this.traffic.closeSockets();
+    await Promise.all(this.processes.map((process) => process.kill()));
+  }
+
+  async #startOne(process: ToolProcess, progress: Progress, signal: AbortSignal): Promise<void> {
+    const startedAt = performance.now();
+    const attempt = await process.start(signal, ({ soFar }) => progress.line(soFar));
+    if (attempt.kind !== 'healthy') throw this.#failure(process, attempt, progress);
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    const how = process.type === 'web' ? 'healthy' : 'up';
+    progress.line(`${process.name} started · ${how} after ${seconds} s`);
+  }
+
+  #failure(
+    process: ToolProcess,
+    attempt: Exclude<Attempt, { kind: 'healthy' }>,
+    progress: Progress,
+  ): DeployError {
+    for (const line of attempt.lastLines) progress.line(`${process.name} | ${line}`);
+    const { run_memory, health_time } = this.#parts.config;
+    if (attempt.kind === 'exited') {
+      const words = exitWords(attempt.exit, run_memory);
+      return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
+    }
+    const message = `${attempt.seen.message}; waited ${health_time / 1000} s.`;
+    return new DeployError('ROLLOUT_TIMED_OUT', message, attempt.seen.hint);
+  }
+}

@@ -1,0 +1,35 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { systemCode } from '../core/errors.ts';
+
+const CHUNK_BYTES = 64 * 1024;
+
+/** The last lines of a file, read from its end; none where it is not there. */
+export async function lastLines(path: string, count: number): Promise<string[]> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+  try {
+    return await readBack(file, count);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readBack(file: FileHandle, count: number): Promise<string[]> {
+  let position = (await file.stat()).size;
+  let chunks: Buffer[] = [];
+  let newLines = 0;
+  while (position > 0 && newLines <= count) {
+    const length = Math.min(CHUNK_BYTES, position);
+    position -= length;
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);
+    for (const byte of buffer) if (byte === 0x0a) newLines += 1;
+    chunks = [buffer, ...chunks];
+  }
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n').slice(0, -1);
+  return lines.slice(position > 0 ? 1 : 0).slice(-count);
+}

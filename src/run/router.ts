@@ -1,0 +1,126 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BlockList, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ProxyServer } from 'httpxy';
+import type { Log } from '../core/log.ts';
+import { setForwarded, stripHopByHop } from './forwarded.ts';
+import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from './pages.ts';
+import type { Traffic } from './traffic.ts';
+
+export type Route = { readonly kind: 'up'; readonly port: number; readonly traffic: Traffic } | Obstacle;
+
+export interface RouterOptions {
+  /** Where a tool's requests go at this moment. */
+  readonly routeOf: (tool: string) => Route;
+  /** What a maintainer types to see the tool's logs. */
+  readonly logsCommand: (tool: string) => string;
+  readonly trustedProxies: BlockList;
+  readonly log: Log;
+}
+
+const UPGRADE_MS = 60_000;
+
+/**
+ * Hands web requests to tools, streaming both ways. Each request gets a connection of its own: a kept one may
+ * be closed by the tool just when it is used again, and then a request would fail that nobody is to blame for.
+ */
+export class Router {
+  readonly #options: RouterOptions;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  serve(tool: string, request: IncomingMessage, response: ServerResponse): void {
+    const route = this.#options.routeOf(tool);
+    if (route.kind !== 'up') {
+      sendPage(this.#page(tool, route), response);
+      return;
+    }
+    // Counted before anything can wait, so that a release that is drained knows of it.
+    response.once('close', route.traffic.enter());
+    this.#prepare(request);
+    const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
+    stripHopByHop(request.headers);
+    if (wantsClose) request.headers.connection = 'close';
+    // The server has answered “100 Continue” itself.
+    delete request.headers.expect;
+
+    const proxy = new ProxyServer({ target: targetOf(route.port), agent: false });
+    proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
+    proxy.on('error', (error) => {
+      this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
+      if (response.headersSent || response.destroyed) response.destroy();
+      else sendPage(this.#page(tool, this.#reason(tool)), response);
+    });
+    // With a listener for errors nothing rejects but a fault of the proxy's own.
+    proxy.web(request, response).catch((error: unknown) => {
+      this.#options.log.error({ tool, err: error }, 'proxy failed');
+      response.destroy();
+    });
+  }
+
+  upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // A reset is the end of this connection, which 'close' tells of.
+    socket.on('error', () => {});
+    const route = this.#options.routeOf(tool);
+    if (route.kind !== 'up') {
+      refuseUpgrade(this.#page(tool, route), socket);
+      return;
+    }
+    if (request.method !== 'GET' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      refuseUpgrade(onlyWebSocket, socket);
+      return;
+    }
+    const leave = route.traffic.enter();
+    socket.once('close', leave);
+    this.#prepare(request);
+
+    const proxy = new ProxyServer({ target: targetOf(route.port), agent: false, upgradeTimeout: UPGRADE_MS });
+    let isOpen = false;
+    proxy.on('open', (toolSocket) => {
+      isOpen = true;
+      route.traffic.hold(socket);
+      // An open WebSocket is no request under way: it would hold up the drain for as long as it lives.
+      leave();
+      toolSocket.once('close', () => socket.destroy());
+      socket.once('close', () => toolSocket.destroy());
+    });
+    proxy.on('error', (error) => {
+      this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
+      if (isOpen || socket.destroyed || !socket.writable) socket.destroy();
+      else refuseUpgrade(this.#page(tool, this.#reason(tool)), socket);
+    });
+    proxy.ws(request, socket as Socket, {}, head).catch((error: unknown) => {
+      this.#options.log.error({ tool, err: error }, 'proxy failed');
+      socket.destroy();
+    });
+  }
+
+  #prepare(request: IncomingMessage): void {
+    setForwarded(request, this.#options.trustedProxies);
+    // RFC 9112 section 3.2.2: a request to a proxy may name the whole address; a tool gets the path.
+    request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
+  }
+
+  /** Why there was no answer: the process may just have ended. */
+  #reason(tool: string): Obstacle {
+    const route = this.#options.routeOf(tool);
+    return route.kind === 'up' ? { kind: 'no-answer' } : route;
+  }
+
+  #page(tool: string, obstacle: Obstacle): Page {
+    return pageAbout(tool, obstacle, this.#options.logsCommand(tool));
+  }
+}
+
+const onlyWebSocket: Page = {
+  status: 400,
+  title: 'Only WebSocket connections can be upgraded here',
+  sentences: [],
+  retryAfterSeconds: null,
+};
+
+function targetOf(port: number) {
+  return { protocol: 'http:', host: '127.0.0.1', port };
+}

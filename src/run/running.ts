@@ -1,0 +1,171 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import type { Log } from '../core/log.ts';
+import type { Process, Release } from '../core/types.ts';
+import type { Exit, Mount, Sandbox, SandboxProcess } from '../sandbox/sandbox.ts';
+import { LogLines } from './log-lines.ts';
+import type { Ports } from './ports.ts';
+import { makeRunPlace, type RunPlace } from './run-place.ts';
+import type { ToolLog } from './tool-log.ts';
+
+/** What the layers of an artifact add to the environment of a process. */
+export type LaunchEnvironment = (options: {
+  readonly layersFolder: string;
+  readonly layersPath: string;
+  readonly buildpacks: readonly string[];
+  readonly processType: string;
+  readonly base: Readonly<Record<string, string>>;
+}) => Promise<Record<string, string>>;
+
+export interface RunParts {
+  readonly config: Pick<
+    Config,
+    'health_time' | 'settle_time' | 'grace_time' | 'run_processes' | 'run_memory' | 'build_environment'
+  >;
+  readonly sandbox: Sandbox;
+  readonly launchEnvironment: LaunchEnvironment;
+  readonly ports: Ports;
+  readonly log: Log;
+  /** Where folders of running processes are made. */
+  readonly folder: string;
+}
+
+export interface Start {
+  readonly release: Release;
+  readonly toolNumber: number;
+  readonly process: Process;
+  /** `web.1` */
+  readonly name: string;
+  readonly toolLog: ToolLog;
+}
+
+/** One start of one process. */
+export interface Running {
+  readonly process: SandboxProcess;
+  /** Where it is reached at 127.0.0.1 and what PORT says; null for a process without a port. */
+  readonly port: { readonly outside: number; readonly inside: number } | null;
+  /** The last lines that it printed. */
+  readonly lastLines: readonly string[];
+  /** Once it has ended, its output is in the log and its folders are gone. */
+  readonly finished: Promise<Exit>;
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const INSIDE_PORT = 8000;
+const LARGEST_FILE_BYTES = 1024 ** 3;
+const KEPT_LINES = 20;
+
+/** Starts a process of a release in a sandbox, with fresh folders and a port if it is `web`. */
+export async function startRun(start: Start, parts: RunParts): Promise<Running> {
+  const place = await makeRunPlace(parts.folder, start.toolNumber, parts);
+  const outside = start.process.type === 'web' ? await parts.ports.take() : null;
+  const giveBack = async () => {
+    if (outside !== null) parts.ports.giveBack(outside);
+    await place.remove();
+  };
+  try {
+    return await startIn(place, outside, { start, parts, giveBack });
+  } catch (error) {
+    await giveBack();
+    throw error;
+  }
+}
+
+interface StartParts {
+  readonly start: Start;
+  readonly parts: RunParts;
+  readonly giveBack: () => Promise<void>;
+}
+
+async function startIn(
+  place: RunPlace,
+  outside: number | null,
+  { start, parts, giveBack }: StartParts,
+): Promise<Running> {
+  const { sandbox, config } = parts;
+  const port =
+    outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? INSIDE_PORT : outside };
+  const { workspace, layers } = await artifactMounts(start.release);
+  const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
+  const process = sandbox.start({
+    name: `${start.name} of ${start.release.tool}`,
+    argv: start.process.command,
+    env,
+    cwd: sandbox.path(workspace),
+    mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts],
+    toolNumber: start.toolNumber,
+    limits: {
+      processes: config.run_processes,
+      memoryBytes: config.run_memory,
+      fileBytes: LARGEST_FILE_BYTES,
+    },
+    publish: port,
+  });
+  const lastLines: string[] = [];
+  const finished = finish(start, process, lastLines).then(async (exit) => {
+    await giveBack();
+    return exit;
+  });
+  return { process, port, lastLines, finished };
+}
+
+async function finish(start: Start, process: SandboxProcess, lastLines: string[]): Promise<Exit> {
+  const lines = new LogLines();
+  const keep = async (texts: string[]) => {
+    lastLines.push(...texts);
+    lastLines.splice(0, lastLines.length - KEPT_LINES);
+    await start.toolLog.append(start.name, texts);
+  };
+  for await (const chunk of process.output) await keep(lines.push(chunk));
+  await keep(lines.end());
+  return await process.exited;
+}
+
+async function artifactMounts({ artifact }: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
+  const mount = (name: string): Mount => ({
+    source: join(artifact.reference, name),
+    target: `/${name}`,
+    isWritable: false,
+  });
+  const layers = mount('layers');
+  const hasLayers = await access(layers.source).then(
+    () => true,
+    () => false,
+  );
+  return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
+}
+
+async function environment(
+  { release, process }: Start,
+  { sandbox, config, launchEnvironment }: RunParts,
+  { place, layers, port }: { place: RunPlace; layers: Mount | null; port: number | null },
+): Promise<Record<string, string>> {
+  const fixed: Record<string, string> = port === null ? {} : { PORT: String(port) };
+  const base = {
+    PATH,
+    LANG: 'C.UTF-8',
+    HOME: place.home,
+    TMPDIR: place.tmp,
+    TOOL_DATA_DIR: place.home,
+    ...config.build_environment,
+    ...fixed,
+  };
+  const launched =
+    layers === null
+      ? base
+      : await launchEnvironment({
+          layersFolder: layers.source,
+          layersPath: sandbox.path(layers),
+          buildpacks: release.artifact.buildpacks.map(buildpackId),
+          processType: process.type,
+          base,
+        });
+  return { ...launched, ...release.configVars, ...fixed };
+}
+
+/** An artifact names its buildpacks with what they brought: `toolforge/python 3.11.2`. */
+function buildpackId(entry: string): string {
+  const id = entry.split(' ')[0] ?? '';
+  return id.includes('/') ? id : `toolforge/${id}`;
+}

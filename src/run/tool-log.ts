@@ -1,0 +1,118 @@
+import { appendFile, mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { LogFollower } from './log-follower.ts';
+import { lastLines } from './log-tail.ts';
+import type { LogLine, LogQuery } from './runtime.ts';
+
+export interface ToolLogOptions {
+  /** The tool's own, made at the first line. */
+  readonly folder: string;
+  /** Of one process: a file this long, and the one before. */
+  readonly sizeBytes: number;
+  readonly log: Log;
+}
+
+/**
+ * What a tool's processes print: `web.1.log` with one `TIME TEXT` a line, and `web.1.log.1`, the file before.
+ * Whatever touches the files goes through one chain, so that a reader who follows misses and repeats nothing.
+ */
+export class ToolLog {
+  readonly #options: ToolLogOptions;
+  readonly #followers = new Set<LogFollower>();
+  readonly #sizes = new Map<string, number>();
+  #chain: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ToolLogOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the lines are in the file, or are lost because the disk is full; never rejects. */
+  append(process: string, texts: readonly string[]): Promise<void> {
+    if (texts.length === 0) return Promise.resolve();
+    const at = new Date().toISOString();
+    return this.#inTurn(async () => {
+      try {
+        await this.#write(process, texts.map((text) => `${at} ${text}\n`).join(''));
+      } catch (error) {
+        this.#options.log.error({ process, code: systemCode(error) }, 'tool log lines lost');
+      }
+      for (const follower of this.#followers) {
+        for (const text of texts) follower.push({ at, process, text });
+      }
+    });
+  }
+
+  /** The newest lines of the past, then, where asked for, those that come. */
+  async *read(query: LogQuery): AsyncGenerator<LogLine> {
+    const accepts = (process: string) =>
+      query.process === null || process === query.process || process.startsWith(`${query.process}.`);
+    const follower = new LogFollower(accepts);
+    const past = await this.#inTurn(async () => {
+      if (query.follow) this.#followers.add(follower);
+      return await this.#past(accepts, query.lines);
+    });
+    try {
+      yield* past;
+      if (query.follow) yield* follower.lines(query.signal);
+    } finally {
+      this.#followers.delete(follower);
+    }
+  }
+
+  async #past(accepts: (process: string) => boolean, count: number): Promise<LogLine[]> {
+    const files = (await this.#files()).filter(({ process }) => accepts(process));
+    const lines: LogLine[] = [];
+    for (const { name, process } of files) {
+      for (const line of await lastLines(join(this.#options.folder, name), count)) {
+        lines.push({ at: line.slice(0, 24), process, text: line.slice(25) });
+      }
+    }
+    // Sorting keeps the order of lines with the same time, and those of one process are in order.
+    return lines.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)).slice(-count);
+  }
+
+  /** The file before comes before the current one. */
+  async #files(): Promise<{ name: string; process: string }[]> {
+    try {
+      const names = await readdir(this.#options.folder);
+      return names
+        .sort()
+        .reverse()
+        .flatMap((name) => {
+          const process = /^(.+)\.log(\.1)?$/.exec(name)?.[1];
+          return process === undefined ? [] : [{ name, process }];
+        });
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  async #write(process: string, text: string): Promise<void> {
+    const path = join(this.#options.folder, `${process}.log`);
+    const size = this.#sizes.get(process) ?? (await sizeOf(path));
+    const bytes = Buffer.byteLength(text);
+    const isFull = size > 0 && size + bytes > this.#options.sizeBytes;
+    if (isFull) await rename(path, `${path}.1`);
+    else if (size === 0) await mkdir(this.#options.folder, { recursive: true, mode: 0o700 });
+    this.#sizes.set(process, (isFull ? 0 : size) + bytes);
+    await appendFile(path, text, { mode: 0o600 });
+  }
+
+  #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
+    const result = this.#chain.then(action);
+    this.#chain = result.catch(() => {});
+    return result;
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { Readable } from 'node:stream';
+import { openPipe } from './output-pipe.ts';
+import type { Exit } from './sandbox.ts';
+
+/**
+ * Starts a program through a shell that first enters the cgroups, so that nothing is ever outside of them,
+ * and then becomes the program: the process id stays the same.
+ */
+export function startInCgroups(
+  entrances: readonly string[],
+  argv: readonly string[],
+  options: StartOptions,
+): StartedChild {
+  const script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
+  const pipe = openPipe(options.pipeFolder);
+  const child = spawn('/bin/sh', ['-c', script, 'sh', ...entrances, '--', ...argv], {
+    env: options.env,
+    cwd: options.cwd,
+    stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
+    // A session of its own: a Ctrl-C at the server's terminal is for the server.
+    detached: true,
+  });
+  pipe.closeWriter();
+  // EPIPE: it ended before it read; how it ended says why.
+  child.stdin?.on('error', () => {}).end(options.input);
+  return { child, output: outputOf(pipe.reader, child) };
+}
+
+export interface StartOptions {
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** What it reads on standard input; null = nothing. */
+  readonly input: string | null;
+  /** A folder of the server's own, for a moment. */
+  readonly pipeFolder: string;
+}
+
+export interface StartedChild {
+  readonly child: ChildProcess;
+  readonly output: Readable;
+}
+
+/** Becomes the command: nothing to read, and both outputs in one pipe so that their order is kept. */
+export const INTERLEAVED = ['/bin/sh', '-c', 'exec "$@" </dev/null 2>&1', 'sh'] as const;
+
+/** How the child ended; a child that could not be started counts as 127, as a shell says it. */
+export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? fromStatus(code ?? 127) : { code: null, signal }),
+    );
+    child.once('error', () => resolve({ code: 127, signal: null }));
+  });
+}
+
+/** A shell and bwrap say 128 + n where signal n ended the command. */
+function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
+  const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
+  return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
+}
+
+const MOST_COMPLAINT_BYTES = 4096;
+// pasta reports to syslog and says so where there is none, and it looks for what not every machine has.
+const HARMLESS =
+  /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
+
+/**
+ * The command's output as it comes, then what the wrapping said on standard error. The wrapping is silent
+ * unless it cannot do its work, so its words come last, where the reason of a failed start is looked for.
+ */
+function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
+  if (stderr === null) throw new Error('The child was started without a pipe.');
+  let complaint = '';
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint = (complaint + text).slice(0, MOST_COMPLAINT_BYTES);
+  });
+  const stderrEnd = new Promise<void>((resolve) => {
+    stderr.once('close', resolve);
+  });
+  async function* chunks(source: Readable): AsyncGenerator<Uint8Array> {
+    yield* source;
+    await stderrEnd;
+    const words = complaint.split('\n').filter((line) => line !== '' && !HARMLESS.test(line));
+    if (words.length > 0) yield Buffer.from(`${words.join('\n')}\n`);
+  }
+  return Readable.from(chunks(stdout), { objectMode: false });
+}

@@ -1,0 +1,85 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import { Cgroups } from './cgroups.ts';
+import { IsolatedSandbox, WRAPPER_ENVIRONMENT } from './isolated.ts';
+import { instanceId } from './leftovers.ts';
+import { checkReach } from './reach.ts';
+import type { Sandbox } from './sandbox.ts';
+import { TrustedSandbox } from './trusted.ts';
+
+export interface Choice {
+  readonly sandbox: Sandbox;
+  /** Why there is no isolation, with the line that would change it; null where there is, or none was asked for. */
+  readonly whyTrusted: string | null;
+}
+
+const INSTALL = 'apt-get install bubblewrap passt util-linux';
+const PROBE_MS = 10_000;
+
+/**
+ * The sandbox for this machine. `isolated` and `auto` try a whole one, since programs that are there may still
+ * not be allowed to work (in a container, under AppArmor).
+ *
+ * @throws DeployError `NO_ISOLATION` where `isolated` is set and does not work, `DATA_FOLDER_CLOSED` where it
+ * would but tools could not reach their files.
+ */
+export async function chooseSandbox(
+  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'data'>,
+): Promise<Choice> {
+  const folder = join(config.data, 'sandbox');
+  await mkdir(folder, { recursive: true });
+  const instance = instanceId(config.data);
+  const cgroups = new Cgroups({ instance });
+  const trusted = new TrustedSandbox({ folder, instance, cgroups });
+  if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null };
+
+  const missing = missingProgram();
+  if (missing !== null) return without(config.sandbox, trusted, `${missing} is not installed`);
+  const isolated = await IsolatedSandbox.open({ folder, instance, baseUid: config.sandbox_uid, cgroups });
+  if (process.getuid?.() === 0) await checkReach(folder);
+  const problem = await probe(isolated, folder);
+  if (problem === null) return { sandbox: isolated, whyTrusted: null };
+  return without(config.sandbox, trusted, problem);
+}
+
+function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
+  const why = `Tools cannot be isolated here: ${problem}.`;
+  if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${INSTALL}` };
+  throw new DeployError('NO_ISOLATION', why, `Run \`${INSTALL}\` as root, or set sandbox to trusted.`);
+}
+
+/** The first program that isolation needs and that this machine does not have, or null. */
+function missingProgram(): string | null {
+  const programs = ['bwrap', 'pasta', 'prlimit', ...(process.getuid?.() === 0 ? ['setpriv'] : [])];
+  for (const program of programs) {
+    const places = WRAPPER_ENVIRONMENT.PATH.split(':').map((folder) => join(folder, program));
+    if (!places.some((place) => existsSync(place))) return program;
+  }
+  return null;
+}
+
+/** Runs `true` in a full sandbox. @returns what went wrong, or null. */
+async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
+  const mount = { source: folder, target: '/workspace', isWritable: false };
+  const child = sandbox.start({
+    name: 'probe',
+    argv: ['/bin/true'],
+    env: {},
+    cwd: sandbox.path(mount),
+    mounts: [mount],
+    toolNumber: 0,
+    limits: { processes: 16, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
+    publish: null,
+  });
+  const limit = setTimeout(() => child.kill(), PROBE_MS);
+  const words = text(child.output);
+  const exit = await child.exited;
+  clearTimeout(limit);
+  if (exit.code === 0) return null;
+  const said = (await words).trim().split('\n').at(-1) ?? '';
+  return said === '' ? `bwrap in pasta ended with ${exit.code ?? exit.signal}` : said.replace(/\.$/, '');
+}

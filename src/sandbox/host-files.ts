@@ -1,0 +1,80 @@
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** What of this machine a sandbox shows, as arguments for bwrap, and how it resolves names, for pasta. */
+export interface HostFiles {
+  readonly bwrap: readonly string[];
+  readonly pasta: readonly string[];
+}
+
+/** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
+const SHOWN_OF_ETC =
+  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ssl|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|apt|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+
+const PASSWD = [
+  'root:x:0:0:root:/root:/usr/sbin/nologin',
+  'tool:x:1000:1000:tool:/home/tool:/bin/sh',
+  'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin',
+];
+const GROUP = ['root:x:0:', 'tool:x:1000:', 'nogroup:x:65534:'];
+
+// An address of the link-local range (RFC 3927) that pasta answers for; nothing else is there.
+const DNS_ADDRESS = '169.254.1.53';
+
+/**
+ * Looks at this machine and writes the few files that a sandbox has of its own into `folder`.
+ *
+ * @param root - `/`, save in tests.
+ */
+export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> {
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const own = async (name: string, lines: readonly string[]) => {
+    const path = join(folder, name);
+    await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o644 });
+    return ['--ro-bind', path, `/etc/${name}`];
+  };
+  const etc = readdirSync(join(root, 'etc')).filter((name) => SHOWN_OF_ETC.test(name));
+  const resolverFile = resolver(root);
+  return {
+    bwrap: [
+      ...['--ro-bind', join(root, 'usr'), '/usr'],
+      ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
+      ...etc.flatMap((name) => ['--ro-bind-try', join(root, 'etc', name), `/etc/${name}`]),
+      ...(await own('passwd', PASSWD)),
+      ...(await own('group', GROUP)),
+      ...(resolverFile === null
+        ? await own('resolv.conf', [`nameserver ${DNS_ADDRESS}`])
+        : ['--ro-bind-try', resolverFile, '/etc/resolv.conf']),
+    ],
+    pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
+  };
+}
+
+/** `/bin` and friends as this machine has them: links into /usr, or folders on an unmerged system. */
+function topFolder(root: string, name: string): string[] {
+  const path = join(root, name);
+  if (!existsSync(path)) return [];
+  return lstatSync(path).isSymbolicLink()
+    ? ['--symlink', readlinkSync(path), `/${name}`]
+    : ['--ro-bind', path, `/${name}`];
+}
+
+/**
+ * The resolver file to show. A resolver on this machine's loopback (systemd-resolved, dnsmasq) is out of reach
+ * from inside: then the servers that systemd-resolved itself asks, and where it does not say, null for a
+ * forwarder of pasta's.
+ */
+function resolver(root: string): string | null {
+  const usual = join(root, 'etc/resolv.conf');
+  if (!existsSync(usual)) return usual;
+  return [usual, join(root, 'run/systemd/resolve/resolv.conf')].find(hasOutsideServer) ?? null;
+}
+
+function hasOutsideServer(path: string): boolean {
+  if (!existsSync(path)) return false;
+  const servers = readFileSync(path, 'utf8').matchAll(/^\s*nameserver\s+(\S+)/gm);
+  return Array.from(servers, ([, address = '']) => address).some(
+    (address) => !/^127\.|^::1$|^::ffff:127\./i.test(address),
+  );
+}

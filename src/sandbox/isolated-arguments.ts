@@ -1,0 +1,94 @@
+import type { HostFiles } from './host-files.ts';
+import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from './leftovers.ts';
+import type { SandboxCommand } from './sandbox.ts';
+
+export interface Isolation {
+  readonly hostFiles: HostFiles;
+  /** The uid outside; null = the server's own, where it is not root. */
+  readonly uid: number | null;
+  readonly instance: string;
+  /** An id for this one start. */
+  readonly processId: string;
+  /** What comes right before the limits: a program that runs the rest of its arguments. */
+  readonly wrapper: readonly string[];
+}
+
+const HOME = '/home/tool';
+const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
+
+/**
+ * The whole argument list: setpriv (where the server is root) → pasta, which makes a network of its own
+ * without this machine's loopback → bwrap, which makes the file system and the process namespace → prlimit →
+ * the command.
+ *
+ * pasta is the outer one since it does not run inside bwrap, and setpriv is without --no-new-privs since the
+ * uid map could not be set then; bwrap sets that itself.
+ */
+export function isolatedArguments(command: SandboxCommand, isolation: Isolation): string[] {
+  return [
+    ...asUser(isolation.uid),
+    ...network(command, isolation),
+    ...fileSystem(command, isolation),
+    '--',
+    ...isolation.wrapper,
+    ...limits(command),
+    '--',
+    ...command.argv,
+  ];
+}
+
+/** What bwrap reads from standard input (`--args 0`): the environment, which holds secrets. */
+export function secretArguments(command: SandboxCommand): string {
+  return Object.entries({ HOME, ...command.env })
+    .flatMap(([name, value]) => ['--setenv', name, value])
+    .map((word) => `${word}\0`)
+    .join('');
+}
+
+function asUser(uid: number | null): string[] {
+  if (uid === null) return [];
+  return ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'];
+}
+
+function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[] {
+  return [
+    ...['pasta', '--foreground', '--quiet', '--config-net'],
+    ...['-t', publish === null ? 'none' : `127.0.0.1/${publish.outside}:${publish.inside}`],
+    ...['-u', 'none', '-T', 'none', '-U', 'none', '--no-map-gw', ...hostFiles.pasta, '--'],
+  ];
+}
+
+function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
+  const targets = new Set(command.mounts.map((mount) => mount.target));
+  const inMemory = ['/tmp', HOME].filter((folder) => !targets.has(folder));
+  return [
+    ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
+    // The marks are for whoever reads the arguments; the command does not see them.
+    ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
+    ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
+    ...isolation.hostFiles.bwrap,
+    ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
+    ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
+    ...command.mounts.flatMap(({ source, target, isWritable }) => [
+      isWritable ? '--bind' : '--ro-bind',
+      source,
+      target,
+    ]),
+    // What is left of the root is memory: not for writing.
+    ...['--remount-ro', '/dev', '--remount-ro', '/'],
+    // More arguments come from standard input: anyone on this machine may read those given here.
+    ...['--args', '0', '--chdir', command.cwd],
+  ];
+}
+
+/** Not --as: Node and others reserve far more addresses than they use. */
+function limits({ limits: { processes, memoryBytes, fileBytes } }: SandboxCommand): string[] {
+  return [
+    '/usr/bin/prlimit',
+    `--nproc=${processes}`,
+    `--data=${memoryBytes}`,
+    `--fsize=${fileBytes}`,
+    '--core=0',
+  ];
+}

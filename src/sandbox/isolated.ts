@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Cgroups } from './cgroups.ts';
+import { exitOf, INTERLEAVED, startInCgroups } from './child.ts';
+import { type HostFiles, hostFiles } from './host-files.ts';
+import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
+import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
+import { giveTo } from './own.ts';
+import {
+  childrenOf,
+  descendantsOf,
+  listenersAround,
+  namespaceIds,
+  signal,
+  untilGone,
+} from './process-table.ts';
+import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
+
+export interface IsolatedOptions {
+  /** For the few files that a sandbox has of its own; made where it is not there. */
+  readonly folder: string;
+  /** `instanceId` of the data folder. */
+  readonly instance: string;
+  /** The tool with number N runs under this plus N, where the server is root. */
+  readonly baseUid: number;
+  readonly cgroups: Cgroups;
+}
+
+/** What pasta, setpriv and bwrap are found with: none of it reaches the command. */
+export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+
+/** A file system, process, user and network namespace for each command, by bwrap inside pasta. Linux only. */
+export class IsolatedSandbox implements Sandbox {
+  readonly mode = 'isolated';
+  readonly #options: IsolatedOptions;
+  readonly #hostFiles: HostFiles;
+  readonly #isRoot = process.getuid?.() === 0;
+
+  private constructor(options: IsolatedOptions, files: HostFiles) {
+    this.#options = options;
+    this.#hostFiles = files;
+  }
+
+  static async open(options: IsolatedOptions): Promise<IsolatedSandbox> {
+    return new IsolatedSandbox(options, await hostFiles(join(options.folder, 'etc')));
+  }
+
+  path(mount: Mount): string {
+    return mount.target;
+  }
+
+  start(command: SandboxCommand): SandboxProcess {
+    const processId = randomUUID();
+    const cgroup = this.#options.cgroups.create(processId, command.limits);
+    const argv = isolatedArguments(command, {
+      hostFiles: this.#hostFiles,
+      uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
+      instance: this.#options.instance,
+      processId,
+      wrapper: INTERLEAVED,
+    });
+    const { child, output } = startInCgroups(cgroup.entrances, argv, {
+      env: WRAPPER_ENVIRONMENT,
+      cwd: '/',
+      input: secretArguments(command),
+      pipeFolder: this.#options.folder,
+    });
+    let hasEnded = false;
+    let wrappers: number[] = [];
+
+    const ended = exitOf(child).then(async (exit): Promise<Exit> => {
+      hasEnded = true;
+      // After a SIGKILL the kernel ends what is inside a moment later.
+      await untilGone(wrappers, 5000);
+      const isOutOfMemory = cgroup.isOutOfMemory();
+      await cgroup.remove();
+      return { ...exit, isOutOfMemory };
+    });
+
+    return {
+      output,
+      exited: ended,
+      terminate: () => {
+        if (child.pid !== undefined) void terminate(child.pid, () => hasEnded);
+      },
+      kill: () => {
+        if (child.pid === undefined || hasEnded) return;
+        wrappers = [...descendantsOf(child.pid), ...markedProcesses(PROCESS_VARIABLE, processId)];
+        for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
+      },
+      listeningPorts: async () => {
+        const inside = child.pid === undefined || hasEnded ? null : commandOf(child.pid);
+        if (inside === null) return [];
+        return [...new Set(listenersAround(inside).map(({ port }) => port))];
+      },
+    };
+  }
+
+  async own(folder: string, toolNumber: number): Promise<void> {
+    if (this.#isRoot) await giveTo(folder, this.#options.baseUid + toolNumber);
+  }
+
+  async endLeftovers(): Promise<void> {
+    await endMarked(INSTANCE_VARIABLE, this.#options.instance);
+    await this.#options.cgroups.removeLeftovers();
+  }
+}
+
+/** Sends SIGTERM to the command; where it is still being wrapped, as soon as it is there. */
+async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<void> {
+  while (!hasEnded()) {
+    const pid = commandOf(pastaPid);
+    if (pid !== null) return signal(pid, 'SIGTERM');
+    await wait(5);
+  }
+}
+
+/** The command on this side of the namespaces: pasta → bwrap → bwrap (process 1 inside) → the command (2). */
+function commandOf(pastaPid: number): number | null {
+  const insides = childrenOf(pastaPid).flatMap(childrenOf);
+  const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);
+  return commands.find((pid) => namespaceIds(pid).at(-1) === 2) ?? null;
+}

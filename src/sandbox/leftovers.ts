@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { argumentsOf, environmentOf, processIds, signal, untilGone } from './process-table.ts';
+
+/** Marks everything that servers with one data folder start. */
+export const INSTANCE_VARIABLE = 'TOOLFORGE_PUSH_INSTANCE';
+/** Marks everything that one start of a sandbox started. */
+export const PROCESS_VARIABLE = 'TOOLFORGE_PUSH_PROCESS';
+
+/** The id of a data folder, the same at every start and for every way to write its path. The folder must exist. */
+export function instanceId(dataFolder: string): string {
+  return createHash('sha256').update(realpathSync(dataFolder)).digest('hex').slice(0, 32);
+}
+
+/**
+ * The processes that carry a mark: in their environment, or as `--setenv NAME VALUE` among their arguments,
+ * which is how bwrap and what wraps it carry it. Values are compared whole, so that one server never takes
+ * another's processes for its own.
+ */
+export function markedProcesses(name: string, value: string): number[] {
+  return processIds().filter((pid) => pid !== process.pid && isMarked(pid, name, value));
+}
+
+function isMarked(pid: number, name: string, value: string): boolean {
+  const argv = argumentsOf(pid);
+  const isInArguments = argv.some(
+    (word, index) => word === '--setenv' && argv[index + 1] === name && argv[index + 2] === value,
+  );
+  return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
+}
+
+/**
+ * Ends all processes with this mark, and looks again until there is none, since one may be forking.
+ *
+ * @returns the ids that still run after 5 s: none, unless the kernel holds them.
+ */
+export async function endMarked(name: string, value: string): Promise<number[]> {
+  const end = performance.now() + 5000;
+  for (;;) {
+    const pids = markedProcesses(name, value);
+    if (pids.length === 0) return [];
+    for (const pid of pids) signal(pid, 'SIGKILL');
+    await untilGone(pids, 1000);
+    if (performance.now() > end) return pids;
+  }
+}

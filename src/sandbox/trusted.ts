@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { Cgroups } from './cgroups.ts';
+import { exitOf, INTERLEAVED, startInCgroups } from './child.ts';
+import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
+import { groupOf, listenersAround, processIds, signal, socketsOf, untilGone } from './process-table.ts';
+import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
+
+export interface TrustedOptions {
+  /** A folder of the server's own that is there. */
+  readonly folder: string;
+  /** `instanceId` of the data folder. */
+  readonly instance: string;
+  readonly cgroups: Cgroups;
+}
+
+/**
+ * No isolation: the command runs as the server's own user with real paths and this machine's network. Only
+ * for one trusted user. The environment is clean all the same, and all that the command starts is ended with
+ * it; the number of processes is limited where there are cgroups.
+ */
+export class TrustedSandbox implements Sandbox {
+  readonly mode = 'trusted';
+  readonly #options: TrustedOptions;
+
+  constructor(options: TrustedOptions) {
+    this.#options = options;
+  }
+
+  path(mount: Mount): string {
+    return mount.source;
+  }
+
+  start(command: SandboxCommand): SandboxProcess {
+    const processId = randomUUID();
+    const cgroup = this.#options.cgroups.create(processId, command.limits);
+    const { child, output } = startInCgroups(
+      cgroup.entrances,
+      [...INTERLEAVED, ...limits(command.limits), ...command.argv],
+      {
+        env: {
+          ...command.env,
+          [INSTANCE_VARIABLE]: this.#options.instance,
+          [PROCESS_VARIABLE]: processId,
+        },
+        cwd: command.cwd,
+        input: null,
+        pipeFolder: this.#options.folder,
+      },
+    );
+    const pid = child.pid ?? null;
+    let hasEnded = false;
+
+    /** Its process group, and what left the group but still carries the mark. */
+    const members = () => [
+      ...new Set([
+        ...processIds().filter((id) => pid !== null && groupOf(id) === pid),
+        ...markedProcesses(PROCESS_VARIABLE, processId),
+      ]),
+    ];
+    const killAll = () => {
+      // The group at once: one by one, a process that forks would always be ahead.
+      if (pid !== null) signal(-pid, 'SIGKILL');
+      cgroup.kill();
+      for (const id of members()) signal(id, 'SIGKILL');
+    };
+
+    const exited = exitOf(child).then(async (exit): Promise<Exit> => {
+      hasEnded = true;
+      killAll();
+      await endMarked(PROCESS_VARIABLE, processId);
+      await untilGone(members(), 5000);
+      const isOutOfMemory = cgroup.isOutOfMemory();
+      await cgroup.remove();
+      return { ...exit, isOutOfMemory };
+    });
+
+    return {
+      output,
+      exited,
+      terminate: () => {
+        if (pid !== null && !hasEnded) signal(pid, 'SIGTERM');
+      },
+      kill: () => {
+        if (!hasEnded) killAll();
+      },
+      listeningPorts: async () => {
+        if (pid === null || hasEnded) return [];
+        if (existsSync('/proc/self/net/tcp')) return portsOf(members());
+        const port = command.publish?.outside;
+        return port !== undefined && (await isOpen(port)) ? [port] : [];
+      },
+    };
+  }
+
+  async own(): Promise<void> {
+    // Everything belongs to the one user there is.
+  }
+
+  async endLeftovers(): Promise<void> {
+    await endMarked(INSTANCE_VARIABLE, this.#options.instance);
+    await this.#options.cgroups.removeLeftovers();
+  }
+}
+
+/** Not the number of processes: without a namespace it counts all those of the user. */
+function limits({ memoryBytes, fileBytes }: Limits): string[] {
+  if (!existsSync('/usr/bin/prlimit')) return [];
+  return ['/usr/bin/prlimit', `--data=${memoryBytes}`, `--fsize=${fileBytes}`, '--core=0', '--'];
+}
+
+function portsOf(pids: readonly number[]): number[] {
+  const sockets = socketsOf(pids);
+  const own = listenersAround(process.pid).filter(({ inode }) => sockets.has(inode));
+  return [...new Set(own.map(({ port }) => port))];
+}
+
+/** For systems without /proc. */
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const finish = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(1000, () => finish(false));
+    socket.once('connect', () => finish(true)).once('error', () => finish(false));
+  });
+}

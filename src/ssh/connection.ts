@@ -1,0 +1,128 @@
+import type { Socket } from 'node:net';
+import type { Connection } from 'ssh2';
+import type { ClientStreams } from './client-streams.ts';
+import { Login, type LoginOptions } from './login.ts';
+import { type SessionServices, serveSession } from './session.ts';
+import { announceSignatureAlgorithms } from './signature-algorithms.ts';
+
+/** As OpenSSH's MaxSessions. */
+const MOST_SESSIONS = 10;
+/** ssh2 lets a client send more than its window, and answers requests that nobody reads: beyond this it ends. */
+const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+
+export interface ConnectionOptions extends SessionServices {
+  readonly login: Omit<LoginOptions, 'gone'>;
+  readonly idleMs: number;
+  readonly onLogin: () => void;
+}
+
+/** One client's connection: its login, then its sessions. Whatever goes wrong in it ends it and nothing else. */
+export class ServedConnection {
+  readonly #client: Connection;
+  readonly #socket: Socket;
+  readonly #options: ConnectionOptions;
+  readonly #login: Login;
+  readonly #gone = new AbortController();
+  readonly #stop = new AbortController();
+  readonly #running = new Map<ClientStreams, Promise<void>>();
+  #sessions = 0;
+  #isClosing = false;
+  #idle: NodeJS.Timeout | null = null;
+
+  constructor(client: Connection, socket: Socket, options: ConnectionOptions) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#options = options;
+    announceSignatureAlgorithms(client);
+    this.#login = new Login(client, { ...options.login, gone: this.#gone.signal });
+    client.on('error', (error) => {
+      options.log.debug({ address: options.login.address, err: error }, 'ssh connection broke');
+      this.#leave();
+      // ssh2 only ends its own side, and its keep-alive timer would go on.
+      socket.destroy();
+    });
+    client.on('end', () => this.#leave());
+    client.on('close', () => this.#leave());
+    client.on('ready', () => this.#onReady());
+    client.on('session', (accept, reject) => {
+      const { principal } = this.#login;
+      if (principal === null || this.#isClosing || this.#sessions >= MOST_SESSIONS) return reject();
+      const session = accept();
+      this.#sessions += 1;
+      session.on('close', () => {
+        this.#sessions -= 1;
+      });
+      serveSession(session, {
+        ...options,
+        principal,
+        socket,
+        signal: this.#stop.signal,
+        onRun: (streams, done) => this.#onRun(streams, done),
+      });
+    });
+    socket.on('data', () => this.#checkFlood());
+  }
+
+  /** Resolves when nothing of this connection runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  /** No new sessions; the connection ends when those that run have ended. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await this.idle();
+    this.#client.end();
+  }
+
+  /** Ends it now. Pushes that git has already taken run on. */
+  destroy(): void {
+    this.#stop.abort();
+    this.#leave();
+    this.#socket.destroy();
+  }
+
+  #onReady(): void {
+    const { log, onLogin, login } = this.#options;
+    onLogin();
+    log.info(
+      {
+        uid: this.#login.principal?.uid,
+        credential: this.#login.principal?.credential,
+        address: login.address,
+      },
+      'ssh login',
+    );
+    this.#restIfIdle();
+  }
+
+  #onRun(streams: ClientStreams, done: Promise<void>): void {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    if (this.#gone.signal.aborted) streams.leave();
+    const ended = done.finally(() => {
+      this.#running.delete(streams);
+      this.#restIfIdle();
+    });
+    this.#running.set(streams, ended);
+  }
+
+  #restIfIdle(): void {
+    if (this.#running.size > 0 || this.#gone.signal.aborted) return;
+    this.#idle = setTimeout(() => this.#client.end(), this.#options.idleMs).unref();
+  }
+
+  #checkFlood(): void {
+    const unread = [...this.#running.keys()].some((streams) => streams.waitingBytes > MOST_UNREAD_BYTES);
+    if (!unread && this.#socket.writableLength <= MOST_UNREAD_BYTES) return;
+    this.#options.log.warn({ address: this.#options.login.address }, 'ssh client floods');
+    this.#leave();
+    this.#socket.destroy();
+  }
+
+  #leave(): void {
+    if (this.#gone.signal.aborted) return;
+    this.#gone.abort();
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    for (const streams of this.#running.keys()) streams.leave();
+  }
+}

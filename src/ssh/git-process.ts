@@ -1,0 +1,67 @@
+// child_process and not execa: the three pipes are pumped by hand, byte by byte, and nothing may be kept.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+
+const KEPT_STDERR_BYTES = 8192;
+
+/** A running git. */
+export interface GitProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** Resolves at its end; null = ended by a signal. Rejects where it could not be started. */
+  readonly status: Promise<number | null>;
+  /** The first 8 kB of what it printed on standard error, for the log. */
+  stderr(): string;
+  /** Ends it and its children. */
+  kill(): void;
+}
+
+/** Starts git with exactly this environment, apart from the terminal's signals. */
+export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
+  const child = spawn('git', args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  const kept: Buffer[] = [];
+  let keptBytes = 0;
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (keptBytes < KEPT_STDERR_BYTES) kept.push(chunk.subarray(0, KEPT_STDERR_BYTES - keptBytes));
+    keptBytes += chunk.length;
+  });
+  // git closes its input when it has read enough; what comes after that is dropped by pump().
+  for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    status: new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (code) => resolve(code));
+    }),
+    stderr: () => Buffer.concat(kept).toString('utf8').trim(),
+    kill: () => {
+      try {
+        if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+      } catch {
+        // It ended by itself in between.
+      }
+    },
+  };
+}
+
+/**
+ * Reads the source to its end and writes it to the target, at the pace of the slower one. A target that has
+ * been closed does not stop the reading: the rest is dropped. Either way the target is ended.
+ */
+export async function pump(source: AsyncIterable<Uint8Array>, target: Writable): Promise<void> {
+  const closed = new AbortController();
+  target.once('close', () => closed.abort());
+  target.on('error', () => closed.abort());
+  try {
+    for await (const chunk of source) {
+      const isOpen = !closed.signal.aborted && !target.destroyed && !target.writableEnded;
+      if (isOpen && !target.write(chunk) && !closed.signal.aborted) {
+        await once(target, 'drain', { signal: closed.signal }).catch(() => undefined);
+      }
+    }
+  } finally {
+    if (!target.writableEnded) target.end();
+  }
+}

@@ -1,0 +1,60 @@
+import { chmod, mkdir, open } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import ssh2 from 'ssh2';
+import { createFile } from '../auth/edit-file.ts';
+import { DeployError, systemCode } from '../core/errors.ts';
+
+const FILES = [
+  { name: 'ssh_host_ed25519_key', make: () => ssh2.utils.generateKeyPairSync('ed25519') },
+  // For clients without ed25519: RFC 5656, in every client since 2011.
+  { name: 'ssh_host_ecdsa_key', make: () => ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }) },
+] as const;
+
+/**
+ * The host keys in the folder, made at the first start; the same ones after every restart, and for two
+ * servers that start at once.
+ *
+ * @throws DeployError `HOST_KEY_EXPOSED` where others than the owner may read one; `HOST_KEY_BROKEN`.
+ */
+export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
+  await makeFolder(folder);
+  const keys: Buffer[] = [];
+  for (const { name, make } of FILES) {
+    const path = join(folder, name);
+    const there = await load(path);
+    if (there === null) await createFile(path, make().private);
+    keys.push(there ?? (await load(path)) ?? Buffer.alloc(0));
+  }
+  return keys;
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await chmod(folder, 0o700);
+}
+
+/** Null where there is none. */
+async function load(path: string): Promise<Buffer | null> {
+  try {
+    await using file = await open(path, 'r');
+    const { mode } = await file.stat();
+    if ((mode & 0o077) !== 0) {
+      throw new DeployError(
+        'HOST_KEY_EXPOSED',
+        `The host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)}).`,
+        `Close it (chmod 600 ${path}), or remove it where others may have read it: the next start makes a new one.`,
+      );
+    }
+    const text = await file.readFile();
+    const key = ssh2.utils.parseKey(text);
+    if (!(key instanceof Error) && key.isPrivateKey()) return text;
+    throw new DeployError(
+      'HOST_KEY_BROKEN',
+      `The host key ${basename(path)} is not a private key without passphrase.`,
+      `Restore ${path} from a backup, or remove it: the next start makes a new one, and clients will warn once.`,
+    );
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}

@@ -1,0 +1,128 @@
+import type { Socket } from 'node:net';
+import type { ServerChannel, Session } from 'ssh2';
+import { authorize } from '../auth/authorize.ts';
+import type { Directory } from '../auth/directory.ts';
+import type { CommandLine, Services } from '../cli/command.ts';
+import type { Log } from '../core/log.ts';
+import type { Principal } from '../core/types.ts';
+import { gitProtocol, type PackServices } from '../git/pack-services.ts';
+import { answerTo, asErrorPacket, asWarning } from './answers.ts';
+import { ClientStreams } from './client-streams.ts';
+import { receivePack, uploadPack } from './git-session.ts';
+import { greeting } from './greeting.ts';
+import { isGitCommand, parseExec } from './parse-exec.ts';
+
+export interface SessionServices {
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly services: Services;
+  readonly runCommand: (line: CommandLine) => Promise<number>;
+  readonly log: Log;
+  /** No progress for so long, where some is due, and the client counts as gone. */
+  readonly stallMs: number;
+}
+
+export interface SessionContext extends SessionServices {
+  readonly principal: Principal;
+  readonly socket: Socket;
+  /** Aborted when the server shuts down and has waited long enough. */
+  readonly signal: AbortSignal;
+  /** A request has begun to be served; `done` never rejects. */
+  readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
+}
+
+/**
+ * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. Everything else that a
+ * client may ask for (terminal, subsystem, agent, X11) has no listener here, and ssh2 refuses it.
+ */
+export function serveSession(session: Session, context: SessionContext): void {
+  let protocol: string | null = null;
+  let client: ClientStreams | null = null;
+  const serve = (channel: ServerChannel | undefined, command: string | null) => {
+    // ssh2 gives no channel where the client has closed its side already.
+    if (channel === undefined) return;
+    client = new ClientStreams(channel, context.socket, context.stallMs);
+    context.onRun(
+      client,
+      run(context, client, command, () => protocol),
+    );
+  };
+  session.on('env', (accept, reject, { key, val }: { key: string; val: string }) => {
+    const value = key === 'GIT_PROTOCOL' ? gitProtocol(val) : null;
+    protocol = value ?? protocol;
+    if (value === null) reject?.();
+    else accept?.();
+  });
+  session.on('exec', (accept, _reject, { command }) => serve(accept(), command));
+  session.on('shell', (accept) => serve(accept(), null));
+  session.on('close', () => client?.leave());
+  session.on('error', () => client?.leave());
+}
+
+/** @param command - Null: a shell was asked for. */
+async function run(
+  context: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  protocol: () => string | null,
+): Promise<void> {
+  try {
+    await client.finish(await answer(context, client, command, protocol));
+  } catch (error) {
+    await refuse(context, client, command, error);
+  }
+}
+
+async function answer(
+  context: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  protocol: () => string | null,
+): Promise<number> {
+  const { directory, packServices, principal, services, log } = context;
+  const signal = AbortSignal.any([client.gone, context.signal]);
+  if (command === null) {
+    await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
+    return 0;
+  }
+  const request = parseExec(command);
+  if (request.kind === 'command') {
+    return await context.runCommand({
+      services,
+      principal,
+      argv: request.argv,
+      input: client.input(),
+      out: (text) => client.out(text),
+      err: (text) => client.err(text),
+      signal,
+    });
+  }
+  const { service, tool } = request;
+  await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
+  const git = { tool, principal, packServices, client, log };
+  return service === 'receive-pack' ? await receivePack(git) : await uploadPack(git, protocol());
+}
+
+async function refuse(
+  { log, principal }: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  error: unknown,
+): Promise<void> {
+  const isGit = command !== null && isGitCommand(command);
+  const answer = answerTo(error);
+  // Of a command line only its first word: config vars may follow.
+  const word = (command ?? 'shell').trim().split(/\s/, 1)[0]?.slice(0, 32);
+  if (client.gone.aborted) log.info({ uid: principal.uid, command: word, err: error }, 'client left');
+  else if (answer.id !== null) {
+    log.error({ id: answer.id, uid: principal.uid, command: word, err: error }, 'session broke');
+  }
+  try {
+    if (isGit && client.isUntouched) await client.out(asErrorPacket(answer));
+    else await client.err(asWarning(answer));
+    await client.finish(1);
+  } catch (cause) {
+    log.error({ uid: principal.uid, command: word, err: cause }, 'session broke');
+    client.leave();
+  }
+}

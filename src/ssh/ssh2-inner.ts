@@ -1,0 +1,63 @@
+import type { Connection } from 'ssh2';
+
+/** The parts of ssh2 1.17.0 that its own interface keeps to itself. */
+interface Protocol {
+  /** Set during a key exchange, when nothing else may be sent. */
+  readonly _kexinit?: Buffer;
+  readonly _kex?: { remoteExtInfoEnabled: boolean };
+  readonly _cipher: { encrypt(packet: Buffer): void };
+  readonly _packetRW: {
+    readonly write: {
+      /** Where the payload begins in a packet. */
+      readonly allocStart: number;
+      alloc(payloadBytes: number): Buffer;
+      finalize(packet: Buffer): Buffer;
+    };
+  };
+  _onHandshakeComplete(...negotiated: unknown[]): void;
+}
+
+/** Sends a message that ssh2 has no method for. Does nothing where another version of it is not as expected. */
+export function sendMessage(client: Connection, payload: Buffer): void {
+  const protocol = protocolOf(client);
+  const writer = protocol?._packetRW?.write;
+  if (protocol === null || typeof writer?.alloc !== 'function' || protocol._kexinit !== undefined) return;
+  const packet = writer.alloc(payload.length);
+  payload.copy(packet, writer.allocStart);
+  protocol._cipher.encrypt(writer.finalize(packet));
+}
+
+/**
+ * Sends this message, in place of ssh2's own list of extensions, as the first one under the first keys, to a
+ * client that asked for extensions.
+ */
+export function sendAsExtensions(client: Connection, payload: Buffer): void {
+  const protocol = protocolOf(client);
+  if (typeof protocol?._onHandshakeComplete !== 'function') return;
+  const proceed = protocol._onHandshakeComplete;
+  protocol._onHandshakeComplete = (...negotiated) => {
+    protocol._onHandshakeComplete = proceed;
+    if (protocol._kex?.remoteExtInfoEnabled === true) {
+      protocol._kex.remoteExtInfoEnabled = false;
+      sendMessage(client, payload);
+    }
+    proceed(...negotiated);
+  };
+}
+
+/** A `string` of RFC 4251 section 5. */
+export function sshString(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+/** A `uint32` of RFC 4251 section 5. */
+export function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function protocolOf(client: Connection): Protocol | null {
+  return (client as unknown as { readonly _protocol?: Protocol })._protocol ?? null;
+}

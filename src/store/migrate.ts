@@ -1,0 +1,31 @@
+import { DeployError } from '../core/errors.ts';
+import type { Database } from './database.ts';
+import { first } from './migrations/0001-first.ts';
+
+/** Number N of this list, counted from 1, brings a store from schema N-1 to schema N. Only ever appended to. */
+export const migrations: readonly string[] = [first];
+
+/**
+ * Brings the store to the newest schema, each migration in a transaction of its own, so that a crash leaves
+ * either the old schema or the new one. The number stands in SQLite's `user_version`.
+ *
+ * @throws DeployError `STORE_NEWER`, before anything is changed.
+ */
+export function migrate(database: Database, steps: readonly string[] = migrations): void {
+  const row = database.get<{ user_version: number }>('PRAGMA user_version');
+  const current = row?.user_version ?? 0;
+  if (current > steps.length) {
+    throw new DeployError(
+      'STORE_NEWER',
+      `The store has schema ${current}, and this version of toolforge-push knows schemas up to ${steps.length}.`,
+      'Start the newer version of toolforge-push again, or bring back a backup of the data folder from before the upgrade.',
+    );
+  }
+  for (const [index, step] of steps.entries()) {
+    if (index < current) continue;
+    database.transaction(() => {
+      database.script(step);
+      database.script(`PRAGMA user_version = ${index + 1}`);
+    });
+  }
+}

@@ -1,0 +1,146 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { DeployError, systemCode } from '../core/errors.ts';
+
+const keyBytes = 32;
+const idBytes = 8;
+// NIST SP 800-38D section 8.2.2: a random nonce of 96 bits, good for 2^32 values under one key.
+const nonceBytes = 12;
+const tagBytes = 16;
+const format = 1;
+
+/**
+ * The key that config vars are encrypted with at rest (AES-256-GCM). A sealed value is one byte of format,
+ * the key's id, the nonce, the tag and the ciphertext; format, id and context are authenticated with it.
+ */
+export class SecretsKey {
+  readonly #key: Buffer;
+  /** Names the key without giving it away: 16 hexadecimal digits. */
+  readonly id: string;
+
+  /** @param key - 32 random bytes. */
+  constructor(key: Buffer) {
+    this.#key = key;
+    this.id = createHash('sha256')
+      .update('toolforge-push secrets key\0')
+      .update(key)
+      .digest('hex')
+      .slice(0, 16);
+  }
+
+  /** @param context - What the value belongs to; `decrypt` needs the same, so that it cannot be moved elsewhere. */
+  encrypt(plaintext: string, context: readonly string[]): Buffer {
+    const head = Buffer.concat([Buffer.from([format]), Buffer.from(this.id, 'hex')]);
+    const nonce = randomBytes(nonceBytes);
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes });
+    cipher.setAAD(associated(head, context));
+    const ciphertext = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
+    return Buffer.concat([head, nonce, cipher.getAuthTag(), ciphertext]);
+  }
+
+  /** @throws DeployError `STORE_KEY` when the value is of another key; Error when it was changed or moved. */
+  decrypt(sealed: Uint8Array, context: readonly string[]): string {
+    const bytes = Buffer.from(sealed);
+    const head = bytes.subarray(0, 1 + idBytes);
+    if (head[0] !== format) throw new Error('A sealed value is in no known format.');
+    if (head.toString('hex', 1) !== this.id) throw wrongKey(head.toString('hex', 1), this.id);
+    const nonce = bytes.subarray(head.length, head.length + nonceBytes);
+    const tag = bytes.subarray(head.length + nonceBytes, head.length + nonceBytes + tagBytes);
+    const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes });
+    decipher.setAAD(associated(head, context));
+    decipher.setAuthTag(tag);
+    const ciphertext = bytes.subarray(head.length + nonceBytes + tagBytes);
+    return Buffer.concat([decipher.update(ciphertext), decipher.final()]).toString('utf8');
+  }
+}
+
+function associated(head: Buffer, context: readonly string[]): Buffer {
+  return Buffer.concat([head, Buffer.from(JSON.stringify(context))]);
+}
+
+/** The refusal of a store or value that was encrypted with another key. */
+export function wrongKey(wanted: string, given: string): DeployError {
+  return new DeployError(
+    'STORE_KEY',
+    `The store is encrypted with the key ${wanted}, and secrets.key is the key ${given}.`,
+    'Bring back the secrets.key that belongs to this data folder (setting `keys`), from its backup. Without it the config vars are lost: set the data folder aside and start with an empty one.',
+  );
+}
+
+/**
+ * The key in `folder`/secrets.key, made there with mode 0600 when there is none. Two processes that make it
+ * at once end up with the same one, and a crash leaves a whole file or none.
+ *
+ * @throws DeployError `STORE_KEY` when the file is not a key, or is open to everybody.
+ */
+export function loadOrMakeSecretsKey(folder: string): SecretsKey {
+  const path = join(folder, 'secrets.key');
+  const bytes = readKey(path) ?? makeKey(folder, path);
+  if (bytes.length !== keyBytes) {
+    throw new DeployError(
+      'STORE_KEY',
+      `secrets.key holds ${bytes.length} bytes and not the ${keyBytes} of a key.`,
+      'Bring it back from its backup. With an empty data folder, delete it: a new one is made at the next start.',
+    );
+  }
+  return new SecretsKey(bytes);
+}
+
+function readKey(path: string): Buffer | null {
+  try {
+    if ((statSync(path).mode & 0o007) !== 0) {
+      throw new DeployError(
+        'STORE_KEY',
+        'Every user of this machine can open secrets.key.',
+        'Run `chmod 600` on it. If others may have read it, set all config vars anew with new values.',
+      );
+    }
+    return readFileSync(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+function makeKey(folder: string, path: string): Buffer {
+  mkdirSync(folder, { recursive: true });
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  const file = openSync(draft, 'wx', 0o600);
+  try {
+    writeSync(file, randomBytes(keyBytes));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  try {
+    // Unlike rename(2), link(2) never replaces a key that somebody else has just put there.
+    linkSync(draft, path);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncFolder(folder);
+  return readFileSync(path);
+}
+
+/** A name in a folder is durable once the folder is (fsync(2)). */
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

@@ -1,0 +1,159 @@
+import { join } from 'node:path';
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Artifact, Build, BuildState, Deployment, Release } from '../core/types.ts';
+import { BuildsTable } from './builds-table.ts';
+import { DataLock } from './data-lock.ts';
+import { Database } from './database.ts';
+import { DeploymentsTable } from './deployments-table.ts';
+import { migrate } from './migrate.ts';
+import { ReleasesTable } from './releases-table.ts';
+import { type SecretsKey, wrongKey } from './secrets.ts';
+import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
+import { ToolsTable } from './tools-table.ts';
+
+/** The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. */
+export class SqliteStore implements Store {
+  readonly #lock: DataLock;
+  readonly #database: Database;
+  readonly #tools: ToolsTable;
+  readonly #deployments: DeploymentsTable;
+  readonly #builds: BuildsTable;
+  readonly #releases: ReleasesTable;
+
+  /**
+   * Opens the store of an existing data folder, or makes it.
+   *
+   * @throws DeployError `DATA_IN_USE`, `STORE_NEWER`, `STORE_KEY`, `STORE_FULL`, `STORE_DAMAGED`.
+   */
+  constructor(folder: string, key: SecretsKey) {
+    this.#lock = new DataLock(folder);
+    try {
+      this.#database = openDatabase(folder, key);
+    } catch (error) {
+      this.#lock[Symbol.dispose]();
+      throw error;
+    }
+    this.#tools = new ToolsTable(this.#database, key);
+    this.#deployments = new DeploymentsTable(this.#database);
+    this.#builds = new BuildsTable(this.#database);
+    this.#releases = new ReleasesTable(this.#database, key);
+  }
+
+  tool(name: ToolName): ToolRecord {
+    return this.#tools.tool(name);
+  }
+
+  tools(): ToolRecord[] {
+    return this.#tools.tools();
+  }
+
+  setStopped(tool: ToolName, isStopped: boolean): void {
+    this.#tools.setStopped(tool, isStopped);
+  }
+
+  addDeployment(deployment: Deployment): void {
+    this.#tools.tool(deployment.tool);
+    this.#deployments.add(deployment);
+  }
+
+  updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
+    this.#deployments.update(id, change);
+  }
+
+  deployment(id: string): Deployment | null {
+    return this.#deployments.find(id);
+  }
+
+  deployments(tool: ToolName, limit: number): Deployment[] {
+    return this.#deployments.newest(tool, limit);
+  }
+
+  unfinishedDeployments(): Deployment[] {
+    return this.#deployments.unfinished();
+  }
+
+  addBuild(build: Build): void {
+    this.#builds.add(build);
+  }
+
+  endBuild(id: string, state: BuildState, artifact: Artifact | null, endedAt: number): void {
+    this.#builds.end(id, state, artifact, endedAt);
+  }
+
+  build(id: string): Build | null {
+    return this.#builds.find(id);
+  }
+
+  builds(tool: ToolName, limit: number): Build[] {
+    return this.#builds.newest(tool, limit);
+  }
+
+  newestBuildOf(tool: ToolName, commit: CommitId): Build | null {
+    return this.#builds.newestOf(tool, commit);
+  }
+
+  forgetArtifact(buildId: string): void {
+    this.#builds.forgetArtifact(buildId);
+  }
+
+  addRelease(release: Omit<Release, 'version'>): Release {
+    this.#tools.tool(release.tool);
+    return this.#database.transaction(() => {
+      const added = { ...release, version: this.#tools.nextVersion(release.tool) };
+      this.#releases.add(added);
+      return added;
+    });
+  }
+
+  release(tool: ToolName, version: number): ReleaseRecord | null {
+    return this.#releases.find(tool, version);
+  }
+
+  releases(tool: ToolName, limit: number): ReleaseRecord[] {
+    return this.#releases.newest(tool, limit);
+  }
+
+  failRelease(tool: ToolName, version: number): void {
+    this.#releases.fail(tool, version);
+  }
+
+  goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {
+    this.#database.transaction(() => {
+      this.#releases.setLive(tool, version);
+      this.#tools.setLive(tool, version, this.#releases.find(tool, version)?.configVars ?? {});
+      this.#deployments.update(deploymentId, { state: 'live', version, reason: null, endedAt: at });
+    });
+  }
+
+  configVars(tool: ToolName): Record<string, string> {
+    return this.#tools.configVars(tool);
+  }
+
+  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void {
+    this.#tools.setConfigVars(tool, vars);
+  }
+
+  close(): void {
+    this.#database.close();
+    this.#lock[Symbol.dispose]();
+  }
+}
+
+function openDatabase(folder: string, key: SecretsKey): Database {
+  const database = new Database(join(folder, 'store.sqlite'));
+  try {
+    migrate(database);
+    checkKey(database, key);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** The first key that a store is opened with stays its key. */
+function checkKey(database: Database, key: SecretsKey): void {
+  database.run(`INSERT INTO facts VALUES ('secrets-key', ?) ON CONFLICT DO NOTHING`, key.id);
+  const row = database.get<{ value: string }>(`SELECT value FROM facts WHERE name = 'secrets-key'`);
+  if (row !== null && row.value !== key.id) throw wrongKey(row.value, key.id);
+}

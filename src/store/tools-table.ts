@@ -1,0 +1,92 @@
+import type { ToolName } from '../core/names.ts';
+import type { Database } from './database.ts';
+import type { SecretsKey } from './secrets.ts';
+import type { ToolRecord } from './store.ts';
+
+interface ToolRow {
+  name: ToolName;
+  number: number;
+  liveVersion: number | null;
+  isStopped: number;
+}
+
+const columns = 'name, number, live_version AS liveVersion, is_stopped AS isStopped';
+
+/** The tools and the config vars that their next release gets. */
+export class ToolsTable {
+  readonly #database: Database;
+  readonly #key: SecretsKey;
+
+  constructor(database: Database, key: SecretsKey) {
+    this.#database = database;
+    this.#key = key;
+  }
+
+  /** The tool's record, made at its first use. */
+  tool(name: ToolName): ToolRecord {
+    const known = this.#find(name);
+    if (known !== null) return known;
+    this.#database.run('INSERT INTO tools (name) VALUES (?) ON CONFLICT DO NOTHING', name);
+    const made = this.#find(name);
+    if (made === null) throw new Error(`The record of ${name} was not made.`);
+    return made;
+  }
+
+  tools(): ToolRecord[] {
+    return this.#database.all<ToolRow>(`SELECT ${columns} FROM tools ORDER BY name`).map(toRecord);
+  }
+
+  setStopped(name: ToolName, isStopped: boolean): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
+  }
+
+  /** Within the caller's transaction. */
+  setLive(name: ToolName, version: number, vars: Readonly<Record<string, string>>): void {
+    this.#database.run(
+      'UPDATE tools SET live_version = ?, is_stopped = 0, config_vars = ? WHERE name = ?',
+      version,
+      this.#seal(name, vars),
+      name,
+    );
+  }
+
+  /** Counts one version on, within the caller's transaction. */
+  nextVersion(name: ToolName): number {
+    const row = this.#database.get<{ version: number }>(
+      'UPDATE tools SET last_version = last_version + 1 WHERE name = ? RETURNING last_version AS version',
+      name,
+    );
+    if (row === null) throw new Error(`There is no record of ${name}.`);
+    return row.version;
+  }
+
+  configVars(name: ToolName): Record<string, string> {
+    const row = this.#database.get<{ sealed: Uint8Array | null }>(
+      'SELECT config_vars AS sealed FROM tools WHERE name = ?',
+      name,
+    );
+    const sealed = row?.sealed ?? null;
+    return sealed === null ? {} : JSON.parse(this.#key.decrypt(sealed, [name, 'vars']));
+  }
+
+  setConfigVars(name: ToolName, vars: Readonly<Record<string, string>>): void {
+    if (this.tool(name).liveVersion !== null) {
+      throw new Error(`${name} has a live release: its config vars change with a release.`);
+    }
+    this.#database.run('UPDATE tools SET config_vars = ? WHERE name = ?', this.#seal(name, vars), name);
+  }
+
+  #seal(name: ToolName, vars: Readonly<Record<string, string>>): Buffer {
+    return this.#key.encrypt(JSON.stringify(vars), [name, 'vars']);
+  }
+
+  #find(name: ToolName): ToolRecord | null {
+    const row = this.#database.get<ToolRow>(`SELECT ${columns} FROM tools WHERE name = ?`, name);
+    return row === null ? null : toRecord(row);
+  }
+}
+
+function toRecord(row: ToolRow): ToolRecord {
+  return { ...row, isStopped: row.isStopped !== 0 };
+}

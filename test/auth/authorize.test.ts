@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { authorize } from '../../src/auth/authorize.ts';
+import { FileDirectory } from '../../src/auth/file-directory.ts';
+import { type ToolName, toolName } from '../../src/core/names.ts';
+import type { Action, Principal } from '../../src/core/types.ts';
+
+const signal = AbortSignal.timeout(60_000);
+const alice: Principal = {
+  uid: 'alice',
+  door: 'ssh',
+  credential: 'x',
+  address: '',
+  onlyTool: null,
+  isOperator: false,
+};
+let folder: string;
+let directory: FileDirectory;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'authorize-'));
+  const path = join(folder, 'directory.yaml');
+  await writeFile(
+    path,
+    'users: {alice: {}, bob: {}, carol: {disabled: true}}\ntools: {hello: {maintainers: [alice, carol]}, old: {maintainers: [alice], disabled: true}}\n',
+  );
+  directory = new FileDirectory(path);
+});
+after(() => rm(folder, { recursive: true }));
+
+const tool = (name: string): ToolName => toolName(name) ?? assert.fail();
+const cases: readonly [string, Partial<Principal>, string, Action, string | null][] = [
+  ['a maintainer deploys', {}, 'hello', 'deploy', null],
+  ['a maintainer reads a disabled tool', {}, 'old', 'read', null],
+  ['nobody deploys a disabled tool', {}, 'old', 'deploy', 'TOOL_DISABLED'],
+  ['somebody else does not deploy', { uid: 'bob' }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['somebody else does not read', { uid: 'bob' }, 'hello', 'read', 'NO_ACCESS'],
+  ['a disabled maintainer does not deploy', { uid: 'carol' }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['there is no access to what is not there', {}, 'nowhere', 'read', 'NO_ACCESS'],
+  ['a credential for this tool opens it', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
+  ['a credential for another tool does not', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['an operator may do everything', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
+];
+for (const [name, who, what, action, code] of cases) {
+  test(`authorize: ${name}`, async () => {
+    const decision = authorize(directory, { ...alice, ...who }, tool(what), action, signal);
+    if (code === null) assert.equal((await decision).name, what);
+    else await assert.rejects(decision, { name: 'DeployError', code });
+  });
+}
+
+test('threat 29: “not there” and “not yours” read the same', async () => {
+  const refusal = async (name: string) =>
+    authorize(directory, { ...alice, uid: 'bob' }, tool(name), 'read', signal).then(
+      () => assert.fail(),
+      (error: Error) => error.message.replaceAll(name, 'TOOL'),
+    );
+  assert.equal(await refusal('hello'), await refusal('nowhere'));
+});

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { masking, maxLineBytes, OutputLines } from '../../src/build/output-lines.ts';
+
+function linesOf(chunks: readonly (string | Buffer)[], mask = (text: string) => text): string[] {
+  const lines: string[] = [];
+  const output = new OutputLines({ mask, line: (text) => lines.push(text) });
+  for (const chunk of chunks) output.write(Buffer.from(chunk as string));
+  output.end();
+  return lines;
+}
+
+test('lines come whole, however the output is cut', () => {
+  assert.deepEqual(linesOf(['on', 'e\ntw', 'o\r\n', '\nthree']), ['one', 'two', '', 'three']);
+});
+
+test('threat 57: a character of several bytes is whole when it came in two chunks', () => {
+  const bytes = Buffer.from('é€😀\n');
+  assert.deepEqual(linesOf([bytes.subarray(0, 1), bytes.subarray(1, 4), bytes.subarray(4)]), ['é€😀']);
+});
+
+test('bytes that are no UTF-8 are replaced', () => {
+  assert.deepEqual(linesOf([Buffer.from([0x61, 0xff, 0x62, 0x0a])]), ['a\ufffdb']);
+});
+
+test('a line of megabytes is cut and the next one is whole', () => {
+  const lines = linesOf([...Array.from({ length: 100 }, () => 'x'.repeat(65_536)), '\nnext\n']);
+  assert.equal(lines.length, 2);
+  assert.ok(Buffer.byteLength(lines[0] ?? '') < maxLineBytes + 100);
+  assert.match(lines[0] ?? '', /\(line cut\)$/);
+  assert.equal(lines[1], 'next');
+});
+
+test('threat 63: values of config vars are masked by name, also split over chunks', () => {
+  const mask = masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' });
+  assert.deepEqual(linesOf(['key hunter2-', 'hunter2 end abc\n'], mask), [
+    'key [config var API_KEY] end abc',
+  ]);
+});
+
+test('threat 63: base64 and URL-encoded forms and single lines of a value are masked', () => {
+  const mask = masking({ KEY: 'line one\nline/two!' });
+  for (const form of [
+    'line/two!',
+    encodeURIComponent('line/two!'),
+    Buffer.from('line one\nline/two!').toString('base64'),
+  ]) {
+    assert.equal(mask(`<${form}>`).includes('[config var KEY]'), true, form);
+    assert.equal(mask(`<${form}>`).includes(form), false, form);
+  }
+});
+
+test('threat 63: of two secrets the longer is masked where it holds the shorter', () => {
+  const mask = masking({ A: 'secret', B: 'secret-and-more' });
+  assert.equal(mask('secret-and-more secret'), '[config var B] [config var A]');
+});
+
+test('threat 63: a secret where a long line is cut does not come through in part', () => {
+  const secret = 'S'.repeat(4000);
+  const [line = ''] = linesOf([`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`], masking({ KEY: secret }));
+  assert.doesNotMatch(line, /S/);
+});
+
+test('a value with characters of regular expressions is masked as it is', () => {
+  assert.equal(masking({ KEY: 'a.b*c(d)' })('a.b*c(d) aXbbc(d)'), '[config var KEY] aXbbc(d)');
+});

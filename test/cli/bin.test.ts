@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { execa } from 'execa';
+import { serveControl } from '../../src/cli/control-protocol.ts';
+import { runCommand } from '../../src/cli/run-command.ts';
+import { createLog } from '../../src/core/log.ts';
+import { LocalSocket } from '../../src/hook/server-socket.ts';
+import { Desk } from '../support/cli-services.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'bin-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const newFolder = () => mkdtempSync(join(root, 'data-'));
+const binary = join(import.meta.dirname, '../../src/cli/toolforge-push.js');
+
+function bin(data: string, argv: readonly string[], options: { node?: string; input?: string } = {}) {
+  return execa(options.node ?? process.execPath, [binary, ...argv], {
+    env: { PATH: process.env['PATH'], TOOLFORGE_PUSH_DATA: data },
+    extendEnv: false,
+    reject: false,
+    timeout: 30_000,
+    ...(options.input === undefined ? { stdin: 'ignore' } : { input: options.input }),
+  });
+}
+
+/** A desk whose commands are served on the control socket of a data folder, as the server does it. */
+async function servedDesk(data: string) {
+  const desk = new Desk();
+  const operator = { ...desk.alice, uid: 'operator', door: 'local', isOperator: true } as const;
+  const server = new LocalSocket({
+    path: join(data, 'run', 'server.sock'),
+    log: createLog('silent'),
+    serve: ({ socket, firstLine, rest }) =>
+      serveControl(socket, firstLine, rest, (line) =>
+        runCommand({ ...line, services: desk.services, principal: operator }),
+      ),
+  });
+  await server.listen();
+  return {
+    desk,
+    async [Symbol.asyncDispose]() {
+      await server.close();
+      desk[Symbol.dispose]();
+    },
+  };
+}
+
+test('help needs no server and lists everything', async () => {
+  const { exitCode, stdout, stderr } = await bin(newFolder(), ['help']);
+  assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
+  assert.match(
+    stdout,
+    /^Usage: npx toolforge-push COMMAND …\n\n {2}start .*start the server\n {2}user add NAME/,
+  );
+  assert.match(stdout, /\n {2}config unset TOOL NAME … /);
+  assert.ok(stdout.split('\n').every((line) => line.length <= 120));
+});
+
+test('a command without a server says how to start one', async () => {
+  const { exitCode, stdout, stderr } = await bin(newFolder(), ['ps', 'wikibot']);
+  assert.deepEqual({ exitCode, stdout }, { exitCode: 1, stdout: '' });
+  assert.match(stderr, /No server runs on this data folder.\n ! {5}Start one with `npm start`/);
+});
+
+for (const { name, argv, says } of [
+  { name: 'an unknown command', argv: ['fly'], says: /no command “fly”/ },
+  { name: 'half a command', argv: ['user'], says: /no command “user”/ },
+  { name: 'start with words', argv: ['start', 'now'], says: /start takes no words/ },
+]) {
+  test(`${name} is a usage error`, async () => {
+    const { exitCode, stderr } = await bin(newFolder(), argv);
+    assert.equal(exitCode, 2);
+    assert.match(stderr, says);
+  });
+}
+
+test('commands run in the server as its operator, with their input, output and status', async () => {
+  const data = newFolder();
+  await using served = await servedDesk(data);
+  const { desk } = served;
+  desk.maintain(wikibot, 'alice');
+  desk.deployments.isStoredOnly = true;
+  const set = await bin(data, ['config', 'set', 'wikibot', 'KEY', '-'], { input: 's3cret wörds\n' });
+  assert.deepEqual([set.exitCode, set.stdout], [0, 'Stored. The first deployment of wikibot will have it.']);
+  assert.deepEqual(desk.deployments.calls, [['configure', 'wikibot', { KEY: 's3cret wörds' }]]);
+  desk.deployments.verdict = { isLive: false, reason: 'build failed; v1 is still live' };
+  const redeploy = await bin(data, ['redeploy', 'wikibot']);
+  assert.equal(redeploy.exitCode, 1);
+  assert.equal(redeploy.stdout, '-----> Releasing v2\n=====> v2 is live');
+  assert.match(redeploy.stderr, /^ ! {5}build failed; v1 is still live/);
+  assert.equal((await bin(data, ['ps', 'nobodys'])).exitCode, 1);
+  assert.equal((await bin(data, ['ps'])).exitCode, 2);
+});
+
+test('input that no command asked for is left to whoever has it', async () => {
+  const data = newFolder();
+  await using served = await servedDesk(data);
+  served.desk.maintain(wikibot, 'alice');
+  const script = `while read -r tool; do "${process.execPath}" "${binary}" tools --json; done`;
+  const { stdout } = await execa('sh', ['-c', script], {
+    env: { PATH: process.env['PATH'], TOOLFORGE_PUSH_DATA: data },
+    extendEnv: false,
+    input: 'one\ntwo\n',
+    timeout: 30_000,
+  });
+  assert.equal(stdout, '[]\n[]');
+});
+
+test('a reader that closes the pipe ends the binary without a stack', async () => {
+  const data = newFolder();
+  await using served = await servedDesk(data);
+  served.desk.maintain(wikibot, 'alice');
+  served.desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
+    at: 'now',
+    process: 'web.1',
+    text: 'x'.repeat(200),
+  }));
+  const script = `"${process.execPath}" "${binary}" logs wikibot | head -1; echo done`;
+  const { stdout, stderr } = await execa('sh', ['-c', script], {
+    env: { PATH: process.env['PATH'], TOOLFORGE_PUSH_DATA: data },
+    extendEnv: false,
+    timeout: 30_000,
+  });
+  assert.match(stdout, /^now web.1: x+\ndone$/);
+  assert.equal(stderr, '');
+});
+
+test('administration works without a server', async () => {
+  const data = newFolder();
+  writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
+  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { input: 's3cret\n' });
+  assert.deepEqual([add.exitCode, add.stdout, add.stderr], [0, 'Added alice.\nPassword set.', '']);
+  assert.equal((await bin(data, ['tool', 'add', 'wikibot', '--maintainer', 'alice'])).exitCode, 0);
+  assert.match((await bin(data, ['tool', 'list'])).stdout, /wikibot {2}alice/);
+});
+
+const older = ['/usr/bin/node', '/usr/local/bin/node'].find((path) => existsSync(path));
+const olderMajor =
+  older === undefined
+    ? 24
+    : Number((await execa(older, ['-p', 'process.versions.node'])).stdout.split('.')[0]);
+
+test('started by an older Node, it goes on with its own, with input and status', {
+  skip: olderMajor >= 24 ? 'no older Node here' : false,
+}, async () => {
+  const data = newFolder();
+  writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
+  const node = older ?? '';
+  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { node, input: 's3cret\n' });
+  assert.deepEqual([add.exitCode, add.stdout, add.stderr], [0, 'Added alice.\nPassword set.', '']);
+  assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
+});

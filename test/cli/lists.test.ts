@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Desk } from '../support/cli-services.ts';
+import {
+  artifactOf,
+  buildOf,
+  commitOf,
+  deploymentOf,
+  nameOf,
+  otherTool,
+  releaseOf,
+  wikibot,
+} from '../support/store-records.ts';
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+/** A tool with a live release, a failed one and a push that waits. */
+function busyDesk(): { desk: Desk; now: number } {
+  const desk = new Desk();
+  const now = Date.now();
+  desk.maintain(wikibot, 'alice');
+  desk.maintain(otherTool, 'bob');
+  const { store, runtime } = desk;
+  store.addDeployment(deploymentOf('d1', { createdAt: now - 3 * hour - minute }));
+  store.addBuild(buildOf('b1', 'd1', { startedAt: now - 3 * hour - minute }));
+  store.endBuild('b1', 'BUILD_SUCCESS', artifactOf('b1'), now - 3 * hour - minute + 14_200);
+  store.addRelease(releaseOf('d1', { createdAt: now - 3 * hour - minute }));
+  store.goLive(wikibot, 1, 'd1', now - 3 * hour);
+  store.addDeployment(deploymentOf('d2', { createdAt: now - 5 * minute - 500, commit: commitOf('b') }));
+  store.addBuild(buildOf('b2', 'd2', { startedAt: now - 5 * minute - 500, commit: commitOf('b') }));
+  store.endBuild('b2', 'BUILD_FAILURE', null, now - 5 * minute - 500 + 125_900);
+  store.updateDeployment('d2', { state: 'failed', reason: 'build failed: pip exited 1; v1 is still live' });
+  store.addDeployment(
+    deploymentOf('d3', { createdAt: now - 1, commit: commitOf('c'), by: 'ca\u001b[31mrol' }),
+  );
+  runtime.statuses = [
+    {
+      name: 'web.1',
+      version: 1,
+      state: 'up',
+      command: 'gunicorn app:app',
+      startedAt: now - 3 * hour - 500,
+      restarts: 0,
+      detail: null,
+    },
+    {
+      name: 'worker.1',
+      version: 1,
+      state: 'crashed',
+      command: 'python worker.py\u001b]0;pwned\u0007',
+      startedAt: now - 7500,
+      restarts: 12,
+      detail: 'exited with code 1',
+    },
+  ];
+  return { desk, now };
+}
+
+test('threat 58: tables hold what there is in aligned columns, and no control sequences', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  const out = async (line: string) => (await desk.type(line.split(' '))).out;
+  assert.equal(
+    await out('ps wikibot'),
+    `PROCESS   VERSION  STATE                        STARTED  RESTARTS  COMMAND
+web.1     v1       up                           3 h ago  0         gunicorn app:app
+worker.1  v1       crashed: exited with code 1  7 s ago  12        python worker.py
+Deployment d3 (push of ccccccc by carol) is waiting.
+`,
+  );
+  assert.equal(
+    await out('releases wikibot'),
+    `VERSION  STATE  COMMIT   WHAT            BY     WHEN
+v1       live   aaaaaaa  Deploy aaaaaaa  alice  3 h ago
+`,
+  );
+  assert.equal(
+    await out('builds wikibot'),
+    `BUILD  STATE          COMMIT   BUILDPACKS     STARTED    TOOK
+b2     BUILD_FAILURE  bbbbbbb  -              5 min ago  2 min 5 s
+b1     BUILD_SUCCESS  aaaaaaa  python 3.11.2  3 h ago    14 s
+`,
+  );
+  assert.equal(
+    await out('deployments wikibot'),
+    `DEPLOYMENT  KIND  STATE    COMMIT   BY     WHEN       WHY
+d3          push  waiting  ccccccc  carol  just now
+d2          push  failed   bbbbbbb  alice  5 min ago  build failed: pip exited 1; v1 is still live
+d1          push  live     aaaaaaa  alice  3 h ago    v1
+`,
+  );
+  assert.equal(
+    await out('tools'),
+    `TOOL     LIVE  STATE    ADDRESS
+wikibot  v1    crashed  http://wikibot.localhost:8080/
+`,
+  );
+});
+
+test('--json gives one array with the documented fields', async () => {
+  const { desk, now } = busyDesk();
+  using _ = desk;
+  const list = async (line: string) => JSON.parse((await desk.type([...line.split(' '), '--json'])).out);
+  assert.deepEqual(await list('tools'), [
+    { name: 'wikibot', version: 1, state: 'crashed', address: 'http://wikibot.localhost:8080/' },
+  ]);
+  assert.deepEqual((await list('ps wikibot'))[1], {
+    process: 'worker.1',
+    version: 1,
+    state: 'crashed',
+    startedAt: new Date(now - 7500).toISOString(),
+    restarts: 12,
+    command: 'python worker.py\u001b]0;pwned\u0007',
+    detail: 'exited with code 1',
+  });
+  assert.deepEqual(await list('releases wikibot'), [
+    {
+      version: 1,
+      state: 'live',
+      commit: commitOf('a'),
+      description: 'Deploy aaaaaaa',
+      by: 'alice',
+      credential: 'ssh ED25519 SHA256:abc',
+      deployment: 'd1',
+      build: 'b1',
+      configVars: ['GREETING'],
+      createdAt: new Date(now - 3 * hour - minute).toISOString(),
+    },
+  ]);
+  const [failed] = await list('builds wikibot -n 1');
+  assert.deepEqual(Object.keys(failed), [
+    'id',
+    'state',
+    'commit',
+    'deployment',
+    'buildpacks',
+    'bytes',
+    'startedAt',
+    'endedAt',
+  ]);
+  assert.deepEqual([failed.id, failed.buildpacks], ['b2', null]);
+  const deployments = await list('deployments wikibot');
+  assert.deepEqual(
+    deployments.map(({ id, state }: { id: string; state: string }) => [id, state]),
+    [
+      ['d3', 'waiting'],
+      ['d2', 'failed'],
+      ['d1', 'live'],
+    ],
+  );
+});
+
+test('threat 58: no control character leaves --json unescaped', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const text = 'a\u001b]0;x\u0007\u009b2J\u007fz';
+  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text }];
+  const { out } = await desk.type(['logs', 'wikibot', '--json']);
+  assert.doesNotMatch(out, /(?!\n)\p{Cc}/u);
+  assert.deepEqual(JSON.parse(out), desk.runtime.lines);
+});
+
+test('lists of nothing say what to do, or are an empty array', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  for (const [line, says] of [
+    ['ps wikibot', /Nothing of wikibot is live yet: git push toolforge main/],
+    ['releases wikibot', /no release yet/],
+    ['builds wikibot', /no build yet/],
+    ['deployments wikibot', /no deployment yet/],
+    ['config wikibot', /no config vars. Set one: config set wikibot NAME=value/],
+  ] as const) {
+    assert.match((await desk.type(line.split(' '))).out, says);
+    assert.equal((await desk.type([...line.split(' '), '--json'])).out, '[]\n', line);
+  }
+  assert.deepEqual(await desk.type(['tools', '--json'], { principal: { ...desk.alice, uid: 'carol' } }), {
+    status: 0,
+    out: '[]\n',
+    err: '',
+  });
+});
+
+test('tools shows my own, only the credential’s tool to a tool’s credential, and all used ones to the operator', async () => {
+  using desk = new Desk();
+  const third = nameOf('third_tool');
+  desk.maintain(wikibot, 'alice');
+  desk.maintain(third, 'alice');
+  desk.maintain(otherTool, 'bob');
+  desk.store.tool(otherTool);
+  const names = async (change: object) => {
+    const { out } = await desk.type(['tools', '--json'], { principal: { ...desk.alice, ...change } });
+    return JSON.parse(out).map(({ name, address }: { name: string; address: string | null }) => [
+      name,
+      address === null,
+    ]);
+  };
+  assert.deepEqual(await names({}), [
+    ['wikibot', false],
+    ['third_tool', true],
+  ]);
+  assert.deepEqual(await names({ onlyTool: third }), [['third_tool', true]]);
+  assert.deepEqual(await names({ isOperator: true, uid: 'operator' }), [['other-tool', false]]);
+});
+
+test('a stopped tool and one without processes are told apart', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  desk.runtime.statuses = [];
+  assert.match(
+    (await desk.type(['ps', 'wikibot'])).out,
+    /No process of wikibot runs, though v1 is live. See why: logs wikibot/,
+  );
+  desk.store.setStopped(wikibot, true);
+  assert.match(
+    (await desk.type(['ps', 'wikibot'])).out,
+    /wikibot is stopped at v1. Start it with: restart wikibot/,
+  );
+  assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped/);
+});
+
+test('logs prints line by line what was asked for', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.runtime.lines = [
+    { at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: '\u001b[32mGET /\u001b[0m  200' },
+    { at: '2026-01-01T00:00:01.000Z', process: 'worker.1', text: 'ünï\r\u001b[2Kdone' },
+  ];
+  const { status, out } = await desk.type(['logs', 'wikibot', '-fn', '5', '-p', 'web']);
+  assert.equal(status, 0);
+  assert.equal(
+    out,
+    '2026-01-01T00:00:00.000Z web.1: GET /  200\n2026-01-01T00:00:01.000Z worker.1: ünï done\n',
+  );
+  await desk.type(['logs', 'wikibot']);
+  assert.deepEqual(desk.runtime.queries, [
+    { process: 'web', lines: 5, follow: true },
+    { process: null, lines: 100, follow: false },
+  ]);
+});
+
+test('logs --build takes the id of a deployment or of its build, of this tool alone', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
+  for (const id of ['d1', 'b1']) {
+    const { status, out } = await desk.type(['logs', 'wikibot', '--build', id]);
+    assert.equal(status, 0);
+    assert.equal(out, desk.deployments.log.join(''));
+  }
+  assert.deepEqual(desk.deployments.calls, [
+    ['follow', 'd1', false],
+    ['follow', 'd1', false],
+  ]);
+  const theirs = await desk.type(['logs', 'wikibot', '--build', 'theirs']);
+  const none = await desk.type(['logs', 'wikibot', '--build', 'nobody']);
+  assert.equal(theirs.status, 1);
+  assert.match(theirs.err, /wikibot has no build or deployment “theirs”/);
+  assert.equal(none.err, theirs.err.replace('theirs', 'nobody'));
+});

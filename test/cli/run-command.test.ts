@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { commands } from '../../src/cli/table.ts';
+import { DeployError } from '../../src/core/errors.ts';
+import { Desk } from '../support/cli-services.ts';
+import { otherTool, wikibot } from '../support/store-records.ts';
+
+for (const { name, argv, says } of [
+  {
+    name: 'a misspelt command',
+    argv: ['relaeses', 'wikibot'],
+    says: /no command “relaeses”. Did you mean releases\?/,
+  },
+  { name: 'a shortened command', argv: ['redep', 'wikibot'], says: /Did you mean redeploy/ },
+  { name: 'a plural', argv: ['helps'], says: /Did you mean help/ },
+  { name: 'a far-off command', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
+  { name: 'an inherited property', argv: ['constructor'], says: /no command/ },
+  { name: 'a git service', argv: ['git-shell'], says: /no command/ },
+  {
+    name: 'a command that drives a terminal',
+    argv: ['\u001b]0;x\u0007\u001b[2Jps\n!'],
+    says: /^ !.*no command “ps !”/,
+  },
+  {
+    name: 'an unknown flag',
+    argv: ['ps', 'wikibot', '--all=s3cret'],
+    says: /ps has no flag --all. It knows --json, -h or --help/,
+  },
+  {
+    name: 'an unknown short flag',
+    argv: ['logs', 'wikibot', '-x'],
+    says: /logs has no flag -x. It knows -f or --follow/,
+  },
+  { name: 'a flag without its value', argv: ['logs', 'wikibot', '-n'], says: /-n needs a value/ },
+  {
+    name: 'a flag with a value too many',
+    argv: ['ps', 'wikibot', '--json=s3cret'],
+    says: /--json takes no value/,
+  },
+  {
+    name: 'a count that is no number',
+    argv: ['logs', 'wikibot', '-n', 's3cret'],
+    says: /--lines is a whole number from 1 to 10000/,
+  },
+  {
+    name: 'a count of nothing',
+    argv: ['releases', 'wikibot', '-n0'],
+    says: /--count is a whole number from 1 to 1000/,
+  },
+  { name: 'a count that is too high', argv: ['logs', 'wikibot', '-n', '10001'], says: /to 10000/ },
+  { name: 'no tool', argv: ['ps'], says: /ps needs the name of a tool.\n ! {5}Usage: ps TOOL/ },
+  {
+    name: 'a path for a tool',
+    argv: ['ps', '../wikibot'],
+    says: /“..\/wikibot” cannot be the name of a tool/,
+  },
+  { name: 'an empty tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
+  { name: 'too many words', argv: ['restart', 'wikibot', 'now'], says: /restart takes fewer words/ },
+  { name: 'too few words', argv: ['config', 'get', 'wikibot'], says: /config get needs more words/ },
+  {
+    name: 'a release that is none',
+    argv: ['rollback', 'wikibot', 'last'],
+    says: /A release is named as v42/,
+  },
+  { name: 'release zero', argv: ['rollback', 'wikibot', 'v0'], says: /A release is named as v42/ },
+  { name: 'a live array', argv: ['logs', 'wikibot', '--json', '-f'], says: /leave -f away/ },
+  {
+    name: 'lines of a build',
+    argv: ['logs', 'wikibot', '--build', 'd1', '-n', '3'],
+    says: /leave -n, -p and --json/,
+  },
+]) {
+  test(`${name} is a usage error: status 2, nothing on standard output, nothing done`, async () => {
+    using desk = new Desk();
+    desk.maintain(wikibot, 'alice');
+    const { status, out, err } = await desk.type(argv);
+    assert.equal(status, 2);
+    assert.equal(out, '');
+    assert.match(err, says);
+    assert.ok(!err.includes('s3cret'));
+    assert.ok(!err.includes('\u001b'));
+    assert.match(err, /^( ! {5}.*\n)+$/);
+    assert.deepEqual(desk.deployments.calls, []);
+  });
+}
+
+const wordsFor: Record<string, string[]> = {
+  'config get': ['NAME'],
+  'config set': ['NAME=value'],
+  'config unset': ['NAME'],
+};
+
+for (const command of commands.filter(({ action }) => action !== null)) {
+  test(`threat 29: ${command.name} answers the same for an unknown tool and for somebody else’s`, async () => {
+    using desk = new Desk();
+    desk.maintain(otherTool, 'bob');
+    const words = wordsFor[command.name] ?? [];
+    const theirs = await desk.type([...command.name.split(' '), otherTool, ...words]);
+    const unknown = await desk.type([...command.name.split(' '), 'other-toot', ...words]);
+    assert.equal(theirs.status, 1);
+    assert.equal(theirs.out, '');
+    assert.match(theirs.err, /There is no tool other-tool that alice maintains/);
+    assert.equal(unknown.err, theirs.err.replaceAll('other-tool', 'other-toot'));
+    assert.deepEqual(desk.deployments.calls, []);
+    assert.deepEqual(desk.store.tools(), []);
+  });
+
+  test(`${command.name} on a disabled tool is ${command.action === 'read' ? 'allowed' : 'refused'}`, async () => {
+    using desk = new Desk();
+    desk.maintain(wikibot, 'alice', true);
+    const { status, err } = await desk.type([
+      ...command.name.split(' '),
+      wikibot,
+      ...(wordsFor[command.name] ?? []),
+    ]);
+    assert.equal(status, command.action === 'read' ? 0 : 1);
+    if (command.action === 'deploy') assert.match(err, /wikibot is disabled/);
+    assert.deepEqual(desk.deployments.calls, []);
+  });
+}
+
+test('a credential for one tool opens no other one', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.maintain(otherTool, 'alice');
+  const principal = { ...desk.alice, onlyTool: otherTool };
+  assert.equal((await desk.type(['ps', wikibot], { principal })).status, 1);
+  assert.equal((await desk.type(['ps', otherTool], { principal })).status, 0);
+});
+
+test('a tool may be named as its repository is', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  for (const name of ['wikibot', 'wikibot.git', '/wikibot.git']) {
+    assert.equal((await desk.type(['ps', name])).status, 0, name);
+  }
+});
+
+test('a refusal is told with its hint and status 1, whatever stands in it', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.deployments.refusal = new DeployError(
+    'NO_RELEASE',
+    'There is\u001b[2J no v9.',
+    'See: releases wikibot',
+  );
+  const { status, out, err } = await desk.type(['rollback', 'wikibot', 'v9']);
+  assert.equal(status, 1);
+  assert.equal(out, '');
+  assert.equal(err, ' !     There is no v9.\n !     See: releases wikibot\n');
+});
+
+test('a bug is not told as a refusal: it rejects', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.runtime.status = () => Promise.reject(new Error('a bug'));
+  await assert.rejects(desk.type(['ps', 'wikibot']), /a bug/);
+});

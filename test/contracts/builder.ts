@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import type { Builder, BuildRequest } from '../../src/build/builder.ts';
+import { DeployError } from '../../src/core/errors.ts';
+import { commitId, toolName } from '../../src/core/names.ts';
+import { progressTo } from '../../src/core/progress.ts';
+
+/** What the suite needs of a back end: a builder with the product's buildpacks, and nothing built yet. */
+export interface BuilderUnderTest extends AsyncDisposable {
+  readonly builder: Builder;
+}
+
+/** Files by path. */
+export type Source = Readonly<Record<string, string>>;
+
+/** A `checkOut` that writes these files. */
+export function checkOut(source: Source): BuildRequest['checkOut'] {
+  return async (folder) => {
+    for (const [path, text] of Object.entries(source)) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await writeFile(join(folder, path), text);
+    }
+  };
+}
+
+function request(id: string, source: Source, change: Partial<BuildRequest> = {}): BuildRequest {
+  const tool = toolName('wikibot');
+  const commit = commitId('ab'.repeat(20));
+  assert.ok(tool !== null && commit !== null);
+  return {
+    id,
+    tool,
+    toolNumber: 1,
+    commit,
+    configVars: {},
+    useCache: true,
+    checkOut: checkOut(source),
+    ...change,
+  };
+}
+
+const worker: Source = {
+  'app.py': 'print("hello")\n',
+  Procfile: 'worker: python3 app.py\nweb: python3 -m http.server $PORT\n',
+};
+
+/** The promises of every Builder. None of these builds needs a package registry. */
+export function builderContract(name: string, makeBuilder: () => Promise<BuilderUnderTest>): void {
+  const promise = (text: string, run: (builder: Builder) => Promise<void>) =>
+    test(`${name}: ${text}`, async () => {
+      await using underTest = await makeBuilder();
+      await run(underTest.builder);
+    });
+  const silent = progressTo(() => {});
+  const signal = new AbortController().signal;
+
+  promise('a build gives the processes of the Procfile, and web is the default', async (builder) => {
+    const artifact = await builder.build(request('one', worker), silent, signal);
+    assert.equal(artifact.id, 'one');
+    assert.deepEqual(
+      artifact.processes.map((process) => [process.type, process.isDefault]),
+      [
+        ['web', true],
+        ['worker', false],
+      ],
+    );
+    assert.ok(artifact.processes[1]?.command.at(-1)?.includes('python3 app.py'));
+    assert.ok(artifact.bytes > 0);
+  });
+
+  promise('buildpacks are told by id, then a space and what they brought', async (builder) => {
+    const artifact = await builder.build(request('one', worker), silent, signal);
+    assert.match(artifact.buildpacks[0] ?? '', /^toolforge\/python 3\.\d+\.\d+$/);
+    assert.ok(artifact.buildpacks.some((entry) => entry.split(' ')[0] === 'toolforge/procfile'));
+  });
+
+  promise('the health check path comes from service.template', async (builder) => {
+    const source = { ...worker, 'service.template': 'health-check-path: /healthz\n' };
+    const artifact = await builder.build(request('one', source), silent, signal);
+    assert.equal(artifact.service.healthCheckPath, '/healthz');
+  });
+
+  promise('two builds of the same source give two artifacts', async (builder) => {
+    const first = await builder.build(request('one', worker), silent, signal);
+    const second = await builder.build(request('two', worker), silent, signal);
+    assert.notEqual(first.reference, second.reference);
+    assert.deepEqual(first.processes, second.processes);
+  });
+
+  promise('a source that nothing recognises is refused with what was seen', async (builder) => {
+    await assert.rejects(
+      builder.build(request('one', { 'notes.txt': 'x' }), silent, signal),
+      (error) =>
+        error instanceof DeployError && error.code === 'NO_BUILDPACK' && error.message.includes('notes.txt'),
+    );
+  });
+
+  promise('a build with nothing to run is refused and says to add a Procfile', async (builder) => {
+    await assert.rejects(
+      builder.build(request('one', { 'app.py': '' }), silent, signal),
+      (error) =>
+        error instanceof DeployError && error.code === 'NO_PROCESS' && error.hint.includes('Procfile'),
+    );
+  });
+
+  promise('a buildpack that fails is named with its exit status', async (builder) => {
+    await assert.rejects(
+      builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal),
+      (error) =>
+        error instanceof DeployError &&
+        error.code === 'BUILD_FAILED' &&
+        error.message.startsWith('procfile exited 1'),
+    );
+  });
+
+  promise('after a failed build the next one works', async (builder) => {
+    await assert.rejects(builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal));
+    const artifact = await builder.build(request('one', worker), silent, signal);
+    assert.equal(artifact.processes.length, 2);
+  });
+
+  promise('a build that was cancelled before it began ends with an AbortError', async (builder) => {
+    const cancelled = AbortSignal.abort();
+    await assert.rejects(builder.build(request('one', worker), silent, cancelled), { name: 'AbortError' });
+  });
+
+  promise('removing an artifact twice, or one that never was, is no error', async (builder) => {
+    const { tool } = request('one', worker);
+    await builder.build(request('one', worker), silent, signal);
+    await builder.remove(tool, 'one');
+    await builder.remove(tool, 'one');
+    await builder.remove(tool, 'never');
+  });
+
+  promise('cleaning up leaves what is to be kept', async (builder) => {
+    const { tool } = request('one', worker);
+    await builder.build(request('one', worker), silent, signal);
+    await builder.build(request('two', worker), silent, signal);
+    await builder.cleanUp(tool, new Set(['two']));
+    await builder.build(request('one', worker), silent, signal);
+    await builder.remove(tool, 'two');
+  });
+}

@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
+import { toolName } from '../../src/core/names.ts';
+
+/** People and tools, in words that every back end can hold. */
+export interface DirectoryDescription {
+  readonly users: readonly {
+    readonly name: string;
+    /** As they stand in authorized_keys or sshPublicKey: some may be no good. */
+    readonly keys?: readonly string[];
+    readonly password?: string;
+    readonly isDisabled?: boolean;
+  }[];
+  readonly tools: readonly {
+    readonly name: string;
+    readonly maintainers: readonly string[];
+    readonly isDisabled?: boolean;
+  }[];
+}
+
+export interface DirectoryUnderTest extends AsyncDisposable {
+  readonly directory: Directory;
+  /** Makes the back end hold this instead, seen by the next call. */
+  change(description: DirectoryDescription): Promise<void>;
+  /** Makes the back end unable to answer. */
+  takeAway(): Promise<void>;
+}
+
+const signal = AbortSignal.timeout(120_000);
+const hello = toolName('hello') ?? assert.fail();
+const wikibot = toolName('wikibot') ?? assert.fail();
+const nowhere = toolName('nowhere') ?? assert.fail();
+
+/** What every Directory promises, whatever stands behind it. */
+export function directoryContract(
+  name: string,
+  make: (description: DirectoryDescription) => Promise<DirectoryUnderTest>,
+): void {
+  describe(`${name} as a Directory`, { concurrency: false }, () => {
+    const folder = mkdtempSync(join(tmpdir(), 'contract-keys-'));
+    const key = (file: string, ...type: string[]) => makeKey(join(folder, file), type);
+    const laptop = key('laptop', '-t', 'ed25519');
+    const desktop = key('desktop', '-t', 'ecdsa', '-b', '256');
+    const old = key('old', '-t', 'rsa', '-b', '2048');
+    const bobs = key('bobs', '-t', 'ed25519');
+    const shared = key('shared', '-t', 'ed25519');
+    const stranger = key('stranger', '-t', 'ed25519');
+    const gone = key('gone', '-t', 'ed25519');
+    const description: DirectoryDescription = {
+      users: [
+        {
+          name: 'alice',
+          password: 'correct horse',
+          keys: [
+            'ssh-ed25519 AAAAgarbage alice@nowhere',
+            `command="id",no-pty ${stranger}`,
+            'sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIA alice@yubikey',
+            `${laptop}\n${stranger}`,
+            laptop,
+            desktop,
+            old,
+            shared,
+          ],
+        },
+        { name: 'bob', password: 'battery staple', keys: [bobs, shared] },
+        { name: 'björn', password: 'på riktigt' },
+        { name: 'carol', password: 'gone fishing', keys: [gone], isDisabled: true },
+        { name: 'dave', keys: [] },
+      ],
+      tools: [
+        { name: 'hello', maintainers: ['alice', 'carol'] },
+        { name: 'wikibot', maintainers: ['alice', 'bob'], isDisabled: true },
+      ],
+    };
+    let under: DirectoryUnderTest;
+    before(async () => {
+      under = await make(description);
+    });
+    after(async () => {
+      await under[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    });
+    const byKey = async (login: string, line: string) =>
+      (await under.directory.identifyByKey(login, offered(line), signal))?.uid ?? null;
+    const byPassword = async (login: string, password: string) =>
+      (await under.directory.identifyByPassword(login, password, signal))?.uid ?? null;
+
+    for (const [login, line, uid, promise] of [
+      ['alice', laptop, 'alice', 'an ed25519 key opens its owner’s name'],
+      ['alice', desktop, 'alice', 'an ECDSA key does'],
+      ['alice', old, 'alice', 'an RSA key does'],
+      ['alice', bobs, null, 'another person’s key does not'],
+      ['bob', laptop, null, 'one’s own key does not open another name'],
+      ['alice', stranger, null, 'threat 13: a key behind options or in a second line opens nothing'],
+      ['mallory', laptop, null, 'an unknown name has no key'],
+      ['dave', laptop, null, 'a name without keys has none'],
+      ['carol', gone, null, 'threat 12: a disabled account has no key'],
+      [' Alice ', laptop, 'alice', 'threat 10: case and space of a login are one name'],
+      ['tools.hello', laptop, 'alice', 'a tool’s login is opened by a maintainer’s key, as the maintainer'],
+      ['tool.wikibot', bobs, 'bob', 'tool.NAME is the same'],
+      ['tools.hello', bobs, null, 'a tool’s login is closed to others'],
+      ['tools.hello', gone, null, 'threat 12: and to a disabled maintainer'],
+      ['tools.nowhere', laptop, null, 'there is no login of a tool that is not there'],
+      ['tools.../..', laptop, null, 'threat 11: nor of one that cannot be'],
+      ['git', bobs, 'bob', 'git is opened by anybody’s key, as its owner'],
+      ['git', stranger, null, 'git is closed to strangers'],
+      ['git', shared, null, 'a key of two people tells nobody apart under git'],
+      ['bob', shared, 'bob', 'and opens their own names'],
+      ['', laptop, null, 'an empty login is nobody'],
+      ['*)(uid=*', laptop, null, 'threat 2: nor is a filter'],
+      ['a,ou=x', laptop, null, 'threat 3: nor is a distinguished name'],
+    ] as const) {
+      test(`by key: ${promise} (${JSON.stringify(login)})`, async () => {
+        assert.equal(await byKey(login, line), uid);
+      });
+    }
+
+    test('by key: the answer opens every tool of the person', async () => {
+      assert.deepEqual(await under.directory.identifyByKey('tools.hello', offered(laptop), signal), {
+        uid: 'alice',
+        onlyTool: null,
+      });
+    });
+
+    test('by key: a hardware key is nobody’s', async () => {
+      const blob = offered(laptop).blob;
+      const key = { algorithm: 'sk-ssh-ed25519@openssh.com', blob };
+      assert.equal(await under.directory.identifyByKey('alice', key, signal), null);
+    });
+
+    for (const [login, password, uid, promise] of [
+      ['alice', 'correct horse', 'alice', 'the right one opens'],
+      ['alice', 'Correct horse', null, 'a wrong one does not'],
+      ['alice', 'battery staple', null, 'another person’s does not'],
+      ['alice', '', null, 'threat 1: an empty one is refused'],
+      ['dave', '', null, 'threat 1: also where there is none'],
+      ['dave', 'x', null, 'a name without a password has none'],
+      ['mallory', 'correct horse', null, 'an unknown name has none'],
+      ['carol', 'gone fishing', null, 'threat 12: a disabled account has none'],
+      ['ALICE ', 'correct horse', 'alice', 'threat 10: case and space of a name do not matter'],
+      ['BJO\u0308RN', 'på riktigt', 'björn', 'threat 10: nor does how an umlaut is written'],
+      ['*)(uid=*', 'correct horse', null, 'threat 2: a filter is nobody'],
+      ['alice,ou=x', 'correct horse', null, 'threat 3: a distinguished name is nobody'],
+      ['git', 'correct horse', null, 'git has none'],
+      ['tools.hello', 'correct horse', null, 'nor has a tool'],
+    ] as const) {
+      test(`by password: ${promise} (${JSON.stringify(login)})`, async () => {
+        assert.equal(await byPassword(login, password), uid);
+      });
+    }
+
+    test('a tool has its maintainers, without disabled accounts', async () => {
+      const tool = await under.directory.findTool(hello, signal);
+      assert.deepEqual(tool, { name: hello, maintainers: new Set(['alice']), isDisabled: false });
+      assert.equal((await under.directory.findTool(wikibot, signal))?.isDisabled, true);
+      assert.equal(await under.directory.findTool(nowhere, signal), null);
+    });
+
+    test('the tools of a person come sorted', async () => {
+      assert.deepEqual(await under.directory.toolsOf('alice', signal), [hello, wikibot]);
+      assert.deepEqual(await under.directory.toolsOf('dave', signal), []);
+      assert.deepEqual(await under.directory.toolsOf('mallory', signal), []);
+    });
+
+    test('a call whose signal is aborted is told that the directory did not answer', async () => {
+      const aborted = AbortSignal.abort();
+      for (const call of calls(under.directory, laptop, aborted)) {
+        await assert.rejects(call, { code: 'DIRECTORY_UNAVAILABLE' });
+      }
+    });
+
+    test('threat 8: a change holds from the next call on', async () => {
+      await under.change({
+        users: description.users.filter((user) => user.name !== 'bob'),
+        tools: [{ name: 'hello', maintainers: ['alice', 'dave'] }],
+      });
+      assert.equal(await byKey('bob', bobs), null);
+      assert.equal(await byPassword('bob', 'battery staple'), null);
+      assert.deepEqual(
+        (await under.directory.findTool(hello, signal))?.maintainers,
+        new Set(['alice', 'dave']),
+      );
+      assert.equal(await under.directory.findTool(wikibot, signal), null);
+      assert.deepEqual(await under.directory.toolsOf('dave', signal), [hello]);
+    });
+
+    test('threat 6: a directory that cannot answer never says “no”', async () => {
+      await under.takeAway();
+      for (const call of calls(under.directory, laptop, signal)) {
+        await assert.rejects(call, { name: 'DeployError', code: 'DIRECTORY_UNAVAILABLE' });
+      }
+      assert.equal(await byPassword('alice', ''), null);
+    });
+  });
+}
+
+function calls(directory: Directory, line: string, limit: AbortSignal): Promise<unknown>[] {
+  return [
+    directory.identifyByKey('alice', offered(line), limit),
+    directory.identifyByPassword('alice', 'correct horse', limit),
+    directory.identifyByPassword('alice', 'wrong', limit),
+    directory.findTool(hello, limit),
+    directory.toolsOf('alice', limit),
+  ];
+}
+
+function offered(line: string): OfferedKey {
+  const [algorithm = '', base64 = ''] = line.split(' ');
+  return { algorithm, blob: Buffer.from(base64, 'base64') };
+}
+
+function makeKey(file: string, type: readonly string[]): string {
+  execFileSync('ssh-keygen', ['-q', '-N', '', '-C', 'someone@laptop', ...type, '-f', file]);
+  return readFileSync(`${file}.pub`, 'utf8').trim();
+}

@@ -1,0 +1,288 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Artifact, Process } from '../../src/core/types.ts';
+import type { LogLine, Runtime } from '../../src/run/runtime.ts';
+import { failingRollOut, logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
+import {
+  crashingTool,
+  politeWorker,
+  silentTool,
+  web,
+  webTool,
+  worker,
+  wrongPortTool,
+} from '../run/tool-sources.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** A runtime with what the suite needs around it: a way to make artifacts and a way in for web requests. */
+export interface RuntimeBench {
+  /** With a health_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
+  readonly runtime: Runtime;
+  /** An artifact with these files in its source folder. */
+  artifact(
+    files: Readonly<Record<string, string>>,
+    processes: readonly Process[],
+    healthCheckPath?: string,
+  ): Promise<Artifact>;
+  /** A web request to the tool, as a browser makes it. Rejects where the connection fails. */
+  request(tool: ToolName, path: string): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** What every Runtime promises. */
+export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
+  describe(`Runtime: ${name}`, { concurrency: 1 }, () => {
+    let bench: RuntimeBench;
+    let runtime: Runtime;
+    before(async () => {
+      bench = await makeBench();
+      runtime = bench.runtime;
+    });
+    after(() => bench.close());
+
+    const webArtifact = (word: string) => bench.artifact({ 'web.py': webTool(word) }, [web()]);
+    const ask = async (tool: ToolName, path = '/') => (await bench.request(tool, path)).body;
+
+    test('a release answers as soon as its rollout returns', async () => {
+      const tool = 'first' as ToolName;
+      const seen = await rollOut(runtime, releaseOf(tool, 1, await webArtifact('one')));
+      assert.deepEqual(await bench.request(tool, '/'), { status: 200, body: 'one' });
+      assert.match(seen, /^ {7}web\.1 started · healthy after \d+\.\d s$/m);
+      const [status] = await runtime.status(tool);
+      assert.equal(status?.name, 'web.1');
+      assert.equal(status?.state, 'up');
+      assert.equal(status?.version, 1);
+      assert.equal(status?.detail, null);
+    });
+
+    test('traffic moves only after beforeSwitch, and stays where it was if that throws', async () => {
+      const tool = 'switch' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+      const next = await webArtifact('new');
+      const during: string[] = [];
+      const beforeSwitch = async () => {
+        during.push(await ask(tool));
+        throw new Error('the store is full');
+      };
+      await assert.rejects(rollOut(runtime, releaseOf(tool, 2, next), { beforeSwitch }), /the store is full/);
+      assert.deepEqual(during, ['old']);
+      assert.equal(await ask(tool), 'old');
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ version }) => version),
+        [1],
+      );
+      await rollOut(runtime, releaseOf(tool, 2, next));
+      assert.equal(await ask(tool), 'new');
+    });
+
+    test('a crash on boot says how it ended and shows the last lines, and the old release serves on', async () => {
+      const tool = 'crash' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+      const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
+      const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
+      assert.equal(error.code, 'ROLLOUT_CRASHED');
+      assert.equal(error.message, 'web.1 exited with code 1.');
+      assert.match(seen, /web\.1 \| reading the settings\n.*web\.1 \| no database here/);
+      assert.equal(await ask(tool), 'old');
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ version }) => version),
+        [1],
+      );
+    });
+
+    test('a command that is not there is told as such', async () => {
+      const tool = 'missing' as ToolName;
+      const artifact = await bench.artifact({}, [
+        { type: 'web', command: ['no-such-program'], isDefault: true },
+      ]);
+      const { error } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
+      assert.equal(error.code, 'ROLLOUT_CRASHED');
+      assert.match(error.hint, /not found/);
+    });
+
+    test('a web process that never opens a port is told as such', async () => {
+      const tool = 'silent' as ToolName;
+      const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
+      const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
+      assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
+      assert.match(error.message, /^web\.1 never opened a port/);
+      assert.match(error.hint, /PORT/);
+      assert.match(seen, /web\.1 \| thinking/);
+      assert.deepEqual(await runtime.status(tool), []);
+    });
+
+    test('a web process on another port is told which', async () => {
+      const tool = 'elsewhere' as ToolName;
+      const artifact = await bench.artifact({ 'web.py': wrongPortTool(15_123) }, [web()]);
+      const { error } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
+      assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
+      assert.match(error.message, /^web\.1 listens on port 15123, not on PORT \(\d+\)/);
+    });
+
+    test('a health check path must answer well', async () => {
+      const tool = 'health' as ToolName;
+      const files = { 'web.py': webTool('well') };
+      await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web()], '/status/302')));
+      const ill = await bench.artifact(files, [web()], '/status/500');
+      const { error } = await failingRollOut(runtime, releaseOf(tool, 2, ill));
+      assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
+      assert.match(error.message, /^GET \/status\/500 answered 500/);
+      assert.equal(await ask(tool), 'well');
+    });
+
+    test('a cancelled rollout leaves the old release alone and nothing of the new one', async () => {
+      const tool = 'cancel' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+      const stuck = await bench.artifact({ 'web.py': silentTool }, [web()]);
+      const cancel = new AbortController();
+      const rolling = rollOut(runtime, releaseOf(tool, 2, stuck), { signal: cancel.signal });
+      rolling.catch(() => {});
+      await until(async () => (await textOf(runtime, tool)).includes('thinking'), 'the new process');
+      cancel.abort();
+      await assert.rejects(rolling, { name: 'AbortError' });
+      assert.equal(await ask(tool), 'old');
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ version }) => version),
+        [1],
+      );
+    });
+
+    test('several process types run, and one that does not stay up fails the rollout', async () => {
+      const tool = 'several' as ToolName;
+      const files = { 'web.py': webTool('both'), 'worker.py': politeWorker };
+      await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
+      assert.deepEqual((await runtime.status(tool)).map(({ name }) => name).sort(), ['web.1', 'worker.1']);
+      const broken = await bench.artifact({ ...files, 'worker.py': crashingTool }, [web(), worker()]);
+      const { error } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
+      assert.equal(error.message, 'worker.1 exited with code 1.');
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ version }) => version),
+        [1, 1],
+      );
+    });
+
+    test('config vars reach the process, and PORT cannot be one', async () => {
+      const tool = 'vars' as ToolName;
+      const vars = { API_KEY: 'a b\n"c"', PORT: '1' };
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('vars'), vars));
+      assert.equal(await ask(tool, '/env/API_KEY'), 'a b\n"c"');
+      assert.notEqual(await ask(tool, '/env/PORT'), '1');
+      assert.equal(await ask(tool, '/env/LANG'), 'C.UTF-8');
+      assert.equal(await ask(tool, '/env/TOOL_DATA_DIR'), await ask(tool, '/env/HOME'));
+    });
+
+    test('SIGTERM reaches the old process itself, after the new one is live', async () => {
+      const tool = 'polite' as ToolName;
+      const artifact = await bench.artifact({ 'worker.py': politeWorker }, [worker()]);
+      await rollOut(runtime, releaseOf(tool, 1, artifact));
+      await rollOut(runtime, releaseOf(tool, 2, artifact));
+      await until(async () => (await textOf(runtime, tool)).includes('goodbye'), 'the old one to leave');
+      await until(async () => (await runtime.status(tool)).length === 1, 'the old one to be gone');
+      assert.equal((await runtime.status(tool))[0]?.version, 2);
+    });
+
+    test('a request under way is answered by the release that took it', async () => {
+      const tool = 'slow' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+      const answer = bench.request(tool, '/slow');
+      await until(async () => (await textOf(runtime, tool)).includes('slow begins'), 'the request to begin');
+      await rollOut(runtime, releaseOf(tool, 2, await webArtifact('new')));
+      assert.equal(await ask(tool), 'new');
+      assert.deepEqual(await answer, { status: 200, body: 'old' });
+    });
+
+    test('no request fails while a tool is deployed three times', async () => {
+      const tool = 'busy' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('v1')));
+      const stop = new AbortController();
+      const answers: Answer[] = [];
+      const client = async () => {
+        while (!stop.signal.aborted) answers.push(await bench.request(tool, '/'));
+      };
+      const clients = Array.from({ length: 6 }, client);
+      for (const version of [2, 3, 4]) {
+        await rollOut(runtime, releaseOf(tool, version, await webArtifact(`v${version}`)));
+      }
+      const enough = answers.length + 50;
+      await until(async () => answers.length > Math.max(enough, 250), 'enough requests');
+      stop.abort();
+      await Promise.all(clients);
+      assert.deepEqual(
+        answers.filter(({ status }) => status !== 200),
+        [],
+      );
+      const words = new Set(answers.map(({ body }) => body));
+      assert.ok(words.has('v1') && words.has('v4'), [...words].join());
+      assert.equal(await ask(tool), 'v4');
+    });
+
+    test('a process that crashes is started again, and the status and the log say so', async () => {
+      const tool = 'again' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('again')));
+      await bench.request(tool, '/exit').catch(() => null);
+      await until(async () => (await runtime.status(tool))[0]?.restarts === 1, 'the restart');
+      await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
+      assert.match(await textOf(runtime, tool), /web\.1 exited with code 3; starting again in/);
+    });
+
+    test('stop ends all processes, and a rollout or resume brings the tool back', async () => {
+      const tool = 'stopped' as ToolName;
+      const release = releaseOf(tool, 1, await webArtifact('back'));
+      await rollOut(runtime, release);
+      await runtime.stop(tool);
+      assert.deepEqual(await runtime.status(tool), []);
+      assert.equal((await bench.request(tool, '/')).status, 503);
+      await runtime.resume(release, 1);
+      await until(async () => (await bench.request(tool, '/')).status === 200, 'the resumed tool');
+      await runtime.stop(tool);
+      await rollOut(runtime, release);
+      assert.equal(await ask(tool), 'back');
+    });
+
+    test('logs: the newest lines of one process or all, in order', async () => {
+      const tool = 'logs' as ToolName;
+      const files = { 'web.py': webTool('logging'), 'worker.py': politeWorker };
+      await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
+      await until(async () => (await logOf(runtime, tool, 'worker')).length > 3, 'some lines');
+      const all = await logOf(runtime, tool);
+      assert.deepEqual(
+        all.map(({ at }) => at),
+        all.map(({ at }) => at).toSorted(),
+      );
+      assert.ok(all.some(({ process, text }) => process === 'web.1' && text === 'logging starts'));
+      const some = await logOf(runtime, tool, 'worker.1', 2);
+      assert.equal(some.length, 2);
+      assert.ok(some.every(({ process }) => process === 'worker.1'));
+      assert.match(some[0]?.at ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    });
+
+    test('logs: a follower gets what comes, once and in order, and can leave', async () => {
+      const tool = 'follow' as ToolName;
+      const script = "import time\nfor i in range(1000000): print('line', i); time.sleep(0.005)\n";
+      await rollOut(runtime, releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()])));
+      const leave = new AbortController();
+      const lines: LogLine[] = [];
+      const query = { process: 'worker', lines: 10, follow: true, signal: leave.signal };
+      for await (const line of runtime.logs(tool, query)) {
+        lines.push(line);
+        if (lines.length === 60) leave.abort();
+      }
+      const numbers = lines.map(({ text }) => Number(text.slice(5)));
+      const first = numbers[0] ?? 0;
+      assert.deepEqual(
+        numbers,
+        Array.from(numbers, (_, index) => first + index),
+      );
+    });
+
+    test('a tool by an odd name has no address', () => {
+      assert.equal(runtime.address('with_underscore' as ToolName), null);
+      assert.match(runtime.address('first' as ToolName) ?? '', /^https?:\/\/first\./);
+    });
+  });
+}

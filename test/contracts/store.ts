@@ -1,0 +1,287 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { Store } from '../../src/store/store.ts';
+import {
+  artifactOf,
+  buildOf,
+  commitOf,
+  deploymentOf,
+  nameOf,
+  otherTool,
+  releaseOf,
+  wikibot,
+} from '../support/store-records.ts';
+
+/** An empty store that can be closed and opened again. */
+export interface StoreUnderTest {
+  open(): Store;
+  remove(): void;
+}
+
+/** What every Store promises. */
+export function storeContract(name: string, make: () => StoreUnderTest): void {
+  describe(`${name} as a Store`, () => {
+    let place: StoreUnderTest;
+    let store: Store;
+    beforeEach(() => {
+      place = make();
+      store = place.open();
+    });
+    afterEach(() => {
+      store.close();
+      place.remove();
+    });
+    const reopen = () => {
+      store.close();
+      store = place.open();
+    };
+    const goLive = (deploymentId: string, vars: Record<string, string> = {}) => {
+      store.addDeployment(deploymentOf(deploymentId));
+      const release = store.addRelease(releaseOf(deploymentId, { configVars: vars }));
+      store.goLive(wikibot, release.version, deploymentId, 5);
+      return release.version;
+    };
+
+    test('a tool gets a number at its first use and keeps it', () => {
+      const record = store.tool(wikibot);
+      assert.deepEqual(record, { name: wikibot, number: 1, liveVersion: null, isStopped: false });
+      assert.equal(store.tool(otherTool).number, 2);
+      reopen();
+      assert.deepEqual(store.tool(wikibot), record);
+      assert.deepEqual(
+        store.tools().map((tool) => tool.name),
+        [otherTool, wikibot],
+      );
+    });
+
+    test('reading about an unknown tool finds nothing', () => {
+      assert.deepEqual(store.deployments(wikibot, 10), []);
+      assert.deepEqual(store.builds(wikibot, 10), []);
+      assert.deepEqual(store.releases(wikibot, 10), []);
+      assert.deepEqual(store.configVars(wikibot), {});
+      assert.equal(store.release(wikibot, 1), null);
+      assert.equal(store.deployment('none'), null);
+      assert.equal(store.build('none'), null);
+      assert.equal(store.newestBuildOf(wikibot, commitOf('a')), null);
+      assert.deepEqual(store.tools(), []);
+    });
+
+    test('a deployment comes back as it was written', () => {
+      const full = deploymentOf('d1', {
+        kind: 'rollback',
+        oldCommit: commitOf('b'),
+        door: 'http',
+        message: 'ö "quoted" \u{1f600}\nsecond line',
+        startedAt: 2,
+      });
+      store.addDeployment(full);
+      store.addDeployment(deploymentOf('d2'));
+      reopen();
+      assert.deepEqual(store.deployment('d1'), full);
+      assert.deepEqual(store.deployments(wikibot, 10), [deploymentOf('d2'), full]);
+      assert.deepEqual(store.deployments(wikibot, 1), [deploymentOf('d2')]);
+      assert.deepEqual(store.deployments(otherTool, 10), []);
+    });
+
+    test('an update changes what it names and nothing else', () => {
+      store.addDeployment(deploymentOf('d1', { message: 'kept' }));
+      store.addDeployment(deploymentOf('d2'));
+      store.updateDeployment('d1', { state: 'failed', reason: 'build failed', endedAt: 9 });
+      const expected = deploymentOf('d1', {
+        message: 'kept',
+        state: 'failed',
+        reason: 'build failed',
+        endedAt: 9,
+      });
+      assert.deepEqual(store.deployment('d1'), expected);
+      assert.deepEqual(store.deployment('d2'), deploymentOf('d2'));
+      store.updateDeployment('d1', { reason: null });
+      assert.equal(store.deployment('d1')?.reason, null);
+      assert.throws(() => store.updateDeployment('none', { state: 'failed' }), /no deployment none/);
+    });
+
+    test('the same deployment id is not taken twice', () => {
+      store.addDeployment(deploymentOf('d1'));
+      assert.throws(() => store.addDeployment(deploymentOf('d1', { tool: otherTool })));
+    });
+
+    test('unfinished deployments are those in no end state, of all tools, the oldest first', () => {
+      const states = [
+        'waiting',
+        'building',
+        'releasing',
+        'rolling-out',
+        'live',
+        'failed',
+        'cancelled',
+        'superseded',
+        'interrupted',
+      ] as const;
+      for (const [index, state] of states.entries()) {
+        store.addDeployment(
+          deploymentOf(`d${index}`, { state, tool: index % 2 === 0 ? wikibot : otherTool }),
+        );
+      }
+      assert.deepEqual(
+        store.unfinishedDeployments().map(({ id }) => id),
+        ['d0', 'd1', 'd2', 'd3'],
+      );
+    });
+
+    test('a build comes back as it was written, with its artifact once it has ended', () => {
+      store.addDeployment(deploymentOf('d1'));
+      store.addBuild(buildOf('b1', 'd1'));
+      assert.deepEqual(store.build('b1'), buildOf('b1', 'd1'));
+      store.endBuild('b1', 'BUILD_SUCCESS', artifactOf('b1'), 7);
+      reopen();
+      const ended = buildOf('b1', 'd1', { state: 'BUILD_SUCCESS', artifact: artifactOf('b1'), endedAt: 7 });
+      assert.deepEqual(store.build('b1'), ended);
+      assert.deepEqual(store.builds(wikibot, 10), [ended]);
+      assert.throws(() => store.endBuild('none', 'BUILD_FAILURE', null, 7), /no build none/);
+    });
+
+    test('newestBuildOf passes over failed builds, other tools, other commits and forgotten artifacts', () => {
+      store.addDeployment(deploymentOf('d1'));
+      for (const [id, change] of [
+        ['b1', {}],
+        ['b2', {}],
+        ['b3', { commit: commitOf('b') }],
+        ['b4', { tool: otherTool }],
+      ] as const) {
+        store.tool(otherTool);
+        store.addBuild(buildOf(id, 'd1', change));
+        store.endBuild(id, 'BUILD_SUCCESS', artifactOf(id), 7);
+      }
+      store.addBuild(buildOf('b5', 'd1'));
+      store.endBuild('b5', 'BUILD_FAILURE', null, 7);
+      assert.equal(store.newestBuildOf(wikibot, commitOf('a'))?.id, 'b2');
+      store.forgetArtifact('b2');
+      assert.equal(store.newestBuildOf(wikibot, commitOf('a'))?.id, 'b1');
+      assert.equal(store.build('b2')?.artifact, null);
+      store.forgetArtifact('b1');
+      assert.equal(store.newestBuildOf(wikibot, commitOf('a')), null);
+    });
+
+    test('a release comes back as it was written', () => {
+      store.addDeployment(deploymentOf('d1'));
+      const added = store.addRelease(releaseOf('d1'));
+      assert.deepEqual(added, { ...releaseOf('d1'), version: 1 });
+      reopen();
+      assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created' });
+      assert.deepEqual(store.releases(wikibot, 10), [{ ...added, state: 'created' }]);
+    });
+
+    test('versions of a tool only go up and no version is used again', () => {
+      store.addDeployment(deploymentOf('d1'));
+      store.addDeployment(deploymentOf('d2', { tool: otherTool }));
+      assert.equal(store.addRelease(releaseOf('d1')).version, 1);
+      store.failRelease(wikibot, 1);
+      assert.equal(store.addRelease(releaseOf('d1')).version, 2);
+      reopen();
+      assert.equal(store.addRelease(releaseOf('d1')).version, 3);
+      assert.equal(store.addRelease(releaseOf('d2', { tool: otherTool })).version, 1);
+    });
+
+    test('a release that cannot be written takes no version', () => {
+      store.addDeployment(deploymentOf('d1'));
+      assert.throws(() => store.addRelease(releaseOf('no such deployment')));
+      assert.equal(store.addRelease(releaseOf('d1')).version, 1);
+    });
+
+    test('goLive moves release, tool, config vars and deployment together', () => {
+      store.setConfigVars(wikibot, { OLD: 'x' });
+      assert.equal(goLive('d1', { A: '1' }), 1);
+      store.setStopped(wikibot, true);
+      assert.equal(goLive('d2', { A: '2', B: '' }), 2);
+      reopen();
+      assert.deepEqual(
+        store.releases(wikibot, 10).map(({ version, state }) => [version, state]),
+        [
+          [2, 'live'],
+          [1, 'replaced'],
+        ],
+      );
+      assert.deepEqual(store.tool(wikibot), { name: wikibot, number: 1, liveVersion: 2, isStopped: false });
+      assert.deepEqual(store.configVars(wikibot), { A: '2', B: '' });
+      const { state, version, endedAt } = store.deployment('d2') ?? {};
+      assert.deepEqual({ state, version, endedAt }, { state: 'live', version: 2, endedAt: 5 });
+    });
+
+    test('goLive that cannot be done whole changes nothing', () => {
+      goLive('d1', { A: '1' });
+      store.addDeployment(deploymentOf('d2'));
+      store.addRelease(releaseOf('d2', { configVars: { A: '2' } }));
+      assert.throws(() => store.goLive(wikibot, 2, 'no such deployment', 5));
+      store.failRelease(wikibot, 2);
+      assert.throws(() => store.goLive(wikibot, 2, 'd2', 5), /v2 of wikibot/);
+      assert.throws(() => store.goLive(wikibot, 9, 'd2', 5), /v9 of wikibot/);
+      assert.equal(store.release(wikibot, 1)?.state, 'live');
+      assert.equal(store.tool(wikibot).liveVersion, 1);
+      assert.deepEqual(store.configVars(wikibot), { A: '1' });
+      assert.equal(store.deployment('d2')?.state, 'waiting');
+    });
+
+    test('the live release may go live again for a restart, a replaced one not', () => {
+      goLive('d1');
+      goLive('d2');
+      store.setStopped(wikibot, true);
+      store.addDeployment(deploymentOf('d3', { kind: 'restart' }));
+      store.goLive(wikibot, 2, 'd3', 6);
+      assert.equal(store.deployment('d3')?.state, 'live');
+      assert.equal(store.tool(wikibot).isStopped, false);
+      assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
+    });
+
+    test('a release that was live cannot fail afterwards', () => {
+      goLive('d1');
+      assert.throws(() => store.failRelease(wikibot, 1));
+      assert.throws(() => store.failRelease(wikibot, 2));
+    });
+
+    test('config vars are stored for a tool without a release, and refused for one with', () => {
+      store.setConfigVars(wikibot, { KEY: 'välue\nwith lines', EMPTY: '' });
+      reopen();
+      assert.deepEqual(store.configVars(wikibot), { KEY: 'välue\nwith lines', EMPTY: '' });
+      assert.deepEqual(store.configVars(otherTool), {});
+      goLive('d1', { KEY: 'new' });
+      assert.throws(() => store.setConfigVars(wikibot, {}), /live release/);
+      assert.deepEqual(store.configVars(wikibot), { KEY: 'new' });
+    });
+
+    test('threat 84: a clock that jumps does not change any order', () => {
+      const times = [900, 5, 0, 1_700_000_000_000, 3, -4, 3];
+      for (const [index, at] of times.entries()) {
+        const id = `${times.length - index}`;
+        store.addDeployment(deploymentOf(id, { createdAt: at }));
+        store.addBuild(buildOf(id, id, { startedAt: at }));
+        store.endBuild(id, 'BUILD_SUCCESS', artifactOf(id), at - 1);
+        store.addRelease(releaseOf(id, { createdAt: at }));
+      }
+      const newestFirst = ['1', '2', '3', '4', '5', '6', '7'];
+      assert.deepEqual(
+        store.deployments(wikibot, 10).map(({ id }) => id),
+        newestFirst,
+      );
+      assert.deepEqual(
+        store.builds(wikibot, 10).map(({ id }) => id),
+        newestFirst,
+      );
+      assert.deepEqual(
+        store.unfinishedDeployments().map(({ id }) => id),
+        newestFirst.toReversed(),
+      );
+      assert.deepEqual(
+        store.releases(wikibot, 10).map(({ version }) => version),
+        [7, 6, 5, 4, 3, 2, 1],
+      );
+      assert.equal(store.newestBuildOf(wikibot, commitOf('a'))?.id, '1');
+    });
+
+    test('names and texts are data, never a part of a statement', () => {
+      const text = `'); DROP TABLE tools; --`;
+      store.addDeployment(deploymentOf(text, { message: text, by: text }));
+      assert.equal(store.deployment(text)?.message, text);
+      assert.equal(store.tool(nameOf('wikibot')).number, 1);
+    });
+  });
+}

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import type { CommandLine } from '../../src/cli/command.ts';
+import { runCommand } from '../../src/cli/run-command.ts';
+import { DeployError } from '../../src/core/errors.ts';
+import { basic, openDoor } from '../support/http-door.ts';
+import { sendRaw } from '../support/http-raw.ts';
+
+type Run = (line: CommandLine) => Promise<number>;
+
+async function post(context: Parameters<typeof openDoor>[0], runCommand: Run, body: string | Buffer) {
+  const door = await openDoor(context, { runCommand });
+  const init = { method: 'POST', body, headers: { authorization: basic() } };
+  const answer = await fetch(`${door.url}/-/command`, init);
+  return { door, answer, text: await answer.text() };
+}
+
+test('a command line runs for the user who sent it, words by quotes', async (context) => {
+  const door = await openDoor(context);
+  const { stdout } = await execa('curl', [
+    ...['--silent', '--data', `config set hello 'KEY=two words'`, `${door.loggedIn}/-/command`],
+  ]);
+  assert.equal(stdout, 'alice ["config","set","hello","KEY=two words"]');
+});
+
+test('the lines after the first are standard input', async (context) => {
+  const run: Run = async (line) => {
+    const chunks = await Array.fromAsync(line.input);
+    await line.out(`${line.argv.join('|')} <${Buffer.concat(chunks)}>`);
+    return 0;
+  };
+  const secret = `${'x'.repeat(100_000)}\nwith a second line\n`;
+  const { text } = await post(context, run, `config set hello KEY -\n${secret}`);
+  assert.equal(text, `config|set|hello|KEY|- <${secret}>`);
+});
+
+test('an empty body asks for help', async (context) => {
+  const run: Run = async ({ argv, out }) => {
+    await out(argv.join());
+    return 0;
+  };
+  const { text } = await post(context, run, '\n');
+  assert.equal(text, 'help');
+});
+
+for (const { name, error, status } of [
+  { name: 'NO_ACCESS', error: new DeployError('NO_ACCESS', 'There is no tool x.', 'Look.'), status: 404 },
+  { name: 'NOTHING_LIVE', error: new DeployError('NOTHING_LIVE', 'Nothing is live.', 'Push.'), status: 409 },
+  { name: 'TOOL_DISABLED', error: new DeployError('TOOL_DISABLED', 'Disabled.', 'Ask.'), status: 403 },
+  {
+    name: 'DIRECTORY_UNAVAILABLE',
+    error: new DeployError('DIRECTORY_UNAVAILABLE', 'Down.', 'Wait.'),
+    status: 503,
+  },
+  { name: 'anything else', error: new DeployError('BAD_USAGE', 'No.', 'Read help.'), status: 400 },
+]) {
+  test(`${name} before any output is answered ${status} with its words`, async (context) => {
+    const fail = async () => {
+      throw error;
+    };
+    const { answer, text } = await post(context, fail, 'ps x');
+    assert.equal(answer.status, status);
+    assert.equal(text, `${error.message}\n${error.hint}\n`);
+  });
+}
+
+test('the table of commands answers 200, 400 for a wrong line and 409 for a refused one', async (context) => {
+  const door = await openDoor(context, { runCommand });
+  for (const { body, status, words } of [
+    { body: 'help', status: 200, words: /rollback/ },
+    { body: 'relesaes hello', status: 400, words: /Did you mean releases/ },
+    { body: 'ps', status: 400, words: /needs the name of a tool/ },
+    { body: 'ps other', status: 409, words: /There is no tool other that alice maintains/ },
+    { body: 'ps nowhere', status: 409, words: /There is no tool nowhere that alice maintains/ },
+  ]) {
+    const init = { method: 'POST', body, headers: { authorization: basic() } };
+    const answer = await fetch(`${door.url}/-/command`, init);
+    assert.equal(answer.status, status, body);
+    assert.match(await answer.text(), words);
+  }
+});
+
+test('words on standard error and a status are answered 400', async (context) => {
+  const run: Run = async ({ err }) => {
+    await err(' !     No such command.\n');
+    return 2;
+  };
+  const { answer, text } = await post(context, run, 'nonsense');
+  assert.equal(answer.status, 400);
+  assert.equal(text, ' !     No such command.\n');
+  assert.equal(answer.headers.get('toolforge-exit-status'), '2');
+});
+
+test('a failure after output ends the text with its words and the exit status', async (context) => {
+  const run: Run = async ({ out }) => {
+    await out('building\n');
+    throw new DeployError('BUILD_FAILED', 'pip exited 1.', 'Mend it.');
+  };
+  const { answer, text } = await post(context, run, 'redeploy hello');
+  assert.equal(answer.status, 200);
+  assert.equal(text, 'building\n !     pip exited 1.\n !     Mend it.\n !     exit status 1\n');
+});
+
+test('the exit status is in the trailer', async (context) => {
+  const run: Run = async ({ out }) => {
+    await out('a\n');
+    return 3;
+  };
+  const door = await openDoor(context, { runCommand: run });
+  const request = `POST /-/command HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic()}\r\nContent-Length: 2\r\n\r\nps`;
+  const { text } = await sendRaw(door.port, [request]);
+  assert.match(text, /Trailer: Toolforge-Exit-Status\r\n/);
+  assert.match(text, / ! {5}exit status 3\n\r\n0\r\nToolforge-Exit-Status: 3\r\n\r\n$/);
+});
+
+test('a bug is shown as a number that the log has, and nothing of it', async (context) => {
+  const fail = async () => {
+    throw new Error('password of the database');
+  };
+  const { door, answer, text } = await post(context, fail, 'ps hello');
+  assert.equal(answer.status, 500);
+  assert.doesNotMatch(text, /database/);
+  const id = /number ([0-9a-f]{12})/.exec(text)?.[1];
+  assert.ok(door.log.some((line) => line.includes(`"id":"${id}"`) && line.includes('database')));
+});
+
+test('output comes as it is made, and a client that leaves ends the command', {
+  timeout: 10_000,
+}, async (context) => {
+  let ended = (_: unknown) => {};
+  const end = new Promise((resolve) => {
+    ended = resolve;
+  });
+  const run: Run = async ({ out, signal }) => {
+    await out('first line\n');
+    await once(signal, 'abort');
+    await out('nobody reads this\n');
+    ended(null);
+    return 0;
+  };
+  const door = await openDoor(context, { runCommand: run });
+  const init = { method: 'POST', body: 'logs -f hello', headers: { authorization: basic() } };
+  const answer = await fetch(`${door.url}/-/command`, init);
+  assert.equal(answer.headers.get('x-accel-buffering'), 'no');
+  const reader = answer.body?.getReader();
+  const { value } = (await reader?.read()) ?? {};
+  assert.equal(new TextDecoder().decode(value), 'first line\n');
+  await reader?.cancel();
+  await end;
+});
+
+test('a reader that does not read holds the command back', { timeout: 20_000 }, async (context) => {
+  let written = 0;
+  let stopped = (_: unknown) => {};
+  const stop = new Promise((resolve) => {
+    stopped = resolve;
+  });
+  const run: Run = async ({ out, signal }) => {
+    while (!signal.aborted) {
+      await out('x'.repeat(65_536));
+      written += 65_536;
+    }
+    stopped(null);
+    return 0;
+  };
+  const door = await openDoor(context, { runCommand: run });
+  const socket = connect(door.port, '127.0.0.1');
+  socket.pause();
+  socket.write(
+    `POST /-/command HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nContent-Length: 2\r\n\r\nps`,
+  );
+  let before = -1;
+  while (written === 0 || before !== written) {
+    before = written;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  assert.ok(written < 64 * 1024 * 1024, `${written} bytes`);
+  socket.destroy();
+  await stop;
+});
+
+for (const { name, body } of [
+  { name: 'a NUL', body: 'ps hello\0' },
+  { name: 'an escape sequence', body: 'ps \u001b[31mhello' },
+  { name: 'bytes that are not UTF-8', body: Buffer.from([0x70, 0x73, 0x20, 0xff]) },
+  { name: 'a line without an end', body: 'x'.repeat(200_000) },
+]) {
+  test(`a command line with ${name} is refused`, async (context) => {
+    const { answer } = await post(context, () => assert.fail('it ran'), body);
+    assert.equal(answer.status, 400);
+  });
+}
+
+test('commands need a login, and only POST', async (context) => {
+  const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
+  assert.equal((await fetch(`${door.url}/-/command`, { method: 'POST', body: 'tools' })).status, 401);
+  const get = await fetch(`${door.url}/-/command`, { headers: { authorization: basic() } });
+  assert.equal(get.status, 405);
+  assert.equal(get.headers.get('allow'), 'POST');
+  const gzip = { authorization: basic(), 'content-encoding': 'gzip' };
+  assert.equal(
+    (await fetch(`${door.url}/-/command`, { method: 'POST', body: 'x', headers: gzip })).status,
+    415,
+  );
+});

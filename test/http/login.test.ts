@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { request as httpRequest } from 'node:http';
+import { test } from 'node:test';
+import { LoginThrottle } from '../../src/auth/throttle.ts';
+import { readBasic } from '../../src/http/basic-auth.ts';
+import { basic, openDoor, PASSWORD, runGit } from '../support/http-door.ts';
+
+const REFS = 'info/refs?service=git-receive-pack';
+
+for (const { name, header } of [
+  { name: 'none', header: undefined },
+  { name: 'empty', header: '' },
+  { name: 'another scheme', header: 'Bearer abc' },
+  { name: 'a scheme alone', header: 'Basic' },
+  { name: 'no base64', header: 'Basic !!!!' },
+  { name: 'base64 with rubbish bits', header: 'Basic YTp=' },
+  { name: 'no colon', header: `Basic ${Buffer.from('alice').toString('base64')}` },
+  { name: 'no name', header: basic('') },
+  { name: 'an empty password', header: basic('alice', '') },
+  { name: 'a control character', header: basic('alice', 'a\0b') },
+  { name: 'bytes that are not UTF-8', header: `Basic ${Buffer.from([0x61, 0x3a, 0xff]).toString('base64')}` },
+  { name: 'two credentials', header: `${basic()}, ${basic()}` },
+]) {
+  test(`threat 29: Authorization with ${name} is answered 401 unasked`, async (context) => {
+    assert.equal(readBasic(header), null);
+    const door = await openDoor(context);
+    const headers: Record<string, string> = header === undefined ? {} : { authorization: header };
+    const answer = await fetch(`${door.url}/hello.git/${REFS}`, { headers });
+    assert.equal(answer.status, 401);
+    assert.equal(answer.headers.get('www-authenticate'), 'Basic realm="Toolforge", charset="UTF-8"');
+    assert.equal(answer.headers.get('cache-control'), 'no-store');
+    assert.deepEqual(door.directory.asked, []);
+  });
+}
+
+test('a password may hold colons and letters of any script', () => {
+  assert.deepEqual(readBasic(basic('Ålice ', 'pä:ss:')), { login: 'ålice', password: 'pä:ss:' });
+  assert.deepEqual(readBasic(basic().replace('Basic', 'basic')), { login: 'alice', password: PASSWORD });
+});
+
+/** What a client can tell answers apart by. */
+async function answerOf(url: string, headers: Record<string, string> = {}) {
+  const answer = await fetch(url, { headers });
+  const sent = [...answer.headers].filter(([name]) => name !== 'date');
+  return { status: answer.status, headers: sent, body: await answer.text() };
+}
+
+test('threat 29: without a login every tool answers the same', async (context) => {
+  const door = await openDoor(context);
+  const known = await answerOf(`${door.url}/hello.git/${REFS}`);
+  assert.equal(known.status, 401);
+  for (const tool of ['other', 'nowhere', 'frozen', 'No-Name', '%2e%2e']) {
+    assert.deepEqual(await answerOf(`${door.url}/${tool}.git/${REFS}`), known, tool);
+  }
+});
+
+test('threat 29: a foreign tool and none answer the same', async (context) => {
+  const door = await openDoor(context);
+  const headers = { authorization: basic() };
+  const foreign = await answerOf(`${door.url}/other.git/${REFS}`, headers);
+  const none = await answerOf(`${door.url}/nodoc.git/${REFS}`, headers);
+  assert.equal(foreign.status, 404);
+  assert.deepEqual(JSON.parse(JSON.stringify(foreign).replaceAll('other', 'nodoc')), none);
+  for (const path of ['/other.git/git-receive-pack', '/other.git/git-upload-pack']) {
+    assert.equal((await fetch(door.url + path, { method: 'POST', headers })).status, 404);
+  }
+  assert.equal(door.packs.requests.length, 0);
+});
+
+test('a directory that is down is answered 503, never 401', async (context) => {
+  const door = await openDoor(context);
+  door.directory.isDown = true;
+  const answer = await fetch(`${door.url}/hello.git/${REFS}`, { headers: { authorization: basic() } });
+  assert.equal(answer.status, 503);
+  assert.equal(answer.headers.get('www-authenticate'), null);
+  assert.notEqual(answer.headers.get('retry-after'), null);
+});
+
+test('threat 9: guessing is slowed down, and the right password waits too', async (context) => {
+  const door = await openDoor(context, { throttle: new LoginThrottle() });
+  const wrong = { authorization: basic('alice', 'guess') };
+  const statuses = await Promise.all(
+    Array.from(
+      { length: 20 },
+      async () => (await fetch(`${door.url}/hello/${REFS}`, { headers: wrong })).status,
+    ),
+  );
+  // Those that came together are not let through together.
+  assert.ok(statuses.filter((status) => status === 401).length <= 10, String(statuses));
+  const answer = await fetch(`${door.url}/hello/${REFS}`, { headers: { authorization: basic() } });
+  assert.equal(answer.status, 429);
+  assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/);
+  const neighbour = await fetch(`${door.url}/other/${REFS}`, { headers: { authorization: basic('bob') } });
+  assert.equal(neighbour.status, 200, 'somebody else at the same address');
+});
+
+test('threat 15: no password comes into the log', async (context) => {
+  const door = await openDoor(context);
+  await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
+  await fetch(`${door.url}/hello.git/${REFS}&token=sesame`, {
+    headers: { authorization: basic('alice', 'sesame') },
+  });
+  await new Promise<void>((resolve) => {
+    const path = `http://alice:sesame@127.0.0.1:${door.port}/hello.git/${REFS}`;
+    httpRequest({ port: door.port, path, headers: { authorization: basic('alice', 'sesame') } }, (answer) => {
+      answer.resume().on('end', resolve);
+    }).end();
+  });
+  await door.close();
+  const text = door.log.join('');
+  assert.match(text, /"path":"\/hello\.git\/info\/refs","status":200,.*"uid":"alice"/);
+  for (const secret of [PASSWORD, encodeURIComponent(PASSWORD), 'sesame', basic().slice(6), 'Basic']) {
+    assert.ok(!text.includes(secret), secret);
+  }
+});
+
+test('threat 28: the dumb protocol and the files of a repository are not there', async (context) => {
+  const door = await openDoor(context);
+  await door.packs.advertise('hello' as never);
+  const headers = { authorization: basic() };
+  for (const path of [
+    'info/refs',
+    'HEAD',
+    'config',
+    'packed-refs',
+    'objects/info/packs',
+    'hooks/post-receive',
+  ]) {
+    const answer = await fetch(`${door.url}/hello.git/${path}`, { headers });
+    assert.equal(answer.status, 404, path);
+  }
+});
+
+test('threat 30: a page of another site cannot use a password that a browser knows', async (context) => {
+  const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
+  const stranger = { authorization: basic(), origin: 'https://evil.example' };
+  for (const headers of [stranger, { authorization: basic(), 'sec-fetch-site': 'same-site' }]) {
+    const command = await fetch(`${door.url}/-/command`, { method: 'POST', body: 'stop hello', headers });
+    assert.equal(command.status, 403);
+    const push = await fetch(`${door.url}/hello.git/git-receive-pack`, {
+      method: 'POST',
+      body: '0000',
+      headers,
+    });
+    assert.equal(push.status, 403);
+  }
+  const form = await fetch(`${door.url}/hello.git/git-receive-pack`, {
+    method: 'POST',
+    body: '0000',
+    headers: { authorization: basic(), 'content-type': 'text/plain' },
+  });
+  assert.equal(form.status, 415, 'a form cannot send the type that git sends');
+  assert.equal(door.packs.requests.length, 0);
+});
+
+test('threat 31: behind a proxy, passwords are taken only over https', async (context) => {
+  const door = await openDoor(context, { config: { trusted_proxies: ['127.0.0.1'] } });
+  for (const { proto, status } of [
+    { proto: 'http', status: 403 },
+    { proto: '', status: 403 },
+    { proto: 'https', status: 200 },
+  ]) {
+    const headers = { authorization: basic(), 'x-forwarded-proto': proto, 'x-forwarded-for': '203.0.113.9' };
+    const git = await fetch(`${door.url}/hello.git/${REFS}`, { headers });
+    assert.equal(git.status, status, proto);
+    await git.text();
+    const command = await fetch(`${door.url}/-/command`, { method: 'POST', body: 'tools', headers });
+    assert.equal(command.status, status, proto);
+    await command.text();
+  }
+  assert.equal((await fetch(`${door.url}/healthz`)).status, 200, 'no password, no danger');
+  assert.ok(door.log.some((line) => line.includes('"address":"203.0.113.9"')));
+});

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { setTimeout as wait } from 'node:timers/promises';
+import { DeployError } from '../../src/core/errors.ts';
+import type { CommitId, ToolName } from '../../src/core/names.ts';
+import { progressTo } from '../../src/core/progress.ts';
+import type { Artifact, Release } from '../../src/core/types.ts';
+import type { LogLine, Runtime } from '../../src/run/runtime.ts';
+
+/** Asks again until the answer is one, at most 20 s. */
+export async function until<Answer>(
+  ask: () => Promise<Answer | false | null>,
+  what: string,
+): Promise<Answer> {
+  const end = performance.now() + 20_000;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== false && answer !== null) return answer;
+    if (performance.now() > end) assert.fail(`waited 20 s for: ${what}`);
+    await wait(20);
+  }
+}
+
+export function releaseOf(
+  tool: ToolName,
+  version: number,
+  artifact: Artifact,
+  configVars: Readonly<Record<string, string>> = {},
+): Release {
+  return {
+    tool,
+    version,
+    commit: '3f2c1ab'.padEnd(40, '0') as CommitId,
+    artifact,
+    configVars,
+    description: 'Deploy 3f2c1ab',
+    by: 'alice',
+    credential: 'password',
+    deploymentId: 'd',
+    createdAt: 0,
+  };
+}
+
+export interface RollOutSteps {
+  readonly signal?: AbortSignal;
+  readonly beforeSwitch?: () => Promise<void>;
+}
+
+/** Rolls a release out. @returns what the person who pushed saw. */
+export async function rollOut(runtime: Runtime, release: Release, steps: RollOutSteps = {}): Promise<string> {
+  let seen = '';
+  const progress = progressTo((text) => {
+    seen += text;
+  });
+  const { signal = new AbortController().signal, beforeSwitch = async () => {} } = steps;
+  try {
+    await runtime.rollOut({ release, toolNumber: 1, progress, signal, beforeSwitch });
+  } catch (error) {
+    if (error instanceof DeployError) failures.set(error, seen);
+    throw error;
+  }
+  return seen;
+}
+
+const failures = new WeakMap<DeployError, string>();
+
+/** Rolls out what must fail. @returns why, and what the person who pushed saw. */
+export async function failingRollOut(
+  runtime: Runtime,
+  release: Release,
+  steps: RollOutSteps = {},
+): Promise<{ error: DeployError; seen: string }> {
+  try {
+    await rollOut(runtime, release, steps);
+  } catch (error) {
+    assert.ok(error instanceof DeployError, String(error));
+    return { error, seen: failures.get(error) ?? '' };
+  }
+  assert.fail('the rollout went well');
+}
+
+/** The tool's log, newest lines last. */
+export async function logOf(
+  runtime: Runtime,
+  tool: ToolName,
+  process: string | null = null,
+  lines = 1000,
+): Promise<LogLine[]> {
+  const signal = new AbortController().signal;
+  return await Array.fromAsync(runtime.logs(tool, { process, lines, follow: false, signal }));
+}
+
+export async function textOf(
+  runtime: Runtime,
+  tool: ToolName,
+  process: string | null = null,
+): Promise<string> {
+  return (await logOf(runtime, tool, process)).map(({ text }) => text).join('\n');
+}

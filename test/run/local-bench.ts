@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { Agent, createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { createLog } from '../../src/core/log.ts';
+import type { Artifact, Process } from '../../src/core/types.ts';
+import { LocalRuntime } from '../../src/run/local-runtime.ts';
+import { chooseSandbox } from '../../src/sandbox/choose.ts';
+import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
+
+export interface LocalBench extends RuntimeBench {
+  readonly runtime: LocalRuntime;
+  readonly sandbox: Sandbox;
+  readonly port: number;
+  readonly data: string;
+}
+
+export interface LocalBenchOptions {
+  readonly mode: 'isolated' | 'trusted';
+  readonly graceMs?: number;
+  readonly drainMs?: number;
+  readonly logBytes?: number;
+}
+
+/** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
+export async function localBench(options: LocalBenchOptions): Promise<LocalBench> {
+  const data = await mkdtemp(join(tmpdir(), 'toolforge-push-run-'));
+  await chmod(data, 0o711);
+  const { sandbox } = await chooseSandbox({ data, sandbox: options.mode, sandbox_uid: 700_000 });
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const runtime = await LocalRuntime.open({
+    config: {
+      data,
+      domain: 'localhost',
+      trusted_proxies: [],
+      health_time: 3000,
+      settle_time: 500,
+      drain_time: options.drainMs ?? 5000,
+      grace_time: options.graceMs ?? 3000,
+      run_processes: 64,
+      run_memory: 256 * 1024 * 1024,
+      log_size: options.logBytes ?? 1024 * 1024,
+      build_environment: {},
+    },
+    sandbox,
+    launchEnvironment: async ({ base }) => ({ ...base }),
+    httpOrigin: () => `http://127.0.0.1:${port}`,
+    logsCommand: (tool) => `ssh -p 2222 127.0.0.1 logs ${tool}`,
+    log: createLog('error'),
+    pauses: { firstMs: 100, mostMs: 400, forgottenAfterMs: 60_000 },
+  });
+  server.on('request', (incoming, response) => {
+    const tool = runtime.toolOf(incoming.headers.host);
+    if (tool === null) response.writeHead(404).end('the server itself');
+    else runtime.serve(tool, incoming, response);
+  });
+  server.on('upgrade', (incoming, socket, head) => {
+    runtime.upgrade(runtime.toolOf(incoming.headers.host) ?? '', incoming, socket, head);
+  });
+  const agent = new Agent({ keepAlive: true });
+  return {
+    runtime,
+    sandbox,
+    port,
+    data,
+    artifact: (files, processes, path) => artifactIn(data, files, processes, path ?? null),
+    request: (tool, path) => get({ port, agent, host: `${tool}.localhost`, path }),
+    close: async () => {
+      await runtime.close();
+      agent.destroy();
+      server.close();
+      server.closeAllConnections();
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+let artifacts = 0;
+
+async function artifactIn(
+  data: string,
+  files: Readonly<Record<string, string>>,
+  processes: readonly Process[],
+  healthCheckPath: string | null,
+): Promise<Artifact> {
+  artifacts += 1;
+  const reference = join(data, 'artifacts', `a${artifacts}`);
+  await mkdir(join(reference, 'workspace'), { recursive: true });
+  for (const [name, content] of Object.entries(files))
+    await writeFile(join(reference, 'workspace', name), content);
+  return {
+    id: `a${artifacts}`,
+    kind: 'slug',
+    reference,
+    processes,
+    buildpacks: ['toolforge/python 3.11.2'],
+    service: { healthCheckPath },
+    bytes: 1,
+  };
+}
+
+interface Get {
+  readonly port: number;
+  readonly agent: Agent;
+  readonly host: string;
+  readonly path: string;
+}
+
+function get({ port, agent, host, path }: Get): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: '127.0.0.1', port, agent, path, headers: { host } }, (response) => {
+      text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
+    });
+    outgoing.once('error', reject).end();
+  });
+}

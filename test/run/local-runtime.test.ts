@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import type { ToolName } from '../../src/core/names.ts';
+import { runtimeContract } from '../contracts/runtime.ts';
+import { logOf, releaseOf, rollOut, textOf, until } from './contract-steps.ts';
+import { type LocalBench, type LocalBenchOptions, localBench } from './local-bench.ts';
+import { stubbornWorker, web, webTool, worker } from './tool-sources.ts';
+
+for (const mode of ['trusted', 'isolated'] as const) {
+  runtimeContract(`local, ${mode}`, () => localBench({ mode }));
+
+  describe(`LocalRuntime, ${mode}`, { concurrency: 1 }, () => {
+    const within = async (
+      options: Omit<LocalBenchOptions, 'mode'>,
+      action: (bench: LocalBench) => Promise<void>,
+    ) => {
+      const bench = await localBench({ mode, ...options });
+      try {
+        await action(bench);
+      } finally {
+        await bench.close();
+      }
+    };
+
+    test('a process that ignores SIGTERM is killed after the grace time, and the log says so', () =>
+      within({ graceMs: 300 }, async ({ runtime, artifact }) => {
+        const tool = 'stubborn' as ToolName;
+        await rollOut(
+          runtime,
+          releaseOf(tool, 1, await artifact({ 'worker.py': stubbornWorker }, [worker()])),
+        );
+        await until(async () => (await textOf(runtime, tool)).includes('ready'), 'the handler');
+        await runtime.stop(tool);
+        assert.deepEqual(await runtime.status(tool), []);
+        const log = await textOf(runtime, tool);
+        assert.match(log, /^no$/m);
+        assert.match(log, /worker\.1 did not end within the grace time and was killed/);
+      }));
+
+    test('folders of a process are its own, fresh at each start, and gone with it', () =>
+      within({}, async ({ runtime, artifact, data }) => {
+        const tool = 'folders' as ToolName;
+        const script =
+          'import os, time\nfor d in (os.environ["HOME"], os.environ["TMPDIR"]):\n    print("has", os.listdir(d)); open(d + "/mine", "w").write("x")\nprint(os.getcwd() != "/", "done"); time.sleep(1000)';
+        const release = await artifact({ 'worker.py': script }, [worker()]);
+        for (const version of [1, 2]) await rollOut(runtime, releaseOf(tool, version, release));
+        const log = await until(async () => {
+          const text = await textOf(runtime, tool, 'worker');
+          return text.split('done').length === 3 && text;
+        }, 'both to write');
+        assert.equal(log.match(/^has \[\]$/gm)?.length, 4);
+        await runtime.stop(tool);
+        assert.deepEqual(await readdir(join(data, 'run')), []);
+      }));
+
+    test('threat 60: a tool that forks without end or eats memory leaves the others alone', () =>
+      within({}, async ({ runtime, artifact, request }) => {
+        const good = 'good' as ToolName;
+        await rollOut(runtime, releaseOf(good, 1, await artifact({ 'web.py': webTool('good') }, [web()])));
+        // Without isolation nobody counts processes where there is no control group: a small bomb then.
+        const bomb = `import os, time\nfor i in range(${mode === 'isolated' ? 1000 : 20}):\n    try:\n        if os.fork() == 0: time.sleep(1000)\n    except OSError: break\nprint('forked', i)\ntry: bytearray(10**9)\nexcept MemoryError: print('no memory')\ntime.sleep(1000)`;
+        const bad = 'bad' as ToolName;
+        await rollOut(runtime, releaseOf(bad, 1, await artifact({ 'worker.py': bomb }, [worker()])));
+        const log = await until(async () => {
+          const text = await textOf(runtime, bad);
+          return text.includes('no memory') && text;
+        }, 'the limits');
+        assert.ok(Number(/forked (\d+)/.exec(log)?.[1]) < 64, log);
+        assert.equal((await request(good, '/')).body, 'good');
+        await runtime.stop(bad);
+        assert.deepEqual(await runtime.status(bad), []);
+      }));
+
+    test('a release whose artifact is gone is kept trying and tells why it is not up', () =>
+      within({}, async ({ runtime, artifact }) => {
+        const tool = 'lost' as ToolName;
+        const release = releaseOf(tool, 1, {
+          ...(await artifact({}, [web()])),
+          reference: '/nowhere/at/all',
+        });
+        await runtime.resume(release, 1);
+        const [status] = await until(async () => {
+          const all = await runtime.status(tool);
+          return all[0]?.state === 'crashed' && all;
+        }, 'the crash');
+        assert.match(status?.detail ?? '', /starting again in/);
+      }));
+
+    test('close ends everything and waits for it', async () => {
+      const bench = await localBench({ mode });
+      const tool = 'closing' as ToolName;
+      await rollOut(
+        bench.runtime,
+        releaseOf(tool, 1, await bench.artifact({ 'web.py': webTool('x') }, [web()])),
+      );
+      await bench.runtime.close();
+      assert.deepEqual(await bench.runtime.status(tool), []);
+      assert.deepEqual(await readdir(join(bench.data, 'run')), []);
+      await bench.close();
+    });
+  });
+}
+
+test('promise 4: a tool sees neither another tool’s files nor the data folder', async () => {
+  const bench = await localBench({ mode: 'isolated' });
+  const [mine, theirs] = ['mine' as ToolName, 'theirs' as ToolName];
+  const other = await bench.artifact({ 'web.py': webTool('theirs'), 'secret.txt': 'x' }, [web()]);
+  await rollOut(bench.runtime, releaseOf(theirs, 1, other));
+  await rollOut(
+    bench.runtime,
+    releaseOf(mine, 1, await bench.artifact({ 'web.py': webTool('mine') }, [web()])),
+  );
+  const exists = async (path: string) => (await bench.request(mine, `/exists${path}`)).body;
+  assert.equal(await exists('/workspace/web.py'), 'True');
+  assert.equal(await exists('/workspace/secret.txt'), 'False');
+  assert.equal(await exists(`${other.reference}/workspace/secret.txt`), 'False');
+  assert.equal(await exists(bench.data), 'False');
+  assert.ok((await logOf(bench.runtime, mine)).every(({ text }) => !text.includes('theirs')));
+  await bench.close();
+});

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createLog } from '../../src/core/log.ts';
+import { LogLines } from '../../src/run/log-lines.ts';
+import type { LogLine } from '../../src/run/runtime.ts';
+import { ToolLog } from '../../src/run/tool-log.ts';
+
+const log = createLog('error');
+
+async function inFolder(action: (folder: string) => Promise<void>): Promise<void> {
+  const parent = await mkdtemp(join(tmpdir(), 'toolforge-push-log-'));
+  try {
+    await action(join(parent, 'tool'));
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+}
+
+const query = (lines: number, more: { follow?: boolean; signal?: AbortSignal } = {}) => ({
+  process: null,
+  lines,
+  follow: more.follow ?? false,
+  signal: more.signal ?? new AbortController().signal,
+});
+
+test('a full log file becomes the one before, and what is older goes', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
+    for (let number = 0; number < 1000; number += 1) await toolLog.append('web.1', [`line ${number}`]);
+    assert.deepEqual((await readdir(folder)).sort(), ['web.1.log', 'web.1.log.1']);
+    for (const name of await readdir(folder)) assert.ok((await stat(join(folder, name))).size <= 10_000);
+    // Another server start reads the same files.
+    const again = new ToolLog({ folder, sizeBytes: 10_000, log });
+    const lines = await Array.fromAsync(again.read(query(300)));
+    assert.equal(lines.length, 300);
+    assert.deepEqual(
+      lines.map(({ text }) => text),
+      Array.from({ length: 300 }, (_, index) => `line ${700 + index}`),
+    );
+  });
+});
+
+test('a tool without a log has no lines', async () => {
+  await inFolder(async (folder) => {
+    assert.deepEqual(
+      await Array.fromAsync(new ToolLog({ folder, sizeBytes: 1000, log }).read(query(10))),
+      [],
+    );
+  });
+});
+
+test('a slow follower loses lines, is told how many, and holds nobody back', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
+    await toolLog.append('web.1', ['first']);
+    const leave = new AbortController();
+    const reader = toolLog.read(query(10, { follow: true, signal: leave.signal }));
+    const seen: LogLine[] = [];
+    seen.push((await reader.next()).value as LogLine);
+    for (let count = 0; count < 30; count += 1)
+      await toolLog.append(
+        'web.1',
+        Array.from({ length: 100 }, (_, index) => `${count * 100 + index}`),
+      );
+    for await (const line of reader) {
+      seen.push(line);
+      if (line.text.includes('left out')) leave.abort();
+    }
+    assert.equal(seen.length, 1002);
+    assert.equal(seen.at(-1)?.text, '… 2000 lines left out');
+    assert.equal(seen.at(-2)?.text, '999');
+  });
+});
+
+test('lines are whole, clean and not endless, whatever the chunks are', () => {
+  const bytes = Buffer.from(
+    `grün\r\n\u001b]0;title\u0007\u001b[31mred\u001b[0m\n${'x'.repeat(100_000)}\nlast`,
+  );
+  for (const size of [1, 7, 65_536]) {
+    const lines = new LogLines();
+    const seen: string[] = [];
+    for (let start = 0; start < bytes.length; start += size)
+      seen.push(...lines.push(bytes.subarray(start, start + size)));
+    seen.push(...lines.end());
+    assert.deepEqual([seen[0], seen[1], seen[3], seen.length], ['grün', '\u001b[31mred\u001b[0m', 'last', 4]);
+    assert.match(seen[2] ?? '', /^x{16384}… \(cut\)$/);
+  }
+});

@@ -1,0 +1,83 @@
+import type { Process } from '../../src/core/types.ts';
+
+/** Sources of small tools, for tests that need one to do a certain thing. */
+
+export const web = (file = 'web.py'): Process => ({
+  type: 'web',
+  command: ['python3', '-u', file],
+  isDefault: true,
+});
+
+export const worker = (file = 'worker.py'): Process => ({
+  type: 'worker',
+  command: ['python3', '-u', file],
+  isDefault: false,
+});
+
+/** Answers `/` with `word`, `/env/NAME` with a variable, `/slow` after a second, `/exit` by exiting with code 3. */
+export function webTool(word: string): string {
+  return `
+import http.server, os, socket, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        body, status = '${word}', 200
+        if self.path.startswith('/env/'): body = os.environ.get(self.path[5:], '')
+        if self.path.startswith('/header/'): body = self.headers.get(self.path[8:], '')
+        if self.path.startswith('/status/'): status = int(self.path[8:])
+        if self.path.startswith('/exists/'): body = str(os.path.exists(self.path[7:]))
+        if self.path == '/slow': print('slow begins'); time.sleep(1)
+        if self.path == '/exit': print('leaving'); sys.stdout.flush(); os._exit(3)
+        if self.path == '/half':
+            self.send_response(200); self.send_header('Content-Length', '1000'); self.end_headers()
+            self.wfile.write(b'only this'); self.wfile.flush(); os._exit(4)
+        data = body.encode()
+        self.send_response(status); self.send_header('Content-Length', str(len(data))); self.end_headers()
+        self.wfile.write(data)
+    def do_POST(self):
+        size = int(self.headers.get('Content-Length', 0)); total = len(self.rfile.read(size))
+        data = str(total).encode()
+        self.send_response(200); self.send_header('Content-Length', str(len(data))); self.end_headers()
+        self.wfile.write(data)
+    def log_message(self, *args): pass
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+print('${word} starts')
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+}
+
+/** Listens somewhere else than it was told. */
+export const wrongPortTool = (port: number) => `
+import socket, time
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('0.0.0.0', ${port})); s.listen(); print('listening'); time.sleep(1000)
+`;
+
+export const silentTool = `
+import time
+print('thinking'); time.sleep(1000)
+`;
+
+export const crashingTool = `
+import sys
+print('reading the settings')
+sys.exit('no database here')
+`;
+
+/** Prints \`tick\` often, and \`goodbye\` on SIGTERM. */
+export const politeWorker = `
+import signal, sys, time
+def leave(*_): print('goodbye'); sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+print('ready')
+while True: time.sleep(0.05); print('tick')
+`;
+
+/** Does not care about SIGTERM. */
+export const stubbornWorker = `
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print('no'))
+print('ready')
+while True: time.sleep(0.1)
+`;

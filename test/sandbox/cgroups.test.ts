@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Cgroups } from '../../src/sandbox/cgroups.ts';
+import { dataFolder } from './sandbox-bench.ts';
+
+const limits = { processes: 10, memoryBytes: 1024, fileBytes: 1 };
+
+/** Plain folders that look like the kernel's, to see what is written where. */
+async function hierarchy(root: string, folders: readonly string[], membership: string) {
+  for (const folder of folders) {
+    await mkdir(join(root, 'mount', folder), { recursive: true });
+    await writeFile(join(root, 'mount', folder, 'cgroup.procs'), '');
+  }
+  await writeFile(join(root, 'membership'), membership);
+  return { instance: 'abc', mount: join(root, 'mount'), membership: join(root, 'membership') };
+}
+
+test('version 1: groups are made in hierarchies whose root this server is in, and in no other', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(
+    data.path,
+    ['memory', 'pids'],
+    '4:memory:/\n3:cpu,pids:/somebody/else\n0::/\n',
+  );
+  const cgroups = new Cgroups(options);
+  assert.deepEqual(cgroups.resources, ['memory']);
+  const group = cgroups.create('web', limits);
+  const folder = join(options.mount, 'memory/toolforge-push-abc-web');
+  assert.deepEqual(group.entrances, [join(folder, 'cgroup.procs')]);
+  assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
+  assert.equal(group.isOutOfMemory(), false);
+  await writeFile(join(folder, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
+  assert.equal(group.isOutOfMemory(), true);
+  assert.deepEqual(await readdir(join(options.mount, 'pids')), ['cgroup.procs']);
+});
+
+test('version 2: a folder that was handed over is used, and the server moves out of the way', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(data.path, ['.', 'ours'], '0::/somebody/else\n');
+  await writeFile(join(options.mount, 'cgroup.controllers'), 'memory pids\n');
+  const delegated = join(options.mount, 'ours');
+  await writeFile(join(delegated, 'cgroup.subtree_control'), 'memory pids\n');
+  assert.deepEqual(new Cgroups(options).resources, [], 'what somebody else manages is left alone');
+  // The kernel keeps what is enabled; these plain files show only the last word.
+  const cgroups = new Cgroups({ ...options, delegated });
+  assert.deepEqual(cgroups.resources, ['pids']);
+  assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
+  cgroups.create('web', limits);
+  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-web/pids.max'), 'utf8'), '18');
+});
+
+test('without control groups nothing is limited and nothing fails', async () => {
+  await using data = await dataFolder();
+  const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
+  const group = cgroups.create('web', limits);
+  assert.deepEqual(group.entrances, []);
+  assert.equal(group.isOutOfMemory(), false);
+  await group.remove();
+  await cgroups.removeLeftovers();
+});

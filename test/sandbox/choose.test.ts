@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { DeployError } from '../../src/core/errors.ts';
+import { chooseSandbox } from '../../src/sandbox/choose.ts';
+import { dataFolder, isRoot } from './sandbox-bench.ts';
+
+const source = resolve(import.meta.dirname, '../../src/sandbox/choose.ts');
+
+/** Chooses in another process, started by `wrapper`, and prints what came of it. */
+async function chooseUnder(wrapper: readonly string[], data: string, sandbox: string): Promise<string> {
+  const script = `
+    import { chooseSandbox } from ${JSON.stringify(source)};
+    try {
+      const { sandbox, whyTrusted } = await chooseSandbox({ data: ${JSON.stringify(data)}, sandbox: '${sandbox}', sandbox_uid: 700000 });
+      console.log(sandbox.mode, whyTrusted);
+    } catch (error) { console.log(error.code, error.message, error.hint); }`;
+  const [file = '', ...args] = [...wrapper, process.execPath, '--input-type=module', '-e', script];
+  return (await execa(file, args, { stdin: 'ignore' })).stdout;
+}
+
+test('trusted is trusted, without a reason to give', async () => {
+  await using data = await dataFolder();
+  const { sandbox, whyTrusted } = await chooseSandbox({
+    data: data.path,
+    sandbox: 'trusted',
+    sandbox_uid: 700_000,
+  });
+  assert.equal(sandbox.mode, 'trusted');
+  assert.equal(whyTrusted, null);
+});
+
+test('auto isolates where that works', async () => {
+  await using data = await dataFolder();
+  const { sandbox, whyTrusted } = await chooseSandbox({
+    data: data.path,
+    sandbox: 'auto',
+    sandbox_uid: 700_000,
+  });
+  assert.equal(sandbox.mode, 'isolated');
+  assert.equal(whyTrusted, null);
+});
+
+test('where isolation does not work, auto says why and how to get it, and isolated refuses', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  // Without any network pasta has nothing to connect a sandbox with.
+  const trusted = await chooseUnder(['unshare', '-n'], data.path, 'auto');
+  assert.match(
+    trusted,
+    /^trusted Tools cannot be isolated here: .+ apt-get install bubblewrap passt util-linux$/,
+  );
+  const refused = await chooseUnder(['unshare', '-n'], data.path, 'isolated');
+  assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
+});
+
+test('a server that is not root isolates as well', { skip: !isRoot }, async () => {
+  await using data = await dataFolder();
+  const folder = join(data.path, 'own');
+  await mkdir(folder);
+  await execa('chown', ['65432:65432', folder]);
+  await chmod(folder, 0o700);
+  const user = ['setpriv', '--reuid', '65432', '--regid', '65432', '--clear-groups', '--'];
+  assert.equal(await chooseUnder(user, folder, 'isolated'), 'isolated null');
+});
+
+test('a data folder that tools cannot reach is refused by the name of what is closed', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const closed = join(data.path, 'closed');
+  await mkdir(join(closed, 'data'), { recursive: true });
+  await chmod(closed, 0o700);
+  const choice = chooseSandbox({ data: join(closed, 'data'), sandbox: 'auto', sandbox_uid: 700_000 });
+  await assert.rejects(choice, (error) => {
+    assert.ok(error instanceof DeployError);
+    assert.equal(error.code, 'DATA_FOLDER_CLOSED');
+    assert.match(error.message, new RegExp(`the folder ${closed}\\.$`));
+    assert.match(error.hint, new RegExp(`chmod o\\+x ${closed}`));
+    return true;
+  });
+});

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { hostFiles } from '../../src/sandbox/host-files.ts';
+import { dataFolder } from './sandbox-bench.ts';
+
+/** A root folder with these files. */
+async function rootWith(folder: string, files: Readonly<Record<string, string>>): Promise<string> {
+  for (const name of ['etc', 'usr/bin', 'run/systemd/resolve'])
+    await mkdir(join(folder, name), { recursive: true });
+  await symlink('usr/bin', join(folder, 'bin'));
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+  return folder;
+}
+
+/** What is shown at this path inside. */
+function sourceOf(bwrap: readonly string[], target: string): string | undefined {
+  return bwrap[bwrap.indexOf(target) - 1];
+}
+
+for (const { name, files, shown, own, pasta } of [
+  {
+    name: 'a resolver in the network is used',
+    files: { 'etc/resolv.conf': 'nameserver 192.0.2.1\n' },
+    shown: 'etc/resolv.conf',
+    own: null,
+    pasta: [],
+  },
+  {
+    name: 'systemd-resolved on loopback is passed over for what it asks itself',
+    files: {
+      'etc/resolv.conf': 'nameserver 127.0.0.53\n',
+      'run/systemd/resolve/resolv.conf': 'nameserver 192.0.2.1\n',
+    },
+    shown: 'run/systemd/resolve/resolv.conf',
+    own: null,
+    pasta: [],
+  },
+  {
+    name: 'another resolver on loopback is asked through pasta',
+    files: { 'etc/resolv.conf': 'search example.org\nnameserver 127.0.0.1\nnameserver ::1\n' },
+    shown: null,
+    own: 'nameserver 169.254.1.53\n',
+    pasta: ['--dns-forward', '169.254.1.53'],
+  },
+]) {
+  test(`names: ${name}`, async () => {
+    await using data = await dataFolder();
+    const root = await rootWith(join(data.path, 'root'), files);
+    const result = await hostFiles(join(data.path, 'own'), root);
+    const source = sourceOf(result.bwrap, '/etc/resolv.conf') ?? '';
+    if (shown !== null) assert.equal(source, join(root, shown));
+    else assert.equal(await readFile(source, 'utf8'), own);
+    assert.deepEqual(result.pasta, pasta);
+  });
+}
+
+test('of /etc only what is needed is shown, and accounts are the sandbox’s own', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(join(data.path, 'root'), {
+    'etc/shadow': '',
+    'etc/passwd': '',
+    'etc/hosts': '',
+    'etc/npmrc': '',
+  });
+  const { bwrap } = await hostFiles(join(data.path, 'own'), root);
+  assert.equal(sourceOf(bwrap, '/etc/hosts'), join(root, 'etc/hosts'));
+  assert.match(await readFile(sourceOf(bwrap, '/etc/passwd') ?? '', 'utf8'), /^tool:x:1000:1000:/m);
+  assert.ok(!bwrap.some((word) => /shadow|npmrc/.test(word)));
+  assert.equal(sourceOf(bwrap, '/bin'), 'usr/bin');
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Cgroups } from '../../src/sandbox/cgroups.ts';
+import { instanceId } from '../../src/sandbox/leftovers.ts';
+import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
+
+async function listening(): Promise<{ server: Server; port: number }> {
+  const server = createServer((_request, response) => response.end('secret of this machine'));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+test('threat 62: nothing of this machine’s loopback is reached from inside', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { server, port } = await listening();
+  const script = `
+import socket, subprocess
+def ask(host):
+    try:
+        s = socket.create_connection((host, ${port}), 2); s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print(host, s.recv(1000))
+    except OSError as error: print(host, 'closed')
+import struct
+routes = [line.split() for line in open('/proc/net/route').readlines()[1:]]
+gateways = {socket.inet_ntoa(struct.pack('<I', int(r[2], 16))) for r in routes if r[2] != '00000000'}
+print('gateways', len(gateways))
+for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
+`;
+  const { output } = await runIn(sandbox, ['python3', '-c', script]);
+  server.close();
+  server.closeAllConnections();
+  assert.match(output, /127\.0\.0\.1 closed/);
+  assert.doesNotMatch(output, /secret/);
+});
+
+test('threat 60: a fork bomb stays within its number of processes and ends with a kill', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = `
+import os, time
+made = 0
+try:
+    while made < 500:
+        if os.fork() == 0: time.sleep(1000)
+        made += 1
+except OSError: pass
+print('made', made)
+time.sleep(1000)
+`;
+  const child = startIn(sandbox, ['python3', '-u', '-c', script]);
+  const made = Number((await lineOf(child, /^made/)).slice(5));
+  assert.ok(made > 5 && made < 32, `${made} processes`);
+  child.kill();
+  assert.equal((await child.exited).signal, 'SIGKILL');
+});
+
+test('threat 60: memory folders are small, so that they cannot fill the memory', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const limits = { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 };
+  const script =
+    'for f in /tmp /home/tool /dev/shm / /dev /etc; do head -c 100000000 /dev/zero > $f/x 2>/dev/null; cat $f/x 2>/dev/null | wc -c; done';
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script], { limits });
+  const sizes = Array.from(output.matchAll(/^\d+$/gm), Number);
+  assert.equal(sizes.length, 6, output);
+  assert.ok(Math.max(...sizes) <= 64 * 1024 * 1024, output);
+});
+
+test('promise 4: nothing of the data folder, the host’s users or another tool is visible inside', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const folders = { mine: join(data.path, 'artifacts/mine'), theirs: join(data.path, 'artifacts/theirs') };
+  for (const folder of Object.values(folders)) {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'file'), folder);
+  }
+  const mount = { source: folders.mine, target: '/workspace', isWritable: false };
+  const script = [
+    `cat /workspace/file; echo`,
+    `cat ${folders.theirs}/file ${data.path}/* 2>/dev/null`,
+    'ls /workspace/.. / | tr "\\n" " "; echo',
+    'touch /workspace/new 2>&1; touch /usr/new 2>&1; touch /etc/new 2>&1',
+    'cat /etc/passwd; cat /etc/shadow 2>&1; ls /root /var /work /sys 2>&1',
+    'ps -e 2>/dev/null | wc -l; grep NoNewPrivs /proc/self/status; id -u',
+  ].join('\n');
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script], { mounts: [mount], cwd: '/workspace' });
+  assert.ok(output.startsWith(`${folders.mine}\n`), output);
+  assert.ok(!output.includes(folders.theirs), output);
+  assert.equal(output.match(/Read-only file system/g)?.length, 3, output);
+  assert.equal(output.match(/No such file or directory/g)?.length, 5, output);
+  assert.match(output, /^tool:x:1000:/m);
+  assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
+});
+
+test('each tool has a user of its own, so that one cannot read what another wrote', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const source = join(data.path, 'kept');
+  await mkdir(source);
+  await sandbox.own(source, 1);
+  const mount = { source, target: '/kept', isWritable: true };
+  const write = ['/bin/sh', '-c', 'umask 077; echo secret > /kept/file; cat /kept/file'];
+  assert.equal((await runIn(sandbox, write, { mounts: [mount], toolNumber: 1 })).output, 'secret\n');
+  const read = await runIn(sandbox, ['cat', '/kept/file'], { mounts: [mount], toolNumber: 2 });
+  assert.match(read.output, /Permission denied/);
+});
+
+test('a published port is reached from this machine and from nowhere else', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { server, port } = await listening();
+  server.close();
+  const script =
+    'import http.server as h\nprint("ready")\nh.HTTPServer(("127.0.0.1", 8000), h.SimpleHTTPRequestHandler).serve_forever()';
+  const child = startIn(sandbox, ['python3', '-u', '-c', script], {
+    publish: { outside: port, inside: 8000 },
+  });
+  await lineOf(child, /ready/);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const attempt = async (): Promise<boolean> =>
+    (await child.listeningPorts()).includes(8000) ||
+    (await new Promise((go) => setImmediate(go)).then(attempt));
+  await attempt();
+  connect(port, '127.0.0.1', () => resolve(true))
+    .once('error', () => resolve(false))
+    .unref();
+  assert.equal(await promise, true);
+  const other = connect(port, '127.0.0.2');
+  assert.match(String(await once(other, 'connect').catch((error: unknown) => error)), /ECONNREFUSED/);
+  child.kill();
+  await child.exited;
+});
+
+test('a control group is there while a sandbox runs and gone afterwards', {
+  skip: !isRoot,
+}, async (context) => {
+  await using data = await dataFolder();
+  const instance = instanceId(data.path);
+  if (!new Cgroups({ instance }).resources.includes('pids'))
+    return context.skip('no control group can be had here');
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const groups = async () =>
+    (await readdir('/sys/fs/cgroup/pids')).filter((name) => name.startsWith(`toolforge-push-${instance}`));
+  const child = startIn(sandbox, ['/bin/sh', '-c', 'echo ready; sleep 1000']);
+  await lineOf(child, /ready/);
+  assert.equal((await groups()).length, 1);
+  child.kill();
+  await child.exited;
+  assert.deepEqual(await groups(), []);
+});

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { lstat, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process-table.ts';
+import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
+
+/** Processes on this machine whose arguments hold this text. */
+function running(text: string): number[] {
+  return processIds().filter((pid) => isRunning(pid) && argumentsOf(pid).some((word) => word === text));
+}
+
+for (const mode of ['isolated', 'trusted'] as const) {
+  describe(`Sandbox: ${mode}`, () => {
+    test('both outputs come in their order, and the exit code is the command’s', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const script = 'echo one; echo two >&2; echo three > /dev/stdout; echo four > /dev/stderr; exit 7';
+      const result = await runIn(sandbox, ['/bin/sh', '-c', script]);
+      assert.equal(result.output, 'one\ntwo\nthree\nfour\n');
+      assert.equal(result.code, 7);
+      assert.equal(result.signal, null);
+    });
+
+    test('nothing of the server’s environment is inherited, and standard input is empty', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const env = { PATH: '/usr/bin:/bin', SAID: 'a b=c\n$x', EMPTY: '' };
+      const script =
+        'import os, sys; print(sorted(k for k in os.environ if not k.startswith("TOOLFORGE_PUSH_")), repr(os.environ["SAID"]), sys.stdin.read() == "")';
+      const { output } = await runIn(sandbox, ['python3', '-c', script], { env });
+      const names = output.replace(/'(LC_CTYPE|HOME|PWD)', /g, '');
+      assert.equal(names, "['EMPTY', 'PATH', 'SAID'] 'a b=c\\n$x' True\n");
+    });
+
+    test('a missing command ends with 127 and says its name', async () => {
+      await using data = await dataFolder();
+      const result = await runIn(await sandboxIn(data.path, mode), ['no-such-program']);
+      assert.equal(result.code, 127);
+      assert.match(result.output, /no-such-program/);
+    });
+
+    test('SIGTERM reaches the command itself, even before it is there', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const early = startIn(sandbox, ['/bin/sleep', '1000']);
+      early.output.resume();
+      early.terminate();
+      assert.equal((await early.exited).signal, 'SIGTERM');
+      const handler =
+        'import signal,sys,time\nsignal.signal(15, lambda *_: sys.exit(42))\nprint("ready")\ntime.sleep(1000)';
+      const late = startIn(sandbox, ['python3', '-u', '-c', handler]);
+      await lineOf(late, /ready/);
+      late.terminate();
+      assert.equal((await late.exited).code, 42);
+    });
+
+    test('threat 61: what a command leaves behind ends with it, a daemon included', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const number = `9${process.pid}1${mode === 'isolated' ? 1 : 2}`;
+      const script = `setsid -f sleep ${number}; sleep ${number} & sleep 0.2; echo done`;
+      const { output } = await runIn(sandbox, ['/bin/sh', '-c', script]);
+      assert.equal(output, 'done\n');
+      assert.deepEqual(running(number), []);
+    });
+
+    test('threat 61: kill ends everything at once, also right after the start', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const number = `9${process.pid}3${mode === 'isolated' ? 1 : 2}`;
+      for (const isEarly of [true, false]) {
+        const child = startIn(sandbox, [
+          '/bin/sh',
+          '-c',
+          `setsid -f sleep ${number}; echo ready; sleep ${number}`,
+        ]);
+        if (isEarly) child.output.resume();
+        else await lineOf(child, /ready/);
+        child.kill();
+        assert.equal((await child.exited).signal, 'SIGKILL');
+        assert.deepEqual(running(number), []);
+      }
+    });
+
+    test('threat 60: a process that wants too much memory does not get it', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const result = await runIn(sandbox, [
+        'python3',
+        '-c',
+        'x = bytearray(600 * 1024 * 1024); print("got it")',
+      ]);
+      assert.notEqual(result.code, 0);
+      assert.match(result.output, /MemoryError/);
+    });
+
+    test('threat 60: a file cannot grow beyond its limit', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const source = join(data.path, 'work');
+      await mkdir(source);
+      await sandbox.own(source, 1);
+      const mount = { source, target: '/work', isWritable: true };
+      const command = ['/bin/sh', '-c', 'head -c 5000000 /dev/zero > file; wc -c < file'];
+      const result = await runIn(sandbox, command, { mounts: [mount], cwd: sandbox.path(mount) });
+      assert.match(result.output, /^1048576$/m);
+    });
+
+    test('the ports that something inside listens on are seen', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const script =
+        'import socket,time\na=socket.create_server(("127.0.0.1",15871)); b=socket.create_server(("::",15872),family=socket.AF_INET6)\nprint("ready"); time.sleep(1000)';
+      const child = startIn(sandbox, ['python3', '-u', '-c', script]);
+      await lineOf(child, /ready/);
+      assert.deepEqual((await child.listeningPorts()).sort(), [15_871, 15_872]);
+      child.kill();
+      await child.exited;
+      assert.deepEqual(await child.listeningPorts(), []);
+    });
+
+    test('secrets of the environment are in no argument list of this machine', async () => {
+      await using data = await dataFolder();
+      const secret = `hunter2-${process.pid}-${mode}`;
+      const child = startIn(await sandboxIn(data.path, mode), ['/bin/sh', '-c', 'echo ready; sleep 1000'], {
+        env: { SECRET: secret },
+      });
+      await lineOf(child, /ready/);
+      const holders = processIds().filter((pid) => argumentsOf(pid).some((word) => word.includes(secret)));
+      child.kill();
+      await child.exited;
+      assert.deepEqual(holders, []);
+    });
+
+    test('leftovers of a server with the same data folder end, those of another stay', async () => {
+      await using mine = await dataFolder();
+      await using others = await dataFolder();
+      const sleeper = async (data: string) => {
+        const child = startIn(await sandboxIn(data, mode), ['/bin/sh', '-c', 'echo ready; sleep 1000']);
+        await lineOf(child, /ready/);
+        return child;
+      };
+      const [left, other] = [await sleeper(mine.path), await sleeper(others.path)];
+      let hasOtherEnded = false;
+      void other.exited.then(() => {
+        hasOtherEnded = true;
+      });
+      // A server that starts anew knows nothing but its folder.
+      await (await sandboxIn(mine.path, mode)).endLeftovers();
+      assert.equal((await left.exited).signal, 'SIGKILL');
+      assert.equal(hasOtherEnded, false);
+      other.kill();
+      await other.exited;
+    });
+  });
+}
+
+test('own gives a folder without following links', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const [folder, outside] = [join(data.path, 'mine'), join(data.path, 'outside')];
+  await mkdir(folder);
+  await writeFile(outside, 'the server’s');
+  await symlink(outside, join(folder, 'link'));
+  await sandbox.own(folder, 7);
+  if (process.getuid?.() !== 0) return;
+  assert.equal((await lstat(folder)).uid, 700_007);
+  assert.equal((await lstat(join(folder, 'link'))).uid, 700_007);
+  assert.equal((await lstat(outside)).uid, 0);
+});

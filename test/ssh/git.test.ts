@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { execa } from 'execa';
+import { DeployError } from '../../src/core/errors.ts';
+import { connect, exec, readAll } from '../support/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh-workbench.ts';
+
+const BIG_BYTES = 64 * 1024 * 1024;
+let bench: SshWorkbench;
+before(async () => {
+  bench = await SshWorkbench.open();
+});
+after(() => bench.close());
+beforeEach(() => {
+  bench.logged.length = 0;
+  Object.assign(bench.packServices, { notice: null, refusal: null, error: null, variables: {} });
+});
+
+async function untilClosed(): Promise<void> {
+  const limit = AbortSignal.timeout(20_000);
+  while (bench.packServices.closed < bench.packServices.opened) {
+    assert.ok(!limit.aborted, 'a push session was not closed');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const idOf = (cwd: string, name: string) =>
+  execFileSync('git', ['rev-parse', name], { cwd, encoding: 'utf8' }).trim();
+
+test('push, clone and fetch by real git, in every protocol version', async () => {
+  const work = await bench.makeRepository('work');
+  const push = await bench.git(['push', bench.url('hello'), 'main'], { cwd: work });
+  assert.equal(push.code, 0, push.stderr);
+  assert.equal(idOf(bench.packServices.repository('hello'), 'main'), idOf(work, 'main'));
+  for (const version of ['0', '1', '2']) {
+    const clone = bench.path(`clone-${version}`);
+    const config = ['-c', `protocol.version=${version}`];
+    const cloned = await bench.git([...config, 'clone', '-q', bench.url('hello'), clone]);
+    assert.deepEqual([cloned.code, cloned.stderr], [0, '']);
+    assert.equal(idOf(clone, 'HEAD'), idOf(work, 'main'));
+    assert.equal((await bench.git([...config, 'fetch', '-q'], { cwd: clone })).code, 0);
+  }
+  assert.deepEqual(new Set(bench.packServices.protocols), new Set([null, 'version=1', 'version=2']));
+  await untilClosed();
+  const request = bench.packServices.requests.at(-1) ?? assert.fail();
+  assert.deepEqual([request.tool, request.principal.uid, request.hasAdvertisement], ['hello', 'alice', true]);
+});
+
+test('a push with nothing to push says so and is closed', async () => {
+  const work = await bench.makeRepository('nothing');
+  bench.packServices.notice = 'Nothing was pushed.\n';
+  assert.equal((await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work })).code, 0);
+  const again = await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work });
+  assert.equal(again.code, 0);
+  assert.match(again.stderr, /Nothing was pushed\./);
+  assert.match(again.stderr, /Everything up-to-date/);
+  assert.equal(
+    (await bench.git(['push', bench.url('wikibot'), ':main'], { cwd: work })).code,
+    1,
+    'git refuses to delete it',
+  );
+  await untilClosed();
+});
+
+test('64 MB travel both ways intact', async () => {
+  const work = await bench.makeRepository('big');
+  writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
+  await bench.git(['add', '.'], { cwd: work });
+  await bench.git(['commit', '-q', '-m', 'big'], { cwd: work });
+  const push = await bench.git(['push', '-q', '-f', bench.url('hello'), 'main'], { cwd: work });
+  assert.deepEqual([push.code, push.stderr], [0, '']);
+  const clone = bench.path('big-clone');
+  assert.equal((await bench.git(['clone', '-q', bench.url('hello'), clone])).code, 0);
+  // git checks the SHA-1 of every object, and the tree holds the file's.
+  assert.equal(idOf(clone, 'HEAD^{tree}'), idOf(work, 'HEAD^{tree}'));
+  assert.ok(readFileSync(join(clone, 'big.bin')).equals(readFileSync(join(work, 'big.bin'))));
+});
+
+for (const { name, tool, key, login = 'alice', args, message } of [
+  {
+    name: 'a tool that is not there',
+    tool: 'nowhere',
+    key: 'alice',
+    args: ['ls-remote'],
+    message: /^fatal: remote error: There is no tool nowhere that alice maintains\.\n !/,
+  },
+  {
+    name: 'another person’s tool',
+    tool: 'hello',
+    key: 'bob',
+    login: 'bob',
+    args: ['ls-remote'],
+    message: /^fatal: remote error: There is no tool hello that bob maintains\.\n !/,
+  },
+  {
+    name: 'another person’s tool, to push',
+    tool: 'hello',
+    key: 'bob',
+    login: 'bob',
+    args: ['push'],
+    message: /^fatal: remote error: There is no tool hello that bob maintains\.\n !/,
+  },
+  {
+    name: 'a disabled tool, to push',
+    tool: 'frozen',
+    key: 'alice',
+    args: ['push'],
+    message: /^fatal: remote error: frozen is disabled\./,
+  },
+  {
+    name: 'an odd path',
+    tool: 'a/b',
+    key: 'alice',
+    args: ['push'],
+    message: /^fatal: remote error: "\/a\/b\.git" is not the repository of a tool\./,
+  },
+]) {
+  test(`refused, and told by git itself: ${name}`, async () => {
+    const work = await bench.makeRepository(`refused-${name.length}`);
+    const opened = bench.packServices.opened;
+    const [verb = '', ...rest] = args;
+    const refs = verb === 'push' ? ['main'] : rest;
+    for (const version of ['0', '2']) {
+      const command = ['-c', `protocol.version=${version}`, verb, bench.url(tool, login), ...refs];
+      const { code, stderr } = await bench.git(command, { key, cwd: work });
+      assert.equal(code, 128);
+      assert.match(stderr, message);
+      assert.doesNotMatch(stderr, /correct access rights/);
+    }
+    assert.equal(bench.packServices.opened, opened);
+  });
+}
+
+test('a disabled tool can be cloned by its maintainer', async () => {
+  assert.equal((await bench.git(['ls-remote', bench.url('frozen')])).code, 0);
+});
+
+test('a refusal by the pack service is told by git, and a bug as a number', async () => {
+  bench.packServices.error = new DeployError('FROZEN', 'hello is frozen.', 'Wait.');
+  assert.match(
+    (await bench.git(['ls-remote', bench.url('hello')])).stderr,
+    /^fatal: remote error: hello is frozen\.\n ! {5}Wait\./,
+  );
+  bench.packServices.error = new TypeError('/secret/path');
+  const { stderr } = await bench.git(['ls-remote', bench.url('hello')]);
+  assert.match(stderr, /^fatal: remote error: Something went wrong in the server/);
+  assert.doesNotMatch(stderr, /secret/);
+  const id = String((await bench.waitForLog('session broke'))['id']);
+  assert.ok(stderr.includes(id));
+});
+
+test('threat 34: an early refusal reaches a client that still sends 64 MB', async () => {
+  const work = await bench.makeRepository('early');
+  writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
+  await bench.git(['add', '.'], { cwd: work });
+  await bench.git(['commit', '-q', '-m', 'big'], { cwd: work });
+  bench.packServices.refusal = 'frozen until Monday';
+  const { code, stderr } = await bench.git(['push', '-f', bench.url('wikibot'), 'HEAD:refs/heads/main'], {
+    cwd: work,
+  });
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /! \[remote rejected\] HEAD -> main \(frozen until Monday\)/);
+  assert.doesNotMatch(stderr, /hung up|broken pipe/i);
+  await untilClosed();
+});
+
+test('the server’s git failing shows a number and no path', async () => {
+  bench.packServices.variables = {
+    GIT_CONFIG_COUNT: '1',
+    GIT_CONFIG_KEY_0: 'core.compression',
+    GIT_CONFIG_VALUE_0: 'x',
+  };
+  const { stderr, code } = await bench.git(['ls-remote', bench.url('hello')]);
+  assert.equal(code, 128);
+  const line = await bench.waitForLog('git failed');
+  assert.ok(stderr.includes(String(line['id'])));
+  assert.match(String(line['stderr']), /bad numeric config/);
+  assert.doesNotMatch(stderr, /bad numeric config|ssh-door-/);
+});
+
+test('threat 82: a client that is killed in the middle of its pack leaves nothing running', async () => {
+  const client = await connect({
+    port: bench.port,
+    username: 'alice',
+    privateKey: readFileSync(bench.path('alice')),
+  });
+  const channel = await exec(client, "git-receive-pack '/wikibot.git'");
+  await new Promise((resolve) => channel.once('data', resolve));
+  const line = `${'0'.repeat(40)} ${'1'.repeat(40)} refs/heads/cut\0 report-status`;
+  const length = (line.length + 4).toString(16).padStart(4, '0');
+  channel.write(
+    Buffer.concat([
+      Buffer.from(`${length}${line}0000PACK`),
+      Buffer.from([0, 0, 0, 2, 0, 0, 0, 9]),
+      randomBytes(100_000),
+    ]),
+  );
+  await new Promise((resolve) => channel.once('drain', resolve)).catch(() => undefined);
+  (client as unknown as { _sock: { destroy(): void } })._sock.destroy();
+  await untilClosed();
+  await bench.waitForLog('git ended without its client');
+  assert.throws(() => idOf(bench.packServices.repository('wikibot'), 'refs/heads/cut'));
+});
+
+test('threat 54: a deployment goes on to its end when the client is killed', async () => {
+  const work = await bench.makeRepository('leave');
+  const repository = bench.packServices.repository('wikibot');
+  const [gate, done] = [bench.path('gate'), bench.path('done')];
+  execFileSync('mkfifo', [gate]);
+  const hook = join(repository, 'hooks', 'post-receive');
+  writeFileSync(
+    hook,
+    `#!/bin/sh\ntrap '' PIPE HUP\necho started\nread go < ${gate}\nhead -c 300000 /dev/zero | tr '\\0' x\necho deployed > ${done}\n`,
+  );
+  chmodSync(hook, 0o755);
+  const push = execa('git', ['push', bench.url('wikibot'), 'main:refs/heads/leave'], {
+    cwd: work,
+    env: bench.gitEnvironment('alice'),
+    reject: false,
+    killDescendants: true,
+  });
+  await new Promise<void>((resolve) =>
+    push.stderr.on('data', (text: Buffer) => String(text).includes('started') && resolve()),
+  );
+  push.kill('SIGKILL');
+  await push;
+  await bench.waitForLog('ssh login');
+  assert.equal(existsSync(done), false);
+  const pipe = await open(gate, 'w');
+  await pipe.write('go\n');
+  await pipe.close();
+  await untilClosed();
+  assert.equal(readFileSync(done, 'utf8'), 'deployed\n');
+  chmodSync(hook, 0o644);
+});
+
+test('a fetch ends with its client', async () => {
+  const client = await connect({
+    port: bench.port,
+    username: 'alice',
+    privateKey: readFileSync(bench.path('alice')),
+  });
+  const channel = await exec(client, "git-upload-pack '/hello.git'");
+  await new Promise((resolve) => channel.once('data', resolve));
+  (client as unknown as { _sock: { destroy(): void } })._sock.destroy();
+  const line = await bench.waitForLog('git ended without its client');
+  assert.equal(line['status'], null);
+});
+
+test('git’s exit status is the client’s', async () => {
+  const client = await connect({
+    port: bench.port,
+    username: 'alice',
+    privateKey: readFileSync(bench.path('alice')),
+  });
+  const channel = await exec(client, "git-upload-pack '/hello.git'");
+  channel.end('0032want 0000000000000000000000000000000000000001\n00000009done\n');
+  const { code, stdout } = await readAll(channel);
+  assert.equal(code, 128);
+  assert.match(stdout.toString(), /ERR upload-pack: not our ref/);
+  client.end();
+});

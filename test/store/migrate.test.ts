@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Database } from '../../src/store/database.ts';
+import { migrate } from '../../src/store/migrate.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'migrate-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+const newDatabase = () => new Database(join(root, `${count++}.sqlite`));
+const version = (database: Database) =>
+  database.get<{ user_version: number }>('PRAGMA user_version')?.user_version;
+
+const one = 'CREATE TABLE one (a TEXT) STRICT';
+const two = 'ALTER TABLE one ADD COLUMN b TEXT; INSERT INTO one VALUES (1, 2)';
+
+test('each migration runs once, in order', () => {
+  const database = newDatabase();
+  migrate(database, [one]);
+  assert.equal(version(database), 1);
+  migrate(database, [one, two]);
+  migrate(database, [one, two]);
+  assert.equal(version(database), 2);
+  assert.deepEqual(
+    database.all('SELECT * FROM one').map((row) => ({ ...(row as object) })),
+    [{ a: '1', b: '2' }],
+  );
+  database.close();
+});
+
+test('threat 87: a migration that fails in its middle leaves the schema before it', () => {
+  const database = newDatabase();
+  migrate(database, [one]);
+  assert.throws(() => migrate(database, [one, `${two}; INSERT INTO nowhere VALUES (1)`]), /nowhere/);
+  assert.equal(version(database), 1);
+  assert.deepEqual(database.all('SELECT * FROM one'), []);
+  migrate(database, [one, two]);
+  assert.equal(version(database), 2);
+  database.close();
+});
+
+test('threat 87: a newer schema is refused by both numbers', () => {
+  const database = newDatabase();
+  migrate(database, [one, two]);
+  assert.throws(() => migrate(database, [one]), { code: 'STORE_NEWER', message: /schema 2.*up to 1/ });
+  database.close();
+});

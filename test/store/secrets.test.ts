@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { execa } from 'execa';
+import { loadOrMakeSecretsKey, SecretsKey } from '../../src/store/secrets.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'secrets-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const newFolder = () => mkdtempSync(join(root, 'keys-'));
+const secrets = join(import.meta.dirname, '../../src/store/secrets.ts');
+
+test('the key is made once, for its owner alone, and found again', () => {
+  const folder = join(newFolder(), 'not', 'there', 'yet');
+  const key = loadOrMakeSecretsKey(folder);
+  assert.deepEqual(readdirSync(folder), ['secrets.key']);
+  assert.equal(statSync(join(folder, 'secrets.key')).mode & 0o777, 0o600);
+  assert.equal(readFileSync(join(folder, 'secrets.key')).length, 32);
+  assert.equal(loadOrMakeSecretsKey(folder).id, key.id);
+  assert.match(key.id, /^[0-9a-f]{16}$/);
+});
+
+test('processes that make the key at once end up with the same one', async () => {
+  const folder = newFolder();
+  const script = `import(${JSON.stringify(secrets)}).then(({ loadOrMakeSecretsKey }) => process.stdout.write(loadOrMakeSecretsKey(${JSON.stringify(folder)}).id))`;
+  const ids = await Promise.all(Array.from({ length: 4 }, () => execa(process.execPath, ['-e', script])));
+  assert.equal(new Set(ids.map(({ stdout }) => stdout)).size, 1);
+  assert.deepEqual(readdirSync(folder), ['secrets.key']);
+});
+
+for (const { name, bytes } of [
+  { name: 'an empty file', bytes: 0 },
+  { name: 'a cut-off key', bytes: 31 },
+  { name: 'a longer file', bytes: 33 },
+]) {
+  test(`${name} is refused as a key and not replaced`, () => {
+    const folder = newFolder();
+    const path = join(folder, 'secrets.key');
+    writeFileSync(path, randomBytes(bytes), { mode: 0o600 });
+    assert.throws(() => loadOrMakeSecretsKey(folder), { code: 'STORE_KEY' });
+    assert.equal(readFileSync(path).length, bytes);
+  });
+}
+
+test('a key that every user can read is refused', () => {
+  const folder = newFolder();
+  loadOrMakeSecretsKey(folder);
+  chmodSync(join(folder, 'secrets.key'), 0o644);
+  assert.throws(() => loadOrMakeSecretsKey(folder), { code: 'STORE_KEY' });
+});
+
+const key = new SecretsKey(randomBytes(32));
+
+for (const text of ['', 'value', 'välue \u{1f600}\n', 'x'.repeat(100_000)]) {
+  test(`a value of ${text.length} characters comes back whole`, () => {
+    assert.equal(key.decrypt(key.encrypt(text, ['wikibot', 'vars']), ['wikibot', 'vars']), text);
+  });
+}
+
+test('the same value never looks the same', () => {
+  const sealed = Array.from({ length: 100 }, () => key.encrypt('value', ['a']).toString('hex'));
+  assert.equal(new Set(sealed).size, 100);
+});
+
+for (const { name, context } of [
+  { name: 'another tool', context: ['other', 'v1'] },
+  { name: 'another release', context: ['wikibot', 'v2'] },
+  { name: 'the words joined differently', context: ['wikibotv1'] },
+  { name: 'no context', context: [] },
+]) {
+  test(`a value of wikibot v1 is refused under ${name}`, () => {
+    const sealed = key.encrypt('value', ['wikibot', 'v1']);
+    assert.throws(() => key.decrypt(sealed, context));
+  });
+}
+
+test('a value with any byte changed or cut off is refused', () => {
+  const sealed = key.encrypt('value', ['a']);
+  for (let index = 0; index < sealed.length; index++) {
+    const changed = Buffer.from(sealed);
+    changed.writeUInt8((sealed[index] ?? 0) ^ 1, index);
+    assert.throws(() => key.decrypt(changed, ['a']), `byte ${index}`);
+    assert.throws(() => key.decrypt(sealed.subarray(0, index), ['a']), `length ${index}`);
+  }
+});
+
+test('a value of another key says so', () => {
+  const sealed = new SecretsKey(randomBytes(32)).encrypt('value', ['a']);
+  assert.throws(() => key.decrypt(sealed, ['a']), { code: 'STORE_KEY' });
+});

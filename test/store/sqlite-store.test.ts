@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, test } from 'node:test';
+import { execa } from 'execa';
+import { DeployError } from '../../src/core/errors.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { storeContract } from '../contracts/store.ts';
+import { deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'store-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const key = new SecretsKey(randomBytes(32));
+const newFolder = () => mkdtempSync(join(root, 'data-'));
+const child = join(import.meta.dirname, '../support/store-child.ts');
+
+storeContract('SqliteStore', () => {
+  const folder = newFolder();
+  return {
+    open: () => new SqliteStore(folder, key),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
+});
+
+function isDeployError(code: string, says: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof DeployError, `not a DeployError: ${error}`);
+    assert.equal(error.code, code);
+    assert.match(`${error.message} ${error.hint}`, says);
+    return true;
+  };
+}
+
+test('its files are for the server’s own user alone', () => {
+  const folder = newFolder();
+  const store = new SqliteStore(folder, key);
+  store.tool(wikibot);
+  for (const file of readdirSync(folder)) {
+    assert.equal(statSync(join(folder, file)).mode & 0o777, 0o600, file);
+  }
+  assert.ok(readdirSync(folder).includes('store.sqlite-wal'));
+  store.close();
+});
+
+test('no byte of a config var stands in any file', () => {
+  const folder = newFolder();
+  const store = new SqliteStore(folder, key);
+  const isClean = () => {
+    for (const file of readdirSync(folder)) {
+      const bytes = readFileSync(join(folder, file));
+      for (const word of ['s3cr3t-value', 'SECRET_NAME'])
+        assert.ok(!bytes.includes(word), `${word} in ${file}`);
+    }
+  };
+  store.setConfigVars(wikibot, { SECRET_NAME: 's3cr3t-value' });
+  store.addDeployment(deploymentOf('d1'));
+  store.addRelease(releaseOf('d1', { configVars: { SECRET_NAME: 's3cr3t-value' } }));
+  store.goLive(wikibot, 1, 'd1', 1);
+  isClean();
+  store.close();
+  isClean();
+});
+
+test('a sealed value copied to another tool or release is refused', () => {
+  const folder = newFolder();
+  const store = new SqliteStore(folder, key);
+  store.addDeployment(deploymentOf('d1'));
+  store.addRelease(releaseOf('d1'));
+  store.addRelease(releaseOf('d1', { configVars: { OTHER: 'x' } }));
+  store.close();
+  const raw = new DatabaseSync(join(folder, 'store.sqlite'));
+  raw.exec('UPDATE releases SET config_vars = (SELECT config_vars FROM releases WHERE version = 1)');
+  raw.close();
+  const again = new SqliteStore(folder, key);
+  assert.equal(again.release(wikibot, 1)?.configVars['GREETING'], 'hello');
+  assert.throws(() => again.release(wikibot, 2));
+  again.close();
+});
+
+test('another key is refused at opening, and the store can be opened with its own key after that', () => {
+  const folder = newFolder();
+  new SqliteStore(folder, key).close();
+  const other = new SecretsKey(randomBytes(32));
+  assert.throws(
+    () => new SqliteStore(folder, other),
+    isDeployError('STORE_KEY', new RegExp(`${key.id}.*${other.id}.*backup`)),
+  );
+  new SqliteStore(folder, key).close();
+});
+
+test('threat 87: a newer schema is refused and not touched', () => {
+  const folder = newFolder();
+  new SqliteStore(folder, key).close();
+  const raw = new DatabaseSync(join(folder, 'store.sqlite'));
+  raw.exec('PRAGMA user_version = 1000');
+  raw.close();
+  assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_NEWER', /schema 1000/));
+  const after = new DatabaseSync(join(folder, 'store.sqlite'));
+  assert.equal(after.prepare('PRAGMA user_version').get()?.['user_version'], 1000);
+  after.close();
+});
+
+test('threat 87: a file that is not a database is refused with what to do', () => {
+  const folder = newFolder();
+  writeFileSync(join(folder, 'store.sqlite'), 'x'.repeat(8192));
+  assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /backup/));
+});
+
+test('a second store in the same process is refused with the process id, and the first keeps its lock', () => {
+  const folder = newFolder();
+  const store = new SqliteStore(folder, key);
+  const refused = isDeployError('DATA_IN_USE', new RegExp(`process ${process.pid}\\b`));
+  assert.throws(() => new SqliteStore(folder, key), refused);
+  assert.throws(() => new SqliteStore(folder, key), refused);
+  store.tool(wikibot);
+  store.close();
+  new SqliteStore(folder, key).close();
+});
+
+test('threat 85: a second server is refused while the first one lives; kill -9 gives its place free', async () => {
+  const folder = newFolder();
+  const holder = execa(process.execPath, [child, 'hold', folder], { reject: false, timeout: 60_000 });
+  const [said] = await once(holder.stdout, 'data');
+  assert.equal(String(said), 'open\n');
+  const second = await execa(process.execPath, [child, 'hold', folder], { reject: false, timeout: 20_000 });
+  assert.match(
+    second.stdout,
+    new RegExp(`^DATA_IN_USE The data folder is in use by .*process ${holder.pid}\\b`),
+  );
+  holder.kill('SIGKILL');
+  await holder;
+  new SqliteStore(folder, testKey()).close();
+});
+
+/** The key of test/support/store-child.ts. */
+function testKey(): SecretsKey {
+  return new SecretsKey(Buffer.alloc(32, 7));
+}
+
+test('threat 82: kill -9 in mid writing loses nothing that a call had returned from', async () => {
+  for (const lines of [5, 60, 200]) {
+    const folder = newFolder();
+    const writer = execa(process.execPath, [child, 'write', folder], { reject: false, buffer: false });
+    const written: string[] = [];
+    for await (const line of writer.iterable()) {
+      written.push(line);
+      if (written.length === lines) writer.kill('SIGKILL');
+    }
+    const { signal } = await writer;
+    assert.equal(signal, 'SIGKILL');
+    const store = new SqliteStore(folder, testKey());
+    for (const line of written) {
+      const [id, version] = line.split(' ');
+      const release = store.release(wikibot, Number(version));
+      assert.equal(release?.deploymentId, id);
+      assert.equal(release?.configVars['ID'], id);
+      assert.equal(store.deployment(id ?? '')?.state, 'live');
+    }
+    const live = store.releases(wikibot, 100_000).filter(({ state }) => state === 'live');
+    assert.deepEqual(
+      live.map(({ version }) => version),
+      [store.tool(wikibot).liveVersion],
+    );
+    assert.ok((live[0]?.version ?? 0) >= lines);
+    store.close();
+  }
+});
+
+/** Runs the child in a mount namespace of its own, where /mnt is what the arguments say. */
+function inSandbox(mounts: readonly string[], mode: string) {
+  const binds = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...mounts];
+  return execa('bwrap', [...binds, process.execPath, child, mode, '/mnt'], {
+    reject: false,
+    all: true,
+    timeout: 60_000,
+  });
+}
+
+const sandbox = await execa('bwrap', ['--ro-bind', '/', '/', '--tmpfs', '/tmp', 'true'], { reject: false });
+const skip = sandbox.failed ? 'bwrap does not work here' : false;
+
+test('threat 83: on a full disk a write is refused by name, the store stays open, and goes on once there is room', {
+  skip,
+}, async () => {
+  const { all } = await inSandbox(['--size', `${3 * 1024 * 1024}`, '--tmpfs', '/mnt'], 'fill');
+  assert.match(all, /^STORE_FULL disk full.*\nstill live [1-9][0-9]*\nlive again true$/);
+});
+
+test('threat 83: a read-only disk is refused by name at opening', { skip }, async () => {
+  const folder = newFolder();
+  new SqliteStore(folder, testKey()).close();
+  const { all } = await inSandbox(['--ro-bind', folder, '/mnt'], 'hold');
+  assert.match(all, /^STORE_FULL .*read-only/);
+});

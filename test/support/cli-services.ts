@@ -1,0 +1,177 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Directory, DirectoryTool, Identity } from '../../src/auth/directory.ts';
+import type { Services } from '../../src/cli/command.ts';
+import { runCommand } from '../../src/cli/run-command.ts';
+import { DeployError } from '../../src/core/errors.ts';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Deployment, Principal } from '../../src/core/types.ts';
+import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
+import type { LogLine, LogQuery, ProcessStatus, Runtime } from '../../src/run/runtime.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+
+/** A directory in memory: who maintains what. */
+class ListedDirectory implements Directory {
+  readonly tools = new Map<string, DirectoryTool>();
+
+  async identifyByKey(): Promise<Identity | null> {
+    return null;
+  }
+  async identifyByPassword(): Promise<Identity | null> {
+    return null;
+  }
+  async findTool(name: ToolName): Promise<DirectoryTool | null> {
+    return this.tools.get(name) ?? null;
+  }
+  async toolsOf(uid: string): Promise<ToolName[]> {
+    return [...this.tools.values()].filter((tool) => tool.maintainers.has(uid)).map((tool) => tool.name);
+  }
+  async close(): Promise<void> {}
+}
+
+/** Deployments that end as a test says; they remember what they were asked for. */
+class ScriptedDeployments implements Deployments {
+  readonly calls: unknown[] = [];
+  log: string[] = ['-----> Releasing v2\n', '=====> v2 is live\n'];
+  verdict: Verdict = { isLive: true, version: 2 };
+  /** Until it is aborted, a deployment goes on after its log. */
+  isEndless = false;
+  refusal: DeployError | null = null;
+  isStoredOnly = false;
+
+  #ticket(...call: unknown[]): Ticket {
+    this.calls.push(call);
+    if (this.refusal !== null) throw this.refusal;
+    const verdict = this.isEndless ? new Promise<Verdict>(() => {}) : Promise.resolve(this.verdict);
+    return { id: 'd9', isJoined: false, verdict };
+  }
+  async submit(): Promise<Ticket> {
+    throw new Error('No command submits a push.');
+  }
+  rollback(tool: ToolName, version: number | null): Ticket {
+    return this.#ticket('rollback', tool, version);
+  }
+  redeploy(tool: ToolName, options: { readonly useCache: boolean }): Ticket {
+    return this.#ticket('redeploy', tool, options);
+  }
+  configure(tool: ToolName, changes: Readonly<Record<string, string | null>>): Ticket | null {
+    const ticket = this.#ticket('configure', tool, { ...changes });
+    return this.isStoredOnly ? null : ticket;
+  }
+  restart(tool: ToolName): Ticket {
+    return this.#ticket('restart', tool);
+  }
+  async stop(tool: ToolName): Promise<void> {
+    this.#ticket('stop', tool);
+  }
+  cancel(tool: ToolName, id: string | null): Deployment {
+    this.#ticket('cancel', tool, id);
+    throw new DeployError('NO_DEPLOYMENT', `Nothing of ${tool} is being deployed.`, 'Push first.');
+  }
+  async *follow(
+    id: string,
+    { isColoured, signal }: { readonly isColoured: boolean; readonly signal: AbortSignal },
+  ): AsyncIterable<string> {
+    this.calls.push(['follow', id, isColoured]);
+    yield* this.log;
+    if (this.isEndless && !signal.aborted) {
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    }
+  }
+}
+
+/** Processes and log lines that a test has put there. */
+class ListedRuntime implements Runtime {
+  statuses: ProcessStatus[] = [];
+  lines: LogLine[] = [];
+  queries: Omit<LogQuery, 'signal'>[] = [];
+
+  async rollOut(): Promise<void> {}
+  async resume(): Promise<void> {}
+  async stop(): Promise<void> {}
+  async status(): Promise<ProcessStatus[]> {
+    return this.statuses;
+  }
+  async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine> {
+    this.queries.push(query);
+    yield* this.lines;
+  }
+  address(tool: ToolName): string | null {
+    return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;
+  }
+  async close(): Promise<void> {}
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Everything that commands need, with a real store, and a way to type a command. */
+export class Desk implements Disposable {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'cli-'));
+  readonly directory = new ListedDirectory();
+  readonly deployments = new ScriptedDeployments();
+  readonly runtime = new ListedRuntime();
+  readonly store = new SqliteStore(this.#folder, new SecretsKey(Buffer.alloc(32, 1)));
+  readonly alice: Principal = {
+    uid: 'alice',
+    door: 'ssh',
+    credential: 'ssh ED25519 SHA256:abc',
+    address: '127.0.0.1',
+    onlyTool: null,
+    isOperator: false,
+  };
+
+  get services(): Services {
+    const { directory, deployments, runtime, store } = this;
+    const addresses = { ssh: 'ssh://127.0.0.1:2222', http: 'http://127.0.0.1:8080' };
+    return { directory, deployments, runtime, store, addresses };
+  }
+
+  maintain(tool: ToolName, uid: string, isDisabled = false): void {
+    this.directory.tools.set(tool, { name: tool, maintainers: new Set([uid]), isDisabled });
+  }
+
+  async type(
+    argv: readonly string[],
+    more: {
+      readonly principal?: Principal;
+      readonly input?: string | Uint8Array;
+      readonly signal?: AbortSignal;
+      readonly onOut?: (text: string) => void;
+    } = {},
+  ): Promise<Answer> {
+    let out = '';
+    let err = '';
+    const status = await runCommand({
+      services: this.services,
+      principal: more.principal ?? this.alice,
+      argv,
+      input: chunks(more.input ?? ''),
+      out: async (text) => {
+        out += text;
+        more.onOut?.(text);
+      },
+      err: async (text) => {
+        err += text;
+      },
+      signal: more.signal ?? new AbortController().signal,
+    });
+    return { status, out, err };
+  }
+
+  [Symbol.dispose](): void {
+    this.store.close();
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+/** In pieces that cut characters apart. */
+async function* chunks(input: string | Uint8Array): AsyncGenerator<Uint8Array> {
+  const bytes = typeof input === 'string' ? Buffer.from(input) : input;
+  for (let from = 0; from < bytes.length; from += 3) yield bytes.subarray(from, from + 3);
+}
