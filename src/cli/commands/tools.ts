@@ -24,7 +24,11 @@ export const toolsCommand: LoginCommand = {
     if (flags['json'] === true) {
       await out(json(rows));
     } else if (rows.length === 0) {
-      await out(`There is no tool that ${principal.uid} maintains.\n`);
+      await out(
+        principal.isOperator
+          ? 'No tool has been used yet.\n'
+          : `There is no tool that ${principal.uid} maintains.\n`,
+      );
     } else {
       const lines = rows.map(({ name, version, state, address }) => [
         name,
