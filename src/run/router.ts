@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import { ProxyServer } from 'httpxy';
 import type { Log } from '../core/log.ts';
 import { setForwarded, stripHopByHop } from './forwarded.ts';
@@ -19,6 +19,8 @@ export interface RouterOptions {
 }
 
 const UPGRADE_MS = 60_000;
+// Many tools have a short queue of connections: one that was turned away gets in a moment later.
+const RETRY_PAUSES_MS = [20, 100, 400];
 
 /**
  * Hands web requests to tools, streaming both ways. Each request gets a connection of its own: a kept one may
@@ -46,18 +48,45 @@ export class Router {
     // The server has answered “100 Continue” itself.
     delete request.headers.expect;
 
-    const proxy = new ProxyServer({ target: targetOf(route.port), agent: false });
+    this.#forward(tool, request, response, route.port, isRepeatable(request) ? RETRY_PAUSES_MS : []);
+  }
+
+  #forward(
+    tool: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    port: number,
+    pauses: readonly number[],
+  ): void {
+    const proxy = new ProxyServer({ target: targetOf(port), agent: false });
     proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
     proxy.on('error', (error) => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       if (response.headersSent || response.destroyed) response.destroy();
-      else sendPage(this.#page(tool, this.#reason(tool)), response);
+      else this.#again(tool, request, response, pauses);
     });
+    // A body that may be sent twice is an empty one; the request's own stream can be read only once.
+    const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
     // With a listener for errors nothing rejects but a fault of the proxy's own.
-    proxy.web(request, response).catch((error: unknown) => {
+    proxy.web(request, response, options).catch((error: unknown) => {
       this.#options.log.error({ tool, err: error }, 'proxy failed');
       response.destroy();
     });
+  }
+
+  /** A connection that ended before an answer is tried anew, with what is live by then, where repeating does no harm. */
+  #again(tool: string, request: IncomingMessage, response: ServerResponse, pauses: readonly number[]): void {
+    const [pause, ...later] = pauses;
+    if (pause === undefined) {
+      sendPage(this.#page(tool, this.#reason(tool)), response);
+      return;
+    }
+    setTimeout(() => {
+      if (response.destroyed) return;
+      const route = this.#options.routeOf(tool);
+      if (route.kind === 'up') this.#forward(tool, request, response, route.port, later);
+      else sendPage(this.#page(tool, route), response);
+    }, pause);
   }
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -120,6 +149,13 @@ const onlyWebSocket: Page = {
   sentences: [],
   retryAfterSeconds: null,
 };
+
+/** RFC 9110 section 9.2.2: safe methods, and nothing sent that would be missing the second time. */
+function isRepeatable({ method, headers }: IncomingMessage): boolean {
+  const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+  const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+  return isSafe && isEmpty;
+}
 
 function targetOf(port: number) {
   return { protocol: 'http:', host: '127.0.0.1', port };

@@ -23,7 +23,7 @@ beforeEach(() => {
     return 0;
   };
 });
-const attacker = () => connect({ port: bench.port, username: 'alice', privateKey });
+const attacker = () => connect({ port: bench.port, username: 'alice', privateKey, strictVendor: false });
 
 test('a command gets its words, and who gives it', async () => {
   const { code, stdout, stderr } = await bench.ssh('alice', 'alice', ['config', 'set', 'hello', "'A=b c'"]);
@@ -185,10 +185,13 @@ test('threat 17: OpenSSH’s own variables are not passed on', async () => {
   assert.deepEqual(bench.packServices.protocols, [null]);
 });
 
-test('threat 18: a terminal is refused, and the answer comes all the same', async () => {
-  const { stdout, stderr } = await bench.ssh('alice', 'alice', ['ps'], ['-tt']);
-  assert.match(stderr, /PTY allocation request failed/);
-  assert.equal(stdout, '["ps"]\n');
+test('threat 18: a terminal is refused, and who sits at one is greeted all the same', async () => {
+  const forced = await bench.ssh('alice', 'alice', ['ps'], ['-tt']);
+  assert.match(forced.stderr, /PTY allocation request failed/);
+  const words = ['ssh', ...bench.sshArguments('alice'), '-p', String(bench.port), 'alice@127.0.0.1'];
+  const { stdout } = await execa('script', ['-qec', words.join(' '), '/dev/null'], { stdin: 'ignore' });
+  assert.match(stdout, /PTY allocation request failed/);
+  assert.match(stdout, /Hello alice, you are logged in/);
 });
 
 test('threat 18: subsystems, agents and X11 are refused', async () => {

@@ -18,8 +18,6 @@ export class FakePackServices implements PackServices {
   refusal: string | null = null;
   /** Set: thrown instead of serving. */
   error: Error | null = null;
-  /** Set: more variables for git. */
-  variables: Record<string, string> = {};
   opened = 0;
   closed = 0;
 
@@ -41,7 +39,7 @@ export class FakePackServices implements PackServices {
     return {
       id: `push-${this.requests.length}`,
       folder: this.repository(request.tool),
-      environment: { ...environment, ...this.variables },
+      environment,
       incoming: refusal === null ? new PassThrough() : new Swallow(),
       outgoing: refusal === null ? new PassThrough() : new Refusal(refusal),
       notice: () => notice,
@@ -59,7 +57,7 @@ export class FakePackServices implements PackServices {
     if (this.error !== null) throw this.error;
     this.protocols.push(protocol);
     const version = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-    return { folder: this.repository(tool), environment: { ...environment, ...version, ...this.variables } };
+    return { folder: this.repository(tool), environment: { ...environment, ...version } };
   }
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {
