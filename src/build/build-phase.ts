@@ -58,7 +58,9 @@ async function runBuild(
   const folder = escapeId(buildpack.id);
   const plan = `${folder}.toml`;
   const name = nameOf(buildpack.id);
-  const handed = entriesFor(entries, buildpack.id).map((require) => ({ ...require }));
+  const handed = entriesFor(entries, buildpack.id).map(({ name, metadata }) =>
+    Object.keys(metadata).length === 0 ? { name } : { name, metadata },
+  );
   await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx', mode: 0o644 });
   guard.enter(name);
   const end = await runStep(

@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { DeployError } from '../core/errors.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
-import type { Deployment, Principal, Release } from '../core/types.ts';
-import { type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
+import type { Deployment, Principal } from '../core/types.ts';
+import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { isAncestor } from '../git/refs.ts';
 import { changeConfigVars } from './config-vars.ts';
 import { type DeployContext, deploy } from './deploy.ts';
@@ -14,7 +14,7 @@ import { planDeployment } from './plan.ts';
 import { rollbackTarget } from './rollback-target.ts';
 import { Turns } from './turns.ts';
 import { explainFailure } from './verdict-reason.ts';
-import { whatIsLive } from './what-is-live.ts';
+import { liveRelease, whatIsLive } from './what-is-live.ts';
 
 export interface DeploymentLineOptions extends DeployContext {
   readonly logs: DeploymentLogs;
@@ -40,18 +40,12 @@ export class DeploymentLine implements Deployments {
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, treeLimits, licencePolicy } = this.#options;
     const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
-    if (!facts.hasLicence && licencePolicy === 'refuse') {
-      throw new DeployError(
-        'NO_LICENCE',
-        'the repository has no licence file',
-        'Add a LICENSE file with a free licence, commit and push again.',
-      );
-    }
+    if (licencePolicy === 'refuse') assertLicence(facts);
     return this.#inOrder(push.tool, () => this.#take(push, facts));
   }
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
-    const release = rollbackTarget(this.#options.store, this.#live(tool), version);
+    const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({
       tool,
@@ -63,7 +57,7 @@ export class DeploymentLine implements Deployments {
   }
 
   redeploy(tool: ToolName, { useCache }: { readonly useCache: boolean }, principal: Principal): Ticket {
-    const { commit } = this.#live(tool);
+    const { commit } = liveRelease(this.#options.store, tool);
     return this.#enter({ tool, commit, request: { kind: 'redeploy', useCache }, principal, message: null });
   }
 
@@ -79,17 +73,17 @@ export class DeploymentLine implements Deployments {
       store.setConfigVars(tool, vars);
       return null;
     }
-    const commit = this.#turns.running(tool)?.commit ?? this.#live(tool).commit;
+    const commit = this.#turns.running(tool)?.commit ?? liveRelease(this.#options.store, tool).commit;
     return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
   }
 
   restart(tool: ToolName, principal: Principal): Ticket {
-    const { commit } = this.#live(tool);
+    const { commit } = liveRelease(this.#options.store, tool);
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
 
   async stop(tool: ToolName, principal: Principal): Promise<void> {
-    this.#live(tool);
+    liveRelease(this.#options.store, tool);
     this.#options.store.setStopped(tool, true);
     await this.#options.runtime.stop(tool);
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
@@ -294,17 +288,5 @@ export class DeploymentLine implements Deployments {
       .catch((err: unknown) =>
         this.#options.log.error({ err, tool: entry.deployment.tool }, 'tidying up failed'),
       );
-  }
-
-  #live(tool: ToolName): Release {
-    const { store } = this.#options;
-    const { liveVersion } = store.tool(tool);
-    const release = liveVersion === null ? null : store.release(tool, liveVersion);
-    if (release !== null) return release;
-    throw new DeployError(
-      'NOTHING_LIVE',
-      `${tool} has nothing live yet.`,
-      `Deploy it first: git push toolforge main`,
-    );
   }
 }

@@ -7,6 +7,8 @@ import type { Store } from '../store/store.ts';
 import { changeConfigVars } from './config-vars.ts';
 import type { DeployPlan } from './deploy.ts';
 import type { Entry } from './entry.ts';
+import { rollbackTarget } from './rollback-target.ts';
+import { liveRelease } from './what-is-live.ts';
 
 export type Planned =
   | { readonly kind: 'go'; readonly plan: DeployPlan }
@@ -61,7 +63,7 @@ export async function planDeployment(
       };
     }
     case 'redeploy': {
-      const { commit: current } = whatRuns(live, tool);
+      const { commit: current } = liveRelease(store, tool);
       entry.log.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
       return {
         kind: 'go',
@@ -74,7 +76,7 @@ export async function planDeployment(
       };
     }
     case 'rollback': {
-      const target = whatRuns(store.release(tool, request.version), tool);
+      const target = rollbackTarget(store, liveRelease(store, tool), request.version);
       entry.log.progress.step(
         `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
       );
@@ -91,7 +93,7 @@ export async function planDeployment(
       };
     }
     case 'config': {
-      const { commit: current, artifact } = whatRuns(live, tool);
+      const { commit: current, artifact } = liveRelease(store, tool);
       const names = Object.keys(request.changes);
       const isUnset = Object.values(request.changes).every((value) => value === null);
       const description = `${isUnset ? 'Unset' : 'Set'} ${names.join(', ')}`;
@@ -100,7 +102,7 @@ export async function planDeployment(
       return { kind: 'go', plan: { ...base, commit: current, description, artifact, configVars } };
     }
     case 'restart': {
-      const release = whatRuns(live, tool);
+      const release = liveRelease(store, tool);
       entry.log.progress.step(`Restart of v${release.version} by ${entry.principal.uid}`);
       const { commit: current, artifact } = release;
       return {
@@ -122,14 +124,5 @@ async function checkBase(repositories: Repositories, entry: Entry, live: Release
     'MOVED_ON',
     `v${live.version} (${short(live.commit)}) went live while you waited`,
     'Fetch it and push again: git fetch toolforge && git rebase toolforge/main && git push toolforge main',
-  );
-}
-
-function whatRuns<R extends Release>(release: R | null, tool: string): R {
-  if (release !== null) return release;
-  throw new DeployError(
-    'NOTHING_LIVE',
-    `${tool} has nothing live yet.`,
-    'Deploy it first: git push toolforge main',
   );
 }

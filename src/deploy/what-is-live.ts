@@ -1,5 +1,6 @@
+import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
-import type { Store } from '../store/store.ts';
+import type { ReleaseRecord, Store } from '../store/store.ts';
 
 /** What every failure ends with: `v41 is still live`. */
 export function whatIsLive(store: Store, tool: ToolName): string {
@@ -8,4 +9,16 @@ export function whatIsLive(store: Store, tool: ToolName): string {
   return isStopped
     ? `v${liveVersion} stays the release of ${tool}, which is stopped`
     : `v${liveVersion} is still live`;
+}
+
+/** The live release. @throws DeployError `NOTHING_LIVE`. */
+export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
+  const { liveVersion } = store.tool(tool);
+  const release = liveVersion === null ? null : store.release(tool, liveVersion);
+  if (release !== null) return release;
+  throw new DeployError(
+    'NOTHING_LIVE',
+    `${tool} has nothing live yet.`,
+    'Deploy it first: git push toolforge main',
+  );
 }

@@ -51,6 +51,16 @@ export async function inspectCommit(
   };
 }
 
+/** @throws DeployError `NO_LICENCE`. */
+export function assertLicence(facts: CommitFacts): void {
+  if (facts.hasLicence) return;
+  throw new DeployError(
+    'NO_LICENCE',
+    'the repository has no licence file',
+    'Add a LICENSE file with a free licence, commit and push again.',
+  );
+}
+
 /** Counts a tree as a stream and stops at a limit: 10^10 files can come out of 12 objects. */
 async function measureTree(
   repositories: Repositories,

@@ -54,7 +54,8 @@ class Load {
       const asked = request(this.#url, { agent: this.#agent, headers: { host: this.#host } }).end();
       const [response] = (await once(asked, 'response')) as [IncomingMessage];
       const body = await text(response);
-      if (response.statusCode !== 200) this.failures.push(`${this.seconds.toFixed(2)}: ${response.statusCode} ${body}`);
+      if (response.statusCode !== 200)
+        this.failures.push(`${this.seconds.toFixed(2)}: ${response.statusCode} ${body}`);
     } catch (error) {
       this.failures.push(String(error));
     }

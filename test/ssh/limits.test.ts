@@ -42,8 +42,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
   return connect({ port: bench.port, username: 'alice', privateKey });
 }
 
-const isWell = async (bench: SshWorkbench) =>
-  assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
+const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('before the login', { concurrency: false }, () => {
   test('threat 20: who does not log in is cut off after the grace time', async () => {
@@ -233,7 +232,9 @@ describe('after the login', { concurrency: false }, () => {
     };
     const client = await logIn(bench);
     const channel = await exec(client, 'x');
-    (channel as unknown as { outgoing: { window: number } }).outgoing.window = 2 ** 31;
+    const { outgoing } = channel as unknown as { outgoing: { window: number; packetSize: number } };
+    // ssh2 drops what comes when the window is exactly zero, which odd packets step over.
+    Object.assign(outgoing, { window: 2 ** 31, packetSize: 30_001 });
     channel.write(Buffer.alloc(64 * MiB));
     await ended.promise;
     await bench.waitForLog('ssh client floods');
@@ -274,7 +275,7 @@ describe('after the login', { concurrency: false }, () => {
     const [bad, good] = [await logIn(bench), await logIn(bench)];
     bad.on('error', () => {});
     (bad as unknown as { _sock: Socket })._sock.write(randomBytes(100_000));
-    await once(bad, 'close');
+    await new Promise((resolve) => bad.once('close', resolve));
     assert.equal((await readAll(await exec(good, 'x'))).code, 0);
     good.end();
   });

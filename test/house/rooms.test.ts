@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const source = resolve(import.meta.dirname, '../../src');
+
+/** Who may import whom: rooms, or single files of them where only the interface is meant. */
+const rooms: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  auth: ['core', 'config.ts'],
+  sandbox: ['core', 'config.ts'],
+  store: ['core', 'config.ts'],
+  git: ['core', 'deploy/deployments.ts'],
+  build: ['core', 'config.ts', 'sandbox/sandbox.ts'],
+  run: ['core', 'config.ts', 'sandbox/sandbox.ts'],
+  deploy: ['core', 'git', 'store/store.ts', 'build/builder.ts', 'run/runtime.ts'],
+  cli: ['core', 'config.ts', 'auth', 'deploy/deployments.ts', 'run/runtime.ts', 'store/store.ts', 'main.ts'],
+  hook: ['core', 'git'],
+  ssh: ['core', 'config.ts', 'auth', 'git', 'cli'],
+  http: ['core', 'config.ts', 'auth', 'git', 'cli', 'web', 'run/runtime.ts'],
+  web: ['core', 'http/answer.ts'],
+};
+
+/** Packages that live behind one wall each. */
+const fences: Readonly<Record<string, RegExp>> = {
+  ssh2: /^(ssh\/|auth\/public-key\.ts$)/,
+  'node-git-server': /^http\/git\.ts$/,
+  chalk: /^core\/progress\.ts$/,
+  pino: /^core\/log\.ts$/,
+  httpxy: /^run\//,
+  'node:sqlite': /^store\//,
+  ldapts: /^auth\/ldap/,
+  '@kubernetes/client-node': /^(build|run)\/(kubernetes|manifests)/,
+};
+
+async function imports(): Promise<{ file: string; target: string }[]> {
+  const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const found = await Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(join(source, file), 'utf8');
+      const targets = [...text.matchAll(/(?:from|import\()\s*'([^']+)'/g)].map((match) => match[1] ?? '');
+      return targets.map((target) => ({ file, target }));
+    }),
+  );
+  return found.flat();
+}
+
+test('rooms import only what they may', async () => {
+  const wrong = (await imports()).flatMap(({ file, target }) => {
+    const allowed = rooms[file.split('/')[0] ?? ''];
+    if (allowed === undefined || !target.startsWith('.')) return [];
+    const path = join(file, '..', target);
+    const isAllowed =
+      path.startsWith(`${file.split('/')[0]}/`) ||
+      allowed.some((room) => path === room || path.startsWith(`${room}/`));
+    return isAllowed ? [] : [`${file} → ${path}`];
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('packages stay behind their walls', async () => {
+  const wrong = (await imports()).filter(({ file, target }) => {
+    const wall = fences[target];
+    return wall !== undefined && !wall.test(file);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('no file is longer than 300 lines', async () => {
+  const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const lengths = await Promise.all(
+    files.map(
+      async (file) => [file, (await readFile(join(source, file), 'utf8')).split('\n').length - 1] as const,
+    ),
+  );
+  assert.deepEqual(
+    lengths.filter(([, lines]) => lines > 300),
+    [],
+  );
+});
+
+test('only config.ts and the ways in read the environment, and only they exit', async () => {
+  const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const ways = /^(main|demo)\.ts$|^cli\/(bin|health)\.ts$|^install\/|^http\/with-environment\.ts$/;
+  const found = await Promise.all(
+    files.map(
+      async (file) =>
+        [file, /process\.(env|exit)\b/.test(await readFile(join(source, file), 'utf8'))] as const,
+    ),
+  );
+  assert.deepEqual(
+    found.filter(([file, reads]) => reads && !ways.test(file)).map(([file]) => file),
+    [],
+  );
+});
