@@ -53,7 +53,7 @@ export async function moveFolder(from: string, to: string): Promise<void> {
 
 /**
  * Leaves only folders, plain files and symbolic links, none with a set-user or set-group bit, nothing that
- * anyone but their owner could write, and, with `isFinal`, nothing that even the owner writes by mistake.
+ * anyone but their owner could write, and, with `isFinal`, no file that even the owner changes by mistake.
  * No process may be at work in the folder.
  */
 export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
@@ -61,5 +61,6 @@ export async function sweepFolder(folder: string, options: { readonly isFinal: b
   // Before the walk: a folder that cannot be read would hide what is in it.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
   await run('find', [folder, '(', ...special, ')', '-exec', 'rm', '-f', '--', '{}', '+']);
-  if (options.isFinal) await run('chmod', ['-R', 'a-w', '--', folder]);
+  // Folders stay as they are, or nobody could remove the data folder with an ordinary rm.
+  if (options.isFinal) await run('find', [folder, '-type', 'f', '-exec', 'chmod', 'a-w', '--', '{}', '+']);
 }

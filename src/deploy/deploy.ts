@@ -154,7 +154,8 @@ async function rollOut(
   const prepared: RefTransaction[] = [];
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
-    prepared.push(await RefTransaction.prepare(repositories, tool, lines));
+    prepared.push(await prepareRefs(context, plan, lines));
+    signal.throwIfAborted();
     store.goLive(tool, release.version, id, Date.now());
   };
   try {
@@ -165,7 +166,28 @@ async function rollOut(
     throw error;
   }
   for (const transaction of prepared) await moveRefs(context, tool, transaction, lines);
-  await pointHead(repositories, tool, plan.branchRef ?? branch.ref);
+  await pointHead(repositories, tool, plan.branchRef ?? branch.ref).catch((err: unknown) =>
+    context.log.error({ err, tool }, 'HEAD does not name the deploy branch; the next deployment mends it'),
+  );
+}
+
+/** @throws DeployError `REFS_MOVED` where what is in the way are the other refs of an atomic push. */
+async function prepareRefs(
+  { repositories }: DeployContext,
+  { deployment: { tool }, withUpdates }: DeployPlan,
+  lines: readonly string[],
+): Promise<RefTransaction> {
+  try {
+    return await RefTransaction.prepare(repositories, tool, lines);
+  } catch (cause) {
+    if (withUpdates.length === 0) throw cause;
+    throw new DeployError(
+      'REFS_MOVED',
+      'the other refs of this atomic push could not be moved',
+      'Another push may have moved them, or a name is in the way of another. Fetch, and push again without --atomic to see which.',
+      { cause },
+    );
+  }
 }
 
 async function moveRefs(

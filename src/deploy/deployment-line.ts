@@ -8,7 +8,7 @@ import { changeConfigVars } from './config-vars.ts';
 import { type DeployContext, deploy } from './deploy.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import type { Deployments, ParkedPush, Ticket, Verdict } from './deployments.ts';
-import { Entry, newDeployment, type Request } from './entry.ts';
+import { Entry, introducePush, newDeployment, type Request } from './entry.ts';
 import { withOtherRefs } from './join.ts';
 import { planDeployment } from './plan.ts';
 import { rollbackTarget } from './rollback-target.ts';
@@ -92,7 +92,8 @@ export class DeploymentLine implements Deployments {
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {
     const running = this.#turns.running(tool);
     const entry = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)].find(
-      (one) => id === null || one.id === id,
+      // What has gone live a moment ago is past cancelling.
+      (one) => (id === null || one.id === id) && this.#options.store.deployment(one.id)?.state !== 'live',
     );
     if (entry === undefined) {
       const which = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
@@ -142,9 +143,9 @@ export class DeploymentLine implements Deployments {
     const { tool, commit } = push;
     const running = this.#turns.running(tool);
     const waiting = this.#turns.waiting(tool);
+    // Not a redeploy: what that builds is decided when its turn comes.
     const same = [...(running === null ? [] : [running]), ...waiting].find(
-      (entry) =>
-        entry.commit === commit && (entry.request.kind === 'push' || entry.request.kind === 'redeploy'),
+      (entry) => entry.commit === commit && entry.request.kind === 'push',
     );
     if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
     const isForced =
@@ -170,17 +171,7 @@ export class DeploymentLine implements Deployments {
         principal: push.principal,
         message: push.message ?? facts.subject,
       },
-      (entry) => {
-        const { uid, credential } = push.principal;
-        entry.log.progress.step(
-          `Push from ${uid} (${credential}): ${short(commit)} "${facts.subject}" → ${tool}`,
-        );
-        if (!facts.hasLicence && this.#options.licencePolicy === 'warn') {
-          entry.log.progress.warn(
-            'No licence file was found. Code hosted here is free software: add a LICENSE file.',
-          );
-        }
-      },
+      ({ log }) => introducePush(push, facts, this.#options.licencePolicy === 'warn', log.progress),
     );
     return ticket;
   }
@@ -207,6 +198,7 @@ export class DeploymentLine implements Deployments {
     if (this.#isClosing) {
       throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
     }
+    this.#turns.assertRoom(tool);
     const live = store.tool(tool).liveVersion;
     const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
     const deployment = newDeployment({
@@ -218,8 +210,13 @@ export class DeploymentLine implements Deployments {
       principal,
       message,
     });
-    store.addDeployment(deployment);
     const entry = new Entry({ deployment, request, principal, log: logs.open(tool, deployment.id) });
+    try {
+      store.addDeployment(deployment);
+    } catch (error) {
+      logs.end(deployment.id);
+      throw error;
+    }
     introduce(entry);
     this.#turns.enter(entry);
     return { id: entry.id, isJoined: false, verdict: entry.verdict };
@@ -233,8 +230,9 @@ export class DeploymentLine implements Deployments {
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         entry.log.progress.result(`v${plan.version} is live already`);
-        store.updateDeployment(entry.id, { state: 'live', version: plan.version, endedAt: Date.now() });
-        this.#finish(entry, { isLive: true, version: plan.version });
+        this.#record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
+        const live: Verdict = { isLive: true, version: plan.version };
+        this.#finish(entry, await withOtherRefs(this.#options.repositories, plan.push, live));
         return;
       }
       store.updateDeployment(entry.id, { commit: plan.plan.commit });
@@ -267,7 +265,7 @@ export class DeploymentLine implements Deployments {
       );
     const { reason, text } = explainFailure(error, whatIsLive(this.#options.store, tool), bugId);
     entry.log.progress.warn(text);
-    this.#options.store.updateDeployment(entry.id, { state: 'failed', reason, endedAt: Date.now() });
+    this.#record(entry, { state: 'failed', reason, endedAt: Date.now() });
     this.#finish(entry, { isLive: false, reason });
   }
 
@@ -276,8 +274,17 @@ export class DeploymentLine implements Deployments {
     const live = whatIsLive(this.#options.store, entry.deployment.tool);
     const reason = `${why}; ${live}`;
     entry.log.progress.warn(`${why.charAt(0).toUpperCase()}${why.slice(1)}.\n${live}.`);
-    this.#options.store.updateDeployment(entry.id, { state, reason, endedAt: Date.now() });
+    this.#record(entry, { state, reason, endedAt: Date.now() });
     this.#finish(entry, { isLive: false, reason });
+  }
+
+  /** Whoever waits is told the end also where it cannot be stored; the next start stores it as interrupted. */
+  #record(entry: Entry, end: Parameters<DeploymentLineOptions['store']['updateDeployment']>[1]): void {
+    try {
+      this.#options.store.updateDeployment(entry.id, end);
+    } catch (err) {
+      this.#options.log.error({ err, deployment: entry.id }, 'end of a deployment not stored');
+    }
   }
 
   #finish(entry: Entry, verdict: Verdict): void {

@@ -6,6 +6,7 @@ import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 
 const CHUNK_BYTES = 64 * 1024;
+const LOST = ' !     Lines are missing here: the disk of this server took none.\n';
 
 /** The log of one deployment: an append-only file, and the readers that follow it. */
 export class DeploymentLog {
@@ -15,6 +16,7 @@ export class DeploymentLog {
   readonly #file: number;
   #pending: string[] = [];
   #bytes = 0;
+  #hasLost = false;
   #isEnded = false;
 
   constructor(path: string) {
@@ -55,14 +57,21 @@ export class DeploymentLog {
   /** What one turn of the event loop printed goes to the file in one write. */
   #flush(): void {
     if (this.#pending.length === 0 || this.#isEnded) return;
-    const bytes = Buffer.from(this.#pending.join(''));
+    const text = this.#pending.join('');
     this.#pending = [];
+    const bytes = Buffer.from(this.#hasLost ? `\n${LOST}${text}` : text);
+    this.#hasLost = false;
     try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done);
-      this.#bytes += bytes.length;
-    } finally {
-      this.#changes.emit('change');
+      for (let done = 0; done < bytes.length; ) {
+        const count = writeSync(this.#file, bytes, done);
+        this.#bytes += count;
+        done += count;
+      }
+    } catch {
+      // A full disk costs lines of this log, and never a deployment or the server.
+      this.#hasLost = true;
     }
+    this.#changes.emit('change');
   }
 }
 

@@ -1,5 +1,7 @@
-import type { CommitId, ToolName } from '../core/names.ts';
+import { type CommitId, short, type ToolName } from '../core/names.ts';
+import type { Progress } from '../core/progress.ts';
 import type { Deployment, Principal } from '../core/types.ts';
+import type { CommitFacts } from '../git/commits.ts';
 import type { DeploymentLog } from './deployment-log.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 
@@ -50,6 +52,20 @@ export class Entry {
   end(verdict: Verdict): void {
     this.#resolve(verdict);
   }
+}
+
+/** The first lines of a push's log. */
+export function introducePush(
+  { principal, tool, commit }: ParkedPush,
+  { subject, hasLicence }: CommitFacts,
+  warnsOfLicence: boolean,
+  progress: Progress,
+): void {
+  progress.step(
+    `Push from ${principal.uid} (${principal.credential}): ${short(commit)} "${subject}" → ${tool}`,
+  );
+  if (!hasLicence && warnsOfLicence)
+    progress.warn('No licence file was found. Code hosted here is free software: add a LICENSE file.');
 }
 
 /** The record of a deployment that has just been asked for. */

@@ -6,13 +6,14 @@ import type { Repositories } from '../git/repositories.ts';
 import type { Store } from '../store/store.ts';
 import { changeConfigVars } from './config-vars.ts';
 import type { DeployPlan } from './deploy.ts';
+import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './entry.ts';
 import { rollbackTarget } from './rollback-target.ts';
 import { liveRelease } from './what-is-live.ts';
 
 export type Planned =
   | { readonly kind: 'go'; readonly plan: DeployPlan }
-  | { readonly kind: 'live-already'; readonly version: number };
+  | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
 /**
  * What a deployment does, decided when its turn has come and with what is live now.
@@ -25,7 +26,7 @@ export async function planDeployment(
 ): Promise<Planned> {
   const { store } = context;
   const { tool, commit } = entry.deployment;
-  const { liveVersion } = store.tool(tool);
+  const { liveVersion, isStopped } = store.tool(tool);
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
   const base = {
     deployment: entry.deployment,
@@ -40,7 +41,8 @@ export async function planDeployment(
   switch (request.kind) {
     case 'push': {
       const { push } = request;
-      if (live !== null && live.commit === commit) return { kind: 'live-already', version: live.version };
+      if (live !== null && live.commit === commit && !isStopped)
+        return { kind: 'live-already', version: live.version, push };
       await checkBase(context.repositories, entry, live);
       const built = push.useCache ? store.newestBuildOf(tool, commit) : null;
       if (built !== null)

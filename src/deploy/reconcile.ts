@@ -1,4 +1,5 @@
-import { appendFile } from 'node:fs/promises';
+import { appendFile, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import { progressTo } from '../core/progress.ts';
 import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
@@ -36,7 +37,10 @@ async function interruptUnfinished({ store, log }: DeployContext, logs: Deployme
     progressTo((line) => {
       text += line;
     }).warn('Interrupted: the server was restarted. Push again.');
-    await appendFile(logs.path(tool, id), text, { mode: 0o600 });
+    const path = logs.path(tool, id);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+      .then(() => appendFile(path, text, { mode: 0o600 }))
+      .catch((err: unknown) => log.error({ err, tool, deployment: id }, 'deployment log not ended'));
     log.warn({ tool, deployment: id }, 'deployment interrupted by a restart of the server');
   }
 }

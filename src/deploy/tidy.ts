@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
+import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy.ts';
 
 export interface TidyOptions extends DeployContext {
@@ -47,19 +48,22 @@ async function removeArtifacts(
   { store, builder, keepArtifacts, log }: TidyOptions,
   tool: ToolName,
 ): Promise<void> {
-  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
-  const { liveVersion } = store.tool(tool);
-  const kept = releases.filter((release, index) => index < keepArtifacts || release.version === liveVersion);
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
-  const used = new Set([
-    ...kept.map(({ artifact }) => artifact.id),
-    ...built.slice(0, 2).map(({ id }) => id),
-  ]);
-  const underWay = new Set(store.unfinishedDeployments().map(({ id }) => id));
-  for (const { id } of built) {
-    if (used.has(id) || underWay.has(id)) continue;
+  for (const { id } of built.slice(2)) {
+    // Asked for each: while one is being removed, a rollback may begin to run another.
+    if (isUsed(id, tool, store, keepArtifacts)) continue;
     store.forgetArtifact(id);
     await builder.remove(tool, id);
     log.info({ tool, artifact: id }, 'artifact removed');
   }
+}
+
+function isUsed(artifactId: string, tool: ToolName, store: Store, keepArtifacts: number): boolean {
+  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
+  const { liveVersion } = store.tool(tool);
+  const isRun = releases.some(
+    ({ artifact, version, state }, index) =>
+      artifact.id === artifactId && (index < keepArtifacts || version === liveVersion || state === 'created'),
+  );
+  return isRun || store.unfinishedDeployments().some(({ id }) => id === artifactId);
 }

@@ -1,5 +1,8 @@
+import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Entry } from './entry.ts';
+
+const MOST_WAITING = 20;
 
 /** Who deploys and who waits: one at a time for each tool, a bounded number over all. Keeps order, decides nothing. */
 export class Turns {
@@ -25,6 +28,16 @@ export class Turns {
 
   all(): readonly Entry[] {
     return [...this.#running.values(), ...this.#waiting];
+  }
+
+  /** @throws DeployError `LINE_FULL`: each that waits holds a log open, and reads its place in the line. */
+  assertRoom(tool: ToolName): void {
+    if (this.waiting(tool).length < MOST_WAITING) return;
+    throw new DeployError(
+      'LINE_FULL',
+      `${MOST_WAITING} deployments of ${tool} are waiting already`,
+      `Wait until some have ended, or cancel what is not needed: cancel ${tool}`,
+    );
   }
 
   enter(entry: Entry): void {

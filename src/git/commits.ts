@@ -24,7 +24,7 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
  * Looks at a pushed object before anything of it is written to disk.
  *
  * @throws DeployError `NOT_A_COMMIT` for a tag object, `EMPTY_COMMIT`, `TREE_TOO_LARGE` with the limit, the
- * value and the largest folders.
+ * value and the largest folders, `PATH_TOO_LONG`.
  */
 export async function inspectCommit(
   repositories: Repositories,
@@ -61,7 +61,10 @@ export function assertLicence(facts: CommitFacts): void {
   );
 }
 
-/** Counts a tree as a stream and stops at a limit: 10^10 files can come out of 12 objects. */
+/**
+ * Counts a tree as a stream and stops at a limit: 10^10 files can come out of 12 objects, and as many empty
+ * folders, which git would walk through without a word (hence `-t`).
+ */
 async function measureTree(
   repositories: Repositories,
   tool: ToolName,
@@ -69,7 +72,7 @@ async function measureTree(
   limits: TreeLimits,
 ): Promise<void> {
   const folder = repositories.folder(tool);
-  const child = execa('git', ['ls-tree', '-r', '-l', '-z', '--full-tree', id], {
+  const child = execa('git', ['ls-tree', '-r', '-t', '-l', '-z', '--full-tree', id], {
     cwd: folder,
     env: repositories.environment([], { GIT_DIR: folder }),
     extendEnv: false,
@@ -99,9 +102,15 @@ async function measureTree(
   }
 }
 
+// Well below PATH_MAX and NAME_MAX of Linux: a checkout has the path of its own folder before it.
+const MAX_PATH_BYTES = 1024;
+const MAX_NAME_BYTES = 255;
+
 class TreeCount {
   files = 0;
   bytes = 0;
+  #folderCount = 0;
+  #tooLong: string | null = null;
   readonly #folders = new Map<string, number>();
   #rest = '';
 
@@ -115,6 +124,13 @@ class TreeCount {
     const tab = entry.indexOf('\t');
     const size = Number(entry.slice(0, tab).split(/ +/).at(-1)) || 0;
     const path = entry.slice(tab + 1);
+    if (path.length > MAX_PATH_BYTES || path.length - path.lastIndexOf('/') > MAX_NAME_BYTES + 1) {
+      this.#tooLong ??= path;
+    }
+    if (entry.slice(0, tab).includes(' tree ')) {
+      this.#folderCount += 1;
+      return;
+    }
     const folder = path.includes('/') ? path.slice(0, path.indexOf('/') + 1) : path;
     this.files += 1;
     this.bytes += size;
@@ -124,7 +140,9 @@ class TreeCount {
   }
 
   excess(limits: TreeLimits): DeployError | null {
+    if (this.#tooLong !== null) return pathTooLong(this.#tooLong);
     if (this.files > limits.files) return this.#tooLarge(`more than ${limits.files} files`);
+    if (this.#folderCount > limits.files) return this.#tooLarge(`more than ${limits.files} folders`);
     if (this.bytes > limits.bytes) return this.#tooLarge(`more than ${mebibytes(limits.bytes)} of files`);
     return null;
   }
@@ -138,6 +156,15 @@ class TreeCount {
       'Take out what the tool does not need to run, commit and push again.',
     );
   }
+}
+
+function pathTooLong(path: string): DeployError {
+  const start = printable(path.slice(path.length > MAX_PATH_BYTES ? 0 : path.lastIndexOf('/') + 1));
+  return new DeployError(
+    'PATH_TOO_LONG',
+    `the commit has a name that is too long to be written to disk (${start}…)`,
+    `Names can have ${MAX_NAME_BYTES} bytes, and ${MAX_PATH_BYTES} with all folders above. Rename it, commit and push again.`,
+  );
 }
 
 function printable(name: string): string {

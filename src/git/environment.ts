@@ -2,6 +2,9 @@ import { devNull } from 'node:os';
 
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
+// git's wrapper.c. A delta of a few kilobytes can ask for gigabytes; larger files than this are streamed, if they are no deltas.
+const MOST_AT_ONCE = '256m';
+
 /** The settings of every git process that serves clients or works for us; the repositories' own files stay bare. */
 export const baseSettings: GitSettings = [
   ['safe.directory', '*'],
@@ -10,6 +13,7 @@ export const baseSettings: GitSettings = [
   ['core.protectHFS', 'true'],
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
+  ['pack.threads', '2'],
   ['advice.detachedHead', 'false'],
 ];
 
@@ -42,6 +46,7 @@ export function gitEnvironment(
     GIT_ATTR_NOSYSTEM: '1',
     GIT_TERMINAL_PROMPT: '0',
     GIT_NO_REPLACE_OBJECTS: '1',
+    GIT_ALLOC_LIMIT: MOST_AT_ONCE,
     GIT_CONFIG_COUNT: String(all.length),
     ...Object.fromEntries(counted),
     ...more,

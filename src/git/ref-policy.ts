@@ -55,10 +55,23 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
     return { kind: 'deploy', command };
   }
   if (ref.startsWith('refs/tags/')) {
+    if (!isRefName(ref)) return refuse('not a name that git accepts');
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };
   }
   return refuse(`${namespace(ref)} is not stored here; push ${deployBranch} or tags`);
+}
+
+/**
+ * What git itself refuses only when it writes the ref, which in an atomic push is after the rollout; and names
+ * that are no UTF-8, since they have been read as something else.
+ *
+ * @see https://git-scm.com/docs/git-check-ref-format
+ */
+function isRefName(ref: string): boolean {
+  const parts = ref.split('/');
+  const isBadPart = (part: string) => part === '' || part.startsWith('.') || part.endsWith('.lock');
+  return !parts.some(isBadPart) && !/\.\.|@\{|[\p{Cc} ~^:?*[\\\ufffd]|\.$/u.test(ref);
 }
 
 function otherBranch(branch: string, deployBranch: string): string {

@@ -72,6 +72,9 @@ export class RefTransaction implements AsyncDisposable {
     child.stderr.on('data', (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-2000);
     });
+    child.on('error', (error) => {
+      this.#errors = error.message;
+    });
     // What was written to a git that has ended is told by its missing answer.
     child.stdin.on('error', () => undefined);
   }

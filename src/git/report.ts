@@ -1,3 +1,4 @@
+import { clean, paint } from '../core/progress.ts';
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
 /** The answer about one ref. */
@@ -45,6 +46,7 @@ export function encodeReport(report: Report): Buffer {
 }
 
 function oneLine(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim();
+  // A reason may quote the last line of a build, and git prints it as it comes.
+  const line = paint(clean(text), false).replace(/\s+/g, ' ').trim();
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

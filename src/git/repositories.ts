@@ -93,7 +93,9 @@ export class Repositories {
     for (const entry of entries) {
       const folder = join(this.#root, entry);
       if (entry.endsWith('.new')) await rm(folder, { recursive: true, force: true });
-      else await removeLeftovers(folder);
+      // What else may be here (lost+found, a folder that an operator set aside) is not ours.
+      else if (existsSync(join(folder, 'refs')) && existsSync(join(folder, 'objects')))
+        await removeLeftovers(folder);
     }
   }
 }

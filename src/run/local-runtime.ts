@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Release } from '../core/types.ts';
+import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { addressList } from './forwarded.ts';
 import { Generation } from './generation.ts';
@@ -77,7 +78,7 @@ export class LocalRuntime implements Runtime, Gateway {
   /** Removes what an earlier server left in the run folder; its processes must have ended (`Sandbox.endLeftovers`). */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
-    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+    await removeTree(folder);
     await mkdir(folder, { recursive: true });
     await chmod(folder, 0o711);
     return new LocalRuntime(options);

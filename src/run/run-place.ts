@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../core/log.ts';
+import { removeTree } from '../sandbox/remove.ts';
 import type { Mount, Sandbox } from '../sandbox/sandbox.ts';
 
 /** The folders that one start of a process has for itself. */
@@ -33,9 +34,9 @@ export async function makeRunPlace(
     home: sandbox.path(home),
     remove: async () => {
       try {
-        await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+        await removeTree(folder);
       } catch (error) {
-        // A tool may close a folder of its own against its owner; it goes at the next start of the server.
+        // It goes at the next start of the server.
         log.warn({ err: error }, 'run folder not removed');
       }
     },

@@ -33,6 +33,7 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
     ...isolation.wrapper,
     ...limits(command),
     '--',
+    ...withLoaderVariables(command),
     ...command.argv,
   ];
 }
@@ -40,9 +41,28 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
 /** What bwrap reads from standard input (`--args 0`): the environment, which holds secrets. */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
+    .filter(([name]) => !isForLoader(name))
     .flatMap(([name, value]) => ['--setenv', name, value])
     .map((word) => `${word}\0`)
     .join('');
+}
+
+/**
+ * What the dynamic loader obeys (ld.so(8)) is set after the limits: a library of the tool's own would otherwise run in
+ * prlimit, in place of it. These values are paths and stand among the arguments.
+ */
+function withLoaderVariables({ env }: SandboxCommand): string[] {
+  const variables = Object.entries(env).flatMap(([name, value]) =>
+    isForLoader(name) ? [`${name}=${value}`] : [],
+  );
+  // Through a shell, since env takes a command with `=` in its name for a variable.
+  return variables.length === 0
+    ? []
+    : ['/usr/bin/env', '--', ...variables, '/bin/sh', '-c', 'exec "$@"', 'sh'];
+}
+
+function isForLoader(name: string): boolean {
+  return name.startsWith('LD_');
 }
 
 function asUser(uid: number | null): string[] {

@@ -29,7 +29,8 @@ async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly strin
     cwd: sandbox.path(workspace),
     mounts: [workspace, layers],
     toolNumber: 1,
-    limits: { processes: 128, memoryBytes: 512 * 1024 * 1024, fileBytes: 1024 * 1024 },
+    // V8 alone reserves about 600 MiB of address space.
+    limits: { processes: 128, memoryBytes: 1024 * 1024 * 1024, fileBytes: 1024 * 1024 },
     publish: null,
   });
   const output = await text(child.output);

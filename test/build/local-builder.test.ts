@@ -2,47 +2,19 @@ import assert from 'node:assert/strict';
 import { access, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { DeployError } from '../../src/core/errors.ts';
+import { test } from 'node:test';
 import { ABuilder } from './a-builder.ts';
-import { type Sample, SampleBuildpacks, webProcess } from './sample-buildpacks.ts';
+import { SampleBuildpacks, webProcess } from './sample-buildpacks.ts';
+import { artifactsOf, aSource, failsWith, withBuilder } from './with-builder.ts';
 
-let source = '';
-before(async () => {
-  source = await mkdtemp(join(tmpdir(), 'source-'));
-  await writeFile(join(source, 'file.txt'), 'of the tool\n');
-});
-after(() => rm(source, { recursive: true }));
-
-type Options = NonNullable<Parameters<typeof ABuilder.open>[0]>;
-
-async function withBuilder(
-  samples: Readonly<Record<string, Sample>>,
-  run: (builder: ABuilder) => Promise<void>,
-  options: Options = {},
-): Promise<void> {
-  await using buildpacks = await SampleBuildpacks.write(samples);
-  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder, ...options });
-  await run(builder);
-}
-
-const failsWith = (code: string, message: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof DeployError, String(error));
-  assert.equal(error.code, code);
-  assert.match(error.message, message);
-  assert.notEqual(error.hint, '');
-  return true;
-};
-
-/** What is left in the data folder of one tool's builds. */
-const artifactsOf = (builder: ABuilder) => readdir(join(builder.data, 'artifacts/wikibot'));
+const source = aSource();
 
 test('detection and build run in the workspace, with what the Buildpack API names', async () => {
   const asked = 'pwd; cat file.txt; echo "$CNB_TARGET_OS $CNB_TARGET_ARCH $CNB_TARGET_DISTRO_NAME"';
   const show = `${asked}; ls "$CNB_PLATFORM_DIR/env" "$CNB_BUILDPACK_DIR"; test "$2" = "$CNB_PLATFORM_DIR"; test "$3" = "$CNB_BP_PLAN_PATH"; test "$1" = "$CNB_LAYERS_DIR"; ${webProcess}`;
   const detect = `test "$(cat file.txt)" = 'of the tool'; test "$2" = "$CNB_BUILD_PLAN_PATH"; test "$1" = "$CNB_PLATFORM_DIR"; echo seen`;
   await withBuilder({ one: { detect, build: show } }, async (builder) => {
-    await builder.build(source, { configVars: { GREETING: 'hello' } });
+    await builder.build(source.folder, { configVars: { GREETING: 'hello' } });
     assert.match(builder.said, /Detecting buildpacks\n {7}seen\n-----> Building \(limit 10 min\)/);
     assert.match(builder.said, /of the tool\n {7}linux (amd64|arm64) debian\n/);
     assert.match(builder.said, /GREETING\n/);
@@ -65,7 +37,7 @@ test('a build sees what earlier buildpacks put into the build environment, and i
       two: { detect: requires, build: `of-one; echo "$FROM_ONE \${NOT:-no}"; ${webProcess}` },
     },
     async (builder) => {
-      const artifact = await builder.build(source);
+      const artifact = await builder.build(source.folder);
       assert.match(builder.said, /\[\[entries\]\]\n {7}name = "x"/);
       assert.match(builder.said, /version = "7"/);
       assert.match(builder.said, /tool of one\n {7}yes no\n/);
@@ -84,7 +56,7 @@ test('config vars reach the build, but not a buildpack with clear-env', async ()
       },
     },
     async (builder) => {
-      await builder.build(source, { configVars: { COLOUR: 'blue' } });
+      await builder.build(source.folder, { configVars: { COLOUR: 'blue' } });
       assert.match(builder.said, /one: blue\n {7}two: none blue\n/);
     },
   );
@@ -93,7 +65,7 @@ test('config vars reach the build, but not a buildpack with clear-env', async ()
 test('threat 53: nothing of the server’s own environment reaches a build', async () => {
   process.env['SERVER_SECRET_FOR_TEST'] = 'leaked';
   await withBuilder({ one: { build: `env; ${webProcess}` } }, async (builder) => {
-    await builder.build(source);
+    await builder.build(source.folder);
     assert.doesNotMatch(builder.said, /SERVER_SECRET_FOR_TEST|leaked/);
   });
 });
@@ -102,7 +74,7 @@ test('threat 63: config vars are masked in the output and in the error', async (
   const build = `echo "key is $API_KEY"; printf "%s" "\${API_KEY:0:5}"; sleep 0.2; echo "\${API_KEY:5}"; exit 3`;
   await withBuilder({ one: { build } }, async (builder) => {
     await assert.rejects(
-      builder.build(source, { configVars: { API_KEY: 'very-secret-key' } }),
+      builder.build(source.folder, { configVars: { API_KEY: 'very-secret-key' } }),
       failsWith('BUILD_FAILED', /^one exited 3: \[config var API_KEY\]$/),
     );
     assert.match(builder.said, /key is \[config var API_KEY\]/);
@@ -114,11 +86,11 @@ test('of a failed build nothing is left, and its files are not in the next one',
   const build = `echo x >made-by-build; test ! -e "$CNB_LAYERS_DIR/old"; mkdir "$CNB_LAYERS_DIR/old"; ${webProcess}; exit "\${STATUS:-0}"`;
   await withBuilder({ one: { build } }, async (builder) => {
     await assert.rejects(
-      builder.build(source, { configVars: { STATUS: '1' } }),
+      builder.build(source.folder, { configVars: { STATUS: '1' } }),
       failsWith('BUILD_FAILED', /^one exited 1/),
     );
     assert.deepEqual(await artifactsOf(builder), []);
-    await builder.build(source);
+    await builder.build(source.folder);
     assert.deepEqual(await artifactsOf(builder), ['build-2']);
     const kept = await readdir(join(builder.data, 'artifacts/wikibot/build-2'));
     assert.deepEqual(kept.sort(), ['complete', 'layers', 'workspace']);
@@ -127,135 +99,10 @@ test('of a failed build nothing is left, and its files are not in the next one',
 
 test('an artifact that is there is never built over', async () => {
   await withBuilder({ one: { build: webProcess } }, async (builder) => {
-    const { reference } = await builder.build(source, { id: 'same' });
-    await assert.rejects(builder.build(source, { id: 'same' }), { code: 'EEXIST' });
+    const { reference } = await builder.build(source.folder, { id: 'same' });
+    await assert.rejects(builder.build(source.folder, { id: 'same' }), { code: 'EEXIST' });
     await access(join(reference, 'workspace/file.txt'));
   });
-});
-
-test('cancelling ends a build with an AbortError, and everything that it started', async () => {
-  const cancel = new AbortController();
-  await withBuilder(
-    { one: { build: '(sleep 1000 & sleep 1000) & echo started; sleep 1000' } },
-    async (builder) => {
-      const push = builder.lines.push.bind(builder.lines);
-      const building = builder.builder.build(
-        builder.request(source),
-        {
-          ...builder.progress(),
-          line: (text) => {
-            push(text);
-            if (text === 'started') cancel.abort();
-          },
-        },
-        cancel.signal,
-      );
-      await assert.rejects(building, { name: 'AbortError' });
-      assert.deepEqual(await artifactsOf(builder), []);
-    },
-  );
-});
-
-test('threat 60: the time limit ends a build and is named', async () => {
-  await withBuilder(
-    { slow: { build: 'sleep 1000' } },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith('BUILD_TIMED_OUT', /limit of 3 s \(build_time\), during slow/),
-      );
-      assert.deepEqual(await artifactsOf(builder), []);
-    },
-    { limits: { build_time: 3000 } },
-  );
-});
-
-test('a silent build says that it goes on, and how long it still may', async () => {
-  await withBuilder(
-    { quiet: { build: `sleep 1.2; ${webProcess}` } },
-    async (builder) => {
-      await builder.build(source);
-      assert.match(builder.said, /still running: quiet, \d+ s, 9 min left/);
-    },
-    { quietMs: 300 },
-  );
-});
-
-test('threat 60: the disk limit ends a build and names the largest folders', async () => {
-  const build =
-    'mkdir data; for n in 1 2 3 4 5 6; do dd if=/dev/zero of=data/$n bs=1M count=10 status=none; done; sleep 1000';
-  await withBuilder(
-    { big: { build } },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith(
-          'BUILD_OUT_OF_DISK',
-          /limit of 32 MiB of disk \(build_disk\)\. Largest: \/workspace\/data \(\d+ MiB\)/,
-        ),
-      );
-      assert.deepEqual(await artifactsOf(builder), []);
-    },
-    { limits: { build_disk: 32 * 1024 * 1024 } },
-  );
-});
-
-test('threat 60: one file larger than the disk limit is told so by name', async () => {
-  await withBuilder(
-    { big: { build: 'dd if=/dev/zero of=file bs=1M count=40 status=none' } },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith('BUILD_OUT_OF_DISK', /a single file, written by big/),
-      );
-    },
-    { limits: { build_disk: 32 * 1024 * 1024 } },
-  );
-});
-
-test('threat 60: the output limit ends a build, and memory stays small', async () => {
-  await withBuilder(
-    { loud: { build: 'yes "some line of output" | head -c 50000000; sleep 1000' } },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith('BUILD_TOO_MUCH_OUTPUT', /limit of 2 MiB \(build_output\), during loud/),
-      );
-    },
-    { limits: { build_output: 2 * 1024 * 1024 } },
-  );
-});
-
-test('threat 60: a fork bomb ends in an error that names the limit', async () => {
-  await withBuilder(
-    {
-      bomb: {
-        build: `python3 -c 'import os, time
-for n in range(300):
-    if os.fork() == 0: time.sleep(30)'`,
-      },
-    },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith('BUILD_OUT_OF_PROCESSES', /limit of 64 \(build_processes\)/),
-      );
-    },
-    { limits: { build_processes: 64 } },
-  );
-});
-
-test('threat 60: a build that needs too much memory is told so by name', async () => {
-  await withBuilder(
-    { fat: { build: `python3 -c 'x = bytearray(900 * 1024 * 1024); print(len(x))'` } },
-    async (builder) => {
-      await assert.rejects(
-        builder.build(source),
-        failsWith('BUILD_OUT_OF_MEMORY', /limit of 256 MiB of memory \(build_memory\)/),
-      );
-    },
-    { limits: { build_memory: 256 * 1024 * 1024 } },
-  );
 });
 
 test('threat 65: set-user bits, pipes and sockets do not get into an artifact', async () => {
@@ -263,13 +110,13 @@ test('threat 65: set-user bits, pipes and sockets do not get into an artifact', 
     mkdir closed; echo x >closed/inner; chmod 0 closed
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {
-    const { reference } = await builder.build(source);
+    const { reference } = await builder.build(source.folder);
     const workspace = join(reference, 'workspace');
     assert.deepEqual((await readdir(workspace)).sort(), ['closed', 'file.txt', 'suid']);
     assert.equal((await stat(join(workspace, 'suid'))).mode & 0o7777, 0o555);
     assert.equal((await stat(join(workspace, 'file.txt'))).mode & 0o222, 0);
     assert.equal(await readFile(join(workspace, 'closed/inner'), 'utf8'), 'x\n');
-    await builder.builder.remove(builder.request(source).tool, 'build-1');
+    await builder.builder.remove(builder.request(source.folder).tool, 'build-1');
     assert.deepEqual(await artifactsOf(builder), []);
   });
 });
@@ -280,7 +127,7 @@ test('threat 39: links that a build puts in the way of the server lead nowhere',
   await writeFile(join(outside, 'launch.toml'), '[[processes]]\ntype = "stolen"\ncommand = ["x"]\n');
   const build = `rm -rf "$CNB_LAYERS_DIR"; ln -s ${outside} "$CNB_LAYERS_DIR"; ln -s ${outside} "$CNB_LAYERS_DIR/../more"`;
   await withBuilder({ one: { build: `${build} || true` }, two: { build: webProcess } }, async (builder) => {
-    const { processes, reference } = await builder.build(source);
+    const { processes, reference } = await builder.build(source.folder);
     assert.deepEqual(
       processes.map((process) => process.type),
       ['web'],
@@ -326,7 +173,7 @@ for (const { name, build, why } of [
 ]) {
   test(`a buildpack that breaks the rules is named: ${name}`, async () => {
     await withBuilder({ one: { build } }, async (builder) => {
-      await assert.rejects(builder.build(source), failsWith('BUILD_FAILED', why));
+      await assert.rejects(builder.build(source.folder), failsWith('BUILD_FAILED', why));
     });
   });
 }
@@ -334,7 +181,7 @@ for (const { name, build, why } of [
 test('a process with a working folder is started there, and arguments follow the command', async () => {
   const build = `printf '[[processes]]\\ntype = "web"\\ncommand = ["a", "b"]\\nargs = ["c"]\\nworking-dir = "/tmp"\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
   await withBuilder({ one: { build } }, async (builder) => {
-    const { processes } = await builder.build(source);
+    const { processes } = await builder.build(source.folder);
     assert.deepEqual(processes[0]?.command.slice(-4), ['/tmp', 'a', 'b', 'c']);
   });
 });
@@ -347,7 +194,7 @@ test('where a required detection breaks, the next group is tried, and the break 
     order,
   );
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
-  const { buildpacks: took } = await builder.build(source);
+  const { buildpacks: took } = await builder.build(source.folder);
   assert.deepEqual(took, ['sample/good 1']);
   assert.match(builder.said, /The detection of broken broke[^\n]*\n {7}oh no\n/);
 });
@@ -355,12 +202,12 @@ test('where a required detection breaks, the next group is tried, and the break 
 test('where nothing is detected and one broke, that is the error; else all that was printed is shown', async () => {
   await withBuilder({ broken: { detect: 'echo oh no; exit 7', build: '' } }, async (builder) => {
     await assert.rejects(
-      builder.build(source),
+      builder.build(source.folder),
       failsWith('BUILD_FAILED', /detection of broken exited 7: oh no/),
     );
   });
   await withBuilder({ picky: { detect: 'echo I want more; exit 100', build: '' } }, async (builder) => {
-    await assert.rejects(builder.build(source), failsWith('NO_BUILDPACK', /file\.txt/));
+    await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', /file\.txt/));
     assert.match(builder.said, /picky: I want more/);
   });
 });

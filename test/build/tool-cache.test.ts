@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { ABuilder, tool } from './a-builder.ts';
 import { SampleBuildpacks, webProcess } from './sample-buildpacks.ts';
+import { aSource } from './with-builder.ts';
 
-let source = '';
-before(async () => {
-  source = await mkdtemp(join(tmpdir(), 'source-'));
-  await writeFile(join(source, 'file.txt'), 'of the tool\n');
-});
-after(() => rm(source, { recursive: true }));
+const source = aSource();
 
 /**
  * A buildpack with one layer `l`: says what it found of it, then leaves content and types as the config
@@ -57,10 +52,10 @@ for (const { types, file, content, isInArtifact } of [
 ]) {
   test(`the next build finds of a layer for ${types} what the lifecycle would restore`, async () => {
     await withBuilder(async (builder) => {
-      const artifact = await builder.build(source, { configVars: firstVars(types) });
+      const artifact = await builder.build(source.folder, { configVars: firstVars(types) });
       const kept = await readdir(join(artifact.reference, 'layers/sample_one'));
       assert.deepEqual(kept, isInArtifact ? ['l', 'l.toml'] : []);
-      await builder.build(source);
+      await builder.build(source.folder);
       assert.deepEqual(found(builder), { file, content });
     });
   });
@@ -68,16 +63,18 @@ for (const { types, file, content, isInArtifact } of [
 
 test('a layer that is only for launch is used again where the buildpack says so', async () => {
   await withBuilder(async (builder) => {
-    await builder.build(source, { configVars: firstVars('launch') });
-    const second = await builder.build(source, { configVars: { TYPES: 'launch', VERSION: '1' } });
+    await builder.build(source.folder, { configVars: firstVars('launch') });
+    const second = await builder.build(source.folder, { configVars: { TYPES: 'launch', VERSION: '1' } });
     assert.equal(await contentOf(second.reference), 'first');
   });
 });
 
 test('a later build changes its copy of a layer, never the artifact that has it', async () => {
   await withBuilder(async (builder) => {
-    const first = await builder.build(source, { configVars: firstVars('launch cache') });
-    const second = await builder.build(source, { configVars: { CONTENT: 'second', TYPES: 'launch cache' } });
+    const first = await builder.build(source.folder, { configVars: firstVars('launch cache') });
+    const second = await builder.build(source.folder, {
+      configVars: { CONTENT: 'second', TYPES: 'launch cache' },
+    });
     assert.equal(await contentOf(first.reference), 'first');
     assert.equal(await contentOf(second.reference), 'second');
   });
@@ -85,9 +82,12 @@ test('a later build changes its copy of a layer, never the artifact that has it'
 
 test('layers are restored from the artifact that was finished last, whatever its id', async () => {
   await withBuilder(async (builder) => {
-    await builder.build(source, { id: 'z', configVars: firstVars('launch cache') });
-    await builder.build(source, { id: 'a', configVars: { ...firstVars('launch cache'), CONTENT: 'newer' } });
-    await builder.build(source);
+    await builder.build(source.folder, { id: 'z', configVars: firstVars('launch cache') });
+    await builder.build(source.folder, {
+      id: 'a',
+      configVars: { ...firstVars('launch cache'), CONTENT: 'newer' },
+    });
+    await builder.build(source.folder);
     assert.equal(found(builder).content, 'newer');
     await builder.builder.remove(tool('wikibot'), 'a');
   });
@@ -95,9 +95,9 @@ test('layers are restored from the artifact that was finished last, whatever its
 
 test('a layer that a build no longer wants is gone for the next one', async () => {
   await withBuilder(async (builder) => {
-    await builder.build(source, { configVars: firstVars('cache') });
-    await builder.build(source);
-    await builder.build(source);
+    await builder.build(source.folder, { configVars: firstVars('cache') });
+    await builder.build(source.folder);
+    await builder.build(source.folder);
     assert.deepEqual(found(builder), { file: 'none', content: 'none' });
   });
 });
@@ -105,8 +105,8 @@ test('a layer that a build no longer wants is gone for the next one', async () =
 test('threat 64: without the cache nothing of an earlier build is used, and the cache is emptied', async () => {
   for (const types of ['cache', 'launch cache']) {
     await withBuilder(async (builder) => {
-      await builder.build(source, { configVars: firstVars(types) });
-      await builder.build(source, { useCache: false });
+      await builder.build(source.folder, { configVars: firstVars(types) });
+      await builder.build(source.folder, { useCache: false });
       assert.deepEqual(found(builder), { file: 'none', content: 'none' });
       assert.deepEqual(await readdir(join(builder.data, 'cache')), []);
     });
@@ -116,8 +116,8 @@ test('threat 64: without the cache nothing of an earlier build is used, and the 
 test('threat 64: no byte passes from one tool’s builds to another’s', async () => {
   for (const types of ['cache', 'launch cache']) {
     await withBuilder(async (builder) => {
-      await builder.build(source, { configVars: firstVars(types) });
-      await builder.build(source, { tool: tool('other'), toolNumber: 2 });
+      await builder.build(source.folder, { configVars: firstVars(types) });
+      await builder.build(source.folder, { tool: tool('other'), toolNumber: 2 });
       assert.deepEqual(found(builder), { file: 'none', content: 'none' });
     });
   }
@@ -128,8 +128,8 @@ test('threat 4: a build cannot read artifacts and caches of other tools', async 
   await using buildpacks = await SampleBuildpacks.write({ one: { build: peek } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
   if (builder.sandbox.mode !== 'isolated') return;
-  await builder.build(source);
-  await builder.build(source, { tool: tool('other'), toolNumber: 2 });
+  await builder.build(source.folder);
+  await builder.build(source.folder, { tool: tool('other'), toolNumber: 2 });
   assert.doesNotMatch(builder.said, /of the tool|artifacts/);
 });
 
@@ -139,10 +139,12 @@ test('after a failure the cache is there again, save what the failed buildpack d
     { version: '1', content: 'none' },
   ]) {
     await withBuilder(async (builder) => {
-      await builder.build(source, { configVars: { CONTENT: 'first', TYPES: 'cache', VERSION: version } });
-      await assert.rejects(builder.build(source, { configVars: { STATUS: '1' } }));
+      await builder.build(source.folder, {
+        configVars: { CONTENT: 'first', TYPES: 'cache', VERSION: version },
+      });
+      await assert.rejects(builder.build(source.folder, { configVars: { STATUS: '1' } }));
       assert.equal(found(builder).content, 'first');
-      await builder.build(source);
+      await builder.build(source.folder);
       assert.equal(found(builder).content, content);
     });
   }
@@ -151,30 +153,32 @@ test('after a failure the cache is there again, save what the failed buildpack d
 test('what a first build downloaded before it failed is there for the next', async () => {
   await withBuilder(async (builder) => {
     await assert.rejects(
-      builder.build(source, { configVars: { CONTENT: 'first', TYPES: 'cache', STATUS: '1' } }),
+      builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache', STATUS: '1' } }),
     );
-    await builder.build(source);
+    await builder.build(source.folder);
     assert.equal(found(builder).content, 'first');
   });
 });
 
 test('a build that filled its disk leaves an empty cache, so that the next one can work', async () => {
   await withBuilder(async (builder) => {
-    await builder.build(source, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
-    await assert.rejects(builder.build(source, { configVars: { FILL: '1' } }), { code: 'BUILD_OUT_OF_DISK' });
-    await builder.build(source);
+    await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
+    await assert.rejects(builder.build(source.folder, { configVars: { FILL: '1' } }), {
+      code: 'BUILD_OUT_OF_DISK',
+    });
+    await builder.build(source.folder);
     assert.equal(found(builder).content, 'none');
   });
 });
 
 test('threat 82: cleaning up removes what was half made, what nobody keeps, and not the cache', async () => {
   await withBuilder(async (builder) => {
-    await builder.build(source, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
-    await builder.build(source, { configVars: { TYPES: 'cache' } });
+    await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
+    await builder.build(source.folder, { configVars: { TYPES: 'cache' } });
     await rm(join(builder.data, 'artifacts/wikibot/build-2/complete'));
     await builder.builder.cleanUp(tool('wikibot'), new Set(['build-2']));
     assert.deepEqual(await readdir(join(builder.data, 'artifacts/wikibot')), []);
-    await builder.build(source);
+    await builder.build(source.folder);
     assert.equal(found(builder).content, 'first');
   });
 });

@@ -199,13 +199,13 @@ export function directoryContract(
   });
 }
 
-function calls(directory: Directory, line: string, limit: AbortSignal): Promise<unknown>[] {
+function calls(directory: Directory, line: string, limit: AbortSignal): (() => Promise<unknown>)[] {
   return [
-    directory.identifyByKey('alice', offered(line), limit),
-    directory.identifyByPassword('alice', 'correct horse', limit),
-    directory.identifyByPassword('alice', 'wrong', limit),
-    directory.findTool(hello, limit),
-    directory.toolsOf('alice', limit),
+    () => directory.identifyByKey('alice', offered(line), limit),
+    () => directory.identifyByPassword('alice', 'correct horse', limit),
+    () => directory.identifyByPassword('alice', 'wrong', limit),
+    () => directory.findTool(hello, limit),
+    () => directory.toolsOf('alice', limit),
   ];
 }
 

@@ -40,7 +40,12 @@ export class SshWorkbench {
 
   static async open(options: Partial<SshDoorOptions> = {}): Promise<SshWorkbench> {
     const bench = new SshWorkbench();
-    await bench.#open(options);
+    try {
+      await bench.#open(options);
+    } catch (error) {
+      await bench.close();
+      throw error;
+    }
     return bench;
   }
 

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { productBuildpacks } from './a-builder.ts';
+
+for (const [range, major] of Object.entries({
+  '': '24',
+  '24.x': '24',
+  '>=18': '24',
+  '^20.11': '20',
+  '20 || 22': '22',
+  'lts/*': '24',
+  '>=18 <21': '20',
+  '<23': '22',
+  '18 - 20': '20',
+  '~22.3': '22',
+  v20: '20',
+  '>= 14': '24',
+  '23': '23',
+  '16': '',
+  '$(touch hacked)': '24',
+})) {
+  test(`node for ${JSON.stringify(range)} is ${major === '' ? 'none of those here' : major}`, async () => {
+    const script = 'source "$0"; choose_major "$1" 18 19 20 21 22 23 24 25';
+    const library = join(productBuildpacks, 'node/lib/versions.sh');
+    const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range]);
+    assert.equal(stdout, major);
+  });
+}
+
+const jsonAwk = join(productBuildpacks, 'node/lib/json.awk');
+
+test('package.json is read as JSON, whatever is in its texts', async () => {
+  const content = { a: 'x"}, {\\', 'k|"]': [1, -2500, true, null, {}, []], e: '\u00e9\n' };
+  const { stdout } = await execa('awk', ['-f', jsonAwk], { input: JSON.stringify(content, null, 2) });
+  assert.deepEqual(stdout.split('\n'), [
+    'a\tx"}, {\\',
+    'k|"]|0\t1',
+    'k|"]|1\t-2500',
+    'k|"]|2\ttrue',
+    'k|"]|3\tnull',
+    'e\té ',
+  ]);
+});
+
+for (const text of [
+  '',
+  '{',
+  '{"a" 1}',
+  '{"a":1}x',
+  '[1,]',
+  '{"a":}',
+  '{"a',
+  '["\\"]',
+  `${'['.repeat(200)}`,
+]) {
+  test(`threat 66: ${JSON.stringify(text.slice(0, 20))} is not taken for JSON`, async () => {
+    const { exitCode } = await execa('awk', ['-f', jsonAwk], { input: text, reject: false });
+    assert.equal(exitCode, 1);
+  });
+}
+
+test('what node and npm share is the same file in both', async () => {
+  for (const file of ['json.awk', 'package.sh']) {
+    const [one, two] = await Promise.all(
+      ['node', 'npm'].map((name) => readFile(join(productBuildpacks, name, 'lib', file), 'utf8')),
+    );
+    assert.equal(one, two);
+  }
+});

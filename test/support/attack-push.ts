@@ -1,0 +1,54 @@
+import { execa } from 'execa';
+import { type CommandList, encodeCommandList } from '../../src/git/command-list.ts';
+import type { TestServer } from './server.ts';
+import type { WorkTree } from './work-tree.ts';
+
+/** A tool, and where objects for it are made. */
+export interface Fabric {
+  readonly server: TestServer;
+  readonly name: string;
+  readonly tree: WorkTree;
+}
+
+/** What no honest client would send. */
+export interface RawPush {
+  readonly commands: CommandList['commands'];
+  readonly capabilities?: readonly string[];
+  /** Commits that go along, each with all that it reaches. */
+  readonly objects?: readonly string[];
+  /** A pack in the place of those. */
+  readonly pack?: Buffer;
+  /** In the place of everything. */
+  readonly body?: Buffer;
+}
+
+/** Sends a hand-made push over HTTP. @returns the status, and the answer as text with its side bands. */
+export async function rawPush(
+  { server, name, tree }: Fabric,
+  push: RawPush,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const { commands, capabilities = ['report-status', 'side-band-64k', 'atomic'], objects = [] } = push;
+  const list = { commands, capabilities: new Set(capabilities), shallow: [], pushOptions: [] };
+  const pack = push.pack ?? (await packOf(tree, objects));
+  const response = await fetch(`http://${server.http}/${name}.git/git-receive-pack`, {
+    method: 'POST',
+    headers: {
+      authorization: `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`,
+      'content-type': 'application/x-git-receive-pack-request',
+    },
+    body: Uint8Array.from(push.body ?? Buffer.concat([encodeCommandList(list), pack])),
+    signal: AbortSignal.timeout(60_000),
+  });
+  const text = await response.text();
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a packet may begin in the middle of a line
+  return { status: response.status, text: text.replace(/[0-9a-f]{4}\u0002/g, '') };
+}
+
+async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffer> {
+  const { stdout } = await execa('git', ['pack-objects', '--stdout', '--revs', '--quiet'], {
+    cwd: tree.folder,
+    input: objects.map((id) => `${id}\n`).join(''),
+    encoding: 'buffer',
+  });
+  return Buffer.from(stdout);
+}
