@@ -14,7 +14,7 @@ RUN npm ci --omit=dev \
 
 FROM docker.io/library/node:24-bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt ca-certificates tar \
+ && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt util-linux ca-certificates tar tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 10001 push \
  && install -d -o push -g push -m 0711 /var/lib/toolforge-push \
@@ -33,4 +33,5 @@ VOLUME ["/var/lib/toolforge-push", "/etc/toolforge-push"]
 EXPOSE 2222 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "src/cli/health.ts"]
-ENTRYPOINT ["node", "src/main.ts"]
+# Children whose parent has ended come to process 1, which Node is not made for.
+ENTRYPOINT ["tini", "--", "node", "src/main.ts"]

@@ -82,14 +82,17 @@ async function measureTree(
     reject: false,
   });
   const count = new TreeCount();
+  let excess: DeployError | null = null;
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
     count.push(chunk);
-    const excess = count.excess(limits);
-    if (excess !== null) {
-      child.kill('SIGKILL');
-      await child;
-      throw excess;
-    }
+    excess = count.excess(limits);
+    // Leaving the loop closes the pipe: waiting for git's end with unread output in it could be for ever.
+    if (excess !== null) break;
+  }
+  if (excess !== null) {
+    child.kill('SIGKILL');
+    await child;
+    throw excess;
   }
   const { exitCode } = await child;
   if (exitCode !== 0) throw new Error(`git ls-tree of ${id} ended with ${exitCode}`);

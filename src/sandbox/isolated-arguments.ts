@@ -1,3 +1,4 @@
+import { dataLimit } from './data-limit.ts';
 import type { HostFiles } from './host-files.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from './leftovers.ts';
 import type { SandboxCommand } from './sandbox.ts';
@@ -103,11 +104,12 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
 }
 
 /** Not --as: Node and others reserve far more addresses than they use. */
-function limits({ limits: { processes, memoryBytes, fileBytes } }: SandboxCommand): string[] {
+function limits({ limits: given }: SandboxCommand): string[] {
+  const { processes, fileBytes } = given;
   return [
     '/usr/bin/prlimit',
     `--nproc=${processes}`,
-    `--data=${memoryBytes}`,
+    `--data=${dataLimit(given)}`,
     `--fsize=${fileBytes}`,
     '--core=0',
   ];

@@ -71,6 +71,8 @@ export class IsolatedSandbox implements Sandbox {
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
+      // Where pasta cannot make its network, it ends and leaves behind the process that was to become bwrap.
+      if (wrappers.length === 0 && exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       // After a SIGKILL the kernel ends what is inside a moment later.
       await untilGone(wrappers, 5000);
       const isOutOfMemory = cgroup.isOutOfMemory();

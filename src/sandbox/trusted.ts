@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Cgroups } from './cgroups.ts';
 import { exitOf, INTERLEAVED, startInCgroups } from './child.ts';
+import { dataLimit } from './data-limit.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
 import { groupOf, listenersAround, processIds, signal, socketsOf, untilGone } from './process-table.ts';
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
@@ -105,9 +106,9 @@ export class TrustedSandbox implements Sandbox {
 }
 
 /** Not the number of processes: without a namespace it counts all those of the user. */
-function limits({ memoryBytes, fileBytes }: Limits): string[] {
+function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];
-  return ['/usr/bin/prlimit', `--data=${memoryBytes}`, `--fsize=${fileBytes}`, '--core=0', '--'];
+  return ['/usr/bin/prlimit', `--data=${dataLimit(given)}`, `--fsize=${given.fileBytes}`, '--core=0', '--'];
 }
 
 function portsOf(pids: readonly number[]): number[] {

@@ -23,12 +23,12 @@ async function inside(script: string): Promise<{ exitCode: number; text: string 
 before(async () => {
   assert.notEqual(registry, '', 'CLUSTER_REGISTRY is not set: this suite needs the cluster');
   const buildah = ['--storage-driver', 'vfs'];
-  const built = await run('buildah', [...buildah, 'build', '--isolation', 'chroot', '--tag', image, root]);
+  const built = await run('buildah', [...buildah, 'build', '--layers', '--isolation', 'chroot', '--tag', image, root]);
   assert.equal(built.exitCode, 0, `${built.stdout.slice(-4000)}\n${built.stderr.slice(-4000)}`);
   const pushed = await run('buildah', [...buildah, 'push', '--tls-verify=false', image, `docker://${image}`]);
   assert.equal(pushed.exitCode, 0, pushed.stderr);
   await kubectl('delete', 'pod', pod, '--ignore-not-found', '--wait=true');
-  await kubectl('run', pod, `--image=${image}`, '--restart=Never');
+  await kubectl('run', pod, `--image=${image}`, '--image-pull-policy=Always', '--restart=Never');
   await kubectl('wait', '--for=condition=Ready', `pod/${pod}`, '--timeout=180s');
 });
 after(async () => {

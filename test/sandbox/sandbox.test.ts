@@ -89,7 +89,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       const result = await runIn(sandbox, [
         'python3',
         '-c',
-        'x = bytearray(600 * 1024 * 1024); print("got it")',
+        'x = bytearray(1200 * 1024 * 1024); print("got it")',
       ]);
       assert.notEqual(result.code, 0);
       assert.match(result.output, /MemoryError/);
