@@ -207,7 +207,8 @@ async function resume(
   { store, runtime, log }: DeployContext,
   tool: ReturnType<SqliteStore['tools']>[number],
 ): Promise<void> {
-  if (tool.liveVersion === null || tool.isStopped) return;
+  if (tool.liveVersion === null) return;
+  if (tool.isStopped) return runtime.stop(tool.name);
   const release = store.release(tool.name, tool.liveVersion);
   if (release === null) return;
   await runtime

@@ -80,4 +80,6 @@ export interface CommandLine {
   readonly out: (text: string) => Promise<void>;
   readonly err: (text: string) => Promise<void>;
   readonly signal: AbortSignal;
+  /** Told the code of the DeployError that ends the command, before its words go to `err`. */
+  readonly onRefusal?: (code: string) => void;
 }

@@ -33,6 +33,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
       return 2;
     }
     if (error instanceof DeployError) {
+      line.onRefusal?.(error.code);
       await err(warning(error.message, error.hint));
       return 1;
     }

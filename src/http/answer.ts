@@ -41,8 +41,8 @@ const STATUS: Readonly<Record<string, number>> = {
 const LINGER_BYTES = 1024 * 1024;
 
 /** The status for an error that a person can mend: 400 unless its code says better. */
-export function statusOf(error: DeployError): number {
-  return STATUS[error.code] ?? 400;
+export function statusOf({ code }: Pick<DeployError, 'code'>): number {
+  return STATUS[code] ?? 400;
 }
 
 /** Answers with plain text; git shows it to its user line by line as `remote: …`. */

@@ -3,7 +3,7 @@ import type { CommandLine, Services } from '../cli/command.ts';
 import { DeployError } from '../core/errors.ts';
 import { clean } from '../core/progress.ts';
 import type { Principal } from '../core/types.ts';
-import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
+import { answerError, answerText, type Exchange, reportBug, statusOf } from './answer.ts';
 import { chunksOf } from './body.ts';
 
 export interface CommandServing {
@@ -48,6 +48,7 @@ export async function serveCommand(
       out: (text) => output.say(text),
       err: (text) => output.complain(text),
       signal,
+      onRefusal: (code) => output.refuse(code),
     });
     await output.end(status);
   } catch (error) {
@@ -92,6 +93,8 @@ class CommandOutput {
   readonly #exchange: Exchange;
   /** What was said on standard error before anything else; it decides nothing yet. */
   #complaints = '';
+  /** Of the status line where nothing was said before the refusal. */
+  #refusal: number | null = null;
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
@@ -120,12 +123,18 @@ class CommandOutput {
     this.#complaints += text;
   }
 
+  refuse(code: string): void {
+    this.#refusal = statusOf({ code });
+  }
+
   async end(status: number): Promise<void> {
     const { response } = this.#exchange;
     if (response.destroyed) return;
     if (!response.headersSent && status !== 0) {
       const text = this.#complaints === '' ? ` !     exit status ${status}\n` : this.#complaints;
-      return answerText(this.#exchange, status === WRONG_USAGE ? 400 : 409, text, { [EXIT_STATUS]: status });
+      return answerText(this.#exchange, status === WRONG_USAGE ? 400 : (this.#refusal ?? 409), text, {
+        [EXIT_STATUS]: status,
+      });
     }
     if (!response.headersSent) this.#begin();
     if (status !== 0) await this.say(` !     exit status ${status}\n`);

@@ -23,7 +23,16 @@ async function inside(script: string): Promise<{ exitCode: number; text: string 
 before(async () => {
   assert.notEqual(registry, '', 'CLUSTER_REGISTRY is not set: this suite needs the cluster');
   const buildah = ['--storage-driver', 'vfs'];
-  const built = await run('buildah', [...buildah, 'build', '--layers', '--isolation', 'chroot', '--tag', image, root]);
+  const built = await run('buildah', [
+    ...buildah,
+    'build',
+    '--layers',
+    '--isolation',
+    'chroot',
+    '--tag',
+    image,
+    root,
+  ]);
   assert.equal(built.exitCode, 0, `${built.stdout.slice(-4000)}\n${built.stderr.slice(-4000)}`);
   const pushed = await run('buildah', [...buildah, 'push', '--tls-verify=false', image, `docker://${image}`]);
   assert.equal(pushed.exitCode, 0, pushed.stderr);

@@ -67,14 +67,14 @@ for (const { name, error, status } of [
   });
 }
 
-test('the table of commands answers 200, 400 for a wrong line and 409 for a refused one', async (context) => {
+test('the table of commands answers 200, 400 for a wrong line and 404 for a refused one', async (context) => {
   const door = await openDoor(context, { runCommand });
   for (const { body, status, words } of [
     { body: 'help', status: 200, words: /rollback/ },
     { body: 'relesaes hello', status: 400, words: /Did you mean releases/ },
     { body: 'ps', status: 400, words: /needs the name of a tool/ },
-    { body: 'ps other', status: 409, words: /There is no tool other that alice maintains/ },
-    { body: 'ps nowhere', status: 409, words: /There is no tool nowhere that alice maintains/ },
+    { body: 'ps other', status: 404, words: /There is no tool other that alice maintains/ },
+    { body: 'ps nowhere', status: 404, words: /There is no tool nowhere that alice maintains/ },
   ]) {
     const init = { method: 'POST', body, headers: { authorization: basic() } };
     const answer = await fetch(`${door.url}/-/command`, init);

@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { run, TestServer, until } from '../support/server.ts';
+import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_CONCURRENT_DEPLOYMENTS: '4' });
+});
+after(async () => server[Symbol.asyncDispose]());
+
+let serial = 0;
+async function liveTool(
+  files: Files = webTool('one'),
+): Promise<{ name: string; tree: WorkTree; first: string }> {
+  serial += 1;
+  const name = `cmd-${serial}`;
+  await server.addTool(name);
+  const tree = await WorkTree.create(server, 'ssh', name);
+  const first = await tree.commit('one', files);
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  return { name, tree, first };
+}
+
+const main = (name: string) =>
+  server.inRepository(name, 'rev-parse', '--verify', '--quiet', 'refs/heads/main');
+
+/** Answers with the value of GREETING, or `none`. */
+function greetingTool(): Files {
+  const files = webTool('unused');
+  return {
+    ...files,
+    'server.py': (files['server.py'] ?? '').replace(
+      /body = .*/,
+      "body = os.environ.get('GREETING', 'none').encode()",
+    ),
+  };
+}
+
+/** The command over HTTP, with the password. */
+async function overHttp(words: string): Promise<{ status: number; text: string }> {
+  const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
+  const response = await fetch(`http://${server.http}/-/command`, {
+    method: 'POST',
+    body: words,
+    headers: { authorization },
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+describe('commands', { concurrency: 3 }, () => {
+  test('rollback brings back a release with its config vars, and the branch follows', async () => {
+    const { name, tree, first } = await liveTool(greetingTool());
+    assert.equal((await server.command('config', 'set', name, 'GREETING=early')).exitCode, 0);
+    assert.equal((await server.get(name)).body, 'early');
+    const two = await tree.commit('two', { note: 'two' });
+    assert.equal((await tree.push()).exitCode, 0);
+    assert.equal((await server.command('config', 'set', name, 'GREETING=late')).exitCode, 0);
+    assert.equal(await main(name), two);
+    const back = await server.command('rollback', name, 'v2');
+    assert.equal(back.exitCode, 0, back.stderr);
+    assert.equal((await server.get(name)).body, 'early');
+    assert.equal(await main(name), first);
+    const unknown = await server.command('rollback', name, 'v99');
+    assert.equal(unknown.exitCode, 1);
+    assert.match(unknown.stderr, /v99/);
+  });
+
+  test('a config var that breaks the tool is not kept', async () => {
+    const files = greetingTool();
+    const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;
+    const { name } = await liveTool({ ...files, 'server.py': picky });
+    const bad = await server.command('config', 'set', name, 'GREETING=bad');
+    assert.equal(bad.exitCode, 1);
+    assert.match(bad.stdout + bad.stderr, /a bad greeting/);
+    assert.equal((await server.get(name)).body, 'none');
+    assert.equal(
+      (await server.command('config', 'list', name, '--show-values')).stdout.includes('bad'),
+      false,
+    );
+  });
+
+  test('threat 63: values are hidden, encrypted at rest and masked in what a build prints', async () => {
+    const { name, tree } = await liveTool(greetingTool());
+    assert.equal((await server.command('config', 'set', name, 'GREETING=s3cret-value-42')).exitCode, 0);
+    assert.equal((await server.command('config', 'list', name)).stdout.includes('s3cret'), false);
+    assert.equal((await server.command('config', 'get', name, 'GREETING')).stdout.trim(), 's3cret-value-42');
+    await tree.commit('print', { 'build.sh': 'echo "the greeting is $GREETING"\n' });
+    const pushed = await tree.push();
+    assert.equal(pushed.exitCode, 0, pushed.stderr);
+    assert.match(pushed.stderr, /the greeting is/);
+    assert.equal(pushed.stderr.includes('s3cret-value-42'), false);
+    const { stdout } = await run('grep', [
+      '-rl',
+      's3cret-value-42',
+      join(server.folder, 'data'),
+      '--include=*.sqlite*',
+      '--include=*.log',
+    ]);
+    assert.equal(stdout, '');
+    assert.equal(
+      server.lines.some((line) => JSON.stringify(line).includes('s3cret-value-42')),
+      false,
+    );
+  });
+
+  test('redeploy builds again, restart does not, and neither adds downtime', async () => {
+    const { name } = await liveTool();
+    const again = await server.command('redeploy', name);
+    assert.equal(again.exitCode, 0, again.stderr);
+    assert.match(again.stdout, /built[\s\S]*v2 is live/);
+    const restarted = await server.command('restart', name);
+    assert.equal(restarted.exitCode, 0, restarted.stderr);
+    assert.doesNotMatch(restarted.stdout, /built/);
+    assert.match(restarted.stdout, /v2 is live/);
+    assert.equal((await server.get(name)).body, 'one');
+  });
+
+  test('stop ends the processes until restart, and the page says so', async () => {
+    const { name, first } = await liveTool();
+    assert.equal((await server.command('stop', name)).exitCode, 0);
+    const stopped = await server.get(name);
+    assert.equal(stopped.status, 503);
+    assert.match(stopped.body, /stopped/);
+    assert.equal(await main(name), first);
+    assert.equal((await server.command('restart', name)).exitCode, 0);
+    assert.equal((await server.get(name)).body, 'one');
+  });
+
+  test('cancel ends the running deployment, its build and the push', async () => {
+    const { name, tree, first } = await liveTool();
+    const slow = await tree.commit('slow', webTool('slow', 'echo busy; sleep 100'));
+    const pushing = tree.push();
+    await until(
+      async () => (await server.command('builds', name, '--json')).stdout.includes(slow),
+      'the build runs',
+    );
+    assert.equal((await server.command('cancel', name)).exitCode, 0);
+    const pushed = await pushing;
+    assert.notEqual(pushed.exitCode, 0);
+    assert.match(pushed.stderr, /! \[remote rejected\] main -> main \(cancelled by .*; v1 is still live\)/);
+    assert.equal(await main(name), first);
+    assert.equal((await server.command('cancel', name)).exitCode, 1);
+  });
+
+  test('logs show what processes print, and the log of each deployment', async () => {
+    const files = webTool('one');
+    const { name } = await liveTool({
+      ...files,
+      'server.py': `print('printed by web', flush=True)\n${files['server.py']}`,
+    });
+    await until(
+      async () => (await server.command('logs', name)).stdout.includes('printed by web'),
+      'the line',
+    );
+    const [build] = JSON.parse((await server.command('builds', name, '--json')).stdout) as { id: string }[];
+    const log = await server.command('logs', name, '--build', build?.id ?? '');
+    assert.match(log.stdout, /v1 is live/);
+  });
+
+  test('the same commands over HTTP by password, and by the local binary', async () => {
+    const { name } = await liveTool();
+    const releases = await overHttp(`releases ${name}`);
+    assert.equal(releases.status, 200);
+    assert.match(releases.text, /v1/);
+    assert.equal((await overHttp('releases no-such-tool')).status, 404);
+    const restarted = await overHttp(`restart ${name}`);
+    assert.match(restarted.text, /v1 is live/);
+    const local = await server.local('releases', name);
+    assert.equal(local.exitCode, 0, local.stderr);
+    assert.match(local.stdout, /v1/);
+  });
+
+  test('threat 29: a stranger’s tool and no tool are the same over SSH', async () => {
+    assert.equal((await server.local('user', 'add', 'bob')).exitCode, 0);
+    assert.equal((await server.local('tool', 'add', 'bobs', '--maintainer', 'bob')).exitCode, 0);
+    const theirs = await server.command('releases', 'bobs');
+    const nobodys = await server.command('releases', 'nobodys');
+    assert.equal(theirs.exitCode, 1);
+    assert.equal(theirs.stderr.replaceAll('bobs', 'X'), nobodys.stderr.replaceAll('nobodys', 'X'));
+  });
+});
+
+test('all live tools come up again after a restart, stopped ones do not, and nothing is asked', async () => {
+  const { name } = await liveTool();
+  const stopped = await liveTool();
+  assert.equal((await server.command('stop', stopped.name)).exitCode, 0);
+  const told = server.told.length;
+  await server.kill('SIGTERM');
+  await server.boot();
+  await until(async () => (await server.get(name)).body === 'one', 'up again');
+  assert.equal((await server.get(stopped.name)).status, 503);
+  assert.equal(server.told.slice(told), '');
+});
+
+test('threat 85: a second server on the same data folder refuses to start and names the first', async () => {
+  const second = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
+    env: { ...server.environment, TOOLFORGE_PUSH_SSH: '127.0.0.1:0', TOOLFORGE_PUSH_HTTP: '127.0.0.1:0' },
+  });
+  assert.equal(second.exitCode, 1);
+  assert.match(second.stderr, new RegExp(`DATA_IN_USE.*${server.pid}`));
+});
+
+test('a setting that is wrong stops the start with its name', async () => {
+  const file = join(server.folder, 'settings.yaml');
+  await writeFile(file, 'colour: perhaps\n');
+  const refused = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
+    env: { ...server.environment, TOOLFORGE_PUSH_CONFIG: file },
+  });
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stderr, /BAD_SETTING.*colour.*TOOLFORGE_PUSH_COLOUR/s);
+});
