@@ -82,6 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   await sandbox.endLeftovers();
 
   const addresses = { ssh: '', http: '' };
+  let isClosing = false;
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
     path: options.path,
@@ -159,7 +160,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     services,
     throttle,
     log,
-    isHealthy: () => null,
+    isHealthy: () => (isClosing ? 'the server is being stopped' : null),
   });
 
   await socket.listen();
@@ -182,6 +183,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     addresses,
     close: async () => {
+      isClosing = true;
       await Promise.all([line.close(), ssh.close(), http.close()]);
       await socket.close();
       await runtime.close();

@@ -1,14 +1,11 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { ToolName } from '../core/names.ts';
 import { progressTo } from '../core/progress.ts';
 import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
-
-const DAY_MS = 24 * 60 * 60 * 1000;
-const PARKED_DAYS = 14;
+import { dropOldParked } from './parked.ts';
 
 /**
  * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
@@ -72,23 +69,4 @@ async function followLive({ store, repositories, log }: DeployContext, tool: Too
     await pointHead(repositories, name, branch.ref);
   }
   log.warn({ tool: name, from: branch.commit, to: live?.commit ?? null }, 'branch follows what is live');
-}
-
-/** Failed and detached pushes stay fetchable by the server for 14 days, for a push again without an upload. */
-async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
-  const refs = await repositories.git(tool, [
-    'for-each-ref',
-    '--format=%(refname)',
-    'refs/deployments',
-    'refs/parked',
-  ]);
-  const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
-  const old = refs.split('\n').filter((ref) => ref !== '' && (ref.split('/')[2] ?? '') < oldest);
-  if (old.length === 0) return;
-  await updateRefs(
-    repositories,
-    tool,
-    old.map((ref) => `delete ${ref}`),
-  );
-  log.info({ tool, refs: old.length }, 'old parked pushes removed');
 }

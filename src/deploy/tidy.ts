@@ -4,6 +4,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
 import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy.ts';
+import { dropOldParked } from './parked.ts';
 
 export interface TidyOptions extends DeployContext {
   /** Newest releases whose artifacts are kept. */
@@ -29,6 +30,7 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
     const isLive = store.deployment(id)?.state === 'live';
     const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
     if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
+    await dropOldParked(options, tool);
     // Only what is not reachable any more loses its cut-off points (git-prune(1)).
     if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
     await repositories.git(tool, [

@@ -1,4 +1,4 @@
-import { escapeHtml } from './escape-html.ts';
+import { escapeHtml } from '../core/escape-html.ts';
 
 /** What the landing page tells; all of it from the settings, nothing from the request. */
 export interface LandingFacts {
