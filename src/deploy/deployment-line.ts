@@ -8,7 +8,7 @@ import { changeConfigVars } from './config-vars.ts';
 import { type DeployContext, deploy } from './deploy.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import type { Deployments, ParkedPush, Ticket, Verdict } from './deployments.ts';
-import { Entry, introducePush, newDeployment, type Request } from './entry.ts';
+import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { withOtherRefs } from './join.ts';
 import { planDeployment } from './plan.ts';
 import { rollbackTarget } from './rollback-target.ts';
@@ -84,6 +84,10 @@ export class DeploymentLine implements Deployments {
 
   async stop(tool: ToolName, principal: Principal): Promise<void> {
     liveRelease(this.#options.store, tool);
+    if (this.#turns.running(tool) !== null) {
+      const hint = `Wait for its end, or end it first: cancel ${tool}`;
+      throw new DeployError('DEPLOYMENT_RUNNING', `A deployment of ${tool} is under way.`, hint);
+    }
     this.#options.store.setStopped(tool, true);
     await this.#options.runtime.stop(tool);
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
@@ -182,17 +186,7 @@ export class DeploymentLine implements Deployments {
     return { id: entry.id, isJoined: true, verdict };
   }
 
-  #enter(
-    wanted: {
-      readonly id?: string;
-      readonly tool: ToolName;
-      readonly commit: Deployment['commit'];
-      readonly request: Request;
-      readonly principal: Principal;
-      readonly message: string | null;
-    },
-    introduce: (entry: Entry) => void = () => undefined,
-  ): Ticket {
+  #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
     const { tool, commit, request, principal, message } = wanted;
     const { store, logs } = this.#options;
     if (this.#isClosing) {

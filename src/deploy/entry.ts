@@ -13,6 +13,17 @@ export type Request =
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
   | { readonly kind: 'restart' };
 
+/** A deployment that somebody asks for. */
+export interface Wanted {
+  /** A push brings its own. */
+  readonly id?: string;
+  readonly tool: ToolName;
+  readonly commit: CommitId;
+  readonly request: Request;
+  readonly principal: Principal;
+  readonly message: string | null;
+}
+
 /** One deployment in the line. */
 export class Entry {
   readonly deployment: Deployment;
