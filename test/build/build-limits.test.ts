@@ -133,7 +133,7 @@ for n in range(300):
 
 test('threat 60: a build that needs too much memory is told so by name', async () => {
   await withBuilder(
-    { fat: { build: `python3 -c 'x = bytearray(900 * 1024 * 1024); print(len(x))'` } },
+    { fat: { build: `python3 -c 'x = bytearray(1600 * 1024 * 1024); print(len(x))'` } },
     async (builder) => {
       await assert.rejects(
         builder.build(source.folder),
