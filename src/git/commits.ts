@@ -41,7 +41,8 @@ export async function inspectCommit(
     );
   }
   const [subject, top] = await Promise.all([
-    repositories.git(tool, ['show', '--no-patch', '--format=%s', id]),
+    // Not show: it walks the whole tree of a first commit, also where it prints nothing of it.
+    repositories.git(tool, ['log', '--max-count=1', '--format=%s', id]),
     repositories.git(tool, ['ls-tree', '--name-only', '-z', id]),
     measureTree(repositories, tool, id, limits),
   ]);

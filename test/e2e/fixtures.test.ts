@@ -44,7 +44,10 @@ test('web-and-worker runs both of its processes, and their logs are apart', asyn
     name: string;
     state: string;
   }[];
-  assert.deepEqual(rows.map(({ name, state }) => `${name} ${state}`).sort(), ['web.1 up', 'worker.1 up']);
+  assert.deepEqual(rows.map(({ process, state }) => `${process} ${state}`).sort(), [
+    'web.1 up',
+    'worker.1 up',
+  ]);
   assert.equal((await server.get('web-and-worker')).status, 200);
   await until(
     async () => (await server.command('logs', 'web-and-worker', '-p', 'worker')).stdout.includes('worker.1'),

@@ -60,7 +60,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         const good = 'good' as ToolName;
         await rollOut(runtime, releaseOf(good, 1, await artifact({ 'web.py': webTool('good') }, [web()])));
         // Without isolation nobody counts processes where there is no control group: a small bomb then.
-        const bomb = `import os, time\nfor i in range(${mode === 'isolated' ? 1000 : 20}):\n    try:\n        if os.fork() == 0: time.sleep(1000)\n    except OSError: break\nprint('forked', i)\ntry: bytearray(10**9)\nexcept MemoryError: print('no memory')\ntime.sleep(1000)`;
+        const bomb = `import os, time\nfor i in range(${mode === 'isolated' ? 1000 : 20}):\n    try:\n        if os.fork() == 0: time.sleep(1000)\n    except OSError: break\nprint('forked', i)\ntry: bytearray(3 * 10**9)\nexcept MemoryError: print('no memory')\ntime.sleep(1000)`;
         const bad = 'bad' as ToolName;
         await rollOut(runtime, releaseOf(bad, 1, await artifact({ 'worker.py': bomb }, [worker()])));
         const log = await until(async () => {

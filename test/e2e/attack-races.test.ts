@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { DirectoryFile } from '../../src/auth/directory-file.ts';
+import { TestServer, until } from '../support/server.ts';
+import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_CONCURRENT_DEPLOYMENTS: '8' });
+});
+after(async () => server[Symbol.asyncDispose]());
+
+let serial = 0;
+async function liveTool(): Promise<{ name: string; tree: WorkTree; first: string }> {
+  serial += 1;
+  const name = `race-${serial}`;
+  await server.addTool(name);
+  const tree = await WorkTree.create(server, 'ssh', name);
+  const first = await tree.commit('one', webTool('one'));
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  return { name, tree, first };
+}
+
+interface Row {
+  readonly state: string;
+  readonly commit: string;
+  readonly version: number | null;
+}
+
+async function rows(list: 'deployments' | 'releases', name: string): Promise<Row[]> {
+  return JSON.parse((await server.command(list, name, '--json')).stdout) as Row[];
+}
+
+async function inState(name: string, wanted: string): Promise<void> {
+  await until(async () => (await rows('deployments', name)).some(({ state }) => state === wanted), wanted);
+}
+
+/** A tool that needs a while to listen. */
+function lateTool(text: string, seconds = 3): Files {
+  const files = webTool(text);
+  return { ...files, 'server.py': `import time\ntime.sleep(${seconds})\n${files['server.py']}` };
+}
+
+/** What must hold whenever nothing is under way. */
+async function assertTrue(name: string, text: string): Promise<void> {
+  await until(
+    async () => (await rows('deployments', name)).every(({ state }) => !/waiting|ing$/.test(state)),
+    'quiet',
+  );
+  const live = (await rows('releases', name)).filter(({ state }) => state === 'live');
+  assert.equal(live.length, 1);
+  assert.equal(await server.inRepository(name, 'rev-parse', 'refs/heads/main'), live[0]?.commit);
+  assert.deepEqual(await server.get(name), { status: 200, body: text });
+}
+
+describe('races', { concurrency: 4 }, () => {
+  test('promise 6: cancelled in each state, a push says so exactly when it is not live', async () => {
+    const { name, tree } = await liveTool();
+    let text = 'one';
+    for (const at of ['building', 'rolling-out', 'soon'] as const) {
+      const commit = await tree.commit(
+        at,
+        at === 'building' ? webTool(at, 'sleep 20') : lateTool(at, at === 'soon' ? 0.4 : 20),
+      );
+      const pushing = tree.push('-f', 'toolforge', 'main');
+      await inState(name, at === 'soon' ? 'rolling-out' : at);
+      const cancelled = await server.command('cancel', name);
+      const pushed = await pushing;
+      const isLive = (await server.inRepository(name, 'rev-parse', 'main')) === commit;
+      if (isLive) text = at;
+      assert.equal(pushed.exitCode === 0, isLive, pushed.stderr);
+      assert.equal(cancelled.exitCode === 0, !isLive, cancelled.stdout + cancelled.stderr);
+      if (!isLive) assert.match(pushed.stderr, /cancelled by .*; v\d+ is still live/);
+      await assertTrue(name, text);
+    }
+  });
+
+  test('promise 6: a cancelled one that waits leaves the running one alone, and the same commit can be pushed again', async () => {
+    const { name, tree } = await liveTool();
+    await tree.commit('slow', webTool('slow', 'sleep 2'));
+    const running = tree.push();
+    await inState(name, 'building');
+    await tree.commit('next', webTool('next'));
+    const waiting = tree.push();
+    await inState(name, 'waiting');
+    const [{ id = '' } = {}] = (await rows('deployments', name)) as (Row & { id?: string })[];
+    assert.equal((await server.command('cancel', name, id)).exitCode, 0);
+    assert.notEqual((await waiting).exitCode, 0);
+    const again = tree.push();
+    assert.equal((await running).exitCode, 0);
+    assert.equal((await again).exitCode, 0, (await again).stderr);
+    await assertTrue(name, 'next');
+  });
+
+  test('promise 3: a rollback, a config var and a push at once happen one after the other, and none is lost', async () => {
+    const { name, tree, first } = await liveTool();
+    await tree.commit('two', webTool('two'));
+    assert.equal((await tree.push()).exitCode, 0);
+    await tree.commit('three', webTool('three', 'sleep 2'));
+    const pushing = tree.push();
+    await inState(name, 'building');
+    const settled = await Promise.all([
+      server.command('rollback', name, 'v1'),
+      server.command('config', 'set', name, 'A=1'),
+      server.command('restart', name),
+      pushing,
+    ]);
+    assert.deepEqual(
+      settled.map(({ exitCode }) => exitCode),
+      [0, 0, 0, 0],
+      JSON.stringify(settled),
+    );
+    assert.equal((await rows('releases', name)).length, 5);
+    assert.equal(await server.inRepository(name, 'rev-parse', 'main'), first);
+    await assertTrue(name, 'one');
+  });
+
+  test('promise 2: stop during a rollout: what the push says is what is served', async () => {
+    const { name, tree } = await liveTool();
+    await tree.commit('two', lateTool('two', 2));
+    const pushing = tree.push();
+    await inState(name, 'rolling-out');
+    assert.equal((await server.command('stop', name)).exitCode, 0);
+    assert.equal((await server.get(name)).status, 503);
+    assert.equal((await pushing).exitCode, 0);
+    await assertTrue(name, 'two');
+  });
+
+  test('threat 8: a tool that is removed in the middle of a push takes nothing down, and then nobody gets in', async () => {
+    const { name, tree } = await liveTool();
+    await tree.commit('two', webTool('two', 'sleep 2'));
+    const pushing = tree.push();
+    await inState(name, 'building');
+    await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
+    await pushing;
+    assert.notEqual((await tree.push('-f')).exitCode, 0);
+    assert.equal((await server.command('ps', name)).exitCode, 1);
+    assert.ok(process.kill(server.pid, 0));
+  });
+
+  test('promise 5: whenever its client is killed, a push that was taken ends as it would have', async () => {
+    const { name, tree } = await liveTool();
+    let text = 'one';
+    for (const delayMs of [60, 150, 250, 400, 700, 1100]) {
+      const commit = await tree.commit(`after ${delayMs}`, webTool(`after ${delayMs}`));
+      const leaving = AbortSignal.timeout(delayMs);
+      await tree.gitUntil(leaving, 'SIGKILL', 'push', '-f', 'toolforge', 'main').catch(() => undefined);
+      await until(
+        async () => (await rows('deployments', name)).every(({ state }) => !/waiting|ing$/.test(state)),
+        'quiet',
+      );
+      const [newest] = await rows('deployments', name);
+      if (newest?.commit === commit) {
+        assert.equal(newest.state, 'live', delayMs.toString());
+        text = `after ${delayMs}`;
+      }
+      await assertTrue(name, text);
+    }
+  });
+
+  test('promise 3: twelve clients push siblings at once: one is live, and only it was told so', async () => {
+    const { name } = await liveTool();
+    const trees = await Promise.all(
+      Array.from({ length: 12 }, async (_, index) => {
+        const tree = await WorkTree.create(server, index % 2 === 0 ? 'ssh' : 'http', name);
+        await tree.git('fetch', '--quiet', 'toolforge');
+        await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
+        return { commit: await tree.commit(`s${index}`, webTool(`s${index}`)), tree, text: `s${index}` };
+      }),
+    );
+    const pushed = await Promise.all(trees.map(async (one) => ({ ...one, ...(await one.tree.push()) })));
+    const winners = pushed.filter(({ exitCode }) => exitCode === 0);
+    assert.equal(winners.length, 1, pushed.map(({ stderr }) => stderr.split('\n').at(-2)).join('\n'));
+    assert.equal(await server.inRepository(name, 'rev-parse', 'main'), winners[0]?.commit);
+    await assertTrue(name, winners[0]?.text ?? '');
+  });
+
+  test('threat 59: the server’s socket takes nothing for a push that is not under way, and no nonsense', async () => {
+    const path = join(server.folder, 'data/run/server.sock');
+    for (const text of [
+      'hook 20260101-000000-aaaaaaaaaa\n0 1 refs/heads/main\n',
+      'hook ../../x\n',
+      'hook \n',
+      '\n',
+      'GET / HTTP/1.1\n\n',
+      '{"argv":["tools"]}\n',
+      'x'.repeat(2 * 1024 * 1024),
+    ]) {
+      const socket = connect(path);
+      socket.on('error', () => undefined);
+      socket.end(text);
+      socket.resume();
+      await once(socket, 'close');
+    }
+    assert.ok(process.kill(server.pid, 0));
+    const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
+    assert.ok(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) < 400_000);
+    assert.equal((await readdir(join(server.folder, 'data/run'))).includes('server.sock'), true);
+  });
+});
