@@ -73,7 +73,9 @@ export class LocalSocket {
     socket.on('error', () => undefined);
     try {
       const first = await readFirstLine(socket);
-      if (first !== null) await this.#options.serve({ socket, ...first });
+      // Whoever sends on and on without a line is not read, and would wait for ever to be.
+      if (first === null) socket.destroy();
+      else await this.#options.serve({ socket, ...first });
     } catch (err) {
       this.#options.log.error({ err }, 'local connection failed');
     } finally {
