@@ -41,7 +41,7 @@ for (const { fixture, path, expected } of [
 test('web-and-worker runs both of its processes, and their logs are apart', async () => {
   await deploy('web-and-worker', 'http');
   const rows = JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
-    name: string;
+    process: string;
     state: string;
   }[];
   assert.deepEqual(rows.map(({ process, state }) => `${process} ${state}`).sort(), [
