@@ -179,6 +179,12 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   return Object.freeze(Object.fromEntries(entries)) as Config;
 }
 
+/** Names that look like settings and are none: a slip of the pen, or what Kubernetes sets for a service of this name. */
+export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
+  const known = new Set([...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG']);
+  return Object.keys(environment).filter((name) => name.startsWith('TOOLFORGE_PUSH_') && !known.has(name));
+}
+
 function readFile(path: string | undefined): Record<string, unknown> {
   if (path === undefined || path === '') return {};
   try {

@@ -49,20 +49,24 @@ async function publicKeys(folder: string): Promise<string[]> {
 /** What to type next, for the person at the terminal. */
 export function welcome(first: FirstStart, addresses: Addresses, web: string | null): string {
   const { uid, tool, password, keys } = first;
+  const overSsh = sshRemote(addresses, uid, tool);
+  const overHttp = httpRemote(addresses, uid, tool);
   const keyLine =
     keys > 0
       ? `${keys} public key${keys === 1 ? '' : 's'} of ~/.ssh can log in over SSH.`
-      : `No public key was found in ~/.ssh. Add one: npx toolforge-push user add ${uid} --key FILE.pub`;
+      : `No public key was found in ~/.ssh. To add one: ssh-keygen -t ed25519, then npx toolforge-push user add ${uid} --key ~/.ssh/id_ed25519.pub`;
   const lines = [
     `Welcome, ${uid}. ${keyLine}`,
     ...first.leftOut.map((why) => `A key was left out: ${why}`),
     '',
     'In a repository with a Procfile, requirements.txt, package.json or index.html:',
     '',
-    `    git remote add toolforge ${sshRemote(addresses, uid, tool)}`,
+    `    git remote add toolforge ${keys > 0 ? overSsh : overHttp}`,
     '    git push toolforge main',
     '',
-    `Over HTTP:      git remote add toolforge ${httpRemote(addresses, uid, tool)}`,
+    keys > 0
+      ? `Over HTTP:      git remote add toolforge ${overHttp}`
+      : `Over SSH:       git remote add toolforge ${overSsh}   (once there is a key)`,
     `Password:       ${password}   (shown this once)`,
     `Web address:    ${web ?? 'none'}`,
     `Commands:       ${sshCommand(addresses, uid, 'help')}`,

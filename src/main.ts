@@ -1,5 +1,5 @@
 import { homedir, userInfo } from 'node:os';
-import { readConfig } from './config.ts';
+import { readConfig, unknownSettings } from './config.ts';
 import { DeployError } from './core/errors.ts';
 import { createLog } from './core/log.ts';
 import { startServer } from './server.ts';
@@ -12,9 +12,11 @@ const kept = new Set(['PATH', 'LANG', 'TZ', 'TMPDIR']);
 export async function main(): Promise<void> {
   try {
     const config = readConfig(process.env);
+    const unknown = unknownSettings(process.env);
     const owner = { userName: userInfo().username, homeFolder: homedir() };
     for (const name of Object.keys(process.env)) if (!kept.has(name)) delete process.env[name];
     const log = createLog(config.log_level);
+    if (unknown.length > 0) log.warn({ names: unknown }, 'unknown settings in the environment');
     const tell = (text: string): void => void process.stderr.write(text);
     const server = await startServer({
       config,

@@ -10,6 +10,7 @@ import { serveControl } from './cli/control-protocol.ts';
 import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
 import { type Addresses, sshCommand } from './core/addresses.ts';
+import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
 import type { Principal } from './core/types.ts';
@@ -68,8 +69,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { config, log, owner, tell } = options;
   const { data } = config;
   // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
-  await mkdir(data, { recursive: true });
-  await chmod(data, 0o711);
+  await openDataFolder(data);
   const store = new SqliteStore(data, loadOrMakeSecretsKey(config.keys));
   const hostKeys = await loadOrMakeHostKeys(config.keys);
   const directoryPath = join(data, 'directory.yaml');
@@ -193,6 +193,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
+/** @throws DeployError `DATA_FOLDER` */
+async function openDataFolder(data: string): Promise<void> {
+  try {
+    await mkdir(data, { recursive: true });
+    await chmod(data, 0o711);
+  } catch (cause) {
+    const why = systemCode(cause) ?? 'unknown error';
+    throw new DeployError(
+      'DATA_FOLDER',
+      `The data folder ${data} cannot be made or opened (${why}).`,
+      'Choose one that is yours with TOOLFORGE_PUSH_DATA.',
+      { cause },
+    );
+  }
+}
+
 function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -200,8 +216,8 @@ function hostPort({ host, port }: { readonly host: string; readonly port: number
 function upToDate(store: SqliteStore, tool: ToolName, redeploy: string): string {
   const { liveVersion } = store.tool(tool);
   const what =
-    liveVersion === null ? `Nothing of ${tool} is live yet.` : `v${liveVersion} of ${tool} is live already.`;
-  return `${what} To deploy it again: ${redeploy}`;
+    liveVersion === null ? `Nothing of ${tool} is live yet.` : `v${liveVersion} of ${tool} is live.`;
+  return `${what} To deploy it again: ${redeploy}\n`;
 }
 
 /** What was live before the restart comes up again; the doors are open meanwhile. */

@@ -88,7 +88,10 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
     );
   }
   const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
-  const last = step.lastLines.findLast((line) => /[\p{L}\p{N}]/u.test(line))?.trim() ?? '';
+  const last =
+    step.lastLines
+      .findLast((line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run/.test(line))
+      ?.trim() ?? '';
   const why = last !== '' && last.length <= 160 ? `: ${last}` : '';
   return new DeployError(
     'BUILD_FAILED',

@@ -1,5 +1,4 @@
 import { request } from 'node:http';
-import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Exit, SandboxProcess } from '../sandbox/sandbox.ts';
 
@@ -10,7 +9,7 @@ export interface HealthCheck {
   readonly outsidePort: number;
   /** What PORT says. */
   readonly insidePort: number;
-  /** Null: it is enough that the port accepts connections. */
+  /** Null: any answer will do, and an open connection that is not answered for 10 s. */
   readonly path: string | null;
   /** The Host header of a request. */
   readonly host: string;
@@ -35,9 +34,8 @@ export type Readiness =
 
 const PAUSE_MS = 60;
 const SEEN_EVERY_MS = 10_000;
-/** A port that closes a connection sooner has nobody behind it: pasta accepts before it looks inside. */
-const STAYS_OPEN_MS = 100;
 const ANSWER_MS = 10_000;
+const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
 
 /** Waits until a web process answers. @throws AbortError when the signal fires. */
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
@@ -73,10 +71,12 @@ async function look(check: HealthCheck): Promise<Seen | null> {
   const ports = await check.process.listeningPorts();
   if (!ports.includes(check.insidePort)) return wrongPort(check, ports);
   if (check.path === null) {
-    if (await staysOpen(check.outsidePort)) return null;
+    // Servers that fork accept before they have loaded the tool: only an answer, whatever its status, shows it.
+    const first = await get(check.outsidePort, '/', check.host);
+    if (typeof first === 'number' || first === TOO_LATE) return null;
     return seenAs(
-      `${check.name} listens on port ${check.insidePort} but closes connections at once`,
-      'Make it listen on 0.0.0.0, the address for all of IPv4, and push again.',
+      `${check.name} listens on port ${check.insidePort} but closes connections without an answer`,
+      'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
     );
   }
   const answer = await get(check.outsidePort, check.path, check.host);
@@ -100,20 +100,6 @@ function seenAs(message: string, hint: string): Seen {
   return { message, hint, soFar: message };
 }
 
-function staysOpen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    const finish = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.setTimeout(ANSWER_MS, () => finish(false));
-    socket.once('connect', () => setTimeout(() => finish(true), STAYS_OPEN_MS));
-    socket.once('error', () => finish(false)).once('close', () => finish(false));
-    socket.resume();
-  });
-}
-
 /** The status, or why there was none. */
 function get(port: number, path: string, host: string): Promise<number | string> {
   return new Promise((resolve) => {
@@ -123,7 +109,7 @@ function get(port: number, path: string, host: string): Promise<number | string>
       response.destroy();
     });
     outgoing.setTimeout(ANSWER_MS, () => {
-      resolve(`did not answer within ${ANSWER_MS / 1000} s`);
+      resolve(TOO_LATE);
       outgoing.destroy();
     });
     outgoing.once('error', () => resolve('closed the connection without an answer'));

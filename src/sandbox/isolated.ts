@@ -75,6 +75,8 @@ export class IsolatedSandbox implements Sandbox {
       if (wrappers.length === 0 && exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       // After a SIGKILL the kernel ends what is inside a moment later.
       await untilGone(wrappers, 5000);
+      // pasta ended between its fork and its exec leaves a child that waits for it for ever, with the output open.
+      if (exit.signal !== null) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
       return { ...exit, isOutOfMemory };

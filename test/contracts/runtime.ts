@@ -5,6 +5,7 @@ import type { Artifact, Process } from '../../src/core/types.ts';
 import type { LogLine, Runtime } from '../../src/run/runtime.ts';
 import { failingRollOut, logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import {
+  acceptingTool,
   crashingTool,
   politeWorker,
   silentTool,
@@ -93,6 +94,16 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         (await runtime.status(tool)).map(({ version }) => version),
         [1],
       );
+    });
+
+    test('promise 2: a port that is open before the tool is loaded is not health', async () => {
+      const tool = 'forks' as ToolName;
+      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+      const broken = await bench.artifact({ 'web.py': acceptingTool }, [web()]);
+      const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
+      assert.equal(error.message, 'web.1 exited with code 3.');
+      assert.match(seen, /the tool could not be loaded/);
+      assert.equal(await ask(tool), 'old');
     });
 
     test('a command that is not there is told as such', async () => {

@@ -53,7 +53,7 @@ async function commitOf({ tree }: Fabric, treeId: string): Promise<string> {
   return (await tree.git('commit-tree', '-m', 'made by hand', treeId)).stdout;
 }
 
-describe('hand-made pushes', { concurrency: 3 }, () => {
+describe('hand-made pushes', { concurrency: 4 }, () => {
   test('promise 6: an atomic push of what is live already stores its tag, or does not say ok', async () => {
     const tool = await liveTool();
     const { text } = await rawPush(tool, {
@@ -185,7 +185,7 @@ describe('hand-made pushes', { concurrency: 3 }, () => {
 
   for (const { name, depth, file } of [
     { name: 'a name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
-    { name: 'a path of 2000 bytes', depth: 200, file: 'f' },
+    { name: 'a path of 2000 bytes', depth: 20, file: 'f' },
   ]) {
     test(`threat 42: ${name} is refused by its name, not as a fault of the server`, async () => {
       const tool = await emptyTool();
@@ -193,7 +193,7 @@ describe('hand-made pushes', { concurrency: 3 }, () => {
       const blob = (await execa('git', ['hash-object', '-w', '--stdin'], input)).stdout;
       let id = await mktree(tool, [`100644 blob ${blob}\t${file}`]);
       for (let level = 0; level < depth; level += 1)
-        id = await mktree(tool, [`040000 tree ${id}\tddddddddd`]);
+        id = await mktree(tool, [`040000 tree ${id}\t${'d'.repeat(100)}`]);
       const commit = await commitOf(tool, id);
       const { text } = await rawPush(tool, {
         commands: [{ oldId: zero, newId: commit, ref: 'refs/heads/main' }],
@@ -248,30 +248,22 @@ describe('hand-made pushes', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  for (const { name, body } of [
-    { name: 'no pkt-line', body: Buffer.from('zzzz what is this') },
-    { name: 'a packet of 3 bytes', body: Buffer.from('0003') },
-    {
-      name: 'a list without an end',
-      body: Buffer.from(`0094${zero} ${'1'.repeat(40)} refs/heads/main\0 report-status`),
-    },
-    {
-      name: 'a list of 2 MiB',
-      body: Buffer.alloc(
-        2 * 1024 * 1024,
-        '0040shallow 0000000000000000000000000000000000000000 000000000000',
-      ),
-    },
-    { name: 'nothing', body: Buffer.alloc(0) },
-  ]) {
-    test(`threat 24: ${name} is answered and leaves nothing behind`, async () => {
-      const tool = await liveTool();
+  test('threat 24: a body that is no push is answered and leaves nothing behind', async () => {
+    const tool = await liveTool();
+    const line = '0040shallow 0000000000000000000000000000000000000000 000000000000';
+    for (const body of [
+      Buffer.from('zzzz what is this'),
+      Buffer.from('0003'),
+      Buffer.from(`0094${zero} ${'1'.repeat(40)} refs/heads/main\0 report-status`),
+      Buffer.alloc(2 * 1024 * 1024, line),
+      Buffer.alloc(0),
+    ]) {
       const { status } = await rawPush(tool, { commands: [], body });
-      assert.ok([200, 400].includes(status), String(status));
-      assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
-      assert.equal((await server.get(tool.name)).body, 'one');
-    });
-  }
+      assert.ok([200, 400].includes(status), `${status} for ${body.toString('latin1', 0, 40)}`);
+    }
+    assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
+    assert.equal((await server.get(tool.name)).body, 'one');
+  });
 
   test('promise 3: what joined a deployment leaves no parked commit behind', async () => {
     const tool = await liveTool();

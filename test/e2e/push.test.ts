@@ -452,7 +452,7 @@ for (const door of ['ssh', 'http'] as const) {
   });
 }
 
-test('master deploys for a tool that has no main', async () => {
+test('master deploys for a tool that has no main, and main takes over when it is pushed', async () => {
   const { name, tree } = await tool('ssh');
   const commit = await tree.commit('one', webTool('one'));
   const pushed = await tree.push('toolforge', 'main:master');
@@ -463,4 +463,9 @@ test('master deploys for a tool that has no main', async () => {
   const clone = await tree.git('clone', '--quiet', server.remote('ssh', name), 'copy');
   assert.equal(clone.exitCode, 0, clone.stderr);
   assert.equal((await tree.git('-C', 'copy', 'rev-parse', 'HEAD')).stdout, two);
+  const three = await tree.commit('three', webTool('three'));
+  const moved = await tree.push('toolforge', 'main');
+  assert.equal(moved.exitCode, 0, moved.stderr);
+  assert.equal(await live(name), three);
+  assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/master'), '');
 });

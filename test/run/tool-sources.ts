@@ -65,6 +65,15 @@ print('reading the settings')
 sys.exit('no database here')
 `;
 
+/** Opens its port, takes connections, and ends before it has answered one: as a server that forks before it loads. */
+export const acceptingTool = `
+import os, socket, sys, time
+server = socket.create_server(('', int(os.environ['PORT'])))
+time.sleep(1)
+print('the tool could not be loaded', flush=True)
+sys.exit(3)
+`;
+
 /** Prints \`tick\` often, and \`goodbye\` on SIGTERM. */
 export const politeWorker = `
 import signal, sys, time

@@ -3,7 +3,8 @@ import { chmod, mkdtemp, readdir, rm, stat, unlink, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { loadOrMakeHostKeys } from '../../src/ssh/host-keys.ts';
+import ssh2 from 'ssh2';
+import { loadOrMakeHostKeys, readableKey } from '../../src/ssh/host-keys.ts';
 
 let root: string;
 before(async () => {
@@ -20,6 +21,15 @@ test('threat 22: host keys are made once, for their owner alone, and stay', asyn
     assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600);
   assert.equal((await stat(folder)).mode & 0o777, 0o700);
   assert.deepEqual(await loadOrMakeHostKeys(folder), made);
+});
+
+test('threat 22: a key that ssh2 cannot read again is made anew', () => {
+  const good = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).private;
+  const made = ['-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n', good];
+  assert.equal(
+    readableKey(() => ({ private: made.shift() ?? '' })),
+    good,
+  );
 });
 
 test('threat 22: servers that start at once have the same keys', async () => {

@@ -131,6 +131,8 @@ export class TestServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill('SIGTERM');
+    // A server that was killed leaves what it ran to its next start, which does not come here.
+    await run('pkill', ['-KILL', '-f', `${this.folder}/data/`]);
     await rm(this.folder, { recursive: true, force: true });
   }
 

@@ -39,8 +39,16 @@ export const logsCommand: ToolCommand = {
 };
 
 async function printLines(context: ToolContext): Promise<number> {
+  let isEmpty = true;
   for await (const { at, process, text } of query(context)) {
+    isEmpty = false;
     await context.out(`${at} ${process}: ${oneLineOfLog(text)}\n`);
+  }
+  const [last] = context.services.store.deployments(context.tool, 1);
+  if (isEmpty && last !== undefined && !context.signal.aborted) {
+    await context.out(
+      `${context.tool} has printed nothing yet. The log of its last deployment: logs ${context.tool} --build ${last.id}\n`,
+    );
   }
   return 0;
 }
