@@ -117,7 +117,7 @@ export class DirectoryFile {
         throw refusal(
           'NO_TOOL',
           `There is no tool ${tool}.`,
-          'See which there are: toolforge-push tool list.',
+          'See which there are with: npx toolforge-push tool list',
         );
       }
       remove(tableOf(document, 'tools'), tool);
@@ -227,7 +227,11 @@ function remove(map: YAMLMap, key: string): void {
 }
 
 function unknownUser(uid: string): DeployError {
-  return refusal('NO_USER', `There is no user ${uid}.`, 'See who there is: toolforge-push user list.');
+  return refusal(
+    'NO_USER',
+    `There is no user ${uid}.`,
+    'See who there is with: npx toolforge-push user list',
+  );
 }
 
 function refusal(code: string, message: string, hint: string): DeployError {

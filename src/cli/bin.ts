@@ -39,6 +39,10 @@ export async function runBinary(terminal: Terminal): Promise<number> {
     if (argv[0] === 'start') return await start(terminal);
     if (isCallForHelp(argv)) return await help(terminal);
     if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
+    const [first, ...words] = argv;
+    if (first === 'help' && findCommand(adminCommands, words) !== null) {
+      return await administer({ ...terminal, argv: [...words, '--help'] });
+    }
     return await command(terminal);
   } catch (error) {
     if (systemCode(error) === 'EPIPE') return closedPipeStatus;
