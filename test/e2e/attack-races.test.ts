@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DirectoryFile } from '../../src/auth/directory-file.ts';
-import { TestServer, until } from '../support/server.ts';
+import { run, TestServer, until } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
@@ -151,6 +151,9 @@ describe('races', { concurrency: 4 }, () => {
       const commit = await tree.commit(`after ${delayMs}`, webTool(`after ${delayMs}`));
       const leaving = AbortSignal.timeout(delayMs);
       await tree.gitUntil(leaving, 'SIGKILL', 'push', '-f', 'toolforge', 'main').catch(() => undefined);
+      // git goes on without its client until the hook has ended, and only then is it known what was taken.
+      const git = ['-f', `receive-pack .*/${name}\\.git`];
+      await until(async () => (await run('pgrep', git)).exitCode === 1, 'git has ended');
       await until(
         async () => (await rows('deployments', name)).every(({ state }) => !/waiting|ing/.test(state)),
         'quiet',
