@@ -37,8 +37,10 @@ export class WorkTree {
       stdin: 'ignore',
       detached: true,
     });
-    leave.addEventListener('abort', () => process.kill(-(child.pid ?? 0), signal));
+    const end = () => process.kill(-(child.pid ?? 0), signal);
+    leave.addEventListener('abort', end);
     const { exitCode, stdout, stderr } = await child;
+    leave.removeEventListener('abort', end);
     return { exitCode: exitCode ?? 255, stdout, stderr };
   }
 
