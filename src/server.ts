@@ -226,12 +226,13 @@ async function resume(
   tool: ReturnType<SqliteStore['tools']>[number],
 ): Promise<void> {
   if (tool.liveVersion === null) return;
-  if (tool.isStopped) return runtime.stop(tool.name);
-  const release = store.release(tool.name, tool.liveVersion);
-  if (release === null) return;
-  await runtime
-    .resume(release, tool.number)
-    .catch((err: unknown) => log.error({ err, tool: tool.name }, 'tool did not come up again'));
+  try {
+    if (tool.isStopped) return await runtime.stop(tool.name);
+    const release = store.release(tool.name, tool.liveVersion);
+    if (release !== null) await runtime.resume(release, tool.number);
+  } catch (err) {
+    log.error({ err, tool: tool.name }, 'tool did not come up again');
+  }
 }
 
 /** The socket in the data folder: hooks, and the local binary as the operator. */

@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
-import { makeFolder, namesIn, removeFolder } from './folders.ts';
+import { removeTree } from '../sandbox/remove.ts';
+import { makeFolder, namesIn } from './folders.ts';
 
 /** Written last: an artifact without it was never finished. */
 const MARK = 'complete';
@@ -55,14 +56,14 @@ export class Artifacts {
   }
 
   async remove(tool: ToolName, id: string): Promise<void> {
-    await removeFolder(this.folder(tool, id));
+    await removeTree(this.folder(tool, id));
   }
 
   /** Removes artifacts whose ids are not in `keep`, and those that were never finished. */
   async removeOthers(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
     for (const id of await namesIn(this.#toolFolder(tool))) {
-      if (!keep.has(id) || !finished.has(id)) await removeFolder(join(this.#toolFolder(tool), id));
+      if (!keep.has(id) || !finished.has(id)) await removeTree(join(this.#toolFolder(tool), id));
     }
   }
 

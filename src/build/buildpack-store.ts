@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { systemCode } from '../core/errors.ts';
-import { makeFolder, namesIn, removeFolder } from './folders.ts';
+import { removeTree } from '../sandbox/remove.ts';
+import { makeFolder, namesIn } from './folders.ts';
 
 /** One Cloud Native Buildpack. */
 export interface Buildpack {
@@ -98,7 +99,7 @@ export async function copyBuildpacks(source: string, parent: string): Promise<st
   const target = join(parent, name);
   await makeFolder(parent, 0o755);
   const present = await namesIn(parent);
-  for (const old of present) if (old !== name) await removeFolder(join(parent, old));
+  for (const old of present) if (old !== name) await removeTree(join(parent, old));
   if (present.includes(name)) return target;
   const half = join(parent, `half-${process.pid}`);
   await cp(source, half, { recursive: true });

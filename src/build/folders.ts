@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
 import { systemCode } from '../core/errors.ts';
@@ -14,17 +14,6 @@ export async function makeFolder(folder: string, mode: number): Promise<void> {
   await mkdir(folder, { recursive: true, mode });
   // mkdir takes the umask into account, and leaves a folder that is there as it is.
   await chmod(folder, mode);
-}
-
-/** Removes a folder with everything in it, also where a build took the right to write away. */
-export async function removeFolder(folder: string): Promise<void> {
-  try {
-    await rm(folder, { recursive: true, force: true, maxRetries: 2 });
-  } catch (error) {
-    if (!['EACCES', 'EPERM', 'ENOTEMPTY'].includes(systemCode(error) ?? '')) throw error;
-    await run('chmod', ['-R', 'u+rwX', '--', folder]);
-    await rm(folder, { recursive: true, force: true, maxRetries: 2 });
-  }
 }
 
 /** The names in a folder; none where it does not exist. */

@@ -47,6 +47,9 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
     if (!isFile || !file.endsWith('.toml') || notLayers.has(file)) continue;
     const { types, metadata } = await readLayerFile(root, buildpack, file);
     const name = file.slice(0, -'.toml'.length);
+    // Joined to the folder these would leave it.
+    if (name === '' || name === '.' || name === '..')
+      throw brokenBuildpack(buildpack, `${file} names no layer`);
     layers.push({
       buildpack,
       name,

@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact } from '../core/types.ts';
+import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Artifacts } from './artifacts.ts';
 import type { BuildContext } from './build-context.ts';
@@ -17,7 +18,7 @@ import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
 import { detect } from './detection.ts';
 import { diskUse } from './disk-use.ts';
-import { makeFolder, namesIn, removeFolder, sweepFolder } from './folders.ts';
+import { makeFolder, namesIn, sweepFolder } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import type { Layer } from './layers.ts';
 import { masking } from './output-lines.ts';
@@ -73,7 +74,7 @@ export class LocalBuilder implements Builder {
       cache: this.#artifacts.cache(tool),
       previous: previous === null ? null : foldersOf(previous).layers,
     };
-    if (!request.useCache) await removeFolder(layerPlaces.cache);
+    if (!request.useCache) await removeTree(layerPlaces.cache);
     const state: BuildState = { moved: [], reached: new Map() };
     // Fails where it is there: an artifact is never built over.
     await mkdir(folders.artifact, { mode: 0o700 });
@@ -177,7 +178,7 @@ export class LocalBuilder implements Builder {
   ): Promise<Artifact> {
     const { folders } = context.places;
     const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-    await removeFolder(folders.scratch);
+    await removeTree(folders.scratch);
     await sweepFolder(folders.layers, { isFinal: false });
     await keepLayers(layerPlaces, group);
     await sweepFolder(folders.workspace, { isFinal: true });
@@ -193,13 +194,13 @@ export class LocalBuilder implements Builder {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
     try {
       // A cache that filled the disk would fill it for every build from now on.
-      if (isFull) await removeFolder(places.cache);
+      if (isFull) await removeTree(places.cache);
       else await giveBack(places, state.moved, state.reached);
     } catch (cause) {
       this.#options.log.error({ err: cause }, 'build cache lost');
-      await removeFolder(places.cache);
+      await removeTree(places.cache);
     } finally {
-      await removeFolder(folder);
+      await removeTree(folder);
     }
   }
 

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeTree } from '../sandbox/remove.ts';
 import { brokenBuildpack } from './build-failures.ts';
-import { copyFolder, moveFolder, namesIn, removeFolder } from './folders.ts';
+import { copyFolder, moveFolder, namesIn } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from './layers.ts';
 import { isPlainFolder } from './safe-files.ts';
@@ -57,10 +58,10 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
  * @throws DeployError `BUILD_FAILED` where a layer has no content and none can be had.
  */
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
-  await removeFolder(places.cache);
+  await removeTree(places.cache);
   const folders = new Set(group.map(escapeId));
   for (const name of await namesIn(places.layers)) {
-    if (!folders.has(name)) await removeFolder(join(places.layers, name));
+    if (!folders.has(name)) await removeTree(join(places.layers, name));
   }
   for (const buildpack of group) {
     const layers = await readLayers(places.layers, buildpack);
@@ -84,8 +85,8 @@ async function removeOthers(root: string, buildpack: string, launch: readonly La
   const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
   const folder = join(root, escapeId(buildpack));
   // A build may have put a link to somewhere else in its place.
-  if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeFolder(folder);
-  for (const name of await namesIn(folder)) if (!kept.has(name)) await removeFolder(join(folder, name));
+  if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
+  for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
 }
 
 /**
@@ -124,7 +125,7 @@ function isForBuilds(layer: Layer): boolean {
 
 async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
   const target = layerFolder(places.cache, layer);
-  await removeFolder(target);
+  await removeTree(target);
   await moveFolder(layerFolder(places.layers, layer), target);
   const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
   const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;

@@ -180,7 +180,7 @@ function assertConfidential(peer: Peer): void {
 
 /** The same whatever was wrong, and whether or not the tool in the address exists. */
 function askForLogin(exchange: Exchange): void {
-  const text = 'Log in with your user name and your password.\n';
+  const text = 'Log in with your user name and your password: what was given, if anything, is not right.\n';
   answerText(exchange, 401, text, { 'WWW-Authenticate': CHALLENGE });
   return;
 }

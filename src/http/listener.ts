@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DeployError } from '../core/errors.ts';
+import { cannotListen } from '../core/listen-error.ts';
 import type { Log } from '../core/log.ts';
 import { expectContinue } from './body.ts';
 import type { TlsFiles } from './safe-listener.ts';
@@ -95,7 +96,7 @@ export function createListener(options: ListenerOptions): Listener {
   return {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
-        server.once('error', (cause) => reject(cannotListen(host, port, cause)));
+        server.once('error', (cause) => reject(cannotListen('HTTP', { host, port }, cause)));
         server.listen({ host, port }, () => {
           for (const file of files) {
             watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);
@@ -128,13 +129,4 @@ function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } 
       { cause },
     );
   }
-}
-
-function cannotListen(host: string, port: number, cause: Error): DeployError {
-  return new DeployError(
-    'CANNOT_LISTEN',
-    `The HTTP door cannot listen on ${host}:${port}.`,
-    'See whether something else listens there (ss -ltn), or set TOOLFORGE_PUSH_HTTP to another host:port.',
-    { cause },
-  );
 }

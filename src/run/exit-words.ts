@@ -16,5 +16,5 @@ export function exitHint(exit: Exit): string {
   if (exit.code === 126) return 'Its command is not executable: check its line in the Procfile.';
   if (exit.code === 0)
     return 'A process has to stay up: let its command run in the foreground, and push again.';
-  return 'The lines above are the last that it printed. Mend it and push again.';
+  return 'What it printed last, if anything, is above. Mend it and push again.';
 }

@@ -33,7 +33,8 @@ export type Readiness =
   | { readonly kind: 'timed-out'; readonly seen: Seen };
 
 const PAUSE_MS = 60;
-const SEEN_EVERY_MS = 10_000;
+const FIRST_SEEN_MS = 5000;
+const SEEN_AGAIN_MS = 30_000;
 const ANSWER_MS = 10_000;
 const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
 
@@ -41,16 +42,17 @@ const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
   const exited = check.process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
   const start = performance.now();
-  let nextSeen = start + SEEN_EVERY_MS;
+  let last = { message: '', at: start };
   for (;;) {
     check.signal.throwIfAborted();
     const seen = await Promise.race([exited, look(check)]);
     if (seen === null) return { kind: 'healthy' };
     if ('exit' in seen) return seen;
     if (performance.now() - start > check.timeoutMs) return { kind: 'timed-out', seen };
-    if (performance.now() > nextSeen) {
+    const quietMs = performance.now() - last.at;
+    if (quietMs > (seen.soFar === last.message ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) {
       check.onSeen(seen);
-      nextSeen += SEEN_EVERY_MS;
+      last = { message: seen.soFar, at: performance.now() };
     }
     await Promise.race([exited, wait(PAUSE_MS, null, { signal: check.signal })]);
   }

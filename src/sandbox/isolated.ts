@@ -71,12 +71,11 @@ export class IsolatedSandbox implements Sandbox {
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
-      // Where pasta cannot make its network, it ends and leaves behind the process that was to become bwrap.
-      if (wrappers.length === 0 && exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       // After a SIGKILL the kernel ends what is inside a moment later.
       await untilGone(wrappers, 5000);
-      // pasta ended between its fork and its exec leaves a child that waits for it for ever, with the output open.
-      if (exit.signal !== null) await endMarked(PROCESS_VARIABLE, processId);
+      // A pasta that cannot make its network, or is killed between its fork and its exec, leaves behind the process
+      // that was to become bwrap: it waits for ever, with the output open.
+      if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
       return { ...exit, isOutOfMemory };

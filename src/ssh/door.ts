@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import type { Config } from '../config.ts';
-import { DeployError, systemCode } from '../core/errors.ts';
+import { cannotListen } from '../core/listen-error.ts';
 import { Admission, plainAddress } from './admission.ts';
 import { algorithms, hasNativeCiphers } from './algorithms.ts';
 import { ServedConnection } from './connection.ts';
@@ -23,7 +23,7 @@ export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
 }
 
 export interface SshDoor {
-  /** @throws DeployError `ADDRESS_IN_USE`. */
+  /** @throws DeployError `CANNOT_LISTEN`. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /** Takes no more connections and sessions, lets what runs end for a bounded time, and ends the rest. */
   close(): Promise<void>;
@@ -89,7 +89,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   return {
     listen: () =>
       new Promise((resolve, reject) => {
-        const onRefused = (error: Error) => reject(explain(error, config.ssh));
+        const onRefused = (error: Error) => reject(cannotListen('SSH', config.ssh, error));
         server.once('error', onRefused);
         server.listen({ host: config.ssh.host, port: config.ssh.port }, () => {
           server.removeListener('error', onRefused);
@@ -115,15 +115,4 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
 
 function nameOf(address: string | undefined, port: number | undefined): string {
   return `${address ?? ''} ${port ?? 0}`;
-}
-
-function explain(error: Error, { host, port }: Config['ssh']): Error {
-  const code = systemCode(error);
-  if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') return error;
-  return new DeployError(
-    'ADDRESS_IN_USE',
-    `The SSH door cannot listen at ${host}:${port} (${code}).`,
-    'Stop what uses it, or set another address: TOOLFORGE_PUSH_SSH=HOST:PORT.',
-    { cause: error },
-  );
 }

@@ -3,14 +3,14 @@ import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { removeFolder } from '../../src/build/folders.ts';
 import { procfileWarnings } from '../../src/build/procfile.ts';
 import { readServiceTemplate } from '../../src/build/service-template.ts';
 import { sourceWarnings } from '../../src/build/source-warnings.ts';
+import { removeTree } from '../../src/sandbox/remove.ts';
 
 const made: string[] = [];
 after(async () => {
-  for (const folder of made) await removeFolder(folder);
+  for (const folder of made) await removeTree(folder);
 });
 
 async function sourceOf(files: Readonly<Record<string, string>>): Promise<string> {

@@ -207,7 +207,7 @@ describe('closing', { concurrency: false }, () => {
     const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10 };
     await assert.rejects(SshWorkbench.open({ config }), {
       name: 'DeployError',
-      code: 'ADDRESS_IN_USE',
+      code: 'CANNOT_LISTEN',
     });
   });
 });

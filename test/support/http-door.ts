@@ -78,7 +78,7 @@ const noThrottle = { check: () => 0, failed: () => {}, succeeded: () => {} };
 /** A door on a free port over an empty folder; all gone at the end of the test. */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
   const root = await mkdtemp(join(tmpdir(), 'toolforge-http-'));
-  context.after(() => rm(root, { recursive: true, force: true }));
+  context.after(() => rm(root, { recursive: true, force: true, maxRetries: 5 }));
   const directory = new HttpDirectory();
   const packs = new HttpPackServices(root);
   const log: string[] = [];

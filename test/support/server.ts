@@ -133,7 +133,7 @@ export class TestServer implements AsyncDisposable {
     await this.kill('SIGTERM');
     // A server that was killed leaves what it ran to its next start, which does not come here.
     await run('pkill', ['-KILL', '-f', `${this.folder}/data/`]);
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   /** The environment of a git client that logs in by key. */

@@ -1,0 +1,33 @@
+import { DeployError, systemCode } from './errors.ts';
+
+/**
+ * Why a door could not open, with what to do.
+ *
+ * @param door - `SSH` or `HTTP`; its setting is TOOLFORGE_PUSH_ and this name.
+ */
+export function cannotListen(
+  door: 'SSH' | 'HTTP',
+  { host, port }: { readonly host: string; readonly port: number },
+  cause: Error,
+): DeployError {
+  const setting = `TOOLFORGE_PUSH_${door}=HOST:PORT`;
+  const { why, mend } = reason(systemCode(cause));
+  const message = `The ${door} door cannot listen at ${host}:${port}: ${why}.`;
+  return new DeployError('CANNOT_LISTEN', message, `${mend} ${setting}`, { cause });
+}
+
+function reason(code: string | null): { readonly why: string; readonly mend: string } {
+  switch (code) {
+    case 'EADDRINUSE':
+      return {
+        why: 'another program listens there',
+        mend: 'Stop it (ss -ltnp shows which), or choose another address:',
+      };
+    case 'EACCES':
+      return { why: 'ports below 1024 are for root', mend: 'Choose another port:' };
+    case 'EADDRNOTAVAIL':
+      return { why: 'this machine does not have that address', mend: 'Choose one that it has:' };
+    default:
+      return { why: code ?? 'unknown error', mend: 'Choose another address:' };
+  }
+}

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { execa } from 'execa';
+import { readLayers } from '../../src/build/layers.ts';
+import { removeTree } from '../../src/sandbox/remove.ts';
+
+let root: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'layer-names-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+for (const file of ['...toml', '..toml', '.toml']) {
+  test(`threat 66: a layer file ${file} is refused, since its layer would be another folder`, async () => {
+    const folder = await mkdtemp(join(root, 'layers-'));
+    await mkdir(join(folder, 'test_x'));
+    await writeFile(join(folder, 'test_x', file), '[types]\nlaunch = true\n');
+    await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+  });
+}
+
+test('threat 82: a tree deeper than any path is removed at the next start', async () => {
+  const folder = await mkdtemp(join(root, 'deep-'));
+  const script = 'import os\nfor i in range(60):\n    os.mkdir("x" * 100); os.chdir("x" * 100)';
+  await execa('python3', ['-c', script], { cwd: folder });
+  await removeTree(folder);
+  await assert.rejects(stat(folder), { code: 'ENOENT' });
+});
