@@ -165,8 +165,8 @@ export class DeploymentLine implements Deployments {
           `superseded by ${short(commit)}, a newer push of ${push.principal.uid}`,
         );
     }
-    const request: Request = { kind: 'push', push, isForced };
-    const ticket = this.#enter(
+    const request: Request = { kind: 'push', push };
+    return this.#enter(
       {
         id: push.id,
         tool,
@@ -177,7 +177,6 @@ export class DeploymentLine implements Deployments {
       },
       ({ log }) => introducePush(push, facts, this.#options.licencePolicy === 'warn', log.progress),
     );
-    return ticket;
   }
 
   #join(entry: Entry, push: ParkedPush): Ticket {

@@ -7,7 +7,7 @@ import type { ParkedPush, Verdict } from './deployments.ts';
 
 /** What a deployment is to do, before its turn. */
 export type Request =
-  | { readonly kind: 'push'; readonly push: ParkedPush; readonly isForced: boolean }
+  | { readonly kind: 'push'; readonly push: ParkedPush }
   | { readonly kind: 'redeploy'; readonly useCache: boolean }
   | { readonly kind: 'rollback'; readonly version: number }
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }

@@ -60,14 +60,11 @@ export class GitPackServices implements PackServices {
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
       log,
+      onClose: () => {
+        if (this.#pushes.delete(id)) this.#left(tool);
+      },
     });
     this.#pushes.set(id, push);
-    const close = push.close.bind(push);
-    push.close = () => {
-      if (!this.#pushes.delete(id)) return;
-      close();
-      this.#left(tool);
-    };
     return push;
   }
 

@@ -39,6 +39,8 @@ export interface PushContext {
   /** What an empty push and a detached one are told to type next. */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly log: Log;
+  /** Called when git has ended, and at each further `close`. */
+  readonly onClose: () => void;
 }
 
 /** Where the commit of push ID waits for its verdict. */
@@ -111,11 +113,7 @@ export class TruthfulPush implements PushSession {
 
   close(): void {
     this.incoming.destroy();
-  }
-
-  /** True where history ends early, so that a failed push leaves cut-off points to prune. */
-  get isShallow(): boolean {
-    return (this.#list?.shallow.length ?? 0) > 0;
+    this.#context.onClose();
   }
 
   /**

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DirectoryFile } from '../../src/auth/directory-file.ts';
 import { run, TestServer, until } from '../support/server.ts';
-import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { type Files, liveTool, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
 before(async () => {
@@ -14,15 +14,9 @@ before(async () => {
 after(async () => server[Symbol.asyncDispose]());
 
 let serial = 0;
-async function liveTool(): Promise<{ name: string; tree: WorkTree; first: string }> {
+function newTool() {
   serial += 1;
-  const name = `race-${serial}`;
-  await server.addTool(name);
-  const tree = await WorkTree.create(server, 'ssh', name);
-  const first = await tree.commit('one', webTool('one'));
-  const pushed = await tree.push();
-  assert.equal(pushed.exitCode, 0, pushed.stderr);
-  return { name, tree, first };
+  return liveTool(server, `race-${serial}`);
 }
 
 interface Row {
@@ -59,7 +53,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 
 describe('races', { concurrency: 4 }, () => {
   test('promise 6: cancelled in each state, a push says so exactly when it is not live', async () => {
-    const { name, tree } = await liveTool();
+    const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
       const commit = await tree.commit(
@@ -80,7 +74,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('promise 6: a cancelled one that waits leaves the running one alone, and the same commit can be pushed again', async () => {
-    const { name, tree } = await liveTool();
+    const { name, tree } = await newTool();
     await tree.commit('slow', webTool('slow', 'sleep 2'));
     const running = tree.push();
     await inState(name, 'building');
@@ -97,7 +91,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('promise 3: a rollback, a config var and a push at once happen one after the other, and none is lost', async () => {
-    const { name, tree, first } = await liveTool();
+    const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);
     await tree.commit('three', webTool('three', 'sleep 2'));
@@ -120,7 +114,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('promise 2: stop during a rollout is refused, and what the push says is what is served', async () => {
-    const { name, tree } = await liveTool();
+    const { name, tree } = await newTool();
     await tree.commit('two', lateTool('two', 2));
     const pushing = tree.push();
     await inState(name, 'rolling-out');
@@ -133,7 +127,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('threat 8: a tool that is removed in the middle of a push takes nothing down, and then nobody gets in', async () => {
-    const { name, tree } = await liveTool();
+    const { name, tree } = await newTool();
     await tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tree.push();
     await inState(name, 'building');
@@ -145,7 +139,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('promise 5: whenever its client is killed, a push that was taken ends as it would have', async () => {
-    const { name, tree } = await liveTool();
+    const { name, tree } = await newTool();
     let text = 'one';
     for (const delayMs of [60, 150, 250, 400, 700, 1100]) {
       const commit = await tree.commit(`after ${delayMs}`, webTool(`after ${delayMs}`));
@@ -168,7 +162,7 @@ describe('races', { concurrency: 4 }, () => {
   });
 
   test('promise 3: twelve clients push siblings at once: one is live, and only it was told so', async () => {
-    const { name } = await liveTool();
+    const { name } = await newTool();
     const trees = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {
         const tree = await WorkTree.create(server, index % 2 === 0 ? 'ssh' : 'http', name);

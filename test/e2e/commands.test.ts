@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run, TestServer, until } from '../support/server.ts';
-import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { type Files, liveTool, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
 before(async () => {
@@ -12,17 +12,9 @@ before(async () => {
 after(async () => server[Symbol.asyncDispose]());
 
 let serial = 0;
-async function liveTool(
-  files: Files = webTool('one'),
-): Promise<{ name: string; tree: WorkTree; first: string }> {
+function newTool(files: Files = webTool('one')) {
   serial += 1;
-  const name = `cmd-${serial}`;
-  await server.addTool(name);
-  const tree = await WorkTree.create(server, 'ssh', name);
-  const first = await tree.commit('one', files);
-  const pushed = await tree.push();
-  assert.equal(pushed.exitCode, 0, pushed.stderr);
-  return { name, tree, first };
+  return liveTool(server, `cmd-${serial}`, files);
 }
 
 const main = (name: string) =>
@@ -53,7 +45,7 @@ async function overHttp(words: string): Promise<{ status: number; text: string }
 
 describe('commands', { concurrency: 3 }, () => {
   test('rollback brings back a release with its config vars, and the branch follows', async () => {
-    const { name, tree, first } = await liveTool(greetingTool());
+    const { name, tree, first } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=early')).exitCode, 0);
     assert.equal((await server.get(name)).body, 'early');
     const two = await tree.commit('two', { note: 'two' });
@@ -72,7 +64,7 @@ describe('commands', { concurrency: 3 }, () => {
   test('a config var that breaks the tool is not kept', async () => {
     const files = greetingTool();
     const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;
-    const { name } = await liveTool({ ...files, 'server.py': picky });
+    const { name } = await newTool({ ...files, 'server.py': picky });
     const bad = await server.command('config', 'set', name, 'GREETING=bad');
     assert.equal(bad.exitCode, 1);
     assert.match(bad.stdout + bad.stderr, /a bad greeting/);
@@ -84,7 +76,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 
   test('threat 63: values are hidden, encrypted at rest and masked in what a build prints', async () => {
-    const { name, tree } = await liveTool(greetingTool());
+    const { name, tree } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=s3cret-value-42')).exitCode, 0);
     assert.equal((await server.command('config', 'list', name)).stdout.includes('s3cret'), false);
     assert.equal((await server.command('config', 'get', name, 'GREETING')).stdout.trim(), 's3cret-value-42');
@@ -108,7 +100,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 
   test('redeploy builds again, restart does not, and neither adds downtime', async () => {
-    const { name } = await liveTool();
+    const { name } = await newTool();
     const again = await server.command('redeploy', name);
     assert.equal(again.exitCode, 0, again.stderr);
     assert.match(again.stdout, /built[\s\S]*v2 is live/);
@@ -120,7 +112,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 
   test('stop ends the processes until restart, and the page says so', async () => {
-    const { name, first } = await liveTool();
+    const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
     assert.equal(stopped.status, 503);
@@ -131,7 +123,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 
   test('cancel ends the running deployment, its build and the push', async () => {
-    const { name, tree, first } = await liveTool();
+    const { name, tree, first } = await newTool();
     const slow = await tree.commit('slow', webTool('slow', 'echo busy; sleep 100'));
     const pushing = tree.push();
     await until(
@@ -148,7 +140,7 @@ describe('commands', { concurrency: 3 }, () => {
 
   test('logs show what processes print, and the log of each deployment', async () => {
     const files = webTool('one');
-    const { name } = await liveTool({
+    const { name } = await newTool({
       ...files,
       'server.py': `print('printed by web', flush=True)\n${files['server.py']}`,
     });
@@ -162,7 +154,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 
   test('the same commands over HTTP by password, and by the local binary', async () => {
-    const { name } = await liveTool();
+    const { name } = await newTool();
     const releases = await overHttp(`releases ${name}`);
     assert.equal(releases.status, 200);
     assert.match(releases.text, /v1/);
@@ -185,8 +177,8 @@ describe('commands', { concurrency: 3 }, () => {
 });
 
 test('all live tools come up again after a restart, stopped ones do not, and nothing is asked', async () => {
-  const { name } = await liveTool();
-  const stopped = await liveTool();
+  const { name } = await newTool();
+  const stopped = await newTool();
   assert.equal((await server.command('stop', stopped.name)).exitCode, 0);
   const told = server.told.length;
   await server.kill('SIGTERM');

@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { TestServer, until } from '../support/server.ts';
-import { WorkTree, webTool } from '../support/work-tree.ts';
+import { liveTool, type WorkTree, webTool } from '../support/work-tree.ts';
 
 interface ReleaseRow {
   readonly version: number;
@@ -18,15 +18,9 @@ before(async () => {
 after(async () => server[Symbol.asyncDispose]());
 
 let serial = 0;
-async function liveTool(): Promise<{ name: string; tree: WorkTree; first: string }> {
+function newTool() {
   serial += 1;
-  const name = `crash-${serial}`;
-  await server.addTool(name);
-  const tree = await WorkTree.create(server, 'ssh', name);
-  const first = await tree.commit('one', webTool('one'));
-  const pushed = await tree.push();
-  assert.equal(pushed.exitCode, 0, pushed.stderr);
-  return { name, tree, first };
+  return liveTool(server, `crash-${serial}`);
 }
 
 const main = (name: string) =>
@@ -97,7 +91,7 @@ async function crash(): Promise<void> {
 }
 
 test('threat 82: killed while a pack comes in', async () => {
-  const { name, tree } = await liveTool();
+  const { name, tree } = await newTool();
   await writeFile(
     join(tree.folder, 'large'),
     Buffer.from(Array.from({ length: 30_000_000 }, () => Math.floor(Math.random() * 256))),
@@ -118,7 +112,7 @@ test('threat 82: killed while a pack comes in', async () => {
 });
 
 test('threat 82: killed while a deployment waits and another builds', async () => {
-  const { name, tree } = await liveTool();
+  const { name, tree } = await newTool();
   await tree.commit('slow', webTool('slow', 'sleep 30'));
   const building = tree.push();
   await state(name, 'building');
@@ -134,7 +128,7 @@ test('threat 82: killed while a deployment waits and another builds', async () =
 });
 
 test('threat 82: killed while the new release becomes healthy', async () => {
-  const { name, tree } = await liveTool();
+  const { name, tree } = await newTool();
   const files = webTool('two');
   await tree.commit('two', { ...files, 'server.py': `import time\ntime.sleep(20)\n${files['server.py']}` });
   const pushing = tree.push();
@@ -146,7 +140,7 @@ test('threat 82: killed while the new release becomes healthy', async () => {
 });
 
 test('threat 82: killed after the release was recorded and before the branch moved: the branch follows', async () => {
-  const { name, tree, first } = await liveTool();
+  const { name, tree, first } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
   await server.kill('SIGKILL');
@@ -163,7 +157,7 @@ test('threat 82: killed after the release was recorded and before the branch mov
 });
 
 test('promise 1: killed right after git said ok', async () => {
-  const { name, tree } = await liveTool();
+  const { name, tree } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
   await crash();
@@ -172,7 +166,7 @@ test('promise 1: killed right after git said ok', async () => {
 });
 
 test('promise 1: killed at any moment of a deployment: what git said is what is live', async () => {
-  const { name, tree, first } = await liveTool();
+  const { name, tree, first } = await newTool();
   let live = { commit: first, text: 'one' };
   for (const [index, delayMs] of [150, 400, 700, 1000, 1300, 1700, 2200].entries()) {
     const text = `kill ${index}`;

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
@@ -63,6 +64,20 @@ export class WorkTree {
   async push(...args: string[]): Promise<Run> {
     return this.git('push', ...(args.length === 0 ? ['toolforge', 'main'] : args));
   }
+}
+
+/** A tool of this name, pushed over SSH, with v1 live. */
+export async function liveTool(
+  server: TestServer,
+  name: string,
+  files: Files = webTool('one'),
+): Promise<{ name: string; tree: WorkTree; first: string }> {
+  await server.addTool(name);
+  const tree = await WorkTree.create(server, 'ssh', name);
+  const first = await tree.commit('one', files);
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  return { name, tree, first };
 }
 
 /** A web tool in Python's standard library that answers with `text`; its build runs `build.sh`. */
