@@ -1,4 +1,5 @@
-import { environmentName, settings } from './config.ts';
+import { environmentName } from './config.ts';
+import { settings } from './settings/table.ts';
 
 // What a default says where it depends on the machine.
 const defaults: Readonly<Record<string, string>> = {

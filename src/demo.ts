@@ -99,7 +99,7 @@ class Demo implements AsyncDisposable {
     const isAsPromised = overSsh === 0 && overHttp === 0 && broken !== 0;
     say(
       isAsPromised
-        ? '\n# Two pushes live, one rejected; what was live has stayed live.\n'
+        ? '\n# Two pushes live, one rejected; what was live has stayed live. Now with a tool of yours: npm start\n'
         : '\n# Not as promised.\n',
     );
     return isAsPromised;

@@ -46,8 +46,26 @@ async function publicKeys(folder: string): Promise<string[]> {
   return texts.flatMap((text) => text.split('\n')).filter((line) => line.trim() !== '');
 }
 
+/** What a start that has nothing new to tell says. */
+export function running(addresses: Addresses): string {
+  const lines = [
+    'Running. To deploy a tool, and to look after it:',
+    '',
+    `    git remote add toolforge ${sshRemote(addresses, 'USER', 'TOOL')}`,
+    '    git push toolforge main',
+    `    ${sshCommand(addresses, 'USER', 'help')}`,
+    '',
+    `Over HTTP the remote is ${httpRemote(addresses, 'USER', 'TOOL')}`,
+  ];
+  return framed(lines);
+}
+
 /** What to type next, for the person at the terminal. */
-export function welcome(first: FirstStart, addresses: Addresses, web: string | null): string {
+export function welcome(
+  first: FirstStart,
+  addresses: Addresses,
+  { web, hostKey }: { readonly web: string | null; readonly hostKey: string },
+): string {
   const { uid, tool, password, keys } = first;
   const overSsh = sshRemote(addresses, uid, tool);
   const overHttp = httpRemote(addresses, uid, tool);
@@ -69,8 +87,13 @@ export function welcome(first: FirstStart, addresses: Addresses, web: string | n
       : `Over SSH:       git remote add toolforge ${overSsh}   (once there is a key)`,
     `Password:       ${password}   (shown this once)`,
     `Web address:    ${web ?? 'none'}`,
+    `Host key:       ED25519 ${hostKey}`,
     `Commands:       ${sshCommand(addresses, uid, 'help')}`,
     `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}`,
   ];
+  return framed(lines);
+}
+
+function framed(lines: readonly string[]): string {
   return `\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n\n`;
 }

@@ -1,15 +1,16 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { DirectoryFile } from './auth/directory-file.ts';
-import { FileDirectory } from './auth/file-directory.ts';
+import { DeployTokens } from './auth/deploy-tokens.ts';
 import { LoginThrottle } from './auth/throttle.ts';
+import type { Builder } from './build/builder.ts';
 import { launchEnvironment } from './build/launch-environment.ts';
 import { LocalBuilder } from './build/local-builder.ts';
+import { chooseDirectory } from './choose-directory.ts';
 import type { Services } from './cli/command.ts';
 import { serveControl } from './cli/control-protocol.ts';
 import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
-import { type Addresses, sshCommand } from './core/addresses.ts';
+import { type Addresses, addressesOf, hostPort, sshCommand } from './core/addresses.ts';
 import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
@@ -20,17 +21,19 @@ import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';
 import { tidy } from './deploy/tidy.ts';
 import { whatIsLive } from './deploy/what-is-live.ts';
-import { firstStart, welcome } from './first-start.ts';
+import { running, welcome } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
 import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { LocalRuntime } from './run/local-runtime.ts';
+import type { Gateway, Runtime } from './run/runtime.ts';
 import { assertTrustedUse } from './safe-start.ts';
 import { chooseSandbox } from './sandbox/choose.ts';
 import { createSshDoor } from './ssh/door.ts';
-import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { auditFile } from './store/audit-file.ts';
 import { loadOrMakeSecretsKey } from './store/secrets.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 
@@ -43,6 +46,8 @@ export interface ServerOptions {
   readonly path: string;
   /** Speaks to the person at the terminal. */
   readonly tell: (text: string) => void;
+  /** In place of those that the settings choose; for whoever starts a server from code. */
+  readonly backEnds?: { readonly builder: Builder; readonly runtime: Runtime & Gateway };
 }
 
 export interface RunningServer {
@@ -56,6 +61,7 @@ const operator: Principal = {
   credential: 'local',
   address: '',
   onlyTool: null,
+  scope: 'manage',
   isOperator: true,
 };
 
@@ -71,14 +77,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
   await openDataFolder(data);
   const store = new SqliteStore(data, loadOrMakeSecretsKey(config.keys));
+  const audit = auditFile(data, log);
   const hostKeys = await loadOrMakeHostKeys(config.keys);
-  const directoryPath = join(data, 'directory.yaml');
-  const first = await firstStart({ directoryPath, ...owner });
-  const directory = new FileDirectory(directoryPath);
+  const { directory, first, countPeople } = await chooseDirectory({ config, owner, log });
 
-  const { sandbox, whyTrusted } = await chooseSandbox(config);
-  if (sandbox.mode === 'trusted')
-    assertTrustedUse(config, (await new DirectoryFile(directoryPath).list()).users.size);
+  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config);
+  if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   await sandbox.endLeftovers();
 
   const addresses = { ssh: '', http: '' };
@@ -88,16 +92,27 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     path: options.path,
     deployBranch: config.deploy_branch,
   });
-  const builder = new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
-  const runtime = await LocalRuntime.open({
-    config,
-    sandbox,
-    launchEnvironment,
-    httpOrigin: () => addresses.http,
-    logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
+  const builder: Builder =
+    options.backEnds?.builder ??
+    new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
+  const runtime: Runtime & Gateway =
+    options.backEnds?.runtime ??
+    (await LocalRuntime.open({
+      config,
+      sandbox,
+      launchEnvironment,
+      httpOrigin: () => addresses.http,
+      logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
+      log,
+    }));
+  const context: DeployContext = {
+    store,
+    repositories,
+    builder,
+    runtime,
+    buildsADay: config.builds_a_day,
     log,
-  });
-  const context: DeployContext = { store, repositories, builder, runtime, log };
+  };
   const logs = new DeploymentLogs(join(data, 'deployments'));
   await repositories.cleanUp();
   await reconcile(context, logs);
@@ -125,6 +140,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     hooksFolder: resolve(import.meta.dirname, '../hooks'),
     socketPath,
     maxPackBytes: config.pack_size,
+    maxRefs: config.push_refs,
+    maxRepositoryBytes: config.repository_size,
     submit: (push) => line.submit(push),
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, tool),
@@ -132,9 +149,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       redeploy: upToDate(store, tool, sshCommand(addresses, uid, `redeploy ${tool}`)),
       follow: (id) => sshCommand(addresses, uid, `logs ${tool} -f --build ${id}`),
     }),
+    audit,
     log,
   });
-  const services: Services = { directory, deployments: line, runtime, store, addresses };
+  const tokens = new DeployTokens(store);
+  const services: Services = { directory, deployments: line, runtime, store, tokens, audit, addresses };
   const throttle = new LoginThrottle();
   const socket = new LocalSocket({
     path: socketPath,
@@ -165,20 +184,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   await socket.listen();
   const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
-  const sshHost = hostPort(sshAt);
-  const httpHost = hostPort(httpAt);
-  addresses.ssh = `ssh://${config.public_ssh === '' ? sshHost : config.public_ssh}`;
-  const scheme = config.tls_certificate === null ? 'http' : 'https';
-  addresses.http =
-    config.public_url === '' ? `${scheme}://${httpHost}` : config.public_url.replace(/\/+$/, '');
+  Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   for (const tool of store.tools()) void resume(context, tool);
 
   if (whyTrusted !== null)
     tell(
       ` !     ${whyTrusted}\n !     Until then every tool runs with your own rights: push only code that you trust.\n`,
     );
-  if (first !== null) tell(welcome(first, addresses, runtime.address(first.tool as ToolName)));
-  log.info({ ssh: sshHost, http: httpHost, data, sandbox: sandbox.mode }, 'ready');
+  tell(
+    first === null
+      ? running(addresses)
+      : welcome(first, addresses, {
+          web: runtime.address(first.tool as ToolName),
+          hostKey: hostKeyFingerprint(hostKeys),
+        }),
+  );
+  log.info({ ssh: hostPort(sshAt), http: hostPort(httpAt), data, sandbox: sandbox.mode }, 'ready');
 
   return {
     addresses,
@@ -207,10 +228,6 @@ async function openDataFolder(data: string): Promise<void> {
       { cause },
     );
   }
-}
-
-function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function upToDate(store: SqliteStore, tool: ToolName, redeploy: string): string {

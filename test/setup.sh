@@ -2,16 +2,34 @@
 # Brings what the tests need from Debian: installs it where we may, and names it where we may not.
 set -euo pipefail
 
-packages=(bubblewrap passt util-linux procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential)
+packages=(bubblewrap passt util-linux procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential openssl slapd ldap-utils)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
+# Without udev nobody but root may open it. Whoever may can still make no network with it: networking/tuntap in the
+# kernel's documentation.
+tun=/dev/net/tun
+if [[ $(id -u) -eq 0 ]]; then
+  mkdir -p "${tun%/*}"
+  [[ -e $tun ]] || mknod -m 666 "$tun" c 10 200
+  chmod 666 "$tun"
+elif [[ ! -w $tun ]]; then
+  echo " !     The tests isolate tools, which needs a device that everyone may open: sudo chmod 0666 $tun" >&2
+  exit 1
+fi
 if [[ ${#missing[@]} -eq 0 ]]; then exit 0; fi
 if [[ $(id -u) -ne 0 ]]; then
   echo " !     The tests need more from Debian: sudo apt-get install ${missing[*]}" >&2
   exit 1
 fi
 echo "-----> Installing ${missing[*]}"
+# Debian starts slapd when it installs it; the tests start their own. See /usr/share/doc/init-system-helpers.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+fi
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -2,13 +2,18 @@ import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Directory, DirectoryTool } from './directory.ts';
+import { toolLogin } from './user-name.ts';
+
+/** Each includes those before it. */
+const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
- * The one decision that every door asks for: may this principal do this to this tool?
+ * The one decision that every door asks for: may this principal do this to this tool? Nobody is refused for what
+ * a directory remembers: it is asked anew before that.
  *
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a tool that is not there and for one that is somebody
- * else's; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
+ * else's; `TOKEN_SCOPE` to a deploy token that may less; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
  */
 export async function authorize(
   directory: Directory,
@@ -17,20 +22,46 @@ export async function authorize(
   action: Action,
   signal: AbortSignal,
 ): Promise<DirectoryTool> {
-  const found = await directory.findTool(tool, signal);
+  const wish = { principal, tool, action };
+  const decision = decide(await directory.findTool(tool, signal), wish);
+  if (!(decision instanceof DeployError)) return decision;
+  const again = decide(await directory.findTool(tool, signal, { isFresh: true }), wish);
+  if (again instanceof DeployError) throw again;
+  return again;
+}
+
+interface Wish {
+  readonly principal: Principal;
+  readonly tool: ToolName;
+  readonly action: Action;
+}
+
+/** The tool where the wish is granted, or why not. */
+function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
+  const isForThisTool = principal.onlyTool === null || principal.onlyTool === tool;
+  // A tool's own account opens that tool alone, and no person has such a name.
+  const isItself = principal.onlyTool === tool && principal.uid === toolLogin(tool);
   const isMaintainer =
     found !== null &&
-    (principal.isOperator ||
-      (found.maintainers.has(principal.uid) && (principal.onlyTool === null || principal.onlyTool === tool)));
+    (principal.isOperator || (isForThisTool && (isItself || found.maintainers.has(principal.uid))));
   if (!isMaintainer) {
-    throw new DeployError(
+    return new DeployError(
       'NO_ACCESS',
       `There is no tool ${tool} that ${principal.uid} maintains.`,
       'Check the name in the address (git remote -v), or ask a maintainer of the tool to add you.',
     );
   }
-  if (found.isDisabled && action === 'deploy') {
-    throw new DeployError('TOOL_DISABLED', `${tool} is disabled.`, 'Ask the operators of this server why.');
+  if (rank.indexOf(principal.scope) < rank.indexOf(action)) {
+    return new DeployError(
+      'TOKEN_SCOPE',
+      `The ${principal.credential} may ${principal.scope} ${tool}, and this needs more.`,
+      action === 'manage'
+        ? 'Log in with your own key or password.'
+        : `Use a token that may ${action}, or your own key or password.`,
+    );
+  }
+  if (found.isDisabled && action !== 'read') {
+    return new DeployError('TOOL_DISABLED', `${tool} is disabled.`, 'Ask the operators of this server why.');
   }
   return found;
 }

@@ -15,6 +15,9 @@ export interface UserChange {
   readonly password?: string;
 }
 
+/** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
+const LEAST_CHARACTERS = 8;
+
 /** What `addUser` did. */
 export interface UserChanged {
   readonly uid: string;
@@ -47,8 +50,13 @@ export class DirectoryFile {
   async addUser(change: UserChange): Promise<UserChanged> {
     const uid = checkedUser(change.name);
     const keys = readKeys(change.keyLines ?? []);
-    if (change.password === '')
-      throw refusal('EMPTY_PASSWORD', 'The password is empty.', 'Give a longer one.');
+    if (change.password !== undefined && [...change.password].length < LEAST_CHARACTERS) {
+      throw refusal(
+        'SHORT_PASSWORD',
+        `The password has fewer than ${LEAST_CHARACTERS} characters.`,
+        `Give a longer one, or none: user add ${uid} makes one for a new user.`,
+      );
+    }
     const password = change.password === undefined ? null : await hashPassword(change.password);
     return await this.#edit((document, data) => {
       const known = data.users.get(uid);
@@ -56,7 +64,7 @@ export class DirectoryFile {
         throw refusal(
           'USER_EXISTS',
           `There is a user ${uid} already.`,
-          'Give a key or a password to add to them.',
+          `To give them a key or a password: npx toolforge-push user add ${uid} --key FILE, or --password-stdin`,
         );
       }
       const old = new Set(known?.keys.map((key) => key.blob.toString('base64')));

@@ -1,8 +1,9 @@
 import { open } from 'node:fs/promises';
-import { DeployError, systemCode } from '../core/errors.ts';
+import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Directory, DirectoryTool, Identity, OfferedKey } from './directory.ts';
 import { type DirectoryData, readDirectoryText, type UserEntry } from './directory-data.ts';
+import { inTime, unavailable } from './in-time.ts';
 import { PasswordCheck } from './password-check.ts';
 import { isHardwareKey } from './public-key.ts';
 import { readLogin } from './user-name.ts';
@@ -51,7 +52,7 @@ export class FileDirectory implements Directory {
     const wanted = readLogin(login);
     const user = wanted?.kind === 'person' ? users.get(wanted.uid) : undefined;
     const stored = user === undefined || user.isDisabled ? null : user.password;
-    const isRight = await inTime(signal, (limit) => this.#passwords.fits(password, stored, limit));
+    const isRight = await inTime(signal, LIMIT_MS, (limit) => this.#passwords.fits(password, stored, limit));
     return isRight && user !== undefined ? { uid: user.uid, onlyTool: null } : null;
   }
 
@@ -78,7 +79,7 @@ export class FileDirectory implements Directory {
   }
 
   async #read(signal: AbortSignal): Promise<Snapshot> {
-    return await inTime(signal, async (limit) => {
+    return await inTime(signal, LIMIT_MS, async (limit) => {
       await using file = await open(this.#path, 'r').catch((cause: unknown) => {
         throw unavailable('The user directory cannot be read just now.', cause);
       });
@@ -118,26 +119,4 @@ function readOrExplain(text: string): DirectoryData {
     const where = line ? ` in line ${String((cause.cause as { line: number }).line)}` : '';
     throw unavailable(`The user directory has an error${where}.`, cause);
   }
-}
-
-async function inTime<T>(signal: AbortSignal, ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
-  try {
-    limit.throwIfAborted();
-    return await ask(limit);
-  } catch (error) {
-    if (error instanceof DeployError) throw error;
-    if (limit.aborted) throw unavailable('The user directory did not answer in time.', error);
-    if (systemCode(error) !== null) throw unavailable('The user directory cannot be read just now.', error);
-    throw error;
-  }
-}
-
-function unavailable(message: string, cause: unknown): DeployError {
-  return new DeployError(
-    'DIRECTORY_UNAVAILABLE',
-    message,
-    'Your key or password is not the reason. Try again in a minute, and tell the operators of this server if it stays so.',
-    { cause },
-  );
 }

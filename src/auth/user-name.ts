@@ -24,6 +24,11 @@ export function userName(text: string): string | null {
   return USER_NAME.test(name) && name !== 'git' && !TOOL_LOGIN.test(name) ? name : null;
 }
 
+/** The user name of a tool's own account, which is no person's: `tools.hello`. */
+export function toolLogin(tool: ToolName): string {
+  return `tools.${tool}`;
+}
+
 /** Reads a login name: `alice`, `tools.hello`, `tool.hello` or `git`. Null where it is none of them. */
 export function readLogin(text: string): Login | null {
   const name = normalise(text);

@@ -30,6 +30,14 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
   );
 }
 
+export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_TOO_LARGE',
+    `What the build made has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limitBytes)} (artifact_size). Largest: ${largest}.`,
+    'Leave out what the tool does not need to run (a .slugignore names files of the repository), or ask the operator to raise artifact_size.',
+  );
+}
+
 export function tooMuchOutput(limitBytes: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TOO_MUCH_OUTPUT',
@@ -88,16 +96,26 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
     );
   }
   const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
-  const last =
-    step.lastLines
-      .findLast((line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run/.test(line))
-      ?.trim() ?? '';
-  const why = last !== '' && last.length <= 160 ? `: ${last}` : '';
+  const reason = reasonAmong(step.lastLines);
+  const why = reason !== '' && reason.length <= 160 ? `: ${reason}` : '';
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${how}${why}`,
     'Read the lines above for the first error, mend it, commit and push again.',
   );
+}
+
+/** The line that most likely says why: the buildpack's own refusal, else an error, else the last one with words. */
+function reasonAmong(lines: readonly string[]): string {
+  const telling = lines.filter(
+    (line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run|Note that you can also/.test(line),
+  );
+  const reason =
+    telling.findLast((line) => /^ !\s/.test(line)) ??
+    telling.findLast((line) => /^(npm )?(error|ERR!|fatal)\b/i.test(line.trim())) ??
+    telling.at(-1) ??
+    '';
+  return reason.replace(/^ !\s+/, '').trim();
 }
 
 /** A buildpack broke the rules of the Buildpack API. */
@@ -110,8 +128,8 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
   );
 }
 
-/** Nothing recognised the source; `files` are the names at its top. */
-export function noBuildpack(files: readonly string[]): DeployError {
+/** Nothing recognised the source; `files` are the names at its top, `notes` why some were left aside. */
+export function noBuildpack(files: readonly string[], notes: readonly string[]): DeployError {
   const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));
   const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
   const seen =
@@ -120,7 +138,7 @@ export function noBuildpack(files: readonly string[]): DeployError {
       : `At the top of the repository: ${shown.join(', ')}${more}.`;
   return new DeployError(
     'NO_BUILDPACK',
-    `No buildpack recognises this tool. ${seen}`,
+    ['No buildpack recognises this tool.', ...notes.map((note) => `${note}.`), seen].join(' '),
     'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
       'a static site needs an index.html; anything else needs a Procfile with `web: COMMAND`. Add one at the top, commit and push again.',
   );

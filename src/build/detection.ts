@@ -8,6 +8,7 @@ import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } fro
 import type { Buildpack, BuildpackStore, GroupMember } from './buildpack-store.ts';
 import { makeFolder } from './folders.ts';
 import { escapeId, withPlatformVariables } from './layer-environment.ts';
+import { misspeltProcfile } from './procfile.ts';
 import { runStep, type StepEnd } from './run-step.ts';
 import { readPlainFile } from './safe-files.ts';
 
@@ -171,16 +172,21 @@ async function nothingFound(
   files: readonly string[],
 ): Promise<never> {
   const failures = [];
+  const notes: string[] = [];
   for (const [id, detected] of asked) {
     const { lines, result, end } = await detected;
     for (const line of lines) {
-      context.progress.line(`${nameOf(id)}: ${line.startsWith(NOTE) ? line.slice(NOTE.length) : line}`);
+      const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
+      if (note !== null) notes.push(note);
+      context.progress.line(`${nameOf(id)}: ${note ?? line}`);
     }
     if (result === 'error')
       failures.push({ ...end, name: `The detection of ${nameOf(id)}`, lastLines: lines });
   }
+  const misspelt = misspeltProcfile(files);
+  if (misspelt !== null) notes.push(misspelt);
   const [failure] = failures;
-  throw failure === undefined ? noBuildpack(files) : stepFailed(failure, context.limits);
+  throw failure === undefined ? noBuildpack(files, notes) : stepFailed(failure, context.limits);
 }
 
 /** `python` of `toolforge/python`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { masking } from '../core/masking.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact } from '../core/types.ts';
@@ -10,20 +11,20 @@ import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Artifacts } from './artifacts.ts';
 import type { BuildContext } from './build-context.ts';
-import { duration, noProcess } from './build-failures.ts';
+import { artifactTooLarge, duration, noProcess } from './build-failures.ts';
 import { BuildGuard } from './build-guard.ts';
 import { buildAll } from './build-phase.ts';
 import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';
 import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
 import { detect } from './detection.ts';
-import { diskUse } from './disk-use.ts';
+import { diskUse, largestFolders } from './disk-use.ts';
 import { makeFolder, namesIn, sweepFolder } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import type { Layer } from './layers.ts';
-import { masking } from './output-lines.ts';
 import { procfileWarnings } from './procfile.ts';
 import { readServiceTemplate } from './service-template.ts';
+import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
 import { targetVariables } from './target.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
@@ -36,6 +37,7 @@ export interface LocalBuilderOptions {
     | 'build_processes'
     | 'build_memory'
     | 'build_disk'
+    | 'artifact_size'
     | 'build_output'
     | 'build_environment'
   >;
@@ -142,8 +144,11 @@ export class LocalBuilder implements Builder {
     progress.step('Detecting buildpacks');
     await request.checkOut(folders.workspace);
     guard.signal.throwIfAborted();
+    const leftOut = await applySlugignore(folders.workspace);
+    if (leftOut !== null) progress.line(leftOut.summary);
     const service = await readServiceTemplate(folders.workspace);
     const warnings = [
+      ...(leftOut?.warnings ?? []),
       ...service.warnings,
       ...(await procfileWarnings(folders.workspace)),
       ...(await sourceWarnings(folders.workspace)),
@@ -184,6 +189,9 @@ export class LocalBuilder implements Builder {
     await sweepFolder(folders.workspace, { isFinal: true });
     await sweepFolder(folders.layers, { isFinal: true });
     const bytes = await diskUse(folders.artifact, context.guard.signal);
+    const limit = this.#options.config.artifact_size;
+    if (bytes > limit)
+      throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));
     context.guard.signal.throwIfAborted();
     await this.#artifacts.finish(request.tool, request.id);
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };

@@ -64,32 +64,3 @@ function cut(text: string): string {
   const length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));
   return bytes.subarray(0, length).toString('utf8').replace(/�+$/, '');
 }
-
-/** Shorter values are words of everyday output. */
-const minSecretLength = 6;
-
-/**
- * A function that replaces the values of config vars by their names: the values themselves, each line of
- * those with several, and their base64 and URL-encoded forms.
- */
-export function masking(configVars: Readonly<Record<string, string>>): (text: string) => string {
-  const secrets = new Map<string, string>();
-  for (const [name, value] of Object.entries(configVars)) {
-    for (const form of formsOf(value)) secrets.set(form, `[config var ${name}]`);
-  }
-  if (secrets.size === 0) return (text) => text;
-  // The longest first: one secret may hold another.
-  const forms = [...secrets.keys()].sort((a, b) => b.length - a.length).map(RegExp.escape);
-  const pattern = new RegExp(forms.join('|'), 'g');
-  return (text) => text.replace(pattern, (found) => secrets.get(found) ?? found);
-}
-
-function formsOf(value: string): string[] {
-  const parts = [value, ...value.split(/\r?\n/)].map((part) => part.trim());
-  const long = parts.filter((part) => part.length >= minSecretLength);
-  return long.flatMap((part) => [
-    part,
-    Buffer.from(part).toString('base64').replace(/=+$/, ''),
-    encodeURIComponent(part),
-  ]);
-}

@@ -1,7 +1,10 @@
+import { namesIn } from './folders.ts';
 import { processType } from './processes.ts';
 import { readPlainFile } from './safe-files.ts';
 
 const maxBytes = 64 * 1024;
+/** As `procfile`, `PROCFILE`, `Procfile.txt`. */
+const misspelt = /^procfile(\.(txt|yml|yaml))?$/i;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 
 /**
@@ -10,7 +13,10 @@ const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
  */
 export async function procfileWarnings(source: string): Promise<string[]> {
   const text = await readPlainFile(source, ['Procfile'], maxBytes);
-  if (text === null) return [];
+  if (text === null) {
+    const sentence = misspeltProcfile(await namesIn(source));
+    return sentence === null ? [] : [`${sentence}.`];
+  }
   const warnings: string[] = [];
   const seen = new Set<string>();
   for (const [index, raw] of text
@@ -34,4 +40,10 @@ export async function procfileWarnings(source: string): Promise<string[]> {
     }
   }
   return warnings;
+}
+
+/** A sentence about a file that was meant to be the Procfile, without a full stop; null where there is none. */
+export function misspeltProcfile(files: readonly string[]): string | null {
+  const name = files.includes('Procfile') ? undefined : files.find((file) => misspelt.test(file));
+  return name === undefined ? null : `${name} is not used: rename it to Procfile, with that spelling`;
 }

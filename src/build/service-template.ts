@@ -1,65 +1,164 @@
 import { parse } from 'yaml';
-import { z } from 'zod';
+import { DeployError } from '../core/errors.ts';
 import type { ServiceSettings } from '../core/types.ts';
+import { parseQuantity } from './quantity.ts';
 import { readPlainFile } from './safe-files.ts';
 
 const file = 'service.template';
-const maxBytes = 64 * 1024;
+/** YAML made for it takes the parser a second for 64 kB, in which nobody else is served. */
+const maxBytes = 16 * 1024;
+const smallestMemory = 16 * 1024 * 1024;
+const mostReplicas = 100;
 
-/** Keys of Toolforge's `webservice`; those that this server has no use for are accepted as they are. */
-const knownKeys: ReadonlySet<string> = new Set([
-  'type',
-  'health-check-path',
-  'mount',
-  'replicas',
-  'cpu',
-  'mem',
-  'backend',
-  'release',
-  'buildservice-image',
-  'extra_args',
-]);
+/** Where Toolforge's `webservice` looks. */
+const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
-const template = z.looseObject({
-  'health-check-path': z
-    .string()
-    .regex(/^\/[\x21-\x7e]{0,1023}$/, 'it must begin with / and hold no space')
-    .optional(),
-});
+/** What one key brings, or the sentence why it is not used. */
+type Read = Partial<ServiceSettings> | string;
+
+/** Keys of Toolforge's `webservice`; null: accepted as it is, this server has no use for it. */
+const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
+  type: readType,
+  'health-check-path': readPath,
+  mount: readMount,
+  replicas: readReplicas,
+  cpu: readCpu,
+  mem: readMemory,
+  backend: null,
+  release: null,
+  'buildservice-image': null,
+  extra_args: null,
+};
 
 /**
- * What the source says about its web process, and sentences about what in the file is not understood. A file
- * that cannot be used is a warning too: the tool runs with the settings of everyone.
+ * What the source says about its web process, and sentences about what in the file is not used.
  *
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` where there is more than one file, or one that holds no keys.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(
   source: string,
 ): Promise<{ settings: ServiceSettings; warnings: string[] }> {
-  const settings: ServiceSettings = { healthCheckPath: null };
-  let content: unknown;
-  try {
-    const text = await readPlainFile(source, [file], maxBytes);
-    if (text === null) return { settings, warnings: [] };
-    // Few aliases: a short file must not unfold into gigabytes.
-    content = parse(text, { maxAliasCount: 20, logLevel: 'error' }) ?? {};
-  } catch {
-    return { settings, warnings: [`${file} is not valid YAML and is not used.`] };
+  const nothing: ServiceSettings = { healthCheckPath: null };
+  const found = await findTemplates(source);
+  const [template] = found;
+  if (template === undefined) return { settings: nothing, warnings: [] };
+  if (found.length > 1) {
+    throw refusal(
+      `There is more than one ${file}: ${found.map(({ path }) => path).join(', ')}.`,
+      'Keep one of them, at the top of the repository, and push again.',
+    );
   }
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
-    return { settings, warnings: [`${file} must hold lines of \`key: value\` and is not used.`] };
-  }
-  const unknown = Object.keys(content).filter((key) => !knownKeys.has(key));
+  const content = readContent(template);
+  const unknown = Object.keys(content).filter((key) => !Object.hasOwn(keys, key));
   const warnings =
     unknown.length === 0
       ? []
       : [
-          `${file} contains unknown keys: ${unknown.slice(0, 10).join(', ')}. Known are: ${[...knownKeys].join(', ')}.`,
+          `${template.path} contains unknown keys: ${unknown.slice(0, 10).map(shown).join(', ')}. Known are: ${Object.keys(keys).join(', ')}.`,
         ];
-  const parsed = template.safeParse(content);
-  if (!parsed.success) {
-    const why = parsed.error.issues.map((issue) => issue.message).join('; ');
-    return { settings, warnings: [...warnings, `health-check-path of ${file} is not used: ${why}.`] };
+  let settings = nothing;
+  for (const [key, read] of Object.entries(keys)) {
+    const value = Object.hasOwn(content, key) ? content[key] : null;
+    if (read === null || value === null || value === undefined) continue;
+    const result = read(value);
+    if (typeof result === 'string') warnings.push(`${key} of ${template.path}: ${result}.`);
+    else settings = { ...settings, ...result };
   }
-  return { settings: { healthCheckPath: parsed.data['health-check-path'] ?? null }, warnings };
+  return { settings, warnings };
+}
+
+interface Template {
+  readonly path: string;
+  /** Null: larger than is read. */
+  readonly text: string | null;
+}
+
+async function findTemplates(source: string): Promise<Template[]> {
+  const found: Template[] = [];
+  for (const folder of places) {
+    const path = [...folder, file];
+    try {
+      const text = await readPlainFile(source, path, maxBytes);
+      if (text !== null) found.push({ path: path.join('/'), text });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      found.push({ path: path.join('/'), text: null });
+    }
+  }
+  return found;
+}
+
+function readContent({ path, text }: Template): Record<string, unknown> {
+  const hint = `Write lines such as \`type: python3.11\` into ${path}, or remove it, and push again.`;
+  if (text === null) throw refusal(`${path} is larger than ${maxBytes / 1024} kB.`, hint);
+  let content: unknown;
+  try {
+    // Few aliases: a short file must not unfold into gigabytes.
+    content = parse(text, { maxAliasCount: 20, logLevel: 'error' }) ?? {};
+  } catch (cause) {
+    throw refusal(`${path} is not valid YAML.`, hint, { cause });
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw refusal(`${path} does not hold lines of \`key: value\`.`, hint);
+  }
+  return content as Record<string, unknown>;
+}
+
+function refusal(message: string, hint: string, options?: ErrorOptions): DeployError {
+  return new DeployError('BUILD_SERVICE_TEMPLATE', message, hint, options);
+}
+
+/** The buildpacks read it themselves: here only what none of them will follow is told. */
+function readType(value: unknown): Read {
+  if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
+  return `${shown(value)} chooses nothing here; what is built is found out by the files`;
+}
+
+function readPath(value: unknown): Read {
+  if (typeof value === 'string' && /^\/[\x21-\x7e]{0,1023}$/.test(value)) return { healthCheckPath: value };
+  return 'it is not used: it must begin with / and hold no space';
+}
+
+function readMount(value: unknown): Read {
+  if (value === 'none') return {};
+  if (value === 'all') {
+    return 'there is no NFS here: home folders, dumps and files that were written earlier are not mounted';
+  }
+  return `${shown(value)} is not used: none and all are known`;
+}
+
+function readReplicas(value: unknown): Read {
+  const isCount = typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= mostReplicas;
+  return isCount
+    ? { replicas: value }
+    : `${shown(value)} is not used: it must be a whole number from 1 to ${mostReplicas}`;
+}
+
+function readCpu(value: unknown): Read {
+  const cores = parseQuantity(value);
+  return cores === null ? `${shown(value)} is not used: write it as 500m or 1` : { cpuCores: cores };
+}
+
+function readMemory(value: unknown): Read {
+  const bytes = parseQuantity(value);
+  if (bytes === null) return `${shown(value)} is not used: write it as 512Mi or 1Gi`;
+  if (bytes < smallestMemory) return `${shown(value)} is not used: less than 16Mi is too little to start`;
+  return { memoryBytes: Math.floor(bytes) };
+}
+
+/** A stranger's value in a sentence. */
+function shown(value: unknown): string {
+  const text = (typeof value === 'string' ? value : asJson(value)).replace(/[^\x20-\x7e]/g, '?');
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+/** YAML can make a value that holds itself. */
+function asJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof TypeError) return 'what holds itself';
+    throw error;
+  }
 }

@@ -3,6 +3,8 @@ import type { CommandShape, FlagValue } from './command.ts';
 
 export interface AdminContext {
   readonly directory: DirectoryFile;
+  /** The remotes of a tool, as somebody types them. */
+  readonly remotes: (uid: string, tool: string) => readonly string[];
   readonly args: readonly string[];
   readonly flags: Readonly<Record<string, FlagValue>>;
   readonly input: AsyncIterable<Uint8Array>;

@@ -9,7 +9,7 @@ const add: AdminCommand = {
   details: ['--maintainer may be repeated, or take several names with commas between them.'],
   options: { maintainer: { type: 'string', multiple: true } },
   words: { min: 1, max: 1 },
-  async run({ directory, args, flags, out }) {
+  async run({ directory, args, flags, remotes, out }) {
     const given = flags['maintainer'];
     if (!Array.isArray(given)) throw new UsageError('tool add needs a maintainer.');
     const maintainers = given
@@ -17,8 +17,10 @@ const add: AdminCommand = {
       .filter((name) => name.trim() !== '');
     const { tool, isNew, addedMaintainers } = await directory.addTool(args[0] ?? '', maintainers);
     const whom = addedMaintainers.join(', ');
-    if (isNew) await out(`Added ${tool}, maintained by ${whom}.\n`);
-    else
+    if (isNew) {
+      await out(`Added ${tool}, maintained by ${whom}. Whoever of them pushes:\n`);
+      for (const remote of remotes('USER', tool)) await out(`    git remote add toolforge ${remote}\n`);
+    } else
       await out(whom === '' ? `${tool} has them already.\n` : `${tool} is now maintained by ${whom} too.\n`);
   },
 };
@@ -54,8 +56,7 @@ const remove: AdminCommand = {
   words: { min: 1, max: 1 },
   async run({ directory, args, out }) {
     await directory.removeTool(args[0] ?? '');
-    await out(`Removed ${args[0]}. Its repository and releases stay, and what runs of it goes on.
-`);
+    await out(`Removed ${args[0]}. Its repository and releases stay, and what runs of it goes on.\n`);
   },
 };
 

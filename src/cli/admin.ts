@@ -1,3 +1,4 @@
+import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { AdminCommand, AdminContext } from './admin-command.ts';
 import { toolAdminCommands } from './admin-tools.ts';
@@ -14,10 +15,11 @@ export const adminCommands: readonly AdminCommand[] = [...userAdminCommands, ...
 export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'> {
   readonly argv: readonly string[];
   readonly err: (text: string) => Promise<void>;
+  readonly audit: Audit;
 }
 
 /** @returns the exit status: 1 for what a DeployError says, 2 for a wrong command line. */
-export async function runAdmin({ argv, err, ...rest }: AdminLine): Promise<number> {
+export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promise<number> {
   const found = findCommand(adminCommands, argv);
   if (found === null) throw new Error('This is no command on the directory.');
   const { command, words } = found;
@@ -29,6 +31,9 @@ export async function runAdmin({ argv, err, ...rest }: AdminLine): Promise<numbe
     }
     checkCount(command, positionals);
     await command.run({ ...rest, flags, args: positionals });
+    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
+    if (!command.name.endsWith(' list'))
+      audit({ what: command.name, who, tool: null, facts: { words: positionals, flags } });
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

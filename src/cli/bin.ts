@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { DirectoryFile } from '../auth/directory-file.ts';
 import { readConfig } from '../config.ts';
+import { addressesOf, httpRemote, sshRemote } from '../core/addresses.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
+import { createLog } from '../core/log.ts';
+import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin.ts';
 import { listCommands } from './commands/help.ts';
 import { callControl } from './control-client.ts';
@@ -95,13 +98,25 @@ async function help({ out }: Terminal): Promise<number> {
 
 async function administer({ argv, environment, input, out, err }: Terminal): Promise<number> {
   const config = readConfig(environment);
+  if (config.directory === 'ldap' && !argv.includes('--help')) throw keptInLdap(config.ldap_servers);
+  const addresses = addressesOf(config, config);
   return await runAdmin({
     argv,
     directory: new DirectoryFile(join(config.data, 'directory.yaml')),
+    remotes: (uid, tool) => [sshRemote(addresses, uid, tool), httpRemote(addresses, uid, tool)],
     input,
     out: (text) => write(out, text),
     err: (text) => write(err, text),
+    audit: auditFile(config.data, createLog(config.log_level)),
   });
+}
+
+function keptInLdap(servers: readonly string[]): DeployError {
+  return new DeployError(
+    'KEPT_IN_LDAP',
+    `People and tools are kept in LDAP here (${servers.join(', ')}), and not by this command.`,
+    'Add, change or remove them there; for Toolforge that is https://toolsadmin.wikimedia.org.',
+  );
 }
 
 async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {

@@ -1,5 +1,7 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
+import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
+import type { Audit } from '../core/audit.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';
@@ -12,6 +14,8 @@ export interface Services {
   readonly deployments: Deployments;
   readonly runtime: Runtime;
   readonly store: Store;
+  readonly tokens: DeployTokens;
+  readonly audit: Audit;
   /** The addresses that hints name: `ssh://HOST:PORT` and `http://HOST:PORT`, as people reach them. */
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
@@ -30,6 +34,8 @@ export interface CommandContext {
   /** Resolves when the reader has taken it: await it, so that a slow reader holds the command back. */
   readonly out: (text: string) => Promise<void>;
   readonly signal: AbortSignal;
+  /** What is typed before a command at this door: `ssh -p 2222 alice@127.0.0.1 `; may be empty. */
+  readonly before: string;
 }
 
 export interface ToolContext extends CommandContext {
@@ -57,6 +63,8 @@ export interface CommandShape {
 /** A command about one tool, which is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
+  /** What the audit log keeps of the words after the tool; all of them where not set. */
+  readonly audited?: (args: readonly string[]) => readonly string[];
   /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */
   run(context: ToolContext): Promise<number>;
 }

@@ -15,7 +15,11 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
   }
   const verdict = await unlessAborted(ticket.verdict, signal);
   if (verdict.isLive) return 0;
-  throw new DeployError('NOT_LIVE', verdict.reason, `See its log again: logs ${tool} --build ${ticket.id}`);
+  throw new DeployError(
+    'NOT_LIVE',
+    verdict.reason,
+    `See its log again: \`logs ${tool} --build ${ticket.id}\``,
+  );
 }
 
 async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {

@@ -2,7 +2,7 @@ import { authorize } from '../auth/authorize.ts';
 import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import type { Command, CommandLine, CommandShape } from './command.ts';
-import { describeCommand, typedBefore } from './commands/help.ts';
+import { asTyped, describeCommand, typedBefore } from './commands/help.ts';
 import { findCommand, nearestNames } from './find-command.ts';
 import { checkCount, parseWords, type Words } from './parse-words.ts';
 import { oneLine, warning } from './printing.ts';
@@ -19,22 +19,23 @@ const leftStatus = 130;
  * signal has ended it. Rejects for our own bugs alone.
  */
 export async function runCommand(line: CommandLine): Promise<number> {
-  const { argv, err } = line;
+  const { argv, err, principal, services } = line;
+  const before = typedBefore(principal, services.addresses);
   const found = findCommand(commands, argv.length === 0 ? ['help'] : argv);
   if (found === null) {
     await err(unknownCommand(argv[0] ?? '', commands));
     return 2;
   }
   try {
-    return await runFound(line, found.command, found.words);
+    return await runFound(line, found.command, { words: found.words, before });
   } catch (error) {
     if (error instanceof UsageError) {
-      await err(warning(error.message, usageLine(found.command)));
+      await err(warning(error.message, usageLine(found.command, before)));
       return 2;
     }
     if (error instanceof DeployError) {
       line.onRefusal?.(error.code);
-      await err(warning(error.message, error.hint));
+      await err(warning(error.message, asTyped(error.hint, commands, before)));
       return 1;
     }
     if (line.signal.aborted && isAbort(error, line.signal)) return leftStatus;
@@ -42,21 +43,46 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-async function runFound(line: CommandLine, command: Command, words: readonly string[]): Promise<number> {
+/** The words after a command’s name, and what is typed before it. */
+interface Typed {
+  readonly words: readonly string[];
+  readonly before: string;
+}
+
+async function runFound(line: CommandLine, command: Command, { words, before }: Typed): Promise<number> {
   const { services, principal, input, out, signal } = line;
   const { flags, positionals } = parseWords(command, words);
   if (flags['help'] === true) {
-    await out(describeCommand(command, typedBefore(principal, services.addresses)));
+    await out(describeCommand(command, before));
     return 0;
   }
-  const context = { services, principal, flags, input, out, signal };
+  const context = { services, principal, flags, input, out, signal, before };
   if (command.action === null) {
     checkCount(command, positionals);
     return await command.run({ ...context, args: positionals });
   }
   const { tool, args } = toolAndArgs(command, { flags, positionals });
   await authorize(services.directory, principal, tool, command.action, signal);
-  return await command.run({ ...context, tool, args });
+  const isNoted = command.action !== 'read' || isShowingSecrets(flags);
+  const note = (facts: object): void => {
+    const what = command.name;
+    const words = command.audited?.(args) ?? args;
+    if (isNoted) services.audit({ what, who: principal, tool, facts: { words, ...facts } });
+  };
+  try {
+    const status = await command.run({ ...context, tool, args });
+    note({ status });
+    return status;
+  } catch (error) {
+    if (error instanceof DeployError) note({ refused: error.code });
+    else if (line.signal.aborted) note({ status: leftStatus });
+    throw error;
+  }
+}
+
+/** `config list --show-values` reads what others keep secret. */
+function isShowingSecrets(flags: Words['flags']): boolean {
+  return flags['show-values'] === true;
 }
 
 /** @throws UsageError */
@@ -69,8 +95,8 @@ function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName
   return { tool, args };
 }
 
-function usageLine(command: Command): string {
-  return `Usage: ${command.name} ${command.usage}`.trimEnd();
+function usageLine(command: Command, before: string): string {
+  return `Usage: ${before}${command.name} ${command.usage}`.trimEnd();
 }
 
 /** The answer to a command that is not there. */

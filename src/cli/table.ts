@@ -11,6 +11,7 @@ import { releasesCommand } from './commands/releases.ts';
 import { restartCommand } from './commands/restart.ts';
 import { rollbackCommand } from './commands/rollback.ts';
 import { stopCommand } from './commands/stop.ts';
+import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
 
 /** Every command, in the order in which `help` lists them. The same for every door. */
@@ -28,4 +29,5 @@ export const commands: readonly Command[] = [
   deploymentsCommand,
   cancelCommand,
   ...configCommands,
+  ...tokenCommands,
 ];

@@ -6,6 +6,34 @@ export interface Addresses {
   readonly http: string;
 }
 
+/** Where a door listens. */
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `127.0.0.1:8080`, `[::1]:8080` */
+export function hostPort({ host, port }: Listening): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The addresses that the operator gave people, or else where the doors listen. */
+export function addressesOf(
+  config: {
+    readonly public_ssh: string;
+    readonly public_url: string;
+    readonly tls_certificate: string | null;
+  },
+  doors: { readonly ssh: Listening; readonly http: Listening },
+): Addresses {
+  const scheme = config.tls_certificate === null ? 'http' : 'https';
+  const { public_ssh: ssh, public_url: http } = config;
+  return {
+    ssh: `ssh://${ssh === '' ? hostPort(doors.ssh) : ssh}`,
+    http: http === '' ? `${scheme}://${hostPort(doors.http)}` : http.replace(/\/+$/, ''),
+  };
+}
+
 /** A command over SSH as one types it: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
 export function sshCommand(addresses: Addresses, uid: string, words: string): string {
   const { hostname, port } = new URL(addresses.ssh);

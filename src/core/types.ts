@@ -11,12 +11,33 @@ export interface Principal {
   readonly address: string;
   /** Set where the credential opens a single tool (a tool's own key or a deploy token). */
   readonly onlyTool: ToolName | null;
+  /** The most that the credential lets them do; `manage` where it is their own key or password. */
+  readonly scope: Action;
   /** The operator of this server may do everything. */
   readonly isOperator: boolean;
 }
 
-/** What a principal wants from a tool. `read` is clone, fetch, logs and lists; `deploy` changes what is live. */
-export type Action = 'read' | 'deploy';
+/**
+ * What a principal wants from a tool; each includes the one before. `read` is clone, fetch, logs and lists; `deploy`
+ * changes what is live; `manage` gives access to others.
+ */
+export type Action = 'read' | 'deploy' | 'manage';
+
+/** A secret that opens one tool over HTTP, for machines; who made it answers for what it does. */
+export interface DeployToken {
+  /** Ten lower-case letters and digits. */
+  readonly id: string;
+  readonly tool: ToolName;
+  /** `ci`: what its maker calls it. */
+  readonly name: string;
+  readonly scope: Exclude<Action, 'manage'>;
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** To the minute; null = never used. */
+  readonly lastUsedAt: number | null;
+}
 
 /** One line of a Procfile or launch.toml. */
 export interface Process {
@@ -31,6 +52,12 @@ export interface Process {
 export interface ServiceSettings {
   /** The path that answers 200 to 399 when the tool is well; null = the port accepts connections. */
   readonly healthCheckPath: string | null;
+  /** Memory of the web process that the tool asks for, in bytes; the operator's limit caps it. */
+  readonly memoryBytes?: number;
+  /** Web processes that the tool asks for, 1 and up. */
+  readonly replicas?: number;
+  /** Processor cores that the tool asks for, 0.5 for half of one. */
+  readonly cpuCores?: number;
 }
 
 /** What a build gives. Immutable once made. */

@@ -5,6 +5,7 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact, BuildState, Deployment, Release } from '../core/types.ts';
 import { checkOut } from '../git/commits.ts';
+import { readRefs } from '../git/ref-files.ts';
 import { type DeployBranch, pointHead, RefTransaction, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
@@ -16,6 +17,8 @@ export interface DeployContext {
   readonly repositories: Repositories;
   readonly builder: Builder;
   readonly runtime: Runtime;
+  /** Of one tool, within 24 hours. */
+  readonly buildsADay: number;
   readonly log: Log;
 }
 
@@ -56,6 +59,7 @@ export async function deploy(
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
+  if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
   await rollOut(context, plan, release, progress, signal);
 
   const address = context.runtime.address(plan.deployment.tool);
@@ -74,8 +78,9 @@ async function build(
   const { store, builder, repositories } = context;
   const { deployment, commit } = plan;
   const { tool, id } = deployment;
-  store.updateDeployment(id, { state: 'building' });
   const startedAt = Date.now();
+  assertBuildsLeft(context, tool, startedAt);
+  store.updateDeployment(id, { state: 'building' });
   store.addBuild({
     id,
     tool,
@@ -105,6 +110,22 @@ async function build(
   }
 }
 
+const DAY_MS = 24 * 3600_000;
+
+/** @throws DeployError `BUILD_LIMIT`, with when the next one may start. */
+function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
+  const starts = store.buildStarts(tool, now - DAY_MS);
+  const first = starts[starts.length - buildsADay];
+  if (first === undefined) return;
+  const minutes = Math.ceil((first + DAY_MS - now) / 60_000);
+  const wait = minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
+  throw new DeployError(
+    'BUILD_LIMIT',
+    `${tool} has had ${starts.length} builds in 24 hours, and may have ${buildsADay} (builds_a_day)`,
+    `Push again in ${wait}. What was built already can be deployed: rollback, or a push of the same commit.`,
+  );
+}
+
 function buildState(error: unknown, signal: AbortSignal): BuildState {
   if (signal.aborted) return 'BUILD_CANCELLED';
   if (!(error instanceof DeployError)) return 'BUILD_UNKNOWN';
@@ -132,6 +153,21 @@ function createRelease(
   context.store.updateDeployment(id, { version: release.version });
   progress.step(`Releasing v${release.version}`);
   return release;
+}
+
+async function runReleasePhase(
+  { store, runtime }: DeployContext,
+  release: Release,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const { tool, version } = release;
+  try {
+    await runtime.runReleasePhase({ release, toolNumber: store.tool(tool).number, progress, signal });
+  } catch (error) {
+    store.failRelease(tool, version);
+    throw error;
+  }
 }
 
 /**
@@ -219,16 +255,13 @@ async function refLines(
   const old = branch.commit ?? '0'.repeat(commit.length);
   const move = ref === branch.ref ? [`update ${ref} ${commit} ${old}`] : [`create ${ref} ${commit}`];
   const replaced = ref !== branch.ref && branch.commit !== null ? [`delete ${branch.ref} ${old}`] : [];
-  const parked = await repositories.git(deployment.tool, [
-    'for-each-ref',
-    '--format=delete %(refname) %(objectname)',
-    `refs/deployments/${deployment.id}`,
-  ]);
+  const waiting = `refs/deployments/${deployment.id}`;
+  const parked = (await readRefs(repositories, deployment.tool, [waiting])).get(waiting);
   return [
     ...move,
     ...replaced,
     `create refs/releases/v${release.version} ${commit}`,
-    ...parked.split('\n').filter((line) => line !== ''),
+    ...(parked === undefined ? [] : [`delete ${waiting} ${parked}`]),
     ...plan.withUpdates,
   ];
 }

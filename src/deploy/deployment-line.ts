@@ -85,7 +85,7 @@ export class DeploymentLine implements Deployments {
   async stop(tool: ToolName, principal: Principal): Promise<void> {
     liveRelease(this.#options.store, tool);
     if (this.#turns.running(tool) !== null) {
-      const hint = `Wait for its end, or end it first: cancel ${tool}`;
+      const hint = `Wait for its end, or end it first: \`cancel ${tool}\``;
       throw new DeployError('DEPLOYMENT_RUNNING', `A deployment of ${tool} is under way.`, hint);
     }
     this.#options.store.setStopped(tool, true);
@@ -104,7 +104,7 @@ export class DeploymentLine implements Deployments {
       throw new DeployError(
         'NO_DEPLOYMENT',
         `${tool} has ${which}.`,
-        `See what there was with: builds ${tool}`,
+        `See what there was with: \`deployments ${tool}\``,
       );
     }
     entry.cancelledBy = principal.uid;
@@ -153,6 +153,7 @@ export class DeploymentLine implements Deployments {
     );
     if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
     const isForced =
+      waiting.length > 0 &&
       push.oldCommit !== null &&
       !(await isAncestor(this.#options.repositories, tool, push.oldCommit, commit));
     for (const older of waiting) {
@@ -228,7 +229,7 @@ export class DeploymentLine implements Deployments {
         this.#finish(entry, await withOtherRefs(this.#options.repositories, plan.push, live));
         return;
       }
-      store.updateDeployment(entry.id, { commit: plan.plan.commit });
+      if (plan.plan.commit !== entry.commit) store.updateDeployment(entry.id, { commit: plan.plan.commit });
       const version = await deploy(this.#options, plan.plan, entry.log.progress, signal);
       this.#options.log.info(
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },

@@ -76,7 +76,9 @@ export function introducePush(
     `Push from ${principal.uid} (${principal.credential}): ${short(commit)} "${subject}" → ${tool}`,
   );
   if (!hasLicence && warnsOfLicence)
-    progress.warn('No licence file was found. Code hosted here is free software: add a LICENSE file.');
+    progress.warn(
+      'No licence file was found. Code hosted here is free software: add a file LICENSE with the text of one (https://choosealicense.com).',
+    );
 }
 
 /** The record of a deployment that has just been asked for. */

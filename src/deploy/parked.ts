@@ -1,4 +1,5 @@
 import type { ToolName } from '../core/names.ts';
+import { refNames } from '../git/ref-files.ts';
 import { updateRefs } from '../git/refs.ts';
 import type { DeployContext } from './deploy.ts';
 
@@ -7,14 +8,9 @@ const PARKED_DAYS = 14;
 
 /** Failed and detached pushes stay fetchable by the server for 14 days, for a push again without an upload. */
 export async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
-  const refs = await repositories.git(tool, [
-    'for-each-ref',
-    '--format=%(refname)',
-    'refs/deployments',
-    'refs/parked',
-  ]);
+  const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);
   const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
-  const old = refs.split('\n').filter((ref) => ref !== '' && (ref.split('/')[2] ?? '') < oldest);
+  const old = refs.filter((ref) => (ref.split('/')[2] ?? '') < oldest);
   if (old.length === 0) return;
   await updateRefs(
     repositories,

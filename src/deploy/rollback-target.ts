@@ -18,7 +18,11 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
   );
   if (found === undefined || found.state === 'created' || found.state === 'failed') {
     const what = version === null ? 'no older release' : `no release v${version} that has been live`;
-    throw new DeployError('NO_RELEASE', `${tool} has ${what}.`, `See what there is with: releases ${tool}`);
+    throw new DeployError(
+      'NO_RELEASE',
+      `${tool} has ${what}.`,
+      `See what there is with: \`releases ${tool}\``,
+    );
   }
   if (!store.build(found.artifact.id)?.artifact) {
     const name = `v${found.version}`;

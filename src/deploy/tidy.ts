@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
@@ -17,32 +18,51 @@ export interface TidyOptions extends DeployContext {
 
 // Loose objects from which git packs: its own default (git-gc(1), gc.auto) would start in the middle of busy days.
 const LOOSE_OBJECTS = 2000;
+// gc.autoPackLimit, as it is unless set.
+const PACKS = 50;
 
 /**
  * After a deployment has ended: artifacts that no kept release runs are removed, a shallow push that failed leaves no
  * cut-off points behind, and git packs its objects when it is worth it and nobody pushes.
  */
 export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
+  const { tool } = deployment;
+  try {
+    // First what waits for the end of the push: until then its client is waiting for this process.
+    await options.whileIdle(tool, () => tidyRepository(options, deployment));
+  } finally {
+    await removeArtifacts(options, tool);
+  }
+}
+
+async function tidyRepository(options: TidyOptions, deployment: Deployment): Promise<void> {
   const { repositories, store } = options;
   const { tool, id } = deployment;
-  await removeArtifacts(options, tool);
-  await options.whileIdle(tool, async () => {
-    const isLive = store.deployment(id)?.state === 'live';
-    const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
-    if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
-    await dropOldParked(options, tool);
-    // Only what is not reachable any more loses its cut-off points (git-prune(1)).
-    if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
-    await repositories.git(tool, [
-      '-c',
-      `gc.auto=${LOOSE_OBJECTS}`,
-      '-c',
-      'gc.autoDetach=false',
-      'gc',
-      '--auto',
-      '--quiet',
-    ]);
-  });
+  const isLive = store.deployment(id)?.state === 'live';
+  const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
+  if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
+  await dropOldParked(options, tool);
+  // Only what is not reachable any more loses its cut-off points (git-prune(1)).
+  if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
+  if (!(await mayNeedGc(repositories.folder(tool)))) return;
+  await repositories.git(tool, [
+    '-c',
+    `gc.auto=${LOOSE_OBJECTS}`,
+    '-c',
+    'gc.autoDetach=false',
+    'gc',
+    '--auto',
+    '--quiet',
+  ]);
+}
+
+/** What git looks at first, without starting it for each push (builtin/gc.c): its ids are spread evenly over 256 folders. */
+async function mayNeedGc(repository: string): Promise<boolean> {
+  const [sample, packs] = await Promise.all(
+    ['17', 'pack'].map((name) => readdir(join(repository, 'objects', name)).catch(() => [])),
+  );
+  const packCount = packs?.filter((name) => name.endsWith('.pack')).length ?? 0;
+  return (sample?.length ?? 0) > LOOSE_OBJECTS / 256 || packCount > PACKS;
 }
 
 /** The live release's artifact and those of the newest releases stay, and what was built last, for a push again. */
@@ -51,21 +71,24 @@ async function removeArtifacts(
   tool: ToolName,
 ): Promise<void> {
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
+  const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // Asked for each: while one is being removed, a rollback may begin to run another.
-    if (isUsed(id, tool, store, keepArtifacts)) continue;
+    // Asked again for each that goes: while one is being removed, a rollback may begin to run another.
+    if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     store.forgetArtifact(id);
     await builder.remove(tool, id);
     log.info({ tool, artifact: id }, 'artifact removed');
   }
 }
 
-function isUsed(artifactId: string, tool: ToolName, store: Store, keepArtifacts: number): boolean {
+function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
   const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
-  const isRun = releases.some(
-    ({ artifact, version, state }, index) =>
-      artifact.id === artifactId && (index < keepArtifacts || version === liveVersion || state === 'created'),
+  const run = releases.filter(
+    ({ version, state }, index) => index < keepArtifacts || version === liveVersion || state === 'created',
   );
-  return isRun || store.unfinishedDeployments().some(({ id }) => id === artifactId);
+  return new Set([
+    ...run.map(({ artifact }) => artifact.id),
+    ...store.unfinishedDeployments().map(({ id }) => id),
+  ]);
 }

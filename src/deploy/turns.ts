@@ -36,7 +36,7 @@ export class Turns {
     throw new DeployError(
       'LINE_FULL',
       `${MOST_WAITING} deployments of ${tool} are waiting already`,
-      `Wait until some have ended, or cancel what is not needed: cancel ${tool}`,
+      `Wait until some have ended, or cancel what is not needed: \`cancel ${tool}\``,
     );
   }
 

@@ -4,7 +4,9 @@ import { execa } from 'execa';
 import { DeployError } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { clean } from '../core/progress.ts';
+import { looseSubject } from './loose-commit.ts';
 import type { Repositories } from './repositories.ts';
+import { mebibytes } from './repository-size.ts';
 
 export interface TreeLimits {
   readonly files: number;
@@ -32,24 +34,36 @@ export async function inspectCommit(
   id: CommitId,
   limits: TreeLimits,
 ): Promise<CommitFacts> {
-  const type = await repositories.git(tool, ['cat-file', '-t', id]);
-  if (type !== 'commit') {
+  const [subject, measured] = await Promise.allSettled([
+    subjectOf(repositories, tool, id),
+    measureTree(repositories, tool, id, limits),
+  ]);
+  if (subject.status === 'rejected') throw subject.reason;
+  if (subject.value === null) {
+    const type = await repositories.git(tool, ['cat-file', '-t', id]);
     throw new DeployError(
       'NOT_A_COMMIT',
       `a ${type} object, not a commit, was pushed to ${repositories.deployBranch}`,
       `Push the commit that it names: git push toolforge 'NAME^{}:${repositories.deployBranch}'`,
     );
   }
-  const [subject, top] = await Promise.all([
-    // Not show: it walks the whole tree of a first commit, also where it prints nothing of it.
-    repositories.git(tool, ['log', '--max-count=1', '--format=%s', id]),
-    repositories.git(tool, ['ls-tree', '--name-only', '-z', id]),
-    measureTree(repositories, tool, id, limits),
-  ]);
+  if (measured.status === 'rejected') throw measured.reason;
   return {
-    subject: clean(subject).replace(/\n/g, ' ').slice(0, 72),
-    hasLicence: top.split('\0').some((name) => LICENCE.test(name)),
+    subject: clean(subject.value).replace(/\n/g, ' ').slice(0, 72),
+    hasLicence: measured.value.hasLicence,
   };
+}
+
+/** The first paragraph of the message; null = this is no commit. */
+async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
+  const loose = await looseSubject(repositories, tool, id);
+  if (loose !== null) return loose;
+  // Not show: it walks the whole tree of a first commit, also where it prints nothing of it. Of a tag object it
+  // prints the commit's id, and of anything else nothing.
+  // Cut by git: a subject may be as long as a pack.
+  const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
+  const [commit, subject = ''] = text.split('\n');
+  return commit === id ? subject.trimEnd() : null;
 }
 
 /** @throws DeployError `NO_LICENCE`. */
@@ -71,7 +85,7 @@ async function measureTree(
   tool: ToolName,
   id: CommitId,
   limits: TreeLimits,
-): Promise<void> {
+): Promise<TreeCount> {
   const folder = repositories.folder(tool);
   const child = execa('git', ['ls-tree', '-r', '-t', '-l', '-z', '--full-tree', id], {
     cwd: folder,
@@ -104,6 +118,7 @@ async function measureTree(
       'Add the tool’s files, commit and push again.',
     );
   }
+  return count;
 }
 
 // Well below PATH_MAX and NAME_MAX of Linux: a checkout has the path of its own folder before it.
@@ -113,6 +128,8 @@ const MAX_NAME_BYTES = 255;
 class TreeCount {
   files = 0;
   bytes = 0;
+  /** At the top, as a file or a folder. */
+  hasLicence = false;
   #folderCount = 0;
   #tooLong: string | null = null;
   readonly #folders = new Map<string, number>();
@@ -131,6 +148,7 @@ class TreeCount {
     if (path.length > MAX_PATH_BYTES || path.length - path.lastIndexOf('/') > MAX_NAME_BYTES + 1) {
       this.#tooLong ??= path;
     }
+    if (LICENCE.test(path)) this.hasLicence = true;
     if (entry.slice(0, tab).includes(' tree ')) {
       this.#folderCount += 1;
       return;
@@ -156,7 +174,7 @@ class TreeCount {
     const named = largest.map(([name, bytes]) => `${printable(name)} ${mebibytes(bytes)}`).join(', ');
     return new DeployError(
       'TREE_TOO_LARGE',
-      `the commit has ${what} (the largest so far: ${named})`,
+      `the commit has ${what}${named === '' ? '' : ` (the largest so far: ${named})`}`,
       'Take out what the tool does not need to run, commit and push again.',
     );
   }
@@ -173,10 +191,6 @@ function pathTooLong(path: string): DeployError {
 
 function printable(name: string): string {
   return clean(Buffer.from(name, 'latin1').toString('utf8')).replace(/\n/g, ' ').slice(0, 60);
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / (1024 * 1024))} MiB`;
 }
 
 /**

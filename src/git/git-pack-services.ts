@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import type { Audit } from '../core/audit.ts';
 import type { Log } from '../core/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
+import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { type GitSettings, hiddenRefs } from './environment.ts';
 import type { PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
 import { readDeployBranch, updateRefs } from './refs.ts';
 import type { Repositories } from './repositories.ts';
+import { mebibytes, repositoryBytes } from './repository-size.ts';
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;
@@ -15,6 +18,8 @@ export interface GitPackServicesOptions {
   /** The socket that the hook speaks to. */
   readonly socketPath: string;
   readonly maxPackBytes: number;
+  readonly maxRefs: number;
+  readonly maxRepositoryBytes: number;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
@@ -22,6 +27,7 @@ export interface GitPackServicesOptions {
     tool: ToolName,
     uid: string,
   ) => { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly audit: Audit;
   readonly log: Log;
 }
 
@@ -32,16 +38,22 @@ export class GitPackServices implements PackServices {
   readonly #busy = new Map<ToolName, number>();
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
+  /** Bytes of repositories, where no push has ended since they were weighed. */
+  readonly #sizes = new Map<ToolName, number>();
 
   constructor(options: GitPackServicesOptions) {
     this.#options = options;
   }
 
   async receive(request: ReceiveRequest): Promise<PushSession> {
-    const { repositories, maxPackBytes, submit, follow, whatIsLive, hints, log } = this.#options;
+    const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
+      this.#options;
     const { tool, principal, hasAdvertisement } = request;
     const folder = await repositories.ensure(tool);
-    const branch = await readDeployBranch(repositories, tool);
+    const [branch, fullness] = await Promise.all([
+      readDeployBranch(repositories, tool),
+      this.#fullness(tool),
+    ]);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     const id = newId(new Date(), randomBytes(10));
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
@@ -55,10 +67,13 @@ export class GitPackServices implements PackServices {
       hasDeployBranch: branch.commit !== null && branch.ref === `refs/heads/${repositories.deployBranch}`,
       hasAdvertisement,
       maxPackBytes,
+      maxRefs,
+      fullness,
       submit,
       follow,
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
+      audit,
       log,
       onClose: () => {
         if (this.#pushes.delete(id)) this.#left(tool);
@@ -71,7 +86,9 @@ export class GitPackServices implements PackServices {
   async upload(
     tool: ToolName,
     protocol: string | null,
+    reader: Principal | null,
   ): Promise<{ folder: string; environment: Record<string, string> }> {
+    if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
     const folder = await this.#options.repositories.ensure(tool);
     const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
     return { folder, environment: this.#options.repositories.environment(hiddenRefs, more) };
@@ -95,7 +112,9 @@ export class GitPackServices implements PackServices {
     while ((this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool)) {
       await (this.#maintenance.get(tool) ?? this.#idle(tool));
     }
-    const done = work().finally(() => this.#maintenance.delete(tool));
+    const done = work()
+      .then(async () => void (await this.#weigh(tool)))
+      .finally(() => this.#maintenance.delete(tool));
     this.#maintenance.set(
       tool,
       done.catch(() => undefined),
@@ -112,6 +131,19 @@ export class GitPackServices implements PackServices {
     if (lines.length > 0) await updateRefs(repositories, tool, lines);
   }
 
+  async #weigh(tool: ToolName): Promise<number> {
+    const bytes = await repositoryBytes(this.#options.repositories, tool);
+    this.#sizes.set(tool, bytes);
+    return bytes;
+  }
+
+  async #fullness(tool: ToolName): Promise<string | null> {
+    const bytes = this.#sizes.get(tool) ?? (await this.#weigh(tool));
+    const limit = this.#options.maxRepositoryBytes;
+    if (bytes <= limit) return null;
+    return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear or enlarge it`;
+  }
+
   #idle(tool: ToolName): Promise<void> {
     return new Promise((resolve) => {
       this.#whenIdle.set(tool, [...(this.#whenIdle.get(tool) ?? []), resolve]);
@@ -121,10 +153,13 @@ export class GitPackServices implements PackServices {
   #left(tool: ToolName): void {
     const left = (this.#busy.get(tool) ?? 1) - 1;
     this.#busy.set(tool, left);
+    // Also what does not come to a deployment (tags, a push that is refused late) has left its objects.
+    this.#sizes.delete(tool);
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    for (const resolve of waiting) resolve();
+    // Its client is told first: starting git for the maintenance holds everything up for milliseconds.
+    for (const resolve of waiting) setImmediate(resolve);
   }
 
   #receiveSettings(): GitSettings {
@@ -137,6 +172,9 @@ export class GitPackServices implements PackServices {
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
       ['receive.keepAlive', '5'],
+      // While it checks a push git takes the repository itself for an alternate of its own quarantine, and would
+      // start another git to list refs that it has listed.
+      ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],
     ];

@@ -39,12 +39,14 @@ export interface PackServices {
   /** The repository is made at the first push. */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
-   * For clone and fetch. `protocol` is the client's GIT_PROTOCOL, checked already.
+   * For clone and fetch. `protocol` is the client's GIT_PROTOCOL, checked already; `reader` null = only the
+   * advertisement over HTTP, which the fetch itself follows.
    * A tool that nobody has pushed to yet gives an empty repository.
    */
   upload(
     tool: ToolName,
     protocol: string | null,
+    reader: Principal | null,
   ): Promise<{ folder: string; environment: Record<string, string> }>;
   /** For the ref advertisement of a push over HTTP: `git receive-pack --http-backend-info-refs`. */
   advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;

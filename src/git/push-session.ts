@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { commitId, type ToolName } from '../core/names.ts';
@@ -16,7 +17,7 @@ import { Incoming, type Rewritten } from './incoming.ts';
 import { type Answer, Outgoing } from './outgoing.ts';
 import type { PushSession } from './pack-services.ts';
 import { type PushOptions, readPushOptions } from './push-options.ts';
-import { type Fate, judgeRefs } from './ref-policy.ts';
+import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report.ts';
 import { type PushOutcome, truthfulReport } from './truthful-report.ts';
 
@@ -31,6 +32,9 @@ export interface PushContext {
   readonly hasDeployBranch: boolean;
   readonly hasAdvertisement: boolean;
   readonly maxPackBytes: number;
+  readonly maxRefs: number;
+  /** Why this tool's repository takes no more at all, in one line; null = it does. */
+  readonly fullness: string | null;
   /** Checks the parked commit and takes it into the line. @throws DeployError where it may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
@@ -38,10 +42,14 @@ export interface PushContext {
   readonly whatIsLive: () => string;
   /** What an empty push and a detached one are told to type next. */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly audit: Audit;
   readonly log: Log;
   /** Called when git has ended, and at each further `close`. */
   readonly onClose: () => void;
 }
+
+const UNSAID =
+  'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
 
 /** Where the commit of push ID waits for its verdict. */
 export function parkedRef(id: string): string {
@@ -106,6 +114,7 @@ export class TruthfulPush implements PushSession {
 
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
+    if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) return UNSAID;
     return this.#fatal ?? (isEmpty ? this.#context.hints.redeploy : null);
   };
 
@@ -216,14 +225,14 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch } = this.#context;
+    const { deployBranch, hasDeployBranch, maxRefs, fullness } = this.#context;
     const options = readPushOptions(list.pushOptions);
-    if (typeof options === 'string') {
-      this.#fates = list.commands.map((command) => ({ kind: 'refuse', command, reason: options }));
-    } else {
-      this.#options = options;
-      this.#fates = judgeRefs({ list, deployBranch, hasDeployBranch });
-    }
+    const refusal = typeof options === 'string' ? options : refusalOfAll(list, { maxRefs, fullness });
+    if (typeof options !== 'string') this.#options = options;
+    this.#fates =
+      refusal === null
+        ? judgeRefs({ list, deployBranch, hasDeployBranch })
+        : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));
     const commands = this.#fates.flatMap((fate, index) => {
       if (fate.kind === 'refuse') return [];
       const parked = this.#parkedAs(fate, index);
@@ -250,8 +259,19 @@ export class TruthfulPush implements PushSession {
       hasOptions: this.#has('report-status-v2'),
     });
     this.#isRefused = report.unpack !== 'ok' || report.refs.some(({ reason }) => reason !== null);
+    this.#note(report);
     const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
     return { kind: 'report', report, progress };
+  }
+
+  /** Each ref from where to where, and why not: a forced push overwrites nothing in silence. */
+  #note({ unpack, refs }: Report): void {
+    const { audit, principal, tool, id } = this.#context;
+    const updates = this.#fates.map(({ command: { ref, oldId, newId } }) => {
+      const told = refs.find((line) => line.ref === ref);
+      return { ref, old: oldId, new: newId, refused: told === undefined ? unpack : told.reason };
+    });
+    audit({ what: 'push', who: principal, tool, facts: { deployment: id, updates } });
   }
 
   /** Over stateless HTTP an answer before the end of the request would be lost. */
@@ -264,6 +284,9 @@ export class TruthfulPush implements PushSession {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;
     const limit = Math.floor(this.#context.maxPackBytes / (1024 * 1024));
-    return { ...report, unpack: `the push is larger than ${limit} MiB, the limit for one push` };
+    return {
+      ...report,
+      unpack: `the push is larger than ${limit} MiB, the limit for one push (pack_size); leave large files out of the history`,
+    };
   }
 }

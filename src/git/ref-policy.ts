@@ -93,3 +93,15 @@ function namespace(ref: string): string {
     .replace(/[^\x20-\x7e]/g, '?')
     .slice(0, 60);
 }
+
+/**
+ * Why nothing of a push is taken, or null. Each ref costs git a process or two, and what comes on top of a full
+ * repository costs the disk of everyone.
+ */
+export function refusalOfAll(
+  { commands }: CommandList,
+  { maxRefs, fullness }: { readonly maxRefs: number; readonly fullness: string | null },
+): string | null {
+  if (commands.length <= maxRefs) return fullness;
+  return `${commands.length} refs are more than one push may have, ${maxRefs} (push_refs); push fewer at a time`;
+}

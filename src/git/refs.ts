@@ -1,8 +1,11 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ExecaError, execa } from 'execa';
-import { type CommitId, commitId, type ToolName } from '../core/names.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
+import { readRefs } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
 /** The deploy branch of one tool as it stands. */
@@ -18,11 +21,10 @@ export async function readDeployBranch(repositories: Repositories, tool: ToolNam
   const main = `refs/heads/${repositories.deployBranch}`;
   if (!repositories.exists(tool)) return { ref: main, commit: null };
   const names = [main, 'refs/heads/master'];
-  const out = await repositories.git(tool, ['for-each-ref', '--format=%(refname) %(objectname)', ...names]);
-  const found = new Map(out.split('\n').map((line) => line.split(' ', 2) as [string, string]));
+  const found = await readRefs(repositories, tool, names);
   for (const ref of names) {
-    const commit = commitId(found.get(ref) ?? '');
-    if (commit !== null) return { ref, commit };
+    const commit = found.get(ref);
+    if (commit !== undefined) return { ref, commit };
   }
   return { ref: main, commit: null };
 }
@@ -119,6 +121,8 @@ export class RefTransaction implements AsyncDisposable {
 
 /** Makes HEAD name the deploy branch, which is what a clone checks out. */
 export async function pointHead(repositories: Repositories, tool: ToolName, ref: string): Promise<void> {
+  const head = await readFile(join(repositories.folder(tool), 'HEAD'), 'utf8');
+  if (head === `ref: ${ref}\n`) return;
   await execa('git', ['symbolic-ref', 'HEAD', ref], {
     cwd: repositories.folder(tool),
     env: repositories.environment([], { GIT_DIR: repositories.folder(tool) }),

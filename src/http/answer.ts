@@ -24,6 +24,8 @@ const STATUS: Readonly<Record<string, number>> = {
   NOT_CONFIDENTIAL: 403,
   CROSS_SITE: 403,
   NO_ACCESS: 404,
+  NO_TOKEN: 404,
+  TOKEN_SCOPE: 403,
   NO_COMMAND: 404,
   NO_RELEASE: 404,
   NO_BUILD: 404,

@@ -1,4 +1,6 @@
+import { type DeployTokens, isTokenForm } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
+import type { Audit } from '../core/audit.ts';
 import type { Principal } from '../core/types.ts';
 
 /** What keeps guessing slow; `check` gives the milliseconds that this login must wait, 0 for none. */
@@ -12,6 +14,8 @@ export type Login =
   | { readonly kind: 'principal'; readonly principal: Principal }
   /** No credentials, broken ones, or wrong ones: the client is not told which. */
   | { readonly kind: 'unknown' }
+  /** A deploy token that was right and is over. */
+  | { readonly kind: 'expired'; readonly token: string; readonly at: number }
   | { readonly kind: 'throttled'; readonly waitMs: number };
 
 /** Sent with every 401. RFC 7617 names the encoding of what comes back. */
@@ -21,13 +25,15 @@ export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 const AT_ONCE = 4;
 
 /**
- * Logs in by the Authorization header, with the user's own password.
+ * Logs in by the Authorization header, with the user's own password or with a deploy token, which opens its tool
+ * under any user name.
  *
  * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`.
  */
 export function createBasicAuth(
   directory: Directory,
   throttle: LoginThrottle,
+  { tokens, audit }: { readonly tokens: DeployTokens; readonly audit: Audit },
 ): (authorization: string | undefined, address: string, signal: AbortSignal) => Promise<Login> {
   const gates = new Map<string, Gate>();
 
@@ -42,26 +48,45 @@ export function createBasicAuth(
       signal.throwIfAborted();
       const waitMs = throttle.check(login, address);
       if (waitMs > 0) return { kind: 'throttled', waitMs };
-      const identity = await directory.identifyByPassword(login, password, signal);
-      if (identity === null) {
+      const found = isTokenForm(password)
+        ? byToken(tokens, password)
+        : await byPassword(directory, { login, password }, signal);
+      if (found.kind !== 'grant') {
         throttle.failed(login, address);
-        return { kind: 'unknown' };
+        const who = { uid: login.slice(0, 64), door: 'http', credential: null, address } as const;
+        audit({ what: 'login refused', who, tool: null });
+        return found;
       }
       throttle.succeeded(login, address);
-      const { uid, onlyTool } = identity;
-      const principal: Principal = {
-        uid,
-        door: 'http',
-        credential: 'password',
-        address,
-        onlyTool,
-        isOperator: false,
-      };
+      const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     } finally {
       if (gate.leave() === 0) gates.delete(address);
     }
   };
+}
+
+type Found =
+  | { readonly kind: 'grant'; readonly grant: Pick<Principal, 'uid' | 'credential' | 'onlyTool' | 'scope'> }
+  | Extract<Login, { kind: 'unknown' | 'expired' }>;
+
+function byToken(tokens: DeployTokens, secret: string): Found {
+  const login = tokens.identify(secret);
+  if (login.kind === 'unknown') return { kind: 'unknown' };
+  const { id, name, by, tool, scope, expiresAt } = login.token;
+  if (login.kind === 'expired') return { kind: 'expired', token: name, at: expiresAt };
+  // Its maker's rights are asked for at every use: with them goes the token.
+  return { kind: 'grant', grant: { uid: by, credential: `token ${name} (${id})`, onlyTool: tool, scope } };
+}
+
+async function byPassword(
+  directory: Directory,
+  { login, password }: { readonly login: string; readonly password: string },
+  signal: AbortSignal,
+): Promise<Found> {
+  const identity = await directory.identifyByPassword(login, password, signal);
+  if (identity === null) return { kind: 'unknown' };
+  return { kind: 'grant', grant: { ...identity, credential: 'password', scope: 'manage' } };
 }
 
 /** User name (as the throttle counts it) and password of a Basic header, or null for anything else. */

@@ -66,6 +66,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     const peer = readPeer(request);
     response.on('error', () => {});
     watchBody(request, response, limits.bodyIdleMs);
+    if (hasTwoHosts(request)) {
+      response.writeHead(400, { Connection: 'close' }).end();
+      return;
+    }
     const tool = gateway.toolOf(request.headers.host);
     if (tool === null) {
       serveOwn(request, response, peer);
@@ -77,7 +81,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const serveUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     readPeer(request);
     socket.on('error', () => socket.destroy());
-    const tool = gateway.toolOf(request.headers.host);
+    const tool = hasTwoHosts(request) ? null : gateway.toolOf(request.headers.host);
     if (tool === null) socket.destroy();
     else gateway.upgrade(tool, request, socket, head);
   };
@@ -90,13 +94,18 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   return { listen: () => listener.listen(config.http), close: () => listener.close() };
 }
 
+/** Two readers could take it for requests to two tools: 400, by RFC 9112 section 3.2. */
+function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name)).length > 1;
+}
+
 /** Requests to the server's own host, each with its line in the log. */
 function createOwnHost(
   options: HttpDoorOptions,
   limits: HttpLimits,
 ): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
   const { services, log } = options;
-  const logIn = createBasicAuth(options.directory, options.throttle);
+  const logIn = createBasicAuth(options.directory, options.throttle, services);
 
   const serve = async (
     exchange: Exchange,
@@ -131,6 +140,7 @@ function createOwnHost(
         assertSameSite(request.headers, services.addresses.http);
         const login = await logIn(request.headers.authorization, peer.address, signal);
         if (login.kind === 'throttled') return refuseGuessing(exchange, login.waitMs);
+        if (login.kind === 'expired') return askForLogin(exchange, expired(login));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
         if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
@@ -179,10 +189,17 @@ function assertConfidential(peer: Peer): void {
 }
 
 /** The same whatever was wrong, and whether or not the tool in the address exists. */
-function askForLogin(exchange: Exchange): void {
-  const text = 'Log in with your user name and your password: what was given, if anything, is not right.\n';
+function askForLogin(
+  exchange: Exchange,
+  text: string = 'Log in with your user name and your password, or with a deploy token as the password: what was given, if anything, is not right.\n',
+): void {
   answerText(exchange, 401, text, { 'WWW-Authenticate': CHALLENGE });
   return;
+}
+
+function expired({ token, at }: { readonly token: string; readonly at: number }): string {
+  const day = new Date(at).toISOString().slice(0, 10);
+  return `The deploy token ${token} is over since ${day}.\nA maintainer makes another: token create TOOL NAME\n`;
 }
 
 function refuseGuessing(exchange: Exchange, waitMs: number): void {

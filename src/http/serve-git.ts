@@ -55,7 +55,7 @@ export async function serveGit(
     const session = () => packServices.receive({ tool, principal, hasAdvertisement: false });
     return receive(exchange, session, config.pack_size);
   }
-  return upload(exchange, tool, packServices);
+  return upload(exchange, { tool, principal }, packServices);
 }
 
 function nameOf(text: string): ToolName {
@@ -84,24 +84,29 @@ async function advertise(
   const { request } = exchange;
   const repository = await (service === 'receive-pack'
     ? packServices.advertise(tool)
-    : packServices.upload(tool, gitProtocol(request.headers['git-protocol'])));
+    : packServices.upload(tool, gitProtocol(request.headers['git-protocol']), null));
   const served = await ServedRepository.open(repository);
   const outlet = outletFor(exchange, served.advertise(service), `application/x-git-${service}-advertisement`);
   outlet.release();
   finish(exchange, await outlet.ended);
 }
 
-async function upload(exchange: Exchange, tool: ToolName, packServices: PackServices): Promise<void> {
+async function upload(
+  exchange: Exchange,
+  { tool, principal }: { readonly tool: ToolName; readonly principal: Principal },
+  packServices: PackServices,
+): Promise<void> {
   const { request, response, log } = exchange;
   const decoders = decodersOf(request);
-  const repository = await packServices.upload(tool, gitProtocol(request.headers['git-protocol']));
+  const protocol = gitProtocol(request.headers['git-protocol']);
+  const repository = await packServices.upload(tool, protocol, principal);
   const served = await ServedRepository.open(repository);
   const output = atMost(Number.POSITIVE_INFINITY);
   const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
   const git = served.run('upload-pack', output);
   response.once('close', () => git.kill());
   if (response.destroyed) git.kill();
-  await converse(exchange, outlet, git, [...decoders, atMost(FETCH_BYTES)]);
+  await converse(exchange, { outlet, git, stages: [...decoders, atMost(FETCH_BYTES)], notice: () => null });
   const exit = await git.exited;
   if (exit.code !== 0) log.debug({ tool, service: 'upload-pack', ...exit }, 'git ended badly');
 }
@@ -118,8 +123,8 @@ async function receive(
     const served = await ServedRepository.open(session);
     const outlet = outletFor(exchange, session.outgoing, 'application/x-git-receive-pack-result');
     const git = served.run('receive-pack', session.outgoing);
-    const limit = atMost(MOST_OF_A_PUSH * packBytes);
-    await converse(exchange, outlet, git, [...decoders, limit, session.incoming]);
+    const stages = [...decoders, atMost(MOST_OF_A_PUSH * packBytes), session.incoming];
+    await converse(exchange, { outlet, git, stages, notice: session.notice });
     const exit = await git.exited;
     if (exit.code !== 0) log.debug({ push: session.id, service: 'receive-pack', ...exit }, 'git ended badly');
   } finally {
@@ -144,13 +149,17 @@ function outletFor(
   );
 }
 
+interface Conversation {
+  readonly outlet: Outlet;
+  readonly git: GitRun;
+  /** What the body goes through before it comes to git. */
+  readonly stages: readonly Transform[];
+  /** Why nothing was said, once that is known; null = as git sees it. */
+  readonly notice: () => string | null;
+}
+
 /** Body to git, output of git to the client; returns when git's side has ended, whoever is still there. */
-async function converse(
-  exchange: Exchange,
-  outlet: Outlet,
-  git: GitRun,
-  stages: readonly Transform[],
-): Promise<void> {
+async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
   const { request, response } = exchange;
   const [first, ...rest] = stages;
   if (first === undefined) throw new Error('a body needs a stage that bounds it');
@@ -165,10 +174,11 @@ async function converse(
   outlet.release();
   const failure = await outlet.ended;
   const exit = await git.exited;
-  if (failure === null && outlet.isSilent && exit.code !== 0) {
+  const reason = notice();
+  if (failure === null && outlet.isSilent && (exit.code !== 0 || reason !== null)) {
     throw new DeployError(
       'BROKEN_BODY',
-      'git did not understand the request.',
+      reason ?? 'git did not understand the request.',
       'Try again with a newer git.',
     );
   }

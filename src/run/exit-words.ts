@@ -10,7 +10,8 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
 
 /** What to do about it, as a sentence. */
 export function exitHint(exit: Exit): string {
-  if (exit.isOutOfMemory) return 'Make it need less memory, or ask the operator for a higher run_memory.';
+  if (exit.isOutOfMemory)
+    return 'Make it need less memory, ask for more (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)
     return 'Its command was not found: check its line in the Procfile and what the build installs.';
   if (exit.code === 126) return 'Its command is not executable: check its line in the Procfile.';

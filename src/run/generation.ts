@@ -2,11 +2,13 @@ import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Release } from '../core/types.ts';
 import { exitHint, exitWords } from './exit-words.ts';
+import { RELEASE_TYPE } from './release-phase.ts';
+import { memoryLimit, unfulfilled } from './service-limits.ts';
 import type { ToolLog } from './tool-log.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './tool-process.ts';
 import { Traffic } from './traffic.ts';
 
-/** All processes of one release, one of each type, and the requests that they are busy with. */
+/** All processes of one release that stay up, one of each type, and the requests that they are busy with. */
 export class Generation {
   readonly release: Release;
   readonly traffic = new Traffic();
@@ -16,10 +18,12 @@ export class Generation {
   constructor(release: Release, toolNumber: number, toolLog: ToolLog, parts: ToolProcessParts) {
     this.release = release;
     this.#parts = parts;
-    this.processes = release.artifact.processes.map(
-      (process) =>
-        new ToolProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
-    );
+    this.processes = release.artifact.processes
+      .filter(({ type }) => type !== RELEASE_TYPE)
+      .map(
+        (process) =>
+          new ToolProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
+      );
   }
 
   get web(): ToolProcess | null {
@@ -28,6 +32,8 @@ export class Generation {
 
   /** Starts every process and waits until all are healthy. Where one is not, none is left. */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
+    const { service } = this.release.artifact;
+    for (const text of unfulfilled(service, this.#parts.config.run_memory)) progress.warn(text);
     const failed = new AbortController();
     const whole = AbortSignal.any([signal, failed.signal]);
     const starts = this.processes.map((process) =>
@@ -82,7 +88,7 @@ export class Generation {
     for (const line of attempt.lastLines) progress.line(`${process.name} | ${line}`);
     const { run_memory, health_time } = this.#parts.config;
     if (attempt.kind === 'exited') {
-      const words = exitWords(attempt.exit, run_memory);
+      const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));
       return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
     }
     const message = `${attempt.seen.message}; waited ${health_time / 1000} s.`;

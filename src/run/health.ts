@@ -95,7 +95,8 @@ function wrongPort({ name, insidePort }: HealthCheck, ports: readonly number[]):
     return { message: `${name} never opened a port`, hint, soFar: `${name} has not opened a port yet` };
   }
   const which = `port${ports.length === 1 ? '' : 's'} ${ports.join(', ')}`;
-  return seenAs(`${name} listens on ${which}, not on PORT (${insidePort})`, hint);
+  const message = `${name} listens on ${which}, not on PORT (${insidePort})`;
+  return { message, hint, soFar: `${message}; the push waits for that one` };
 }
 
 function seenAs(message: string, hint: string): Seen {

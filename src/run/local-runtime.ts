@@ -12,11 +12,12 @@ import { addressList } from './forwarded.ts';
 import { Generation } from './generation.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
 import { Ports } from './ports.ts';
+import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
-import type { Gateway, LogLine, LogQuery, ProcessStatus, RollOut, Runtime } from './runtime.ts';
+import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
 import { ToolLog } from './tool-log.ts';
-import { PAUSES, type Pauses } from './tool-process.ts';
+import { PAUSES, type Pauses, type ToolProcessParts } from './tool-process.ts';
 
 export interface LocalRuntimeOptions {
   readonly config: Pick<
@@ -26,6 +27,7 @@ export interface LocalRuntimeOptions {
     | 'trusted_proxies'
     | 'health_time'
     | 'settle_time'
+    | 'release_time'
     | 'drain_time'
     | 'grace_time'
     | 'run_processes'
@@ -62,7 +64,8 @@ export class LocalRuntime implements Runtime, Gateway {
     Generation,
     { readonly gone: Promise<void>; readonly hurry: AbortController }
   >();
-  readonly #rollOuts = new Set<Promise<void>>();
+  /** What must have ended before a shutdown is done. */
+  readonly #underWay = new Set<Promise<void>>();
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
@@ -84,13 +87,23 @@ export class LocalRuntime implements Runtime, Gateway {
     return new LocalRuntime(options);
   }
 
+  async runReleasePhase(phase: ReleasePhase): Promise<void> {
+    const { release, toolNumber } = phase;
+    const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+    if (process === undefined) return;
+    const start = {
+      release,
+      toolNumber,
+      process,
+      name: `${RELEASE_TYPE}.1`,
+      toolLog: this.#log(release.tool),
+    };
+    const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
+    await this.#owned(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
+  }
+
   async rollOut(rollOut: RollOut): Promise<void> {
-    const work = this.#rollOut(rollOut);
-    const settled = work.catch(() => {});
-    this.#rollOuts.add(settled);
-    await settled;
-    this.#rollOuts.delete(settled);
-    await work;
+    await this.#owned(this.#rollOut(rollOut));
   }
 
   async resume(release: Release, toolNumber: number): Promise<void> {
@@ -126,7 +139,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#rollOuts);
+    await Promise.all(this.#underWay);
     for (const live of this.#live.values()) this.#retire(live);
     this.#live.clear();
     await this.#hurry(() => true);
@@ -144,6 +157,14 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#router.upgrade(tool, request, socket, head);
   }
 
+  async #owned(work: Promise<void>): Promise<void> {
+    const settled = work.catch(() => {});
+    this.#underWay.add(settled);
+    await settled;
+    this.#underWay.delete(settled);
+    await work;
+  }
+
   async #rollOut({ release, toolNumber, progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const next = this.#generation(release, toolNumber);
     const whole = AbortSignal.any([signal, this.#closing.signal]);
@@ -157,7 +178,7 @@ export class LocalRuntime implements Runtime, Gateway {
     }
     const before = this.#switchTo(next);
     next.keepUp();
-    if (before !== null) progress.line(`v${before} draining`);
+    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
   }
 
   /** From here on requests go to this generation. @returns the version that they went to before, or null. */
@@ -201,8 +222,12 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   #generation(release: Release, toolNumber: number): Generation {
+    return new Generation(release, toolNumber, this.#log(release.tool), this.#parts(release));
+  }
+
+  #parts(release: Release): ToolProcessParts {
     const { config, sandbox, launchEnvironment, log, pauses } = this.#options;
-    return new Generation(release, toolNumber, this.#log(release.tool), {
+    return {
       config,
       sandbox,
       launchEnvironment,
@@ -211,7 +236,7 @@ export class LocalRuntime implements Runtime, Gateway {
       ports: this.#ports,
       folder: runFolder(this.#options),
       host: new URL(this.address(release.tool) ?? 'http://localhost').host,
-    });
+    };
   }
 
   #log(tool: string): ToolLog {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { escapeHtml } from '../core/escape-html.ts';
@@ -10,6 +11,15 @@ export type Obstacle =
   | { readonly kind: 'stopped' }
   | { readonly kind: 'crashed'; readonly detail: string }
   | { readonly kind: 'no-answer' };
+
+/** In the page itself, as a tool's address has nothing else of this server; its hash lets it through the policy. */
+const STYLE = `:root{color-scheme:light dark}
+body{margin:0;padding:0 1.5rem;background:light-dark(#fff,#101418);color:light-dark(#202122,#eaecf0);font:1rem/1.6 system-ui,sans-serif}
+main{max-width:36rem;margin:12vh auto 0}
+h1{margin:0 0 1rem;font-size:1.6rem;line-height:1.25;overflow-wrap:anywhere}
+p{overflow-wrap:anywhere}
+.status{margin:0;color:light-dark(#54595d,#a2a9b1);font-weight:600}`;
+const STYLE_HASH = `sha256-${createHash('sha256').update(STYLE).digest('base64')}`;
 
 export interface Page {
   readonly status: number;
@@ -56,7 +66,7 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
       return {
         status: 502,
         title: `${tool} is not running`,
-        sentences: [`The process ${obstacle.detail}. It is started again after a pause.`, maintainers],
+        sentences: [`${obstacle.detail}.`, maintainers],
         retryAfterSeconds: null,
       };
     case 'no-answer':
@@ -76,7 +86,7 @@ export function sendPage(page: Page, response: ServerResponse): void {
   response.writeHead(page.status, {
     'content-type': 'text/html; charset=utf-8',
     'content-length': Buffer.byteLength(body),
-    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'content-security-policy': `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`,
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     ...(page.retryAfterSeconds === null ? {} : { 'retry-after': String(page.retryAfterSeconds) }),
@@ -97,15 +107,16 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
-function html({ title, sentences }: Page): string {
+function html({ status, title, sentences }: Page): string {
   const paragraphs = sentences.map((sentence) => `<p>${escapeHtml(sentence)}</p>`);
   return [
     '<!doctype html>',
     '<html lang="en">',
-    `<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title></head>`,
-    `<body><h1>${escapeHtml(title)}</h1>`,
+    '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+    `<title>${escapeHtml(title)}</title><style>${STYLE}</style></head>`,
+    `<body><main><p class="status">${status}</p><h1>${escapeHtml(title)}</h1>`,
     ...paragraphs,
-    '</body></html>',
+    '</main></body></html>',
     '',
   ].join('\n');
 }

@@ -2,11 +2,13 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { Log } from '../core/log.ts';
+import { masking } from '../core/masking.ts';
 import type { Process, Release } from '../core/types.ts';
 import type { Exit, Mount, Sandbox, SandboxProcess } from '../sandbox/sandbox.ts';
 import { LogLines } from './log-lines.ts';
 import type { Ports } from './ports.ts';
 import { makeRunPlace, type RunPlace } from './run-place.ts';
+import { memoryLimit } from './service-limits.ts';
 import type { ToolLog } from './tool-log.ts';
 
 /** What the layers of an artifact add to the environment of a process. */
@@ -21,7 +23,13 @@ export type LaunchEnvironment = (options: {
 export interface RunParts {
   readonly config: Pick<
     Config,
-    'health_time' | 'settle_time' | 'grace_time' | 'run_processes' | 'run_memory' | 'build_environment'
+    | 'health_time'
+    | 'settle_time'
+    | 'release_time'
+    | 'grace_time'
+    | 'run_processes'
+    | 'run_memory'
+    | 'build_environment'
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
@@ -38,6 +46,8 @@ export interface Start {
   /** `web.1` */
   readonly name: string;
   readonly toolLog: ToolLog;
+  /** Gets each line that it prints, with config vars masked. */
+  readonly onLine?: (text: string) => void;
 }
 
 /** One start of one process. */
@@ -45,7 +55,7 @@ export interface Running {
   readonly process: SandboxProcess;
   /** Where it is reached at 127.0.0.1 and what PORT says; null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
-  /** The last lines that it printed. */
+  /** The last lines that it printed, with config vars masked. */
   readonly lastLines: readonly string[];
   /** Once it has ended, its output is in the log and its folders are gone. */
   readonly finished: Promise<Exit>;
@@ -97,7 +107,7 @@ async function startIn(
     toolNumber: start.toolNumber,
     limits: {
       processes: config.run_processes,
-      memoryBytes: config.run_memory,
+      memoryBytes: memoryLimit(start.release, start.process.type, config.run_memory),
       fileBytes: LARGEST_FILE_BYTES,
     },
     publish: port,
@@ -112,9 +122,13 @@ async function startIn(
 
 async function finish(start: Start, process: SandboxProcess, lastLines: string[]): Promise<Exit> {
   const lines = new LogLines();
+  // The log is for those who may read config vars too; what goes to a push may end anywhere.
+  const mask = masking(start.release.configVars);
   const keep = async (texts: string[]) => {
-    lastLines.push(...texts);
+    const masked = texts.map(mask);
+    lastLines.push(...masked);
     lastLines.splice(0, lastLines.length - KEPT_LINES);
+    for (const text of masked) start.onLine?.(text);
     await start.toolLog.append(start.name, texts);
   };
   for await (const chunk of process.output) await keep(lines.push(chunk));

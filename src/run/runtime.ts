@@ -17,6 +17,15 @@ export interface RollOut {
   readonly beforeSwitch: () => Promise<void>;
 }
 
+/** One run of what the Procfile calls `release`. */
+export interface ReleasePhase {
+  readonly release: Release;
+  readonly toolNumber: number;
+  readonly progress: Progress;
+  /** Aborted by `cancel` and at shutdown. */
+  readonly signal: AbortSignal;
+}
+
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping';
 
 export interface ProcessStatus {
@@ -50,6 +59,13 @@ export interface LogQuery {
 
 /** Release → running processes. */
 export interface Runtime {
+  /**
+   * Runs the release's process of type `release`, if it has one, to its end: before any of its other processes
+   * starts. What it prints goes to `progress`.
+   *
+   * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
+   */
+  runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
    * Starts the release's processes, waits until they are healthy, moves the traffic, drains and stops the
    * old ones. Returns when traffic has moved; draining goes on by itself.

@@ -4,6 +4,7 @@ import { type Readiness, type Seen, untilHealthy, untilSettled } from './health.
 import { isFree } from './ports.ts';
 import { type Running, type RunParts, type Start, startRun } from './running.ts';
 import type { ProcessState, ProcessStatus } from './runtime.ts';
+import { memoryLimit } from './service-limits.ts';
 
 export interface Pauses {
   /** Before the first restart; doubled at each further one. */
@@ -70,6 +71,10 @@ export class ToolProcess {
   get port(): number | null {
     const isAnswering = this.#state === 'up' || this.#state === 'stopping';
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
+  }
+
+  get #memoryBytes(): number {
+    return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
   }
 
   /** How its newest start ended; null while it runs. */
@@ -196,16 +201,16 @@ export class ToolProcess {
 
   /** Starts it unless it runs, waits until it is down again, and says why it is. */
   async #untilDown(): Promise<string> {
-    const { log, config } = this.#parts;
+    const { log } = this.#parts;
     try {
       if (this.#state !== 'up' || this.#running === null) {
         const attempt = await this.start(this.#leaving.signal, () => {});
-        if (attempt.kind === 'exited') return exitWords(attempt.exit, config.run_memory);
+        if (attempt.kind === 'exited') return exitWords(attempt.exit, this.#memoryBytes);
         if (attempt.kind === 'timed-out') return `was ended: ${attempt.seen.message}`;
         await this.#say(`${this.name} is up`);
       }
       const exit = await this.#running?.finished;
-      return exit === undefined ? 'ended' : exitWords(exit, config.run_memory);
+      return exit === undefined ? 'ended' : exitWords(exit, this.#memoryBytes);
     } catch (error) {
       if (!this.#leaving.signal.aborted) log.error({ err: error, process: this.name }, 'process not started');
       return 'could not be started';

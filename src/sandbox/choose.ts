@@ -15,9 +15,13 @@ export interface Choice {
   readonly sandbox: Sandbox;
   /** Why there is no isolation, with the line that would change it; null where there is, or none was asked for. */
   readonly whyTrusted: string | null;
+  /** The command that root types to get isolation. */
+  readonly remedy: string;
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux';
+// What udev does on Debian. It opens no network to anybody: see "Set permissions" in the kernel's networking/tuntap.
+const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const PROBE_MS = 10_000;
 
 /**
@@ -35,21 +39,22 @@ export async function chooseSandbox(
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });
-  if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null };
+  if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
 
   const missing = missingProgram();
   if (missing !== null) return without(config.sandbox, trusted, `${missing} is not installed`);
   const isolated = await IsolatedSandbox.open({ folder, instance, baseUid: config.sandbox_uid, cgroups });
   if (process.getuid?.() === 0) await checkReach(folder);
   const problem = await probe(isolated, folder);
-  if (problem === null) return { sandbox: isolated, whyTrusted: null };
+  if (problem === null) return { sandbox: isolated, whyTrusted: null, remedy: INSTALL };
   return without(config.sandbox, trusted, problem);
 }
 
 function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
   const why = `Tools cannot be isolated here: ${problem}.`;
-  if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${INSTALL}` };
-  throw new DeployError('NO_ISOLATION', why, `Run \`${INSTALL}\` as root, or set sandbox to trusted.`);
+  const remedy = /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
+  if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${remedy}`, remedy };
+  throw new DeployError('NO_ISOLATION', why, `Run \`${remedy}\` as root, or set sandbox to trusted.`);
 }
 
 /** The first program that isolation needs and that this machine does not have, or null. */

@@ -10,7 +10,13 @@ export interface HostFiles {
 
 /** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
 const SHOWN_OF_ETC =
-  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ssl|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|apt|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ssl|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+
+/** Of apt its sources, keys, pins and settings: builds install Debian packages. Not auth.conf, which holds passwords. */
+const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|trusted\.gpg(\.d)?|keyrings)$/;
+
+/** What is installed here, at the place where buildpacks look for what their run image has. */
+const DPKG_STATUS = { source: 'var/lib/dpkg/status', target: '/cnb/run-image/dpkg-status' };
 
 const PASSWD = [
   'root:x:0:0:root:/root:/usr/sbin/nologin',
@@ -34,13 +40,20 @@ export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> 
     await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o644 });
     return ['--ro-bind', path, `/etc/${name}`];
   };
-  const etc = readdirSync(join(root, 'etc')).filter((name) => SHOWN_OF_ETC.test(name));
+  const shown = (folder: string, names: RegExp) =>
+    existsSync(join(root, folder))
+      ? readdirSync(join(root, folder))
+          .filter((name) => names.test(name))
+          .map((name) => join(folder, name))
+      : [];
+  const shownFiles = [...shown('etc', SHOWN_OF_ETC), ...shown('etc/apt', SHOWN_OF_APT)];
   const resolverFile = resolver(root);
   return {
     bwrap: [
       ...['--ro-bind', join(root, 'usr'), '/usr'],
       ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
-      ...etc.flatMap((name) => ['--ro-bind-try', join(root, 'etc', name), `/etc/${name}`]),
+      ...shownFiles.flatMap((name) => ['--ro-bind-try', join(root, name), `/${name}`]),
+      ...['--ro-bind-try', join(root, DPKG_STATUS.source), DPKG_STATUS.target],
       ...(await own('passwd', PASSWD)),
       ...(await own('group', GROUP)),
       ...(resolverFile === null

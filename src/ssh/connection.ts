@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Connection } from 'ssh2';
 import type { ClientStreams } from './client-streams.ts';
@@ -9,6 +10,7 @@ import { announceSignatureAlgorithms } from './signature-algorithms.ts';
 const MOST_SESSIONS = 10;
 /** ssh2 lets a client send more than its window, and answers requests that nobody reads: beyond this it ends. */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+const LAST_WORDS_MS = 1000;
 
 export interface ConnectionOptions extends SessionServices {
   readonly login: Omit<LoginOptions, 'gone'>;
@@ -71,7 +73,13 @@ export class ServedConnection {
   /** No new sessions; the connection ends when those that run have ended. */
   async close(): Promise<void> {
     this.#isClosing = true;
+    const isBusy = this.#running.size > 0;
     await this.idle();
+    // What was said last is still on its way: the client hears it and hangs up, or the time is over.
+    if (isBusy && !this.#socket.destroyed) {
+      const limit = AbortSignal.timeout(LAST_WORDS_MS);
+      await once(this.#socket, 'close', { signal: limit }).catch(() => undefined);
+    }
     this.#client.end();
   }
 

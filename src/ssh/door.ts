@@ -31,7 +31,7 @@ export interface SshDoor {
 
 /** The SSH door: git services and the command table, by public key. */
 export function createSshDoor(options: SshDoorOptions): SshDoor {
-  const { config, log, throttle, directory } = options;
+  const { config, log, throttle, directory, services } = options;
   const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000 } = options;
   const isNative = hasNativeCiphers();
   if (!isNative) log.warn('ssh runs without native ciphers');
@@ -62,7 +62,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         ...options,
         stallMs,
         idleMs,
-        login: { directory, throttle, log, address: plainAddress(info.ip) },
+        login: { directory, throttle, audit: services.audit, log, address: plainAddress(info.ip) },
         onLogin: () => admission.loggedIn(socket),
       });
       connections.set(socket, served);

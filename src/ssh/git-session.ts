@@ -60,12 +60,11 @@ async function converse(
     const failure = results.find((result) => result.status === 'rejected');
     if (failure !== undefined) throw failure.reason;
     const status = await child.status;
-    const problem = report(git, child, status);
     const isRefused = session.isRefused();
-    return {
-      status: isRefused ? 1 : (status ?? 1),
-      notice: session.notice() ?? (isRefused ? null : problem),
-    };
+    const notice = session.notice();
+    // Where the session knows why git ended as it did, the operator need not.
+    const problem = notice === null ? report(git, child, status) : null;
+    return { status: isRefused ? 1 : (status ?? 1), notice: notice ?? (isRefused ? null : problem) };
   } finally {
     session.close();
   }
@@ -73,8 +72,8 @@ async function converse(
 
 /** Serves a clone or fetch; git ends with the client. @returns the exit status for the client. */
 export async function uploadPack(git: GitSession, protocol: string | null): Promise<number> {
-  const { client, packServices, tool } = git;
-  const { folder, environment } = await packServices.upload(tool, protocol);
+  const { client, packServices, principal, tool } = git;
+  const { folder, environment } = await packServices.upload(tool, protocol, principal);
   client.isSilenceStall = true;
   if (client.gone.aborted) return 1;
   const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];

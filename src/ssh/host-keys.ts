@@ -2,6 +2,7 @@ import { chmod, mkdir, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import ssh2 from 'ssh2';
 import { createFile } from '../auth/edit-file.ts';
+import { fingerprint } from '../auth/public-key.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 
 const FILES = [
@@ -34,6 +35,13 @@ export function readableKey(make: () => { readonly private: string }): string {
     const key = make().private;
     if (!(ssh2.utils.parseKey(key) instanceof Error)) return key;
   }
+}
+
+/** What a client shows at its first connection, of the key that most clients take: `SHA256:…`. */
+export function hostKeyFingerprint(keys: readonly Buffer[]): string {
+  const key = ssh2.utils.parseKey(keys[0] ?? '');
+  if (key instanceof Error) throw key;
+  return fingerprint(key.getPublicSSH());
 }
 
 async function makeFolder(folder: string): Promise<void> {

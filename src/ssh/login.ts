@@ -2,6 +2,7 @@ import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKey
 import type { Directory } from '../auth/directory.ts';
 import { checkBlob, explain, fingerprint, isHardwareKey, keyKind } from '../auth/public-key.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
+import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Principal } from '../core/types.ts';
@@ -16,6 +17,7 @@ const MOST_REQUESTS = 24;
 export interface LoginOptions {
   readonly directory: Directory;
   readonly throttle: LoginThrottle;
+  readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
   /** Aborted when the connection has ended. */
@@ -79,6 +81,7 @@ export class Login {
       credential: `ssh ${keyKind(offered.algorithm)} ${fingerprint(offered.blob)}`,
       address: this.#options.address,
       onlyTool: identity.onlyTool,
+      scope: 'manage',
       isOperator: false,
     };
     this.#options.throttle.succeeded(context.username, this.#options.address);
@@ -139,9 +142,11 @@ export class Login {
   }
 
   #onClose(): void {
-    const { throttle, address, log } = this.#options;
+    const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
     throttle.failed(this.#name, address);
+    const who = { uid: shown(this.#name), door: 'ssh', credential: null, address } as const;
+    audit({ what: 'login refused', who, tool: null, facts: { failures: this.#failures } });
     log.info({ login: shown(this.#name), address, failures: this.#failures }, 'ssh login failed');
   }
 }

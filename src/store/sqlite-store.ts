@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { CommitId, ToolName } from '../core/names.ts';
-import type { Artifact, Build, BuildState, Deployment, Release } from '../core/types.ts';
+import type { Artifact, Build, BuildState, Deployment, DeployToken, Release } from '../core/types.ts';
 import { BuildsTable } from './builds-table.ts';
 import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
@@ -9,6 +9,7 @@ import { migrate } from './migrate.ts';
 import { ReleasesTable } from './releases-table.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
 import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
+import { TokensTable } from './tokens-table.ts';
 import { ToolsTable } from './tools-table.ts';
 
 /** The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. */
@@ -19,6 +20,7 @@ export class SqliteStore implements Store {
   readonly #deployments: DeploymentsTable;
   readonly #builds: BuildsTable;
   readonly #releases: ReleasesTable;
+  readonly #tokens: TokensTable;
 
   /**
    * Opens the store of an existing data folder, or makes it.
@@ -37,6 +39,7 @@ export class SqliteStore implements Store {
     this.#deployments = new DeploymentsTable(this.#database);
     this.#builds = new BuildsTable(this.#database);
     this.#releases = new ReleasesTable(this.#database, key);
+    this.#tokens = new TokensTable(this.#database);
   }
 
   tool(name: ToolName): ToolRecord {
@@ -88,6 +91,10 @@ export class SqliteStore implements Store {
     return this.#builds.newest(tool, limit);
   }
 
+  buildStarts(tool: ToolName, at: number): number[] {
+    return this.#builds.starts(tool, at);
+  }
+
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null {
     return this.#builds.newestOf(tool, commit);
   }
@@ -131,6 +138,27 @@ export class SqliteStore implements Store {
 
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void {
     this.#tools.setConfigVars(tool, vars);
+  }
+
+  addToken(token: DeployToken, hash: Uint8Array): void {
+    this.#tools.tool(token.tool);
+    this.#tokens.add(token, hash);
+  }
+
+  token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null {
+    return this.#tokens.find(id);
+  }
+
+  tokens(tool: ToolName): DeployToken[] {
+    return this.#tokens.newest(tool);
+  }
+
+  useToken(id: string, at: number): void {
+    this.#tokens.use(id, at);
+  }
+
+  removeToken(tool: ToolName, id: string): boolean {
+    return this.#tokens.remove(tool, id);
   }
 
   close(): void {

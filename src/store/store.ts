@@ -1,5 +1,5 @@
 import type { CommitId, ToolName } from '../core/names.ts';
-import type { Artifact, Build, BuildState, Deployment, Release } from '../core/types.ts';
+import type { Artifact, Build, BuildState, Deployment, DeployToken, Release } from '../core/types.ts';
 
 export interface ToolRecord {
   readonly name: ToolName;
@@ -44,6 +44,8 @@ export interface Store {
   build(id: string): Build | null;
   /** The newest first. */
   builds(tool: ToolName, limit: number): Build[];
+  /** When the tool's builds since `at` were started, the oldest first. */
+  buildStarts(tool: ToolName, at: number): number[];
   /** The newest successful build of the commit whose artifact is still there. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
   /** The artifact has been removed. */
@@ -64,6 +66,15 @@ export interface Store {
   configVars(tool: ToolName): Record<string, string>;
   /** Only for a tool that has nothing live; else config vars change with a release. */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
+
+  /** `hash` is of its secret, which is not kept. */
+  addToken(token: DeployToken, hash: Uint8Array): void;
+  token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
+  /** The newest first, the expired ones too. */
+  tokens(tool: ToolName): DeployToken[];
+  useToken(id: string, at: number): void;
+  /** @returns false where the tool has none by this id. */
+  removeToken(tool: ToolName, id: string): boolean;
 
   close(): void;
 }

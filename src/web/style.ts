@@ -15,7 +15,7 @@ body {
   color: var(--ink);
   font: 1rem/1.6 system-ui, sans-serif;
 }
-main, footer { max-width: 46rem; margin: 0 auto; padding: 0 1.5rem; }
+main, footer { max-width: 52rem; margin: 0 auto; padding: 0 1.5rem; }
 main { padding-top: clamp(2rem, 8vh, 6rem); }
 h1 { margin: 0; font-size: clamp(1.4rem, 5vw, 2.2rem); line-height: 1.2; }
 h2 { margin: 0 0 .5rem; font-size: 1.1rem; }
@@ -39,7 +39,8 @@ li::before {
 pre {
   margin: 0;
   padding: .75rem 1rem;
-  overflow-x: auto;
+  white-space: pre-wrap;
+  overflow-wrap: anywhere;
   border: 1px solid var(--edge);
   border-radius: 6px;
   background: var(--well);

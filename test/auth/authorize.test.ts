@@ -15,6 +15,7 @@ const alice: Principal = {
   credential: 'x',
   address: '',
   onlyTool: null,
+  scope: 'manage',
   isOperator: false,
 };
 let folder: string;
@@ -42,6 +43,37 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['there is no access to what is not there', {}, 'nowhere', 'read', 'NO_ACCESS'],
   ['a credential for this tool opens it', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
   ['a credential for another tool does not', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['a read token reads', { scope: 'read' }, 'hello', 'read', null],
+  ['a read token does not deploy', { scope: 'read' }, 'hello', 'deploy', 'TOKEN_SCOPE'],
+  ['a deploy token deploys', { scope: 'deploy' }, 'hello', 'deploy', null],
+  ['a deploy token makes no other tokens', { scope: 'deploy' }, 'hello', 'manage', 'TOKEN_SCOPE'],
+  ['nobody manages a disabled tool', {}, 'old', 'manage', 'TOOL_DISABLED'],
+  ['a token is worth nothing without its maker', { uid: 'bob', scope: 'read' }, 'hello', 'read', 'NO_ACCESS'],
+  [
+    'a tool’s own account deploys it',
+    { uid: 'tools.hello', onlyTool: tool('hello') },
+    'hello',
+    'deploy',
+    null,
+  ],
+  ['and reads it', { uid: 'tools.hello', onlyTool: tool('hello') }, 'hello', 'read', null],
+  ['and no other tool', { uid: 'tools.hello', onlyTool: tool('hello') }, 'old', 'read', 'NO_ACCESS'],
+  ['nor one that is not there', { uid: 'tools.gone', onlyTool: tool('gone') }, 'gone', 'read', 'NO_ACCESS'],
+  ['a tool’s name alone is nobody', { uid: 'tools.hello' }, 'hello', 'read', 'NO_ACCESS'],
+  [
+    'another tool’s account is not it',
+    { uid: 'tools.old', onlyTool: tool('hello') },
+    'hello',
+    'read',
+    'NO_ACCESS',
+  ],
+  [
+    'a disabled tool’s account deploys nothing',
+    { uid: 'tools.old', onlyTool: tool('old') },
+    'old',
+    'deploy',
+    'TOOL_DISABLED',
+  ],
   ['an operator may do everything', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {

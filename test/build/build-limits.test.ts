@@ -56,6 +56,23 @@ test('threat 60: the time limit ends a build and is named', async () => {
   );
 });
 
+test('an artifact over its limit fails the build by name, with the largest places, and leaves nothing', async () => {
+  await withBuilder(
+    { big: { build: `head -c 6000000 /dev/urandom > data; ${webProcess}` } },
+    async (builder) => {
+      await assert.rejects(
+        builder.build(source.folder),
+        failsWith(
+          'BUILD_TOO_LARGE',
+          /has 6 MiB, more than its limit of 4 MiB \(artifact_size\)\. Largest: \/workspace\/data \(6 MiB\)/,
+        ),
+      );
+      assert.deepEqual(await artifactsOf(builder), []);
+    },
+    { limits: { artifact_size: 4 * 1024 * 1024 } },
+  );
+});
+
 test('a silent build says that it goes on, and how long it still may', async () => {
   await withBuilder(
     { quiet: { build: `sleep 1.2; ${webProcess}` } },

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { productBuildpacks } from './a-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
 const packageJson = (content: object) => JSON.stringify(content);
@@ -87,6 +88,84 @@ for (const { buildpack, name, files, code, says } of [
     files: { 'pyproject.toml': '[tool.black]\n' },
     code: FAIL,
     says: /^$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'service.template in the folder of webservice',
+    files: { 'www/python/src/service.template': 'type: python3.99\n' },
+    code: PASS,
+    says: /\(service\.template asks for 3\.99, which is not here\)$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'requirements.txt in the folder of webservice',
+    files: { 'www/python/src/requirements.txt': '' },
+    code: PASS,
+    says: /^pip$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'two requirements.txt',
+    files: { 'www/python/src/requirements.txt': '', 'requirements.txt': '' },
+    code: PASS,
+    says: /^pip\nnote: www\/python\/src\/requirements\.txt is left aside/,
+  },
+  ...Object.entries({
+    'app = Flask(__name__)\n': PASS,
+    'app: Flask = make()\n': PASS,
+    'def app(environ, start_response):\n  pass\n': PASS,
+    'class app:\n  pass\n': PASS,
+    'from tool import application as app\n': PASS,
+    'from tool import *\n': PASS,
+    'try:\n  import x\nexcept ImportError:\n  app = 1\n': PASS,
+    'if x:\n  pass\nelse:\n  server, app = make()\n': PASS,
+    'this is no Python, and app\n': PASS,
+    'def make():\n  app = 1\n  return app\n': FAIL,
+    'print("app = 1")\n': FAIL,
+    'application = 1\n': FAIL,
+    '': FAIL,
+  }).map(([text, code]) => ({
+    buildpack: 'uwsgi',
+    name: `app.py with ${JSON.stringify(text)}`,
+    files: { 'app.py': text },
+    code,
+    says: code === PASS ? /^uwsgi$/ : /^note: app\.py is left aside by uwsgi: it sets no `app`$/,
+  })),
+  {
+    buildpack: 'uwsgi',
+    name: 'the folder of webservice',
+    files: { 'www/python/src/app.py': 'app = 1\n', 'app.py': '' },
+    code: PASS,
+    says: /^uwsgi$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'a Procfile without web',
+    files: { 'app.py': 'app = 1\n', Procfile: 'worker: x\n' },
+    code: PASS,
+    says: /^uwsgi$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'a Procfile with web',
+    files: { 'app.py': 'app = 1\n', Procfile: 'worker: x\n  web: gunicorn app:app\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'gunicorn among the requirements',
+    files: { 'app.py': 'app = 1\n', 'requirements.txt': 'flask\ngunicorn\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  { buildpack: 'uwsgi', name: 'no app.py', files: { 'wsgi.py': 'app = 1\n' }, code: FAIL, says: /^$/ },
+  {
+    buildpack: 'uwsgi',
+    name: 'an app.py that would do something (threat 66)',
+    files: { 'app.py': 'open("hacked", "w")\napp = 1\n', 'ast.py': 'open("hacked", "w")\n' },
+    code: PASS,
+    says: /^uwsgi$/,
   },
   {
     buildpack: 'node',
@@ -257,3 +336,13 @@ test('python says which version it takes when the one asked for is not here', as
     / ! {5}\.python-version asks for Python 3\.99, which is not here: Python 3\.\d+ is used/,
   );
 });
+
+for (const { file, folders } of [
+  { file: 'requirements.sh', folders: ['python', 'pip', 'uwsgi'] },
+  { file: 'any_pip.sh', folders: ['pip', 'uwsgi'] },
+]) {
+  test(`${file} is the same in ${folders.join(', ')}: a buildpack is a folder of its own`, async () => {
+    const texts = folders.map((folder) => readFile(join(productBuildpacks, folder, 'lib', file), 'utf8'));
+    assert.equal(new Set(await Promise.all(texts)).size, 1);
+  });
+}

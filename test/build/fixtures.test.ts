@@ -55,6 +55,23 @@ for (const { fixture, seen, processes, again, look, prints } of [
     prints: /^flask$/m,
   },
   {
+    fixture: 'flask-apt',
+    seen: 'apt (Aptfile) · python 3.11 (service.template) · pip',
+    processes: [['web', 'gunicorn', 'app:app']],
+    again: /Reusing Debian packages: imagemagick, librsvg2-bin, tesseract-ocr, figlet/,
+    look: ['python3', '-c', 'import app; print(app.index()[0])'],
+    prints:
+      /convert and tesseract: made by convert\nrsvg-convert and tesseract: drawn by rsvg\nidentify: PNG 420x70\nfiglet:\n ____ +_/,
+  },
+  {
+    fixture: 'seed-example',
+    seen: 'python 3.11 (service.template) · pip · uwsgi',
+    processes: null,
+    again: /Reusing uWSGI 2\.\d+/,
+    look: ['uwsgi', '--version'],
+    prints: /^2\.\d+/m,
+  },
+  {
     fixture: 'node-express',
     seen: 'node >=22 (package.json) · npm',
     processes: [['web', 'npm', 'start']],

@@ -210,4 +210,9 @@ test('where nothing is detected and one broke, that is the error; else all that 
     await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', /file\.txt/));
     assert.match(builder.said, /picky: I want more/);
   });
+  const leftAside = { detect: 'echo note: a.json is left aside: it is broken; exit 100', build: '' };
+  await withBuilder({ leftAside }, async (builder) => {
+    const why = /^No buildpack recognises this tool\. a\.json is left aside: it is broken\. At the top/;
+    await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', why));
+  });
 });

@@ -7,6 +7,7 @@ import { procfileWarnings } from '../../src/build/procfile.ts';
 import { readServiceTemplate } from '../../src/build/service-template.ts';
 import { sourceWarnings } from '../../src/build/source-warnings.ts';
 import { removeTree } from '../../src/sandbox/remove.ts';
+import { failsWith } from './with-builder.ts';
 
 const made: string[] = [];
 after(async () => {
@@ -20,41 +21,81 @@ async function sourceOf(files: Readonly<Record<string, string>>): Promise<string
   return folder;
 }
 
-for (const { name, text, path, warning } of [
+const KiB = 1024;
+for (const { name, text, settings, warning } of [
+  { name: 'a path', text: 'health-check-path: /healthz\n', settings: { healthCheckPath: '/healthz' } },
+  { name: 'nothing that counts', text: 'type: python3.11\nmount: none\nbackend: kubernetes\n' },
+  { name: 'an empty file', text: '' },
+  { name: 'only a comment', text: '# nothing\n' },
   {
-    name: 'a path',
-    text: 'type: python3.11\nhealth-check-path: /healthz\n',
-    path: '/healthz',
-    warning: null,
+    name: 'everything at once',
+    text: 'type: "node20"\nhealth-check-path: /h\nreplicas: 2\ncpu: 500m\nmem: 1Gi\n',
+    settings: { healthCheckPath: '/h', replicas: 2, cpuCores: 0.5, memoryBytes: KiB ** 3 },
   },
-  { name: 'no path', text: 'type: python3.11\nreplicas: 1\nmount: none\n', path: null, warning: null },
-  { name: 'an empty file', text: '', path: null, warning: null },
-  { name: 'an unknown key', text: 'helth: /x\n', path: null, warning: /unknown keys: helth/ },
-  { name: 'a path without /', text: 'health-check-path: healthz\n', path: null, warning: /begin with \// },
+  { name: 'mem in Mi', text: 'mem: 512Mi\n', settings: { memoryBytes: 512 * KiB ** 2 } },
+  { name: 'mem in G', text: 'mem: 1.5G\n', settings: { memoryBytes: 1_500_000_000 } },
+  { name: 'mem in bytes', text: 'mem: 134217728\n', settings: { memoryBytes: 128 * KiB ** 2 } },
+  { name: 'cpu as a number', text: 'cpu: 2\n', settings: { cpuCores: 2 } },
+  { name: 'mem without a unit', text: 'mem: 512\n', warning: /^mem .*512 is not used: less than 16Mi/ },
+  { name: 'mem that is no quantity', text: 'mem: lots\n', warning: /lots is not used: write it as 512Mi/ },
+  { name: 'mem with a strange unit', text: 'mem: 1Zi\n', warning: /1Zi is not used/ },
   {
-    name: 'a path with a line break',
-    text: 'health-check-path: "/a\\r\\nX: y"\n',
-    path: null,
-    warning: /not used/,
+    name: 'cpu that is no quantity',
+    text: 'cpu: [1]\n',
+    warning: /^cpu .*\[1\] is not used: write it as 500m/,
   },
-  { name: 'a number for a path', text: 'health-check-path: 8\n', path: null, warning: /not used/ },
-  { name: 'a list', text: '- a\n', path: null, warning: /key: value/ },
-  { name: 'no YAML', text: 'a: [', path: null, warning: /not valid YAML/ },
   {
-    name: 'a YAML bomb (threat 66)',
-    text: `a0: &a0 [x]\n${Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n}]`).join('\n')}\n`,
-    path: null,
-    warning: /not valid YAML/,
+    name: 'a value that holds itself',
+    text: 'cpu: &a [*a]\nmem: &b {x: *b}\n',
+    warning: /^cpu .*is not used/,
   },
-  { name: 'a huge file (threat 66)', text: `type: ${'x'.repeat(70_000)}\n`, path: null, warning: /not used/ },
+  { name: 'no replicas', text: 'replicas: 0\n', warning: /^replicas .*0 is not used.*from 1 to 100/ },
+  { name: 'half a replica', text: 'replicas: 1.5\n', warning: /1\.5 is not used/ },
+  { name: 'mount: all', text: 'mount: all\n', warning: /^mount .*there is no NFS here/ },
+  { name: 'another mount', text: 'mount: some\n', warning: /some is not used: none and all are known/ },
+  { name: 'a type of no buildpack', text: 'type: tcl8.6\n', warning: /^type .*tcl8\.6 chooses nothing here/ },
+  { name: 'an unknown key', text: 'helth: /x\n', warning: /unknown keys: helth/ },
+  { name: 'a key of every object', text: 'constructor: x\n', warning: /unknown keys: constructor/ },
+  { name: 'a path without /', text: 'health-check-path: healthz\n', warning: /begin with \// },
+  { name: 'a path with a line break', text: 'health-check-path: "/a\\r\\nX: y"\n', warning: /not used/ },
+  { name: 'a number for a path', text: 'health-check-path: 8\n', warning: /not used/ },
 ]) {
   test(`service.template: ${name}`, async () => {
-    const { settings, warnings } = await readServiceTemplate(await sourceOf({ 'service.template': text }));
-    assert.equal(settings.healthCheckPath, path);
-    if (warning === null) assert.deepEqual(warnings, []);
-    else assert.match(warnings.join('\n'), warning);
+    const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
+    assert.deepEqual(read.settings, { healthCheckPath: null, ...settings });
+    if (warning === undefined) assert.deepEqual(read.warnings, []);
+    else assert.match(read.warnings.join('\n'), warning);
   });
 }
+
+for (const { name, text, why } of [
+  { name: 'a list', text: '- a\n', why: /does not hold lines of `key: value`/ },
+  { name: 'a word', text: 'python3.11\n', why: /does not hold lines of `key: value`/ },
+  { name: 'no YAML', text: 'a: [', why: /is not valid YAML/ },
+  {
+    name: 'a YAML bomb',
+    text: `a0: &a0 [x]\n${Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n}]`).join('\n')}\n`,
+    why: /is not valid YAML/,
+  },
+  { name: 'a huge file', text: `type: ${'x'.repeat(70_000)}\n`, why: /larger than 16 kB/ },
+]) {
+  test(`threat 66: a service.template that cannot be used is refused: ${name}`, async () => {
+    const source = await sourceOf({ 'service.template': text });
+    await assert.rejects(readServiceTemplate(source), failsWith('BUILD_SERVICE_TEMPLATE', why));
+  });
+}
+
+test('service.template is found where webservice looks for it, and two of them are refused', async () => {
+  const source = await sourceOf({});
+  await mkdir(join(source, 'www/python/src'), { recursive: true });
+  await writeFile(join(source, 'www/python/src/service.template'), 'health-check-path: /inner\n');
+  assert.equal((await readServiceTemplate(source)).settings.healthCheckPath, '/inner');
+  await writeFile(join(source, 'service.template'), 'health-check-path: /top\n');
+  await assert.rejects(
+    readServiceTemplate(source),
+    failsWith('BUILD_SERVICE_TEMPLATE', /service\.template, www\/python\/src\/service\.template/),
+  );
+});
 
 test('threat 39: a service.template that is a link is not read', async () => {
   const secret = await sourceOf({ file: 'health-check-path: /stolen\n' });
@@ -78,6 +119,11 @@ for (const { name, text, warnings } of [
     );
   });
 }
+
+test('a Procfile under another spelling is told', async () => {
+  const warnings = await procfileWarnings(await sourceOf({ procfile: 'web: a\n' }));
+  assert.deepEqual(warnings, ['procfile is not used: rename it to Procfile, with that spelling.']);
+});
 
 test('threat 41: submodules, LFS pointers and links that lead out are told', async () => {
   const source = await sourceOf({

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { DirectoryFile } from '../../src/auth/directory-file.ts';
 import { runAdmin } from '../../src/cli/admin.ts';
+import type { AuditEvent } from '../../src/core/audit.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'admin-'));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -17,6 +18,8 @@ class Office {
   readonly path = join(this.folder, 'directory.yaml');
   readonly keyFile = join(this.folder, 'id.pub');
 
+  readonly events: AuditEvent[] = [];
+
   constructor() {
     writeFileSync(this.path, 'users: {}\ntools: {}\n');
     writeFileSync(this.keyFile, `${key}\n`);
@@ -28,12 +31,14 @@ class Office {
     const status = await runAdmin({
       argv,
       directory: new DirectoryFile(this.path),
+      remotes: (uid, tool) => [`ssh://${uid}@host/${tool}.git`, `http://${uid}@host/${tool}.git`],
       input: (async function* () {
         yield Buffer.from(input);
       })(),
       out: async (text) => {
         out += text;
       },
+      audit: (event) => void this.events.push(event),
       err: async (text) => {
         err += text;
       },
@@ -68,6 +73,18 @@ test('a user with a key gets no password', async () => {
   assert.match(alice.keys[0], fingerprint);
 });
 
+test('the audit log keeps what was changed, and no password', async () => {
+  const office = new Office();
+  await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
+  await office.type(['user', 'list']);
+  await office.type(['user', 'remove', 'nobody']);
+  assert.deepEqual(
+    office.events.map(({ what, facts }) => [what, facts?.['words']]),
+    [['user add', ['alice']]],
+  );
+  assert.doesNotMatch(JSON.stringify(office.events), /s3cret/);
+});
+
 test('a password comes from standard input, never from the command line', async () => {
   const office = new Office();
   const { out } = await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
@@ -79,7 +96,7 @@ test('a password comes from standard input, never from the command line', async 
 
 test('adding a user who is there already changes no password by itself', async () => {
   const office = new Office();
-  await office.type(['user', 'add', 'alice', '--password-stdin'], 'first');
+  await office.type(['user', 'add', 'alice', '--password-stdin'], 'the first');
   const before = readFileSync(office.path, 'utf8');
   const { status, err } = await office.type(['user', 'add', 'alice']);
   assert.equal(status, 1);
@@ -92,7 +109,13 @@ test('adding a user who is there already changes no password by itself', async (
 });
 
 for (const { name, argv, input, status, says } of [
-  { name: 'an empty password', argv: ['alice', '--password-stdin'], input: '\n', status: 1, says: /empty/ },
+  {
+    name: 'a short password',
+    argv: ['alice', '--password-stdin'],
+    input: '1234567\n',
+    status: 1,
+    says: /fewer than 8 characters/,
+  },
   {
     name: 'a password of two lines',
     argv: ['alice', '--password-stdin'],
@@ -157,7 +180,10 @@ test('tools are added with maintainers, listed and removed', async () => {
   await office.type(['user', 'add', 'bob']);
   assert.deepEqual(await office.type(['tool', 'add', 'wikibot', '--maintainer', 'alice']), {
     status: 0,
-    out: 'Added wikibot, maintained by alice.\n',
+    out: `Added wikibot, maintained by alice. Whoever of them pushes:
+    git remote add toolforge ssh://USER@host/wikibot.git
+    git remote add toolforge http://USER@host/wikibot.git
+`,
     err: '',
   });
   const more = await office.type(['tool', 'add', 'wikibot', '--maintainer', 'bob,alice']);

@@ -131,7 +131,7 @@ test('a reader that closes the pipe ends the binary without a stack', async () =
 test('administration works without a server', async () => {
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
-  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { input: 's3cret\n' });
+  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { input: 's3cret words\n' });
   assert.deepEqual([add.exitCode, add.stdout, add.stderr], [0, 'Added alice.\nPassword set.', '']);
   assert.equal((await bin(data, ['tool', 'add', 'wikibot', '--maintainer', 'alice'])).exitCode, 0);
   assert.match((await bin(data, ['tool', 'list'])).stdout, /wikibot {2}alice/);
@@ -149,7 +149,10 @@ test('started by an older Node, it goes on with its own, with input and status',
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
   const node = older ?? '';
-  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { node, input: 's3cret\n' });
+  const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], {
+    node,
+    input: 's3cret words\n',
+  });
   assert.deepEqual([add.exitCode, add.stdout, add.stderr], [0, 'Added alice.\nPassword set.', '']);
   assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
 });

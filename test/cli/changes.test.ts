@@ -34,7 +34,7 @@ for (const { line, call } of [
     assert.equal(out, desk.deployments.log.join(''));
     assert.equal(
       err,
-      ' !     web.1 exited with code 1; v1 is still live\n !     See its log again: logs wikibot --build d9\n',
+      ' !     web.1 exited with code 1; v1 is still live\n !     See its log again: ssh -p 2222 alice@127.0.0.1 logs wikibot --build d9\n',
     );
   });
 
@@ -74,7 +74,7 @@ test('stop says how to start again', async () => {
   using desk = newDesk();
   const { status, out } = await desk.type(['stop', 'wikibot']);
   assert.equal(status, 0);
-  assert.equal(out, 'wikibot is stopped. Start it with: restart wikibot\n');
+  assert.equal(out, 'wikibot is stopped. Start it with: ssh -p 2222 alice@127.0.0.1 restart wikibot\n');
   assert.deepEqual(desk.deployments.calls, [['stop', 'wikibot']]);
 });
 
@@ -143,7 +143,7 @@ for (const words of [
     const { status, out, err } = await desk.type(['config', 'set', 'wikibot', ...words]);
     assert.equal(status, 2);
     assert.equal(out, '');
-    assert.match(err, /Usage: config set TOOL NAME=value … \| TOOL NAME -/);
+    assert.match(err, /Usage: ssh -p 2222 alice@127\.0\.0\.1 config set TOOL NAME=value … \| TOOL NAME -/);
     assert.ok(!err.includes('s3cret'));
     assert.deepEqual(desk.deployments.calls, []);
   });
@@ -197,7 +197,10 @@ test('config get gives one value as it is', async () => {
   assert.equal((await desk.type(['config', 'get', 'wikibot', 'TOKEN'])).out, ' s3cret \n');
   const missing = await desk.type(['config', 'get', 'wikibot', 'NOPE']);
   assert.equal(missing.status, 1);
-  assert.match(missing.err, /no config var NOPE.\n ! {5}See which there are: config list wikibot/);
+  assert.match(
+    missing.err,
+    /no config var NOPE.\n ! {5}See which there are: ssh -p 2222 alice@127\.0\.0\.1 config list wikibot/,
+  );
 });
 
 test('the values of a disabled tool are hidden, its names are not', async () => {

@@ -28,8 +28,11 @@ test('help lists every command as it is typed at this door', async () => {
   config get TOOL NAME                        the value of one config var, as it is
   config set TOOL NAME=value … | TOOL NAME -  set config vars, with a release of their own
   config unset TOOL NAME …                    remove config vars, with a release of their own
+  token list TOOL                             the deploy tokens of a tool, the newest first
+  token create TOOL NAME                      make a deploy token: a password for machines that opens this tool alone
+  token revoke TOOL ID                        end a deploy token at once
 
-\`help COMMAND\` tells more about one of them.
+More about one of them: ssh -p 2222 alice@127.0.0.1 help COMMAND
 `,
   );
 });

@@ -84,10 +84,10 @@ b1     BUILD_SUCCESS  aaaaaaa  python 3.11.2  3 h ago    14 s
   );
   assert.equal(
     await out('deployments wikibot'),
-    `DEPLOYMENT  KIND  STATE    COMMIT   BY     WHEN       WHY
-d3          push  waiting  ccccccc  carol  just now
-d2          push  failed   bbbbbbb  alice  5 min ago  build failed: pip exited 1; v1 is still live
-d1          push  live     aaaaaaa  alice  3 h ago    v1
+    `DEPLOYMENT  KIND  STATE    COMMIT   RELEASE  BY     WHEN       WHY
+d3          push  waiting  ccccccc  -        carol  just now   -
+d2          push  failed   bbbbbbb  -        alice  5 min ago  build failed: pip exited 1; v1 is still live
+d1          push  live     aaaaaaa  v1       alice  3 h ago    -
 `,
   );
   assert.equal(
@@ -169,7 +169,10 @@ test('lists of nothing say what to do, or are an empty array', async () => {
     ['releases wikibot', /no release yet/],
     ['builds wikibot', /no build yet/],
     ['deployments wikibot', /no deployment yet/],
-    ['config wikibot', /no config vars. Set one: config set wikibot NAME=value/],
+    [
+      'config wikibot',
+      /no config vars. Set one: ssh -p 2222 alice@127\.0\.0\.1 config set wikibot NAME=value/,
+    ],
   ] as const) {
     assert.match((await desk.type(line.split(' '))).out, says);
     assert.equal((await desk.type([...line.split(' '), '--json'])).out, '[]\n', line);
@@ -179,6 +182,19 @@ test('lists of nothing say what to do, or are an empty array', async () => {
     out: '[]\n',
     err: '',
   });
+});
+
+test('tools tells a tool whose deployments all failed from a new one', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const state = async () => JSON.parse((await desk.type(['tools', '--json'])).out)[0].state;
+  assert.equal(await state(), 'new');
+  desk.store.tool(wikibot);
+  assert.equal(await state(), 'new');
+  desk.store.addDeployment(deploymentOf('d1', { state: 'building' }));
+  assert.equal(await state(), 'new');
+  desk.store.updateDeployment('d1', { state: 'failed', endedAt: Date.now() });
+  assert.equal(await state(), 'failed');
 });
 
 test('tools shows my own, only the credential’s tool to a tool’s credential, and all used ones to the operator', async () => {
@@ -209,12 +225,12 @@ test('a stopped tool and one without processes are told apart', async () => {
   desk.runtime.statuses = [];
   assert.match(
     (await desk.type(['ps', 'wikibot'])).out,
-    /No process of wikibot runs, though v1 is live. See why: logs wikibot/,
+    /No process of wikibot runs, though v1 is live. See why: ssh -p 2222 alice@127\.0\.0\.1 logs wikibot/,
   );
   desk.store.setStopped(wikibot, true);
   assert.match(
     (await desk.type(['ps', 'wikibot'])).out,
-    /wikibot is stopped at v1. Start it with: restart wikibot/,
+    /wikibot is stopped at v1. Start it with: ssh -p 2222 alice@127\.0\.0\.1 restart wikibot/,
   );
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped/);
 });
@@ -237,6 +253,26 @@ test('logs prints line by line what was asked for', async () => {
     { process: 'web', lines: 5, follow: true },
     { process: null, lines: 100, follow: false },
   ]);
+});
+
+test('threat 63: what processes print, config vars among it, is not for a token that only reads', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: 'PASSWORD=hunter22' }];
+  const principal = {
+    ...desk.alice,
+    scope: 'read',
+    credential: 'token ci (abc)',
+    onlyTool: wikibot,
+  } as const;
+  for (const flags of [[], ['--json'], ['-f']]) {
+    const { status, out, err } = await desk.type(['logs', 'wikibot', ...flags], { principal });
+    assert.deepEqual([status, out], [1, '']);
+    assert.match(err, /The token ci \(abc\) may read wikibot, and this needs more/);
+  }
+  assert.equal((await desk.type(['logs', 'wikibot', '--build', 'd1'], { principal })).status, 0);
+  desk.maintain(wikibot, 'alice', true);
+  assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
 test('logs --build takes the id of a deployment or of its build, of this tool alone', async () => {

@@ -48,7 +48,11 @@ for (const { name, argv, says } of [
     says: /--count is a whole number from 1 to 1000/,
   },
   { name: 'a count that is too high', argv: ['logs', 'wikibot', '-n', '10001'], says: /to 10000/ },
-  { name: 'no tool', argv: ['ps'], says: /ps needs the name of a tool.\n ! {5}Usage: ps TOOL/ },
+  {
+    name: 'no tool',
+    argv: ['ps'],
+    says: /ps needs the name of a tool.\n ! {5}Usage: ssh -p 2222 alice@127\.0\.0\.1 ps TOOL/,
+  },
   {
     name: 'a path for a tool',
     argv: ['ps', '../wikibot'],
@@ -84,10 +88,35 @@ for (const { name, argv, says } of [
   });
 }
 
+test('the audit log keeps what changes something or shows secrets, with its end, and never a value', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const type = (line: string) => desk.type(line.split(' '));
+  await type('ps wikibot');
+  await type('config list wikibot');
+  await type('config list wikibot --show-values');
+  await type('config set wikibot API_KEY=s3cret-value');
+  await type('config set wikibot API_KEY s3cret-value');
+  await type('rollback wikibot v2');
+  desk.deployments.verdict = { isLive: false, reason: 'no' };
+  await type('restart wikibot');
+  assert.deepEqual(
+    desk.events.map(({ what, who, tool, facts }) => [what, who.uid, tool, facts]),
+    [
+      ['config list', 'alice', 'wikibot', { words: [], status: 0 }],
+      ['config set', 'alice', 'wikibot', { words: ['API_KEY'], status: 0 }],
+      ['rollback', 'alice', 'wikibot', { words: ['v2'], status: 0 }],
+      ['restart', 'alice', 'wikibot', { words: [], refused: 'NOT_LIVE' }],
+    ],
+  );
+});
+
 const wordsFor: Record<string, string[]> = {
   'config get': ['NAME'],
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
+  'token create': ['NAME'],
+  'token revoke': ['ID'],
 };
 
 for (const command of commands.filter(({ action }) => action !== null)) {

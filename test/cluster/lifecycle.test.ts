@@ -158,7 +158,7 @@ test('the product’s buildpacks get the same group and plans from both, for eve
   await rm(recording, { recursive: true });
 });
 
-for (const fixture of ['web-and-worker', 'static-site', 'flask']) {
+for (const fixture of ['web-and-worker', 'static-site', 'flask', 'seed-example', 'flask-apt']) {
   test(`${fixture} is built the same by both`, async () => {
     await compare(productBuildpacks, join(fixtures, fixture), registryEnvironment);
   });

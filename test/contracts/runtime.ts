@@ -3,7 +3,15 @@ import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact, Process } from '../../src/core/types.ts';
 import type { LogLine, Runtime } from '../../src/run/runtime.ts';
-import { failingRollOut, logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
+import {
+  failingRollOut,
+  logOf,
+  releaseOf,
+  releasePhase,
+  rollOut,
+  textOf,
+  until,
+} from '../run/contract-steps.ts';
 import {
   acceptingTool,
   crashingTool,
@@ -22,7 +30,7 @@ export interface Answer {
 
 /** A runtime with what the suite needs around it: a way to make artifacts and a way in for web requests. */
 export interface RuntimeBench {
-  /** With a health_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
+  /** With a health_time and a release_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
   readonly runtime: Runtime;
   /** An artifact with these files in its source folder. */
   artifact(
@@ -106,6 +114,16 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'old');
     });
 
+    test('threat 63: what a crashed process printed of its config vars is masked in the push', async () => {
+      const tool = 'talkative' as ToolName;
+      const script = "import os; print('key', os.environ['API_KEY'], flush=True); raise SystemExit(1)";
+      const artifact = await bench.artifact({ 'web.py': script }, [web()]);
+      const vars = { API_KEY: 'hunter2-hunter2' };
+      const { seen } = await failingRollOut(runtime, releaseOf(tool, 1, artifact, vars));
+      assert.match(seen, /web\.1 \| key \[config var API_KEY\]/);
+      assert.doesNotMatch(seen, /hunter2/);
+    });
+
     test('a command that is not there is told as such', async () => {
       const tool = 'missing' as ToolName;
       const artifact = await bench.artifact({}, [
@@ -144,6 +162,59 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
       assert.match(error.message, /^GET \/status\/500 answered 500/);
       assert.equal(await ask(tool), 'well');
+    });
+
+    const releasing = (script: string): Process => ({
+      type: 'release',
+      command: ['python3', '-u', '-c', script],
+      isDefault: false,
+    });
+
+    test('the release phase runs once, to its end, with the config vars, and is not kept up', async () => {
+      const tool = 'migrating' as ToolName;
+      const processes = [releasing("import os; print('to', os.environ['SCHEMA'])"), web()];
+      const artifact = await bench.artifact({ 'web.py': webTool('migrated') }, processes);
+      const release = releaseOf(tool, 1, artifact, { SCHEMA: 'seven' });
+      assert.match(
+        await releasePhase(runtime, release),
+        /^-----> Running the release command\n {7}to seven$/m,
+      );
+      assert.deepEqual(await runtime.status(tool), []);
+      await rollOut(runtime, release);
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ name }) => name),
+        ['web.1'],
+      );
+      assert.equal((await textOf(runtime, tool, 'release')).trim(), 'to seven');
+      assert.equal(await releasePhase(runtime, releaseOf(tool, 2, await webArtifact('none'))), '');
+    });
+
+    for (const { name, script, code, message } of [
+      { name: 'fails', script: 'raise SystemExit(3)', code: 'RELEASE_FAILED', message: /exited with code 3/ },
+      {
+        name: 'takes too long',
+        script: 'import time; time.sleep(600)',
+        code: 'RELEASE_TIMED_OUT',
+        message: /longer than 3 s/,
+      },
+    ]) {
+      test(`a release command that ${name} is told as such`, async () => {
+        const tool = 'migration' as ToolName;
+        const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
+        await assert.rejects(releasePhase(runtime, release), { code, message });
+      });
+    }
+
+    test('a cancelled release phase ends its process', async () => {
+      const tool = 'migration' as ToolName;
+      const script = "import time; print('begun'); time.sleep(600)";
+      const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
+      const cancel = new AbortController();
+      const running = releasePhase(runtime, release, { signal: cancel.signal });
+      running.catch(() => {});
+      await until(async () => (await textOf(runtime, tool)).includes('begun'), 'the release command');
+      cancel.abort();
+      await assert.rejects(running, { name: 'AbortError' });
     });
 
     test('a cancelled rollout leaves the old release alone and nothing of the new one', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { DeployToken } from '../../src/core/types.ts';
 import type { Store } from '../../src/store/store.ts';
 import {
   artifactOf,
@@ -64,6 +65,31 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.build('none'), null);
       assert.equal(store.newestBuildOf(wikibot, commitOf('a')), null);
       assert.deepEqual(store.tools(), []);
+    });
+
+    test('deploy tokens come back as they were written, the newest first, each of its tool', () => {
+      const token = (id: string, tool = wikibot): DeployToken => ({
+        id,
+        tool,
+        name: 'ci',
+        scope: 'deploy',
+        by: 'alice',
+        createdAt: 1,
+        expiresAt: 2,
+        lastUsedAt: null,
+      });
+      const hash = Uint8Array.of(1, 2, 255);
+      store.addToken(token('a'), hash);
+      store.addToken(token('b'), hash);
+      store.addToken(token('c', otherTool), hash);
+      store.useToken('a', 7);
+      reopen();
+      assert.deepEqual(store.tokens(wikibot), [token('b'), { ...token('a'), lastUsedAt: 7 }]);
+      assert.deepEqual(store.token('b')?.token, token('b'));
+      assert.deepEqual(Uint8Array.from(store.token('b')?.hash ?? []), hash);
+      assert.equal(store.removeToken(otherTool, 'b'), false);
+      assert.equal(store.removeToken(wikibot, 'b'), true);
+      assert.equal(store.token('b'), null);
     });
 
     test('a deployment comes back as it was written', () => {
@@ -138,6 +164,15 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.build('b1'), ended);
       assert.deepEqual(store.builds(wikibot, 10), [ended]);
       assert.throws(() => store.endBuild('none', 'BUILD_FAILURE', null, 7), /no build none/);
+    });
+
+    test('buildStarts tells when the builds of one tool since a moment were started, in order', () => {
+      for (const [index, tool] of [wikibot, wikibot, otherTool, wikibot].entries()) {
+        store.addDeployment(deploymentOf(`d${index}`, { tool }));
+        store.addBuild(buildOf(`b${index}`, `d${index}`, { tool, startedAt: 100 + index }));
+      }
+      assert.deepEqual(store.buildStarts(wikibot, 100), [101, 103]);
+      assert.deepEqual(store.buildStarts(wikibot, 200), []);
     });
 
     test('newestBuildOf passes over failed builds, other tools, other commits and forgotten artifacts', () => {

@@ -161,7 +161,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 3: twelve clients push siblings at once: one is live, and only it was told so', async () => {
+  test('promise 3, threat 50: twelve clients push siblings at once: one is live, and only it was told so', async () => {
     const { name } = await newTool();
     const trees = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {

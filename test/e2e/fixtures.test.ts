@@ -26,6 +26,12 @@ async function deploy(fixture: string, door: 'ssh' | 'http' = 'ssh'): Promise<Wo
 
 for (const { fixture, path, expected } of [
   { fixture: 'flask', path: '/', expected: /Hello|Flask/i },
+  {
+    fixture: 'flask-apt',
+    path: '/',
+    expected: /tesseract: made by convert\nrsvg-convert and tesseract: drawn by rsvg\n/,
+  },
+  { fixture: 'seed-example', path: '/', expected: /^Hello from uWSGI at \/$/m },
   { fixture: 'node-express', path: '/', expected: /Hello|Express/i },
   { fixture: 'static-site', path: '/', expected: /<h1>/ },
   { fixture: 'django-15', path: '/', expected: /./ },
@@ -63,4 +69,45 @@ test('a second build of the same requirements uses the first', async () => {
   const pushed = await tree.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);
   assert.match(pushed.stderr, /[Rr]eus|already|[Uu]sing the/);
+});
+
+test('a module that uWSGI cannot load is the reason of a push that fails, and what was live stays', async () => {
+  const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
+  await tree.git('fetch', '--quiet', 'toolforge');
+  await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
+  await tree.commit('broken', { 'www/python/src/app.py': 'import no_such_module\napp = None\n' });
+  const pushed = await tree.push();
+  assert.notEqual(pushed.exitCode, 0);
+  assert.match(pushed.stderr, /No module named 'no_such_module'/);
+  assert.match(pushed.stderr, /rollout failed: web\.1 exited with code 22; v\d+ is still live/);
+  assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
+});
+
+test('uWSGI of the requirements is used, with the uwsgi.ini of the tool, and ends when it is told to', async () => {
+  const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
+  await tree.git('fetch', '--quiet', 'toolforge');
+  await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
+  await tree.commit('its own', {
+    'requirements.txt': 'Flask==3.1.3\npyuwsgi==2.0.29\n',
+    'www/python/uwsgi.ini': '[uwsgi]\nthreads = 3\n',
+  });
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  assert.match(pushed.stderr, /Using the uWSGI 2\.0\.29 of the requirements/);
+  assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
+  const logs = async () => (await server.command('logs', 'seed-example', '-p', 'web')).stdout;
+  assert.match(await logs(), /spawned uWSGI worker 4 \(pid: \d+, cores: 3\)/);
+  await server.command('stop', 'seed-example');
+  assert.match(await logs(), /goodbye to uWSGI\.\s*$/);
+});
+
+test('a source change beside an Aptfile installs no package again', async () => {
+  const tree = await deploy('flask-apt').catch(async () => WorkTree.create(server, 'ssh', 'flask-apt'));
+  await tree.git('fetch', '--quiet', 'toolforge');
+  await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
+  await tree.commit('change', { 'NOTES.md': 'nothing\n' });
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  assert.match(pushed.stderr, /Reusing Debian packages: imagemagick/);
+  assert.match((await server.get('flask-apt')).body, /drawn by rsvg/);
 });

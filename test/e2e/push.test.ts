@@ -63,6 +63,29 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
+    test(`${door}: the release command runs before the traffic moves, and where it fails nothing moves`, async () => {
+      const { name, tree, first } = await liveTool(door);
+      const withRelease = (command: string) => ({
+        ...webTool('two'),
+        Procfile: `release: ${command}\nweb: python3 server.py\n`,
+      });
+      await tree.commit('two', withRelease('echo migrating; exit 4'));
+      const failed = await tree.push();
+      assert.notEqual(failed.exitCode, 0);
+      assert.match(failed.stderr, /remote: -----> Running the release command\s*\nremote: {8}migrating/);
+      assert.match(
+        failed.stderr,
+        /! \[remote rejected\] main -> main \(release failed: The release command exited with code 4; v1 is still live\)/,
+      );
+      assert.equal(await live(name), first);
+      assert.equal((await server.get(name)).body, 'one');
+      await tree.commit('three', withRelease('echo migrated'));
+      const pushed = await tree.push();
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      assert.match(pushed.stderr, /remote: {8}migrated/);
+      assert.equal((await server.get(name)).body, 'two');
+    });
+
     test(`${door}: a tool that crashes on boot is rejected with its last lines`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', {

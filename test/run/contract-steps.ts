@@ -61,6 +61,21 @@ export async function rollOut(runtime: Runtime, release: Release, steps: RollOut
   return seen;
 }
 
+/** Runs a release phase. @returns what the person who pushed saw. */
+export async function releasePhase(
+  runtime: Runtime,
+  release: Release,
+  steps: RollOutSteps = {},
+): Promise<string> {
+  let seen = '';
+  const progress = progressTo((text) => {
+    seen += text;
+  });
+  const { signal = new AbortController().signal } = steps;
+  await runtime.runReleasePhase({ release, toolNumber: 1, progress, signal });
+  return seen;
+}
+
 const failures = new WeakMap<DeployError, string>();
 
 /** Rolls out what must fail. @returns why, and what the person who pushed saw. */

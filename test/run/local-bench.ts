@@ -41,6 +41,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       domain: 'localhost',
       trusted_proxies: [],
       health_time: 3000,
+      release_time: 3000,
       settle_time: 500,
       drain_time: options.drainMs ?? 5000,
       grace_time: options.graceMs ?? 3000,

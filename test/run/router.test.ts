@@ -109,7 +109,7 @@ describe('Router', { concurrency: 1 }, () => {
       const answer = await get('broken.localhost', '/');
       return answer.startsWith('HTTP/1.1 502') && answer;
     }, 'the page');
-    assert.match(page, /The process web\.1 exited with code 9; starting again in [\d.]+ s\./);
+    assert.match(page, /web\.1 exited with code 9; starting again in [\d.]+ s\./);
     assert.match(page, /ssh -p 2222 127\.0\.0\.1 logs broken/);
     const [status] = await until(async () => {
       const all = await bench.runtime.status('broken' as ToolName);

@@ -57,6 +57,16 @@ test('where isolation does not work, auto says why and how to get it, and isolat
   assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
 });
 
+test('a tun device that only root may open is named, with the line that opens it', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const closeTun =
+    'mknod -m 600 "$0/tun" c 10 200 && mount --bind "$0/tun" /dev/net/tun && umask 022 && exec "$@"';
+  const said = await chooseUnder(['unshare', '-m', 'sh', '-c', closeTun, data.path], data.path, 'auto');
+  assert.match(said, /^trusted Tools cannot be isolated here: .*\btun\b.* chmod 0666 \/dev\/net\/tun$/);
+});
+
 test('a server that is not root isolates as well', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'own');

@@ -7,7 +7,7 @@ import { dataFolder } from './sandbox-bench.ts';
 
 /** A root folder with these files. */
 async function rootWith(folder: string, files: Readonly<Record<string, string>>): Promise<string> {
-  for (const name of ['etc', 'usr/bin', 'run/systemd/resolve'])
+  for (const name of ['etc/apt', 'usr/bin', 'run/systemd/resolve'])
     await mkdir(join(folder, name), { recursive: true });
   await symlink('usr/bin', join(folder, 'bin'));
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
@@ -63,10 +63,14 @@ test('of /etc only what is needed is shown, and accounts are the sandbox’s own
     'etc/passwd': '',
     'etc/hosts': '',
     'etc/npmrc': '',
+    'etc/apt/auth.conf': 'machine example.org login x password y',
+    'etc/apt/sources.list': '',
   });
   const { bwrap } = await hostFiles(join(data.path, 'own'), root);
   assert.equal(sourceOf(bwrap, '/etc/hosts'), join(root, 'etc/hosts'));
   assert.match(await readFile(sourceOf(bwrap, '/etc/passwd') ?? '', 'utf8'), /^tool:x:1000:1000:/m);
-  assert.ok(!bwrap.some((word) => /shadow|npmrc/.test(word)));
+  assert.equal(sourceOf(bwrap, '/cnb/run-image/dpkg-status'), join(root, 'var/lib/dpkg/status'));
+  assert.equal(sourceOf(bwrap, '/etc/apt/sources.list'), join(root, 'etc/apt/sources.list'));
+  assert.ok(!bwrap.some((word) => /shadow|npmrc|auth\.conf|\/apt$/.test(word)));
   assert.equal(sourceOf(bwrap, '/bin'), 'usr/bin');
 });

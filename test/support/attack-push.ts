@@ -49,6 +49,8 @@ async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffe
     cwd: tree.folder,
     input: objects.map((id) => `${id}\n`).join(''),
     encoding: 'buffer',
+    // One pack in 256 ends with a byte that reads as a line feed.
+    stripFinalNewline: false,
   });
   return Buffer.from(stdout);
 }

@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DeployTokens } from '../../src/auth/deploy-tokens.ts';
 import type { Directory, DirectoryTool, Identity } from '../../src/auth/directory.ts';
 import type { Services } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
+import type { AuditEvent } from '../../src/core/audit.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
@@ -88,6 +90,7 @@ class ListedRuntime implements Runtime {
   lines: LogLine[] = [];
   queries: Omit<LogQuery, 'signal'>[] = [];
 
+  async runReleasePhase(): Promise<void> {}
   async rollOut(): Promise<void> {}
   async resume(): Promise<void> {}
   async stop(): Promise<void> {}
@@ -123,13 +126,18 @@ export class Desk implements Disposable {
     credential: 'ssh ED25519 SHA256:abc',
     address: '127.0.0.1',
     onlyTool: null,
+    scope: 'manage',
     isOperator: false,
   };
 
+  /** What the audit log would hold. */
+  readonly events: AuditEvent[] = [];
+
   get services(): Services {
+    const audit = (event: AuditEvent) => void this.events.push(event);
     const { directory, deployments, runtime, store } = this;
     const addresses = { ssh: 'ssh://127.0.0.1:2222', http: 'http://127.0.0.1:8080' };
-    return { directory, deployments, runtime, store, addresses };
+    return { directory, deployments, runtime, store, tokens: new DeployTokens(store), audit, addresses };
   }
 
   maintain(tool: ToolName, uid: string, isDisabled = false): void {

@@ -91,7 +91,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
       return 0;
     },
     // The door hands it on and reads only the addresses; commands that ask for more are not run here.
-    services: { addresses, directory } as unknown as Services,
+    services: { addresses, directory, audit: () => {} } as unknown as Services,
     throttle: noThrottle,
     log: pino(
       { level: 'debug', formatters: { level: (label) => ({ level: label }) } },

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
 import { DirectoryFile } from '../../src/auth/directory-file.ts';
+import { removeTree } from '../../src/sandbox/remove.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -36,14 +37,22 @@ export class TestServer implements AsyncDisposable {
   readonly lines: LogLine[] = [];
   #child: ChildProcess | null = null;
   readonly #environment: Record<string, string>;
+  readonly #main: string;
 
-  private constructor(folder: string, environment: Record<string, string>) {
+  private constructor(folder: string, environment: Record<string, string>, main: string) {
     this.folder = folder;
     this.#environment = environment;
+    this.#main = main;
   }
 
-  /** @param environment - Settings on top, such as TOOLFORGE_PUSH_BUILD_TIME. */
-  static async start(environment: Record<string, string> = {}): Promise<TestServer> {
+  /**
+   * @param environment - Settings on top, such as TOOLFORGE_PUSH_BUILD_TIME.
+   * @param main - What node runs, from the top of the repository.
+   */
+  static async start(
+    environment: Record<string, string> = {},
+    main: string = 'src/main.ts',
+  ): Promise<TestServer> {
     const folder = await mkdtemp(join(tmpdir(), 'push-'));
     await chmod(folder, 0o711);
     const home = join(folder, 'home/.ssh');
@@ -65,7 +74,7 @@ export class TestServer implements AsyncDisposable {
     const script =
       '[[order]]\n[[order.group]]\nid = "test/script"\nversion = "1.0.0"\n[[order.group]]\nid = "toolforge/procfile"\nversion = "0.1.0"\noptional = true\n\n';
     await writeFile(join(folder, 'buildpacks/order.toml'), script + order);
-    const server = new TestServer(folder, environment);
+    const server = new TestServer(folder, environment, main);
     await server.boot();
     server.password = /Password:\s+(\S+)/.exec(server.told)?.[1] ?? '';
     server.user = /Welcome, ([^.\s]+)\./.exec(server.told)?.[1] ?? '';
@@ -90,7 +99,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Starts it, again after `kill` with the same addresses, and waits until it is ready. */
   async boot(): Promise<void> {
-    const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+    const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -133,7 +142,7 @@ export class TestServer implements AsyncDisposable {
     await this.kill('SIGTERM');
     // A server that was killed leaves what it ran to its next start, which does not come here.
     await run('pkill', ['-KILL', '-f', `${this.folder}/data/`]);
-    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
+    await removeTree(this.folder);
   }
 
   /** The environment of a git client that logs in by key. */

@@ -55,6 +55,7 @@ export class SshWorkbench {
     const directory = new FileDirectory(join(this.folder, 'directory.yaml'));
     const services = {
       directory,
+      audit: () => {},
       addresses: { ssh: 'ssh://push.example.org:2222', http: 'http://push.example.org' },
     } as unknown as Services;
     const log = pino(

@@ -2,12 +2,14 @@
 
 # Sets $wanted (3.11; empty = any) and $said_by (the file).
 wanted_python() {
-  local text
+  local text file
   wanted='' said_by=''
-  if [[ -f service.template ]]; then
-    text=$(sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/\1/p' service.template | head -n 1)
-    if grep -qE '^type:[[:space:]]*["'\'']?python' service.template; then take "$text" service.template && return; fi
-  fi
+  # The places where webservice looks; more than one file is refused.
+  for file in service.template www/python/src/service.template; do
+    grep -qsE '^type:[[:space:]]*["'\'']?python' "$file" || continue
+    text=$(sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/\1/p' "$file" | head -n 1)
+    take "${text:-3}" service.template && return
+  done
   if [[ -f .python-version ]]; then
     text=$(grep -m 1 -oE '^(python-|cpython-)?[23](\.[0-9]+)*' .python-version || true)
     take "${text##*-}" .python-version && return

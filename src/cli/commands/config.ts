@@ -19,7 +19,7 @@ const list: ToolCommand = {
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run(context) {
-    const { services, principal, tool, flags, out, signal } = context;
+    const { services, principal, tool, flags, before, out, signal } = context;
     const isShown = flags['show-values'] === true;
     if (isShown) await authorize(services.directory, principal, tool, 'deploy', signal);
     const vars = Object.entries(services.store.configVars(tool)).sort(([one], [other]) =>
@@ -28,7 +28,7 @@ const list: ToolCommand = {
     if (flags['json'] === true) {
       await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
     } else if (vars.length === 0) {
-      await out(`${tool} has no config vars. Set one: config set ${tool} NAME=value\n`);
+      await out(`${tool} has no config vars. Set one: ${before}config set ${tool} NAME=value\n`);
     } else {
       await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
     }
@@ -61,6 +61,7 @@ const set: ToolCommand = {
     'With - the value is read from standard input, so that no shell history keeps it; one newline at its end is left out.',
   ],
   action: 'deploy',
+  audited: (args) => args.map((word, index) => nameIn(word) ?? (args[index + 1] === '-' ? word : '…')),
   options: {},
   words: { min: 1, max: anyNumber },
   async run(context) {
@@ -104,6 +105,11 @@ function shown(value: string): string {
   return /\p{Cc}/u.test(value) ? quoted(value) : value;
 }
 
+/** The name of `NAME=value`, or null. */
+function nameIn(word: string): string | null {
+  return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
+}
+
 /** Messages here repeat no word that was typed: it may be a value. @throws UsageError */
 async function changesOf({ args, input }: ToolContext): Promise<Record<string, string>> {
   const [name, dash] = args;
@@ -141,6 +147,6 @@ function checkSet({ tool }: ToolContext, vars: Record<string, string>, names: re
   throw new DeployError(
     'NO_CONFIG_VAR',
     `${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}.`,
-    `See which there are: config list ${tool}`,
+    `See which there are: \`config list ${tool}\``,
   );
 }

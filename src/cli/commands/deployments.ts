@@ -22,7 +22,10 @@ export const deploymentsCommand: ToolCommand = {
     else if (deployments.length === 0) await out(`${tool} has no deployment yet: git push toolforge main\n`);
     else
       await out(
-        columns([['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'BY', 'WHEN', 'WHY'], ...deployments.map(asRow)]),
+        columns([
+          ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'WHY'],
+          ...deployments.map(asRow),
+        ]),
       );
     return 0;
   },
@@ -36,6 +39,6 @@ function asFields(deployment: Deployment): object {
 }
 
 function asRow({ id, kind, state, commit, version, reason, by, createdAt }: Deployment): string[] {
-  const why = reason ?? (version === null ? '' : `v${version}`);
-  return [id, kind, state, short(commit), by, ago(createdAt, Date.now()), why];
+  const release = version === null ? '-' : `v${version}`;
+  return [id, kind, state, short(commit), release, by, ago(createdAt, Date.now()), reason ?? '-'];
 }

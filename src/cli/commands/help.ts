@@ -35,6 +35,14 @@ export function typedBefore(principal: Principal, addresses: Addresses): string 
   }
 }
 
+/** A hint in which each command of the table that stands between backticks reads as one types it at this door. */
+export function asTyped(hint: string, commands: readonly CommandShape[], before: string): string {
+  const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
+  return hint.replace(/`([a-z]+)( [^`]+)`/g, (whole, name: string, rest: string) =>
+    before !== '' && names.has(name) ? `${before}${name}${rest}` : whole,
+  );
+}
+
 /** All commands, a line each. */
 export function listCommands(commands: readonly CommandShape[], before: string): string {
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
@@ -42,7 +50,7 @@ export function listCommands(commands: readonly CommandShape[], before: string):
     .split('\n')
     .map((line) => (line === '' ? line : `  ${line}`))
     .join('\n');
-  return `Usage: ${before}COMMAND …\n\n${lines}\n\`help COMMAND\` tells more about one of them.\n`;
+  return `Usage: ${before}COMMAND …\n\n${lines}\nMore about one of them: ${before}help COMMAND\n`;
 }
 
 /** The usage without what may be left out and begins with a dash, for a list that fits a terminal. */

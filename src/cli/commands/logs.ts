@@ -1,3 +1,4 @@
+import { authorize } from '../../auth/authorize.ts';
 import type { LogLine } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { findDeployment } from '../find-deployment.ts';
@@ -29,6 +30,9 @@ export const logsCommand: ToolCommand = {
   async run(context) {
     const { flags } = context;
     if (typeof flags['build'] === 'string') return await buildLog(context, flags['build']);
+    // A process may print its config vars, which are for those who may deploy.
+    const { services, principal, tool, signal } = context;
+    if (principal.scope === 'read') await authorize(services.directory, principal, tool, 'deploy', signal);
     if (flags['json'] !== true) return await printLines(context);
     if (flags['follow'] === true) throw new UsageError('--json gives one whole array: leave -f away.');
     const lines: LogLine[] = [];
@@ -47,7 +51,7 @@ async function printLines(context: ToolContext): Promise<number> {
   const [last] = context.services.store.deployments(context.tool, 1);
   if (isEmpty && last !== undefined && !context.signal.aborted) {
     await context.out(
-      `${context.tool} has printed nothing yet. The log of its last deployment: logs ${context.tool} --build ${last.id}\n`,
+      `${context.tool} has printed nothing yet. The log of its last deployment: ${context.before}logs ${context.tool} --build ${last.id}\n`,
     );
   }
   return 0;

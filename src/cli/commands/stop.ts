@@ -7,9 +7,9 @@ export const stopCommand: ToolCommand = {
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },
-  async run({ services, tool, principal, out }) {
+  async run({ services, tool, principal, before, out }) {
     await services.deployments.stop(tool, principal);
-    await out(`${tool} is stopped. Start it with: restart ${tool}\n`);
+    await out(`${tool} is stopped. Start it with: ${before}restart ${tool}\n`);
     return 0;
   },
 };

@@ -4,8 +4,8 @@ import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
 import { columns, json } from '../printing.ts';
 
-/** How a tool is, in one word; `new` has nothing deployed yet, `down` is live and has no process. */
-export type ToolState = 'new' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
+/** How a tool is, in one word; `new` and `failed` have nothing live yet, `down` is live and has no process. */
+export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
 
 export const toolsCommand: LoginCommand = {
   name: 'tools',
@@ -13,7 +13,7 @@ export const toolsCommand: LoginCommand = {
   summary: 'the tools that you maintain, and how they are',
   details: [
     '--json: name, version (null before the first deployment), state, address (null where the name makes none).',
-    'state: new, stopped, up, starting, crashed or down.',
+    'state: new (nothing deployed yet), failed (nothing went live yet), stopped, up, starting, crashed or down.',
   ],
   action: null,
   options: { json: { type: 'boolean' } },
@@ -58,7 +58,9 @@ async function overview(context: CommandContext): Promise<Overview[]> {
       const record = records.get(name);
       const statuses = record === undefined ? [] : await runtime.status(name);
       const version = record?.liveVersion ?? null;
-      return { name, version, state: stateOf(record, statuses), address: runtime.address(name) };
+      const [last] = record === undefined ? [] : store.deployments(name, 1);
+      const hasFailed = (last?.endedAt ?? null) !== null;
+      return { name, version, state: stateOf(record, statuses, hasFailed), address: runtime.address(name) };
     }),
   );
 }
@@ -72,8 +74,12 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
 }
 
 /** The worst that any of its processes is in. */
-export function stateOf(record: ToolRecord | undefined, statuses: readonly ProcessStatus[]): ToolState {
-  if (record === undefined || record.liveVersion === null) return 'new';
+export function stateOf(
+  record: ToolRecord | undefined,
+  statuses: readonly ProcessStatus[],
+  hasFailed: boolean,
+): ToolState {
+  if (record === undefined || record.liveVersion === null) return hasFailed ? 'failed' : 'new';
   if (record.isStopped) return 'stopped';
   const states = new Set(statuses.map(({ state }) => state));
   if (states.has('crashed')) return 'crashed';

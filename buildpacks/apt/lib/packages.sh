@@ -1,0 +1,62 @@
+# Which packages are asked for. Sourced by bin/detect and bin/build. The files are data: no part of them is run.
+
+has_apt_table() { [[ -f project.toml ]] && grep -qE '^[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
+
+fail() {
+  echo " !     $1"
+  exit 1
+}
+
+# plain FILE: refuses what is no short text
+plain() {
+  [[ $(wc -c <"$1") -le 65536 ]] || fail "The $1 is larger than 64 kB."
+  iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "The $1 is not UTF-8 text."
+  LC_ALL=C grep -q $'[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' "$1" && fail "The $1 holds a control character."
+  return 0
+}
+
+# Sets wanted (`name` or `name/release`) and place (`Line 3 of the Aptfile`), one for each package.
+read_packages() {
+  local line word number=0
+  wanted=() place=()
+  if [[ -f Aptfile ]]; then
+    plain Aptfile
+    while IFS= read -r line || [[ -n $line ]]; do
+      number=$((number + 1))
+      line=${line%$'\r'}
+      [[ $number -eq 1 ]] && line=${line#$'\xef\xbb\xbf'}
+      # A # begins a comment at the start and after a space: https://example.org/#x is no comment.
+      [[ $line =~ ^[[:space:]]*# ]] && continue
+      line=${line%%[[:space:]]#*}
+      line=${line#"${line%%[![:space:]]*}"}
+      line=${line%"${line##*[![:space:]]}"}
+      [[ -n $line ]] && add_package "$line" "Line $number of the Aptfile"
+    done <Aptfile
+  fi
+  if has_apt_table; then
+    plain project.toml
+    while IFS=$'\t' read -r number word; do
+      [[ $word == '!' ]] && fail "Line $number of project.toml: packages of [apt] must be a list of names in quotes."
+      add_package "$word" "Line $number of project.toml"
+    done < <(awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
+  fi
+  [[ ${#wanted[@]} -le 200 ]] || fail "More than 200 packages are asked for: ask for fewer."
+}
+
+# add_package TEXT PLACE. The grammar: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
+add_package() {
+  local text=$1 where=$2 shown=$1
+  [[ ${#shown} -gt 40 ]] && shown=${shown:0:40}…
+  if [[ $text =~ ^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+](/[a-z][a-z0-9-]{0,38}[a-z0-9])?$ ]]; then
+    wanted+=("$text") place+=("$where")
+    return 0
+  fi
+  case $text in
+    :repo:*) fail "$where: other repositories are not taken, only packages of this machine's: remove $shown" ;;
+    -*) fail "$where: options of apt are not taken, only names of packages: remove $shown" ;;
+    *://* | *.deb) fail "$where: files and addresses are not taken, only names of Debian packages: remove $shown" ;;
+    *[[:space:]]*) fail "$where names more than one package: put each on a line of its own: $shown" ;;
+    *=*) fail "$where: a version cannot be asked for, since Debian removes old ones: write ${shown%%=*} alone" ;;
+    *) fail "$where is not the name of a Debian package (small letters, digits, + - .): $shown" ;;
+  esac
+}

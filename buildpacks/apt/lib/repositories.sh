@@ -1,0 +1,173 @@
+# apt with folders of its own and without root. Sourced by bin/build. Of the machine it uses the sources, keys, pins,
+# proxies and certificates; the state is in the layer `state`.
+
+# Lists younger than this are not fetched again.
+day=86400
+
+# Sets sources, a copy of the machine's without what would allow unsigned repositories, and writes apt's configuration.
+prepare_apt() {
+  local file name release
+  sources=$state/sources
+  rm -rf "$sources"
+  mkdir -p "$state/lists/partial" "$state/archives/partial" "$sources"
+  for file in "$etc"/sources.list "$etc"/sources.list.d/*.list "$etc"/sources.list.d/*.sources; do
+    [[ -r $file ]] || continue
+    name=$(basename "$file")
+    if [[ $name == *.sources ]]; then
+      sed -E '/^(Trusted|Allow-Insecure|Allow-Weak|Allow-Downgrade-To-Insecure)[[:space:]]*:/Id' "$file" >"$sources/$name"
+    else
+      sed -E 's/\b(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)=[^] ]*//Ig; s/\[[[:space:]]*\]//' "$file" >"$sources/machine-${name%.list}.list"
+    fi
+  done
+  for release in $(printf '%s\n' "${wanted[@]}" | sed -n 's|.*/||p' | sort -u); do add_release "$release"; done
+
+  # Read after the machine's own configuration: apt.conf(5)
+  cat >"$state/apt.conf" <<C
+#clear APT::Update;
+#clear DPkg;
+#clear Acquire::CompressionTypes::Order;
+#clear Acquire::IndexTargets::deb;
+Acquire::IndexTargets::deb::Packages { MetaKey "\$(COMPONENT)/binary-\$(ARCHITECTURE)/Packages"; flatMetaKey "Packages"; ShortDescription "Packages"; Description "\$(RELEASE)/\$(COMPONENT) \$(ARCHITECTURE) Packages"; flatDescription "\$(RELEASE) Packages"; Optional "0"; };
+Acquire::Languages "none";
+Acquire::GzipIndexes "true";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::Retries "2";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+Acquire::ForceHash "SHA256";
+APT::Get::AllowUnauthenticated "false";
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
+Debug::NoLocking "true";
+Dir::Cache "$state";
+Dir::Cache::archives "archives";
+Dir::Cache::pkgcache "pkgcache.bin";
+Dir::Cache::srcpkgcache "";
+Dir::Etc "$etc";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$sources";
+Dir::Log "$work";
+Dir::State "$state";
+Dir::State::status "$status";
+C
+}
+
+# add_release RELEASE: the backports of this Debian where the machine has no source for them
+add_release() {
+  local release=$1 codename
+  grep -qE "(^|[[:space:]])$release([[:space:]/]|\$)" "$sources"/* && return
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  if [[ -z $codename || $release != "$codename-backports" ]]; then
+    fail "$(place_of_release "$release"): there is no release $release here. Leave /$release away${codename:+, or ask for $codename-backports}."
+  fi
+  # shellcheck disable=SC2016
+  cat_sources | awk -v codename="$codename" -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/backports.awk" >"$work/backports"
+  if [[ ! -s $work/backports ]]; then
+    printf 'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$release" >"$work/backports"
+  fi
+  mv "$work/backports" "$sources/backports.sources"
+}
+
+# The sources one after another, with an empty line between them
+cat_sources() {
+  local file
+  for file in "$sources"/*; do
+    [[ -f $file ]] && cat "$file" && echo
+  done
+}
+
+place_of_release() {
+  local index
+  for index in "${!wanted[@]}"; do
+    [[ ${wanted[index]} == */"$1" ]] && echo "${place[index]}" && return
+  done
+}
+
+apt() { LC_ALL=C APT_CONFIG='' apt-get -c "$state/apt.conf" "$@"; }
+
+# Whether the lists are of the last day and of these sources
+lists_are_fresh() {
+  local at='' of=''
+  # In the file, since caches do not keep the time of a file.
+  [[ -f $state/refreshed ]] && read -r at of <"$state/refreshed"
+  [[ $of == "$sources_key" ]] && (($(date +%s) - at < day))
+}
+
+# Fetches the lists of packages. Where that fails, those of an earlier build will do.
+refresh_lists() {
+  local file has_lists=''
+  echo "-----> Fetching Debian's lists of packages"
+  is_refreshed=1
+  if apt update -q >"$work/update" 2>&1; then
+    echo "$(date +%s) $sources_key" >"$state/refreshed"
+    return 0
+  fi
+  for file in "$state"/lists/*Packages*; do [[ -f $file ]] && has_lists=1; done
+  grep -E '^[EW]: ' "$work/update" | cut -c 1-300 | head -n 10 | sed 's/^/       /'
+  if [[ -n $has_lists ]]; then
+    echo " !     Not all lists of packages could be fetched: those that are here are used."
+    return 0
+  fi
+  if grep -qE 'is not signed|NO_PUBKEY|EXPKEYSIG|couldn.t be verified' "$work/update"; then
+    fail "The package sources of this server are not signed by a key that it has: tell the operator."
+  fi
+  fail "The package sources could not be reached ($(unreachable_host)): push again later, or tell the operator."
+}
+
+unreachable_host() {
+  local host
+  host=$(sed -nE 's|^[EW]: .*[a-z]+://([^/@ ]*@)?([^/ ]+)/.*|\2|p' "$work/update" | head -n 1)
+  echo "${host:-no address known}"
+}
+
+# Works out what is to be downloaded beside what the base has: lines of `URI FILE SIZE SHA256` in $work/plan. Returns 1 where
+# that cannot be; then $work/resolve says why.
+resolve() {
+  # With no archives at hand, or those would be left out of the list.
+  mkdir -p "$work/none/partial"
+  apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
+  # apt takes a name with a dot that no package has for a regular expression: apt-get(8), install.
+  ! grep -qE "^Note, selecting '.*' for (regex|glob|task) '" "$work/resolve" || return 1
+  # The base's own libc and its loader belong together: never a newer one over it.
+  sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
+    { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"
+  [[ $(grep -cE "^'[^']+' " "$work/resolve") -eq $(grep -cE ' SHA256:[0-9a-f]{64}$' "$work/resolve") ]] ||
+    fail "A package source of this server has no SHA-256 of its packages: tell the operator."
+}
+
+# Why the packages cannot be had, in one sentence
+explain() {
+  local index name missing line
+  for index in "${!wanted[@]}"; do
+    name=${wanted[index]%%/*}
+    # apt takes a + at the end for the word "install".
+    if grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve" ||
+      grep -qE "^Note, selecting '.*' for (regex|glob|task) '($name|${name%+})'\$" "$work/resolve"; then
+      fail "${place[index]}: there is no package $name. Search: https://packages.debian.org/$name"
+    fi
+    if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then
+      fail "${place[index]}: ${wanted[index]#*/} has no package $name. Leave /${wanted[index]#*/} away, or search: https://packages.debian.org/$name"
+    fi
+  done
+  sed -n '/unmet dependencies/,/^E: /p' "$work/resolve" | head -n 20 | sed 's/^/       /'
+  line=$(sed -nE '/unmet dependencies/,$ s/^ ([^ ]+) : (Depends|PreDepends|Conflicts|Breaks): ([^ ]+).*/\1 \2 \3/p' "$work/resolve" | head -n 1)
+  if [[ -n $line ]]; then
+    read -r name missing line <<<"$line"
+    case $missing in
+      *Depends) fail "$name cannot be installed: it depends on $line, which cannot be had in the version that it needs." ;;
+      *) fail "$name cannot be installed beside $line, which the base system or another package brings." ;;
+    esac
+  fi
+  line=$(grep -E '^E: ' "$work/resolve" | tail -n 1 | cut -c 4-140)
+  fail "apt cannot work out the packages: ${line:-it gave no reason}"
+}
+
+# Downloads what the plan names and checks it. Returns 1 where that fails; then $work/download says why.
+download() {
+  apt install -q -y -d -- "${wanted[@]}" >"$work/download" 2>&1 || return 1
+  (cd "$state/archives" && awk '{ print $4 "  " $2 }' "$work/plan" | sha256sum -c --quiet --strict >>"$work/download" 2>&1)
+}

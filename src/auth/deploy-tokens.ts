@@ -1,0 +1,84 @@
+import { createHash, randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
+import type { ToolName } from '../core/names.ts';
+import type { DeployToken } from '../core/types.ts';
+
+/** Where tokens are kept. */
+export interface TokenStore {
+  addToken(token: DeployToken, hash: Uint8Array): void;
+  token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
+  /** The newest first. */
+  tokens(tool: ToolName): DeployToken[];
+  useToken(id: string, at: number): void;
+  /** @returns false where the tool has none by this id. */
+  removeToken(tool: ToolName, id: string): boolean;
+}
+
+export type TokenLogin =
+  | { readonly kind: 'token'; readonly token: DeployToken }
+  /** Right, but over: whoever holds it may be told. */
+  | { readonly kind: 'expired'; readonly token: DeployToken }
+  | { readonly kind: 'unknown' };
+
+// The beginning lets scanners of public repositories find one that was committed.
+const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
+const SECRET_BYTES = 24;
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
+const USE_NOTED_EVERY_MS = 60_000;
+
+/** Deploy tokens: made, proven and revoked. Only a hash is kept; 192 random bits need no slow one. */
+export class DeployTokens {
+  readonly #store: TokenStore;
+  readonly #now: () => number;
+
+  /** `now` is the time of day in milliseconds. */
+  constructor(store: TokenStore, now: () => number = Date.now) {
+    this.#store = store;
+    this.#now = now;
+  }
+
+  /** @returns the token and its secret, which can never be had again. */
+  create(wanted: Pick<DeployToken, 'tool' | 'name' | 'scope' | 'by'> & { readonly lifeMs: number }): {
+    readonly token: DeployToken;
+    readonly secret: string;
+  } {
+    const { tool, name, scope, by, lifeMs } = wanted;
+    const id = Array.from({ length: 10 }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+    const secret = `tfp_${id}_${randomBytes(SECRET_BYTES).toString('base64url')}`;
+    const createdAt = this.#now();
+    const expiresAt = createdAt + lifeMs;
+    const token: DeployToken = { id, tool, name, scope, by, createdAt, expiresAt, lastUsedAt: null };
+    this.#store.addToken(token, hashOf(secret));
+    return { token, secret };
+  }
+
+  /** Whose secret this is, in the same time whether or not its token is there. */
+  identify(secret: string): TokenLogin {
+    const id = FORM.exec(secret)?.[1];
+    const known = id === undefined ? null : this.#store.token(id);
+    const isRight = timingSafeEqual(hashOf(secret), known?.hash ?? hashOf(''));
+    if (known === null || !isRight) return { kind: 'unknown' };
+    const { token } = known;
+    const now = this.#now();
+    if (token.expiresAt <= now) return { kind: 'expired', token };
+    if (now - (token.lastUsedAt ?? 0) >= USE_NOTED_EVERY_MS) this.#store.useToken(token.id, now);
+    return { kind: 'token', token };
+  }
+
+  list(tool: ToolName): DeployToken[] {
+    return this.#store.tokens(tool);
+  }
+
+  /** Its next use is refused. @returns false where the tool has none by this id. */
+  revoke(tool: ToolName, id: string): boolean {
+    return this.#store.removeToken(tool, id);
+  }
+}
+
+/** Whether a password has the form of a deploy token, so that no directory is asked for it. */
+export function isTokenForm(password: string): boolean {
+  return FORM.test(password);
+}
+
+function hashOf(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest();
+}

@@ -1,0 +1,46 @@
+import { DeployError, systemCode } from '../core/errors.ts';
+
+/**
+ * Asks the directory, for at most so long.
+ *
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` where the time is over, the signal aborts or the system refuses.
+ */
+export async function inTime<T>(
+  signal: AbortSignal,
+  limitMs: number,
+  ask: (limit: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+  try {
+    limit.throwIfAborted();
+    return await ask(limit);
+  } catch (error) {
+    if (error instanceof DeployError) throw error;
+    if (limit.aborted) throw unavailable('The user directory did not answer in time.', error);
+    if (systemCode(error) !== null) throw unavailable('The user directory cannot be read just now.', error);
+    throw error;
+  }
+}
+
+/** Waits for a promise that others may share: the signal ends the wait and not the work. @throws the signal's reason. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** The directory cannot answer; whoever asks is told that it is not their key or password. */
+export function unavailable(message: string, cause: unknown): DeployError {
+  return new DeployError(
+    'DIRECTORY_UNAVAILABLE',
+    message,
+    'Your key or password is not the reason. Try again in a minute, and tell the operators of this server if it stays so.',
+    { cause },
+  );
+}

@@ -1,0 +1,48 @@
+import { readDn } from './ldap-dn.ts';
+import type { LdapEntry } from './ldap-entry.ts';
+
+/** What tells that an account is switched off. The first two are operational: a server sends them only when they are asked for by name. */
+export const LOCK_ATTRIBUTES = [
+  'pwdAccountLockedTime',
+  'pwdPolicySubentry',
+  'loginShell',
+  'shadowExpire',
+] as const;
+
+const CLOSED_SHELLS = new Set(['disabledtoolshell', 'false', 'nologin']);
+const DAY_MS = 24 * 3600_000;
+
+/**
+ * True for an account that may not be used: locked by the password policy, under Toolforge's policy `disabled`,
+ * without a shell, or expired.
+ *
+ * @param lockoutMs - How long `pwdAccountLockedTime` holds; 0 = until it is taken away.
+ * @see https://datatracker.ietf.org/doc/html/draft-behera-ldap-password-policy-11#section-5.3.3
+ */
+export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()): boolean {
+  return (
+    entry.values('pwdAccountLockedTime').some((time) => holds(time, lockoutMs, now)) ||
+    entry.values('pwdPolicySubentry').some(isDisabledPolicy) ||
+    entry.values('loginShell').some((shell) => CLOSED_SHELLS.has(shell.trim().split('/').at(-1) ?? '')) ||
+    entry.values('shadowExpire').some((days) => isExpired(Number(days), now))
+  );
+}
+
+/** `000001010000Z` is no time: it locks for good. */
+function holds(time: string, lockoutMs: number, now: number): boolean {
+  const [, year, month, day, hour, minute, second = '00'] =
+    /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?Z$/.exec(time) ?? [];
+  const since = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  if (lockoutMs === 0 || year === '0000' || Number.isNaN(since)) return true;
+  return since + lockoutMs > now;
+}
+
+function isDisabledPolicy(dn: string): boolean {
+  const first = readDn(dn)?.first ?? [];
+  return first.some(({ attribute, value }) => attribute === 'cn' && value.toLowerCase() === 'disabled');
+}
+
+/** Days since 1970, as in shadow(5); a negative number is no date. */
+function isExpired(days: number, now: number): boolean {
+  return days >= 0 && now >= days * DAY_MS;
+}

@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { BerReader, ExtendedRequest, ExtendedResponse, ProtocolOperation } from 'ldapts';
+import type { LdapServer } from './ldap-settings.ts';
+
+const START_TLS = '1.3.6.1.4.1.1466.20037';
+const MOST_ANSWER_BYTES = 4096;
+const KEEPALIVE_MS = 30_000;
+
+/**
+ * Opens a connection that is protected as the settings say. Nothing that identifies anybody has been sent when
+ * it returns, and where TLS was asked for there is TLS, to a server whose certificate is for this host.
+ *
+ * StartTLS is done here and not by ldapts: ldapts keeps what an attacker in the middle put behind the answer
+ * to StartTLS and would read it as the beginning of what comes over TLS, and it does not see that a connection
+ * is gone once it was upgraded.
+ *
+ * @throws the signal's reason, or why there is no such connection.
+ */
+export async function openSocket(
+  server: LdapServer,
+  ca: string | null,
+  signal: AbortSignal,
+): Promise<Socket> {
+  signal.throwIfAborted();
+  const { host, port, security } = server;
+  const plain = connectTcp({ host, port });
+  // A socket that is given up may still fail, which is nobody's concern any more.
+  plain.on('error', () => undefined);
+  try {
+    await once(plain, 'connect', { signal });
+    plain.setNoDelay(true).setKeepAlive(true, KEEPALIVE_MS);
+    if (security === 'plain') return plain;
+    if (security === 'starttls') await startTls(plain, signal);
+    return await secure(plain, host, ca, signal);
+  } catch (error) {
+    plain.destroy();
+    throw error;
+  }
+}
+
+async function secure(
+  plain: Socket,
+  host: string,
+  ca: string | null,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const socket = connectTls({
+    socket: plain,
+    host,
+    // RFC 6066 section 3: an address is no server name. The certificate is checked against `host` then.
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(ca === null ? {} : { ca }),
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+  });
+  socket.on('error', () => undefined);
+  const ended = Promise.withResolvers<never>();
+  const onClose = () => ended.reject(new Error('The server closed the connection before TLS was there.'));
+  socket.once('close', onClose);
+  try {
+    await Promise.race([once(socket, 'secureConnect', { signal }), ended.promise]);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    socket.off('close', onClose);
+  }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc4511#section-4.14 */
+async function startTls(socket: Socket, signal: AbortSignal): Promise<void> {
+  const answer = readAnswer(socket, signal);
+  socket.write(new ExtendedRequest({ messageId: 1, oid: START_TLS }).write());
+  const { status, errorMessage } = parseAnswer(await answer);
+  if (status !== 0) throw new Error(`The server refuses StartTLS (${status}): ${errorMessage}`);
+}
+
+/** Reads one whole message, and refuses what comes together with it: that was not said over TLS. */
+async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  const whole = Promise.withResolvers<void>();
+  const onData = (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk]);
+    try {
+      if (bytes.length >= lengthOf(bytes)) whole.resolve();
+    } catch (error) {
+      whole.reject(error);
+    }
+  };
+  const onClose = () => whole.reject(new Error('The server closed the connection when asked for StartTLS.'));
+  const onAbort = () => whole.reject(signal.reason);
+  socket.on('data', onData).once('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await whole.promise;
+  } finally {
+    socket.pause();
+    socket.off('data', onData).off('close', onClose);
+    signal.removeEventListener('abort', onAbort);
+  }
+  if (bytes.length > lengthOf(bytes)) throw new Error('Something came behind the answer to StartTLS.');
+  return bytes;
+}
+
+/** How long the message is that begins here, as far as its head is there. */
+function lengthOf(bytes: Buffer): number {
+  const reader = new BerReader(bytes);
+  if (reader.readSequence(0x30) === null) return Number.POSITIVE_INFINITY;
+  const length = reader.offset + reader.length;
+  if (length < 0 || length > MOST_ANSWER_BYTES) throw new Error('The answer to StartTLS is too long.');
+  return length;
+}
+
+function parseAnswer(bytes: Buffer): ExtendedResponse {
+  const reader = new BerReader(bytes);
+  reader.readSequence();
+  const messageId = reader.readInt();
+  const operation = reader.readSequence();
+  if (messageId !== 1 || operation !== ProtocolOperation.LDAP_RES_EXTENSION) {
+    throw new Error('The server answers something else than was asked.');
+  }
+  const response = new ExtendedResponse({ messageId });
+  response.parse(reader, []);
+  return response;
+}

@@ -1,0 +1,122 @@
+import { DeployError } from '../../core/errors.ts';
+import type { DeployToken } from '../../core/types.ts';
+import type { ToolCommand } from '../command.ts';
+import { countOf } from '../parse-words.ts';
+import { ago, columns, iso, json, oneLine } from '../printing.ts';
+import { UsageError } from '../usage-error.ts';
+
+const DAY_MS = 24 * 3600_000;
+const days = { min: 1, max: 366, byDefault: 90 };
+const mostTokens = 50;
+
+const list: ToolCommand = {
+  name: 'token list',
+  usage: 'TOOL [--json]',
+  summary: 'the deploy tokens of a tool, the newest first',
+  details: ['--json: id, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.'],
+  action: 'read',
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run({ services, tool, flags, before, out }) {
+    const tokens = services.tokens.list(tool);
+    if (flags['json'] === true) await out(json(tokens.map(asFields)));
+    else if (tokens.length === 0)
+      await out(`${tool} has no deploy token. Make one: ${before}token create ${tool} NAME\n`);
+    else
+      await out(
+        columns([['TOKEN', 'NAME', 'MAY', 'BY', 'MADE', 'EXPIRES', 'LAST USED'], ...tokens.map(asRow)]),
+      );
+    return 0;
+  },
+};
+
+const create: ToolCommand = {
+  name: 'token create',
+  usage: 'TOOL NAME [--read] [--days N]',
+  summary: 'make a deploy token: a password for machines that opens this tool alone',
+  details: [
+    'It is shown once. It deploys, and --read makes one that only clones and reads. --days is 90 unless told, at most 366.',
+    'It works over HTTP, under any user name, as long as you maintain the tool.',
+  ],
+  action: 'manage',
+  options: { read: { type: 'boolean' }, days: { type: 'string' } },
+  words: { min: 1, max: 1 },
+  async run({ services, tool, principal, args, flags, out }) {
+    const name = nameOf(args[0] ?? '');
+    // Shared by all who maintain the tool, it would go on for whoever made it and maintains it no more.
+    if (principal.isOperator || principal.onlyTool !== null) {
+      throw new DeployError(
+        'NO_OWNER',
+        'A deploy token belongs to a maintainer, who answers for what it does.',
+        'Let a maintainer of the tool make it, over SSH or HTTP.',
+      );
+    }
+    const lifeMs = countOf(flags, 'days', days) * DAY_MS;
+    if (services.tokens.list(tool).length >= mostTokens) {
+      throw new DeployError(
+        'TOO_MANY_TOKENS',
+        `${tool} has ${mostTokens} deploy tokens, the most that it can have.`,
+        `Revoke one that is not used: \`token list ${tool}\`, \`token revoke ${tool} ID\``,
+      );
+    }
+    const scope = flags['read'] === true ? 'read' : 'deploy';
+    const { token, secret } = services.tokens.create({ tool, name, scope, by: principal.uid, lifeMs });
+    const remote = `${services.addresses.http}/${tool}.git`;
+    await out(
+      `${secret}\n\nShown this once. It may ${scope} ${tool} until ${dayOf(token.expiresAt)}, as the password over HTTP:\n    git remote add toolforge ${remote.replace('://', `://${name}@`)}\n`,
+    );
+    return 0;
+  },
+};
+
+const revoke: ToolCommand = {
+  name: 'token revoke',
+  usage: 'TOOL ID',
+  summary: 'end a deploy token at once',
+  details: ['The ids: token list TOOL'],
+  action: 'manage',
+  options: {},
+  words: { min: 1, max: 1 },
+  async run({ services, tool, args, out }) {
+    const id = args[0] ?? '';
+    if (!services.tokens.revoke(tool, id)) {
+      throw new DeployError(
+        'NO_TOKEN',
+        `${tool} has no deploy token “${oneLine(id).slice(0, 20)}”.`,
+        `See which there are: \`token list ${tool}\``,
+      );
+    }
+    await out(`Revoked ${id}: it opens nothing any more.\n`);
+    return 0;
+  },
+};
+
+export const tokenCommands: readonly ToolCommand[] = [
+  list,
+  create,
+  revoke,
+  { ...list, name: 'token', usage: '[list|create|revoke] TOOL …', isAlias: true },
+];
+
+function asFields(token: DeployToken): object {
+  const { id, name, scope, by, createdAt, expiresAt, lastUsedAt } = token;
+  const times = { createdAt: iso(createdAt), expiresAt: iso(expiresAt), lastUsedAt: iso(lastUsedAt) };
+  return { id, name, scope, by, ...times, isExpired: expiresAt <= Date.now() };
+}
+
+function asRow({ id, name, scope, by, createdAt, expiresAt, lastUsedAt }: DeployToken): string[] {
+  const now = Date.now();
+  const expires = expiresAt <= now ? `expired ${dayOf(expiresAt)}` : dayOf(expiresAt);
+  const used = lastUsedAt === null ? 'never' : ago(lastUsedAt, now);
+  return [id, name, scope, by, ago(createdAt, now), expires, used];
+}
+
+function dayOf(at: number): string {
+  return new Date(at).toISOString().slice(0, 10);
+}
+
+/** @throws UsageError */
+function nameOf(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/.test(text)) return text;
+  throw new UsageError('The name of a token is letters, digits, - and _, at most 40.');
+}

@@ -1,0 +1,35 @@
+import { opendir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import type { Repositories } from './repositories.ts';
+
+/** A file of its own takes a block, however short it is. */
+const REF_BYTES = 4096;
+
+/** What a repository's objects, packed and loose (git-count-objects(1)), and its tags take on disk, in bytes. */
+export async function repositoryBytes(repositories: Repositories, tool: ToolName): Promise<number> {
+  const [text, tags] = await Promise.all([
+    repositories.git(tool, ['count-objects', '-v']),
+    countFiles(join(repositories.folder(tool), 'refs/tags')),
+  ]);
+  const kibibytes = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+  const objects = (kibibytes('size') + kibibytes('size-pack') + kibibytes('size-garbage')) * 1024;
+  return objects + tags * REF_BYTES;
+}
+
+/** `12 MiB`, never less than there is. */
+export function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / (1024 * 1024))} MiB`;
+}
+
+async function countFiles(folder: string): Promise<number> {
+  let count = 0;
+  try {
+    for await (const _ of await opendir(folder, { recursive: true, bufferSize: 256 })) count += 1;
+  } catch (error) {
+    // Not there yet, or one was deleted meanwhile.
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+  return count;
+}

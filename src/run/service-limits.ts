@@ -1,0 +1,32 @@
+import type { Release, ServiceSettings } from '../core/types.ts';
+
+const MIB = 1024 * 1024;
+
+/**
+ * Bytes of memory that a process of the release may use: for web what the tool asks for, never more than the
+ * operator's limit.
+ */
+export function memoryLimit(release: Release, processType: string, runMemory: number): number {
+  const asked = processType === 'web' ? release.artifact.service.memoryBytes : undefined;
+  return Math.min(asked ?? runMemory, runMemory);
+}
+
+/** Sentences about wishes of service.template that this machine does not fulfil. */
+export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
+  const { memoryBytes, replicas, cpuCores } = service;
+  const sentences: string[] = [];
+  if (memoryBytes !== undefined && memoryBytes > runMemory) {
+    sentences.push(
+      `mem of service.template asks for ${Math.round(memoryBytes / MIB)} MiB: a process gets at most ${runMemory / MIB} MiB here (run_memory).`,
+    );
+  }
+  if (replicas !== undefined && replicas > 1) {
+    sentences.push(
+      `replicas of service.template asks for ${replicas}: this server runs one web process of each tool. It may have several workers of its own (config var WEB_CONCURRENCY).`,
+    );
+  }
+  if (cpuCores !== undefined) {
+    sentences.push('cpu of service.template has no effect here: tools share the processors of this machine.');
+  }
+  return sentences;
+}

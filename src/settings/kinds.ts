@@ -1,0 +1,45 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+// How the kinds of settings are read; what is wrong is said in words that follow "must be".
+
+/** A setting: how it is read, its default as it would be written in the file, and what it is for. */
+export type Setting = readonly [kind: z.ZodType, byDefault: string, meaning: string];
+
+export const text = z.string({ error: 'text' });
+export const folder = text.min(1, 'the path of a folder').transform((path) => resolve(path));
+export const optionalFile = text.transform((path) => (path === '' ? null : resolve(path)));
+export const wholeNumber = (min: number, max: number) => {
+  const error = `a whole number from ${min} to ${max}`;
+  return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+};
+export const seconds = (min: number, max: number) => wholeNumber(min, max).transform((value) => value * 1000);
+export const mebibytes = (min: number, max: number) =>
+  wholeNumber(min, max).transform((value) => value * 1024 * 1024);
+export const list = z.union(
+  [z.string().transform((words) => words.split(/[\s,]+/).filter((item) => item !== '')), z.array(z.string())],
+  { error: 'a list, or names with spaces between them' },
+);
+export const hostPort = text.transform((address, context) => {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    const message = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+});
+// RFC 1123, 2.1, in lower case.
+export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+export const flag = z.union([z.boolean(), z.stringbool()], { error: 'true or false' });
+export const oneOf = <const Choice extends string>(...choices: Choice[]) =>
+  z.enum(choices, { error: `one of ${choices.join(', ')}` });
+
+/** `NAME=value`, separated by spaces. */
+export function pairs(text: string): Record<string, string> {
+  const items = text.split(/\s+/).filter((item) => item.includes('='));
+  return Object.fromEntries(
+    items.map((item) => [item.slice(0, item.indexOf('=')), item.slice(item.indexOf('=') + 1)]),
+  );
+}

@@ -1,0 +1,122 @@
+import { homedir, userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import {
+  flag,
+  folder,
+  hostName,
+  hostPort,
+  list,
+  mebibytes,
+  oneOf,
+  optionalFile,
+  pairs,
+  type Setting,
+  seconds,
+  text,
+  wholeNumber,
+} from './kinds.ts';
+
+const packageFolder = resolve(import.meta.dirname, '../..');
+
+/** Where the data goes unless told otherwise: the usual place of the system (FHS, XDG Base Directory). */
+function defaultDataFolder(): string {
+  return userInfo().uid === 0 ? '/var/lib/toolforge-push' : join(homedir(), '.local/share/toolforge-push');
+}
+
+/** The doors, the limits of one tool, and the embedded back ends. */
+export const serverSettings = {
+  data: [
+    folder,
+    defaultDataFolder(),
+    'Folder for repositories, artifacts, logs and the store. Not on a network filesystem.',
+  ],
+  keys: [folder, join(packageFolder, 'keys'), 'Folder for the SSH host keys and the secrets key.'],
+  buildpacks: [folder, join(packageFolder, 'buildpacks'), 'Folder of buildpacks, with their order.toml.'],
+  ssh: [hostPort, '127.0.0.1:2222', 'Where the SSH door listens; port 0 takes a free one.'],
+  http: [hostPort, '127.0.0.1:8080', 'Where the HTTP door and the tools’ web addresses listen.'],
+  public_ssh: [text, '', 'How people reach the SSH door, `host:port`; empty: as it listens.'],
+  public_url: [text, '', 'How people reach the HTTP door, `https://push.example.org`; empty: as it listens.'],
+  domain: [
+    text.regex(hostName, 'a host name alone, as tools.example.org'),
+    'localhost',
+    'A tool answers at `TOOL.DOMAIN`.',
+  ],
+  log_level: [oneOf('debug', 'info', 'warn', 'error'), 'info', 'The least severe log lines to print.'],
+  tls_certificate: [optionalFile, '', 'PEM file; with `tls_key` the HTTP door speaks TLS.'],
+  tls_key: [optionalFile, '', 'PEM file of the certificate’s key.'],
+  trusted_proxies: [
+    list,
+    '',
+    'Addresses or CIDR ranges of reverse proxies that end TLS and set X-Forwarded-Proto and X-Forwarded-For.',
+  ],
+  deploy_branch: [
+    text.regex(/^[A-Za-z0-9][-A-Za-z0-9._/]{0,99}$/, 'the name of a branch, as main'),
+    'main',
+    'The branch that is what is live.',
+  ],
+  licence_policy: [oneOf('ignore', 'warn', 'refuse'), 'warn', 'What a push without a licence file gets.'],
+  concurrent_deployments: [wholeNumber(1, 64), '2', 'Deployments at once, over all tools.'],
+  build_time: [seconds(1, 86_400), '900', 'Seconds that one build may take.'],
+  build_processes: [wholeNumber(16, 32_768), '512', 'Processes and threads of one build.'],
+  build_memory: [mebibytes(64, 1_048_576), '4096', 'MiB of memory for one build.'],
+  build_disk: [mebibytes(16, 1_048_576), '4096', 'MiB of disk for one build.'],
+  artifact_size: [mebibytes(1, 1_048_576), '2048', 'MiB of what one build leaves to run.'],
+  build_output: [mebibytes(1, 4096), '100', 'MiB of output of one build; more ends it.'],
+  pack_size: [mebibytes(1, 102_400), '512', 'MiB of one push.'],
+  push_refs: [wholeNumber(1, 10_000), '500', 'Refs in one push.'],
+  repository_size: [
+    mebibytes(1, 1_048_576),
+    '4096',
+    'MiB of the repository of one tool; at more, pushes are refused.',
+  ],
+  builds_a_day: [wholeNumber(1, 100_000), '200', 'Builds of one tool within 24 hours.'],
+  tree_files: [wholeNumber(1, 10_000_000), '50000', 'Files in a commit.'],
+  tree_bytes: [mebibytes(1, 102_400), '1024', 'MiB of a commit, unpacked.'],
+  health_time: [seconds(1, 3600), '120', 'Seconds that a new release has to become healthy.'],
+  settle_time: [
+    wholeNumber(0, 60_000),
+    '2000',
+    'Milliseconds that a process without a port must stay up to count as started.',
+  ],
+  release_time: [seconds(1, 86_400), '600', 'Seconds that the release command of a tool may take.'],
+  drain_time: [
+    seconds(0, 3600),
+    '10',
+    'Seconds that requests under way have before the old release is ended.',
+  ],
+  grace_time: [seconds(0, 3600), '15', 'Seconds between SIGTERM and SIGKILL.'],
+  run_processes: [wholeNumber(4, 32_768), '128', 'Processes and threads of one process of a tool.'],
+  run_memory: [mebibytes(16, 1_048_576), '512', 'MiB of memory for one process of a tool.'],
+  log_size: [
+    mebibytes(1, 1024),
+    '10',
+    'MiB of output kept for one process of a tool, twice: the current file and the one before.',
+  ],
+  keep_artifacts: [
+    wholeNumber(1, 1000),
+    '10',
+    'Newest releases of a tool whose artifacts are kept for rollback.',
+  ],
+  ssh_grace_time: [seconds(1, 600), '30', 'Seconds from connection to login.'],
+  ssh_startups: [wholeNumber(1, 10_000), '100', 'Connections that have not logged in, at once.'],
+  ssh_per_address: [wholeNumber(1, 10_000), '20', 'Connections of one address, at once.'],
+  sandbox: [
+    oneOf('auto', 'isolated', 'trusted'),
+    'auto',
+    '`isolated` needs bwrap and pasta; `trusted` runs tools without isolation, for one trusted user; `auto` takes what is there.',
+  ],
+  sandbox_uid: [
+    wholeNumber(1000, 4_000_000_000),
+    '700000',
+    'Where the server is root: the tool with number N runs under this uid plus N.',
+  ],
+  build_environment: [
+    z.union([z.string().transform(pairs), z.record(z.string(), z.string())], {
+      error: 'NAME=value, separated by spaces',
+    }),
+    '',
+    'Variables for every build and process: proxies, package indexes, certificate authorities. `NAME=value`, separated by spaces. Empty: the proxy, certificate and package index variables of the server’s own environment.',
+  ],
+  colour: [flag, 'true', 'Colours in the push output; `-o no-color` switches them off for one push.'],
+} as const satisfies Record<string, Setting>;

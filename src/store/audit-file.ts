@@ -1,0 +1,33 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Audit } from '../core/audit.ts';
+import type { Log } from '../core/log.ts';
+
+/**
+ * The audit log, `audit.log` in the data folder: a JSON line for each event, only ever appended to. It is opened
+ * anew for each line, so that logrotate may move it away at any time.
+ */
+export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
+  const path = join(dataFolder, 'audit.log');
+  let isTorn = false;
+  return ({ what, who, tool, facts }) => {
+    const { uid, door, credential, address } = who;
+    const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
+    try {
+      // A full disk may have taken half of the line before.
+      appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
+      isTorn = false;
+    } catch (err) {
+      isTorn = true;
+      log.error({ err, event: line }, 'audit log not written');
+    }
+  };
+}
+
+/** JSON escapes C0 alone; DEL, C1 and what turns the direction of text would still drive the terminal of whoever reads it. */
+function plainJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

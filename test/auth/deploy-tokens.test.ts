@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DeployTokens, isTokenForm } from '../../src/auth/deploy-tokens.ts';
+import { Desk } from '../support/cli-services.ts';
+import { otherTool, wikibot } from '../support/store-records.ts';
+
+const day = 24 * 3600_000;
+const wanted = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lifeMs: day } as const;
+
+/** Tokens over a real store, with a clock that the test moves. */
+function bench() {
+  const desk = new Desk();
+  const clock = { now: Date.UTC(2026, 0, 1) };
+  return { desk, clock, tokens: new DeployTokens(desk.store, () => clock.now) };
+}
+
+test('a token is known by its secret, until it expires', () => {
+  const { desk, clock, tokens } = bench();
+  using _ = desk;
+  const { token, secret } = tokens.create(wanted);
+  assert.match(secret, /^tfp_[a-z0-9]{10}_[A-Za-z0-9_-]{32}$/);
+  assert.ok(isTokenForm(secret));
+  const login = tokens.identify(secret);
+  assert.deepEqual(login, { kind: 'token', token });
+  clock.now += day;
+  assert.equal(tokens.identify(secret).kind, 'expired');
+});
+
+test('its secret is nowhere in the store', () => {
+  const { desk, tokens } = bench();
+  using _ = desk;
+  const { token, secret } = tokens.create(wanted);
+  const kept = desk.store.token(token.id);
+  assert.equal(kept?.hash.length, 32);
+  assert.doesNotMatch(JSON.stringify(kept), new RegExp(secret.slice(-32)));
+});
+
+test('last use is noted, and at most once a minute', () => {
+  const { desk, clock, tokens } = bench();
+  using _ = desk;
+  const { secret } = tokens.create(wanted);
+  const lastUse = () => tokens.list(wikibot)[0]?.lastUsedAt;
+  assert.equal(lastUse(), null);
+  tokens.identify(secret);
+  const first = clock.now;
+  clock.now += 59_000;
+  tokens.identify(secret);
+  assert.equal(lastUse(), first);
+  clock.now += 1000;
+  tokens.identify(secret);
+  assert.equal(lastUse(), clock.now);
+});
+
+test('what is wrong by one letter, of another token, or no token at all is unknown', () => {
+  const { desk, tokens } = bench();
+  using _ = desk;
+  const { secret } = tokens.create(wanted);
+  const other = tokens.create(wanted);
+  const swapped = `tfp_${other.token.id}_${secret.slice(15)}`;
+  const flipped = `${secret.slice(0, -1)}${secret.endsWith('A') ? 'B' : 'A'}`;
+  for (const text of ['', 'tfp_', swapped, flipped, `${secret} `, secret.toUpperCase(), 'x'.repeat(1000)]) {
+    assert.deepEqual(tokens.identify(text), { kind: 'unknown' }, text);
+  }
+});
+
+test('a revoked token opens nothing, and another tool cannot revoke it', () => {
+  const { desk, tokens } = bench();
+  using _ = desk;
+  const { token, secret } = tokens.create(wanted);
+  assert.equal(tokens.revoke(otherTool, token.id), false);
+  assert.equal(tokens.identify(secret).kind, 'token');
+  assert.equal(tokens.revoke(wikibot, token.id), true);
+  assert.equal(tokens.revoke(wikibot, token.id), false);
+  assert.deepEqual(tokens.identify(secret), { kind: 'unknown' });
+  assert.deepEqual(tokens.list(wikibot), []);
+});

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Desk } from '../support/cli-services.ts';
+import { wikibot } from '../support/store-records.ts';
+
+function office() {
+  const desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const list = async () => JSON.parse((await desk.type(['token', 'list', 'wikibot', '--json'])).out);
+  return { desk, list };
+}
+
+test('a token is shown once, with the remote that takes it, and listed without its secret', async () => {
+  const { desk, list } = office();
+  using _ = desk;
+  const { status, out } = await desk.type(['token', 'create', 'wikibot', 'ci', '--days', '7']);
+  assert.equal(status, 0);
+  const secret = /^(tfp_\S+)\n/.exec(out)?.[1] ?? assert.fail(out);
+  assert.match(out, /git remote add toolforge http:\/\/ci@127\.0\.0\.1:8080\/wikibot\.git\n$/);
+  const [token] = await list();
+  assert.equal(token.scope, 'deploy');
+  assert.equal(token.by, 'alice');
+  assert.equal(token.lastUsedAt, null);
+  assert.equal(Date.parse(token.expiresAt) - Date.parse(token.createdAt), 7 * 24 * 3600_000);
+  assert.ok(secret.includes(token.id));
+  const table = (await desk.type(['token', 'wikibot'])).out;
+  assert.match(
+    table,
+    /^TOKEN +NAME +MAY +BY +MADE +EXPIRES +LAST USED\n\S+ +ci +deploy +alice +just now +\S+ +never\n$/,
+  );
+  assert.doesNotMatch(table, new RegExp(secret.slice(-32)));
+  assert.equal((await desk.type(['token', 'revoke', 'wikibot', token.id])).status, 0);
+  assert.deepEqual(await list(), []);
+});
+
+for (const { name, line, change, status, says } of [
+  { name: 'no name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs more words/ },
+  { name: 'an odd name', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
+  {
+    name: 'for ever',
+    line: ['create', 'wikibot', 'ci', '--days', '4000'],
+    change: {},
+    status: 2,
+    says: /--days is a whole number from 1 to 366/,
+  },
+  {
+    name: 'by a token (no token makes another)',
+    line: ['create', 'wikibot', 'ci'],
+    change: { scope: 'deploy', credential: 'token ci (abc)', onlyTool: wikibot },
+    status: 1,
+    says: /The token ci \(abc\) may deploy wikibot, and this needs more/,
+  },
+  {
+    name: 'by the tool’s own account, which a maintainer who was removed may have used (threat 8)',
+    line: ['create', 'wikibot', 'ci'],
+    change: { uid: 'tools.wikibot', onlyTool: wikibot },
+    status: 1,
+    says: /belongs to a maintainer/,
+  },
+  {
+    name: 'by the operator',
+    line: ['create', 'wikibot', 'ci'],
+    change: { uid: 'operator', isOperator: true },
+    status: 1,
+    says: /belongs to a maintainer/,
+  },
+  {
+    name: 'revoking what is not there',
+    line: ['revoke', 'wikibot', 'nothing'],
+    change: {},
+    status: 1,
+    says: /no deploy token “nothing”/,
+  },
+] as const) {
+  test(`token ${line[0]}: ${name} is refused`, async () => {
+    const { desk, list } = office();
+    using _ = desk;
+    const answer = await desk.type(['token', ...line], { principal: { ...desk.alice, ...change } });
+    assert.equal(answer.status, status, answer.err);
+    assert.match(answer.err, says);
+    assert.deepEqual(await list(), []);
+  });
+}
+
+test('a tool has at most fifty tokens', async () => {
+  const { desk, list } = office();
+  using _ = desk;
+  for (let count = 0; count < 50; count++) await desk.type(['token', 'create', 'wikibot', `ci-${count}`]);
+  const { status, err } = await desk.type(['token', 'create', 'wikibot', 'more']);
+  assert.equal(status, 1);
+  assert.match(err, /50 deploy tokens/);
+  assert.equal((await list()).length, 50);
+});

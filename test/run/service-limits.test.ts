@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Artifact, ServiceSettings } from '../../src/core/types.ts';
+import { memoryLimit, unfulfilled } from '../../src/run/service-limits.ts';
+import { releaseOf, rollOut } from './contract-steps.ts';
+import { localBench } from './local-bench.ts';
+import { web, worker } from './tool-sources.ts';
+
+const MIB = 1024 * 1024;
+
+function artifactWith(service: ServiceSettings): Artifact {
+  return { id: 'a', kind: 'slug', reference: '/', processes: [], buildpacks: [], service, bytes: 1 };
+}
+
+for (const { name, memoryBytes, type, limit } of [
+  { name: 'what the tool asks for', memoryBytes: 128 * MIB, type: 'web', limit: 128 * MIB },
+  { name: 'never more than the operator allows', memoryBytes: 1024 * MIB, type: 'web', limit: 512 * MIB },
+  { name: 'the operator’s limit where nothing is asked', memoryBytes: null, type: 'web', limit: 512 * MIB },
+  { name: 'that of web is not that of others', memoryBytes: 128 * MIB, type: 'worker', limit: 512 * MIB },
+]) {
+  test(`memory of a process: ${name}`, () => {
+    const service = { healthCheckPath: null, ...(memoryBytes === null ? {} : { memoryBytes }) };
+    const release = releaseOf('limits' as ToolName, 1, artifactWith(service));
+    assert.equal(memoryLimit(release, type, 512 * MIB), limit);
+  });
+}
+
+test('wishes that are fulfilled are not spoken of', () => {
+  assert.deepEqual(unfulfilled({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 }, 512 * MIB), []);
+});
+
+/** Prints the limit on its data and answers. */
+const limitTool = `
+import http.server, os, resource
+print('data', resource.getrlimit(resource.RLIMIT_DATA)[0], flush=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = str(resource.getrlimit(resource.RLIMIT_DATA)[0]).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+
+test('threat 60: web gets the memory that service.template asks for, and the push tells what it does not get', async () => {
+  const bench = await localBench({ mode: 'isolated' });
+  try {
+    const tool = 'limits' as ToolName;
+    const files = { 'web.py': limitTool, 'worker.py': 'import time; time.sleep(1000)' };
+    const artifact = await bench.artifact(files, [web(), worker()]);
+    const withService = (service: Partial<ServiceSettings>): Artifact => ({
+      ...artifact,
+      service: { healthCheckPath: null, ...service },
+    });
+    const plain = await rollOut(bench.runtime, releaseOf(tool, 1, withService({})));
+    assert.doesNotMatch(plain, / ! /);
+    const most = Number((await bench.request(tool, '/')).body);
+    const small = withService({ memoryBytes: 64 * MIB, replicas: 3, cpuCores: 0.5 });
+    const seen = await rollOut(bench.runtime, releaseOf(tool, 2, small));
+    assert.match(seen, / ! {5}replicas of service\.template asks for 3: this server runs one web process/);
+    assert.match(seen, / ! {5}cpu of service\.template has no effect here/);
+    assert.equal(most - Number((await bench.request(tool, '/')).body), (256 - 64) * MIB);
+    const large = withService({ memoryBytes: 2048 * MIB });
+    assert.match(
+      await rollOut(bench.runtime, releaseOf(tool, 3, large)),
+      / ! {5}mem of service\.template asks for 2048 MiB: a process gets at most 256 MiB here \(run_memory\)/,
+    );
+    assert.equal(Number((await bench.request(tool, '/')).body), most);
+  } finally {
+    await bench.close();
+  }
+});

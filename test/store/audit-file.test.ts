@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { AuditEvent } from '../../src/core/audit.ts';
+import { auditFile } from '../../src/store/audit-file.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'audit-'));
+after(() => rmSync(folder, { recursive: true }));
+
+const who = { uid: 'alice', door: 'ssh', credential: 'ssh ED25519 SHA256:x', address: '::1' } as const;
+const event: AuditEvent = { what: 'rollback', who, tool: wikibot, facts: { words: ['v2\n{'] } };
+const errors: unknown[] = [];
+const log = { error: (facts: unknown) => void errors.push(facts) } as never;
+
+test('each event is one line of JSON that only the owner can read, also after the file was moved away', () => {
+  const path = join(folder, 'audit.log');
+  const audit = auditFile(folder, log);
+  audit(event);
+  renameSync(path, `${path}.1`);
+  audit(event);
+  audit({ ...event, what: 'login refused', tool: null });
+  assert.equal(readFileSync(`${path}.1`, 'utf8').split('\n').length, 2);
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+  assert.equal(lines.length, 2);
+  const { time, ...fields } = JSON.parse(lines[0] ?? '');
+  assert.match(time, /^\d{4}-\d\d-\d\dT.*Z$/);
+  assert.deepEqual(fields, { what: 'rollback', tool: 'wikibot', ...who, words: ['v2\n{'] });
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.deepEqual(errors, []);
+});
+
+test('threat 58: what somebody claims to be cannot drive the terminal of whoever reads the log', () => {
+  const inner = mkdtempSync(join(folder, 'plain-'));
+  const uid = 'a\u009b31m\u007f\u202egnp.\u2028\u2066\u200b\ufeff\u001b]0;x\u0007';
+  auditFile(inner, log)({ ...event, who: { ...who, uid } });
+  const text = readFileSync(join(inner, 'audit.log'), 'utf8');
+  assert.match(text, /^[\x20-\x7e]+\n$/);
+  assert.equal(JSON.parse(text).uid, uid);
+});
+
+test('threat 83: after a line that the disk took half of, the next is whole', () => {
+  const inner = mkdtempSync(join(folder, 'torn-'));
+  const path = join(inner, 'audit.log');
+  const audit = auditFile(inner, log);
+  const half = '{"time":"2026';
+  writeFileSync(path, half);
+  chmodSync(path, 0o600);
+  renameSync(path, `${path}.half`);
+  symlinkSync('/dev/full', path);
+  audit(event);
+  renameSync(`${path}.half`, path);
+  audit(event);
+  audit(event);
+  const [torn, ...whole] = readFileSync(path, 'utf8').trimEnd().split('\n');
+  assert.equal(torn, half);
+  assert.deepEqual(
+    whole.map((line) => JSON.parse(line).what),
+    ['rollback', 'rollback'],
+  );
+  assert.match(JSON.stringify(errors), /ENOSPC/);
+});
+
+test('where it cannot be written, the operator’s log has the event', () => {
+  auditFile(join(folder, 'nowhere'), log)(event);
+  assert.match(JSON.stringify(errors), /ENOENT.*rollback/s);
+});

@@ -1,0 +1,222 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'ldapts';
+import { until } from '../server.ts';
+import { type Certificate, TestAuthority } from './certificates.ts';
+
+const here = import.meta.dirname;
+export const BASE = 'dc=wikimedia,dc=org';
+export const READER = `cn=reader,ou=profile,${BASE}`;
+export const READER_PASSWORD = 'reads everything';
+const ADMIN = `cn=admin,${BASE}`;
+const ADMIN_PASSWORD = 'writes everything';
+
+export type Attributes = Readonly<Record<string, string | readonly string[]>>;
+
+/**
+ * A real slapd of its own, on free ports of 127.0.0.1, with Toolforge's tree and schemas, the password policy, and
+ * access rules by which only its reader sees anything. It has ldap:// (with StartTLS) and ldaps://.
+ */
+export class TestSlapd implements AsyncDisposable {
+  readonly folder: string;
+  readonly authority: TestAuthority;
+  readonly port: number;
+  readonly tlsPort: number;
+  #child: ChildProcess | null = null;
+
+  private constructor(folder: string, authority: TestAuthority, ports: readonly [number, number]) {
+    this.folder = folder;
+    this.authority = authority;
+    [this.port, this.tlsPort] = ports;
+  }
+
+  static async start(): Promise<TestSlapd> {
+    const folder = await mkdtemp(join(tmpdir(), 'slapd-'));
+    // Debian's AppArmor profile keeps /usr/sbin/slapd in /var/lib/ldap; it does not know a copy.
+    await copyFile('/usr/sbin/slapd', join(folder, 'slapd'));
+    await chmod(join(folder, 'slapd'), 0o755);
+    await mkdir(join(folder, 'data'));
+    const authority = await TestAuthority.create(folder);
+    const slapd = new TestSlapd(folder, authority, [await freePort(), await freePort()]);
+    await slapd.present(await authority.issue('slapd', 'DNS:localhost,IP:127.0.0.1'));
+    await writeFile(join(folder, 'reader-password'), `${READER_PASSWORD}\n`, { mode: 0o600 });
+    await slapd.boot();
+    await slapd.#plant();
+    return slapd;
+  }
+
+  /** Which certificate it shows from its next start on. */
+  async present(certificate: Certificate): Promise<void> {
+    await writeFile(
+      join(this.folder, 'slapd.conf'),
+      configuration(this.folder, this.authority.ca, certificate),
+    );
+  }
+
+  /** Starts it, again after `stop` with the same ports and content. */
+  async boot(): Promise<void> {
+    const urls = `ldap://127.0.0.1:${this.port}/ ldaps://127.0.0.1:${this.tlsPort}/`;
+    const child = spawn(
+      join(this.folder, 'slapd'),
+      ['-d', '0', '-h', urls, '-f', join(this.folder, 'slapd.conf')],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.#child = child;
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`slapd ended at once: ${said}`);
+      return await accepts(this.port);
+    }, 'slapd listens');
+  }
+
+  /** Ends it, by its own pid. */
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    await gone;
+  }
+
+  /** It takes connections, and answers nothing, until `wake`. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  wake(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Does something as its administrator. */
+  async edit<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = new Client({ url: `ldap://127.0.0.1:${this.port}`, timeout: 10_000 });
+    try {
+      await client.bind(ADMIN, ADMIN_PASSWORD);
+      return await work(client);
+    } finally {
+      await client.unbind();
+    }
+  }
+
+  async add(dn: string, attributes: Attributes): Promise<void> {
+    await this.edit((client) => client.add(dn, attributes as Record<string, string | string[]>));
+  }
+
+  /** Removes all people, tools and tools' accounts. */
+  async clear(): Promise<void> {
+    await this.edit(async (client) => {
+      for (const base of [
+        `ou=people,ou=servicegroups,${BASE}`,
+        `ou=servicegroups,${BASE}`,
+        `ou=people,${BASE}`,
+      ]) {
+        const { searchEntries } = await client.search(base, {
+          scope: 'one',
+          attributes: ['1.1'],
+          filter: '(!(objectClass=organizationalUnit))',
+        });
+        await Promise.all(searchEntries.map(({ dn }) => client.del(dn)));
+      }
+    });
+  }
+
+  /** The settings of a server that uses it, over ldaps. */
+  get environment(): Record<string, string> {
+    return {
+      TOOLFORGE_PUSH_DIRECTORY: 'ldap',
+      TOOLFORGE_PUSH_LDAP_SERVERS: `ldaps://127.0.0.1:${this.tlsPort}`,
+      TOOLFORGE_PUSH_LDAP_CA: this.authority.ca,
+      TOOLFORGE_PUSH_LDAP_BIND_DN: READER,
+      TOOLFORGE_PUSH_LDAP_BIND_PASSWORD_FILE: join(this.folder, 'reader-password'),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #plant(): Promise<void> {
+    await this.edit(async (client) => {
+      await client.add(BASE, { objectClass: ['dcObject', 'organization'], dc: 'wikimedia', o: 'Test' });
+      for (const ou of ['profile', 'people', 'groups', 'ppolicies', 'servicegroups']) {
+        await client.add(`ou=${ou},${BASE}`, { objectClass: 'organizationalUnit', ou });
+      }
+      await client.add(`ou=people,ou=servicegroups,${BASE}`, {
+        objectClass: 'organizationalUnit',
+        ou: 'people',
+      });
+      const policy = { objectClass: ['device', 'pwdPolicy'], pwdAttribute: 'userPassword' };
+      await client.add(`cn=default,ou=ppolicies,${BASE}`, {
+        ...policy,
+        cn: 'default',
+        pwdLockout: 'TRUE',
+        pwdMaxFailure: '1000',
+      });
+      await client.add(`cn=disabled,ou=ppolicies,${BASE}`, { ...policy, cn: 'disabled', pwdLockout: 'TRUE' });
+      const reader = { objectClass: ['simpleSecurityObject', 'organizationalRole'], cn: 'reader' };
+      await client.add(READER, { ...reader, userPassword: READER_PASSWORD });
+    });
+  }
+}
+
+function configuration(folder: string, ca: string, { certificate, key }: Certificate): string {
+  return `
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+include ${here}/rfc2307bis.schema
+include ${here}/ldap-public-key.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload ppolicy
+threads 4
+TLSCACertificateFile ${ca}
+TLSCertificateFile ${certificate}
+TLSCertificateKeyFile ${key}
+TLSVerifyClient never
+
+database mdb
+suffix "${BASE}"
+rootdn "${ADMIN}"
+rootpw "${ADMIN_PASSWORD}"
+directory ${folder}/data
+maxsize 268435456
+envflags nosync
+index objectClass,uid,cn,member,sshPublicKey eq,pres
+limits dn.exact="${READER}" size=500 size.prtotal=unlimited
+access to attrs=userPassword by anonymous auth by * none
+access to * by dn.exact="${READER}" read by * none
+overlay ppolicy
+ppolicy_default "cn=default,ou=ppolicies,${BASE}"
+`;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
