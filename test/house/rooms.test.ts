@@ -8,14 +8,25 @@ const source = resolve(import.meta.dirname, '../../src');
 /** Who may import whom: rooms, or single files of them where only the interface is meant. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   core: [],
+  kubernetes: ['core', 'config.ts'],
+  settings: [],
   auth: ['core', 'config.ts'],
   sandbox: ['core', 'config.ts'],
   store: ['core', 'config.ts'],
   git: ['core', 'deploy/deployments.ts'],
-  build: ['core', 'config.ts', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
-  run: ['core', 'config.ts', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
+  build: ['core', 'config.ts', 'kubernetes', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
+  run: ['core', 'config.ts', 'kubernetes', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
   deploy: ['core', 'git', 'store/store.ts', 'build/builder.ts', 'run/runtime.ts'],
-  cli: ['core', 'config.ts', 'auth', 'deploy/deployments.ts', 'run/runtime.ts', 'store/store.ts', 'main.ts'],
+  cli: [
+    'core',
+    'config.ts',
+    'auth',
+    'deploy/deployments.ts',
+    'run/runtime.ts',
+    'store/store.ts',
+    'store/audit-file.ts',
+    'main.ts',
+  ],
   hook: ['core', 'git'],
   ssh: ['core', 'config.ts', 'auth', 'git', 'cli'],
   http: ['core', 'config.ts', 'auth', 'git', 'cli', 'web', 'run/runtime.ts'],
@@ -31,7 +42,7 @@ const fences: Readonly<Record<string, RegExp>> = {
   httpxy: /^run\//,
   'node:sqlite': /^store\//,
   ldapts: /^auth\/ldap/,
-  '@kubernetes/client-node': /^(build|run)\/(kubernetes|manifests)/,
+  '@kubernetes/client-node': /^(kubernetes\/|(build|run)\/(kubernetes|manifests))/,
 };
 
 async function imports(): Promise<{ file: string; target: string }[]> {

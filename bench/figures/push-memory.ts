@@ -1,0 +1,32 @@
+import { type Figure, ownRow } from '../figure.ts';
+import { memoryOf } from '../process-memory.ts';
+import { startNullServer } from '../servers.ts';
+import { slope } from '../statistics.ts';
+import { push, smallTree } from '../work.ts';
+
+/** More than one: a tool may have 200 builds a day. */
+const TOOLS = 5;
+
+/** What one push more costs the server in memory for good, over SSH and HTTP in turn (threat 88), for information. */
+export const pushMemory: Figure = {
+  name: 'push-memory',
+  title: 'memory over many pushes',
+  async run({ isQuick, say }) {
+    const pushes = isQuick ? 40 : 300;
+    await using server = await startNullServer();
+    for (let tool = 0; tool < TOOLS; tool += 1) await server.addTool(`tool-${tool}`);
+    const tree = await smallTree(server);
+    const points: { x: number; y: number }[] = [];
+    for (let number = 1; number <= pushes; number += 1) {
+      await tree.commit(`change ${number}`, { 'app.py': `print("${number}")\n` });
+      await push(tree, server.remote(number % 2 === 0 ? 'ssh' : 'http', `tool-${number % TOOLS}`));
+      points.push({ x: number, y: (await memoryOf(server.pid)).now });
+    }
+    // The first third is V8 finding its size.
+    const settled = points.slice(Math.floor(pushes / 3));
+    const at = (index: number) => `${points.at(index)?.y.toFixed(0)} MiB`;
+    say(`${at(0)} after the first push, ${at(Math.floor(pushes / 3))} after a third, ${at(-1)} after all`);
+    const what = `memory that each of ${pushes} pushes adds, after the first third`;
+    return [ownRow(what, slope(settled) * 1024, 'kB', null)];
+  },
+};

@@ -1,0 +1,61 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Builder, BuildRequest } from '../src/build/builder.ts';
+import type { Artifact } from '../src/core/types.ts';
+import type { Gateway, LogLine, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
+
+/** Builds nothing: what is left of a push is git, the doors, the store and the deployment line. */
+export class NullBuilder implements Builder {
+  async build({ id }: BuildRequest): Promise<Artifact> {
+    return {
+      id,
+      kind: 'slug',
+      reference: '/nonexistent',
+      processes: [{ type: 'web', command: ['true'], isDefault: true }],
+      buildpacks: [],
+      service: { healthCheckPath: null },
+      bytes: 0,
+    };
+  }
+
+  async remove(): Promise<void> {}
+
+  async cleanUp(): Promise<void> {}
+}
+
+/** Runs nothing: a rollout is its switch. */
+export class NullRuntime implements Runtime, Gateway {
+  async runReleasePhase(): Promise<void> {}
+
+  async rollOut({ beforeSwitch }: RollOut): Promise<void> {
+    await beforeSwitch();
+  }
+
+  async resume(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  async status(): Promise<ProcessStatus[]> {
+    return [];
+  }
+
+  async *logs(): AsyncIterable<LogLine> {}
+
+  address(): string | null {
+    return null;
+  }
+
+  async close(): Promise<void> {}
+
+  toolOf(): string | null {
+    return null;
+  }
+
+  serve(_tool: string, _request: IncomingMessage, response: ServerResponse): void {
+    response.writeHead(404).end();
+  }
+
+  upgrade(_tool: string, _request: IncomingMessage, socket: Duplex): void {
+    socket.destroy();
+  }
+}

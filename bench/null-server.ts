@@ -1,0 +1,25 @@
+import { enableCompileCache } from 'node:module';
+import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { readConfig } from '../src/config.ts';
+import { createLog } from '../src/core/log.ts';
+import { NullBuilder, NullRuntime } from './null-back-ends.ts';
+
+/** The server as `npm start` runs it, with back ends that build and run nothing. */
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  enableCompileCache(join(config.data, 'compile-cache'));
+  const { startServer } = await import('../src/server.ts');
+  const log = createLog(config.log_level);
+  const server = await startServer({
+    config,
+    log,
+    owner: { userName: userInfo().username, homeFolder: homedir() },
+    path: process.env['PATH'] ?? '/usr/bin:/bin',
+    tell: (text) => void process.stderr.write(text),
+    backEnds: { builder: new NullBuilder(), runtime: new NullRuntime() },
+  });
+  process.once('SIGTERM', () => void server.close().then(() => process.exit(0)));
+}
+
+if (import.meta.main) await main();

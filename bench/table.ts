@@ -1,0 +1,54 @@
+import { type Figure, isMet, type Row, withUnit } from './figure.ts';
+import type { Machine } from './machine.ts';
+
+export interface Measured {
+  readonly figure: Figure;
+  readonly rows: readonly Row[];
+}
+
+/** One row as a line of text, for whoever watches. */
+export function lineOf(row: Row): string {
+  const against = row.peer === null ? '' : `${row.ours} to ${row.peer}: `;
+  return `${row.what}: ${against}${withUnit(row.measured, row.unit)}${verdict(row)}`;
+}
+
+function verdict(row: Row): string {
+  const met = isMet(row);
+  if (met === null) return '';
+  return `, bound ${withUnit(row.bound ?? 0, row.unit)}: ${met ? 'met' : 'MISSED'}`;
+}
+
+/** Everything that was measured as one Markdown table. */
+export function table(all: readonly Measured[]): string {
+  const rows = all
+    .flatMap(({ rows }) => rows)
+    .map((row) => [
+      row.what,
+      row.ours,
+      row.peer ?? '',
+      withUnit(row.measured, row.unit),
+      row.bound === null ? '' : `≤ ${withUnit(row.bound, row.unit)}`,
+      { true: 'yes', false: '**no**', null: '' }[String(isMet(row)) as 'true' | 'false' | 'null'],
+    ]);
+  const head = ['figure', 'toolforge-push', 'peer', 'ratio or value', 'bound', 'met'];
+  const rule = head.map((_, index) => (index === 0 ? '---' : '---:'));
+  return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
+}
+
+/** docs/benchmarks.md: the table with what it was measured on. */
+export function page(
+  all: readonly Measured[],
+  facts: { readonly machine: Machine; readonly commit: string; readonly date: string; readonly load: string },
+): string {
+  const { machine, commit, date, load } = facts;
+  return `# Measurements
+
+Made by \`npm run bench -- --markdown\`; [bench/README.md](../bench/README.md) says how each figure is measured.
+
+- ${date}, commit ${commit}
+- ${machine.processor}, ${machine.memory}, ${machine.kernel}
+- ${machine.versions}
+- load at the start and at the end: ${load}
+
+${table(all)}`;
+}

@@ -1,0 +1,46 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { TestServer } from '../test/support/server.ts';
+import { WorkTree } from '../test/support/work-tree.ts';
+
+/** A clone with one commit, which pushes to any address. */
+export async function smallTree(server: TestServer): Promise<WorkTree> {
+  const tree = await WorkTree.create(server, 'ssh', 'hello');
+  await tree.commit('first', { LICENSE: 'CC0-1.0\n', 'app.py': 'print("0")\n' });
+  return tree;
+}
+
+/** Pushes main there. @throws Error where it is refused. */
+export async function push(tree: WorkTree, address: string, branch = 'main'): Promise<void> {
+  const { exitCode, stderr } = await tree.push(address, `${branch}:main`);
+  if (exitCode !== 0) throw new Error(`the push to ${address.replace(/:[^:@/]*@/, ':…@')} failed: ${stderr}`);
+}
+
+export interface SeenLine {
+  readonly text: string;
+  /** Milliseconds since 1970, when it was read. */
+  readonly at: number;
+}
+
+/** Pushes main and hands over each line of the remote as it comes. @throws Error where the push is refused. */
+export async function pushSeen(
+  server: TestServer,
+  folder: string,
+  address: string,
+  onLine: (line: SeenLine) => void,
+): Promise<void> {
+  const child = spawn('git', ['push', address, 'main'], {
+    cwd: folder,
+    env: server.clientEnvironment,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(child, 'close');
+  let last = '';
+  createInterface({ input: child.stderr }).on('line', (text) => {
+    last = text;
+    if (text.startsWith('remote: ')) onLine({ text: text.slice('remote: '.length), at: Date.now() });
+  });
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`a push failed: ${last}`);
+}
