@@ -14,7 +14,7 @@ RUN npm ci --omit=dev \
 
 FROM docker.io/library/node:24-bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt util-linux ca-certificates tar tini \
+ && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt util-linux iproute2 ca-certificates tar tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 10001 push \
  && install -d -o push -g push -m 0711 /var/lib/toolforge-push \

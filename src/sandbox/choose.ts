@@ -19,7 +19,7 @@ export interface Choice {
   readonly remedy: string;
 }
 
-const INSTALL = 'apt-get install bubblewrap passt util-linux';
+const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
 // What udev does on Debian. It opens no network to anybody: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const PROBE_MS = 10_000;
@@ -32,7 +32,7 @@ const PROBE_MS = 10_000;
  * would but tools could not reach their files.
  */
 export async function chooseSandbox(
-  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'data'>,
+  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'>,
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
@@ -43,7 +43,13 @@ export async function chooseSandbox(
 
   const missing = missingProgram();
   if (missing !== null) return without(config.sandbox, trusted, `${missing} is not installed`);
-  const isolated = await IsolatedSandbox.open({ folder, instance, baseUid: config.sandbox_uid, cgroups });
+  const isolated = await IsolatedSandbox.open({
+    folder,
+    instance,
+    baseUid: config.sandbox_uid,
+    blockedNetworks: config.blocked_networks,
+    cgroups,
+  });
   if (process.getuid?.() === 0) await checkReach(folder);
   const problem = await probe(isolated, folder);
   if (problem === null) return { sandbox: isolated, whyTrusted: null, remedy: INSTALL };
@@ -59,7 +65,7 @@ function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): 
 
 /** The first program that isolation needs and that this machine does not have, or null. */
 function missingProgram(): string | null {
-  const programs = ['bwrap', 'pasta', 'prlimit', ...(process.getuid?.() === 0 ? ['setpriv'] : [])];
+  const programs = ['bwrap', 'pasta', 'prlimit', 'ip', ...(process.getuid?.() === 0 ? ['setpriv'] : [])];
   for (const program of programs) {
     const places = WRAPPER_ENVIRONMENT.PATH.split(':').map((folder) => join(folder, program));
     if (!places.some((place) => existsSync(place))) return program;

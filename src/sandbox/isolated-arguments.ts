@@ -7,6 +7,7 @@ export interface Isolation {
   readonly hostFiles: HostFiles;
   /** The uid outside; null = the server's own, where it is not root. */
   readonly uid: number | null;
+  readonly blockedNetworks: readonly string[];
   readonly instance: string;
   /** An id for this one start. */
   readonly processId: string;
@@ -29,6 +30,7 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
   return [
     ...asUser(isolation.uid),
     ...network(command, isolation),
+    ...blockade(isolation),
     ...fileSystem(command, isolation),
     '--',
     ...isolation.wrapper,
@@ -77,6 +79,20 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
     ...['-t', publish === null ? 'none' : `127.0.0.1/${publish.outside}:${publish.inside}`],
     ...['-u', 'none', '-T', 'none', '-U', 'none', '--no-map-gw', ...hostFiles.pasta, '--'],
   ];
+}
+
+/** Routes of the sandbox's own network, set while that can still be done: bwrap takes the right to change them away. */
+function blockade({ blockedNetworks }: Isolation): string[] {
+  if (blockedNetworks.length === 0) return [];
+  // A machine without IPv6 has nothing to block there, and takes no such route.
+  const script = `while [ "$1" != -- ]; do
+  case $1 in *:*) [ -s /proc/net/if_inet6 ] || { shift; continue; } ;; esac
+  ip route add prohibit "$1" || exit 1
+  shift
+done
+shift
+exec "$@"`;
+  return ['sh', '-c', script, 'sh', ...blockedNetworks, '--'];
 }
 
 function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {

@@ -24,6 +24,8 @@ export interface IsolatedOptions {
   readonly instance: string;
   /** The tool with number N runs under this plus N, where the server is root. */
   readonly baseUid: number;
+  /** In CIDR form: what no command reaches. */
+  readonly blockedNetworks: readonly string[];
   readonly cgroups: Cgroups;
 }
 
@@ -56,6 +58,7 @@ export class IsolatedSandbox implements Sandbox {
     const argv = isolatedArguments(command, {
       hostFiles: this.#hostFiles,
       uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
+      blockedNetworks: this.#options.blockedNetworks,
       instance: this.#options.instance,
       processId,
       wrapper: INTERLEAVED,

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 
@@ -32,6 +33,15 @@ export const hostPort = text.transform((address, context) => {
 });
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+/** Networks in CIDR form (RFC 4632, RFC 4291). */
+export const networks = list.superRefine((items, context) => {
+  const wrong = items.find((item) => !isNetwork(item));
+  if (wrong !== undefined)
+    context.addIssue({
+      code: 'custom',
+      message: `networks as 10.0.0.0/8 or fd00::/8, which ${wrong} is not`,
+    });
+});
 export const flag = z.union([z.boolean(), z.stringbool()], { error: 'true or false' });
 export const oneOf = <const Choice extends string>(...choices: Choice[]) =>
   z.enum(choices, { error: `one of ${choices.join(', ')}` });
@@ -41,5 +51,13 @@ export function pairs(text: string): Record<string, string> {
   const items = text.split(/\s+/).filter((item) => item.includes('='));
   return Object.fromEntries(
     items.map((item) => [item.slice(0, item.indexOf('=')), item.slice(item.indexOf('=') + 1)]),
+  );
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits = '', ...more] = text.split('/');
+  const version = isIP(address);
+  return (
+    version !== 0 && more.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
   );
 }

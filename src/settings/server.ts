@@ -8,6 +8,7 @@ import {
   hostPort,
   list,
   mebibytes,
+  networks,
   oneOf,
   optionalFile,
   pairs,
@@ -110,6 +111,11 @@ export const serverSettings = {
     wholeNumber(1000, 4_000_000_000),
     '700000',
     'Where the server is root: the tool with number N runs under this uid plus N.',
+  ],
+  blocked_networks: [
+    networks,
+    '169.254.169.254/32 fd00:ec2::254/128',
+    'Networks that isolated builds and tools do not reach, in CIDR form. The default is where clouds answer with credentials of the machine; add what else only this machine may ask.',
   ],
   build_environment: [
     z.union([z.string().transform(pairs), z.record(z.string(), z.string())], {

@@ -61,6 +61,7 @@ export class ABuilder implements AsyncDisposable {
     const { sandbox } = await chooseSandbox({
       sandbox: options.sandbox ?? 'auto',
       sandbox_uid: 710_000,
+      blocked_networks: [],
       data,
     });
     const builder = new LocalBuilder({

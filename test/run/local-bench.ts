@@ -30,7 +30,12 @@ export interface LocalBenchOptions {
 export async function localBench(options: LocalBenchOptions): Promise<LocalBench> {
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-run-'));
   await chmod(data, 0o711);
-  const { sandbox } = await chooseSandbox({ data, sandbox: options.mode, sandbox_uid: 700_000 });
+  const { sandbox } = await chooseSandbox({
+    data,
+    sandbox: options.mode,
+    sandbox_uid: 700_000,
+    blocked_networks: [],
+  });
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -14,7 +14,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   const script = `
     import { chooseSandbox } from ${JSON.stringify(source)};
     try {
-      const { sandbox, whyTrusted } = await chooseSandbox({ data: ${JSON.stringify(data)}, sandbox: '${sandbox}', sandbox_uid: 700000 });
+      const { sandbox, whyTrusted } = await chooseSandbox({ data: ${JSON.stringify(data)}, sandbox: '${sandbox}', sandbox_uid: 700000, blocked_networks: [] });
       console.log(sandbox.mode, whyTrusted);
     } catch (error) { console.log(error.code, error.message, error.hint); }`;
   const [file = '', ...args] = [...wrapper, process.execPath, '--input-type=module', '-e', script];
@@ -27,6 +27,7 @@ test('trusted is trusted, without a reason to give', async () => {
     data: data.path,
     sandbox: 'trusted',
     sandbox_uid: 700_000,
+    blocked_networks: [],
   });
   assert.equal(sandbox.mode, 'trusted');
   assert.equal(whyTrusted, null);
@@ -38,6 +39,7 @@ test('auto isolates where that works', async () => {
     data: data.path,
     sandbox: 'auto',
     sandbox_uid: 700_000,
+    blocked_networks: [],
   });
   assert.equal(sandbox.mode, 'isolated');
   assert.equal(whyTrusted, null);
@@ -51,7 +53,7 @@ test('where isolation does not work, auto says why and how to get it, and isolat
   const trusted = await chooseUnder(['unshare', '-n'], data.path, 'auto');
   assert.match(
     trusted,
-    /^trusted Tools cannot be isolated here: .+ apt-get install bubblewrap passt util-linux$/,
+    /^trusted Tools cannot be isolated here: .+ apt-get install bubblewrap passt util-linux iproute2$/,
   );
   const refused = await chooseUnder(['unshare', '-n'], data.path, 'isolated');
   assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
@@ -84,7 +86,12 @@ test('a data folder that tools cannot reach is refused by the name of what is cl
   const closed = join(data.path, 'closed');
   await mkdir(join(closed, 'data'), { recursive: true });
   await chmod(closed, 0o700);
-  const choice = chooseSandbox({ data: join(closed, 'data'), sandbox: 'auto', sandbox_uid: 700_000 });
+  const choice = chooseSandbox({
+    data: join(closed, 'data'),
+    sandbox: 'auto',
+    sandbox_uid: 700_000,
+    blocked_networks: [],
+  });
   await assert.rejects(choice, (error) => {
     assert.ok(error instanceof DeployError);
     assert.equal(error.code, 'DATA_FOLDER_CLOSED');

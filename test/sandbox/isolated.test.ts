@@ -39,6 +39,23 @@ for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
   assert.doesNotMatch(output, /secret/);
 });
 
+test('threat 62: a network that is blocked is refused by the kernel, and nothing inside can change that', async () => {
+  await using data = await dataFolder();
+  const metadata = '169.254.169.254';
+  const script = `
+import errno, socket, subprocess
+subprocess.run(['ip', 'route', 'del', 'prohibit', '${metadata}'])
+try: socket.create_connection(('${metadata}', 80), 0.5); print('connected')
+except OSError as error: print('ended with', errno.errorcode.get(error.errno, 'a timeout'))
+`;
+  const ask = async (blocked: readonly string[]) => {
+    const sandbox = await sandboxIn(data.path, 'isolated', blocked);
+    return (await runIn(sandbox, ['python3', '-c', script])).output;
+  };
+  assert.match(await ask([`${metadata}/32`, 'fd00:ec2::254/128']), /ended with EACCES/);
+  assert.match(await ask([]), /connected|ended with (?!EACCES)/);
+});
+
 test('threat 60: a fork bomb stays within its number of processes and ends with a kill', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');

@@ -17,8 +17,13 @@ export async function dataFolder(): Promise<AsyncDisposable & { readonly path: s
   };
 }
 
-export async function sandboxIn(data: string, mode: 'isolated' | 'trusted'): Promise<Sandbox> {
-  return (await chooseSandbox({ data, sandbox: mode, sandbox_uid: 700_000 })).sandbox;
+export async function sandboxIn(
+  data: string,
+  mode: 'isolated' | 'trusted',
+  blockedNetworks: readonly string[] = [],
+): Promise<Sandbox> {
+  const config = { data, sandbox: mode, sandbox_uid: 700_000, blocked_networks: [...blockedNetworks] };
+  return (await chooseSandbox(config)).sandbox;
 }
 
 /** Starts a program with small limits; what is not said is empty. */
