@@ -69,7 +69,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       fullness,
-      submit,
+      submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       follow,
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
@@ -129,6 +129,12 @@ export class GitPackServices implements PackServices {
     const out = await repositories.git(tool, ['for-each-ref', '--format=delete %(refname)', ...patterns]);
     const lines = out.split('\n').filter((line) => line !== '');
     if (lines.length > 0) await updateRefs(repositories, tool, lines);
+  }
+
+  /** What was refused as soon as it was looked at waits for no deployment, and is not kept as one that failed. */
+  async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
+    await this.forgetParked(tool, id, true);
+    throw error;
   }
 
   async #weigh(tool: ToolName): Promise<number> {

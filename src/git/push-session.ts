@@ -115,7 +115,8 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) return UNSAID;
-    return this.#fatal ?? (isEmpty ? this.#context.hints.redeploy : null);
+    if (this.#fatal !== null) return `${this.#fatal}\n`;
+    return isEmpty ? this.#context.hints.redeploy : null;
   };
 
   readonly isRefused = (): boolean => this.#isRefused || this.#fatal !== null;

@@ -63,7 +63,7 @@ export function answerText(
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
     ...headers,
-    ...(request.complete ? {} : { Connection: 'close' }),
+    ...(owesBody(request) ? { Connection: 'close' } : {}),
   });
   if (request.method !== 'HEAD') response.write(body);
   linger(exchange, () => response.end());
@@ -98,12 +98,19 @@ export function reportBug(log: Log, error: unknown): string {
   return id;
 }
 
+/** Node calls even a request without a body complete only after it has been handed over. */
+function owesBody({ complete, headers }: IncomingMessage): boolean {
+  return (
+    !complete && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
+  );
+}
+
 /**
  * A connection that is closed with unread bytes is reset, and the client never sees its answer
  * (RFC 9112 section 9.6). So a little of the rest is read first, for a little time.
  */
 function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
-  if (request.complete || request.destroyed || isHoldingBack(response)) {
+  if (!owesBody(request) || request.destroyed || isHoldingBack(response)) {
     done();
     return;
   }

@@ -178,7 +178,7 @@ async function converse(exchange: Exchange, { outlet, git, stages, notice }: Con
   if (failure === null && outlet.isSilent && (exit.code !== 0 || reason !== null)) {
     throw new DeployError(
       'BROKEN_BODY',
-      reason ?? 'git did not understand the request.',
+      reason?.trimEnd() ?? 'git did not understand the request.',
       'Try again with a newer git.',
     );
   }
