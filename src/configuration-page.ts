@@ -27,8 +27,8 @@ An example of a file:
 
 \`\`\`yaml
 http: 0.0.0.0:443
-tls_certificate: /etc/ssl/push.pem
-tls_key: /etc/ssl/push.key
+tls_certificate: /etc/toolforge-push/tls.pem
+tls_key: /etc/toolforge-push/tls.key
 ssh: 0.0.0.0:22
 domain: tools.example.org
 build_time: 600

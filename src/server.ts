@@ -1,5 +1,6 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { authorizeAgain } from './auth/authorize-again.ts';
 import { DeployTokens } from './auth/deploy-tokens.ts';
 import { LoginThrottle } from './auth/throttle.ts';
 import type { Builder } from './build/builder.ts';
@@ -135,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         deployment,
       ),
   });
+  const tokens = new DeployTokens(store);
   const packServices = new GitPackServices({
     repositories,
     hooksFolder: resolve(import.meta.dirname, '../hooks'),
@@ -142,7 +144,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     maxPackBytes: config.pack_size,
     maxRefs: config.push_refs,
     maxRepositoryBytes: config.repository_size,
-    submit: (push) => line.submit(push),
+    submit: async (push) => {
+      await authorizeAgain(directory, tokens, push);
+      return await line.submit(push);
+    },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, tool),
     hints: (tool, uid) => ({
@@ -152,7 +157,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     audit,
     log,
   });
-  const tokens = new DeployTokens(store);
   const services: Services = { directory, deployments: line, runtime, store, tokens, audit, addresses };
   const throttle = new LoginThrottle();
   const socket = new LocalSocket({

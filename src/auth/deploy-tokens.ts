@@ -21,6 +21,8 @@ export type TokenLogin =
 
 // The beginning lets scanners of public repositories find one that was committed.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
+/** As `credentialOf` writes it. */
+const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;
 const SECRET_BYTES = 24;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const USE_NOTED_EVERY_MS = 60_000;
@@ -53,8 +55,8 @@ export class DeployTokens {
 
   /** Whose secret this is, in the same time whether or not its token is there. */
   identify(secret: string): TokenLogin {
-    const id = FORM.exec(secret)?.[1];
-    const known = id === undefined ? null : this.#store.token(id);
+    const id = tokenId(secret);
+    const known = id === null ? null : this.#store.token(id);
     const isRight = timingSafeEqual(hashOf(secret), known?.hash ?? hashOf(''));
     if (known === null || !isRight) return { kind: 'unknown' };
     const { token } = known;
@@ -62,6 +64,12 @@ export class DeployTokens {
     if (token.expiresAt <= now) return { kind: 'expired', token };
     if (now - (token.lastUsedAt ?? 0) >= USE_NOTED_EVERY_MS) this.#store.useToken(token.id, now);
     return { kind: 'token', token };
+  }
+
+  /** False for the credential of a token that was revoked or has expired; true for any other, which is no token's. */
+  holds(credential: string): boolean {
+    const id = CREDENTIAL.exec(credential)?.[1];
+    return id === undefined || (this.#store.token(id)?.token.expiresAt ?? 0) > this.#now();
   }
 
   list(tool: ToolName): DeployToken[] {
@@ -74,9 +82,14 @@ export class DeployTokens {
   }
 }
 
-/** Whether a password has the form of a deploy token, so that no directory is asked for it. */
-export function isTokenForm(password: string): boolean {
-  return FORM.test(password);
+/** What a principal is said to have logged in with. */
+export function credentialOf({ name, id }: Pick<DeployToken, 'name' | 'id'>): string {
+  return `token ${name} (${id})`;
+}
+
+/** The id in a password that has the form of a deploy token, so that no directory is asked for it; null in any other. */
+export function tokenId(password: string): string | null {
+  return FORM.exec(password)?.[1] ?? null;
 }
 
 function hashOf(secret: string): Buffer {

@@ -54,14 +54,13 @@ export class LdapPeople {
   /** The people of these names, as far as they are there. */
   async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
     const wanted = new Set(dns.map((dn) => dn.key));
-    const searches = inChunks(dns).map((chunk) => {
+    const entries = await chunkByChunk(dns, async (chunk) => {
       const filters = chunk.map(({ first }) => {
         const parts = first.map((part) => new EqualityFilter(part));
         return parts.length === 1 && parts[0] !== undefined ? parts[0] : new AndFilter({ filters: parts });
       });
-      return this.#search(new OrFilter({ filters }), signal);
+      return await this.#search(new OrFilter({ filters }), signal);
     });
-    const entries = (await Promise.all(searches)).flat();
     return entries.flatMap((entry) => {
       const person = wanted.has(readDn(entry.dn)?.key ?? '') ? this.#read(entry) : null;
       return person === null ? [] : [person];
@@ -104,7 +103,20 @@ export class LdapPeople {
   }
 }
 
-export function inChunks<T>(items: readonly T[]): T[][] {
+/**
+ * What `ask` gives for all items, a filter's worth at a time and one after another: what has thousands of members
+ * takes no more places in the queue for the servers than anybody else.
+ */
+export async function chunkByChunk<T, R>(
+  items: readonly T[],
+  ask: (chunk: readonly T[]) => Promise<readonly R[]>,
+): Promise<R[]> {
+  const found: R[] = [];
+  for (const chunk of inChunks(items)) found.push(...(await ask(chunk)));
+  return found;
+}
+
+function inChunks<T>(items: readonly T[]): T[][] {
   const count = Math.ceil(items.length / NAMES_PER_SEARCH);
   return Array.from({ length: count }, (_, at) =>
     items.slice(at * NAMES_PER_SEARCH, (at + 1) * NAMES_PER_SEARCH),

@@ -4,7 +4,7 @@ import { type ToolName, toolName } from '../core/names.ts';
 import { type ReadDn, readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 import { isLocked, LOCK_ATTRIBUTES } from './ldap-locked.ts';
-import { inChunks } from './ldap-people.ts';
+import { chunkByChunk } from './ldap-people.ts';
 import type { LdapServers } from './ldap-servers.ts';
 import type { LdapSettings } from './ldap-settings.ts';
 
@@ -40,25 +40,21 @@ export class LdapTools {
 
   /** The tools of these names, as far as they are there. One that two groups claim is not. */
   async named(names: readonly ToolName[], signal: AbortSignal): Promise<LdapTool[]> {
-    const found = await Promise.all(
-      inChunks(names).map(async (chunk) => {
-        const [groups, accounts] = await Promise.all([
-          this.#groups(this.#anyOf('cn', chunk), ['cn', 'member', ...LOCK_ATTRIBUTES], signal),
-          this.#accounts(this.#anyOf('uid', chunk), signal),
-        ]);
-        return chunk.flatMap((name) => this.#read(name, groups, accounts) ?? []);
-      }),
-    );
-    return found.flat();
+    return await chunkByChunk(names, async (chunk) => {
+      const [groups, accounts] = await Promise.all([
+        this.#groups(this.#anyOf('cn', chunk), ['cn', 'member', ...LOCK_ATTRIBUTES], signal),
+        this.#accounts(this.#anyOf('uid', chunk), signal),
+      ]);
+      return chunk.flatMap((name) => this.#read(name, groups, accounts) ?? []);
+    });
   }
 
   /** The names of all tools that have one of these members. */
   async withMember(dns: readonly string[], signal: AbortSignal): Promise<ToolName[]> {
-    const searches = inChunks(dns).map((chunk) => {
+    const groups = await chunkByChunk(dns, async (chunk) => {
       const filters = chunk.map((value) => new EqualityFilter({ attribute: 'member', value }));
-      return this.#groups(new OrFilter({ filters }), ['cn'], signal);
+      return await this.#groups(new OrFilter({ filters }), ['cn'], signal);
     });
-    const groups = (await Promise.all(searches)).flat();
     return [...new Set(groups.flatMap((entry) => this.#toolIn(entry.nameIn('cn')) ?? []))];
   }
 

@@ -1,3 +1,6 @@
+import { stripVTControlCharacters } from 'node:util';
+import { clean } from './progress.ts';
+
 /** Characters that are compared for one line, and what looking at one secret counts for. */
 const MOST_COMPARED = 4_000_000;
 const LOOK = 20;
@@ -9,7 +12,8 @@ const minSecretLength = 6;
 
 /**
  * A function that replaces the values of config vars by their names: the values themselves, each line of
- * those with several, and their URL-encoded and base64 forms, those within longer base64 included.
+ * those with several, and their forms in URLs, in JSON and in base64, those within longer base64 included. Colours
+ * within a value do not hide it.
  */
 export function masking(configVars: Readonly<Record<string, string>>): (text: string) => string {
   const secrets = new Secrets();
@@ -18,8 +22,16 @@ export function masking(configVars: Readonly<Record<string, string>>): (text: st
   }
   if (secrets.isEmpty) return (text) => text;
   secrets.sort();
-  return (text) => secrets.mask(text);
+  return (text) => {
+    const masked = secrets.mask(text);
+    if (!CONTROL.test(masked)) return masked;
+    const plain = stripVTControlCharacters(clean(masked));
+    const again = secrets.mask(plain);
+    return again === plain ? masked : again;
+  };
 }
+
+const CONTROL = /(?![\t\n])\p{Cc}/u;
 
 interface Secret {
   readonly form: string;
@@ -84,9 +96,24 @@ function lettersAt(text: string, at: number): number {
 }
 
 function formsOf(value: string): string[] {
-  const parts = [value, ...value.split(/\r?\n/)].map((part) => part.trim());
+  const parts = [value, ...value.split(/\r\n|\n|\r/)].map((part) => part.trim().toWellFormed());
   const long = parts.filter((part) => part.length >= minSecretLength);
-  return long.flatMap((part) => [part, encodeURIComponent(part), ...base64Forms(part)]);
+  const forms = long.flatMap((part) => [part, quoted(part), ...urlForms(part), ...base64Forms(part)]);
+  return [...new Set(forms)];
+}
+
+/** As it stands in JSON, and in most languages' literals. */
+function quoted(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
+/** As JavaScript, RFC 3986, forms and a path write it, in large and small hexadecimal digits. */
+function urlForms(text: string): string[] {
+  const loose = encodeURIComponent(text);
+  if (loose === text && !/[!'()*]/.test(text)) return [];
+  const strict = loose.replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
+  const forms = [loose, strict, strict.replaceAll('%20', '+'), strict.replaceAll('%2F', '/')];
+  return [...forms, ...forms.map((form) => form.replace(/%../g, (code) => code.toLowerCase()))];
 }
 
 /**

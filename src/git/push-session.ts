@@ -48,6 +48,9 @@ export interface PushContext {
   readonly onClose: () => void;
 }
 
+/** No push that is taken has more unless push_refs was raised; one that is refused may have ten thousand. */
+const MOST_NOTED = 500;
+
 const UNSAID =
   'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
 
@@ -268,11 +271,14 @@ export class TruthfulPush implements PushSession {
   /** Each ref from where to where, and why not: a forced push overwrites nothing in silence. */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
-    const updates = this.#fates.map(({ command: { ref, oldId, newId } }) => {
-      const told = refs.find((line) => line.ref === ref);
-      return { ref, old: oldId, new: newId, refused: told === undefined ? unpack : told.reason };
+    const told = new Map(refs.map((line) => [line.ref, line.reason]));
+    const updates = this.#fates.slice(0, MOST_NOTED).map(({ command: { ref, oldId, newId } }) => {
+      const reason = told.get(ref);
+      return { ref, old: oldId, new: newId, refused: reason === undefined ? unpack : reason };
     });
-    audit({ what: 'push', who: principal, tool, facts: { deployment: id, updates } });
+    const more = Math.max(0, this.#fates.length - MOST_NOTED);
+    const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
+    audit({ what: 'push', who: principal, tool, facts });
   }
 
   /** Over stateless HTTP an answer before the end of the request would be lost. */

@@ -1,4 +1,4 @@
-import { type DeployTokens, isTokenForm } from '../auth/deploy-tokens.ts';
+import { credentialOf, type DeployTokens, tokenId } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import type { Audit } from '../core/audit.ts';
 import type { Principal } from '../core/types.ts';
@@ -46,18 +46,20 @@ export function createBasicAuth(
     await gate.enter();
     try {
       signal.throwIfAborted();
-      const waitMs = throttle.check(login, address);
+      const token = tokenId(password);
+      // Under any user name: with a token of theirs nobody may wipe out their guesses at another's password.
+      const counted = token === null ? login : `token ${token}`;
+      const waitMs = throttle.check(counted, address);
       if (waitMs > 0) return { kind: 'throttled', waitMs };
-      const found = isTokenForm(password)
-        ? byToken(tokens, password)
-        : await byPassword(directory, { login, password }, signal);
+      const found =
+        token === null ? await byPassword(directory, { login, password }, signal) : byToken(tokens, password);
       if (found.kind !== 'grant') {
-        throttle.failed(login, address);
+        throttle.failed(counted, address);
         const who = { uid: login.slice(0, 64), door: 'http', credential: null, address } as const;
         audit({ what: 'login refused', who, tool: null });
         return found;
       }
-      throttle.succeeded(login, address);
+      throttle.succeeded(counted, address);
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     } finally {
@@ -73,10 +75,10 @@ type Found =
 function byToken(tokens: DeployTokens, secret: string): Found {
   const login = tokens.identify(secret);
   if (login.kind === 'unknown') return { kind: 'unknown' };
-  const { id, name, by, tool, scope, expiresAt } = login.token;
+  const { name, by, tool, scope, expiresAt } = login.token;
   if (login.kind === 'expired') return { kind: 'expired', token: name, at: expiresAt };
   // Its maker's rights are asked for at every use: with them goes the token.
-  return { kind: 'grant', grant: { uid: by, credential: `token ${name} (${id})`, onlyTool: tool, scope } };
+  return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
 async function byPassword(

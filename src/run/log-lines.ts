@@ -2,6 +2,8 @@ import { StringDecoder } from 'node:string_decoder';
 import { clean } from '../core/progress.ts';
 
 const MOST_CHARACTERS = 16 * 1024;
+/** How a line ends that has lost its end. */
+export const CUT = '… (cut)';
 
 /**
  * Cuts a process's output into whole, clean lines. A line longer than 16 kB loses its end, so that a process
@@ -33,7 +35,7 @@ export class LogLines {
 }
 
 function finished(line: string): string[] {
-  const text = line.length > MOST_CHARACTERS ? `${cut(line, MOST_CHARACTERS)}… (cut)` : line;
+  const text = line.length > MOST_CHARACTERS ? cut(line, MOST_CHARACTERS) + CUT : line;
   return clean(text.replace(/\r+$/, '')).split('\n');
 }
 

@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts';
 import { masking } from '../core/masking.ts';
 import type { Process, Release } from '../core/types.ts';
 import type { Exit, Mount, Sandbox, SandboxProcess } from '../sandbox/sandbox.ts';
-import { LogLines } from './log-lines.ts';
+import { CUT, LogLines } from './log-lines.ts';
 import type { Ports } from './ports.ts';
 import { makeRunPlace, type RunPlace } from './run-place.ts';
 import { memoryLimit } from './service-limits.ts';
@@ -125,7 +125,7 @@ async function finish(start: Start, process: SandboxProcess, lastLines: string[]
   // The log is for those who may read config vars too; what goes to a push may end anywhere.
   const mask = masking(start.release.configVars);
   const keep = async (texts: string[]) => {
-    const masked = texts.map(mask);
+    const masked = texts.map((text) => withoutHalves(mask(text)));
     lastLines.push(...masked);
     lastLines.splice(0, lastLines.length - KEPT_LINES);
     for (const text of masked) start.onLine?.(text);
@@ -134,6 +134,11 @@ async function finish(start: Start, process: SandboxProcess, lastLines: string[]
   for await (const chunk of process.output) await keep(lines.push(chunk));
   await keep(lines.end());
   return await process.exited;
+}
+
+/** Where a line was cut, a config var may have been: the half of it that is left is not masked. */
+function withoutHalves(text: string): string {
+  return text.endsWith(CUT) ? text.slice(0, Math.floor((text.length * 3) / 4)) + CUT : text;
 }
 
 async function artifactMounts({ artifact }: Release): Promise<{ workspace: Mount; layers: Mount | null }> {

@@ -10,7 +10,10 @@ export interface HostFiles {
 
 /** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
 const SHOWN_OF_ETC =
-  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ssl|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+
+/** Of /etc/ssl what is known to everybody. Operators keep this server's own key beside it, which its uid may read. */
+const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
 
 /** Of apt its sources, keys, pins and settings: builds install Debian packages. Not auth.conf, which holds passwords. */
 const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|trusted\.gpg(\.d)?|keyrings)$/;
@@ -46,7 +49,11 @@ export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> 
           .filter((name) => names.test(name))
           .map((name) => join(folder, name))
       : [];
-  const shownFiles = [...shown('etc', SHOWN_OF_ETC), ...shown('etc/apt', SHOWN_OF_APT)];
+  const shownFiles = [
+    ...shown('etc', SHOWN_OF_ETC),
+    ...shown('etc/ssl', SHOWN_OF_SSL),
+    ...shown('etc/apt', SHOWN_OF_APT),
+  ];
   const resolverFile = resolver(root);
   return {
     bwrap: [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DeployTokens, isTokenForm } from '../../src/auth/deploy-tokens.ts';
+import { credentialOf, DeployTokens, tokenId } from '../../src/auth/deploy-tokens.ts';
 import { Desk } from '../support/cli-services.ts';
 import { otherTool, wikibot } from '../support/store-records.ts';
 
@@ -19,7 +19,7 @@ test('a token is known by its secret, until it expires', () => {
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
   assert.match(secret, /^tfp_[a-z0-9]{10}_[A-Za-z0-9_-]{32}$/);
-  assert.ok(isTokenForm(secret));
+  assert.equal(tokenId(secret), token.id);
   const login = tokens.identify(secret);
   assert.deepEqual(login, { kind: 'token', token });
   clock.now += day;
@@ -73,4 +73,17 @@ test('a revoked token opens nothing, and another tool cannot revoke it', () => {
   assert.equal(tokens.revoke(wikibot, token.id), false);
   assert.deepEqual(tokens.identify(secret), { kind: 'unknown' });
   assert.deepEqual(tokens.list(wikibot), []);
+});
+
+test('threat 8: a credential holds until its token is revoked or over; what is no token holds', () => {
+  const { desk, clock, tokens } = bench();
+  using _ = desk;
+  const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];
+  assert.ok(tokens.holds(credentialOf(one)));
+  assert.ok(tokens.revoke(wikibot, one.id));
+  assert.ok(!tokens.holds(credentialOf(one)));
+  assert.ok(tokens.holds(credentialOf(two)));
+  clock.now += day;
+  assert.ok(!tokens.holds(credentialOf(two)));
+  for (const credential of ['password', 'ssh ED25519 SHA256:x', 'local']) assert.ok(tokens.holds(credential));
 });

@@ -256,6 +256,11 @@ for (const { name, aptfile, why } of [
     aptfile: 'mail-transport-agent\n',
     why: /Line 1 .*no package mail-transport-agent/,
   },
+  ...['n.no', 'lib+s', 'figlet+'].map((aptfile) => ({
+    name: `threat 66: ${aptfile}, which apt would take for more than a name`,
+    aptfile: `g++\npython3.11\n${aptfile}\n`,
+    why: new RegExp(`^apt exited 1: Line 3 of the Aptfile: there is no package ${RegExp.escape(aptfile)}\\.`),
+  })),
   {
     name: 'packages that exclude each other',
     aptfile: 'exim4-daemon-heavy\npostfix\n',

@@ -61,3 +61,30 @@ test('threat 55: lines made like the beginnings of long config vars cost little,
   for (let count = 0; count < 20; count++) assert.match(mask(line), /^\[line left out/);
   assert.ok(performance.now() - startedAt < 5000);
 });
+
+for (const { name, form } of [
+  { name: 'JSON', form: 'p\\"ss w!rd/\\\\x' },
+  { name: 'RFC 3986', form: 'p%22ss%20w%21rd%2F%5Cx' },
+  { name: 'small hexadecimal digits', form: 'p%22ss%20w!rd%2f%5cx' },
+  { name: 'a form', form: 'p%22ss+w%21rd%2F%5Cx' },
+  { name: 'a path', form: 'p%22ss%20w%21rd/%5Cx' },
+  { name: 'colours in it', form: '\u001b[01;31m\u001b[Kp"ss\u001b[m\u001b[K w!rd/\\x' },
+  { name: 'characters that are taken out later', form: 'p"s\u0000s w\u0007!rd/\\x' },
+]) {
+  test(`threat 63: a value is masked as it stands in ${name}`, () => {
+    const mask = masking({ TOKEN: 'p"ss w!rd/\\x' });
+    assert.equal(mask(`a=${form};`), 'a=[config var TOKEN];');
+  });
+}
+
+test('colours of a line without a secret stay', () => {
+  const line = '\u001b[32mgreen\u001b[0m';
+  assert.equal(masking({ TOKEN: 'password' })(line), line);
+});
+
+test('threat 63: a value of several lines is found after carriage returns, and half a character breaks nothing', () => {
+  assert.equal(
+    masking({ TOKEN: 'first1\rsecond\ud800' })('second\ufffd first1'),
+    '[config var TOKEN] [config var TOKEN]',
+  );
+});

@@ -7,7 +7,7 @@ import { dataFolder } from './sandbox-bench.ts';
 
 /** A root folder with these files. */
 async function rootWith(folder: string, files: Readonly<Record<string, string>>): Promise<string> {
-  for (const name of ['etc/apt', 'usr/bin', 'run/systemd/resolve'])
+  for (const name of ['etc/apt', 'etc/ssl/certs', 'etc/ssl/private', 'usr/bin', 'run/systemd/resolve'])
     await mkdir(join(folder, name), { recursive: true });
   await symlink('usr/bin', join(folder, 'bin'));
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
@@ -73,4 +73,14 @@ test('of /etc only what is needed is shown, and accounts are the sandbox’s own
   assert.equal(sourceOf(bwrap, '/etc/apt/sources.list'), join(root, 'etc/apt/sources.list'));
   assert.ok(!bwrap.some((word) => /shadow|npmrc|auth\.conf|\/apt$/.test(word)));
   assert.equal(sourceOf(bwrap, '/bin'), 'usr/bin');
+});
+
+test('promise 4: of /etc/ssl the certificates are shown, and no key that lies beside them', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/push.key': '', 'etc/ssl/openssl.cnf': '' });
+  const { bwrap } = await hostFiles(join(data.path, 'own'), root);
+  assert.deepEqual(
+    bwrap.filter((word) => word.startsWith('/etc/ssl')),
+    ['/etc/ssl/certs', '/etc/ssl/openssl.cnf'],
+  );
 });

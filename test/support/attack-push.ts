@@ -44,7 +44,8 @@ export async function rawPush(
   return { status: response.status, text: text.replace(/[0-9a-f]{4}\u0002/g, '') };
 }
 
-async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffer> {
+/** A pack of what these reach, as `git rev-list` takes them. */
+export async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffer> {
   const { stdout } = await execa('git', ['pack-objects', '--stdout', '--revs', '--quiet'], {
     cwd: tree.folder,
     input: objects.map((id) => `${id}\n`).join(''),

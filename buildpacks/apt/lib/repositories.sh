@@ -127,11 +127,13 @@ unreachable_host() {
 # Works out what is to be downloaded beside what the base has: lines of `URI FILE SIZE SHA256` in $work/plan. Returns 1 where
 # that cannot be; then $work/resolve says why.
 resolve() {
+  local name
+  for name in "${wanted[@]%%/*}"; do
+    if is_misread "$name"; then : >"$work/resolve" && return 1; fi
+  done
   # With no archives at hand, or those would be left out of the list.
   mkdir -p "$work/none/partial"
   apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
-  # apt takes a name with a dot that no package has for a regular expression: apt-get(8), install.
-  ! grep -qE "^Note, selecting '.*' for (regex|glob|task) '" "$work/resolve" || return 1
   # The base's own libc and its loader belong together: never a newer one over it.
   sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
     { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"
@@ -139,14 +141,18 @@ resolve() {
     fail "A package source of this server has no SHA-256 of its packages: tell the operator."
 }
 
+# Of a name with . or + that no package has apt makes a regular expression, or leaves the + at its end away: apt-get(8), install.
+is_misread() {
+  [[ $1 == *[.+]* ]] &&
+    ! LC_ALL=C APT_CONFIG='' apt-cache -c "$state/apt.conf" pkgnames "$1" 2>/dev/null | grep -xF -- "$1" >/dev/null
+}
+
 # Why the packages cannot be had, in one sentence
 explain() {
   local index name missing line
   for index in "${!wanted[@]}"; do
     name=${wanted[index]%%/*}
-    # apt takes a + at the end for the word "install".
-    if grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve" ||
-      grep -qE "^Note, selecting '.*' for (regex|glob|task) '($name|${name%+})'\$" "$work/resolve"; then
+    if is_misread "$name" || grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve"; then
       fail "${place[index]}: there is no package $name. Search: https://packages.debian.org/$name"
     fi
     if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then

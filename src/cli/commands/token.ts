@@ -35,7 +35,7 @@ const create: ToolCommand = {
   usage: 'TOOL NAME [--read] [--days N]',
   summary: 'make a deploy token: a password for machines that opens this tool alone',
   details: [
-    'It is shown once. It deploys, and --read makes one that only clones and reads. --days is 90 unless told, at most 366.',
+    'It is shown once. It deploys; with --read it only clones and reads, though not what processes print. --days is 90 unless told, at most 366.',
     'It works over HTTP, under any user name, as long as you maintain the tool.',
   ],
   action: 'manage',
