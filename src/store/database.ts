@@ -21,8 +21,8 @@ const CANTOPEN = 14;
 const NOTADB = 26;
 
 /**
- * An SQLite file whose every transaction is on the disk when it returns (WAL, synchronous=FULL), and whose
- * errors say what an operator can do. Statements are prepared once and kept.
+ * An SQLite file whose every transaction is on the disk when it returns (WAL, synchronous=FULL) unless it is told
+ * not to wait for that, and whose errors say what an operator can do. Statements are prepared once and kept.
  */
 export class Database {
   readonly #connection: DatabaseSync;
@@ -77,6 +77,21 @@ export class Database {
       // SQLite has rolled back by itself after some errors, a full disk among them.
       if (this.#connection.isTransaction) this.script('ROLLBACK');
       throw error;
+    }
+  }
+
+  /**
+   * Changes whose loss does no harm: the disk has them with the next change that waits for it, or with the next
+   * checkpoint. Only a machine that loses its power loses them, never a killed process.
+   *
+   * @see https://www.sqlite.org/pragma.html#pragma_synchronous
+   */
+  withoutWaiting<Result>(work: () => Result): Result {
+    this.script('PRAGMA synchronous = NORMAL');
+    try {
+      return work();
+    } finally {
+      this.script('PRAGMA synchronous = FULL');
     }
   }
 

@@ -12,7 +12,11 @@ import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
 import { TokensTable } from './tokens-table.ts';
 import { ToolsTable } from './tools-table.ts';
 
-/** The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. */
+/**
+ * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. What somebody is told
+ * stands on (a deployment that was accepted, what is live, config vars, tokens) is on the disk before it returns; the
+ * steps of a deployment on its way there are not waited for.
+ */
 export class SqliteStore implements Store {
   readonly #lock: DataLock;
   readonly #database: Database;
@@ -60,7 +64,7 @@ export class SqliteStore implements Store {
   }
 
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
-    this.#deployments.update(id, change);
+    this.#database.withoutWaiting(() => this.#deployments.update(id, change));
   }
 
   deployment(id: string): Deployment | null {
@@ -76,11 +80,11 @@ export class SqliteStore implements Store {
   }
 
   addBuild(build: Build): void {
-    this.#builds.add(build);
+    this.#database.withoutWaiting(() => this.#builds.add(build));
   }
 
   endBuild(id: string, state: BuildState, artifact: Artifact | null, endedAt: number): void {
-    this.#builds.end(id, state, artifact, endedAt);
+    this.#database.withoutWaiting(() => this.#builds.end(id, state, artifact, endedAt));
   }
 
   build(id: string): Build | null {
@@ -105,11 +109,13 @@ export class SqliteStore implements Store {
 
   addRelease(release: Omit<Release, 'version'>): Release {
     this.#tools.tool(release.tool);
-    return this.#database.transaction(() => {
-      const added = { ...release, version: this.#tools.nextVersion(release.tool) };
-      this.#releases.add(added);
-      return added;
-    });
+    return this.#database.withoutWaiting(() =>
+      this.#database.transaction(() => {
+        const added = { ...release, version: this.#tools.nextVersion(release.tool) };
+        this.#releases.add(added);
+        return added;
+      }),
+    );
   }
 
   release(tool: ToolName, version: number): ReleaseRecord | null {
@@ -121,7 +127,7 @@ export class SqliteStore implements Store {
   }
 
   failRelease(tool: ToolName, version: number): void {
-    this.#releases.fail(tool, version);
+    this.#database.withoutWaiting(() => this.#releases.fail(tool, version));
   }
 
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {
@@ -154,7 +160,7 @@ export class SqliteStore implements Store {
   }
 
   useToken(id: string, at: number): void {
-    this.#tokens.use(id, at);
+    this.#database.withoutWaiting(() => this.#tokens.use(id, at));
   }
 
   removeToken(tool: ToolName, id: string): boolean {
