@@ -18,6 +18,12 @@ export class NullBuilder implements Builder {
     };
   }
 
+  whyUnusable(): null {
+    return null;
+  }
+
+  async tag(): Promise<void> {}
+
   async remove(): Promise<void> {}
 
   async cleanUp(): Promise<void> {}

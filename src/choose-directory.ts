@@ -39,8 +39,9 @@ export async function chooseDirectory(options: {
       };
     }
     case 'ldap': {
-      const { openLdapDirectory } = await import('./auth/ldap-directory.ts');
+      const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap-directory.ts');
       const directory = await openLdapDirectory(config, log);
+      void warnWhereSilent(directory, log);
       return { directory, first: null, countPeople: async () => 'many' };
     }
   }

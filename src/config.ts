@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { DeployError } from './core/errors.ts';
+import { DeployError, systemCode } from './core/errors.ts';
+import { nearest } from './core/nearest.ts';
 import { settings } from './settings/table.ts';
 
 type Settings = typeof settings;
@@ -28,10 +29,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const inherited = Object.fromEntries(Object.entries(environment).filter(([name]) => passedOn.test(name)));
   const unknown = Object.keys(file).find((name) => !(name in settings));
   if (unknown !== undefined) {
+    const meant = nearest(Object.keys(settings), unknown);
     throw new DeployError(
       'BAD_SETTING',
       `There is no setting ${unknown}.`,
-      `The settings are: ${Object.keys(settings).join(', ')}.`,
+      meant.length === 0 ? 'All of them: docs/configuration.md' : `Did you mean ${meant.join(' or ')}?`,
     );
   }
   const entries = Object.entries(settings).map(([name, [schema, byDefault]]) => {
@@ -51,22 +53,58 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   return Object.freeze(Object.fromEntries(entries)) as Config;
 }
 
-/** Names that look like settings and are none: a slip of the pen, or what Kubernetes sets for a service of this name. */
+/**
+ * Names that look like settings and are none, each with what may have been meant: a slip of the pen, or what
+ * Kubernetes sets for a service of this name.
+ */
 export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
-  const known = new Set([...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG']);
-  return Object.keys(environment).filter((name) => name.startsWith('TOOLFORGE_PUSH_') && !known.has(name));
+  const known = [...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG'];
+  const unknown = Object.keys(environment).filter(
+    (name) => name.startsWith('TOOLFORGE_PUSH_') && !known.includes(name),
+  );
+  return unknown.map((name) => {
+    const [meant] = nearest(Object.keys(settings), name.slice('TOOLFORGE_PUSH_'.length).toLowerCase());
+    return meant === undefined ? name : `${name} (meant: ${environmentName(meant)}?)`;
+  });
 }
 
 function readFile(path: string | undefined): Record<string, unknown> {
   if (path === undefined || path === '') return {};
-  try {
-    return z.record(z.string(), z.unknown()).parse(parseYaml(readFileSync(path, 'utf8')) ?? {});
-  } catch (cause) {
-    throw new DeployError(
-      'BAD_SETTING',
-      `The configuration file ${path} cannot be read as YAML settings.`,
-      'Check the path in TOOLFORGE_PUSH_CONFIG and the file’s syntax: one `name: value` a line.',
-      { cause },
+  const document = parseDocument(textOf(path));
+  const [wrong] = document.errors;
+  if (wrong !== undefined) {
+    const line = wrong.linePos?.[0].line;
+    throw badFile(
+      path,
+      `is not YAML${line === undefined ? '' : ` in line ${line}`}`,
+      `Mend it: ${firstLine(wrong.message)}`,
     );
   }
+  const file = z.record(z.string(), z.unknown()).safeParse(document.toJS() ?? {});
+  if (file.success) return file.data;
+  throw badFile(path, 'holds no settings', 'Write one `name: value` a line.');
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === null) throw cause;
+    throw badFile(
+      path,
+      code === 'ENOENT' ? 'is not there' : `cannot be read (${code})`,
+      'Check TOOLFORGE_PUSH_CONFIG.',
+      cause,
+    );
+  }
+}
+
+function badFile(path: string, what: string, hint: string, cause?: unknown): DeployError {
+  return new DeployError('BAD_SETTING', `The configuration file ${path} ${what}.`, hint, { cause });
+}
+
+/** Of a message of the parser, which goes on with the text around the place. */
+function firstLine(message: string): string {
+  return message.split('\n')[0]?.replace(/:$/, '') ?? '';
 }

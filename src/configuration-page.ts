@@ -17,7 +17,8 @@ export function configurationPage(): string {
   return `# Settings
 
 Each setting has a name in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, and a name in the environment, which wins.
-A setting that is wrong or unknown stops the start with a sentence that says which one and why.
+A setting that is wrong stops the start with a sentence that says which one and why, and so does an unknown one in the file.
+An unknown name in the environment is a warning in the log, since Kubernetes sets names like these for a service of this name.
 
 | setting | environment | default | what it does |
 | --- | --- | --- | --- |

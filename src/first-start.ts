@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createFirstDirectory } from './auth/first-directory.ts';
 import { generatePassword } from './auth/password.ts';
-import { type Addresses, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
+import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
 
 /** What the first start made. */
 export interface FirstStart {
@@ -88,7 +88,7 @@ export function welcome(
     `Password:       ${password}   (shown this once)`,
     `Web address:    ${web ?? 'none'}`,
     `Host key:       ED25519 ${hostKey}`,
-    `Commands:       ${sshCommand(addresses, uid, 'help')}`,
+    `Commands:       ${(keys > 0 ? sshCommand : httpCommand)(addresses, uid, 'help')}`,
     `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}`,
   ];
   return framed(lines);

@@ -7,7 +7,11 @@ import { createLog } from './core/log.ts';
 
 // What children may inherit where a library starts them with the whole environment: no secret, nothing that changes
 // how node, git or a shell behave.
-const kept = new Set(['PATH', 'LANG', 'TZ', 'TMPDIR']);
+const kept = new Set([
+  ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
+  // Where the cluster is.
+  ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
+]);
 
 /** Starts the server from the environment and ends the process when it has ended. */
 export async function main(): Promise<void> {
@@ -29,12 +33,19 @@ export async function main(): Promise<void> {
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });
+    let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
+      // A Ctrl-C comes twice where npx passes on what the terminal sent to all: the second must not cut the stop short.
+      if (isStopping) return;
+      isStopping = true;
       log.info({ signal }, 'stopping');
-      void server.close().then(() => process.exit(0));
+      void server.close().then(() => {
+        if (config.runtime === 'local') tell('Stopped. Your tools are down until the next start.\n');
+        process.exit(0);
+      });
     };
-    process.once('SIGTERM', stop);
-    process.once('SIGINT', stop);
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
   } catch (error) {
     process.stderr.write(explain(error));
     process.exit(1);

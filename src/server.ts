@@ -3,9 +3,7 @@ import { join, resolve } from 'node:path';
 import { authorizeAgain } from './auth/authorize-again.ts';
 import { DeployTokens } from './auth/deploy-tokens.ts';
 import { LoginThrottle } from './auth/throttle.ts';
-import type { Builder } from './build/builder.ts';
-import { launchEnvironment } from './build/launch-environment.ts';
-import { LocalBuilder } from './build/local-builder.ts';
+import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
 import { chooseDirectory } from './choose-directory.ts';
 import type { Services } from './cli/command.ts';
 import { serveControl } from './cli/control-protocol.ts';
@@ -28,10 +26,6 @@ import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
 import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
-import { LocalRuntime } from './run/local-runtime.ts';
-import type { Gateway, Runtime } from './run/runtime.ts';
-import { assertTrustedUse } from './safe-start.ts';
-import { chooseSandbox } from './sandbox/choose.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
@@ -48,7 +42,7 @@ export interface ServerOptions {
   /** Speaks to the person at the terminal. */
   readonly tell: (text: string) => void;
   /** In place of those that the settings choose; for whoever starts a server from code. */
-  readonly backEnds?: { readonly builder: Builder; readonly runtime: Runtime & Gateway };
+  readonly backEnds?: Pick<BackEnds, 'builder' | 'runtime'>;
 }
 
 export interface RunningServer {
@@ -82,10 +76,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const hostKeys = await loadOrMakeHostKeys(config.keys);
   const { directory, first, countPeople } = await chooseDirectory({ config, owner, log });
 
-  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config);
-  if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
-  await sandbox.endLeftovers();
-
   const addresses = { ssh: '', http: '' };
   let isClosing = false;
   const repositories = new Repositories({
@@ -93,19 +83,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     path: options.path,
     deployBranch: config.deploy_branch,
   });
-  const builder: Builder =
-    options.backEnds?.builder ??
-    new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
-  const runtime: Runtime & Gateway =
-    options.backEnds?.runtime ??
-    (await LocalRuntime.open({
-      config,
-      sandbox,
-      launchEnvironment,
-      httpOrigin: () => addresses.http,
-      logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
-      log,
-    }));
+  const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
+    config,
+    addresses,
+    countPeople,
+    log,
+    given: options.backEnds ?? null,
+  });
   const context: DeployContext = {
     store,
     repositories,
@@ -151,7 +135,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, tool),
     hints: (tool, uid) => ({
-      redeploy: upToDate(store, tool, sshCommand(addresses, uid, `redeploy ${tool}`)),
+      redeploy: upToDate(store, tool, config.deploy_branch, (command) =>
+        sshCommand(addresses, uid, `${command} ${tool}`),
+      ),
       follow: (id) => sshCommand(addresses, uid, `logs ${tool} -f --build ${id}`),
     }),
     audit,
@@ -179,6 +165,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     directory,
     packServices,
     gateway: runtime,
+    sources,
     runCommand,
     services,
     throttle,
@@ -195,6 +182,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     tell(
       ` !     ${whyTrusted}\n !     Until then every tool runs with your own rights: push only code that you trust.\n`,
     );
+  else if (isolation === 'trusted')
+    tell(
+      ' !     The setting sandbox is trusted: every tool runs with your own rights. Push only code that you trust.\n',
+    );
   tell(
     first === null
       ? running(addresses)
@@ -203,7 +194,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           hostKey: hostKeyFingerprint(hostKeys),
         }),
   );
-  log.info({ ssh: hostPort(sshAt), http: hostPort(httpAt), data, sandbox: sandbox.mode }, 'ready');
+  log.info({ ssh: hostPort(sshAt), http: hostPort(httpAt), data, sandbox: isolation }, 'ready');
 
   return {
     addresses,
@@ -234,11 +225,18 @@ async function openDataFolder(data: string): Promise<void> {
   }
 }
 
-function upToDate(store: SqliteStore, tool: ToolName, redeploy: string): string {
+/** For a push that says nothing to this server: git found nothing new, or refused on its own side what is no fast-forward. */
+function upToDate(
+  store: SqliteStore,
+  tool: ToolName,
+  branch: string,
+  typed: (command: string) => string,
+): string {
   const { liveVersion } = store.tool(tool);
   const what =
     liveVersion === null ? `Nothing of ${tool} is live yet.` : `v${liveVersion} of ${tool} is live.`;
-  return `${what} To deploy it again: ${redeploy}\n`;
+  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+  return `${what} To deploy it again: ${typed('redeploy')}\n${liveVersion === null ? '' : `${other}\n`}`;
 }
 
 /** What was live before the restart comes up again; the doors are open meanwhile. */

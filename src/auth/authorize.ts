@@ -13,7 +13,7 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  *
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a tool that is not there and for one that is somebody
- * else's; `TOKEN_SCOPE` to a deploy token that may less; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
+ * else's, or that a credential for another tool does not open; `TOKEN_SCOPE` to a deploy token that may less; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
  */
 export async function authorize(
   directory: Directory,
@@ -22,6 +22,9 @@ export async function authorize(
   action: Action,
   signal: AbortSignal,
 ): Promise<DirectoryTool> {
+  // Before the directory is asked: the answer says nothing about the other tool.
+  if (principal.onlyTool !== null && principal.onlyTool !== tool)
+    throw opensAnother(principal, principal.onlyTool);
   const wish = { principal, tool, action };
   const decision = decide(await directory.findTool(tool, signal), wish);
   if (!(decision instanceof DeployError)) return decision;
@@ -36,14 +39,20 @@ interface Wish {
   readonly action: Action;
 }
 
+function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployError {
+  return new DeployError(
+    'NO_ACCESS',
+    `The ${credential} opens ${onlyTool} alone.`,
+    'Check the name in the address (git remote -v), or log in with what opens the other tool.',
+  );
+}
+
 /** The tool where the wish is granted, or why not. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
-  const isForThisTool = principal.onlyTool === null || principal.onlyTool === tool;
   // A tool's own account opens that tool alone, and no person has such a name.
   const isItself = principal.onlyTool === tool && principal.uid === toolLogin(tool);
   const isMaintainer =
-    found !== null &&
-    (principal.isOperator || (isForThisTool && (isItself || found.maintainers.has(principal.uid))));
+    found !== null && (principal.isOperator || isItself || found.maintainers.has(principal.uid));
   if (!isMaintainer) {
     return new DeployError(
       'NO_ACCESS',
@@ -60,7 +69,8 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
         : `Use a token that may ${action}, or your own key or password.`,
     );
   }
-  if (found.isDisabled && action !== 'read') {
+  // Who else should stop what still runs of it?
+  if (found.isDisabled && action !== 'read' && !principal.isOperator) {
     return new DeployError('TOOL_DISABLED', `${tool} is disabled.`, 'Ask the operators of this server why.');
   }
   return found;

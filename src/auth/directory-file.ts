@@ -54,7 +54,7 @@ export class DirectoryFile {
       throw refusal(
         'SHORT_PASSWORD',
         `The password has fewer than ${LEAST_CHARACTERS} characters.`,
-        `Give a longer one, or none: user add ${uid} makes one for a new user.`,
+        `Give a longer one. A new user gets a generated one by: npx toolforge-push user add ${uid}`,
       );
     }
     const password = change.password === undefined ? null : await hashPassword(change.password);
@@ -238,7 +238,7 @@ function unknownUser(uid: string): DeployError {
   return refusal(
     'NO_USER',
     `There is no user ${uid}.`,
-    'See who there is with: npx toolforge-push user list',
+    `Add them first: npx toolforge-push user add ${uid}; who there is: npx toolforge-push user list`,
   );
 }
 

@@ -12,6 +12,9 @@ import { type LdapTool, LdapTools } from './ldap-tools.ts';
 import { isHardwareKey } from './public-key.ts';
 import { readLogin, toolLogin } from './user-name.ts';
 
+/** More than a question may take. */
+const START_MS = 30_000;
+
 /**
  * People and tools from LDAP, remembered as long as the settings say. Servers that do not answer are no reason
  * not to start: the doors say so until they do.
@@ -21,6 +24,15 @@ import { readLogin, toolLogin } from './user-name.ts';
 export async function openLdapDirectory(config: LdapConfig, log: Log): Promise<Directory> {
   const settings = await readLdapSettings(config);
   return new CachedDirectory(new LdapDirectory(settings, log), settings);
+}
+
+/** At the start; else the operator would hear of it from the first who wants to log in. Never rejects. */
+export async function warnWhereSilent(directory: Directory, log: Log): Promise<void> {
+  try {
+    await directory.toolsOf('nobody', AbortSignal.timeout(START_MS));
+  } catch (err) {
+    log.warn({ err }, 'no LDAP server answers; nobody can log in until one does');
+  }
 }
 
 /**

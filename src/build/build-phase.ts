@@ -93,7 +93,7 @@ async function runBuild(
 }
 
 /** Buildpacks print with the prefixes of the field; those are this server's to set. */
-function say(progress: BuildContext['progress'], text: string): void {
+export function say(progress: BuildContext['progress'], text: string): void {
   if (text.startsWith('-----> ')) progress.step(text.slice(7));
   else if (text.startsWith(' !     ')) progress.warn(text.slice(7));
   else progress.line(text.startsWith('       ') ? text.slice(7) : text);

@@ -26,6 +26,13 @@ export interface Builder {
    * no process of it runs on.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
+  /**
+   * Why an artifact cannot run as this server is set up now, as the rest of a sentence about it (`was built without
+   * isolation, and tools are isolated now`); null = it can.
+   */
+  whyUnusable(artifact: Artifact): string | null;
+  /** Writes the version of a release on its artifact, `v42`, for people who look at what is stored; where that has names. */
+  tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
   /** Forgets an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
   /**

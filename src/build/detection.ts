@@ -38,7 +38,7 @@ const FAIL = 100;
 /** Kept of what one detection prints. */
 const maxLines = 100;
 /** A line of detection that is for everyone, however it ends: why a file was left aside. */
-const NOTE = 'note: ';
+export const NOTE = 'note: ';
 
 /**
  * Asks the buildpacks of each group in turn, those of one group at the same time, and takes the first group

@@ -7,6 +7,7 @@ import { masking } from '../core/masking.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact } from '../core/types.ts';
+import { isBuiltFor, markBuiltFor, whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Artifacts } from './artifacts.ts';
@@ -69,14 +70,17 @@ export class LocalBuilder implements Builder {
     const { tool } = request;
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
-    const previous = request.useCache ? await this.#artifacts.newest(tool) : null;
+    const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
+    // Layers that were built in the other way may hold paths that are not there now; the cache is as old as they are.
+    const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
+    const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
     const layerPlaces: LayerPlaces = {
       layers: folders.layers,
       cache: this.#artifacts.cache(tool),
       previous: previous === null ? null : foldersOf(previous).layers,
     };
-    if (!request.useCache) await removeTree(layerPlaces.cache);
+    if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
     const state: BuildState = { moved: [], reached: new Map() };
     // Fails where it is there: an artifact is never built over.
     await mkdir(folders.artifact, { mode: 0o700 });
@@ -121,6 +125,13 @@ export class LocalBuilder implements Builder {
       throw error;
     }
   }
+
+  whyUnusable(artifact: Artifact): string | null {
+    return whyUnusable(artifact, this.#options.sandbox.mode);
+  }
+
+  /** A folder has no second name. */
+  async tag(): Promise<void> {}
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
     await this.#artifacts.remove(tool, artifactId);
@@ -193,6 +204,7 @@ export class LocalBuilder implements Builder {
     if (bytes > limit)
       throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));
     context.guard.signal.throwIfAborted();
+    await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
     await this.#artifacts.finish(request.tool, request.id);
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
   }

@@ -50,7 +50,7 @@ export async function readProcesses(root: string, buildpack: string): Promise<Pr
 }
 
 /** Starts the command in a folder: `$0` is the folder, the rest the command. */
-function startedIn(folder: string, command: readonly string[]): string[] {
+export function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }
 

@@ -1,10 +1,11 @@
+import type { ToolName } from '../core/names.ts';
 import type { AdminCommand } from './admin-command.ts';
 import { columns, json } from './printing.ts';
 import { UsageError } from './usage-error.ts';
 
 const add: AdminCommand = {
   name: 'tool add',
-  usage: 'NAME --maintainer USER…',
+  usage: 'NAME --maintainer USER [--maintainer USER]…',
   summary: 'add a tool, or give one more maintainers',
   details: ['--maintainer may be repeated, or take several names with commas between them.'],
   options: { maintainer: { type: 'string', multiple: true } },
@@ -21,7 +22,11 @@ const add: AdminCommand = {
       await out(`Added ${tool}, maintained by ${whom}. Whoever of them pushes:\n`);
       for (const remote of remotes('USER', tool)) await out(`    git remote add toolforge ${remote}\n`);
     } else
-      await out(whom === '' ? `${tool} has them already.\n` : `${tool} is now maintained by ${whom} too.\n`);
+      await out(
+        whom === ''
+          ? `Nothing changed: ${[...new Set(maintainers)].join(', ')} maintained ${tool} already.\n`
+          : `${tool} is now maintained by ${whom} too.\n`,
+      );
   },
 };
 
@@ -51,12 +56,26 @@ const remove: AdminCommand = {
   name: 'tool remove',
   usage: 'NAME',
   summary: 'take a tool from its maintainers; its repository and releases stay',
-  details: ['Stop it before that: npx toolforge-push stop NAME. To stop it later, add it again first.'],
+  details: [
+    'What runs of it goes on until: npx toolforge-push stop NAME. That works before and after.',
+    'Its deploy tokens are revoked. Repository, releases and config vars stay with the name, for whoever it is given to.',
+  ],
   options: {},
   words: { min: 1, max: 1 },
-  async run({ directory, args, out }) {
-    await directory.removeTool(args[0] ?? '');
-    await out(`Removed ${args[0]}. Its repository and releases stay, and what runs of it goes on.\n`);
+  async run({ directory, revokeTokens, args, out }) {
+    const tool = args[0] ?? '';
+    const { tools } = await directory.list();
+    // Before: the server knows it still, also where it was never pushed to.
+    const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool) : null;
+    await directory.removeTool(tool);
+    await out(`Removed ${tool}: nobody maintains it any more.\n`);
+    await out(
+      revoked ??
+        `No server runs, so its deploy tokens are still there. Once one does: npx toolforge-push token revoke ${tool} --all\n`,
+    );
+    await out(
+      `What runs of it goes on until: npx toolforge-push stop ${tool}\nIts repository, releases and config vars stay with the name: whoever is given ${tool} again has them.\n`,
+    );
   },
 };
 

@@ -95,15 +95,18 @@ async function isNew({ directory }: AdminContext, name: string): Promise<boolean
 
 function tellOf(changed: UserChanged, generated: string | null): string {
   const { uid, addedKeys, knownKeys, isPasswordSet } = changed;
+  const isChanged = addedKeys.length > 0 || isPasswordSet;
   const lines = [
-    changed.isNew ? `Added ${uid}.` : `Changed ${uid}.`,
+    changed.isNew ? `Added ${uid}.` : isChanged ? `Changed ${uid}.` : `Nothing changed for ${uid}.`,
     ...addedKeys.map((key) => `Key added: ${named(key)}`),
     ...knownKeys.map((key) => `Key was there already: ${named(key)}`),
   ];
   if (generated !== null) lines.push(`Password: ${generated}   (shown this once)`);
   else if (isPasswordSet) lines.push('Password set.');
   else if (changed.isNew)
-    lines.push(`No password was set, so only SSH is open. Set one: user add ${uid} --password-stdin`);
+    lines.push(
+      `No password was set, so only SSH is open. Set one: npx toolforge-push user add ${uid} --password-stdin`,
+    );
   return lines.map((line) => `${line}\n`).join('');
 }
 

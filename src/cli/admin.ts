@@ -3,7 +3,7 @@ import { DeployError } from '../core/errors.ts';
 import type { AdminCommand, AdminContext } from './admin-command.ts';
 import { toolAdminCommands } from './admin-tools.ts';
 import { userAdminCommands } from './admin-users.ts';
-import { describeCommand } from './commands/help.ts';
+import { describeCommand, typedHere } from './commands/help.ts';
 import { findCommand } from './find-command.ts';
 import { checkCount, parseWords } from './parse-words.ts';
 import { warning } from './printing.ts';
@@ -26,7 +26,7 @@ export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promis
   try {
     const { flags, positionals } = parseWords(command, words);
     if (flags['help'] === true) {
-      await rest.out(describeCommand(command, 'npx toolforge-push '));
+      await rest.out(describeCommand(command, typedHere));
       return 0;
     }
     checkCount(command, positionals);

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
+import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/directory-file.ts';
 import { readConfig } from '../config.ts';
 import { addressesOf, httpRemote, sshRemote } from '../core/addresses.ts';
@@ -8,9 +9,10 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import { createLog } from '../core/log.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin.ts';
-import { listCommands } from './commands/help.ts';
+import { listCommands, typedHere } from './commands/help.ts';
 import { callControl } from './control-client.ts';
 import { findCommand } from './find-command.ts';
+import { hiddenLine } from './hidden-line.ts';
 import { warning } from './printing.ts';
 import { unknownCommand } from './run-command.ts';
 import { commands } from './table.ts';
@@ -23,7 +25,6 @@ export interface Terminal {
   readonly err: Writable;
 }
 
-const before = 'npx toolforge-push ';
 /** The exit status of a program whose reader has closed the pipe, as a shell gives it for SIGPIPE. */
 const closedPipeStatus = 141;
 
@@ -70,7 +71,10 @@ async function start({ argv, err }: Terminal): Promise<number> {
   if (argv.length > 1) {
     await write(
       err,
-      warning('start takes no words: the settings come from the environment.', `Usage: ${before}start`),
+      warning(
+        'start takes no words: the settings come from the environment.',
+        `Usage: ${typedHere('start')}`,
+      ),
     );
     return 2;
   }
@@ -92,7 +96,7 @@ async function help({ out }: Terminal): Promise<number> {
     options: {},
     words: { min: 0, max: 0 },
   };
-  await write(out, listCommands([startCommand, ...adminCommands, ...commands], before));
+  await write(out, listCommands([startCommand, ...adminCommands, ...commands], typedHere));
   return 0;
 }
 
@@ -100,15 +104,40 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
   const config = readConfig(environment);
   if (config.directory === 'ldap' && !argv.includes('--help')) throw keptInLdap(config.ldap_servers);
   const addresses = addressesOf(config, config);
+  const socketPath = socketOf(config.data);
   return await runAdmin({
     argv,
     directory: new DirectoryFile(join(config.data, 'directory.yaml')),
     remotes: (uid, tool) => [sshRemote(addresses, uid, tool), httpRemote(addresses, uid, tool)],
-    input,
+    revokeTokens: (tool) => revokeTokens(socketPath, tool),
+    input: input instanceof ReadStream ? hiddenLine(input, (text) => write(err, text)) : input,
     out: (text) => write(out, text),
     err: (text) => write(err, text),
     audit: auditFile(config.data, createLog(config.log_level)),
   });
+}
+
+/** What the running server says, or null where none runs. */
+async function revokeTokens(socketPath: string, tool: string): Promise<string | null> {
+  const said: Uint8Array[] = [];
+  const note = async (bytes: Uint8Array) => void said.push(bytes);
+  try {
+    await callControl({
+      socketPath,
+      argv: ['token', 'revoke', tool, '--all'],
+      input: null,
+      out: note,
+      err: note,
+    });
+    return Buffer.concat(said).toString();
+  } catch (error) {
+    if (error instanceof DeployError && error.code === 'NO_SERVER') return null;
+    throw error;
+  }
+}
+
+function socketOf(dataFolder: string): string {
+  return join(dataFolder, 'run', 'server.sock');
 }
 
 function keptInLdap(servers: readonly string[]): DeployError {
@@ -125,7 +154,7 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
     return 2;
   }
   return await callControl({
-    socketPath: join(readConfig(environment).data, 'run', 'server.sock'),
+    socketPath: socketOf(readConfig(environment).data),
     argv,
     // Else a command in a shell's `while read` loop would swallow the loop's own input.
     input: argv.includes('-') ? input : null,

@@ -20,6 +20,9 @@ export interface Services {
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 
+/** A command with all that is typed around it at this door: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
+export type Typed = (words: string) => string;
+
 /** What a flag was given as; undefined = not given. A flag that may be repeated gives a list. */
 export type FlagValue = string | boolean | readonly string[] | undefined;
 
@@ -34,8 +37,7 @@ export interface CommandContext {
   /** Resolves when the reader has taken it: await it, so that a slow reader holds the command back. */
   readonly out: (text: string) => Promise<void>;
   readonly signal: AbortSignal;
-  /** What is typed before a command at this door: `ssh -p 2222 alice@127.0.0.1 `; may be empty. */
-  readonly before: string;
+  readonly typed: Typed;
 }
 
 export interface ToolContext extends CommandContext {

@@ -47,19 +47,25 @@ export function knownFlags(command: CommandShape): string[] {
 /** @throws UsageError */
 export function checkCount(command: CommandShape, args: readonly string[]): void {
   const { min, max } = command.words;
-  if (args.length < min) throw new UsageError(`${command.name} needs more words than that.`);
+  if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);
   if (args.length > max) throw new UsageError(`${command.name} takes fewer words than that.`);
 }
 
-/** The whole number of a flag, or `byDefault` where it was not given. @throws UsageError */
+/** `NAME` of `TOOL NAME [--read]`, where nothing but the tool was given. */
+function missingWord({ usage }: CommandShape, given: number): string {
+  const words = usage.split(' ').filter((word) => /^[A-Z]/.test(word) && word !== 'TOOL');
+  return words[given] ?? 'more words than that';
+}
+
+/** The whole number of a flag, or `byDefault` where it was not given; `typed` is its name where that is not `--NAME`. @throws UsageError */
 export function countOf(
   flags: Words['flags'],
   name: string,
-  range: { readonly min: number; readonly max: number; readonly byDefault: number },
+  range: { readonly min: number; readonly max: number; readonly byDefault: number; readonly typed?: string },
 ): number {
   const text = flags[name];
   if (text === undefined) return range.byDefault;
   const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= range.min && value <= range.max) return value;
-  throw new UsageError(`--${name} is a whole number from ${range.min} to ${range.max}.`);
+  throw new UsageError(`${range.typed ?? `--${name}`} is a whole number from ${range.min} to ${range.max}.`);
 }

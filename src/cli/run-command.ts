@@ -1,9 +1,10 @@
-import { authorize } from '../auth/authorize.ts';
 import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import type { Command, CommandLine, CommandShape } from './command.ts';
-import { asTyped, describeCommand, typedBefore } from './commands/help.ts';
-import { findCommand, nearestNames } from './find-command.ts';
+import { nearest } from '../core/nearest.ts';
+import { assertMay } from './assert-may.ts';
+import type { Command, CommandLine, CommandShape, Typed } from './command.ts';
+import { asTyped, describeCommand, typedAt } from './commands/help.ts';
+import { findCommand } from './find-command.ts';
 import { checkCount, parseWords, type Words } from './parse-words.ts';
 import { oneLine, warning } from './printing.ts';
 import { commands } from './table.ts';
@@ -20,22 +21,22 @@ const leftStatus = 130;
  */
 export async function runCommand(line: CommandLine): Promise<number> {
   const { argv, err, principal, services } = line;
-  const before = typedBefore(principal, services.addresses);
+  const typed = typedAt(principal, services.addresses);
   const found = findCommand(commands, argv.length === 0 ? ['help'] : argv);
   if (found === null) {
     await err(unknownCommand(argv[0] ?? '', commands));
     return 2;
   }
   try {
-    return await runFound(line, found.command, { words: found.words, before });
+    return await runFound(line, found.command, { words: found.words, typed });
   } catch (error) {
     if (error instanceof UsageError) {
-      await err(warning(error.message, usageLine(found.command, before)));
+      await err(warning(error.message, usageLine(found.command, typed)));
       return 2;
     }
     if (error instanceof DeployError) {
       line.onRefusal?.(error.code);
-      await err(warning(error.message, asTyped(error.hint, commands, before)));
+      await err(warning(error.message, asTyped(error.hint, commands, typed)));
       return 1;
     }
     if (line.signal.aborted && isAbort(error, line.signal)) return leftStatus;
@@ -43,26 +44,27 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-/** The words after a command’s name, and what is typed before it. */
-interface Typed {
+/** The words after a command’s name, and how commands are typed here. */
+interface Rest {
   readonly words: readonly string[];
-  readonly before: string;
+  readonly typed: Typed;
 }
 
-async function runFound(line: CommandLine, command: Command, { words, before }: Typed): Promise<number> {
+async function runFound(line: CommandLine, command: Command, { words, typed }: Rest): Promise<number> {
   const { services, principal, input, out, signal } = line;
+  if (command.isAlias === true) assertNoMember(command, words);
   const { flags, positionals } = parseWords(command, words);
   if (flags['help'] === true) {
-    await out(describeCommand(command, before));
+    await out(describeCommand(command, typed));
     return 0;
   }
-  const context = { services, principal, flags, input, out, signal, before };
+  const context = { services, principal, flags, input, out, signal, typed };
   if (command.action === null) {
     checkCount(command, positionals);
     return await command.run({ ...context, args: positionals });
   }
   const { tool, args } = toolAndArgs(command, { flags, positionals });
-  await authorize(services.directory, principal, tool, command.action, signal);
+  await assertMay(context, tool, command.action);
   const isNoted = command.action !== 'read' || isShowingSecrets(flags);
   const note = (facts: object): void => {
     const what = command.name;
@@ -95,14 +97,26 @@ function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName
   return { tool, args };
 }
 
-function usageLine(command: Command, before: string): string {
-  return `Usage: ${before}${command.name} ${command.usage}`.trimEnd();
+function usageLine({ name, usage }: Command, typed: Typed): string {
+  return `Usage: ${typed(`${name} ${usage}`.trimEnd())}`;
+}
+
+/** Of `config TOOL` alone two words are too many: the first is no member of the family. @throws UsageError */
+function assertNoMember({ name }: Command, words: readonly string[]): void {
+  const [member = '', ...more] = words.filter((word) => !word.startsWith('-'));
+  if (more.length === 0) return;
+  const members = commands.filter((other) => other.name.startsWith(`${name} `)).map((other) => other.name);
+  const typed = oneLine(member).slice(0, 40);
+  throw new UsageError(`There is no command “${name} ${typed}”. There are: ${members.join(', ')}.`);
 }
 
 /** The answer to a command that is not there. */
 export function unknownCommand(typed: string, known: readonly CommandShape[]): string {
-  const nearest = nearestNames(known, typed);
-  const guess = nearest.length === 0 ? '' : ` Did you mean ${nearest.join(' or ')}?`;
+  const names = nearest(
+    known.map(({ name }) => name),
+    typed,
+  );
+  const guess = names.length === 0 ? '' : ` Did you mean ${names.join(' or ')}?`;
   return warning(
     `There is no command “${oneLine(typed).slice(0, 80)}”.${guess}`,
     '`help` lists all commands.',

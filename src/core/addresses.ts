@@ -40,6 +40,11 @@ export function sshCommand(addresses: Addresses, uid: string, words: string): st
   return `ssh ${port === '' || port === '22' ? '' : `-p ${port} `}${uid}@${hostname} ${words}`;
 }
 
+/** A command over HTTP as one types it: `curl -u alice --data 'logs hello' http://127.0.0.1:8080/-/command`. */
+export function httpCommand(addresses: Addresses, uid: string, words: string): string {
+  return `curl -u ${uid} --data '${words}' ${addresses.http}/-/command`;
+}
+
 /** The remote of a tool over SSH: `ssh://alice@127.0.0.1:2222/hello.git`. */
 export function sshRemote(addresses: Addresses, uid: string, tool: string): string {
   return `${addresses.ssh.replace('://', `://${uid}@`)}/${tool}.git`;
@@ -49,3 +54,6 @@ export function sshRemote(addresses: Addresses, uid: string, tool: string): stri
 export function httpRemote(addresses: Addresses, uid: string, tool: string): string {
   return `${addresses.http.replace('://', `://${uid}@`)}/${tool}.git`;
 }
+
+/** Where the HTTP door hands out the source of a build that runs elsewhere. */
+export const SOURCE_PATH = '/-/source';

@@ -28,6 +28,28 @@ export function changeConfigVars(
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** What is different in `then`, by names alone: `GREETING and SECRET removed, API_KEY changed`; null where nothing is. */
+export function configVarChanges(
+  now: Readonly<Record<string, string>>,
+  then: Readonly<Record<string, string>>,
+): string | null {
+  const removed = Object.keys(now).filter((name) => !Object.hasOwn(then, name));
+  const added = Object.keys(then).filter((name) => !Object.hasOwn(now, name));
+  const changed = Object.keys(then).filter((name) => Object.hasOwn(now, name) && now[name] !== then[name]);
+  const parts = [
+    { names: removed, what: 'removed' },
+    { names: added, what: 'added' },
+    { names: changed, what: 'changed' },
+  ].flatMap(({ names, what }) => (names.length === 0 ? [] : [`${inWords(names.sort())} ${what}`]));
+  return parts.length === 0 ? null : parts.join(', ');
+}
+
+/** `A`, `A and B`, `A, B and C` */
+function inWords(names: readonly string[]): string {
+  const [last = '', ...before] = names.toReversed();
+  return before.length === 0 ? last : `${before.toReversed().join(', ')} and ${last}`;
+}
+
 function check(name: string, value: string): void {
   if (!NAME.test(name)) {
     throw bad(

@@ -62,11 +62,24 @@ export async function deploy(
   if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
   await rollOut(context, plan, release, progress, signal);
 
-  const address = context.runtime.address(plan.deployment.tool);
+  await tagArtifact(context, release);
+
+  const hasWeb = artifact.processes.some(({ type }) => type === 'web');
+  const address = hasWeb ? context.runtime.address(plan.deployment.tool) : null;
   const at = address === null ? '' : ` at ${address}`;
   const times = `build ${inSeconds(builtAt - startedAt)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${at}     (${times})`);
   return release.version;
+}
+
+const TAG_MS = 5000;
+
+/** The release is live whether or not its artifact has got its name. */
+async function tagArtifact({ builder, log }: DeployContext, release: Release): Promise<void> {
+  const { tool, version, artifact } = release;
+  await builder
+    .tag(tool, artifact, version, AbortSignal.timeout(TAG_MS))
+    .catch((err: unknown) => log.warn({ err, tool, version }, 'artifact not tagged with its release'));
 }
 
 async function build(

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { DeployError } from '../core/errors.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
+import { sentence } from '../core/sentence.ts';
 import type { Deployment, Principal } from '../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { isAncestor } from '../git/refs.ts';
@@ -9,10 +10,11 @@ import { type DeployContext, deploy } from './deploy.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import type { Deployments, ParkedPush, Ticket, Verdict } from './deployments.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
-import { withOtherRefs } from './join.ts';
+import { alreadyLive, withOtherRefs } from './join.ts';
 import { planDeployment } from './plan.ts';
-import { rollbackTarget } from './rollback-target.ts';
+import { buildAgain, rollbackTarget } from './rollback-target.ts';
 import { Turns } from './turns.ts';
+import { assertUsable } from './usable.ts';
 import { explainFailure } from './verdict-reason.ts';
 import { liveRelease, whatIsLive } from './what-is-live.ts';
 
@@ -46,6 +48,7 @@ export class DeploymentLine implements Deployments {
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
     const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
+    assertUsable(this.#options.builder, release, buildAgain(release.version));
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({
       tool,
@@ -78,7 +81,9 @@ export class DeploymentLine implements Deployments {
   }
 
   restart(tool: ToolName, principal: Principal): Ticket {
-    const { commit } = liveRelease(this.#options.store, tool);
+    const live = liveRelease(this.#options.store, tool);
+    assertUsable(this.#options.builder, live, `Build it anew: \`redeploy ${tool}\``);
+    const { commit } = live;
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
 
@@ -147,9 +152,10 @@ export class DeploymentLine implements Deployments {
     const { tool, commit } = push;
     const running = this.#turns.running(tool);
     const waiting = this.#turns.waiting(tool);
-    // Not a redeploy: what that builds is decided when its turn comes.
+    // Not a redeploy: what that builds is decided when its turn comes. Nor one that moves another branch.
     const same = [...(running === null ? [] : [running]), ...waiting].find(
-      (entry) => entry.commit === commit && entry.request.kind === 'push',
+      ({ commit: other, request }) =>
+        other === commit && request.kind === 'push' && request.push.branchRef === push.branchRef,
     );
     if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
     const isForced =
@@ -223,10 +229,9 @@ export class DeploymentLine implements Deployments {
       store.updateDeployment(entry.id, { startedAt: Date.now() });
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
-        entry.log.progress.result(`v${plan.version} is live already`);
+        const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
         this.#record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
-        const live: Verdict = { isLive: true, version: plan.version };
-        this.#finish(entry, await withOtherRefs(this.#options.repositories, plan.push, live));
+        this.#finish(entry, verdict);
         return;
       }
       if (plan.plan.commit !== entry.commit) store.updateDeployment(entry.id, { commit: plan.plan.commit });
@@ -267,7 +272,7 @@ export class DeploymentLine implements Deployments {
   #end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
     const live = whatIsLive(this.#options.store, entry.deployment.tool);
     const reason = `${why}; ${live}`;
-    entry.log.progress.warn(`${why.charAt(0).toUpperCase()}${why.slice(1)}.\n${live}.`);
+    entry.log.progress.warn(`${sentence(why)}\n${sentence(live)}`);
     this.#record(entry, { state, reason, endedAt: Date.now() });
     this.#finish(entry, { isLive: false, reason });
   }

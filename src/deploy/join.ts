@@ -1,5 +1,6 @@
+import type { Progress } from '../core/progress.ts';
 import { parkedRef } from '../git/push-session.ts';
-import { updateRefs } from '../git/refs.ts';
+import { branchName, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 
@@ -23,4 +24,26 @@ export async function withOtherRefs(
     const reason = `v${verdict.version} is live, but the other refs of this push have moved meanwhile; push them again`;
     return { isLive: false, reason };
   }
+}
+
+/**
+ * The verdict, in its turn, for a push of what is live. Where it came to another branch than the one that is there
+ * (main of a tool that has master), that one gets this name, in one transaction.
+ */
+export async function alreadyLive(
+  repositories: Repositories,
+  { push, version }: { readonly push: ParkedPush; readonly version: number },
+  progress: Progress,
+): Promise<Verdict> {
+  progress.result(`v${version} is live already`);
+  const { tool, branchRef, commit } = push;
+  const { ref, commit: old } = await readDeployBranch(repositories, tool);
+  const live: Verdict = { isLive: true, version };
+  if (ref === branchRef || old === null) return await withOtherRefs(repositories, push, live);
+  const withUpdates = [`create ${branchRef} ${commit}`, `delete ${ref} ${old}`, ...push.withUpdates];
+  const verdict = await withOtherRefs(repositories, { ...push, withUpdates }, live);
+  if (!verdict.isLive) return verdict;
+  await pointHead(repositories, tool, branchRef);
+  progress.line(`${branchName(branchRef)} takes the place of ${branchName(ref)}`);
+  return verdict;
 }

@@ -1,10 +1,11 @@
+import type { Builder } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
-import type { Release } from '../core/types.ts';
-import { isAncestor } from '../git/refs.ts';
+import type { Artifact, Release } from '../core/types.ts';
+import { branchName, isAncestor, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { Store } from '../store/store.ts';
-import { changeConfigVars } from './config-vars.ts';
+import { changeConfigVars, configVarChanges } from './config-vars.ts';
 import type { DeployPlan } from './deploy.ts';
 import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './entry.ts';
@@ -18,13 +19,13 @@ export type Planned =
 /**
  * What a deployment does, decided when its turn has come and with what is live now.
  *
- * @throws DeployError `MOVED_ON` where another release went live that this push does not build upon.
+ * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` where something is live that this push does not build upon.
  */
 export async function planDeployment(
-  context: { readonly store: Store; readonly repositories: Repositories },
+  context: { readonly store: Store; readonly repositories: Repositories; readonly builder: Builder },
   entry: Entry,
 ): Promise<Planned> {
-  const { store } = context;
+  const { store, builder } = context;
   const { tool, commit } = entry.deployment;
   const { liveVersion, isStopped } = store.tool(tool);
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
@@ -41,10 +42,10 @@ export async function planDeployment(
   switch (request.kind) {
     case 'push': {
       const { push } = request;
-      if (live !== null && live.commit === commit && !isStopped)
+      if (live?.commit === commit && !isStopped && builder.whyUnusable(live.artifact) === null)
         return { kind: 'live-already', version: live.version, push };
-      await checkBase(context.repositories, entry, live);
-      const built = push.useCache ? store.newestBuildOf(tool, commit) : null;
+      await checkBase(context.repositories, push, live);
+      const built = push.useCache ? usable(builder, store.newestBuildOf(tool, commit)?.artifact) : null;
       if (built !== null)
         entry.log.progress.step(
           `Using what was built of ${short(commit)} before (git push -o no-cache builds anew)`,
@@ -57,7 +58,7 @@ export async function planDeployment(
           ...base,
           commit,
           description,
-          artifact: built?.artifact ?? null,
+          artifact: built,
           useCache,
           branchRef,
           withUpdates,
@@ -78,11 +79,17 @@ export async function planDeployment(
       };
     }
     case 'rollback': {
-      const target = rollbackTarget(store, liveRelease(store, tool), request.version);
+      const current = liveRelease(store, tool);
+      const target = rollbackTarget(store, current, request.version);
       entry.log.progress.step(
         `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
       );
       const { artifact, configVars } = target;
+      const changes = configVarChanges(base.configVars, configVars);
+      if (changes !== null)
+        entry.log.progress.line(
+          `config vars: ${changes}; as they were: rollback ${tool} v${current.version}`,
+        );
       return {
         kind: 'go',
         plan: {
@@ -95,7 +102,8 @@ export async function planDeployment(
       };
     }
     case 'config': {
-      const { commit: current, artifact } = liveRelease(store, tool);
+      const { commit: current, artifact: whatRuns } = liveRelease(store, tool);
+      const artifact = usable(builder, whatRuns);
       const names = Object.keys(request.changes);
       const isUnset = Object.values(request.changes).every((value) => value === null);
       const description = `${isUnset ? 'Unset' : 'Set'} ${names.join(', ')}`;
@@ -117,14 +125,30 @@ export async function planDeployment(
   }
 }
 
+/** Null where it has to be built anew. */
+function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
+  return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
+}
+
 /** A force needs the current commit as its old one; anything else must build upon what is live. */
-async function checkBase(repositories: Repositories, entry: Entry, live: Release | null): Promise<void> {
-  const { tool, commit, oldCommit } = entry.deployment;
+async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
+  const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
+  const { ref } = await readDeployBranch(repositories, tool);
+  const [name, liveName] = [branchName(branchRef), branchName(ref)];
+  const at = `v${live.version} (${short(live.commit)})`;
+  if (name !== liveName) {
+    // git says the same of a branch that is not there, forced or not.
+    throw new DeployError(
+      'OTHER_HISTORY',
+      `${name} would replace ${liveName}, which is live at ${at}, and does not build upon it`,
+      `To replace it, first its history and then its name: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
+    );
+  }
   throw new DeployError(
     'MOVED_ON',
-    `v${live.version} (${short(live.commit)}) went live while you waited`,
-    'Fetch it and push again: git fetch toolforge && git rebase toolforge/main && git push toolforge main',
+    `${at} went live while you waited`,
+    `Fetch it and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
   );
 }

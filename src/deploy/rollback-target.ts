@@ -25,12 +25,16 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
     );
   }
   if (!store.build(found.artifact.id)?.artifact) {
-    const name = `v${found.version}`;
     throw new DeployError(
       'ARTIFACT_GONE',
-      `What ${name} ran is not kept any more.`,
-      `Build it again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/${name}^{}:main'`,
+      `What v${found.version} ran is not kept any more.`,
+      buildAgain(found.version),
     );
   }
   return found;
+}
+
+/** A hint that deploys the commit of a release. */
+export function buildAgain(version: number): string {
+  return `Build it again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:main'`;
 }

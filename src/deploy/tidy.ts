@@ -8,7 +8,7 @@ import type { DeployContext } from './deploy.ts';
 import { dropOldParked } from './parked.ts';
 
 export interface TidyOptions extends DeployContext {
-  /** Newest releases whose artifacts are kept. */
+  /** Newest builds that were released whose artifacts are kept, however many releases each has. */
   readonly keepArtifacts: number;
   /** Runs `work` while no push is being received: objects must not be removed beside one. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
@@ -65,7 +65,7 @@ async function mayNeedGc(repository: string): Promise<boolean> {
   return (sample?.length ?? 0) > LOOSE_OBJECTS / 256 || packCount > PACKS;
 }
 
-/** The live release's artifact and those of the newest releases stay, and what was built last, for a push again. */
+/** The live release's artifact and those of the newest released builds stay, and what was built last, for a push again. */
 async function removeArtifacts(
   { store, builder, keepArtifacts, log }: TidyOptions,
   tool: ToolName,
@@ -84,10 +84,11 @@ async function removeArtifacts(
 function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
   const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
-  const run = releases.filter(
-    ({ version, state }, index) => index < keepArtifacts || version === liveVersion || state === 'created',
-  );
+  const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
+  // A config var or a rollback makes a release of a build that is there: it takes no place of another.
+  const newest = [...new Set(releases.map(({ artifact }) => artifact.id))].slice(0, keepArtifacts);
   return new Set([
+    ...newest,
     ...run.map(({ artifact }) => artifact.id),
     ...store.unfinishedDeployments().map(({ id }) => id),
   ]);

@@ -1,4 +1,5 @@
 import { DeployError } from '../core/errors.ts';
+import { sentence } from '../core/sentence.ts';
 
 /** Why a deployment did not go live. */
 export interface Failure {
@@ -34,11 +35,4 @@ function stage(code: string): string {
   if (code.startsWith('ROLLOUT_')) return 'rollout failed: ';
   if (code.startsWith('RELEASE_')) return 'release failed: ';
   return '';
-}
-
-function sentence(text: string): string {
-  const trimmed = text.trim();
-  // `v41` keeps its small letter.
-  const first = /^v\d/.test(trimmed) ? trimmed.charAt(0) : trimmed.charAt(0).toUpperCase();
-  return `${first}${trimmed.slice(1)}${/[.!?]$/.test(trimmed) ? '' : '.'}`;
 }

@@ -4,6 +4,7 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { commitId, type ToolName } from '../core/names.ts';
 import { paint, progressTo } from '../core/progress.ts';
+import { sentence } from '../core/sentence.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import {
@@ -178,7 +179,7 @@ export class TruthfulPush implements PushSession {
       return { ticket, outcome: this.#outcomeOf(ticket), refusal: null };
     } catch (error) {
       const { reason, hint } = this.#explain(error);
-      const refusal = `${reason}.\n${hint}\n${this.#context.whatIsLive()}.`;
+      const refusal = `${sentence(reason)}\n${hint}\n${sentence(this.#context.whatIsLive())}`;
       return { ticket: null, outcome: Promise.resolve({ kind: 'refused', reason }), refusal };
     }
   }

@@ -16,6 +16,11 @@ export interface DeployBranch {
   readonly commit: CommitId | null;
 }
 
+/** `main` of `refs/heads/main`. */
+export function branchName(ref: string): string {
+  return ref.replace(/^refs\/heads\//, '');
+}
+
 /** Which branch of the tool deploys, and where it stands. */
 export async function readDeployBranch(repositories: Repositories, tool: ToolName): Promise<DeployBranch> {
   const main = `refs/heads/${repositories.deployBranch}`;

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Directory } from '../auth/directory.ts';
 import type { CommandLine, Services } from '../cli/command.ts';
 import type { Config } from '../config.ts';
+import { httpCommand } from '../core/addresses.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Principal } from '../core/types.ts';
@@ -19,12 +20,15 @@ import { assertSafeListener, type ListenerConfig } from './safe-listener.ts';
 import { assertSameSite } from './same-site.ts';
 import { serveCommand } from './serve-command.ts';
 import { serveGit } from './serve-git.ts';
+import { type Sources, serveSource } from './source-door.ts';
 
 export interface HttpDoorOptions {
   readonly config: ListenerConfig & Pick<Config, 'deploy_branch' | 'pack_size'>;
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly gateway: Gateway;
+  /** Sources of builds that run elsewhere; null where none do. */
+  readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   /** Its addresses are read when they are needed, so they may be known only after `listen`. */
   readonly services: Services;
@@ -127,8 +131,17 @@ function createOwnHost(
           deployBranch: options.config.deploy_branch,
         });
         return;
+      case 'source':
+        // A build shows its token, which is worth nothing afterwards, and need not come over TLS within a cluster.
+        if (options.sources !== null) return await serveSource(exchange, options.sources);
+        answerText(exchange, 404, 'Builds run on this machine, and fetch no sources.\n');
+        return;
       case 'nothing':
         answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');
+        return;
+      case 'repository':
+        // The same whether or not there is such a tool.
+        answerText(exchange, 404, forGit(services.addresses.http, route.name));
         return;
       case 'wrong-method':
         answerText(exchange, 405, `This address takes ${route.allow}.\n`, { Allow: route.allow });
@@ -140,7 +153,7 @@ function createOwnHost(
         assertSameSite(request.headers, services.addresses.http);
         const login = await logIn(request.headers.authorization, peer.address, signal);
         if (login.kind === 'throttled') return refuseGuessing(exchange, login.waitMs);
-        if (login.kind === 'expired') return askForLogin(exchange, expired(login));
+        if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
         if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
@@ -191,15 +204,22 @@ function assertConfidential(peer: Peer): void {
 /** The same whatever was wrong, and whether or not the tool in the address exists. */
 function askForLogin(
   exchange: Exchange,
-  text: string = 'Log in with your user name and your password, or with a deploy token as the password: what was given, if anything, is not right.\n',
+  text: string = 'Log in with your user name and password, or with a deploy token as the password.\nIf you did: the user name or password is wrong, or the token was revoked or has expired.\n',
 ): void {
   answerText(exchange, 401, text, { 'WWW-Authenticate': CHALLENGE });
   return;
 }
 
-function expired({ token, at }: { readonly token: string; readonly at: number }): string {
+function forGit(address: string, name: string): string {
+  return `This address is for git, and a browser sees nothing here. With git:\n    git clone ${address}/${name}.git\n`;
+}
+
+function expired(
+  { token, at }: { readonly token: string; readonly at: number },
+  addresses: Services['addresses'],
+): string {
   const day = new Date(at).toISOString().slice(0, 10);
-  return `The deploy token ${token} is over since ${day}.\nA maintainer makes another: token create TOOL NAME\n`;
+  return `The deploy token ${token} is over since ${day}.\nA maintainer makes another: ${httpCommand(addresses, 'USER', 'token create TOOL NAME')}\n`;
 }
 
 function refuseGuessing(exchange: Exchange, waitMs: number): void {

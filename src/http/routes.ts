@@ -1,3 +1,5 @@
+import { SOURCE_PATH } from '../core/addresses.ts';
+import { type ToolName, toolName } from '../core/names.ts';
 import type { GitService } from './git.ts';
 
 /** Where a request to the server's own host goes. */
@@ -6,6 +8,9 @@ export type Route =
   | { readonly kind: 'landing' }
   | { readonly kind: 'style' }
   | { readonly kind: 'command' }
+  | { readonly kind: 'source' }
+  /** The address of a repository, as a browser asks for it. `name` is what a tool could be called. */
+  | { readonly kind: 'repository'; readonly name: ToolName }
   /** `name` is what stands in the path, without `.git`; nobody has looked whether it can be a tool. */
   | { readonly kind: 'advertisement' | 'git'; readonly name: string; readonly service: GitService }
   | { readonly kind: 'wrong-method'; readonly allow: string }
@@ -28,6 +33,10 @@ export function routeOf(method: string, target: string): Route {
   const page = PAGES[path];
   if (page !== undefined) return allow(method, ['GET', 'HEAD'], { kind: page });
   if (path === '/-/command') return allow(method, ['POST'], { kind: 'command' });
+  if (path === SOURCE_PATH) return allow(method, ['GET'], { kind: 'source' });
+  const repository = toolName(/^\/([^/]+)\.git\/?$/.exec(path)?.[1] ?? '');
+  const isVisit = method === 'GET' || method === 'HEAD';
+  if (repository !== null && isVisit) return { kind: 'repository', name: repository };
   const git = /^\/([^/]+)\/(info\/refs|git-(?:upload|receive)-pack)$/.exec(path);
   if (git === null) return { kind: 'nothing' };
   const name = (git[1] ?? '').replace(/\.git$/, '');

@@ -57,6 +57,11 @@ export class Generation {
     for (const process of this.processes) process.keepUp();
   }
 
+  /** None of its processes is ever started; their status says why, as in `web.1 was built without isolation`. */
+  async refuse(detail: string): Promise<void> {
+    for (const process of this.processes) await process.refuse(detail);
+  }
+
   /** Ends it: the web process when its requests are done or the signal fires, the others now. */
   async drain(signal: AbortSignal): Promise<void> {
     for (const process of this.processes) process.retire();
@@ -77,7 +82,8 @@ export class Generation {
     if (attempt.kind !== 'healthy') throw this.#failure(process, attempt, progress);
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
     const how = process.type === 'web' ? 'healthy' : 'up';
-    progress.line(`${process.name} started · ${how} after ${seconds} s`);
+    const remark = attempt.remark === null ? '' : ` (${attempt.remark})`;
+    progress.line(`${process.name} started · ${how} after ${seconds} s${remark}`);
   }
 
   #failure(
@@ -86,12 +92,12 @@ export class Generation {
     progress: Progress,
   ): DeployError {
     for (const line of attempt.lastLines) progress.line(`${process.name} | ${line}`);
-    const { run_memory, health_time } = this.#parts.config;
+    const { run_memory } = this.#parts.config;
     if (attempt.kind === 'exited') {
       const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));
       return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
     }
-    const message = `${attempt.seen.message}; waited ${health_time / 1000} s.`;
+    const message = `${attempt.seen.message}; waited ${attempt.waitedMs / 1000} s.`;
     return new DeployError('ROLLOUT_TIMED_OUT', message, attempt.seen.hint);
   }
 }

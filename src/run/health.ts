@@ -14,8 +14,10 @@ export interface HealthCheck {
   /** The Host header of a request. */
   readonly host: string;
   readonly timeoutMs: number;
+  /** How long it may listen on other ports only, if that is less; 15,000 where not set. */
+  readonly elsewhereMs?: number;
   readonly signal: AbortSignal;
-  /** Called now and then while it is not healthy, with what was seen last. */
+  /** Called while it is not healthy and has not been for a while, once for each thing that is seen. */
   readonly onSeen: (seen: Seen) => void;
 }
 
@@ -28,31 +30,38 @@ export interface Seen {
 }
 
 export type Readiness =
-  | { readonly kind: 'healthy' }
+  /** The remark is what people should know although it counts as healthy: `GET / answers 500`; null = nothing. */
+  | { readonly kind: 'healthy'; readonly remark: string | null }
   | { readonly kind: 'exited'; readonly exit: Exit }
-  | { readonly kind: 'timed-out'; readonly seen: Seen };
+  | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
 
 const PAUSE_MS = 60;
 const FIRST_SEEN_MS = 5000;
-const SEEN_AGAIN_MS = 30_000;
+const ELSEWHERE_MS = 15_000;
 const ANSWER_MS = 10_000;
-const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
+/** What a look that got no answer in time has seen. */
+export const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
 
 /** Waits until a web process answers. @throws AbortError when the signal fires. */
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
   const exited = check.process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
+  const { timeoutMs, elsewhereMs = ELSEWHERE_MS } = check;
   const start = performance.now();
-  let last = { message: '', at: start };
+  let last = { soFar: '', at: start };
+  let elsewhereAt: number | null = null;
   for (;;) {
     check.signal.throwIfAborted();
-    const seen = await Promise.race([exited, look(check)]);
-    if (seen === null) return { kind: 'healthy' };
-    if ('exit' in seen) return seen;
-    if (performance.now() - start > check.timeoutMs) return { kind: 'timed-out', seen };
-    const quietMs = performance.now() - last.at;
-    if (quietMs > (seen.soFar === last.message ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) {
+    const found = await Promise.race([exited, look(check)]);
+    if (found.kind !== 'not-yet') return found;
+    const { seen, isElsewhere } = found;
+    const now = performance.now();
+    elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
+    if (now - start > timeoutMs) return { kind: 'timed-out', seen, waitedMs: timeoutMs };
+    if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)
+      return { kind: 'timed-out', seen, waitedMs: elsewhereMs };
+    if (seen.soFar !== last.soFar && now - last.at > FIRST_SEEN_MS) {
       check.onSeen(seen);
-      last = { message: seen.soFar, at: performance.now() };
+      last = { soFar: seen.soFar, at: now };
     }
     await Promise.race([exited, wait(PAUSE_MS, null, { signal: check.signal })]);
   }
@@ -65,31 +74,55 @@ export async function untilSettled(
   signal: AbortSignal,
 ): Promise<Readiness> {
   const exited = process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
-  return await Promise.race([exited, wait(settleMs, { kind: 'healthy' as const }, { signal })]);
+  return await Promise.race([exited, wait(settleMs, { kind: 'healthy' as const, remark: null }, { signal })]);
 }
 
-/** Null = healthy. */
-async function look(check: HealthCheck): Promise<Seen | null> {
+type Look =
+  | Extract<Readiness, { kind: 'healthy' }>
+  | { readonly kind: 'not-yet'; readonly seen: Seen; readonly isElsewhere: boolean };
+
+async function look(check: HealthCheck): Promise<Look> {
   const ports = await check.process.listeningPorts();
-  if (!ports.includes(check.insidePort)) return wrongPort(check, ports);
+  if (!ports.includes(check.insidePort)) return notYet(wrongPort(check, ports), ports.length > 0);
   if (check.path === null) {
     // Servers that fork accept before they have loaded the tool: only an answer, whatever its status, shows it.
     const first = await get(check.outsidePort, '/', check.host);
-    if (typeof first === 'number' || first === TOO_LATE) return null;
-    return seenAs(
-      `${check.name} listens on port ${check.insidePort} but closes connections without an answer`,
-      'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
-    );
+    if (typeof first === 'number') return healthy(first < 400 ? null : `GET / answers ${first}`);
+    if (first === TOO_LATE) return healthy(`GET / ${TOO_LATE}`);
+    return notYet(closesConnections(check));
   }
   const answer = await get(check.outsidePort, check.path, check.host);
-  if (typeof answer === 'number' && answer >= 200 && answer < 400) return null;
+  if (typeof answer === 'number' && answer >= 200 && answer < 400) return healthy(null);
+  return notYet(illAnswer(check.path, answer));
+}
+
+function healthy(remark: string | null): Look {
+  return { kind: 'healthy', remark };
+}
+
+function notYet(seen: Seen, isElsewhere = false): Look {
+  return { kind: 'not-yet', seen, isElsewhere };
+}
+
+type Port = Pick<HealthCheck, 'name' | 'insidePort'>;
+
+export function closesConnections({ name, insidePort }: Port): Seen {
   return seenAs(
-    `GET ${check.path} ${typeof answer === 'number' ? `answered ${answer}` : answer}`,
+    `${name} listens on port ${insidePort} but closes connections without an answer`,
+    'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
+  );
+}
+
+/** The health check path answered with this status, or why it did not. */
+export function illAnswer(path: string, answer: number | string): Seen {
+  return seenAs(
+    `GET ${path} ${typeof answer === 'number' ? `answered ${answer}` : answer}`,
     'The health check path must answer with a status from 200 to 399: mend it, or change health-check-path in service.template.',
   );
 }
 
-function wrongPort({ name, insidePort }: HealthCheck, ports: readonly number[]): Seen {
+/** Nothing listens on PORT, but perhaps on these. */
+export function wrongPort({ name, insidePort }: Port, ports: readonly number[]): Seen {
   const hint = `Make it listen on the port that the environment variable PORT names (here ${insidePort}), on 0.0.0.0, and push again.`;
   if (ports.length === 0) {
     return { message: `${name} never opened a port`, hint, soFar: `${name} has not opened a port yet` };

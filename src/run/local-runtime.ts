@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Release } from '../core/types.ts';
+import { whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { addressList } from './forwarded.ts';
@@ -41,6 +42,8 @@ export interface LocalRuntimeOptions {
   readonly httpOrigin: () => string;
   /** What a maintainer types to see a tool's logs. */
   readonly logsCommand: (tool: string) => string;
+  /** What a maintainer types to build anew what is live. */
+  readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
   /** Between restarts of a process that crashed. */
   readonly pauses?: Pauses;
@@ -110,7 +113,11 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#closing.signal.throwIfAborted();
     const next = this.#generation(release, toolNumber);
     this.#switchTo(next);
-    next.keepUp();
+    const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
+    if (why === null) return next.keepUp();
+    const detail = `${why}: build it anew (${this.#options.redeployCommand(release.tool)})`;
+    this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'tool not started');
+    await next.refuse(detail);
   }
 
   async stop(tool: ToolName): Promise<void> {

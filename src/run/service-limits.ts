@@ -14,12 +14,7 @@ export function memoryLimit(release: Release, processType: string, runMemory: nu
 /** Sentences about wishes of service.template that this machine does not fulfil. */
 export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
   const { memoryBytes, replicas, cpuCores } = service;
-  const sentences: string[] = [];
-  if (memoryBytes !== undefined && memoryBytes > runMemory) {
-    sentences.push(
-      `mem of service.template asks for ${Math.round(memoryBytes / MIB)} MiB: a process gets at most ${runMemory / MIB} MiB here (run_memory).`,
-    );
-  }
+  const sentences = tooMuchMemory(memoryBytes, runMemory);
   if (replicas !== undefined && replicas > 1) {
     sentences.push(
       `replicas of service.template asks for ${replicas}: this server runs one web process of each tool. It may have several workers of its own (config var WEB_CONCURRENCY).`,
@@ -29,4 +24,12 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
     sentences.push('cpu of service.template has no effect here: tools share the processors of this machine.');
   }
   return sentences;
+}
+
+/** The sentence about memory that is asked for beyond what the operator gives; none where it is not. */
+export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
+  if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
+  return [
+    `mem of service.template asks for ${Math.round(memoryBytes / MIB)} MiB: a process gets at most ${runMemory / MIB} MiB here (run_memory).`,
+  ];
 }

@@ -30,17 +30,21 @@ export class ToolLog {
 
   /** Resolves when the lines are in the file, or are lost because the disk is full; never rejects. */
   append(process: string, texts: readonly string[]): Promise<void> {
-    if (texts.length === 0) return Promise.resolve();
     const at = new Date().toISOString();
+    return this.appendLines(texts.map((text) => ({ at, process, text })));
+  }
+
+  /** The same for lines of one process whose time is known. */
+  appendLines(lines: readonly LogLine[]): Promise<void> {
+    const process = lines[0]?.process;
+    if (process === undefined) return Promise.resolve();
     return this.#inTurn(async () => {
       try {
-        await this.#write(process, texts.map((text) => `${at} ${text}\n`).join(''));
+        await this.#write(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
       } catch (error) {
         this.#options.log.error({ process, code: systemCode(error) }, 'tool log lines lost');
       }
-      for (const follower of this.#followers) {
-        for (const text of texts) follower.push({ at, process, text });
-      }
+      for (const follower of this.#followers) for (const line of lines) follower.push(line);
     });
   }
 

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { commandLine } from './command-line.ts';
 import { exitWords } from './exit-words.ts';
 import { type Readiness, type Seen, untilHealthy, untilSettled } from './health.ts';
 import { isFree } from './ports.ts';
@@ -60,7 +61,7 @@ export class ToolProcess {
       name: this.name,
       version: this.#start.release.version,
       state: this.#state,
-      command: this.#start.process.command.join(' '),
+      command: commandLine(this.#start.process),
       startedAt: this.#startedAt,
       restarts: this.#restarts,
       detail: this.#detail,
@@ -94,6 +95,14 @@ export class ToolProcess {
     this.#keeping = this.#keepUp().catch((error: unknown) => {
       this.#parts.log.error({ err: error, process: this.name }, 'supervision failed');
     });
+  }
+
+  /** It is not started, and its status and the log say why. */
+  async refuse(detail: string): Promise<void> {
+    this.retire();
+    this.#state = 'crashed';
+    this.#detail = detail;
+    await this.#say(`${this.name} ${detail}`);
   }
 
   /** No more restarts; it goes on until `stop`. */

@@ -25,7 +25,7 @@ const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const PROBE_MS = 10_000;
 
 /**
- * The sandbox for this machine. `isolated` and `auto` try a whole one, since programs that are there may still
+ * The sandbox for this machine, once what an earlier server left running in either has ended. `isolated` and `auto` try a whole one, since programs that are there may still
  * not be allowed to work (in a container, under AppArmor).
  *
  * @throws DeployError `NO_ISOLATION` where `isolated` is set and does not work, `DATA_FOLDER_CLOSED` where it
@@ -39,6 +39,8 @@ export async function chooseSandbox(
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });
+  // Before anything stands in the way of this start: what the server before left has nobody else to end it.
+  await trusted.endLeftovers();
   if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
 
   const missing = missingProgram();

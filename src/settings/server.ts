@@ -74,7 +74,11 @@ export const serverSettings = {
   builds_a_day: [wholeNumber(1, 100_000), '200', 'Builds of one tool within 24 hours.'],
   tree_files: [wholeNumber(1, 10_000_000), '50000', 'Files in a commit.'],
   tree_bytes: [mebibytes(1, 102_400), '1024', 'MiB of a commit, unpacked.'],
-  health_time: [seconds(1, 3600), '120', 'Seconds that a new release has to become healthy.'],
+  health_time: [
+    seconds(1, 3600),
+    '120',
+    'Seconds that a new release has to become healthy; a web process that listens on another port than PORT alone has 15.',
+  ],
   settle_time: [
     wholeNumber(0, 60_000),
     '2000',
@@ -97,7 +101,7 @@ export const serverSettings = {
   keep_artifacts: [
     wholeNumber(1, 1000),
     '10',
-    'Newest releases of a tool whose artifacts are kept for rollback.',
+    'Builds of a tool whose artifacts are kept for rollback: the newest that were released. Config vars and rollbacks, which build nothing, do not count.',
   ],
   ssh_grace_time: [seconds(1, 600), '30', 'Seconds from connection to login.'],
   ssh_startups: [wholeNumber(1, 10_000), '100', 'Connections that have not logged in, at once.'],

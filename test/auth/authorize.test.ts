@@ -75,6 +75,7 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
     'TOOL_DISABLED',
   ],
   ['an operator may do everything', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
+  ['an operator stops a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {
   test(`authorize: ${name}`, async () => {
@@ -91,4 +92,13 @@ test('threat 29: “not there” and “not yours” read the same', async () =>
       (error: Error) => error.message.replaceAll(name, 'TOOL'),
     );
   assert.equal(await refusal('hello'), await refusal('nowhere'));
+});
+
+test('threat 29: a deploy token is told what it opens, the same for its maker’s other tools, a stranger’s and none', async () => {
+  const token = { ...alice, credential: 'token ci (a1)', onlyTool: tool('hello') };
+  for (const name of ['old', 'nowhere', 'foreign'])
+    await assert.rejects(authorize(directory, token, tool(name), 'read', signal), {
+      code: 'NO_ACCESS',
+      message: 'The token ci (a1) opens hello alone.',
+    });
 });

@@ -36,14 +36,16 @@ export function tool(name: string): ToolName {
 /** A real builder in a temporary data folder, in the strongest sandbox that this machine can do. */
 export class ABuilder implements AsyncDisposable {
   readonly data: string;
+  readonly config: LocalBuilderOptions['config'];
   readonly builder: LocalBuilder;
   readonly sandbox: Sandbox;
   /** What the person who pushes saw, whole lines. */
   lines: string[] = [];
   #builds = 0;
 
-  private constructor(data: string, builder: LocalBuilder, sandbox: Sandbox) {
-    this.data = data;
+  private constructor(config: LocalBuilderOptions['config'], builder: LocalBuilder, sandbox: Sandbox) {
+    this.config = config;
+    this.data = config.data;
     this.builder = builder;
     this.sandbox = sandbox;
   }
@@ -64,24 +66,25 @@ export class ABuilder implements AsyncDisposable {
       blocked_networks: [],
       data,
     });
+    const config = {
+      data,
+      build_time: 600_000,
+      build_processes: 512,
+      build_memory: 4096 * MIB,
+      build_disk: 4096 * MIB,
+      artifact_size: 2048 * MIB,
+      build_output: 100 * MIB,
+      build_environment: {},
+      ...options.limits,
+    };
     const builder = new LocalBuilder({
-      config: {
-        data,
-        build_time: 600_000,
-        build_processes: 512,
-        build_memory: 4096 * MIB,
-        build_disk: 4096 * MIB,
-        artifact_size: 2048 * MIB,
-        build_output: 100 * MIB,
-        build_environment: {},
-        ...options.limits,
-      },
+      config,
       sandbox,
       buildpacksFolder: options.buildpacks ?? productBuildpacks,
       log: pino({ level: 'silent' }),
       quietMs: options.quietMs ?? 30_000,
     });
-    return new ABuilder(data, builder, sandbox);
+    return new ABuilder(config, builder, sandbox);
   }
 
   /** Everything that was said, as one text. */

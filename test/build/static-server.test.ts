@@ -172,3 +172,15 @@ test('HEAD tells the length and sends no body; other methods are refused', async
 test('a large file comes whole', async () => {
   assert.equal((await get('/big.bin')).body.length, 3_000_000);
 });
+
+for (const { files, says } of [
+  { files: { 'index.html': '' }, says: 'Serving 1 file, without' },
+  { files: { 'index.html': '', 'a b.css': '', '.hidden': '' }, says: 'Serving 2 files, without' },
+]) {
+  test(`the build counts what is served: ${says}`, async () => {
+    await using source = await ASource.of(files);
+    const { code, output } = await source.run('static', 'build');
+    assert.equal(code, 0, output);
+    assert.ok(output.includes(says), output);
+  });
+}

@@ -19,6 +19,8 @@ class Office {
   readonly keyFile = join(this.folder, 'id.pub');
 
   readonly events: AuditEvent[] = [];
+  /** What the server says to that; null = none runs. */
+  revoke: (tool: string) => string | null = () => null;
 
   constructor() {
     writeFileSync(this.path, 'users: {}\ntools: {}\n');
@@ -31,6 +33,7 @@ class Office {
     const status = await runAdmin({
       argv,
       directory: new DirectoryFile(this.path),
+      revokeTokens: async (tool) => this.revoke(tool),
       remotes: (uid, tool) => [`ssh://${uid}@host/${tool}.git`, `http://${uid}@host/${tool}.git`],
       input: (async function* () {
         yield Buffer.from(input);
@@ -105,7 +108,10 @@ test('adding a user who is there already changes no password by itself', async (
   const more = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
   assert.match(more.out, /^Changed alice\.\nKey added/);
   const again = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
-  assert.match(again.out, /^Changed alice\.\nKey was there already/);
+  const tool = ['tool', 'add', 'hello', '--maintainer', 'alice'];
+  await office.type(tool);
+  assert.equal((await office.type(tool)).out, 'Nothing changed: alice maintained hello already.\n');
+  assert.match(again.out, /^Nothing changed for alice\.\nKey was there already/);
 });
 
 for (const { name, argv, input, status, says } of [
@@ -141,7 +147,7 @@ for (const { name, argv, input, status, says } of [
     name: 'no name',
     argv: [],
     status: 2,
-    says: /needs more words.*\n.*Usage: npx toolforge-push user add NAME/,
+    says: /user add needs NAME\..*\n.*Usage: npx toolforge-push user add NAME/,
   },
   { name: 'two names', argv: ['alice', 'bob'], status: 2, says: /fewer words/ },
 ]) {
@@ -233,4 +239,28 @@ test('without a directory file every command says how to get one', async () => {
     assert.equal(status, 1);
     assert.match(err, /There is no user directory yet.\n ! {5}Start the server once/);
   }
+});
+
+test('a tool that is removed leaves no token alive, or says that they are', async () => {
+  const office = new Office();
+  await office.type(['user', 'add', 'alice']);
+  await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
+  const asked: string[] = [];
+  office.revoke = (tool) => {
+    asked.push(tool);
+    return 'Revoked ci (a1): it opens nothing any more.\n';
+  };
+  assert.equal((await office.type(['tool', 'remove', 'gone'])).status, 1);
+  assert.deepEqual(asked, []);
+  const removed = await office.type(['tool', 'remove', 'hello']);
+  assert.match(
+    removed.out,
+    /^Removed hello: .*\nRevoked ci \(a1\).*\nWhat runs of it .*stop hello\nIts repository/,
+  );
+  await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
+  office.revoke = () => null;
+  assert.match(
+    (await office.type(['tool', 'remove', 'hello'])).out,
+    /No server runs.*token revoke hello --all/,
+  );
 });

@@ -156,3 +156,22 @@ test('started by an older Node, it goes on with its own, with input and status',
   assert.deepEqual([add.exitCode, add.stdout, add.stderr], [0, 'Added alice.\nPassword set.', '']);
   assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
 });
+
+test('a password that is typed at a terminal is asked for and not shown', async () => {
+  const data = newFolder();
+  writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
+  const command = `${process.execPath} ${binary} user add bob --password-stdin`;
+  const child = execa('script', ['-qec', command, '/dev/null'], {
+    env: { PATH: process.env['PATH'], TOOLFORGE_PUSH_DATA: data, SHELL: '/bin/sh' },
+    extendEnv: false,
+    timeout: 30_000,
+    stdin: 'pipe',
+  });
+  let shown = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    shown += chunk.toString();
+    if (shown === 'Password: ') child.stdin.write('correct horse\r');
+  });
+  await child;
+  assert.match(shown, /^Password: \r\nAdded bob\.\r\nPassword set\.\r\n$/);
+});

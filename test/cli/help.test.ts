@@ -30,7 +30,7 @@ test('help lists every command as it is typed at this door', async () => {
   config unset TOOL NAME …                    remove config vars, with a release of their own
   token list TOOL                             the deploy tokens of a tool, the newest first
   token create TOOL NAME                      make a deploy token: a password for machines that opens this tool alone
-  token revoke TOOL ID                        end a deploy token at once
+  token revoke TOOL [NAME|ID]                 end a deploy token at once
 
 More about one of them: ssh -p 2222 alice@127.0.0.1 help COMMAND
 `,
@@ -57,11 +57,11 @@ What a tool has printed, or the log of a deployment.
   }
 });
 
-test('an empty command line is help, and over HTTP nothing stands before the command', async () => {
+test('an empty command line is help, and over HTTP a command stands in a line for curl', async () => {
   using desk = new Desk();
   const { status, out } = await desk.type([], { principal: { ...desk.alice, door: 'http' } });
   assert.equal(status, 0);
-  assert.match(out, /^Usage: COMMAND …\n/);
+  assert.match(out, /^Usage: curl -u alice --data 'COMMAND …' http:\/\/127\.0\.0\.1:8080\/-\/command\n/);
 });
 
 test('help on a family tells of all its members', async () => {

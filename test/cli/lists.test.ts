@@ -268,7 +268,7 @@ test('threat 63: what processes print, config vars among it, is not for a token 
   for (const flags of [[], ['--json'], ['-f']]) {
     const { status, out, err } = await desk.type(['logs', 'wikibot', ...flags], { principal });
     assert.deepEqual([status, out], [1, '']);
-    assert.match(err, /The token ci \(abc\) may read wikibot, and this needs more/);
+    assert.match(err, /The token ci \(abc\) may read wikibot, but not what its processes print/);
   }
   assert.equal((await desk.type(['logs', 'wikibot', '--build', 'd1'], { principal })).status, 0);
   desk.maintain(wikibot, 'alice', true);
@@ -293,4 +293,14 @@ test('logs --build takes the id of a deployment or of its build, of this tool al
   assert.equal(theirs.status, 1);
   assert.match(theirs.err, /wikibot has no build or deployment “theirs”/);
   assert.equal(none.err, theirs.err.replace('theirs', 'nobody'));
+});
+
+test('logs of a process that the live release does not have say which there are', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  desk.runtime.lines = [];
+  const wrong = await desk.type(['logs', 'wikibot', '-p', 'worker.1']);
+  assert.match(wrong.out, /^v\d+ of wikibot has no process “worker\.1”, .*It has: web\.\n$/);
+  const right = await desk.type(['logs', 'wikibot', '-p', 'web']);
+  assert.match(right.out, /^web of wikibot has printed nothing yet\. .*logs wikibot --build \S+\n$/);
 });

@@ -40,12 +40,12 @@ for (const { name, argv, says } of [
   {
     name: 'a count that is no number',
     argv: ['logs', 'wikibot', '-n', 's3cret'],
-    says: /--lines is a whole number from 1 to 10000/,
+    says: /-n is a whole number from 1 to 10000/,
   },
   {
     name: 'a count of nothing',
     argv: ['releases', 'wikibot', '-n0'],
-    says: /--count is a whole number from 1 to 1000/,
+    says: /-n is a whole number from 1 to 1000/,
   },
   { name: 'a count that is too high', argv: ['logs', 'wikibot', '-n', '10001'], says: /to 10000/ },
   {
@@ -60,7 +60,17 @@ for (const { name, argv, says } of [
   },
   { name: 'an empty tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
   { name: 'too many words', argv: ['restart', 'wikibot', 'now'], says: /restart takes fewer words/ },
-  { name: 'too few words', argv: ['config', 'get', 'wikibot'], says: /config get needs more words/ },
+  { name: 'too few words', argv: ['config', 'get', 'wikibot'], says: /config get needs NAME/ },
+  {
+    name: 'a member that the family does not have',
+    argv: ['config', 'show', 'wikibot'],
+    says: /There is no command “config show”. There are: config list, config get, config set, config unset\./,
+  },
+  {
+    name: 'a value whose quotes ssh has eaten',
+    argv: ['config', 'set', 'wikibot', 'GREETING=two', 's3cret'],
+    says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or NAME - /,
+  },
   {
     name: 'a release that is none',
     argv: ['rollback', 'wikibot', 'last'],

@@ -34,7 +34,7 @@ test('a token is shown once, with the remote that takes it, and listed without i
 });
 
 for (const { name, line, change, status, says } of [
-  { name: 'no name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs more words/ },
+  { name: 'no name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs NAME/ },
   { name: 'an odd name', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
   {
     name: 'for ever',
@@ -90,4 +90,53 @@ test('a tool has at most fifty tokens', async () => {
   assert.equal(status, 1);
   assert.match(err, /50 deploy tokens/);
   assert.equal((await list()).length, 50);
+});
+
+test('a token is revoked by its name, by its id where several have the name, or with all the others', async () => {
+  const { desk, list } = office();
+  using _ = desk;
+  await desk.type(['token', 'create', 'wikibot', 'ci']);
+  const byName = await desk.type(['token', 'revoke', 'wikibot', 'ci']);
+  assert.match(byName.out, /^Revoked ci \([a-z0-9]{10}\): it opens nothing any more\.\n$/);
+  await desk.type(['token', 'create', 'wikibot', 'ci']);
+  const [older] = await list();
+  const second = await desk.type(['token', 'create', 'wikibot', 'ci']);
+  assert.match(second.out, new RegExp(`an older token ci\\. .*token revoke wikibot ${older.id}\\n$`));
+  const which = await desk.type(['token', 'revoke', 'wikibot', 'ci']);
+  assert.equal(which.status, 1);
+  assert.match(which.err, new RegExp(`has 2 deploy tokens ci: .*${older.id}`));
+  assert.equal((await desk.type(['token', 'revoke', 'wikibot', older.id])).status, 0);
+  await desk.type(['token', 'create', 'wikibot', 'other']);
+  assert.match(
+    (await desk.type(['token', 'revoke', 'wikibot', '--all'])).out,
+    /^Revoked other .*, ci .*they open/,
+  );
+  assert.deepEqual(await list(), []);
+  assert.equal((await desk.type(['token', 'revoke', 'wikibot'])).status, 2);
+});
+
+test('a read token is told why it reads no output of processes, and what it does read', async () => {
+  const { desk } = office();
+  using _ = desk;
+  const principal = { ...desk.alice, scope: 'read', credential: 'token ci (a1)', onlyTool: wikibot } as const;
+  const { status, err } = await desk.type(['logs', 'wikibot'], { principal });
+  assert.equal(status, 1);
+  assert.match(err, /may read wikibot, but not what its processes print, which may hold secrets/);
+  assert.match(err, /opens the logs of builds: .*logs wikibot --build ID/);
+});
+
+test('the operator acts on a tool that the directory does not know any more, and nobody else does', async () => {
+  const { desk } = office();
+  using _ = desk;
+  desk.store.tool(wikibot);
+  desk.directory.tools.clear();
+  const operator = { ...desk.alice, uid: 'operator', door: 'local', isOperator: true } as const;
+  assert.equal((await desk.type(['stop', 'wikibot'], { principal: operator })).status, 0);
+  assert.equal(
+    (await desk.type(['config', 'list', 'wikibot', '--show-values'], { principal: operator })).status,
+    0,
+  );
+  assert.equal((await desk.type(['stop', 'wikibot'])).status, 1);
+  const unused = await desk.type(['stop', 'never'], { principal: operator });
+  assert.match(unused.err, /There is no tool never/);
 });

@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, until } from '../support/server.ts';
+import { serverImage } from './installation/images.ts';
 
-const registry = process.env['CLUSTER_REGISTRY'] ?? '';
-const image = `${registry}/toolforge-push:test`;
-const root = resolve(import.meta.dirname, '../..');
 const pod = 'toolforge-push-image';
 
 async function kubectl(...args: string[]): Promise<string> {
@@ -21,23 +18,9 @@ async function inside(script: string): Promise<{ exitCode: number; text: string 
 }
 
 before(async () => {
-  assert.notEqual(registry, '', 'CLUSTER_REGISTRY is not set: this suite needs the cluster');
-  const buildah = ['--storage-driver', 'vfs'];
-  const built = await run('buildah', [
-    ...buildah,
-    'build',
-    '--layers',
-    '--isolation',
-    'chroot',
-    '--tag',
-    image,
-    root,
-  ]);
-  assert.equal(built.exitCode, 0, `${built.stdout.slice(-4000)}\n${built.stderr.slice(-4000)}`);
-  const pushed = await run('buildah', [...buildah, 'push', '--tls-verify=false', image, `docker://${image}`]);
-  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  const image = await serverImage();
   await kubectl('delete', 'pod', pod, '--ignore-not-found', '--wait=true');
-  await kubectl('run', pod, `--image=${image}`, '--image-pull-policy=Always', '--restart=Never');
+  await kubectl('run', pod, `--image=${image}`, '--restart=Never');
   await kubectl('wait', '--for=condition=Ready', `pod/${pod}`, '--timeout=180s');
 });
 after(async () => {

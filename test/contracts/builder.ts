@@ -126,6 +126,45 @@ export function builderContract(name: string, makeBuilder: () => Promise<Builder
     await assert.rejects(builder.build(request('one', worker), silent, cancelled), { name: 'AbortError' });
   });
 
+  promise(
+    'a build that is cancelled while it runs ends with an AbortError, and the next one works',
+    async (builder) => {
+      const cancel = new AbortController();
+      const cancelling = progressTo((text) => {
+        if (text.startsWith('-----> Building')) cancel.abort();
+      });
+      const cancelled = builder.build(request('one', worker), cancelling, cancel.signal);
+      await assert.rejects(cancelled, { name: 'AbortError' });
+      const artifact = await builder.build(request('two', worker), silent, signal);
+      assert.equal(artifact.id, 'two');
+    },
+  );
+
+  promise('values of config vars are not shown', async (builder) => {
+    let said = '';
+    const listening = progressTo((text) => {
+      said += text;
+    });
+    const source = { ...worker, Procfile: 'web: python3 app.py --key s3cr3t-of-the-tool\n' };
+    const configVars = { API_KEY: 's3cr3t-of-the-tool' };
+    await builder.build(request('one', source, { configVars }), listening, signal);
+    assert.match(said, /--key \[config var API_KEY\]/);
+    assert.doesNotMatch(said, /s3cr3t/);
+  });
+
+  promise('what was found and what buildpacks print is told, in that order', async (builder) => {
+    const said: string[] = [];
+    await builder.build(
+      request('one', worker),
+      progressTo((text) => said.push(text)),
+      signal,
+    );
+    const steps = said.filter((text) => text.startsWith('-----> ')).map((text) => text.trim());
+    assert.deepEqual(steps.slice(0, 2), ['-----> Detecting buildpacks', '-----> Building (limit 10 min)']);
+    assert.match(said[1] ?? '', /^ {7}python 3\.\d+ · Procfile \(web worker\)\n$/);
+    assert.match(steps[2] ?? '', /^-----> Using Python 3\.\d+\.\d+$/);
+  });
+
   promise('removing an artifact twice, or one that never was, is no error', async (builder) => {
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);

@@ -189,6 +189,19 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await releasePhase(runtime, releaseOf(tool, 2, await webArtifact('none'))), '');
     });
 
+    test('threat 63: of a config var nothing is told, not even the half before the cut of a long line', async () => {
+      const secret = 'correct-horse-battery-staple';
+      const script =
+        "import os; [print('x' * length + os.environ['SECRET']) for length in (0, 16384 - 20, 16384)]";
+      const release = releaseOf('leaking' as ToolName, 1, await bench.artifact({}, [releasing(script)]), {
+        SECRET: secret,
+      });
+      const seen = await releasePhase(runtime, release);
+      assert.match(seen, /^ {7}\[config var SECRET\]$/m);
+      assert.match(seen, /x{10000}/);
+      assert.doesNotMatch(seen, /correct/);
+    });
+
     for (const { name, script, code, message } of [
       { name: 'fails', script: 'raise SystemExit(3)', code: 'RELEASE_FAILED', message: /exited with code 3/ },
       {
@@ -318,7 +331,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await rollOut(runtime, release);
       await runtime.stop(tool);
       assert.deepEqual(await runtime.status(tool), []);
-      assert.equal((await bench.request(tool, '/')).status, 503);
+      // 503 is the router's; an ingress controller may say 502 where a Service has nobody.
+      assert.match(String((await bench.request(tool, '/')).status), /^50[23]$/);
       await runtime.resume(release, 1);
       await until(async () => (await bench.request(tool, '/')).status === 200, 'the resumed tool');
       await runtime.stop(tool);

@@ -54,6 +54,10 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal(await main(name), two);
     const back = await server.command('rollback', name, 'v2');
     assert.equal(back.exitCode, 0, back.stderr);
+    assert.match(
+      back.stdout,
+      new RegExp(`^ {7}config vars: GREETING changed; as they were: rollback ${name} v4$`, 'm'),
+    );
     assert.equal((await server.get(name)).body, 'early');
     assert.equal(await main(name), first);
     const unknown = await server.command('rollback', name, 'v99');

@@ -269,7 +269,13 @@ for (const door of ['ssh', 'http'] as const) {
       const pushed = await tree.push();
       assert.equal(pushed.exitCode, 0);
       assert.match(pushed.stderr, /Everything up-to-date/);
-      if (door === 'ssh') assert.match(pushed.stderr, new RegExp(`redeploy ${name}`));
+      if (door === 'ssh') {
+        assert.match(pushed.stderr, new RegExp(`redeploy ${name}`));
+        assert.match(
+          pushed.stderr,
+          new RegExp(`older or other commit: git push -f toolforge HEAD:main, or ssh .* rollback ${name}`),
+        );
+      }
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
@@ -491,4 +497,37 @@ test('master deploys for a tool that has no main, and main takes over when it is
   assert.equal(moved.exitCode, 0, moved.stderr);
   assert.equal(await live(name), three);
   assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/master'), '');
+});
+
+test('another history does not take the name from master unforced, is told how, and then does', async () => {
+  const { name, tree } = await tool('ssh');
+  const first = await tree.commit('one', webTool('one'));
+  assert.equal((await tree.push('toolforge', 'main:master')).exitCode, 0);
+  await tree.git('commit', '--quiet', '--amend', '--allow-empty', '--message', 'another beginning');
+  const refused = await tree.push();
+  assert.notEqual(refused.exitCode, 0);
+  assert.match(
+    refused.stderr,
+    /main -> main \(main would replace master, which is live at v1 \([0-9a-f]{7}\), and does not build upon it; v1 is still live\)/,
+  );
+  assert.equal(
+    await server.inRepository(name, 'for-each-ref', '--format=%(refname) %(objectname)', 'refs/heads'),
+    `refs/heads/master ${first}`,
+  );
+  const [, replace = ''] =
+    /its name: git (push -f toolforge main:master) && git push toolforge main\s*$/m.exec(refused.stderr) ??
+    [];
+  const replaced = await tree.git(...replace.split(' '));
+  assert.equal(replaced.exitCode, 0, replaced.stderr);
+  const renamed = await tree.push('toolforge', 'main');
+  assert.equal(renamed.exitCode, 0, renamed.stderr);
+  assert.match(renamed.stderr, /v2 is live already\s*\nremote: {8}main takes the place of master/);
+  assert.match(renamed.stderr, /\* \[new branch\] +main -> main/);
+  const head = await tree.head();
+  assert.equal(
+    await server.inRepository(name, 'for-each-ref', '--format=%(refname) %(objectname)', 'refs/heads'),
+    `refs/heads/main ${head}`,
+  );
+  assert.equal(await server.inRepository(name, 'symbolic-ref', 'HEAD'), 'refs/heads/main');
+  assert.match((await tree.push('toolforge', 'main')).stderr, /Everything up-to-date/);
 });

@@ -49,6 +49,7 @@ test('a token opens its own tool alone, and nothing once it is revoked', async (
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));
   assert.notEqual(wrong.exitCode, 0);
+  assert.match(wrong.stderr, /The token ci \([a-z0-9]{10}\) opens mine alone/);
   const [token] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
   assert.equal((await tree.git('ls-remote', remote('x', secret, name))).exitCode, 0);
   assert.equal((await server.command('token', 'revoke', name, token.id)).exitCode, 0);
@@ -68,4 +69,18 @@ test('threat 15: no log line and no answer repeats a token that stood in the add
   const said = JSON.stringify(server.lines) + (await answer.text()) + server.told;
   assert.match(said, /http request/);
   assert.doesNotMatch(said, new RegExp(secret.slice(-32)));
+});
+
+test('a tool that is removed can be stopped, and its tokens stay dead when it is given out again', async () => {
+  const { name, tree, secret } = await withToken('removed');
+  const removed = await server.local('tool', 'remove', name);
+  assert.match(removed.stdout, /Revoked ci \(/);
+  assert.match(removed.stdout, /goes on until: npx toolforge-push stop removed/);
+  assert.equal((await server.get(name)).body, 'one');
+  const stopped = await server.local('stop', name);
+  assert.equal(stopped.exitCode, 0, stopped.stderr);
+  assert.equal((await server.get(name)).status, 503);
+  await server.addTool(name);
+  const used = await tree.git('ls-remote', remote('x', secret, name));
+  assert.match(used.stderr, /Authentication failed/);
 });

@@ -1,10 +1,21 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { test } from 'node:test';
-import { readConfig } from '../../src/config.ts';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, test } from 'node:test';
+import { readConfig, unknownSettings } from '../../src/config.ts';
 import { configurationPage } from '../../src/configuration-page.ts';
 import { DeployError } from '../../src/core/errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'configuration-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
 
 test('docs/configuration.md is what `npm run docs` makes of the settings', async () => {
   const page = await readFile(resolve(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
@@ -37,13 +48,31 @@ for (const { name, environment, expected } of [
   {
     name: 'a file that is not there',
     environment: { TOOLFORGE_PUSH_CONFIG: '/nowhere.yaml' },
-    expected: /\/nowhere\.yaml/,
+    expected: /\/nowhere\.yaml is not there/,
+  },
+  {
+    name: 'a file that is no YAML',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('broken.yaml', 'domain: x\nssh: [1\n') },
+    expected: /broken\.yaml is not YAML in line \d/,
+  },
+  {
+    name: 'a file that is a list',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('list.yaml', '- domain\n') },
+    expected: /list\.yaml holds no settings/,
+  },
+  {
+    name: 'a slip in the file',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('slip.yaml', 'domian: x\n') },
+    expected: /no setting domian\. Did you mean domain\?/,
   },
 ]) {
   test(`${name} is refused by name`, () => {
     assert.throws(
       () => readConfig(environment),
-      (error) => error instanceof DeployError && error.code === 'BAD_SETTING' && expected.test(error.message),
+      (error) =>
+        error instanceof DeployError &&
+        error.code === 'BAD_SETTING' &&
+        expected.test(`${error.message} ${error.hint}`),
     );
   });
 }
@@ -51,4 +80,16 @@ for (const { name, environment, expected } of [
 test('only proxies, certificates and indexes of the server’s own environment reach builds', () => {
   const config = readConfig({ HTTPS_PROXY: 'http://proxy', SECRET: 'x', NODE_OPTIONS: '--inspect' });
   assert.deepEqual(config.build_environment, { HTTPS_PROXY: 'http://proxy' });
+});
+
+test('an unknown name in the environment is told with what may have been meant', () => {
+  const names = {
+    TOOLFORGE_PUSH_DOMIAN: 'x',
+    TOOLFORGE_PUSH_PORT_80_TCP_ADDR: 'y',
+    TOOLFORGE_PUSH_DOMAIN: 'z',
+  };
+  assert.deepEqual(unknownSettings(names), [
+    'TOOLFORGE_PUSH_DOMIAN (meant: TOOLFORGE_PUSH_DOMAIN?)',
+    'TOOLFORGE_PUSH_PORT_80_TCP_ADDR',
+  ]);
 });

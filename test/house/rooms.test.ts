@@ -14,8 +14,15 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   sandbox: ['core', 'config.ts'],
   store: ['core', 'config.ts'],
   git: ['core', 'deploy/deployments.ts'],
-  build: ['core', 'config.ts', 'kubernetes', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
-  run: ['core', 'config.ts', 'kubernetes', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
+  build: [
+    'core',
+    'config.ts',
+    'kubernetes',
+    'sandbox/built-for.ts',
+    'sandbox/sandbox.ts',
+    'sandbox/remove.ts',
+  ],
+  run: ['core', 'config.ts', 'kubernetes', 'sandbox/built-for.ts', 'sandbox/sandbox.ts', 'sandbox/remove.ts'],
   deploy: ['core', 'git', 'store/store.ts', 'build/builder.ts', 'run/runtime.ts'],
   cli: [
     'core',

@@ -137,10 +137,7 @@ test('a wrong password is told so', async (context) => {
   const door = await openDoor(context);
   const url = door.loggedIn.replace(encodeURIComponent(PASSWORD), 'wrong');
   const read = await runGit(door.root, ['ls-remote', `${url}/hello.git`]);
-  assert.match(
-    String(read.all),
-    /remote: Log in with your user name and your password, or with a deploy token/,
-  );
+  assert.match(String(read.all), /remote: Log in with your user name and password, or with a deploy token/);
   assert.match(String(read.all), /Authentication failed/);
 });
 

@@ -171,3 +171,12 @@ test('threat 31: behind a proxy, passwords are taken only over https', async (co
   assert.equal((await fetch(`${door.url}/healthz`)).status, 200, 'no password, no danger');
   assert.ok(door.log.some((line) => line.includes('"address":"203.0.113.9"')));
 });
+
+test('threat 29: a browser at the address of any repository is told that it is for git', async (context) => {
+  const door = await openDoor(context);
+  for (const name of ['hello', 'other', 'nowhere']) {
+    const { status, body } = await answerOf(`${door.url}/${name}.git`);
+    assert.equal(status, 404);
+    assert.match(body, new RegExp(`^This address is for git.*\\n {4}git clone http\\S+/${name}\\.git\\n$`));
+  }
+});

@@ -1,14 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pathOf, type Route, routeOf } from '../../src/http/routes.ts';
+import { nameOf } from '../support/store-records.ts';
 
 const upload = { kind: 'advertisement', name: 'hello', service: 'upload-pack' } as const;
+const clone = { kind: 'repository', name: nameOf('hello') } as const;
 const push = { kind: 'git', name: 'hello', service: 'receive-pack' } as const;
 
 for (const { method, target, route } of [
   { method: 'GET', target: '/', route: { kind: 'landing' } },
   { method: 'HEAD', target: '/healthz', route: { kind: 'health' } },
   { method: 'POST', target: '/-/command', route: { kind: 'command' } },
+  { method: 'GET', target: '/hello.git', route: clone },
+  { method: 'GET', target: '/hello.git/', route: clone },
+  { method: 'POST', target: '/hello.git', route: { kind: 'nothing' } },
+  { method: 'GET', target: '/%68ello.git', route: { kind: 'nothing' } },
   { method: 'GET', target: '/hello.git/info/refs?service=git-upload-pack', route: upload },
   { method: 'GET', target: '/hello/info/refs?service=git-upload-pack', route: upload },
   { method: 'GET', target: 'http://evil.example/hello/info/refs?service=git-upload-pack', route: upload },
@@ -40,7 +46,6 @@ for (const target of [
   '/a/hello.git/info/refs?service=git-upload-pack',
   '//hello.git/info/refs?service=git-upload-pack',
   '/../hello.git/git-upload-pack',
-  '/hello.git',
   '*',
   'hello.git/git-upload-pack',
   '',

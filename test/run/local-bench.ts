@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { createLog } from '../../src/core/log.ts';
 import type { Artifact, Process } from '../../src/core/types.ts';
 import { LocalRuntime } from '../../src/run/local-runtime.ts';
+import { markBuiltFor } from '../../src/sandbox/built-for.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
@@ -59,6 +60,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     launchEnvironment: async ({ base }) => ({ ...base }),
     httpOrigin: () => `http://127.0.0.1:${port}`,
     logsCommand: (tool) => `ssh -p 2222 127.0.0.1 logs ${tool}`,
+    redeployCommand: (tool) => `ssh -p 2222 127.0.0.1 redeploy ${tool}`,
     log: createLog('error'),
     pauses: { firstMs: 100, mostMs: 400, forgottenAfterMs: 60_000 },
   });
@@ -76,7 +78,11 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     sandbox,
     port,
     data,
-    artifact: (files, processes, path) => artifactIn(data, files, processes, path ?? null),
+    artifact: async (files, processes, path) => {
+      const artifact = await artifactIn(data, files, processes, path ?? null);
+      await markBuiltFor(artifact.reference, options.mode);
+      return artifact;
+    },
     request: (tool, path) => get({ port, agent, host: `${tool}.localhost`, path }),
     close: async () => {
       await runtime.close();

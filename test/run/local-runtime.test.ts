@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
@@ -86,6 +86,49 @@ for (const mode of ['trusted', 'isolated'] as const) {
           return all[0]?.state === 'crashed' && all;
         }, 'the crash');
         assert.match(status?.detail ?? '', /starting again in/);
+      }));
+
+    test('what was built in the other mode is not started, and the status, the page and the log say how to build it', () =>
+      within({}, async ({ runtime, request, artifact }) => {
+        const tool = 'moved' as ToolName;
+        const built = await artifact({ 'web.py': webTool('moved') }, [web()]);
+        const mark = join(built.reference, 'trusted');
+        if (mode === 'trusted') await rm(mark);
+        else await writeFile(mark, '');
+        await runtime.resume(releaseOf(tool, 1, built), 1);
+        const [status] = await runtime.status(tool);
+        assert.equal(status?.state, 'crashed');
+        const how = mode === 'trusted' ? 'with isolation' : 'without isolation';
+        assert.match(
+          status.detail ?? '',
+          new RegExp(`^was built ${how}, .+ anew \\(ssh -p 2222 127\\.0\\.0\\.1 redeploy moved\\)$`),
+        );
+        const page = await request(tool, '/');
+        assert.equal(page.status, 502);
+        assert.match(page.body, new RegExp(`web\\.1 was built ${how}.+redeploy moved`));
+        assert.match(await textOf(runtime, tool), new RegExp(`^web\\.1 was built ${how}`));
+        await runtime.stop(tool);
+        assert.deepEqual(await runtime.status(tool), []);
+      }));
+
+    test('the push says what / answers where that is no answer that people want', () =>
+      within({}, async ({ runtime, artifact }) => {
+        const tool = 'ill' as ToolName;
+        const source = webTool('ill').replace("'ill', 200", "'ill', 500");
+        const seen = await rollOut(
+          runtime,
+          releaseOf(tool, 1, await artifact({ 'web.py': source }, [web()])),
+        );
+        assert.match(seen, /^ {7}web\.1 started · healthy after \d+\.\d s \(GET \/ answers 500\)$/m);
+      }));
+
+    test('the status shows the line of the Procfile', () =>
+      within({}, async ({ runtime, artifact }) => {
+        const tool = 'lines' as ToolName;
+        const line = 'python3 -u web.py  # "quoted"';
+        const process = { type: 'web', command: ['bash', '-c', line], isDefault: true };
+        await rollOut(runtime, releaseOf(tool, 1, await artifact({ 'web.py': webTool('x') }, [process])));
+        assert.equal((await runtime.status(tool))[0]?.command, line);
       }));
 
     test('close ends everything and waits for it', async () => {

@@ -59,9 +59,10 @@ import time
 print('thinking'); time.sleep(1000)
 `;
 
+/** All on standard error: a container's two streams come to its log in no certain order. */
 export const crashingTool = `
 import sys
-print('reading the settings')
+print('reading the settings', file=sys.stderr)
 sys.exit('no database here')
 `;
 

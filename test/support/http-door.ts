@@ -86,6 +86,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
   const door = createHttpDoor({
     directory,
     gateway: noGateway,
+    sources: null,
     runCommand: async (line: CommandLine) => {
       await line.out(`${line.principal.uid} ${JSON.stringify(line.argv)}\n`);
       return 0;

@@ -6,17 +6,20 @@ import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
 
+/** What a developer needs of a server. */
+export type Remote = Pick<TestServer, 'folder' | 'clientEnvironment' | 'remote'>;
+
 /** A developer's clone, with the real git and the remote `toolforge`. */
 export class WorkTree {
   readonly folder: string;
-  readonly #server: TestServer;
+  readonly #server: Remote;
 
-  private constructor(folder: string, server: TestServer) {
+  private constructor(folder: string, server: Remote) {
     this.folder = folder;
     this.#server = server;
   }
 
-  static async create(server: TestServer, door: 'ssh' | 'http', tool: string): Promise<WorkTree> {
+  static async create(server: Remote, door: 'ssh' | 'http', tool: string): Promise<WorkTree> {
     const tree = new WorkTree(await mkdtemp(join(server.folder, 'work-')), server);
     await tree.git('init', '--quiet', '--initial-branch=main');
     await tree.git('remote', 'add', 'toolforge', server.remote(door, tool));

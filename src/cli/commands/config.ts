@@ -1,5 +1,5 @@
-import { authorize } from '../../auth/authorize.ts';
 import { DeployError } from '../../core/errors.ts';
+import { assertMay } from '../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { followTicket } from '../follow-ticket.ts';
 import { json, oneLine, quoted } from '../printing.ts';
@@ -19,16 +19,16 @@ const list: ToolCommand = {
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run(context) {
-    const { services, principal, tool, flags, before, out, signal } = context;
+    const { services, tool, flags, typed, out } = context;
     const isShown = flags['show-values'] === true;
-    if (isShown) await authorize(services.directory, principal, tool, 'deploy', signal);
+    if (isShown) await assertMay(context, tool, 'deploy');
     const vars = Object.entries(services.store.configVars(tool)).sort(([one], [other]) =>
       one < other ? -1 : 1,
     );
     if (flags['json'] === true) {
       await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
     } else if (vars.length === 0) {
-      await out(`${tool} has no config vars. Set one: ${before}config set ${tool} NAME=value\n`);
+      await out(`${tool} has no config vars. Set one: ${typed(`config set ${tool} NAME=value`)}\n`);
     } else {
       await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
     }
@@ -111,7 +111,8 @@ function nameIn(word: string): string | null {
 }
 
 /** Messages here repeat no word that was typed: it may be a value. @throws UsageError */
-async function changesOf({ args, input }: ToolContext): Promise<Record<string, string>> {
+async function changesOf(context: ToolContext): Promise<Record<string, string>> {
+  const { args, input } = context;
   const [name, dash] = args;
   if (args.length === 2 && dash === '-' && name !== undefined && !name.includes('=')) {
     return { [name]: await valueFrom(input) };
@@ -121,13 +122,20 @@ async function changesOf({ args, input }: ToolContext): Promise<Record<string, s
     const at = word.indexOf('=');
     if (at < 1) {
       throw new UsageError(
-        `Word ${index + 1} after the tool is not NAME=value. Put quotes around a value with spaces.`,
+        `Word ${index + 1} after the tool is not NAME=value. A value with spaces: ${withSpaces(context)} (or NAME - and the value on standard input).`,
       );
     }
     if (changes.has(word.slice(0, at))) throw new UsageError('The same name is given twice.');
     changes.set(word.slice(0, at), word.slice(at + 1));
   }
   return Object.fromEntries(changes);
+}
+
+/** What brings a value with spaces here in one piece: ssh joins its words, and the quotes of the shell are gone. */
+function withSpaces({ principal, tool, typed }: ToolContext): string {
+  return principal.door === 'ssh'
+    ? typed(`"config set ${tool} NAME='two words'"`)
+    : typed(`config set ${tool} NAME="two words"`);
 }
 
 async function valueFrom(input: ToolContext['input']): Promise<string> {

@@ -1,6 +1,6 @@
-import { type Addresses, sshCommand } from '../../core/addresses.ts';
+import { type Addresses, httpCommand, sshCommand } from '../../core/addresses.ts';
 import type { Principal } from '../../core/types.ts';
-import type { CommandShape, LoginCommand } from '../command.ts';
+import type { CommandShape, LoginCommand, Typed } from '../command.ts';
 import { columns } from '../printing.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -14,43 +14,46 @@ export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
     options: {},
     words: { min: 0, max: 2 },
     async run({ services, principal, args, out }) {
-      const before = typedBefore(principal, services.addresses);
-      await out(args.length === 0 ? listCommands(all(), before) : describe(all(), args, before));
+      const typed = typedAt(principal, services.addresses);
+      await out(args.length === 0 ? listCommands(all(), typed) : describe(all(), args, typed));
       return 0;
     },
   };
 }
 
-/** What stands before a command at this door: `ssh -p 2222 alice@127.0.0.1 `; empty where it differs by client. */
-export function typedBefore(principal: Principal, addresses: Addresses): string {
+/** How commands are typed at the door that somebody came by. */
+export function typedAt(principal: Principal, addresses: Addresses): Typed {
   switch (principal.door) {
     case 'ssh':
-      return sshCommand(addresses, principal.uid, '');
+      return (words) => sshCommand(addresses, principal.uid, words);
     case 'local':
-      return 'npx toolforge-push ';
+      return typedHere;
     case 'http':
-      return '';
+      return (words) => httpCommand(addresses, principal.uid, words);
     default:
       return principal.door satisfies never;
   }
 }
 
+/** How commands are typed on the server itself. */
+export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
+
 /** A hint in which each command of the table that stands between backticks reads as one types it at this door. */
-export function asTyped(hint: string, commands: readonly CommandShape[], before: string): string {
+export function asTyped(hint: string, commands: readonly CommandShape[], typed: Typed): string {
   const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
   return hint.replace(/`([a-z]+)( [^`]+)`/g, (whole, name: string, rest: string) =>
-    before !== '' && names.has(name) ? `${before}${name}${rest}` : whole,
+    names.has(name) ? typed(`${name}${rest}`) : whole,
   );
 }
 
 /** All commands, a line each. */
-export function listCommands(commands: readonly CommandShape[], before: string): string {
+export function listCommands(commands: readonly CommandShape[], typed: Typed): string {
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const lines = columns(listed.map(({ name, usage, summary }) => [`${name} ${withoutFlags(usage)}`, summary]))
     .split('\n')
     .map((line) => (line === '' ? line : `  ${line}`))
     .join('\n');
-  return `Usage: ${before}COMMAND …\n\n${lines}\nMore about one of them: ${before}help COMMAND\n`;
+  return `Usage: ${typed('COMMAND …')}\n\n${lines}\nMore about one of them: ${typed('help COMMAND')}\n`;
 }
 
 /** The usage without what may be left out and begins with a dash, for a list that fits a terminal. */
@@ -59,19 +62,19 @@ function withoutFlags(usage: string): string {
 }
 
 /** How one command is used. */
-export function describeCommand(command: CommandShape, before: string): string {
-  const usage = `Usage: ${before}${command.name} ${command.usage}`.trimEnd();
+export function describeCommand(command: CommandShape, typed: Typed): string {
+  const usage = `Usage: ${typed(`${command.name} ${command.usage}`.trimEnd())}`;
   const details = command.details ?? [];
   return [usage, '', `${capital(command.summary)}.`, ...details].map((line) => `${line}\n`).join('');
 }
 
 /** One command, or all of a family as `config`. @throws UsageError */
-function describe(commands: readonly CommandShape[], words: readonly string[], before: string): string {
+function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const meant = listed.filter((command) => command.name === name || command.name.startsWith(`${name} `));
   if (meant.length === 0) throw new UsageError('There is no such command; `help` lists all.');
-  return meant.map((command) => describeCommand(command, before)).join('\n');
+  return meant.map((command) => describeCommand(command, typed)).join('\n');
 }
 
 function capital(text: string): string {

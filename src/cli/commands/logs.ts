@@ -1,4 +1,4 @@
-import { authorize } from '../../auth/authorize.ts';
+import { DeployError } from '../../core/errors.ts';
 import type { LogLine } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { findDeployment } from '../find-deployment.ts';
@@ -6,7 +6,7 @@ import { countOf } from '../parse-words.ts';
 import { json, oneLineOfLog } from '../printing.ts';
 import { UsageError } from '../usage-error.ts';
 
-const lineCount = { min: 1, max: 10_000, byDefault: 100 };
+const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 
 export const logsCommand: ToolCommand = {
   name: 'logs',
@@ -30,9 +30,7 @@ export const logsCommand: ToolCommand = {
   async run(context) {
     const { flags } = context;
     if (typeof flags['build'] === 'string') return await buildLog(context, flags['build']);
-    // A process may print its config vars, which are for those who may deploy.
-    const { services, principal, tool, signal } = context;
-    if (principal.scope === 'read') await authorize(services.directory, principal, tool, 'deploy', signal);
+    assertMayReadOutput(context);
     if (flags['json'] !== true) return await printLines(context);
     if (flags['follow'] === true) throw new UsageError('--json gives one whole array: leave -f away.');
     const lines: LogLine[] = [];
@@ -42,19 +40,39 @@ export const logsCommand: ToolCommand = {
   },
 };
 
+/** A process may print its config vars, which are for those who may deploy. @throws DeployError `TOKEN_SCOPE` */
+function assertMayReadOutput({ principal, tool }: ToolContext): void {
+  if (principal.scope !== 'read') return;
+  throw new DeployError(
+    'TOKEN_SCOPE',
+    `The ${principal.credential} may read ${tool}, but not what its processes print, which may hold secrets.`,
+    `It opens the logs of builds: \`deployments ${tool}\`, \`logs ${tool} --build ID\`. For the others use a token that may deploy, or your own key or password.`,
+  );
+}
+
 async function printLines(context: ToolContext): Promise<number> {
   let isEmpty = true;
   for await (const { at, process, text } of query(context)) {
     isEmpty = false;
     await context.out(`${at} ${process}: ${oneLineOfLog(text)}\n`);
   }
-  const [last] = context.services.store.deployments(context.tool, 1);
-  if (isEmpty && last !== undefined && !context.signal.aborted) {
-    await context.out(
-      `${context.tool} has printed nothing yet. The log of its last deployment: ${context.before}logs ${context.tool} --build ${last.id}\n`,
-    );
-  }
+  if (isEmpty && !context.signal.aborted) await context.out(nothingPrinted(context));
   return 0;
+}
+
+function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
+  const { store } = services;
+  const [last] = store.deployments(tool, 1);
+  if (last === undefined) return '';
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  const types = live?.artifact.processes.map(({ type }) => type) ?? [];
+  const asked = typeof flags['process'] === 'string' ? flags['process'] : null;
+  if (asked !== null && live !== null && !types.includes(asked.replace(/\.\d+$/, ''))) {
+    return `v${live.version} of ${tool} has no process “${oneLineOfLog(asked).slice(0, 80)}”, and nothing is kept of one. It has: ${types.join(', ')}.\n`;
+  }
+  const who = asked === null ? tool : `${asked} of ${tool}`;
+  return `${who} has printed nothing yet. The log of the last deployment: ${typed(`logs ${tool} --build ${last.id}`)}\n`;
 }
 
 function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<LogLine> {

@@ -43,12 +43,12 @@ function processes(statuses: readonly ProcessStatus[]): string {
   return columns([['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'COMMAND'], ...rows]);
 }
 
-function nothingRuns({ services, tool, before }: ToolContext): string {
+function nothingRuns({ services, tool, typed }: ToolContext): string {
   const record = services.store.tool(tool);
   if (record.liveVersion === null) return `Nothing of ${tool} is live yet: git push toolforge main\n`;
   if (record.isStopped)
-    return `${tool} is stopped at v${record.liveVersion}. Start it with: ${before}restart ${tool}\n`;
-  return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${before}logs ${tool}\n`;
+    return `${tool} is stopped at v${record.liveVersion}. Start it with: ${typed(`restart ${tool}`)}\n`;
+  return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 
 /** A line for each deployment that has not ended, the one that is next first. */

@@ -16,7 +16,7 @@ export const releasesCommand: ToolCommand = {
   options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run({ services, tool, flags, out }) {
-    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20 });
+    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
     const releases = services.store.releases(tool, limit);
     if (flags['json'] === true) await out(json(releases.map(asFields)));
     else if (releases.length === 0) await out(`${tool} has no release yet: git push toolforge main\n`);

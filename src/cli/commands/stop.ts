@@ -7,9 +7,9 @@ export const stopCommand: ToolCommand = {
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },
-  async run({ services, tool, principal, before, out }) {
+  async run({ services, tool, principal, typed, out }) {
     await services.deployments.stop(tool, principal);
-    await out(`${tool} is stopped. Start it with: ${before}restart ${tool}\n`);
+    await out(`${tool} is stopped. Start it with: ${typed(`restart ${tool}`)}\n`);
     return 0;
   },
 };

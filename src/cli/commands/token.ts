@@ -1,4 +1,5 @@
 import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
 import type { DeployToken } from '../../core/types.ts';
 import type { ToolCommand } from '../command.ts';
 import { countOf } from '../parse-words.ts';
@@ -17,11 +18,11 @@ const list: ToolCommand = {
   action: 'read',
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
-  async run({ services, tool, flags, before, out }) {
+  async run({ services, tool, flags, typed, out }) {
     const tokens = services.tokens.list(tool);
     if (flags['json'] === true) await out(json(tokens.map(asFields)));
     else if (tokens.length === 0)
-      await out(`${tool} has no deploy token. Make one: ${before}token create ${tool} NAME\n`);
+      await out(`${tool} has no deploy token. Make one: ${typed(`token create ${tool} NAME`)}\n`);
     else
       await out(
         columns([['TOKEN', 'NAME', 'MAY', 'BY', 'MADE', 'EXPIRES', 'LAST USED'], ...tokens.map(asRow)]),
@@ -41,7 +42,7 @@ const create: ToolCommand = {
   action: 'manage',
   options: { read: { type: 'boolean' }, days: { type: 'string' } },
   words: { min: 1, max: 1 },
-  async run({ services, tool, principal, args, flags, out }) {
+  async run({ services, tool, principal, args, flags, typed, out }) {
     const name = nameOf(args[0] ?? '');
     // Shared by all who maintain the tool, it would go on for whoever made it and maintains it no more.
     if (principal.isOperator || principal.onlyTool !== null) {
@@ -56,40 +57,70 @@ const create: ToolCommand = {
       throw new DeployError(
         'TOO_MANY_TOKENS',
         `${tool} has ${mostTokens} deploy tokens, the most that it can have.`,
-        `Revoke one that is not used: \`token list ${tool}\`, \`token revoke ${tool} ID\``,
+        `Revoke one that is not used: \`token list ${tool}\`, \`token revoke ${tool} NAME\``,
       );
     }
     const scope = flags['read'] === true ? 'read' : 'deploy';
+    const namesakes = services.tokens.list(tool).filter((other) => other.name === name);
     const { token, secret } = services.tokens.create({ tool, name, scope, by: principal.uid, lifeMs });
     const remote = `${services.addresses.http}/${tool}.git`;
     await out(
       `${secret}\n\nShown this once. It may ${scope} ${tool} until ${dayOf(token.expiresAt)}, as the password over HTTP:\n    git remote add toolforge ${remote.replace('://', `://${name}@`)}\n`,
     );
+    for (const { id } of namesakes)
+      await out(
+        `There is an older token ${name}. When nothing uses it any more: ${typed(`token revoke ${tool} ${id}`)}\n`,
+      );
     return 0;
   },
 };
 
 const revoke: ToolCommand = {
   name: 'token revoke',
-  usage: 'TOOL ID',
+  usage: 'TOOL [NAME|ID] [--all]',
   summary: 'end a deploy token at once',
-  details: ['The ids: token list TOOL'],
+  details: ['Where several tokens have one name, the id says which: token list TOOL'],
   action: 'manage',
-  options: {},
-  words: { min: 1, max: 1 },
-  async run({ services, tool, args, out }) {
-    const id = args[0] ?? '';
-    if (!services.tokens.revoke(tool, id)) {
-      throw new DeployError(
-        'NO_TOKEN',
-        `${tool} has no deploy token “${oneLine(id).slice(0, 20)}”.`,
-        `See which there are: \`token list ${tool}\``,
-      );
+  options: { all: { type: 'boolean' } },
+  words: { min: 0, max: 1 },
+  async run({ services, tool, args, flags, out }) {
+    const [named] = args;
+    if ((flags['all'] === true) === (named !== undefined)) {
+      throw new UsageError('token revoke takes the name or the id of one token, or --all.');
     }
-    await out(`Revoked ${id}: it opens nothing any more.\n`);
+    const tokens = services.tokens.list(tool);
+    const ended = named === undefined ? tokens : [meantToken(tool, tokens, named)];
+    for (const { id } of ended) services.tokens.revoke(tool, id);
+    const which = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
+    await out(
+      ended.length === 0
+        ? `${tool} has no deploy token.\n`
+        : `Revoked ${which}: ${ended.length === 1 ? 'it opens' : 'they open'} nothing any more.\n`,
+    );
     return 0;
   },
 };
+
+/** The token with this id, or the only one of this name. @throws DeployError `NO_TOKEN`, `WHICH_TOKEN` */
+function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: string): DeployToken {
+  const byId = tokens.find(({ id }) => id === named);
+  const byName = tokens.filter(({ name }) => name === named);
+  const [first] = byName;
+  if (byId !== undefined) return byId;
+  if (first !== undefined && byName.length === 1) return first;
+  if (first === undefined) {
+    throw new DeployError(
+      'NO_TOKEN',
+      `${tool} has no deploy token “${oneLine(named).slice(0, 40)}”.`,
+      `See which there are: \`token list ${tool}\``,
+    );
+  }
+  throw new DeployError(
+    'WHICH_TOKEN',
+    `${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}.`,
+    `Say which by its id, as in \`token revoke ${tool} ${first.id}\`; when each was used: \`token list ${tool}\``,
+  );
+}
 
 export const tokenCommands: readonly ToolCommand[] = [
   list,

@@ -9,7 +9,7 @@ export type Account = Attributes & { readonly keys?: readonly string[]; readonly
 
 /** A person as Toolforge has them. */
 export async function addPerson(
-  slapd: TestSlapd,
+  slapd: Pick<TestSlapd, 'add'>,
   name: string,
   { keys = [], password, ...more }: Account = {},
 ): Promise<void> {
@@ -29,7 +29,7 @@ export async function addPerson(
 
 /** A tool as Toolforge has it: its group. */
 export async function addTool(
-  slapd: TestSlapd,
+  slapd: Pick<TestSlapd, 'add'>,
   name: string,
   members: readonly string[],
   more: Attributes = {},
@@ -45,7 +45,7 @@ export async function addTool(
 
 /** A tool's own account. */
 export async function addAccount(
-  slapd: TestSlapd,
+  slapd: Pick<TestSlapd, 'add'>,
   tool: string,
   { keys = [], password, ...more }: Account = {},
 ): Promise<void> {

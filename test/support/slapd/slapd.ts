@@ -12,8 +12,8 @@ const here = import.meta.dirname;
 export const BASE = 'dc=wikimedia,dc=org';
 export const READER = `cn=reader,ou=profile,${BASE}`;
 export const READER_PASSWORD = 'reads everything';
-const ADMIN = `cn=admin,${BASE}`;
-const ADMIN_PASSWORD = 'writes everything';
+export const ADMIN = `cn=admin,${BASE}`;
+export const ADMIN_PASSWORD = 'writes everything';
 
 export type Attributes = Readonly<Record<string, string | readonly string[]>>;
 
@@ -45,7 +45,7 @@ export class TestSlapd implements AsyncDisposable {
     await slapd.present(await authority.issue('slapd', 'DNS:localhost,IP:127.0.0.1'));
     await writeFile(join(folder, 'reader-password'), `${READER_PASSWORD}\n`, { mode: 0o600 });
     await slapd.boot();
-    await slapd.#plant();
+    await slapd.edit(plantTree);
     return slapd;
   }
 
@@ -53,7 +53,12 @@ export class TestSlapd implements AsyncDisposable {
   async present(certificate: Certificate): Promise<void> {
     await writeFile(
       join(this.folder, 'slapd.conf'),
-      configuration(this.folder, this.authority.ca, certificate),
+      slapdConfiguration({
+        schemas: here,
+        data: join(this.folder, 'data'),
+        ca: this.authority.ca,
+        certificate,
+      }),
     );
   }
 
@@ -143,52 +148,59 @@ export class TestSlapd implements AsyncDisposable {
     await this.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
-
-  async #plant(): Promise<void> {
-    await this.edit(async (client) => {
-      await client.add(BASE, { objectClass: ['dcObject', 'organization'], dc: 'wikimedia', o: 'Test' });
-      for (const ou of ['profile', 'people', 'groups', 'ppolicies', 'servicegroups']) {
-        await client.add(`ou=${ou},${BASE}`, { objectClass: 'organizationalUnit', ou });
-      }
-      await client.add(`ou=people,ou=servicegroups,${BASE}`, {
-        objectClass: 'organizationalUnit',
-        ou: 'people',
-      });
-      const policy = { objectClass: ['device', 'pwdPolicy'], pwdAttribute: 'userPassword' };
-      await client.add(`cn=default,ou=ppolicies,${BASE}`, {
-        ...policy,
-        cn: 'default',
-        pwdLockout: 'TRUE',
-        pwdMaxFailure: '1000',
-      });
-      await client.add(`cn=disabled,ou=ppolicies,${BASE}`, { ...policy, cn: 'disabled', pwdLockout: 'TRUE' });
-      const reader = { objectClass: ['simpleSecurityObject', 'organizationalRole'], cn: 'reader' };
-      await client.add(READER, { ...reader, userPassword: READER_PASSWORD });
-    });
-  }
 }
 
-function configuration(folder: string, ca: string, { certificate, key }: Certificate): string {
+/** Toolforge's tree with nobody in it but the reader, and the password policies. */
+export async function plantTree(client: Client): Promise<void> {
+  await client.add(BASE, { objectClass: ['dcObject', 'organization'], dc: 'wikimedia', o: 'Test' });
+  for (const ou of ['profile', 'people', 'groups', 'ppolicies', 'servicegroups']) {
+    await client.add(`ou=${ou},${BASE}`, { objectClass: 'organizationalUnit', ou });
+  }
+  await client.add(`ou=people,ou=servicegroups,${BASE}`, {
+    objectClass: 'organizationalUnit',
+    ou: 'people',
+  });
+  const policy = { objectClass: ['device', 'pwdPolicy'], pwdAttribute: 'userPassword' };
+  await client.add(`cn=default,ou=ppolicies,${BASE}`, {
+    ...policy,
+    cn: 'default',
+    pwdLockout: 'TRUE',
+    pwdMaxFailure: '1000',
+  });
+  await client.add(`cn=disabled,ou=ppolicies,${BASE}`, { ...policy, cn: 'disabled', pwdLockout: 'TRUE' });
+  const reader = { objectClass: ['simpleSecurityObject', 'organizationalRole'], cn: 'reader' };
+  await client.add(READER, { ...reader, userPassword: READER_PASSWORD });
+}
+
+/** slapd.conf with Toolforge's schemas, and access rules by which only the reader sees anything. */
+export function slapdConfiguration(paths: {
+  /** Folder with the schemas that are not Debian's. */
+  readonly schemas: string;
+  readonly data: string;
+  readonly ca: string;
+  readonly certificate: Certificate;
+}): string {
+  const { schemas, data, ca, certificate } = paths;
   return `
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
-include ${here}/rfc2307bis.schema
-include ${here}/ldap-public-key.schema
+include ${schemas}/rfc2307bis.schema
+include ${schemas}/ldap-public-key.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload ppolicy
 threads 4
 TLSCACertificateFile ${ca}
-TLSCertificateFile ${certificate}
-TLSCertificateKeyFile ${key}
+TLSCertificateFile ${certificate.certificate}
+TLSCertificateKeyFile ${certificate.key}
 TLSVerifyClient never
 
 database mdb
 suffix "${BASE}"
 rootdn "${ADMIN}"
 rootpw "${ADMIN_PASSWORD}"
-directory ${folder}/data
+directory ${data}
 maxsize 268435456
 envflags nosync
 index objectClass,uid,cn,member,sshPublicKey eq,pres

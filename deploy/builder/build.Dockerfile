@@ -1,0 +1,45 @@
+# Where tools are built: Debian with compilers, the Cloud Native Buildpacks lifecycle, and the buildpacks of the folder
+# that is the context (NAME/buildpack.toml and order.toml).
+ARG lifecycle_image=docker.io/buildpacksio/lifecycle:0.21.0
+ARG run_image
+FROM ${lifecycle_image} AS lifecycle
+FROM ${run_image} AS run
+
+FROM docker.io/library/debian:bookworm-slim AS cnb
+ARG run_image
+COPY --from=lifecycle /cnb/lifecycle /cnb/lifecycle
+# What a tool finds at run is what packages are worked out against.
+COPY --from=run /var/lib/dpkg/status /cnb/run-image/dpkg-status
+COPY . /buildpacks
+# The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id.
+RUN set -eu; \
+    for folder in /buildpacks/*/; do \
+      of() { sed -nE "s/^$1 *= *\"([^\"]+)\".*/\1/p" "$folder/buildpack.toml" | head -n 1; }; \
+      id=$(of id | tr / _); version=$(of version); \
+      mkdir -p "/cnb/buildpacks/$id"; \
+      cp -r "$folder" "/cnb/buildpacks/$id/$version"; \
+    done; \
+    cp /buildpacks/order.toml /cnb/order.toml; \
+    printf '[[images]]\nimage = "%s"\n' "$run_image" >/cnb/run.toml
+
+FROM docker.io/library/debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      bzip2 ca-certificates curl gawk git build-essential pkg-config python3 python3-dev python3-venv xz-utils \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+ARG cnb_uid=1000
+ARG cnb_gid=1000
+RUN groupadd --gid "$cnb_gid" cnb \
+ && useradd --uid "$cnb_uid" --gid "$cnb_gid" --create-home --shell /bin/bash cnb \
+ && install -d -o cnb -g cnb /workspace /layers
+COPY --from=cnb /cnb /cnb
+# https://github.com/buildpacks/spec/blob/main/platform.md#build-image
+ENV CNB_USER_ID=${cnb_uid} \
+    CNB_GROUP_ID=${cnb_gid} \
+    LANG=C.UTF-8
+LABEL io.buildpacks.base.id=org.wikimedia.toolforge.bookworm \
+      io.buildpacks.base.distro.name=debian \
+      io.buildpacks.base.distro.version=12 \
+      io.buildpacks.base.description="Debian 12 with compilers, the lifecycle and the buildpacks of toolforge-push"
+USER ${cnb_uid}:${cnb_gid}
+WORKDIR /workspace

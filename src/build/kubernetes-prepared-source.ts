@@ -1,0 +1,50 @@
+import { mkdir } from 'node:fs/promises';
+import type { Artifact } from '../core/types.ts';
+import type { BuildRequest } from './builder.ts';
+import { namesIn } from './folders.ts';
+import { procfileWarnings } from './procfile.ts';
+import { readServiceTemplate } from './service-template.ts';
+import { applySlugignore } from './slugignore.ts';
+import { sourceWarnings } from './source-warnings.ts';
+
+/** A commit's files, ready to be built. */
+export interface PreparedSource {
+  readonly folder: string;
+  /** What .slugignore took away, for people; null = there is none. */
+  readonly leftOut: string | null;
+  readonly service: Artifact['service'];
+  readonly warnings: readonly string[];
+  /** The names at the top, sorted. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Puts a commit's files into a new folder and reads of them what is this server's to know.
+ *
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_SLUGIGNORE`
+ */
+export async function prepareSource(
+  request: Pick<BuildRequest, 'checkOut'>,
+  folder: string,
+  signal: AbortSignal,
+): Promise<PreparedSource> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await request.checkOut(folder);
+  signal.throwIfAborted();
+  const leftOut = await applySlugignore(folder);
+  const service = await readServiceTemplate(folder);
+  const warnings = [
+    ...(leftOut?.warnings ?? []),
+    ...service.warnings,
+    ...(await procfileWarnings(folder)),
+    ...(await sourceWarnings(folder)),
+  ];
+  const files = await namesIn(folder);
+  return {
+    folder,
+    leftOut: leftOut?.summary ?? null,
+    service: service.settings,
+    warnings,
+    files: files.sort(),
+  };
+}

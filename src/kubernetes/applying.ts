@@ -1,0 +1,38 @@
+import { type KubernetesObject, PatchStrategy } from '@kubernetes/client-node';
+import type { Cluster } from './cluster.ts';
+import { type Retrying, retrying } from './retrying.ts';
+
+/** Whose fields these are, in an object's managedFields. */
+export const FIELD_MANAGER = 'toolforge-push';
+
+export type Applied<Kind> = Kind & {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+};
+
+/**
+ * Server-side apply: the object's fields become as they are here, made where it is not there; fields that others
+ * set and that are not here stay.
+ *
+ * @throws as `retrying`.
+ * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
+ */
+export async function applyObject<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  object: Applied<Kind>,
+  options: Retrying,
+): Promise<Kind> {
+  return await retrying(
+    () =>
+      cluster.objects.patch<Kind>(
+        object,
+        undefined,
+        undefined,
+        FIELD_MANAGER,
+        true,
+        PatchStrategy.ServerSideApply,
+      ),
+    options,
+  );
+}

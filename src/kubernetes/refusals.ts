@@ -1,0 +1,194 @@
+import { ApiException } from '@kubernetes/client-node';
+import { DeployError } from '../core/errors.ts';
+
+/** The parts of the API's Status that say why. */
+export interface ApiStatus {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** The Status in an exception: its body is text, whatever its type says. */
+export function statusOf(error: ApiException<unknown>): ApiStatus {
+  const body = typeof error.body === 'string' ? parsed(error.body) : error.body;
+  const { reason, message } = (body ?? {}) as { reason?: unknown; message?: unknown };
+  return {
+    reason: typeof reason === 'string' ? reason : '',
+    message: typeof message === 'string' ? message : String(error.body ?? ''),
+  };
+}
+
+/** Whether the object that was asked for is not there. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
+}
+
+/** Why the API refused, in people's words; null where it is no refusal that a person can mend. */
+export function refusalOf(error: unknown): DeployError | null {
+  if (!(error instanceof ApiException)) return null;
+  const { message, reason } = statusOf(error);
+  const namespace = missingNamespace(error);
+  if (namespace !== null) return noNamespace(namespace, error);
+  if (error.code === 401) {
+    return new DeployError(
+      'CLUSTER_FORBIDDEN',
+      'The cluster does not know this server: its credentials were refused.',
+      'Tell the operator: the token or certificate in the kubeconfig has ended or is wrong.',
+      { cause: error },
+    );
+  }
+  if (error.code === 403) return refusalIn(message, error) ?? forbidden(message, error);
+  if (reason === 'Invalid' || error.code === 400) return refusalIn(message, error);
+  return null;
+}
+
+/**
+ * Why a pod may not be made, in people's words, from a message of the API or of a controller (the condition
+ * ReplicaFailure, the event FailedCreate); null where the message says nothing of that.
+ */
+export function refusalIn(message: string, cause?: unknown): DeployError | null {
+  return (
+    quota(message, cause) ??
+    missingQuota(message, cause) ??
+    limitRange(message, cause) ??
+    podSecurity(message, cause) ??
+    terminating(message, cause) ??
+    webhook(message, cause) ??
+    tooLarge(message, cause)
+  );
+}
+
+// apiserver, plugin/pkg/admission/resourcequota/controller.go
+function quota(message: string, cause: unknown): DeployError | null {
+  const match = /exceeded quota: (\S+), requested: (.*), used: (.*), limited: (.*)$/s.exec(message);
+  if (match === null) return null;
+  const [used, limited] = [amounts(match[3]), amounts(match[4])];
+  const parts = [...amounts(match[2])].map(
+    ([name, asked]) =>
+      `${quotaWord(name)}: ${asked} more asked for, ${used.get(name) ?? '?'} of ${limited.get(name) ?? '?'} in use`,
+  );
+  return new DeployError(
+    'QUOTA_EXCEEDED',
+    `The tool's quota ${match[1]} is used up (${parts.join('; ')}).`,
+    'End what is not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. While a release is rolled out, the old and the new one run side by side.',
+    { cause },
+  );
+}
+
+function missingQuota(message: string, cause: unknown): DeployError | null {
+  const match = /failed quota: (\S+): must specify (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'QUOTA_EXCEEDED',
+    `The quota ${match[1]} wants every process to say ${match[2]}.`,
+    'Tell the operator: this is a setting of the server.',
+    { cause },
+  );
+}
+
+// apiserver, plugin/pkg/admission/limitranger/admission.go
+function limitRange(message: string, cause: unknown): DeployError | null {
+  const found = [
+    ...message.matchAll(
+      /(maximum|minimum) (\S+) usage per (Container|Pod) is ([^\s,]+)(?:, but (limit|request) is ([^\s,\]]+)| *\. No (limit|request) is specified)/gi,
+    ),
+  ];
+  if (found.length === 0) return null;
+  const parts = found.map(([, which = '', resource = '', , bound, , given]) => {
+    const most = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
+    return `${quotaWord(resource)} may be ${most} ${bound}, asked for: ${given ?? 'none'}`;
+  });
+  return new DeployError(
+    'LIMIT_RANGE',
+    `The tool's namespace does not allow a process of this size (${parts.join('; ')}).`,
+    'Change cpu or mem in service.template and push again, or ask the operator.',
+    { cause },
+  );
+}
+
+function podSecurity(message: string, cause: unknown): DeployError | null {
+  const match = /violates PodSecurity "([^"]+)": (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'POD_SECURITY',
+    `The cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}.`,
+    'Tell the operator: what this server starts must pass the level of the namespace.',
+    { cause },
+  );
+}
+
+function terminating(message: string, cause: unknown): DeployError | null {
+  const match = /new content in namespace (\S+) because it is being terminated/.exec(message);
+  return match === null ? null : noNamespace(match[1] ?? '', cause);
+}
+
+function webhook(message: string, cause: unknown): DeployError | null {
+  const match = /admission webhook "([^"]+)" denied the request: (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'CLUSTER_FORBIDDEN',
+    `The cluster's rules refuse it: ${match[2]}`,
+    `Tell the operator: the admission webhook ${match[1]} decides this.`,
+    { cause },
+  );
+}
+
+// apimachinery, validation of Secret and ConfigMap
+function tooLarge(message: string, cause: unknown): DeployError | null {
+  const match = /^Secret \S+ is invalid: data: Too long: (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'TOO_LARGE',
+    `The config vars do not fit into the cluster: together they ${match[1]}.`,
+    'Remove or shorten some of them.',
+    { cause },
+  );
+}
+
+// `deployments.apps "x" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n"`
+function forbidden(message: string, cause: unknown): DeployError {
+  const match = /User "[^"]*" cannot (\S+) resource "([^"]+)"/.exec(message);
+  const what = match === null ? 'what this step needs' : `${match[1]} ${match[2]}`;
+  const namespace = /in the namespace "([^"]+)"/.exec(message)?.[1];
+  return new DeployError(
+    'CLUSTER_FORBIDDEN',
+    `This server may not ${what}${namespace === undefined ? '' : ` in the namespace ${namespace}`}.`,
+    'Tell the operator: the role of its service account (RBAC) lacks this.',
+    { cause },
+  );
+}
+
+function missingNamespace(error: ApiException<unknown>): string | null {
+  if (error.code !== 404) return null;
+  return /^namespaces "([^"]+)" not found/.exec(statusOf(error).message)?.[1] ?? null;
+}
+
+function noNamespace(namespace: string, cause: unknown): DeployError {
+  return new DeployError(
+    'NAMESPACE_MISSING',
+    `The tool's namespace ${namespace} is not there.`,
+    'The platform makes it when a tool is created, which can take some minutes: push again later, or ask the operator.',
+    { cause },
+  );
+}
+
+/** `pods=1,limits.memory=512Mi` */
+function amounts(text = ''): Map<string, string> {
+  return new Map(
+    text.split(',').map((part) => {
+      const at = part.indexOf('=');
+      return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
+    }),
+  );
+}
+
+function quotaWord(resource: string): string {
+  return resource.replace(/^count\//, '').replace(/^(limits|requests)\.(.+)$/, '$2 ($1)');
+}
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,69 @@
+import { flag, list, mebibytes, type Setting, seconds, text, wholeNumber } from './kinds.ts';
+
+const objectName = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
+const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, as 500m or 1`);
+
+/** How tools run on a cluster, where `runtime` is `kubernetes`. */
+export const kubernetesRuntimeSettings = {
+  tool_namespace_prefix: [
+    text.regex(/^[a-z0-9]([-a-z0-9]{0,30})$/, 'lower-case letters, digits and -'),
+    'tool-',
+    'A tool runs in the namespace of this prefix and its name.',
+  ],
+  make_namespaces: [
+    flag,
+    'false',
+    'Make the namespace of a tool where it is missing, with Pod Security `restricted`; false: the platform makes them.',
+  ],
+  ingress_class: [
+    text.regex(objectName, 'the name of an IngressClass'),
+    '',
+    'The ingress controller that serves the tools; empty: the cluster’s default.',
+  ],
+  ingress_url: [
+    text.regex(/^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/, 'https://TOOL.DOMAIN/, http or with a port'),
+    'https://TOOL.DOMAIN/',
+    'How people reach a tool through the ingress controller; TOOL is its name and DOMAIN the setting `domain`.',
+  ],
+  ingress_time: [
+    wholeNumber(0, 60_000),
+    '2000',
+    'Milliseconds that the ingress controller and the nodes take to follow a change of a Service’s endpoints.',
+  ],
+  pod_uid: [
+    wholeNumber(0, 4_000_000_000),
+    '0',
+    'The tool with number N runs under this uid plus N; 0: under the uid of its image, which must be a number.',
+  ],
+  pod_cpu: [
+    cores('cores'),
+    '1',
+    'Cores that one process may use; `cpu` of service.template may ask for less.',
+  ],
+  pod_cpu_reserved: [cores('cores'), '100m', 'Cores that are reserved for one process.'],
+  pod_disk: [
+    mebibytes(0, 1_048_576),
+    '2048',
+    'MiB that one process may write to its node’s disk; 0: no limit.',
+  ],
+  pod_start_time: [
+    seconds(1, 3600),
+    '300',
+    'Seconds that a new pod has to find a node and get its image, before `health_time` begins.',
+  ],
+  image_pull_secrets: [
+    list,
+    '',
+    'Secrets of type dockerconfigjson in the namespace of each tool, for images that are not public.',
+  ],
+  dumps_claim: [
+    text.regex(objectName, 'the name of a PersistentVolumeClaim'),
+    '',
+    'PersistentVolumeClaim in the namespace of each tool that is mounted read-only at /public/dumps; empty: none.',
+  ],
+  replica_secret: [
+    text.regex(objectName, 'the name of a Secret'),
+    '',
+    'Secret in the namespace of each tool whose key replica.my.cnf is mounted in TOOL_DATA_DIR; empty: none.',
+  ],
+} as const satisfies Record<string, Setting>;

@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { after, before, suite, test } from 'node:test';
+import { failsWith } from '../build/with-builder.ts';
+import { checkOut } from '../contracts/builder.ts';
+import { run, until } from '../support/server.ts';
+import { AClusterBuilder } from './a-cluster-builder.ts';
+import { registry, registryHost } from './images.ts';
+import { scriptBuilderImage } from './script-builder.ts';
+
+const MIB = 1024 * 1024;
+let image = '';
+before(async () => {
+  image = await scriptBuilderImage();
+});
+
+type Config = NonNullable<NonNullable<Parameters<typeof AClusterBuilder.open>[0]>['config']>;
+
+const open = (config: Config = {}, more: { patienceMs?: number } = {}) =>
+  AClusterBuilder.open({ config: { builder_image: image, ...config }, ...more });
+const script = (text: string) => checkOut({ 'build.sh': text });
+
+/** Nothing of a build is left but pods that are on their way out. */
+async function assertNothingLeft(builder: AClusterBuilder): Promise<void> {
+  await until(async () => (await builder.leftovers()).length === 0, 'nothing left in the namespace', 30_000);
+}
+
+/** A way to the registry that can be closed. */
+class Gate {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async open(): Promise<Gate> {
+    const url = new URL(`http://${registryHost}`);
+    const server = createServer();
+    const gate = new Gate(server);
+    server.on('connection', (socket) => {
+      const other = connect(Number(url.port), url.hostname);
+      for (const [one, two] of [
+        [socket, other],
+        [other, socket],
+      ] as const) {
+        gate.#sockets.add(one);
+        one.on('error', () => two.destroy());
+        one.pipe(two);
+      }
+    });
+    server.listen(0, url.hostname);
+    await once(server, 'listening');
+    return gate;
+  }
+
+  get host(): string {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `${address}:${port}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+// A build mostly waits for the node to start its containers: several fit beside each other.
+suite('what goes wrong', { concurrency: 3 }, () => {
+  for (const { name, text, config, code, message } of [
+    {
+      name: 'a script that fails',
+      text: 'echo this is why; exit 7',
+      config: {},
+      code: 'BUILD_FAILED',
+      message: /^script exited 7: this is why$/,
+    },
+    {
+      name: 'a script that prints what the lifecycle prints at its end',
+      text: "echo 'ERROR: failed to build: exit status 0'; echo really; exit 3",
+      config: {},
+      code: 'BUILD_FAILED',
+      message: /^script exited 3: /,
+    },
+    {
+      name: 'more memory than there is',
+      text: `python3 -c "a = []
+while True: a.append(b'x' * 10_000_000)"`,
+      config: { build_memory: 256 * MIB },
+      code: 'BUILD_OUT_OF_MEMORY',
+      message: /^script needs more than the build’s limit of 256 MiB/,
+    },
+    {
+      name: 'more disk than there is',
+      text: 'head -c 200000000 /dev/zero >large; sleep 120',
+      config: { build_disk: 64 * MIB },
+      code: 'BUILD_OUT_OF_DISK',
+      message: /limit of 64 MiB of disk/,
+    },
+    {
+      name: 'more time than there is',
+      text: 'echo begun; sleep 300',
+      config: { build_time: 12_000 },
+      code: 'BUILD_TIMED_OUT',
+      message: /limit of 12 s .*during script/,
+    },
+    {
+      name: 'more output than is taken',
+      text: 'yes "$(printf "%0100d" 0)"',
+      config: { build_output: 1 * MIB },
+      code: 'BUILD_TOO_MUCH_OUTPUT',
+      message: /limit of 1 MiB .*during script/,
+    },
+    {
+      name: 'an image that is too large',
+      text: 'head -c 3000000 /dev/urandom >large',
+      config: { artifact_size: 2 * MIB },
+      code: 'BUILD_TOO_LARGE',
+      message: /more than its limit of 2 MiB/,
+    },
+  ] as const) {
+    test(`78: ${name} is told in a sentence, and nothing of the build stays`, async () => {
+      await using builder = await open(config);
+      await assert.rejects(builder.build(script(text)), failsWith(code, message));
+      await assertNothingLeft(builder);
+    });
+  }
+
+  test('78: no room on any node is said while it waits, then ends the build with what was asked for', async () => {
+    await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_UNSCHEDULABLE', /32 of cpu|32000m of cpu/),
+    );
+    assert.match(builder.said, /waiting: the build finds no room/);
+    await assertNothingLeft(builder);
+  });
+
+  test('77: a quota that is used up is told with its numbers', async () => {
+    await using builder = await open();
+    await builder.cluster.core.createNamespacedResourceQuota({
+      namespace: builder.namespace,
+      body: { metadata: { name: 'few' }, spec: { hard: { pods: '0' } } },
+    });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_REFUSED', /quota few.*pods: 1 more asked for, 0 of 0/),
+    );
+    await assertNothingLeft(builder);
+  });
+
+  test('a namespace that is not there is named', async () => {
+    await using builder = await open({ build_namespace: 'no-such-namespace' });
+    await assert.rejects(builder.build(script('')), failsWith('NAMESPACE_MISSING', /no-such-namespace/));
+  });
+
+  test('a builder image that is not there, or is none, is named before anything is built', async () => {
+    await using builder = await open({ builder_image: `${registryHost}/no-such-builder:1` });
+    await assert.rejects(builder.build(script('')), failsWith('BUILDER_IMAGE', /no-such-builder:1/));
+    await using other = await open({ builder_image: `${registryHost}/library/debian:bookworm-slim` });
+    await assert.rejects(other.build(script('')), failsWith('BUILDER_IMAGE', /CNB_USER_ID/));
+  });
+
+  test('78: an image that cannot be pulled is told with its name', async () => {
+    const name = `no-longer-there-${process.pid}`;
+    const copy = `docker://${registryHost}/${name}:1`;
+    const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
+    assert.equal((await run('skopeo', ['copy', ...flags, `docker://${image}`, copy])).exitCode, 0);
+    await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 5000 });
+    // It is known once it was looked at, and then goes.
+    await assert.rejects(
+      builder.build(async () => {
+        throw new Error('not this time');
+      }),
+      /not this time/,
+    );
+    const signal = AbortSignal.timeout(10_000);
+    await registry.delete(name, (await registry.digestOf(name, '1', signal)) ?? '', signal);
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_IMAGE_PULL', new RegExp(`${name}.*the registry does not have it`)),
+    );
+  });
+
+  test('70: a registry that is away before the build is named at once', async () => {
+    await using builder = await open({
+      registry: '127.0.0.1:59999/none',
+      registry_plain_http: [registryHost, '127.0.0.1:59999'],
+    });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('REGISTRY_UNAVAILABLE', /127\.0\.0\.1:59999 .*ECONNREFUSED/),
+    );
+  });
+
+  test('70: a registry that goes away in mid build is told', async () => {
+    const gate = await Gate.open();
+    after(() => gate.close());
+    await using builder = await open({
+      registry: `${gate.host}/gate`,
+      registry_plain_http: [registryHost, gate.host],
+    });
+    const source = script('echo closing; sleep 5');
+    const failing = builder.build(source);
+    const failed = assert.rejects(failing, failsWith('REGISTRY_UNAVAILABLE', new RegExp(gate.host)));
+    await until(async () => builder.said.includes('closing'), 'the build runs', 60_000);
+    gate.close();
+    await failed;
+    await assertNothingLeft(builder);
+  });
+
+  test('a build that is cancelled is gone at once, with all that it ran', async () => {
+    await using builder = await open();
+    const cancel = new AbortController();
+    const building = builder.build(script('echo begun; trap "" TERM; sleep 300'), {}, cancel.signal);
+    const rejected = assert.rejects(building, { name: 'AbortError' });
+    await until(async () => builder.said.includes('begun'), 'the build runs', 60_000);
+    const cancelledAt = performance.now();
+    cancel.abort();
+    await rejected;
+    assert.ok(performance.now() - cancelledAt < 15_000);
+    assert.deepEqual(await builder.leftovers(), []);
+  });
+
+  test('86: what a server left that was killed in mid build is removed at the next start', async () => {
+    await using builder = await open();
+    const building = builder.build(script('echo begun; sleep 300'));
+    const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
+    await until(async () => builder.said.includes('begun'), 'the build runs', 60_000);
+    await builder.builder.cleanUp(builder.request('').tool, new Set());
+    await rejected;
+    await assertNothingLeft(builder);
+  });
+
+  test('the source is fetched once, and its token opens nothing afterwards', async () => {
+    await using builder = await open();
+    await builder.build(script('true'));
+    assert.equal(builder.sourcesAsked, 1);
+  });
+});

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { AHarbor } from '../build/a-harbor.ts';
+import { failsWith } from '../build/with-builder.ts';
+import { checkOut } from '../contracts/builder.ts';
+import { AClusterBuilder } from './a-cluster-builder.ts';
+import { scriptBuilderImage } from './script-builder.ts';
+
+const MIB = 1024 * 1024;
+let folder = '';
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'harbor-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+async function open(harbor: AHarbor): Promise<AClusterBuilder> {
+  const password = join(folder, 'password');
+  await writeFile(password, `${harbor.credentials.password}\n`);
+  return await AClusterBuilder.open({
+    config: {
+      builder_image: await scriptBuilderImage(),
+      harbor_url: harbor.url,
+      harbor_user: harbor.credentials.user,
+      harbor_password_file: password,
+      harbor_project_size: 1024 * MIB,
+    },
+  });
+}
+
+test('with Harbor a build makes the tool’s project and pushes as an account that ends with it', async () => {
+  await using harbor = await AHarbor.open();
+  await using builder = await open(harbor);
+  const artifact = await builder.build(checkOut({ 'build.sh': 'true' }));
+  assert.match(artifact.reference, /@sha256:/);
+  const project = builder.registry.split('/')[1] ?? '';
+  assert.ok(harbor.projects.has(project));
+  assert.equal(
+    harbor.asked.filter((line) => line === 'POST /api/v2.0/robots' || line === 'POST /robots').length,
+    1,
+  );
+  assert.equal(harbor.robots.size, 0);
+});
+
+test('70: a project without room is told before anything of the build is in the cluster', async () => {
+  await using harbor = await AHarbor.open();
+  await using builder = await open(harbor);
+  await builder.build(checkOut({ 'build.sh': 'true' }));
+  for (const project of harbor.projects.values()) project.used = project.hard;
+  await assert.rejects(
+    builder.build(checkOut({ 'build.sh': 'true' })),
+    failsWith('REGISTRY_FULL', /take 1024 MiB of the 1024 MiB/),
+  );
+});

@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Registry } from '../../src/build/registry.ts';
+import { run } from '../support/server.ts';
+
+export const registryHost = process.env['CLUSTER_REGISTRY'] ?? '';
+const deploy = resolve(import.meta.dirname, '../../deploy/builder');
+const productBuildpacks = resolve(import.meta.dirname, '../../buildpacks');
+
+/** The registry of the cluster, which speaks plain HTTP and wants no login. */
+export const registry = new Registry({
+  host: registryHost,
+  isPlainHttp: true,
+  credentials: async () => null,
+});
+
+const made = new Map<string, Promise<string>>();
+
+/**
+ * Builds and pushes the images that builds run in, unless they are there from the same files.
+ *
+ * @param options - The product's buildpacks, where none are given.
+ * @returns the reference of the builder image.
+ */
+export function builderImage(options: { readonly buildpacks?: string } = {}): Promise<string> {
+  const { buildpacks = productBuildpacks } = options;
+  // Once for tests that run at the same time.
+  const making = made.get(buildpacks) ?? makeBuilderImage(buildpacks);
+  made.set(buildpacks, making);
+  return making;
+}
+
+async function makeBuilderImage(buildpacks: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const folder of [deploy, buildpacks]) await addFolder(hash, folder);
+  const tag = `test-${hash.digest('hex').slice(0, 12)}`;
+  const name = 'toolforge-buildpack-build';
+  if ((await registry.digestOf(name, tag, AbortSignal.timeout(10_000))) === null) {
+    const words = ['--plain-http', '--tag', tag, '--buildpacks', buildpacks, registryHost];
+    const { exitCode, stdout, stderr } = await run(join(deploy, 'build-images'), words);
+    if (exitCode !== 0) throw new Error(`build-images: ${stdout.slice(-2000)}\n${stderr.slice(-2000)}`);
+  }
+  return `${registryHost}/${name}:${tag}`;
+}
+
+async function addFolder(hash: ReturnType<typeof createHash>, folder: string): Promise<void> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries
+    // What is written about it makes no other image.
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.md'))
+    .map((entry) => join(entry.parentPath, entry.name));
+  for (const file of files.sort()) hash.update(file.slice(folder.length)).update(await readFile(file));
+}

@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { createLog } from '../../src/core/log.ts';
+import type { Artifact, Process } from '../../src/core/types.ts';
+import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
+import { KubernetesRuntime, type KubernetesRuntimeOptions } from '../../src/run/kubernetes-runtime.ts';
+import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
+import { layeredImage } from './layered-image.ts';
+
+export interface ClusterBench extends RuntimeBench {
+  readonly runtime: KubernetesRuntime;
+  readonly cluster: Cluster;
+  readonly config: KubernetesRuntimeOptions['config'];
+  /** `rt-3f9a-` */
+  readonly prefix: string;
+  /** A server of another data folder; the same folder again is that server after a restart. */
+  startAnother(folder: string): KubernetesRuntime;
+}
+
+export interface ClusterBenchOptions {
+  readonly config?: Partial<KubernetesRuntimeOptions['config']>;
+  /** How it is reached; the kubeconfig's unless told. */
+  readonly cluster?: Cluster;
+}
+
+const registry = process.env['CLUSTER_REGISTRY'] ?? '';
+const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
+const base = process.env['CLUSTER_RUN_IMAGE'] ?? 'toolforge-buildpack-run:latest';
+const DOMAIN = 'tools.test';
+
+/** A KubernetesRuntime on the cluster of the kubeconfig; its tools are asked through the ingress controller. */
+export async function clusterBench(options: ClusterBenchOptions = {}): Promise<ClusterBench> {
+  const data = await mkdtemp(join(tmpdir(), 'toolforge-push-cluster-'));
+  const prefix = `rt-${randomBytes(2).toString('hex')}-`;
+  const domain = `${prefix}${DOMAIN}`;
+  const cluster = options.cluster ?? connectCluster({ context: '' });
+  const config: KubernetesRuntimeOptions['config'] = {
+    data: join(data, 'main'),
+    domain,
+    health_time: 3000,
+    release_time: 3000,
+    settle_time: 500,
+    drain_time: 5000,
+    grace_time: 3000,
+    run_memory: 256 * 1024 * 1024,
+    log_size: 1024 * 1024,
+    build_environment: {},
+    tool_namespace_prefix: prefix,
+    make_namespaces: true,
+    ingress_class: '',
+    ingress_url: `http://TOOL.DOMAIN:${ingress.port}/`,
+    ingress_time: 1500,
+    pod_uid: 0,
+    pod_cpu: '1',
+    pod_cpu_reserved: '10m',
+    pod_disk: 100 * 1024 * 1024,
+    pod_start_time: 60_000,
+    image_pull_secrets: [],
+    dumps_claim: '',
+    replica_secret: '',
+    ...options.config,
+  };
+  const start = (folder: string | null) =>
+    new KubernetesRuntime({
+      cluster,
+      config: folder === null ? config : { ...config, data: join(data, folder) },
+      httpOrigin: () => 'http://127.0.0.1:1',
+      log: createLog('error'),
+    });
+  const runtime = start(null);
+  const agent = new Agent({ keepAlive: true });
+  const others: KubernetesRuntime[] = [];
+  return {
+    runtime,
+    cluster,
+    config,
+    prefix,
+    startAnother: (folder) => {
+      const another = start(folder);
+      others.push(another);
+      return another;
+    },
+    artifact: (files, processes, path) => artifactOf(files, processes, path ?? null),
+    request: (tool, path) => get({ agent, host: `${tool}.${domain}`, path }),
+    close: async () => {
+      await Promise.all([runtime, ...others].map((one) => one.close()));
+      agent.destroy();
+      await deleteNamespaces(cluster, prefix);
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+let artifacts = 0;
+
+/** An image as a builder leaves it: the source in /workspace, a launcher for each process type. */
+export async function artifactOf(
+  files: Readonly<Record<string, string>>,
+  processes: readonly Process[],
+  healthCheckPath: string | null,
+): Promise<Artifact> {
+  artifacts += 1;
+  const sources = Object.entries(files).map(([name, content]) => [`/workspace/${name}`, content]);
+  const launchers = processes.map(({ type, command }) => [
+    `/cnb/process/${type}`,
+    `#!/bin/sh\ncd /workspace\nexec ${command.map(quoted).join(' ')}\n`,
+  ]);
+  return {
+    id: `a${artifacts}`,
+    kind: 'image',
+    reference: await layeredImage({
+      registry,
+      base,
+      repository: 'test/runtime',
+      files: Object.fromEntries([...sources, ...launchers]),
+    }),
+    processes,
+    buildpacks: ['toolforge/python 3.11.2'],
+    service: { healthCheckPath },
+    bytes: 1,
+  };
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+export interface Get {
+  readonly agent: Agent;
+  readonly host: string;
+  readonly path: string;
+}
+
+/** A request as the ingress controller gets it from a browser. */
+export function get({ agent, host, path }: Get): Promise<Answer> {
+  const { hostname, port } = ingress;
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: hostname, port, agent, path, headers: { host } }, (response) => {
+      text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
+    });
+    outgoing.once('error', reject).end();
+  });
+}
+
+export async function deleteNamespaces(cluster: Cluster, prefix: string): Promise<void> {
+  const { items } = await cluster.core.listNamespace();
+  const names = items.map(({ metadata }) => metadata?.name ?? '').filter((name) => name.startsWith(prefix));
+  await Promise.all(names.map((name) => cluster.core.deleteNamespace({ name })));
+}

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { PatchStrategy } from '@kubernetes/client-node';
+import type { ToolName } from '../../src/core/names.ts';
+import type { KubernetesRuntime } from '../../src/run/kubernetes-runtime.ts';
+import { logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
+import { silentTool, web, webTool, worker } from '../run/tool-sources.ts';
+import { type ApiProxy, apiProxy } from './api-proxy.ts';
+import { type ClusterBench, clusterBench } from './runtime-bench.ts';
+
+/** Prints a number that goes up, forever. */
+const countingWorker = `
+import time
+for i in range(1000000): print('count', i, flush=True); time.sleep(0.01)
+`;
+
+describe('a server that goes and comes', { concurrency: 1 }, () => {
+  let bench: ClusterBench;
+  let api: ApiProxy;
+  before(async () => {
+    api = await apiProxy();
+    bench = await clusterBench({ cluster: api.cluster });
+  });
+  after(async () => {
+    await bench.close();
+    await api.close();
+  });
+
+  const webArtifact = (word: string) => bench.artifact({ 'web.py': webTool(word) }, [web()]);
+  const ask = async (tool: string) => (await bench.request(tool as ToolName, '/')).body;
+  const podsOf = async (tool: string) =>
+    (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
+  const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
+
+  test('what runs is adopted: the same pods, no restart, and the log goes on without a gap or a repetition', async () => {
+    const tool = 'adopted' as ToolName;
+    const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };
+    const release = releaseOf(tool, 3, await bench.artifact(files, [web(), worker()]));
+    const first = bench.startAnother(tool);
+    await rollOut(first, release);
+    const before = await uids(tool);
+    await until(async () => (await logOf(first, tool, 'worker')).length > 100, 'some lines');
+    await first.close();
+    await wait(1000);
+    assert.equal(await ask(tool), 'here');
+    const second = bench.startAnother(tool);
+    await second.resume(release, 1);
+    assert.deepEqual(await uids(tool), before);
+    const status = await second.status(tool);
+    assert.deepEqual(status.map(({ name, state, restarts }) => [name, state, restarts]).sort(), [
+      ['web.1', 'up', 0],
+      ['worker.1', 'up', 0],
+    ]);
+    const seen = (await logOf(second, tool, 'worker', 10_000)).length;
+    await until(async () => (await logOf(second, tool, 'worker', 10_000)).length > seen + 200, 'more lines');
+    const numbers = (await logOf(second, tool, 'worker', 10_000)).map(({ text }) => Number(text.slice(6)));
+    assert.deepEqual(
+      numbers,
+      numbers.map((_, index) => index),
+    );
+    await second.close();
+  });
+
+  test('killed in mid rollout: the old release is adopted and what was begun is removed', async () => {
+    const tool = 'midway' as ToolName;
+    const old = releaseOf(tool, 1, await webArtifact('old'));
+    const first = bench.startAnother(tool);
+    await rollOut(first, old);
+    const before = await uids(tool);
+    const stuck = releaseOf(tool, 2, await bench.artifact({ 'web.py': silentTool }, [web()]));
+    await abandon(first, rollOut(first, stuck), async () => (await uids(tool)).length === 2);
+    const second = bench.startAnother(tool);
+    await second.resume(old, 1);
+    assert.equal(await ask(tool), 'old');
+    await until(async () => (await uids(tool)).length === 1, 'the new pod to be gone');
+    assert.deepEqual(await uids(tool), before);
+    await second.close();
+  });
+
+  test('killed between the record and the switch: the traffic follows at the next start', async () => {
+    const tool = 'between' as ToolName;
+    const first = bench.startAnother(tool);
+    await rollOut(first, releaseOf(tool, 1, await webArtifact('old')));
+    const next = releaseOf(tool, 2, await webArtifact('new'));
+    let closed = Promise.resolve();
+    const beforeSwitch = async () => {
+      // It waits for the rollout itself.
+      closed = first.close();
+    };
+    await rollOut(first, next, { beforeSwitch });
+    await closed;
+    assert.equal(await ask(tool), 'old');
+    const made = (await podsOf(tool))
+      .map(({ metadata }) => metadata?.name)
+      .filter((name) => name?.includes('-v2-'));
+    const second = bench.startAnother(tool);
+    await second.resume(next, 1);
+    assert.equal(await ask(tool), 'new');
+    await until(async () => (await uids(tool)).length === 1, 'the old pod to be gone');
+    assert.deepEqual(
+      (await podsOf(tool)).map(({ metadata }) => metadata?.name),
+      made,
+    );
+    await second.close();
+  });
+
+  test('the API is away for five seconds in mid rollout: the rollout goes on, and the old release served', async () => {
+    const tool = 'away' as ToolName;
+    await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('old')));
+    const slow = `import time\ntime.sleep(2)\n${webTool('new')}`;
+    const artifact = await bench.artifact({ 'web.py': slow }, [web()]);
+    const rolling = rollOut(bench.runtime, releaseOf(tool, 2, artifact));
+    rolling.catch(() => {});
+    await until(async () => (await uids(tool)).length === 2, 'the new pod');
+    api.goAway(5000);
+    assert.equal(await ask(tool), 'old');
+    await rolling;
+    assert.equal(await ask(tool), 'new');
+  });
+
+  test('a server that starts while the API is away adopts what runs when it comes', async () => {
+    const tool = 'early' as ToolName;
+    const release = releaseOf(tool, 1, await webArtifact('early'));
+    const first = bench.startAnother(tool);
+    await rollOut(first, release);
+    await first.close();
+    const before = await uids(tool);
+    api.goAway(4000);
+    const second = bench.startAnother(tool);
+    await second.resume(release, 1);
+    assert.deepEqual(
+      (await second.status(tool)).map(({ name, state }) => [name, state]),
+      [['web.1', 'up']],
+    );
+    assert.deepEqual(await uids(tool), before);
+    await second.close();
+  });
+
+  test('what others change is not fought, and the status says who it was', async () => {
+    const tool = 'edited' as ToolName;
+    await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('mine')));
+    const namespace = `${bench.prefix}${tool}`;
+    const { items } = await bench.cluster.apps.listNamespacedDeployment({ namespace });
+    const name = items[0]?.metadata?.name ?? '';
+    await bench.cluster.objects.patch(
+      { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, namespace }, spec: { replicas: 2 } },
+      undefined,
+      undefined,
+      'kubectl-edit',
+      undefined,
+      PatchStrategy.MergePatch,
+    );
+    const status = await until(async () => {
+      const now = await bench.runtime.status(tool);
+      return now.length === 2 && now.every(({ state }) => state === 'up') && now;
+    }, 'the second pod');
+    assert.deepEqual(status.map((one) => [one.name, one.detail]).sort(), [
+      ['web.1', 'changed outside of this server by kubectl-edit'],
+      ['web.2', 'changed outside of this server by kubectl-edit'],
+    ]);
+  });
+
+  test('a pod that is taken away is replaced without this server, and its lines go on', async () => {
+    const tool = 'drained' as ToolName;
+    await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('drained')));
+    const [pod] = await podsOf(tool);
+    const namespace = `${bench.prefix}${tool}`;
+    await bench.cluster.core.deleteNamespacedPod({ name: pod?.metadata?.name ?? '', namespace });
+    await until(async () => {
+      const lines = await textOf(bench.runtime, tool, 'web.1');
+      return lines.split('drained starts').length === 3;
+    }, 'the lines of the second pod');
+    await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
+  });
+
+  async function abandon(runtime: KubernetesRuntime, work: Promise<unknown>, when: () => Promise<boolean>) {
+    work.catch(() => {});
+    await until(when, 'the moment to go');
+    await runtime.close();
+  }
+});

@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DeployError } from '../../src/core/errors.ts';
+import { explainFailure } from '../../src/deploy/verdict-reason.ts';
+
+for (const { name, message, says } of [
+  { name: 'a sentence ends with a full stop', message: 'pip exited 1', says: 'Build failed: pip exited 1.' },
+  {
+    name: 'no full stop stands right after an address',
+    message: 'apt exited 1: there is no package figglet. Search: https://packages.debian.org/figglet',
+    says: 'Build failed: apt exited 1: there is no package figglet. Search: https://packages.debian.org/figglet',
+  },
+]) {
+  test(`a failure in words: ${name}`, () => {
+    const error = new DeployError('BUILD_FAILED', message, 'Mend it.');
+    const { text } = explainFailure(error, 'v1 is still live', 'bug');
+    assert.equal(text, `${says}\nMend it.\nv1 is still live.`);
+  });
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { DeployError } from '../../src/core/errors.ts';
+import { connectCluster } from '../../src/kubernetes/cluster.ts';
+import { kubeconfigFor } from './fake-api.ts';
+
+const good = kubeconfigFor('https://api.example.org');
+
+describe('connectCluster', () => {
+  for (const { name, text, context, message } of [
+    { name: 'a context that is not there', text: good, context: 'prod', message: /no context prod/ },
+    { name: 'a file that is no YAML', text: '{', context: '', message: /cannot be read/ },
+    {
+      name: 'a file without contexts',
+      text: '{}',
+      context: '',
+      message: /no current context|cannot be read/,
+    },
+    {
+      name: 'a context whose cluster is not there',
+      text: good.replace('"name":"fake","cluster":{"server"', '"name":"other","cluster":{"server"'),
+      context: '',
+      message: /names a cluster that is not there/,
+    },
+    {
+      name: 'an address without TLS',
+      text: JSON.stringify({
+        ...JSON.parse(good),
+        clusters: [{ name: 'fake', cluster: { server: 'http://a' } }],
+      }),
+      context: '',
+      message: /without TLS/,
+    },
+  ]) {
+    test(`${name} is told, and never becomes localhost`, async () => {
+      await withFile(text, (kubeconfig) => {
+        assert.throws(
+          () => connectCluster({ context, kubeconfig }),
+          (error) =>
+            error instanceof DeployError && error.code === 'BAD_CLUSTER' && message.test(error.message),
+        );
+      });
+    });
+  }
+
+  test('the current context is taken where none is named', async () => {
+    await withFile(good, (kubeconfig) => {
+      const { name, kubeConfig } = connectCluster({ context: '', kubeconfig });
+      assert.equal(name, 'fake');
+      assert.equal(kubeConfig.getCurrentCluster()?.server, 'https://api.example.org');
+    });
+  });
+
+  test('a kubeconfig that is not there is told', () => {
+    assert.throws(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }), {
+      code: 'BAD_CLUSTER',
+    });
+  });
+});
+
+async function withFile(text: string, use: (path: string) => void): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'toolforge-push-kubeconfig-'));
+  try {
+    await writeFile(join(folder, 'config'), text);
+    use(join(folder, 'config'));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { DeployError } from '../../src/core/errors.ts';
+import { retrying } from '../../src/kubernetes/retrying.ts';
+import { answerJson, fakeApi, refuse } from './fake-api.ts';
+
+const signal = new AbortController().signal;
+const namespaces = { apiVersion: 'v1', kind: 'NamespaceList', metadata: {}, items: [] };
+
+describe('retrying', () => {
+  for (const { name, code, reason } of [
+    { name: 'a conflict', code: 409, reason: 'Conflict' },
+    { name: 'too many requests', code: 429, reason: 'TooManyRequests' },
+    { name: 'an API server that is not ready', code: 503, reason: 'ServiceUnavailable' },
+    { name: 'a lost connection', code: 0, reason: '' },
+  ]) {
+    test(`${name} is tried again`, async () => {
+      let calls = 0;
+      const api = await fakeApi((_url, response) => {
+        calls += 1;
+        if (calls > 2) answerJson(response, namespaces);
+        else if (code === 0) response.destroy();
+        else refuse(response, code, reason, 'not now');
+      });
+      try {
+        await retrying(() => api.cluster.core.listNamespace(), { signal });
+        assert.equal(calls, 3);
+      } finally {
+        await api.close();
+      }
+    });
+  }
+
+  test('roles that a restarted API server has not read yet are no refusal; at any other time they are', async () => {
+    const answers = ['away', 'forbidden', 'well', 'forbidden'];
+    const api = await fakeApi((_url, response) => {
+      switch (answers.shift()) {
+        case 'away':
+          response.destroy();
+          break;
+        case 'forbidden':
+          refuse(
+            response,
+            403,
+            'Forbidden',
+            'namespaces is forbidden: User "u" cannot list resource "namespaces"',
+          );
+          break;
+        default:
+          answerJson(response, namespaces);
+      }
+    });
+    try {
+      await retrying(() => api.cluster.core.listNamespace(), { signal });
+      await assert.rejects(
+        retrying(() => api.cluster.core.listNamespace(), { signal }),
+        { code: 'CLUSTER_FORBIDDEN' },
+      );
+    } finally {
+      await api.close();
+    }
+  });
+
+  test('an API that stays away is told when the time is over', async () => {
+    const api = await fakeApi((_url, response) => response.destroy());
+    try {
+      await assert.rejects(
+        retrying(() => api.cluster.core.listNamespace(), { signal, timeoutMs: 700 }),
+        (error) => error instanceof DeployError && error.code === 'CLUSTER_UNREACHABLE',
+      );
+      assert.ok(api.asked.length >= 3);
+    } finally {
+      await api.close();
+    }
+  });
+
+  test('the signal ends it between two attempts', async () => {
+    const api = await fakeApi((_url, response) => response.destroy());
+    const stop = new AbortController();
+    try {
+      const asking = retrying(() => api.cluster.core.listNamespace(), { signal: stop.signal });
+      setTimeout(() => stop.abort(), 200);
+      await assert.rejects(asking, { name: 'AbortError' });
+    } finally {
+      await api.close();
+    }
+  });
+
+  test('our own errors are not tried again', async () => {
+    let calls = 0;
+    const broken = async () => {
+      calls += 1;
+      throw new TypeError('x is undefined');
+    };
+    await assert.rejects(retrying(broken, { signal }), TypeError);
+    assert.equal(calls, 1);
+  });
+});

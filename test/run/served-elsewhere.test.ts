@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { servedElsewhere } from '../../src/run/served-elsewhere.ts';
+
+for (const { name, address, says } of [
+  {
+    name: 'where it answers',
+    address: 'https://wikibot.toolforge.org/',
+    says: /answers at https:\/\/wikibot\.toolforge\.org\//,
+  },
+  { name: 'that it has no address', address: null, says: /no web address/ },
+]) {
+  test(`a request to a tool at the wrong door is told ${name}`, async () => {
+    const server = createServer((_request, response) => servedElsewhere(address, response));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      assert.equal(response.status, 421);
+      assert.match(await response.text(), says);
+    } finally {
+      server.close();
+    }
+  });
+}
