@@ -1,6 +1,6 @@
-# The server with its embedded back ends. In a container there is usually no right to make namespaces, so that
-# tools run without isolation: one trusted user, on loopback. Give it what bwrap and pasta need, or the Kubernetes
-# back ends, to serve more people.
+# The server. By itself it has its embedded back ends, and in a container there is usually no right to make namespaces,
+# so that tools run without isolation: one trusted user, on loopback. To serve more people give it what bwrap and pasta
+# need, or the Kubernetes back ends as deploy/kubernetes does.
 FROM docker.io/library/node:24-bookworm-slim AS build
 WORKDIR /opt/toolforge-push
 RUN apt-get update \
@@ -12,6 +12,13 @@ COPY src/install src/install
 RUN npm ci --omit=dev \
  && rm -rf node_modules/node node_modules/.bin/node
 
+# In one layer, whatever changes.
+FROM scratch AS source
+COPY package.json LICENSE README.md /
+COPY src /src
+COPY hooks /hooks
+COPY buildpacks /buildpacks
+
 FROM docker.io/library/node:24-bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends git perl python3 python3-venv bubblewrap passt util-linux iproute2 ca-certificates tar tini \
@@ -21,17 +28,15 @@ RUN apt-get update \
  && install -d -o push -g push -m 0700 /etc/toolforge-push
 WORKDIR /opt/toolforge-push
 COPY --from=build /opt/toolforge-push/node_modules node_modules
-COPY package.json LICENSE README.md ./
-COPY src src
-COPY hooks hooks
-COPY buildpacks buildpacks
 ENV NODE_ENV=production \
     TOOLFORGE_PUSH_DATA=/var/lib/toolforge-push \
     TOOLFORGE_PUSH_KEYS=/etc/toolforge-push
-USER push
 VOLUME ["/var/lib/toolforge-push", "/etc/toolforge-push"]
 EXPOSE 2222 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "src/cli/health.ts"]
 # Children whose parent has ended come to process 1, which Node is not made for.
 ENTRYPOINT ["tini", "--", "node", "src/main.ts"]
+COPY --from=source / ./
+# By number, so that Kubernetes can tell that it is not root.
+USER 10001

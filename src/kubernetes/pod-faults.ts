@@ -142,7 +142,9 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     case 'RunContainerError': {
       if (status.lastState?.terminated !== undefined) break;
       const words = `cannot be started: ${(waiting.message ?? waiting.reason).trim()}`;
-      return fault('BAD_CONTAINER', words, OPERATOR, about);
+      // A kubelet that is busy has not got it yet, and tries again.
+      const mayPass = /^failed to sync (secret|configmap) cache/.test(waiting.message ?? '');
+      return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass });
     }
     default:
   }

@@ -86,6 +86,9 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       ? ofRollout(rolloutId)
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
+  // First, for what a killed server has left is found by its Deployments. Processes that run need it no more.
+  if (types === null)
+    await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
   await surely(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
   if (how === 'now') await surely(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
   const end = performance.now() + GONE_MS;
@@ -100,8 +103,6 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
     if (closing.aborted) break;
     await pods.change(AGAIN_MS, closing).catch(() => {});
   }
-  if (types === null)
-    await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
 }
 
 /** Not with the signal of a rollout or of the server: that one may be why something is removed. */

@@ -164,6 +164,18 @@ describe('what is wrong with a pod', () => {
       words: /^cannot be started: container has runAsNonRoot/,
     },
     {
+      name: 'a kubelet that has not got the config vars yet',
+      given: {
+        state: waiting(
+          'CreateContainerConfigError',
+          'failed to sync secret cache: timed out waiting for the condition',
+        ),
+      },
+      code: 'BAD_CONTAINER',
+      words: /^cannot be started: failed to sync secret cache/,
+      passes: true,
+    },
+    {
       name: 'a command that is not in the image',
       given: { state: terminated(128, 'StartError') },
       code: 'BAD_CONTAINER',

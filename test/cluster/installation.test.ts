@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Attribute, Change } from 'ldapts';
+import { run, until } from '../support/server.ts';
+import { addPerson, addTool, groupDn, personDn } from '../support/slapd/people.ts';
+import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { Installation, namespaceOf } from './installation/an-installation.ts';
+import { kubectl } from './installation/kubectl.ts';
+import { Visitor } from './installation/visitor.ts';
+
+const BUILDS = 'toolforge-push-builds';
+const tools = ['by-key', 'by-password'] as const;
+let installation: Installation;
+let byKey: WorkTree;
+let byPassword: WorkTree;
+
+before(async () => {
+  installation = await Installation.open(tools);
+  const { slapd, user, password, publicKey } = installation;
+  await addPerson(slapd, user, { keys: [publicKey], password });
+  for (const tool of tools) await addTool(slapd, tool, [personDn(user)]);
+  byKey = await WorkTree.create(installation, 'ssh', 'by-key');
+  byPassword = await WorkTree.create(installation, 'http', 'by-password');
+});
+after(() => installation?.[Symbol.asyncDispose]());
+
+// Process 1 of a container hears a signal only if it has asked for it.
+const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
+
+/** A web tool that ends at once when it is told to. @param first - What its process does before it listens. */
+function politeTool(answer: string, { build = 'echo built', first = '' } = {}): Files {
+  const { 'server.py': server = '', ...files } = webTool(answer, build);
+  return { ...files, 'server.py': `${ENDS_AT_ONCE}${first}\n${server}` };
+}
+
+/** The commit that a tool's main is, as the server shows it. */
+async function mainOf(tree: WorkTree): Promise<string> {
+  return (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0] ?? '';
+}
+
+/** Names of objects, as `job.batch/NAME`. */
+async function objects(namespace: string, kinds: string, ...words: string[]): Promise<string[]> {
+  const found = await kubectl('-n', namespace, 'get', kinds, '-o', 'name', ...words);
+  return found.split('\n').filter((name) => name !== '');
+}
+
+test('threat 1: over HTTP without TLS a password is refused, and with TLS a wrong one', async () => {
+  const ask = (remote: string) => run('git', ['ls-remote', remote], { env: installation.clientEnvironment });
+  const plain = await ask(installation.remote('plain http', 'by-password'));
+  assert.notEqual(plain.exitCode, 0);
+  assert.match(plain.stderr, /plain HTTP, where others can read the password|403/);
+  const wrong = await ask(installation.remote('http', 'by-password').replace(installation.password, 'wrong'));
+  assert.match(wrong.stderr, /Authentication failed/);
+});
+
+test('pushes by key over SSH and by password over HTTPS go live, and answer through the ingress', async () => {
+  await byKey.commit('one', {
+    ...politeTool('by key'),
+    Procfile: 'release: echo migrated\nweb: python3 server.py\n',
+  });
+  await byPassword.commit('one', politeTool('by password'));
+  const [ssh, https] = await Promise.all([byKey.push(), byPassword.push()]);
+  assert.equal(ssh.exitCode, 0, ssh.stderr);
+  assert.match(ssh.stderr, /Push from alice \(ssh ED25519 SHA256:/);
+  assert.match(ssh.stderr, /migrated[\s\S]*v1 is live/);
+  assert.equal(https.exitCode, 0, https.stderr);
+  assert.match(https.stderr, /Push from alice \(password\)/);
+  assert.deepEqual(await installation.get('by-key'), { status: 200, body: 'by key' });
+  assert.deepEqual(await installation.get('by-password'), { status: 200, body: 'by password' });
+});
+
+test('a release that crashes is refused with what it printed, and the old one serves', async () => {
+  const before = await byKey.head();
+  await byKey.commit('broken', { 'server.py': "raise SystemExit('no database here')\n" });
+  const pushed = await byKey.push();
+  assert.notEqual(pushed.exitCode, 0);
+  assert.match(pushed.stderr, /web\.1 \| no database here/);
+  assert.equal((await installation.get('by-key')).body, 'by key');
+  await byKey.git('reset', '--quiet', '--hard', before);
+});
+
+test('commands: ps, logs, stop and restart', async () => {
+  const command = async (...words: string[]) => {
+    const { exitCode, stdout, stderr } = await installation.command(...words);
+    assert.equal(exitCode, 0, `${words.join(' ')}: ${stderr}`);
+    return stdout + stderr;
+  };
+  assert.match(await command('ps', 'by-password'), /web\.1/);
+  assert.match(await command('logs', 'by-key'), /migrated|no database here/);
+  await command('stop', 'by-password');
+  assert.notEqual((await installation.get('by-password')).status, 200);
+  await command('restart', 'by-password');
+  await until(async () => (await installation.get('by-password')).status === 200, 'it answers again');
+});
+
+test('a release without a web process takes the way to the tool away', async () => {
+  await byPassword.commit('a worker', { Procfile: 'worker: sleep 100000\n' });
+  const pushed = await byPassword.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  await until(
+    async () => (await objects(namespaceOf('by-password'), 'ingress,service')).length === 0,
+    'there is no way',
+  );
+  const { stdout } = await installation.command('ps', 'by-password');
+  assert.match(stdout, /worker\.1/);
+});
+
+test('threat 8: a maintainer who is removed in LDAP is refused at both doors', async () => {
+  const member = async (operation: 'add' | 'delete', tool: string) => {
+    const modification = new Attribute({ type: 'member', values: [personDn(installation.user)] });
+    const change = new Change({ operation, modification });
+    await installation.slapd.edit((client) => client.modify(groupDn(tool), change));
+  };
+  await addPerson(installation.slapd, 'bob');
+  for (const tree of [byKey, byPassword]) {
+    const tool = tree === byKey ? 'by-key' : 'by-password';
+    const bob = new Attribute({ type: 'member', values: [personDn('bob')] });
+    const change = new Change({ operation: 'add', modification: bob });
+    await installation.slapd.edit((client) => client.modify(groupDn(tool), change));
+    await member('delete', tool);
+    await until(async () => (await tree.git('ls-remote', 'toolforge')).exitCode !== 0, 'alice is refused');
+    const pushed = await tree.push();
+    assert.notEqual(pushed.exitCode, 0);
+    assert.match(pushed.stderr, new RegExp(`no tool ${tool} that alice maintains`));
+    await member('add', tool);
+    assert.equal((await tree.git('ls-remote', 'toolforge')).exitCode, 0);
+  }
+});
+
+test('the server is killed in the middle of a build: the tool answers on, and nothing of the build is left', async () => {
+  await using visitor = new Visitor(() => installation.get('by-key'));
+  const live = await mainOf(byKey);
+  await byKey.commit('slow build', politeTool('two', { build: 'echo it builds; sleep 300' }));
+  const pushing = byKey.push();
+  const output = ['logs', '--selector=push.toolforge.org/tool=by-key', '--container=build'];
+  await until(
+    async () => (await run('kubectl', ['-n', BUILDS, ...output])).stdout.includes('it builds'),
+    'the build runs',
+    60_000,
+  );
+  await installation.kill();
+  assert.notEqual((await pushing).exitCode, 0);
+  assert.equal(await mainOf(byKey), live);
+  await until(
+    async () => (await objects(BUILDS, 'jobs,pods,secrets')).length === 0,
+    'the build is gone',
+    60_000,
+  );
+  assert.deepEqual(await visitor.others('by key'), []);
+
+  await byKey.commit('quick build', politeTool('two'));
+  const again = await byKey.push();
+  assert.equal(again.exitCode, 0, again.stderr);
+  assert.equal((await installation.get('by-key')).body, 'two');
+  assert.equal(await mainOf(byKey), await byKey.head());
+});
+
+test('the server is killed in the middle of a rollout: the tool answers on, and nothing of the rollout is left', async () => {
+  await using visitor = new Visitor(() => installation.get('by-key'));
+  const live = await mainOf(byKey);
+  const namespace = namespaceOf('by-key');
+  // The one before drains for a while.
+  const [serving] = await until(async () => {
+    const found = await objects(namespace, 'deployments');
+    return found.length === 1 && found;
+  }, 'one release runs');
+  await byKey.commit('slow start', politeTool('three', { first: 'import time; time.sleep(120)' }));
+  const pushing = byKey.push();
+  await until(
+    async () => (await objects(namespace, 'pods', '--field-selector=status.phase=Running')).length > 1,
+    'the new release starts',
+    60_000,
+  );
+  await installation.kill();
+  assert.notEqual((await pushing).exitCode, 0);
+  assert.equal(await mainOf(byKey), live);
+  const left = () => objects(namespace, 'deployments,secrets,pods');
+  await until(async () => (await left()).length === 3, 'it is gone', 90_000).catch(async (error) => {
+    throw new Error(`${error}: ${await left()}`);
+  });
+  assert.deepEqual(await objects(namespace, 'deployments'), [serving]);
+  assert.deepEqual(await visitor.others('two'), []);
+
+  await byKey.commit('quick start', politeTool('three'));
+  const again = await byKey.push();
+  assert.equal(again.exitCode, 0, again.stderr);
+  assert.equal((await installation.get('by-key')).body, 'three');
+});
+
+test('a drain of the node moves the server, and finds everything as it was', async () => {
+  const live = await mainOf(byPassword);
+  await installation.evict();
+  assert.equal(await mainOf(byPassword), live);
+  assert.equal((await installation.command('ps', 'by-key')).exitCode, 0, 'by the same host key');
+});
+
+test('no call was beyond the rights of the manifests, and nothing went wrong that an operator must mend', async () => {
+  const log = await installation.wholeLog();
+  assert.deepEqual(
+    log.filter((line) => /forbidden/i.test(line)),
+    [],
+  );
+  const failures = log.filter((line) => line.startsWith('{') && JSON.parse(line).level === 'error');
+  assert.deepEqual(failures, []);
+  for (const secret of [installation.password, 'reads everything']) {
+    assert.ok(!log.join('\n').includes(secret), secret);
+  }
+});
+
+test('the volume holds no source of a build, and keys that only the server reads', async () => {
+  const volume = join(installation.folder, 'volume');
+  const sources = await readdir(join(volume, 'data'), { recursive: true });
+  assert.deepEqual(
+    sources.filter((path) => path.endsWith('server.py')),
+    [],
+  );
+  const { stdout } = await run('find', [join(volume, 'keys'), '-type', 'f', '-perm', '/077']);
+  assert.equal(stdout, '');
+});

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { run } from '../../support/server.ts';
+import { builderImage, registry, registryHost } from '../images.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+
+/** What the Dockerfile copies. */
+const PARTS = ['Dockerfile', 'package.json', 'package-lock.json', 'LICENSE', 'README.md'];
+const FOLDERS = ['src', 'hooks', 'buildpacks'];
+
+/** The image of the server as it stands here, in the registry of the cluster. */
+export async function serverImage(): Promise<string> {
+  return await image('toolforge-push', join(root, 'Dockerfile'), root, [...PARTS, ...FOLDERS]);
+}
+
+/** An image with slapd. */
+export async function slapdImage(): Promise<string> {
+  const file = join(import.meta.dirname, 'slapd.Dockerfile');
+  return await image('test/slapd', file, dirname(file), ['slapd.Dockerfile']);
+}
+
+/** The builder of the product with one buildpack more, which runs the source's own build.sh where there is one. */
+export async function builderWithScript(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'buildpacks-'));
+  try {
+    await cp(join(root, 'buildpacks'), folder, { recursive: true });
+    await cp(join(root, 'test/support/buildpacks'), folder, { recursive: true });
+    const order = join(folder, 'order.toml');
+    await writeFile(order, SCRIPT + (await readFile(order, 'utf8')));
+    return await builderImage({ buildpacks: folder });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const SCRIPT = `[[order]]
+[[order.group]]
+id = "test/script"
+version = "1.0.0"
+[[order.group]]
+id = "toolforge/procfile"
+version = "0.1.0"
+optional = true
+
+`;
+
+/**
+ * Builds and pushes an image, unless it is there from the same files.
+ *
+ * @returns the reference.
+ */
+async function image(
+  name: string,
+  dockerfile: string,
+  context: string,
+  parts: readonly string[],
+): Promise<string> {
+  if (registryHost === '') throw new Error('CLUSTER_REGISTRY is not set: this suite needs the cluster');
+  const hash = createHash('sha256');
+  for (const part of parts) await add(hash, context, part);
+  const tag = `test-${hash.digest('hex').slice(0, 12)}`;
+  const reference = `${registryHost}/${name}:${tag}`;
+  if ((await registry.digestOf(name, tag, AbortSignal.timeout(10_000))) !== null) return reference;
+  // One name here, whatever the files: what was built before is not kept.
+  const local = `localhost/${name}:test`;
+  await buildah('build', '--layers', '--isolation', 'chroot', '--file', dockerfile, '--tag', local, context);
+  await buildah('push', '--tls-verify=false', local, `docker://${reference}`);
+  return reference;
+}
+
+async function add(hash: ReturnType<typeof createHash>, context: string, part: string): Promise<void> {
+  const path = join(context, part);
+  if ((await stat(path)).isDirectory()) {
+    for (const name of (await readdir(path)).sort()) await add(hash, context, join(part, name));
+    return;
+  }
+  hash.update(part).update(await readFile(path));
+}
+
+async function buildah(...words: string[]): Promise<void> {
+  const { exitCode, stdout, stderr } = await run('nice', [
+    '-n',
+    '5',
+    'buildah',
+    '--storage-driver',
+    'vfs',
+    ...words,
+  ]);
+  if (exitCode !== 0) throw new Error(`buildah ${words[0]}: ${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
+}
