@@ -103,7 +103,11 @@ export class Installation implements AsyncDisposable, Remote {
     const address = ['get', 'service', HOME, '-o', 'jsonpath={.spec.clusterIP}'];
     this.#address = await kubectl('-n', HOME, ...address);
     this.#front.behind = { host: this.#address, port: 8080 };
-    // The node learns of a Service's endpoints a little after they are there.
+    await this.#untilServed();
+  }
+
+  /** The node learns of a Service's endpoints a little after they are there. */
+  async #untilServed(): Promise<void> {
     const health = new URL(`http://${this.#address}:8080/healthz`);
     const isThere = async () => (await ask(health, {}).catch(() => null))?.status === 200;
     await until(isThere, 'the Service leads to the server', 90_000);
@@ -151,6 +155,7 @@ export class Installation implements AsyncDisposable, Remote {
     const uid = await this.#uid();
     await kubectl('-n', HOME, 'delete', 'pod', POD, '--grace-period=0', '--force', '--wait=false');
     await this.untilReady(uid);
+    await this.#untilServed();
   }
 
   /** Ends the server as a drain of its node does. @throws where something forbids it. */
@@ -165,6 +170,7 @@ export class Installation implements AsyncDisposable, Remote {
     const path = `/api/v1/namespaces/${HOME}/pods/${POD}/eviction`;
     await kubectl('create', '--raw', path, '-f', eviction);
     await this.untilReady(uid);
+    await this.#untilServed();
   }
 
   /** @param before - The pod that it is not; empty = any will do. */
