@@ -31,6 +31,12 @@ export function builderImage(options: { readonly buildpacks?: string } = {}): Pr
   return making;
 }
 
+/** The image that tools stand on, made with the builder image: `toolforge-buildpack-run:TAG`. */
+export async function runImage(): Promise<string> {
+  const tag = (await builderImage()).split(':').at(-1);
+  return `toolforge-buildpack-run:${tag}`;
+}
+
 async function makeBuilderImage(buildpacks: string): Promise<string> {
   const hash = createHash('sha256');
   for (const folder of [deploy, buildpacks]) await addFolder(hash, folder);

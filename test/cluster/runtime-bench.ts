@@ -9,6 +9,7 @@ import type { Artifact, Process } from '../../src/core/types.ts';
 import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 import { KubernetesRuntime, type KubernetesRuntimeOptions } from '../../src/run/kubernetes-runtime.ts';
 import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
+import { runImage } from './images.ts';
 import { layeredImage } from './layered-image.ts';
 
 export interface ClusterBench extends RuntimeBench {
@@ -29,7 +30,6 @@ export interface ClusterBenchOptions {
 
 const registry = process.env['CLUSTER_REGISTRY'] ?? '';
 const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
-const base = process.env['CLUSTER_RUN_IMAGE'] ?? 'toolforge-buildpack-run:latest';
 const DOMAIN = 'tools.test';
 
 /** A KubernetesRuntime on the cluster of the kubeconfig; its tools are asked through the ingress controller. */
@@ -114,7 +114,7 @@ export async function artifactOf(
     kind: 'image',
     reference: await layeredImage({
       registry,
-      base,
+      base: await runImage(),
       repository: 'test/runtime',
       files: Object.fromEntries([...sources, ...launchers]),
     }),
