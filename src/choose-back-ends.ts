@@ -82,8 +82,8 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
 async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): Promise<BackEnds> {
   const [{ connectCluster }, { KubernetesBuilder }, { KubernetesRuntime }] = await Promise.all([
     import('./kubernetes/cluster.ts'),
-    import('./build/kubernetes-builder.ts'),
-    import('./run/kubernetes-runtime.ts'),
+    import('./build/kubernetes/builder.ts'),
+    import('./run/kubernetes/runtime.ts'),
   ]);
   const cluster = connectCluster({ context: config.kubernetes_context });
   const builder = new KubernetesBuilder({

@@ -20,13 +20,10 @@ import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
 import { detect } from './detection.ts';
 import { diskUse, largestFolders } from './disk-use.ts';
-import { makeFolder, namesIn, sweepFolder } from './folders.ts';
+import { makeFolder, sweepFolder } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import type { Layer } from './layers.ts';
-import { procfileWarnings } from './procfile.ts';
-import { readServiceTemplate } from './service-template.ts';
-import { applySlugignore } from './slugignore.ts';
-import { sourceWarnings } from './source-warnings.ts';
+import { prepareSource } from './prepared-source.ts';
 import { targetVariables } from './target.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
@@ -153,21 +150,11 @@ export class LocalBuilder implements Builder {
     const { sandbox, guard, progress, places } = context;
     const { folders } = places;
     progress.step('Detecting buildpacks');
-    await request.checkOut(folders.workspace);
-    guard.signal.throwIfAborted();
-    const leftOut = await applySlugignore(folders.workspace);
-    if (leftOut !== null) progress.line(leftOut.summary);
-    const service = await readServiceTemplate(folders.workspace);
-    const warnings = [
-      ...(leftOut?.warnings ?? []),
-      ...service.warnings,
-      ...(await procfileWarnings(folders.workspace)),
-      ...(await sourceWarnings(folders.workspace)),
-    ];
-    const files = await namesIn(folders.workspace);
+    const source = await prepareSource(request, folders.workspace, guard.signal);
+    if (source.leftOut !== null) progress.line(source.leftOut);
     await sandbox.own(folders.artifact, request.toolNumber);
-    const detection = await detect(context, store, files.sort());
-    for (const warning of warnings) progress.warn(warning);
+    const detection = await detect(context, store, source.files);
+    for (const warning of source.warnings) progress.warn(warning);
 
     progress.step(`Building (limit ${duration(this.#options.config.build_time)})`);
     for (const id of detection.group) {
@@ -182,7 +169,7 @@ export class LocalBuilder implements Builder {
     return await this.#finish(request, context, layerPlaces, {
       processes: built.processes,
       buildpacks: built.buildpacks,
-      service: service.settings,
+      service: source.service,
     });
   }
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { AHarbor } from '../build/a-harbor.ts';
+import { AHarbor } from '../build/registry/a-harbor.ts';
 import { failsWith } from '../build/with-builder.ts';
 import { checkOut } from '../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';

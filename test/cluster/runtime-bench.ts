@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { createLog } from '../../src/core/log.ts';
 import type { Artifact, Process } from '../../src/core/types.ts';
 import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
-import { KubernetesRuntime, type KubernetesRuntimeOptions } from '../../src/run/kubernetes-runtime.ts';
+import { KubernetesRuntime, type KubernetesRuntimeOptions } from '../../src/run/kubernetes/runtime.ts';
 import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
 import { runImage } from './images.ts';
 import { layeredImage } from './layered-image.ts';

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy } from '@kubernetes/client-node';
 import type { ToolName } from '../../src/core/names.ts';
-import type { KubernetesRuntime } from '../../src/run/kubernetes-runtime.ts';
+import type { KubernetesRuntime } from '../../src/run/kubernetes/runtime.ts';
 import { logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import { silentTool, web, webTool, worker } from '../run/tool-sources.ts';
 import { type ApiProxy, apiProxy } from './api-proxy.ts';

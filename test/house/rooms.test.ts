@@ -49,7 +49,7 @@ const fences: Readonly<Record<string, RegExp>> = {
   httpxy: /^run\//,
   'node:sqlite': /^store\//,
   ldapts: /^auth\/ldap/,
-  '@kubernetes/client-node': /^(kubernetes\/|(build|run)\/(kubernetes|manifests))/,
+  '@kubernetes/client-node': /^(kubernetes|build\/kubernetes|run\/kubernetes)\//,
 };
 
 async function imports(): Promise<{ file: string; target: string }[]> {

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import type { V1ClusterRole, V1LabelSelector, V1Service, V1StatefulSet } from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
-import { labelsOf, newJobName } from '../../src/build/kubernetes-names.ts';
+import { labelsOf, newJobName } from '../../src/build/kubernetes/names.ts';
 import { readConfig } from '../../src/config.ts';
 import type { ToolName } from '../../src/core/names.ts';
 

@@ -1,0 +1,97 @@
+import type { Progress } from '../../core/progress.ts';
+import type { Limits } from '../../sandbox/sandbox.ts';
+import { brokenBuildpack, stepFailed } from '../build-failures.ts';
+import { say } from '../build-phase.ts';
+import { nameOf } from '../detection.ts';
+import type { ContainerEnd } from './pod.ts';
+
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go and buildpack/build.go
+const BUILDPACK = /^Running build for buildpack (\S+)@\S+$/;
+const BEGIN = 'Running build command';
+const END = 'Processing layers';
+const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
+const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
+const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
+const maxHeld = 20;
+/** A buildpack exited with something else than 0: platform.FailedBuildWithErrors. */
+const BUILDPACK_FAILED = 51;
+
+/**
+ * Reads what the lifecycle's builder prints at its most talkative: passes on what buildpacks print and keeps who they
+ * are; what is the lifecycle's own is left out.
+ */
+export class BuildOutput {
+  readonly #progress: Progress;
+  readonly #entered: (buildpack: string) => void;
+  readonly #lastLines: string[] = [];
+  #buildpack: string | null = null;
+  #isOutput = false;
+  #error = '';
+  /** Lines that may be the lifecycle's last words. */
+  readonly #held: string[] = [];
+
+  /** @param entered - Told of each buildpack as it starts. */
+  constructor(progress: Progress, entered: (buildpack: string) => void) {
+    this.#progress = progress;
+    this.#entered = entered;
+  }
+
+  /** @param text - One line, masked. */
+  read(text: string): void {
+    const next = this.#isOutput ? null : BUILDPACK.exec(text);
+    if (next !== null) {
+      this.#buildpack = next[1] ?? '';
+      this.#lastLines.length = 0;
+      this.#entered(nameOf(this.#buildpack));
+      return;
+    }
+    if (!this.#isOutput) {
+      this.#error = ERROR.exec(text)?.[1] ?? this.#error;
+      this.#isOutput = text === BEGIN;
+      return;
+    }
+    const last = LAST.exec(text)?.[1] ?? null;
+    if (last !== null) this.#error = last;
+    // A buildpack may print such lines as well: they are the lifecycle's when nothing else follows.
+    if (last !== null || TIMER.test(text)) {
+      if (this.#held.length < maxHeld) this.#held.push(text);
+      return;
+    }
+    for (const held of this.#held.splice(0)) this.#say(held);
+    if (text === END) this.#isOutput = false;
+    else this.#say(text);
+  }
+
+  /** @throws DeployError always: why the phase failed. */
+  fail(end: ContainerEnd, limits: Limits): never {
+    const name = this.#buildpack === null ? 'The build' : nameOf(this.#buildpack);
+    const code = /^exit status (\d+)$/.exec(this.#error)?.[1];
+    const signal = /^signal: (.*)$/.exec(this.#error)?.[1];
+    const isOfBuildpack = end.exitCode === BUILDPACK_FAILED && (code ?? signal) !== undefined;
+    if (
+      this.#buildpack !== null &&
+      !isOfBuildpack &&
+      !end.isOutOfMemory &&
+      this.#error !== '' &&
+      end.exitCode < 128
+    ) {
+      throw brokenBuildpack(this.#buildpack, this.#error.slice(0, 300));
+    }
+    throw stepFailed(
+      {
+        name,
+        code: code !== undefined ? Number(code) : signal === undefined ? end.exitCode : null,
+        signal: signal === undefined ? null : signal === 'killed' ? 'SIGKILL' : signal,
+        isOutOfMemory: end.isOutOfMemory,
+        lastLines: this.#lastLines,
+      },
+      limits,
+    );
+  }
+
+  #say(text: string): void {
+    this.#lastLines.push(text);
+    if (this.#lastLines.length > 20) this.#lastLines.shift();
+    say(this.#progress, text);
+  }
+}

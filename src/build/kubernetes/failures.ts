@@ -1,0 +1,142 @@
+import { DeployError } from '../../core/errors.ts';
+import type { PodFault } from '../../kubernetes/pod-faults.ts';
+import type { Limits } from '../../sandbox/sandbox.ts';
+import { outOfDisk, stepFailed } from '../build-failures.ts';
+import { registryUnavailable } from '../registry/requests.ts';
+import type { Phase } from './job.ts';
+import type { ContainerEnd } from './pod.ts';
+
+/** The steps of a build as people call them. */
+export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
+  fetch: 'fetching the source',
+  analyze: 'looking at the registry',
+  detect: 'detection',
+  restore: 'restoring the cache',
+  build: 'the build',
+  export: 'storing the image',
+};
+
+/** Why a step failed in which no buildpack runs. */
+export function phaseFailed(options: {
+  readonly phase: Exclude<Phase, 'detect' | 'build'>;
+  readonly end: ContainerEnd;
+  /** What it printed last, masked. */
+  readonly lines: readonly string[];
+  readonly registryHost: string;
+  readonly limits: Limits;
+}): DeployError {
+  const { phase, end, lines, registryHost, limits } = options;
+  const words = sentenceBegin(PHASE_WORDS[phase]);
+  if (end.isOutOfMemory) {
+    return stepFailed(
+      { name: words, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
+      limits,
+    );
+  }
+  const said = lastWords(lines);
+  const cause = { cause: new Error(`${phase} exited ${end.exitCode}: ${said}`) };
+  if (phase === 'fetch') {
+    return new DeployError(
+      'BUILD_SOURCE',
+      `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
+      'This is not your tool’s fault: push again. Operators: source_url must reach the HTTP door from the cluster.',
+      cause,
+    );
+  }
+  if (/no space left|disk quota exceeded/i.test(said))
+    return outOfDisk(limits.fileBytes, 'the layers of the image');
+  if (/quota|insufficient storage|413|507/i.test(said)) {
+    return new DeployError(
+      'REGISTRY_FULL',
+      `The registry ${registryHost} has no room for the image: ${said}.`,
+      'Make the tool smaller (a .slugignore names files of the repository), or ask the operator for more room.',
+      cause,
+    );
+  }
+  if (/unauthorized|denied|forbidden|\b40[13]\b|no basic auth/i.test(said)) {
+    return new DeployError(
+      'REGISTRY_REFUSED',
+      `The registry ${registryHost} does not let the build in while ${PHASE_WORDS[phase]}: ${said}.`,
+      'This is not your tool’s fault. Operators: see registry_secret and the rights of its account.',
+      cause,
+    );
+  }
+  if (
+    /refused|no such host|timeout|timed out|deadline|reset by peer|EOF|tls:|x509|\b50[0-9]\b|unreachable/i.test(
+      said,
+    )
+  ) {
+    return registryUnavailable(registryHost, said, cause.cause);
+  }
+  return new DeployError(
+    'BUILD_FAILED',
+    `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
+    'This is not your tool’s fault: push again, and tell the operator if it stays so.',
+    cause,
+  );
+}
+
+/** Why a build's pod cannot go on, or never came. */
+export function podFailed(
+  fault: PodFault,
+  during: string,
+  limits: { readonly diskBytes: number; readonly memoryBytes: number },
+): DeployError {
+  if (fault.code === 'EVICTED' && /wrote more than/.test(fault.words)) {
+    return outOfDisk(limits.diskBytes, `what was written during ${during}`);
+  }
+  const hints: Partial<Record<PodFault['code'], string>> = {
+    UNSCHEDULABLE:
+      'Push again when there is room, or ask the operator: build_memory and build_cpu say what a build asks for.',
+    IMAGE_PULL:
+      'This is not your tool’s fault: push again. Operators: see builder_image and registry_secret.',
+    EVICTED: 'This is not your tool’s fault: push again.',
+    NODE_LOST: 'This is not your tool’s fault: push again.',
+    DEADLINE: 'Push again; if it happens again, tell the operator.',
+  };
+  return new DeployError(
+    fault.code === 'REFUSED' ? 'BUILD_REFUSED' : `BUILD_${fault.code}`,
+    `The build, during ${during}, ${fault.words.replace(/\.$/, '')}.`,
+    hints[fault.code] ?? fault.hint,
+  );
+}
+
+/** The build is gone and nobody here took it away. */
+export function buildGone(during: string): DeployError {
+  return new DeployError(
+    'BUILD_GONE',
+    `The build was taken away from the cluster during ${during}.`,
+    'Push again; if it happens again, tell the operator that something deletes pods of builds.',
+  );
+}
+
+/** There is no place for builds. */
+export function buildNamespaceMissing(namespace: string, cause: unknown): DeployError {
+  return new DeployError(
+    'NAMESPACE_MISSING',
+    `The namespace for builds, ${namespace}, is not there.`,
+    'This is not your tool’s fault: tell the operator. Operators: make it, or name another in build_namespace.',
+    { cause },
+  );
+}
+
+/** The config vars do not fit into a Secret. */
+export function variablesTooLarge(): DeployError {
+  return new DeployError(
+    'CONFIG_TOO_LARGE',
+    'The config vars of the tool are too large: together they may take 750 kB in a cluster.',
+    'Put large values into files, or remove some: config unset TOOL NAME',
+  );
+}
+
+/** The line that most likely says why, without the lifecycle's own beginnings. */
+function lastWords(lines: readonly string[]): string {
+  const telling = lines.filter((line) => /\p{L}/u.test(line) && !/^tar: (Exiting|Error is not)/.test(line));
+  const error = telling.findLast((line) => /^(ERROR|curl|tar|bash)\b/.test(line)) ?? telling.at(-1) ?? '';
+  const text = error.replace(/^ERROR: (failed to )?/, '').replace(/^(curl|tar): /, '');
+  return (text.length > 300 ? `${text.slice(0, 300)}…` : text).replace(/\.$/, '');
+}
+
+function sentenceBegin(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,109 @@
+import type { Log } from '../../core/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Artifact } from '../../core/types.ts';
+import { artifactTooLarge, mebibytes, noProcess } from '../build-failures.ts';
+import { byDigest } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import { readLabels } from './artifact.ts';
+import { repositoriesOf, type ToolRepositories } from './names.ts';
+
+/** The tag of what was built last. */
+export const NEWEST = 'latest';
+/** The tags of releases. */
+const VERSION = /^v[0-9]+$/;
+
+export interface ImagesOptions {
+  /** `host[:port][/path]` */
+  readonly registry: string;
+  readonly open: (host: string) => Registry;
+  readonly maxBytes: number;
+  readonly log: Log;
+}
+
+/**
+ * The images of tools in the registry. Each build has one, by its digest; the tags ID (of the build), `vN` (of the
+ * release) and `latest` are for people and for this server to find it again.
+ */
+export class ToolImages {
+  readonly #options: ImagesOptions;
+
+  constructor(options: ImagesOptions) {
+    this.#options = options;
+  }
+
+  repositories(tool: ToolName): ToolRepositories {
+    return repositoriesOf(this.#options.registry, tool);
+  }
+
+  registry(tool: ToolName): Registry {
+    return this.#options.open(this.repositories(tool).host);
+  }
+
+  /**
+   * What a build exported, as an artifact; an image that cannot be one is deleted.
+   *
+   * @throws DeployError `NO_PROCESS`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
+   */
+  async artifactOf(
+    tool: ToolName,
+    made: { readonly id: string; readonly digest: string; readonly service: Artifact['service'] },
+    signal: AbortSignal,
+  ): Promise<Artifact> {
+    const { id, digest, service } = made;
+    const repositories = this.repositories(tool);
+    const registry = this.registry(tool);
+    try {
+      const facts = await registry.facts(repositories.image, digest, signal);
+      if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
+      const { processes, buildpacks } = readLabels(facts.labels);
+      if (processes.length === 0) throw noProcess();
+      if (facts.bytes > this.#options.maxBytes) {
+        const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
+        throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
+      }
+      const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
+      return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
+    } catch (error) {
+      // The signal may be what ended it.
+      await registry.delete(repositories.image, digest, AbortSignal.timeout(30_000));
+      throw error;
+    }
+  }
+
+  /** Gives an artifact's image the tag `vN`. */
+  async tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void> {
+    const digest = artifact.reference.slice(artifact.reference.indexOf('@') + 1);
+    await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
+  }
+
+  /** Deletes the image of a build with all its tags; no error where it is not there. */
+  async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
+    const { image } = this.repositories(tool);
+    const digest = await this.registry(tool).digestOf(image, id, signal);
+    if (digest !== null) await this.#delete(tool, image, digest, signal);
+  }
+
+  /** Deletes the images of all builds but these. */
+  async removeOthers(tool: ToolName, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const { image } = this.repositories(tool);
+    const tags = await this.registry(tool).tags(image, signal);
+    for (const tag of tags) {
+      if (tag !== NEWEST && !VERSION.test(tag) && !keep.has(tag)) await this.remove(tool, tag, signal);
+    }
+  }
+
+  async cacheDigest(tool: ToolName, signal: AbortSignal): Promise<string | null> {
+    return await this.registry(tool).digestOf(this.repositories(tool).cache, NEWEST, signal);
+  }
+
+  /** Deletes the cache of an earlier build, once another has taken its tag. */
+  async removeOldCache(tool: ToolName, digest: string | null, signal: AbortSignal): Promise<void> {
+    if (digest === null || digest === (await this.cacheDigest(tool, signal))) return;
+    await this.#delete(tool, this.repositories(tool).cache, digest, signal);
+  }
+
+  async #delete(tool: ToolName, name: string, digest: string, signal: AbortSignal): Promise<void> {
+    const isDone = await this.registry(tool).delete(name, digest, signal);
+    if (!isDone) this.#options.log.warn({ tool, digest }, 'the registry deletes no images');
+  }
+}

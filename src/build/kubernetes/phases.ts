@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { followContainerLog } from '../../kubernetes/container-log.ts';
+import type { BuildGuard } from '../build-guard.ts';
+import { OutputLines } from '../output-lines.ts';
+import { buildGone, PHASE_WORDS, podFailed } from './failures.ts';
+import { PHASES, type Phase } from './job.ts';
+import type { BuildPod, ContainerEnd } from './pod.ts';
+
+/** How long the last lines of a container may take after its end. */
+const LAST_LINES_MS = 10_000;
+
+export interface PhasesOptions {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly pod: BuildPod;
+  readonly guard: BuildGuard;
+  readonly mask: (text: string) => string;
+  readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
+  /** How long a build waits for what may pass: room on a node, a registry that is away. */
+  readonly patienceMs: number;
+  /** Says once that it waits. */
+  readonly waiting: (words: string) => void;
+  /** Each line of each phase, masked, in order. */
+  readonly line: (phase: Phase, text: string) => void;
+  /** A phase begins. */
+  readonly enter: (phase: Phase) => void;
+  /** A phase has ended, with all its lines. Throws where that ends the build. */
+  readonly ended: (phase: Phase, end: ContainerEnd) => void | Promise<void>;
+  /** When each phase was over, for the operator. */
+  readonly timed: (phase: Phase, ms: number) => void;
+}
+
+/**
+ * Follows a build's containers in their order, each from before its first line to after its last.
+ *
+ * @throws DeployError where the pod cannot go on; what `ended` throws; what aborted the guard.
+ */
+export async function followPhases(options: PhasesOptions): Promise<void> {
+  for (const phase of PHASES) {
+    const startedAt = performance.now();
+    options.guard.enter(PHASE_WORDS[phase]);
+    options.enter(phase);
+    await untilStarted(phase, options);
+    const end = await follow(phase, options);
+    options.timed(phase, Math.round(performance.now() - startedAt));
+    await options.ended(phase, end);
+  }
+}
+
+async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEnd> {
+  const { cluster, namespace, pod, guard, mask } = options;
+  const lines = new OutputLines({
+    mask,
+    line: (text) => {
+      if (!guard.signal.aborted) options.line(phase, text);
+    },
+  });
+  // Ends both waits where one of them fails.
+  const given = new AbortController();
+  const signal = AbortSignal.any([guard.signal, given.signal]);
+  const log = followContainerLog(
+    cluster,
+    { namespace, pod: pod.name ?? '', container: phase },
+    ({ text }) => {
+      const bytes = Buffer.from(`${text}\n`);
+      lines.write(bytes);
+      if (phase === 'build' || phase === 'detect') guard.hear(bytes.length);
+    },
+    signal,
+  );
+  const over = pod.until(() => pod.endOf(phase) !== null || pod.isOver, signal);
+  try {
+    await Promise.race([Promise.all([log, over]), over.then(() => sleep(LAST_LINES_MS, null, { signal }))]);
+    // The node of a pod that was evicted may not give its lines any more.
+    given.abort();
+    await log;
+  } catch (error) {
+    given.abort();
+    await Promise.allSettled([log, over]);
+    throw error;
+  }
+  lines.end();
+  guard.signal.throwIfAborted();
+  const end = pod.endOf(phase);
+  const whole = pod.fault;
+  // A pod that is evicted ends its containers as well: that is not their own doing.
+  if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
+  if (end === null || (end.exitCode !== 0 && pod.isLeaving)) throw buildGone(PHASE_WORDS[phase]);
+  return end;
+}
+
+/** Waits until the container runs; what is wrong meanwhile may pass, but not for ever. */
+async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
+  const { pod, guard } = options;
+  let said = '';
+  for (;;) {
+    await pod.until(
+      () => pod.hasStarted(phase) || pod.isOver || (pod.fault !== null && pod.fault.words !== said),
+      guard.signal,
+    );
+    if (pod.hasStarted(phase)) return;
+    const found = pod.fault;
+    if (found !== null && !found.mayPass) throw podFailed(found, PHASE_WORDS[phase], options.limits);
+    if (pod.isOver) throw buildGone(PHASE_WORDS[phase]);
+    if (found === null) continue;
+    if (said === '') options.waiting(found.words);
+    said = found.words;
+    const patience = AbortSignal.timeout(options.patienceMs);
+    try {
+      await pod.until(
+        () => pod.hasStarted(phase) || pod.isOver || pod.fault?.code !== found.code,
+        AbortSignal.any([guard.signal, patience]),
+      );
+    } catch (error) {
+      if (!patience.aborted || guard.signal.aborted) throw error;
+      throw podFailed(pod.fault ?? found, PHASE_WORDS[phase], options.limits);
+    }
+  }
+}

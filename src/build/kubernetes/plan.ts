@@ -1,0 +1,64 @@
+import { DeployError } from '../../core/errors.ts';
+import type { BuildRequest } from '../builder.ts';
+import type { BuilderImage } from './builder-image.ts';
+import { NEWEST } from './images.ts';
+import type { BuildJob } from './job.ts';
+import { labelsOf, newJobName, type ToolRepositories } from './names.ts';
+import type { KubernetesBuilderConfig } from './options.ts';
+
+/** Added to the time of a build: whoever follows it is quicker, and says where it was. */
+const GRACE_SECONDS = 120;
+
+/** @throws DeployError `BAD_SETTING` */
+export function assertConfigured(config: KubernetesBuilderConfig): void {
+  const missing = (['registry', 'builder_image'] as const).find((name) => config[name] === '');
+  if (missing === undefined) return;
+  throw new DeployError(
+    'BAD_SETTING',
+    `The setting ${missing} is empty, but builds in a cluster need it.`,
+    'deploy/builder/build-images makes the images and prints what to write there.',
+  );
+}
+
+/** What the Job of a build will be, from the settings and the request. */
+export function planJob(options: {
+  readonly config: KubernetesBuilderConfig;
+  readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
+  readonly builder: BuilderImage;
+  readonly repositories: ToolRepositories;
+  /** Null = the registry wants no login; empty = in a Secret of this build. */
+  readonly registrySecret: string | null;
+  readonly sourceUrl: string;
+}): BuildJob {
+  const { config, builder, repositories, registrySecret, sourceUrl } = options;
+  const { tool, id, useCache } = options.request;
+  const name = newJobName(tool);
+  const image = `${repositories.host}/${repositories.image}`;
+  return {
+    name,
+    namespace: config.build_namespace,
+    labels: labelsOf(tool, id, name),
+    builderImage: builder.reference,
+    user: builder.user,
+    runImage: config.run_image,
+    image: `${image}:${id}`,
+    newestImage: `${image}:${NEWEST}`,
+    cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
+    useCache,
+    plainHttpHosts: config.registry_plain_http,
+    sourceUrl,
+    secrets: {
+      build: `${name}-build`,
+      platform: `${name}-platform`,
+      registry: registrySecret === '' ? `${name}-registry` : registrySecret,
+      pull: config.registry_secret === '' ? null : config.registry_secret,
+    },
+    limits: {
+      cpuMillis: config.build_cpu,
+      memoryBytes: config.build_memory,
+      diskBytes: config.build_disk,
+      seconds: Math.ceil(config.build_time / 1000) + GRACE_SECONDS,
+    },
+    startedAt: Math.floor(Date.now() / 1000),
+  };
+}

@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs';
+import { DeployError } from '../../core/errors.ts';
+import type { Log } from '../../core/log.ts';
+import { dockerConfigJson } from '../registry/credentials.ts';
+import { Harbor } from '../registry/harbor.ts';
+import type { ToolRepositories } from './names.ts';
+import type { KubernetesBuilderConfig } from './options.ts';
+
+/** How one build logs in to the registry. */
+export interface BuildLogin extends AsyncDisposable {
+  /** The Secret with the credential; null = nobody logs in; empty = one made for this build of `dockerConfig`. */
+  readonly secret: string | null;
+  readonly dockerConfig: string | null;
+}
+
+type LoginConfig = Pick<
+  KubernetesBuilderConfig,
+  'registry_secret' | 'harbor_url' | 'harbor_user' | 'harbor_password_file' | 'harbor_project_size'
+>;
+
+/** Gives builds what they push with: an account of their own where Harbor makes one, else what the operator set. */
+export class RegistryLogin {
+  readonly #config: LoginConfig;
+  readonly #log: Log;
+
+  constructor(config: LoginConfig, log: Log) {
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /**
+   * Readies the tool's project where Harbor is in use. Dispose of the login when the build has ended.
+   *
+   * @throws DeployError `REGISTRY_FULL`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   */
+  async open({ host, project }: ToolRepositories, build: string, signal: AbortSignal): Promise<BuildLogin> {
+    const { registry_secret: secret, harbor_url: url } = this.#config;
+    if (url === '') {
+      const none = async () => {};
+      return { secret: secret === '' ? null : secret, dockerConfig: null, [Symbol.asyncDispose]: none };
+    }
+    const harbor = this.#harbor();
+    const id = await harbor.ensureProject(project, signal);
+    await harbor.assertRoom(project, id, signal);
+    const robot = await harbor.makeRobot(project, build, signal);
+    return {
+      secret: '',
+      dockerConfig: dockerConfigJson(host, robot),
+      [Symbol.asyncDispose]: () => this.#removeRobot(harbor, robot.id),
+    };
+  }
+
+  /** The password is read anew each time: a mounted Secret changes under a running server. */
+  #harbor(): Harbor {
+    const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;
+    const password = file === null ? '' : (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();
+    return new Harbor({
+      url: url.replace(/\/$/, ''),
+      credentials: { user, password },
+      projectBytes: this.#config.harbor_project_size,
+    });
+  }
+
+  async #removeRobot(harbor: Harbor, id: number): Promise<void> {
+    try {
+      await harbor.removeRobot(id, AbortSignal.timeout(30_000));
+    } catch (error) {
+      // It ends by itself within a day, and the build has its own result.
+      if (!(error instanceof DeployError)) throw error;
+      this.#log.warn({ err: error, robot: id }, 'account of a build not removed');
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import type { Progress } from '../../core/progress.ts';
+import type { Limits } from '../../sandbox/sandbox.ts';
+import { duration, stepFailed } from '../build-failures.ts';
+import type { BuildGuard } from '../build-guard.ts';
+import type { PreparedSource } from '../prepared-source.ts';
+import { parseReference } from '../registry/reference.ts';
+import { BuildOutput } from './build-output.ts';
+import { DetectionOutput } from './detection.ts';
+import { phaseFailed } from './failures.ts';
+import type { BuildJob, Phase } from './job.ts';
+import type { KubernetesBuilderConfig } from './options.ts';
+import type { ContainerEnd } from './pod.ts';
+
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
+const NOT_DETECTED = new Set([20, 21]);
+
+/** Tells the person who pushes what the phases of one build do, in the words of the embedded builder. */
+export class BuildTelling {
+  readonly #progress: Progress;
+  readonly #source: PreparedSource;
+  readonly #limits: Limits;
+  readonly #buildMs: number;
+  readonly #registryHost: string;
+  readonly #detection = new DetectionOutput();
+  readonly #output: BuildOutput;
+  readonly #reached = new Set<Phase>();
+  /** Of the phase that runs. */
+  #lastLines: string[] = [];
+
+  constructor(options: {
+    readonly progress: Progress;
+    readonly guard: BuildGuard;
+    readonly source: PreparedSource;
+    readonly config: Pick<
+      KubernetesBuilderConfig,
+      'build_time' | 'build_memory' | 'build_disk' | 'build_processes'
+    >;
+    readonly job: Pick<BuildJob, 'image'>;
+  }) {
+    const { progress, guard, source, config, job } = options;
+    this.#progress = progress;
+    this.#source = source;
+    this.#buildMs = config.build_time;
+    this.#limits = {
+      processes: config.build_processes,
+      memoryBytes: config.build_memory,
+      fileBytes: config.build_disk,
+    };
+    this.#registryHost = parseReference(job.image).host;
+    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack));
+  }
+
+  hasReached(phase: Phase): boolean {
+    return this.#reached.has(phase);
+  }
+
+  enter(phase: Phase): void {
+    this.#reached.add(phase);
+    this.#lastLines = [];
+    if (phase === 'export') this.#progress.step('Storing the image');
+  }
+
+  /** @param text - Masked. */
+  line(phase: Phase, text: string): void {
+    this.#lastLines.push(text);
+    if (this.#lastLines.length > 20) this.#lastLines.shift();
+    if (phase === 'detect') this.#detection.read(text);
+    if (phase === 'build') this.#output.read(text);
+  }
+
+  /** @throws DeployError where the phase failed. */
+  ended(phase: Phase, end: ContainerEnd): void {
+    const isWell = end.exitCode === 0;
+    if (phase === 'detect' && isWell) this.#sayDetected();
+    if (isWell) return;
+    if (phase === 'detect') this.#failDetection(end);
+    if (phase === 'build') this.#output.fail(end, this.#limits);
+    throw phaseFailed({
+      phase,
+      end,
+      lines: this.#lastLines,
+      registryHost: this.#registryHost,
+      limits: this.#limits,
+    });
+  }
+
+  #sayDetected(): void {
+    this.#detection.sayFound(this.#progress);
+    for (const warning of this.#source.warnings) this.#progress.warn(warning);
+    this.#progress.step(`Building (limit ${duration(this.#buildMs)})`);
+  }
+
+  #failDetection(end: ContainerEnd): never {
+    if (NOT_DETECTED.has(end.exitCode)) {
+      this.#detection.failFound(this.#progress, this.#source.files, this.#limits);
+    }
+    const { exitCode: code, isOutOfMemory } = end;
+    const step = { name: 'The detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines };
+    throw stepFailed(step, this.#limits);
+  }
+}

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { DeployError } from '../../core/errors.ts';
+
+export interface Credentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** Finds who logs in to a registry, by its host as references have it; null = nobody. */
+export type FindCredentials = (host: string) => Promise<Credentials | null>;
+
+const dockerConfig = z.object({
+  auths: z
+    .record(
+      z.string(),
+      z.object({
+        auth: z.string().optional(),
+        username: z.string().optional(),
+        password: z.string().optional(),
+      }),
+    )
+    .default({}),
+});
+
+/**
+ * Credentials of a file as `docker login` writes it and as a Secret of type dockerconfigjson holds it. It is read
+ * anew each time: a mounted Secret changes under a running server.
+ *
+ * @param path - Null where nobody logs in.
+ */
+export function credentialsIn(path: string | null): FindCredentials {
+  return async (host) => {
+    if (path === null) return null;
+    let config: z.output<typeof dockerConfig>;
+    try {
+      config = dockerConfig.parse(JSON.parse(await readFile(path, 'utf8')));
+    } catch (cause) {
+      throw new DeployError(
+        'BAD_SETTING',
+        'The file of registry_credentials cannot be read as a configuration of docker.',
+        'Operators: write it with `docker login`, or mount the Secret’s .dockerconfigjson there.',
+        { cause },
+      );
+    }
+    for (const [key, entry] of Object.entries(config.auths)) {
+      if (hostOf(key) === host) return decoded(entry);
+    }
+    return null;
+  };
+}
+
+/** One pair as the file has it, for a Secret. */
+export function dockerConfigJson(host: string, { user, password }: Credentials): string {
+  const auth = Buffer.from(`${user}:${password}`).toString('base64');
+  return JSON.stringify({ auths: { [host]: { auth } } });
+}
+
+/** `https://index.docker.io/v1/` is how `docker login` calls docker.io. */
+function hostOf(key: string): string {
+  const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  return host === 'index.docker.io' ? 'docker.io' : host;
+}
+
+function decoded(entry: z.output<typeof dockerConfig>['auths'][string]): Credentials | null {
+  const { username, password } = entry;
+  if (username !== undefined && password !== undefined) return { user: username, password };
+  const pair = Buffer.from(entry.auth ?? '', 'base64').toString();
+  const colon = pair.indexOf(':');
+  return colon < 1 ? null : { user: pair.slice(0, colon), password: pair.slice(colon + 1) };
+}

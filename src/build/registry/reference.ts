@@ -1,0 +1,51 @@
+import { DeployError } from '../../core/errors.ts';
+
+/** Where an image is: `host/name:tag@sha256:…`. */
+export interface ImageReference {
+  /** As it is written, `docker.io` where nothing is. */
+  readonly host: string;
+  readonly name: string;
+  /** `latest` where neither tag nor digest is written. */
+  readonly tag: string | null;
+  readonly digest: string | null;
+}
+
+// https://github.com/distribution/reference: a first part with a dot or a colon, or localhost, is a host.
+const HOST =
+  /^(localhost(:\d+)?|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?|[A-Za-z0-9-]+:\d+|\[[0-9a-fA-F:]+\](:\d+)?)$/;
+const PART = '[a-z0-9]+(?:(?:\\.|_{1,2}|-+)[a-z0-9]+)*';
+const NAME = new RegExp(`^${PART}(/${PART})*$`);
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+const TAG = /^\w[\w.-]{0,127}$/;
+
+/** @throws DeployError `BAD_IMAGE` where the text is no reference to an image. */
+export function parseReference(text: string): ImageReference {
+  const [path = '', digest = null] = text.split('@');
+  const slash = path.indexOf('/');
+  const first = slash < 0 ? '' : path.slice(0, slash);
+  const hasHost = HOST.test(first);
+  const rest = hasHost ? path.slice(slash + 1) : path;
+  const colon = rest.lastIndexOf(':');
+  const name = colon < 0 ? rest : rest.slice(0, colon);
+  const tag = colon < 0 ? null : rest.slice(colon + 1);
+  const isWell =
+    NAME.test(name) && (tag === null || TAG.test(tag)) && (digest === null || DIGEST.test(digest));
+  if (!isWell || text.split('@').length > 2) {
+    throw new DeployError(
+      'BAD_IMAGE',
+      `${JSON.stringify(text.slice(0, 200))} is no reference to an image.`,
+      'Write it as registry.example.org/name:tag, or with @sha256:DIGEST.',
+    );
+  }
+  return {
+    host: hasHost ? first : 'docker.io',
+    name: hasHost || name.includes('/') ? name : `library/${name}`,
+    tag: tag ?? (digest === null ? 'latest' : null),
+    digest,
+  };
+}
+
+/** `host/name@sha256:…`: what is run, whatever its tags come to mean. */
+export function byDigest({ host, name }: Pick<ImageReference, 'host' | 'name'>, digest: string): string {
+  return `${host}/${name}@${digest}`;
+}

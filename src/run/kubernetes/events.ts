@@ -1,0 +1,68 @@
+import type { CoreV1Event } from '@kubernetes/client-node';
+import type { DeployError } from '../../core/errors.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { refusalIn } from '../../kubernetes/refusals.ts';
+import { watchObjects } from '../../kubernetes/watching.ts';
+
+/** The events of a namespace while something is started in it. */
+export class NamespaceEvents {
+  readonly #events: CoreV1Event[] = [];
+  readonly #since = Date.now() - CLOCK_MS;
+  readonly #onEvent: (event: CoreV1Event) => void;
+
+  /** @param onEvent - Called with each new one. */
+  constructor(onEvent: (event: CoreV1Event) => void) {
+    this.#onEvent = onEvent;
+  }
+
+  /** Watches until the signal fires. Events only explain, so nothing fails where they cannot be had. */
+  watch(cluster: Cluster, namespace: string, signal: AbortSignal): void {
+    watchObjects<CoreV1Event>(cluster, {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      labels: '',
+      signal,
+      onState: (event) => {
+        if (timeOf(event) < this.#since) return;
+        this.#events.push(event);
+        this.#onEvent(event);
+      },
+    }).catch(() => {});
+  }
+
+  ofPod(uid: string): CoreV1Event[] {
+    return this.#events.filter(({ involvedObject }) => involvedObject.uid === uid);
+  }
+
+  /** Why no pod is made for a Deployment, or a Job, of this name; null = nothing was said. */
+  refusalOf(name: string): DeployError | null {
+    const said = this.#events.findLast(
+      ({ involvedObject, reason }) =>
+        reason === 'FailedCreate' &&
+        (involvedObject.name === name || involvedObject.name?.startsWith(`${name}-`) === true),
+    );
+    return said === undefined ? null : refusalIn(said.message ?? '');
+  }
+}
+
+/** How far clocks may be apart. */
+const CLOCK_MS = 5000;
+
+function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): number {
+  const time = lastTimestamp ?? eventTime ?? firstTimestamp;
+  return time === undefined || time === null ? Date.now() : new Date(time).getTime();
+}
+
+/** What an event is worth telling the person who pushes; null = nothing. */
+export function eventWords({ reason, message = '' }: CoreV1Event): string | null {
+  switch (reason) {
+    case 'Pulling':
+      return 'gets its image';
+    case 'Pulled': {
+      // kubelet: `Successfully pulled image "…" in 1.234s (1.234s including waiting). Image size: … bytes.`
+      const took = /^Successfully pulled image \S+ in (\S+) /.exec(message)?.[1];
+      return took === undefined ? null : `has its image after ${took}`;
+    }
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,179 @@
+import { DeployError } from '../../core/errors.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { Process } from '../../core/types.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { type PodFault, podFault } from '../../kubernetes/pod-faults.ts';
+import type { Seen } from '../health.ts';
+import { type CrashParts, crashOf, faultError, showLastLines } from './crash.ts';
+import type { NamespaceEvents } from './events.ts';
+import { lastEnd } from './exit.ts';
+import { type Look, lookAt } from './look.ts';
+import type { ManifestConfig } from './manifests-pod.ts';
+import { objectName, type Rollout } from './names.ts';
+import type { ToolPod, ToolPods } from './pods.ts';
+
+export interface InstanceParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  readonly events: NamespaceEvents;
+  readonly config: ManifestConfig & { readonly settle_time: number };
+}
+
+export interface Instance {
+  readonly rollout: Rollout;
+  readonly process: Process;
+  /** `web.1` */
+  readonly name: string;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+// How long a fault that may pass by itself is given, in milliseconds.
+const PATIENCE: Partial<Record<PodFault['code'], number>> = {
+  IMAGE_PULL: 15_000,
+  UNSCHEDULABLE: 20_000,
+  BAD_CONTAINER: 20_000,
+};
+const REFUSED_MS = 3000;
+const TICK_MS = 200;
+const LOOK_MS = 500;
+const FIRST_SEEN_MS = 5000;
+const SEEN_AGAIN_MS = 30_000;
+
+/** Waits until one pod of a rollout is healthy, and tells what happens meanwhile. */
+export class InstanceStart {
+  readonly #parts: InstanceParts;
+  readonly #instance: Instance;
+  readonly #startedAt = performance.now();
+  #runningSince: number | null = null;
+  #faultSince: number | null = null;
+  #look: Look | null = null;
+  #isLooking = false;
+  #lookedAt = 0;
+  #told = { text: '', at: performance.now() };
+
+  constructor(parts: InstanceParts, instance: Instance) {
+    this.#parts = parts;
+    this.#instance = instance;
+  }
+
+  /** @throws DeployError that says why it is not; AbortError when the signal fires. */
+  async untilHealthy(): Promise<void> {
+    const { pods } = this.#parts;
+    const { rollout, name, signal, progress, process } = this.#instance;
+    for (;;) {
+      const pod = pods.ofRollout(rollout.id).find((one) => one.name === name && !one.isLeaving) ?? null;
+      if (pod === null) this.#assertMayCome();
+      else if (await this.#isHealthy(pod)) break;
+      this.#assertInTime(pod);
+      await pods.change(TICK_MS, signal);
+    }
+    const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
+    progress.line(`${name} started · ${process.type === 'web' ? 'healthy' : 'up'} after ${seconds} s`);
+  }
+
+  async #isHealthy(pod: ToolPod): Promise<boolean> {
+    if (lastEnd(pod.container) !== null) throw await crashOf(this.#crashParts, pod);
+    this.#assertNoFault(pod);
+    if (pod.container?.state?.running === undefined) return false;
+    this.#runningSince ??= performance.now();
+    if (this.#instance.process.type !== 'web') {
+      return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
+    }
+    if (pod.isReady && (this.#look === 'well' || this.#look === 'unknown')) return true;
+    this.#lookNow(pod);
+    if (typeof this.#look === 'object' && this.#look !== null) this.#tell(this.#look);
+    await this.#assertHealthyInTime(pod);
+    return false;
+  }
+
+  #lookNow(pod: ToolPod): void {
+    if (this.#isLooking || performance.now() - this.#lookedAt < LOOK_MS) return;
+    this.#isLooking = true;
+    this.#lookedAt = performance.now();
+    const { cluster } = this.#parts;
+    const { rollout, signal } = this.#instance;
+    lookAt(cluster, pod, rollout.release.artifact.service.healthCheckPath, signal)
+      .then(
+        (look) => {
+          this.#look = look;
+        },
+        // The API server is away; the next look may find it.
+        () => {},
+      )
+      .finally(() => {
+        this.#isLooking = false;
+      });
+  }
+
+  #tell(seen: Seen): void {
+    const quietMs = performance.now() - this.#told.at;
+    if (quietMs <= (seen.soFar === this.#told.text ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) return;
+    this.#instance.progress.line(seen.soFar);
+    this.#told = { text: seen.soFar, at: performance.now() };
+  }
+
+  #assertMayCome(): void {
+    const { rollout, process, name } = this.#instance;
+    const refusal = this.#parts.events.refusalOf(objectName(process.type, rollout));
+    if (refusal === null || this.#othersLeave() || !this.#hasLasted(REFUSED_MS)) return;
+    throw new DeployError(refusal.code, `${name} cannot be started: ${refusal.message}`, refusal.hint, {
+      cause: refusal,
+    });
+  }
+
+  #assertNoFault(pod: ToolPod): void {
+    const fault = podFault(pod.pod, this.#parts.events.ofPod(pod.uid));
+    if (fault === null) {
+      this.#faultSince = null;
+      return;
+    }
+    const error = faultError(this.#instance.name, fault);
+    const isOver = !this.#othersLeave() && this.#hasLasted(PATIENCE[fault.code] ?? 0);
+    if (!fault.mayPass || isOver) throw error;
+    const soFar = `${error.message.replace(/\.$/, '')}; the push waits a little for that to change`;
+    this.#tell({ message: error.message, hint: error.hint, soFar });
+  }
+
+  /** Rollouts of the tool before the live one still take room, which they will give back. */
+  #othersLeave(): boolean {
+    const { release, id } = this.#instance.rollout;
+    const others = this.#parts.pods.of(release.tool).filter(({ rolloutId }) => rolloutId !== id);
+    return (
+      others.some(({ isLeaving }) => isLeaving) || new Set(others.map(({ rolloutId }) => rolloutId)).size > 1
+    );
+  }
+
+  #hasLasted(ms: number): boolean {
+    this.#faultSince ??= performance.now();
+    return performance.now() - this.#faultSince >= ms;
+  }
+
+  /** What stands in the way before the process runs. */
+  #assertInTime(pod: ToolPod | null): void {
+    const { pod_start_time } = this.#parts.config;
+    if (this.#runningSince !== null || performance.now() - this.#startedAt < pod_start_time) return;
+    const what = pod === null ? 'got no pod' : 'was not started on its node';
+    throw new DeployError(
+      'ROLLOUT_TIMED_OUT',
+      `${this.#instance.name} ${what} within ${pod_start_time / 1000} s.`,
+      'Push again; if it happens again, tell the operator.',
+    );
+  }
+
+  async #assertHealthyInTime(pod: ToolPod): Promise<void> {
+    const { health_time } = this.#parts.config;
+    if (this.#runningSince === null || performance.now() - this.#runningSince < health_time) return;
+    await showLastLines(this.#crashParts, pod, 'current');
+    const seen = typeof this.#look === 'object' ? this.#look : null;
+    const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
+    const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
+    throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${health_time / 1000} s.`, hint);
+  }
+
+  get #crashParts(): CrashParts {
+    const { cluster, config } = this.#parts;
+    const { rollout, progress } = this.#instance;
+    return { cluster, config, release: rollout.release, progress };
+  }
+}

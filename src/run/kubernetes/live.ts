@@ -1,0 +1,121 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Log } from '../../core/log.ts';
+import type { Release } from '../../core/types.ts';
+import { Leaving } from './leaving.ts';
+import { labelValue } from './manifests-pod.ts';
+import { LABELS, type Rollout } from './names.ts';
+import { deploymentsOf, type ObjectParts } from './objects.ts';
+import type { ToolPod } from './pods.ts';
+import { markLive, stopTraffic, switchTraffic } from './traffic.ts';
+
+export interface LiveRolloutsOptions {
+  readonly parts: ObjectParts;
+  readonly drainMs: number;
+  readonly log: Log;
+}
+
+const AGAIN_MS = 5000;
+
+/** Which rollout of each tool gets the traffic, and those that it is taken from. */
+export class LiveRollouts {
+  readonly #options: LiveRolloutsOptions;
+  readonly #leaving: Leaving;
+  readonly #live = new Map<string, Rollout>();
+  /** By rollout: of those that are started, live or leaving. */
+  readonly #releases = new Map<string, Release>();
+
+  constructor(options: LiveRolloutsOptions) {
+    this.#options = options;
+    this.#leaving = new Leaving({ ...options, onGone: (id) => void this.#releases.delete(id) });
+  }
+
+  of(tool: string): Rollout | null {
+    return this.#live.get(tool) ?? null;
+  }
+
+  /** Null where this server has not started or adopted it. */
+  releaseOf(rolloutId: string): Release | null {
+    return this.#releases.get(rolloutId) ?? null;
+  }
+
+  /** Whether a pod is of a rollout that this server has started or adopted, and of a process of its release. */
+  hasPod({ rolloutId, type }: ToolPod): boolean {
+    const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
+    return processes.some((process) => labelValue(process.type) === type);
+  }
+
+  isLeaving(rolloutId: string): boolean {
+    return this.#leaving.has(rolloutId);
+  }
+
+  /** From here on its release is known. */
+  remember({ id, release }: Rollout): void {
+    this.#releases.set(id, release);
+  }
+
+  forget({ id }: Rollout): void {
+    this.#releases.delete(id);
+  }
+
+  /** It has got the traffic already, and there is no other. */
+  adopt(rollout: Rollout): void {
+    this.#live.set(rollout.release.tool, rollout);
+    this.remember(rollout);
+  }
+
+  /**
+   * Sends the traffic to a rollout whose release is the recorded one, and ends all others. What fails here is tried
+   * again by itself, until another takes its place.
+   *
+   * @returns What goes on where it has not worked at once; null = it has.
+   */
+  async switchTo(rollout: Rollout): Promise<{ readonly later: Promise<void> | null }> {
+    this.adopt(rollout);
+    if (await this.#move(rollout)) return { later: null };
+    return { later: this.#moveLater(rollout) };
+  }
+
+  /** Takes the traffic from a tool and ends all that runs of it. Resolves when it is gone. */
+  async stop(tool: string, namespace: string): Promise<void> {
+    const { parts } = this.#options;
+    this.#live.delete(tool);
+    await stopTraffic(parts, tool, namespace, parts.closing);
+    for (const id of await this.#rolloutsOf(tool, namespace)) this.#leaving.retire(tool, namespace, id);
+    await this.#leaving.hurry(tool);
+  }
+
+  async #moveLater(rollout: Rollout): Promise<void> {
+    do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
+    while (this.#isMeant(rollout) && !(await this.#move(rollout)));
+  }
+
+  async #move(rollout: Rollout): Promise<boolean> {
+    const { parts, log } = this.#options;
+    const { namespace, release, id } = rollout;
+    const { tool, version } = release;
+    try {
+      await switchTraffic(parts, rollout, parts.closing);
+      await markLive(parts, rollout, parts.closing);
+      for (const other of await this.#rolloutsOf(tool, namespace)) {
+        if (other !== id) this.#leaving.retire(tool, namespace, other);
+      }
+      return true;
+    } catch (err) {
+      // Where this server is to stop, the next one sees to it.
+      if (!this.#isMeant(rollout)) return true;
+      log.error({ err, tool, version }, 'traffic not moved');
+      return false;
+    }
+  }
+
+  #isMeant(rollout: Rollout): boolean {
+    return !this.#options.parts.closing.aborted && this.#live.get(rollout.release.tool) === rollout;
+  }
+
+  /** Those that have a Deployment. */
+  async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
+    const { parts } = this.#options;
+    const deployments = await deploymentsOf(parts, tool, namespace, parts.closing);
+    return new Set(deployments.map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? ''));
+  }
+}

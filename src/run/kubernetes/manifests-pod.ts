@@ -1,0 +1,247 @@
+import type {
+  V1Container,
+  V1EnvVar,
+  V1PodSpec,
+  V1PodTemplateSpec,
+  V1Probe,
+  V1Volume,
+  V1VolumeMount,
+} from '@kubernetes/client-node';
+import type { Config } from '../../config.ts';
+import type { Process, Release } from '../../core/types.ts';
+import { memoryLimit } from '../service-limits.ts';
+import { CONTAINER, configName, LABELS, MANAGED_BY, type Rollout } from './names.ts';
+
+export type ManifestConfig = Pick<
+  Config,
+  | 'domain'
+  | 'health_time'
+  | 'grace_time'
+  | 'run_memory'
+  | 'build_environment'
+  | 'tool_namespace_prefix'
+  | 'make_namespaces'
+  | 'ingress_class'
+  | 'ingress_url'
+  | 'ingress_time'
+  | 'pod_uid'
+  | 'pod_cpu'
+  | 'pod_cpu_reserved'
+  | 'pod_disk'
+  | 'pod_start_time'
+  | 'image_pull_secrets'
+  | 'dumps_claim'
+  | 'replica_secret'
+>;
+
+export interface PodOptions {
+  readonly rollout: Rollout;
+  readonly process: Process;
+  readonly toolNumber: number;
+  readonly config: ManifestConfig;
+}
+
+/** What PORT says; the port of the tool's Service too. */
+export const WEB_PORT = 8000;
+const DATA = 'data';
+const REPLICA_FILE = 'replica.my.cnf';
+const MIB = 1024 * 1024;
+
+/** The labels of what belongs to one process of one rollout. */
+export function labelsOf({ release, id }: Rollout, type: string): Record<string, string> {
+  return {
+    ...toolLabels(release.tool),
+    'app.kubernetes.io/component': type === 'web' ? 'web' : 'deployments',
+    'app.kubernetes.io/name': labelValue(type),
+    [LABELS.version]: String(release.version),
+    [LABELS.rollout]: id,
+    [LABELS.process]: labelValue(type),
+  };
+}
+
+/** The labels of whatever is made for a tool. */
+export function toolLabels(tool: string): Record<string, string> {
+  return {
+    toolforge: 'tool',
+    'app.kubernetes.io/managed-by': MANAGED_BY,
+    'app.kubernetes.io/created-by': tool,
+    [LABELS.tool]: tool,
+  };
+}
+
+/** A label value begins and ends with a letter or digit and has at most 63. */
+export function labelValue(type: string): string {
+  return type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
+}
+
+/** A pod that runs one process, and passes Pod Security `restricted`. */
+export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
+  const { rollout, process } = options;
+  return { metadata: { labels: labelsOf(rollout, process.type) }, spec: podSpec(options, restartPolicy) };
+}
+
+function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodSpec {
+  const { config, process, rollout, toolNumber } = options;
+  const { grace_time, pod_uid, image_pull_secrets } = config;
+  const uid = pod_uid === 0 ? null : pod_uid + toolNumber;
+  const pauseSeconds = process.type === 'web' ? preStopSeconds(config) : 0;
+  return {
+    restartPolicy,
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: pauseSeconds + Math.ceil(grace_time / 1000),
+    securityContext: {
+      runAsNonRoot: true,
+      seccompProfile: { type: 'RuntimeDefault' },
+      ...(uid === null ? {} : { runAsUser: uid, runAsGroup: uid, fsGroup: uid }),
+    },
+    ...(image_pull_secrets.length === 0
+      ? {}
+      : { imagePullSecrets: image_pull_secrets.map((name) => ({ name })) }),
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: 'kubernetes.io/hostname',
+        whenUnsatisfiable: 'ScheduleAnyway',
+        labelSelector: {
+          matchLabels: { [LABELS.rollout]: rollout.id, [LABELS.process]: labelValue(process.type) },
+        },
+      },
+    ],
+    containers: [container(options, restartPolicy, pauseSeconds)],
+    volumes: volumes(config),
+  };
+}
+
+function container(
+  options: PodOptions,
+  restartPolicy: 'Always' | 'Never',
+  pauseSeconds: number,
+): V1Container {
+  const { config, process, rollout } = options;
+  const { release } = rollout;
+  const isWeb = process.type === 'web';
+  return {
+    name: CONTAINER,
+    image: release.artifact.reference,
+    imagePullPolicy: 'IfNotPresent',
+    command: [`/cnb/process/${process.type}`],
+    envFrom: [{ secretRef: { name: configName(rollout) } }],
+    env: environment(options),
+    ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
+    ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
+    // Whoever still sends requests here learns within this time that it is leaving.
+    ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
+    resources: resources(release, process.type, config),
+    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    volumeMounts: volumeMounts(release.tool, config),
+    terminationMessagePolicy: 'File',
+  };
+}
+
+/** What a variable is set to here wins over the Secret; a config var wins over what is only a default. */
+function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
+  const home = dataFolder(release.tool);
+  const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment };
+  const fixed = process.type === 'web' ? { PORT: String(WEB_PORT) } : {};
+  const wanted = Object.entries(defaults).filter(([name]) => !(name in release.configVars));
+  return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
+}
+
+/** Kubernetes replaces `$(NAME)` in values, and `$$` by a dollar sign. */
+function literal(value: string): string {
+  return value.replaceAll('$', () => '$$');
+}
+
+function probes(
+  release: Release,
+  config: ManifestConfig,
+): Pick<V1Container, 'startupProbe' | 'readinessProbe'> {
+  const path = release.artifact.service.healthCheckPath;
+  const look: V1Probe =
+    path === null
+      ? { tcpSocket: { port: WEB_PORT } }
+      : {
+          httpGet: {
+            path,
+            port: WEB_PORT,
+            httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }],
+          },
+        };
+  // The rollout has given up before the kubelet would start the process anew.
+  const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
+  return {
+    startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 5, failureThreshold },
+    readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+  };
+}
+
+function resources(
+  release: Release,
+  type: string,
+  config: ManifestConfig,
+): V1Container['resources'] & object {
+  const memory = memoryLimit(release, type, config.run_memory);
+  const asked = type === 'web' ? release.artifact.service.cpuCores : undefined;
+  const most = milliCores(config.pod_cpu);
+  const cpu = Math.min(asked === undefined ? most : Math.round(asked * 1000), most);
+  const disk = config.pod_disk === 0 ? {} : { 'ephemeral-storage': `${config.pod_disk / MIB}Mi` };
+  // Toolforge reserves small amounts whole, and half of large ones.
+  const reserved = memory <= 512 * MIB ? memory : memory / 2;
+  return {
+    limits: { cpu: `${cpu}m`, memory: `${Math.ceil(memory / MIB)}Mi`, ...disk },
+    requests: {
+      cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
+      memory: `${Math.ceil(reserved / MIB)}Mi`,
+    },
+  };
+}
+
+/** `500m` or `0.5` → 500. */
+export function milliCores(quantity: string): number {
+  return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Math.round(Number(quantity) * 1000);
+}
+
+function volumes({ dumps_claim, replica_secret }: ManifestConfig): V1Volume[] {
+  return [
+    { name: DATA, emptyDir: {} },
+    ...(dumps_claim === ''
+      ? []
+      : [{ name: 'dumps', persistentVolumeClaim: { claimName: dumps_claim, readOnly: true } }]),
+    ...(replica_secret === ''
+      ? []
+      : [
+          {
+            name: 'replica',
+            secret: { secretName: replica_secret, items: [{ key: REPLICA_FILE, path: REPLICA_FILE }] },
+          },
+        ]),
+  ];
+}
+
+function volumeMounts(tool: string, { dumps_claim, replica_secret }: ManifestConfig): V1VolumeMount[] {
+  const home = dataFolder(tool);
+  return [
+    { name: DATA, mountPath: home },
+    ...(dumps_claim === '' ? [] : [{ name: 'dumps', mountPath: '/public/dumps', readOnly: true }]),
+    ...(replica_secret === ''
+      ? []
+      : [
+          {
+            name: 'replica',
+            mountPath: `${home}/${REPLICA_FILE}`,
+            subPath: REPLICA_FILE,
+            readOnly: true,
+          },
+        ]),
+  ];
+}
+
+function dataFolder(tool: string): string {
+  return `/data/project/${tool}`;
+}
+
+/** How long a web process that is told to end still gets requests. */
+function preStopSeconds({ ingress_time }: ManifestConfig): number {
+  return Math.ceil(ingress_time / 1000) + 1;
+}

@@ -1,0 +1,200 @@
+import type {
+  V1Deployment,
+  V1Ingress,
+  V1Job,
+  V1Namespace,
+  V1Secret,
+  V1Service,
+} from '@kubernetes/client-node';
+import type { Process } from '../../core/types.ts';
+import type { Applied } from '../../kubernetes/applying.ts';
+import { RELEASE_TYPE } from '../release-phase.ts';
+import {
+  labelsOf,
+  labelValue,
+  type ManifestConfig,
+  podTemplate,
+  toolLabels,
+  WEB_PORT,
+} from './manifests-pod.ts';
+import { configName, LABELS, objectName, type Rollout } from './names.ts';
+
+export interface ReleaseOptions {
+  readonly rollout: Rollout;
+  readonly toolNumber: number;
+  readonly config: ManifestConfig;
+}
+
+/** Everything that runs or is needed to run one rollout; it gets no traffic by this. */
+export interface RolloutObjects {
+  readonly config: Applied<V1Secret>;
+  readonly deployments: readonly Applied<V1Deployment>[];
+}
+
+export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
+  return {
+    config: configSecret(options.rollout),
+    deployments: stayingUp(options.rollout).map((process) => deployment(options, process)),
+  };
+}
+
+/** The processes that are kept running. */
+export function stayingUp({ release }: Pick<Rollout, 'release'>): readonly Process[] {
+  return release.artifact.processes.filter(({ type }) => type !== RELEASE_TYPE);
+}
+
+/** How many of a process run: as many web processes as the tool asks for, one of the others. */
+export function replicasOf({ release }: Pick<Rollout, 'release'>, type: string): number {
+  return type === 'web' ? (release.artifact.service.replicas ?? 1) : 1;
+}
+
+/** The release's config vars. */
+export function configSecret(rollout: Rollout): Applied<V1Secret> {
+  const { release, id, namespace } = rollout;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: configName(rollout),
+      namespace,
+      labels: {
+        ...toolLabels(release.tool),
+        [LABELS.version]: String(release.version),
+        [LABELS.rollout]: id,
+      },
+    },
+    type: 'Opaque',
+    data: Object.fromEntries(
+      Object.entries(release.configVars).map(([name, value]) => [
+        name,
+        Buffer.from(value).toString('base64'),
+      ]),
+    ),
+  };
+}
+
+function deployment(
+  { rollout, toolNumber, config }: ReleaseOptions,
+  process: Process,
+): Applied<V1Deployment> {
+  const { release, id, namespace } = rollout;
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      name: objectName(process.type, rollout),
+      namespace,
+      labels: labelsOf(rollout, process.type),
+      annotations: {
+        'push.toolforge.org/description': release.description,
+        'push.toolforge.org/by': release.by,
+      },
+    },
+    spec: {
+      replicas: replicasOf(rollout, process.type),
+      revisionHistoryLimit: 0,
+      progressDeadlineSeconds: 600,
+      // For whoever changes or restarts it by hand: even one replica is replaced without a gap.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      selector: {
+        matchLabels: { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: labelValue(process.type) },
+      },
+      template: podTemplate({ rollout, process, toolNumber, config }, 'Always'),
+    },
+  };
+}
+
+/** The release phase: it runs once and is not tried again. */
+export function releaseJob(
+  { rollout, toolNumber, config }: ReleaseOptions,
+  process: Process,
+  deadlineSeconds: number,
+): Applied<V1Job> {
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: objectName(process.type, rollout),
+      namespace: rollout.namespace,
+      labels: { ...labelsOf(rollout, process.type), 'app.kubernetes.io/component': 'jobs' },
+    },
+    spec: {
+      backoffLimit: 0,
+      completions: 1,
+      parallelism: 1,
+      activeDeadlineSeconds: deadlineSeconds,
+      ttlSecondsAfterFinished: 300,
+      template: podTemplate({ rollout, process, toolNumber, config }, 'Never'),
+    },
+  };
+}
+
+export interface TrafficOptions {
+  readonly tool: string;
+  readonly namespace: string;
+  /** The rollout that gets the traffic; null = nobody. */
+  readonly rolloutId: string | null;
+}
+
+/** The tool's Service: its selector is where the traffic goes. */
+export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: tool,
+      namespace,
+      labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+    },
+    spec: {
+      type: 'ClusterIP',
+      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? 'none', [LABELS.process]: 'web' },
+      ports: [{ name: 'http', port: WEB_PORT, targetPort: WEB_PORT, protocol: 'TCP' }],
+    },
+  };
+}
+
+/** The tool's public host, `TOOL.DOMAIN`. */
+export function ingress(
+  { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
+  { domain, ingress_class }: Pick<ManifestConfig, 'domain' | 'ingress_class'>,
+): Applied<V1Ingress> {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: {
+      name: `${tool}-subdomain`,
+      namespace,
+      labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+    },
+    spec: {
+      ...(ingress_class === '' ? {} : { ingressClassName: ingress_class }),
+      rules: [
+        {
+          host: `${tool}.${domain}`,
+          http: {
+            paths: [
+              {
+                path: '/',
+                pathType: 'Prefix',
+                backend: { service: { name: tool, port: { number: WEB_PORT } } },
+              },
+            ],
+          },
+        },
+      ],
+    },
+  };
+}
+
+/** For a server that makes the namespaces of tools itself. */
+export function toolNamespace(tool: string, namespace: string): Applied<V1Namespace> {
+  return {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: {
+      name: namespace,
+      labels: { ...toolLabels(tool), 'pod-security.kubernetes.io/enforce': 'restricted' },
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import type { V1Deployment } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
+import { applyObject } from '../../kubernetes/applying.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { type ReleaseOptions, rolloutObjects, toolNamespace } from './manifests.ts';
+import type { ManifestConfig } from './manifests-pod.ts';
+import { LABELS, ofRollout, type Rollout } from './names.ts';
+import type { ToolPods } from './pods.ts';
+
+export interface ObjectParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  readonly config: ManifestConfig;
+  /** Fires when this server is to stop: nothing waits for the cluster any more. */
+  readonly closing: AbortSignal;
+}
+
+const AGAIN_MS = 1000;
+const GONE_MS = 10 * 60_000;
+const REMOVAL_MS = 30_000;
+
+/** Makes the namespace where it is missing and this server is to make it (`make_namespaces`). */
+export async function ensureNamespace(
+  { cluster, config }: ObjectParts,
+  { namespace, release }: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!config.make_namespaces) return;
+  const found = await retrying(
+    () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
+    { signal },
+  ).catch((error: unknown) => {
+    // Where this server may not look, the first object that it makes shows whether it is there.
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
+    throw error;
+  });
+  if (found === null || found.items.length > 0) return;
+  await applyObject(cluster, toolNamespace(release.tool, namespace), { signal });
+}
+
+/** Makes everything of a rollout; its pods come by themselves. */
+export async function makeRollout(
+  { cluster }: ObjectParts,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, deployments } = rolloutObjects(options);
+  await applyObject(cluster, config, { signal });
+  await Promise.all(deployments.map((deployment) => applyObject(cluster, deployment, { signal })));
+}
+
+/** The Deployments that this server made for a tool, those of all rollouts. */
+export async function deploymentsOf(
+  { cluster }: Pick<ObjectParts, 'cluster'>,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<V1Deployment[]> {
+  const labelSelector = `${LABELS.tool}=${tool},${LABELS.rollout}`;
+  const { items } = await retrying(
+    () => cluster.apps.listNamespacedDeployment({ namespace, labelSelector }),
+    { signal },
+  );
+  return items;
+}
+
+export interface Removal {
+  readonly namespace: string;
+  readonly rolloutId: string;
+  /** `now`: SIGKILL after a second; `gracefully`: SIGTERM, and the time that the pods have. */
+  readonly how: 'now' | 'gracefully';
+  /** Only these types; null = all, and the config vars. */
+  readonly types: readonly string[] | null;
+}
+
+/**
+ * Ends what a rollout made. Resolves when its pods are gone; where this server is to stop, when the cluster knows that
+ * they are to go.
+ */
+export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<void> {
+  const { cluster, pods, closing } = parts;
+  const { namespace, rolloutId, types, how } = removal;
+  const labelSelector =
+    types === null
+      ? ofRollout(rolloutId)
+      : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
+  const call = { namespace, labelSelector, propagationPolicy: 'Background' };
+  // First, for what a killed server has left is found by its Deployments. Processes that run need it no more.
+  if (types === null)
+    await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
+  await surely(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
+  if (how === 'now') await surely(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
+  const end = performance.now() + GONE_MS;
+  for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
+    if (pods.ofRollout(rolloutId).every(({ type }) => types !== null && !types.includes(type))) break;
+    if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
+      hurriedAt = performance.now();
+      await surely(() =>
+        cluster.core.deleteCollectionNamespacedPod({ namespace, labelSelector, gracePeriodSeconds: 1 }),
+      );
+    }
+    if (closing.aborted) break;
+    await pods.change(AGAIN_MS, closing).catch(() => {});
+  }
+}
+
+/** Not with the signal of a rollout or of the server: that one may be why something is removed. */
+async function surely(action: () => Promise<unknown>): Promise<void> {
+  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
+}

@@ -1,0 +1,167 @@
+import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import type { Log } from '../../core/log.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { unreachable } from '../../kubernetes/retrying.ts';
+import { watchObjects } from '../../kubernetes/watching.ts';
+import { CONTAINER, LABELS, MANAGED_BY } from './names.ts';
+
+/** A pod of a tool, as it is now. */
+export interface ToolPod {
+  readonly uid: string;
+  readonly pod: V1Pod;
+  readonly podName: string;
+  readonly namespace: string;
+  readonly tool: string;
+  readonly type: string;
+  /** `web.1` */
+  readonly name: string;
+  readonly version: number;
+  readonly rolloutId: string;
+  /** Of the container that runs the process; undefined until its node has taken the pod. */
+  readonly container: V1ContainerStatus | undefined;
+  readonly isReady: boolean;
+  readonly isLeaving: boolean;
+}
+
+const WAIT_MS = 1000;
+
+export interface PodListener {
+  /** @param isOld - It was there before this server. */
+  pod(pod: ToolPod, isOld: boolean): void;
+}
+
+/**
+ * All pods of tools in the cluster, kept up to date by one watch. Each has a name of the form `web.1`: the
+ * lowest number that no other of its rollout and type has.
+ */
+export class ToolPods {
+  readonly #pods = new Map<string, ToolPod>();
+  readonly #listeners = new Set<PodListener>();
+  readonly #wakers = new Set<() => void>();
+  readonly #prefix: string;
+  #isListed = false;
+  #failure: unknown = null;
+
+  /** @param prefix - Of tools' namespaces: another server may have tools in the same cluster. */
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  /**
+   * Resolves when what was there is known.
+   *
+   * @param timeoutMs - Infinity = until the signal fires.
+   * @throws DeployError `CLUSTER_UNREACHABLE`, or that this server may not watch pods.
+   */
+  async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
+    const end = performance.now() + timeoutMs;
+    while (!this.#isListed) {
+      if (this.#failure !== null) throw this.#failure;
+      if (performance.now() > end) throw unreachable(null);
+      await this.change(WAIT_MS, signal);
+    }
+  }
+
+  /** Watches until the signal fires. */
+  watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
+    watchObjects<V1Pod>(cluster, {
+      path: '/api/v1/pods',
+      labels: `app.kubernetes.io/managed-by=${MANAGED_BY},${LABELS.process}`,
+      signal,
+      onState: (pod) => this.#set(pod),
+      onGone: (pod) => this.#forget(pod),
+      onListed: () => {
+        this.#isListed = true;
+        this.#wake();
+      },
+    }).catch((error: unknown) => {
+      log.error({ err: error }, 'pods of tools cannot be watched');
+      this.#failure = error;
+      this.#wake();
+    });
+  }
+
+  listen(listener: PodListener): void {
+    this.#listeners.add(listener);
+  }
+
+  of(tool: string): ToolPod[] {
+    return [...this.#pods.values()].filter((pod) => pod.tool === tool);
+  }
+
+  ofRollout(id: string): ToolPod[] {
+    return [...this.#pods.values()].filter(({ rolloutId }) => rolloutId === id);
+  }
+
+  /** Resolves at the next change of any pod, or after a while. Rejects when the signal fires. */
+  async change(waitMs: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, waitMs);
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#wakers.add(resolve);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      this.#wakers.delete(resolve);
+    }
+  }
+
+  #set(pod: V1Pod): void {
+    const uid = pod.metadata?.uid ?? '';
+    const toolPod = this.#describe(pod, this.#pods.get(uid)?.name ?? null);
+    if (toolPod === null) return;
+    this.#pods.set(uid, toolPod);
+    for (const listener of this.#listeners) listener.pod(toolPod, !this.#isListed);
+    this.#wake();
+  }
+
+  #forget(pod: V1Pod): void {
+    this.#pods.delete(pod.metadata?.uid ?? '');
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakers) wake();
+  }
+
+  #describe(pod: V1Pod, knownName: string | null): ToolPod | null {
+    const {
+      uid = '',
+      labels = {},
+      name: podName = '',
+      namespace = '',
+      deletionTimestamp,
+    } = pod.metadata ?? {};
+    const [tool, type, rolloutId] = [labels[LABELS.tool], labels[LABELS.process], labels[LABELS.rollout]];
+    if (tool === undefined || type === undefined || rolloutId === undefined) return null;
+    if (namespace !== `${this.#prefix}${tool}`) return null;
+    const ready = pod.status?.conditions?.find(({ type: condition }) => condition === 'Ready');
+    return {
+      uid,
+      pod,
+      podName,
+      namespace,
+      tool,
+      type,
+      name: knownName ?? this.#freeName(rolloutId, type),
+      version: Number(labels[LABELS.version] ?? 0),
+      rolloutId,
+      container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
+      isReady: ready?.status === 'True' && deletionTimestamp === undefined,
+      isLeaving: deletionTimestamp !== undefined,
+    };
+  }
+
+  #freeName(rolloutId: string, type: string): string {
+    const taken = new Set(
+      this.ofRollout(rolloutId)
+        .filter(({ isLeaving }) => !isLeaving)
+        .map(({ name }) => name),
+    );
+    for (let number = 1; ; number += 1) if (!taken.has(`${type}.${number}`)) return `${type}.${number}`;
+  }
+}

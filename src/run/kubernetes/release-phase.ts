@@ -1,0 +1,164 @@
+import { DeployError } from '../../core/errors.ts';
+import { masking } from '../../core/masking.ts';
+import type { Process } from '../../core/types.ts';
+import { applyObject } from '../../kubernetes/applying.ts';
+import { followContainerLog } from '../../kubernetes/container-log.ts';
+import { podFault } from '../../kubernetes/pod-faults.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { exitWords } from '../exit-words.ts';
+import { RELEASE_TYPE } from '../release-phase.ts';
+import type { ReleasePhase } from '../runtime.ts';
+import type { ToolLog } from '../tool-log.ts';
+import { NamespaceEvents } from './events.ts';
+import { exitOf, lastEnd } from './exit.ts';
+import { LineGathering } from './logs.ts';
+import { configSecret, releaseJob } from './manifests.ts';
+import { CONTAINER, objectName, type Rollout } from './names.ts';
+import { ensureNamespace, type ObjectParts, removeRollout } from './objects.ts';
+import type { ToolPod } from './pods.ts';
+
+export interface ReleasePhaseParts extends ObjectParts {
+  readonly config: ObjectParts['config'] & { readonly release_time: number };
+  readonly toolLog: ToolLog;
+}
+
+const TICK_MS = 200;
+const REMOVAL_MS = 30_000;
+
+/**
+ * Runs the release phase as a Job to its end. What it prints goes to the push and to the tool's log; nothing of it is
+ * left in the cluster.
+ *
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or why it cannot be started; AbortError.
+ */
+export async function runReleaseJob(
+  parts: ReleasePhaseParts,
+  { rollout, process }: { readonly rollout: Rollout; readonly process: Process },
+  phase: ReleasePhase,
+): Promise<void> {
+  const { cluster, config } = parts;
+  const { progress, toolNumber, signal } = phase;
+  signal.throwIfAborted();
+  progress.step('Running the release command');
+  const ended = new AbortController();
+  try {
+    await ensureNamespace(parts, rollout, signal);
+    await applyObject(cluster, configSecret(rollout), { signal });
+    const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
+    await applyObject(cluster, releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds), {
+      signal,
+    });
+    await new ReleaseRun(parts, rollout, phase, ended.signal).untilEnded();
+  } finally {
+    ended.abort();
+    await remove(parts, rollout, process.type);
+  }
+}
+
+async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string): Promise<void> {
+  const { cluster } = parts;
+  const { namespace, id } = rollout;
+  const { signal } = new AbortController();
+  const name = objectName(type, rollout);
+  await retrying(
+    () => cluster.batch.deleteNamespacedJob({ name, namespace, propagationPolicy: 'Background' }),
+    { signal, timeoutMs: REMOVAL_MS },
+  ).catch(() => {});
+  await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
+}
+
+/** One run: its pod, its output, its time. */
+class ReleaseRun {
+  readonly #parts: ReleasePhaseParts;
+  readonly #rollout: Rollout;
+  readonly #phase: ReleasePhase;
+  readonly #events = new NamespaceEvents(() => {});
+  readonly #startedAt = performance.now();
+  #output: Promise<void> | null = null;
+  #runningSince: number | null = null;
+
+  constructor(parts: ReleasePhaseParts, rollout: Rollout, phase: ReleasePhase, ended: AbortSignal) {
+    this.#parts = parts;
+    this.#rollout = rollout;
+    this.#phase = phase;
+    this.#events.watch(parts.cluster, rollout.namespace, ended);
+  }
+
+  async untilEnded(): Promise<void> {
+    const { pods } = this.#parts;
+    const { signal } = this.#phase;
+    for (;;) {
+      const pod = pods.ofRollout(this.#rollout.id)[0];
+      if (pod === undefined) this.#assertMayCome();
+      else if (await this.#hasEnded(pod)) return;
+      this.#assertInTime();
+      await pods.change(TICK_MS, signal);
+    }
+  }
+
+  async #hasEnded(pod: ToolPod): Promise<boolean> {
+    const { state } = pod.container ?? {};
+    if (state?.running !== undefined || state?.terminated !== undefined) {
+      this.#runningSince ??= performance.now();
+      this.#output ??= this.#follow(pod);
+    }
+    const end = lastEnd(pod.container);
+    const fault = podFault(pod.pod, this.#events.ofPod(pod.uid));
+    if (end === null) {
+      if (fault !== null && !fault.mayPass)
+        throw new DeployError('RELEASE_FAILED', `The release command ${fault.words}.`, fault.hint);
+      return false;
+    }
+    await this.#output;
+    const exit = exitOf(end);
+    if (exit.code === 0) return true;
+    throw new DeployError(
+      'RELEASE_FAILED',
+      `The release command ${exitWords(exit, this.#parts.config.run_memory)}.`,
+      exit.code === 127
+        ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
+        : 'What it printed is above. Mend it and push again.',
+    );
+  }
+
+  async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
+    const { cluster, toolLog } = this.#parts;
+    const { release, progress, signal } = this.#phase;
+    const lines = new LineGathering(toolLog, name);
+    const mask = masking(release.configVars);
+    const place = { namespace, pod: podName, container: CONTAINER };
+    await followContainerLog(
+      cluster,
+      place,
+      (line) => {
+        progress.line(mask(line.text));
+        lines.add(line);
+      },
+      signal,
+    );
+    await lines.flush();
+  }
+
+  #assertMayCome(): void {
+    const refusal = this.#events.refusalOf(objectName(RELEASE_TYPE, this.#rollout));
+    if (refusal !== null) throw refusal;
+  }
+
+  #assertInTime(): void {
+    const { release_time, pod_start_time } = this.#parts.config;
+    if (this.#runningSince === null) {
+      if (performance.now() - this.#startedAt < pod_start_time) return;
+      throw new DeployError(
+        'RELEASE_TIMED_OUT',
+        `The release command was not started within ${pod_start_time / 1000} s.`,
+        'Push again; if it happens again, tell the operator.',
+      );
+    }
+    if (performance.now() - this.#runningSince < release_time) return;
+    throw new DeployError(
+      'RELEASE_TIMED_OUT',
+      `The release command took longer than ${release_time / 1000} s and was ended.`,
+      'Let it do less, or ask the operator for a higher release_time.',
+    );
+  }
+}

@@ -1,0 +1,115 @@
+import type { Progress } from '../../core/progress.ts';
+import type { Process } from '../../core/types.ts';
+import { tooMuchMemory } from '../service-limits.ts';
+import { crashOf } from './crash.ts';
+import { eventWords, NamespaceEvents } from './events.ts';
+import { lastEnd } from './exit.ts';
+import { type InstanceParts, InstanceStart } from './instance.ts';
+import { replicasOf, stayingUp } from './manifests.ts';
+import { labelValue, milliCores } from './manifests-pod.ts';
+import type { Rollout } from './names.ts';
+import { ensureNamespace, makeRollout, type ObjectParts, removeRollout } from './objects.ts';
+import { prepareTraffic } from './traffic.ts';
+
+export interface RolloutStart {
+  readonly rollout: Rollout;
+  readonly toolNumber: number;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
+
+/**
+ * Starts everything of a rollout beside what runs, and waits until all of it is healthy. Where it is not, nothing of it
+ * is left.
+ *
+ * @throws DeployError that says why; AbortError when the signal fires.
+ */
+export async function startRollout(parts: RolloutParts, start: RolloutStart): Promise<void> {
+  const { rollout, progress, signal } = start;
+  const failed = new AbortController();
+  const whole = AbortSignal.any([signal, failed.signal]);
+  const events = watchEvents(parts, rollout, progress, whole);
+  try {
+    whole.throwIfAborted();
+    for (const text of unfulfilledInPods(rollout, parts.config)) progress.warn(text);
+    await ensureNamespace(parts, rollout, whole);
+    await Promise.all([prepareTraffic(parts, rollout, whole), make(parts, start, whole)]);
+    const waits = instancesOf(rollout).map(({ process, name }) =>
+      new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
+        .untilHealthy()
+        .catch((error: unknown) => {
+          // The others end by this, so the first reason is the one that counts.
+          failed.abort(error);
+          throw error;
+        }),
+    );
+    await Promise.allSettled(waits);
+    whole.throwIfAborted();
+    await assertAllUp(parts, start);
+  } catch (error) {
+    await undoRollout(parts, rollout);
+    throw failed.signal.aborted ? failed.signal.reason : error;
+  } finally {
+    failed.abort();
+  }
+}
+
+/** Ends a rollout that never got traffic. Resolves when nothing of it runs. */
+export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout): Promise<void> {
+  await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
+}
+
+async function make(parts: RolloutParts, start: RolloutStart, signal: AbortSignal): Promise<void> {
+  const { rollout, toolNumber } = start;
+  await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
+}
+
+/** `web.1`, `web.2`, `worker.1` */
+function instancesOf(rollout: Rollout): { process: Process; name: string }[] {
+  return stayingUp(rollout).flatMap((process) =>
+    Array.from({ length: replicasOf(rollout, process.type) }, (_, index) => ({
+      process,
+      name: `${labelValue(process.type)}.${index + 1}`,
+    })),
+  );
+}
+
+function watchEvents(
+  { cluster, pods }: RolloutParts,
+  { id, namespace }: Rollout,
+  progress: Progress,
+  signal: AbortSignal,
+): NamespaceEvents {
+  const events = new NamespaceEvents((event) => {
+    const pod = pods.ofRollout(id).find(({ uid }) => uid === event.involvedObject.uid);
+    const words = eventWords(event);
+    if (pod !== undefined && words !== null) progress.line(`${pod.name} ${words}`);
+  });
+  events.watch(cluster, namespace, signal);
+  return events;
+}
+
+/** Sentences about wishes of service.template beyond what the operator gives. */
+function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: RolloutParts['config']): string[] {
+  const { memoryBytes, cpuCores } = release.artifact.service;
+  const sentences = tooMuchMemory(memoryBytes, run_memory);
+  if (cpuCores !== undefined && cpuCores * 1000 > milliCores(pod_cpu)) {
+    const most = milliCores(pod_cpu) / 1000;
+    sentences.push(
+      `cpu of service.template asks for ${cpuCores}: a process gets at most ${most} here (pod_cpu).`,
+    );
+  }
+  return sentences;
+}
+
+/** One may have ended while another was still starting. */
+async function assertAllUp(
+  { cluster, config, pods }: RolloutParts,
+  { rollout, progress }: RolloutStart,
+): Promise<void> {
+  const ended = pods.ofRollout(rollout.id).find(({ container }) => lastEnd(container) !== null);
+  if (ended !== undefined)
+    throw await crashOf({ cluster, config, release: rollout.release, progress }, ended);
+}

@@ -1,0 +1,133 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
+import { applyObject, FIELD_MANAGER } from '../../kubernetes/applying.ts';
+import { isNotFound } from '../../kubernetes/refusals.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { ingress, service, stayingUp } from './manifests.ts';
+import { LABELS, LIVE, objectName, type Rollout } from './names.ts';
+import type { ObjectParts } from './objects.ts';
+
+const FOLLOW_MS = 10_000;
+const LOOK_MS = 50;
+
+/** The rollout that a tool's Service sends requests to; null = nobody, or there is no Service. */
+export async function liveRollout(
+  { cluster }: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const found = await retrying(() => cluster.core.readNamespacedService({ name: tool, namespace }), {
+    signal,
+  }).catch(nullIfMissing);
+  return found?.spec?.selector?.[LABELS.rollout] ?? null;
+}
+
+/** Makes the tool's Service, to nobody, where it has none, and its Ingress, so that its controller knows the host. */
+export async function prepareTraffic(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!hasWeb(rollout)) return;
+  const { cluster, config } = parts;
+  const { namespace, release } = rollout;
+  const { tool } = release;
+  if ((await liveRollout(parts, tool, namespace, signal)) === null) {
+    await applyObject(cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  }
+  await applyObject(cluster, ingress({ tool, namespace }, config), { signal });
+}
+
+/**
+ * Sends the requests to this rollout. Resolves when the cluster has followed and what the ingress controller needs to
+ * follow is over: then no request goes to another.
+ */
+export async function switchTraffic(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const { cluster, config } = parts;
+  const { namespace, release, id } = rollout;
+  const { tool } = release;
+  if (!hasWeb(rollout)) {
+    await removeWay(parts, tool, namespace, signal);
+    return;
+  }
+  await applyObject<V1Service>(cluster, service({ tool, namespace, rolloutId: id }), { signal });
+  await endpointsFollow(parts, rollout, signal);
+  await wait(config.ingress_time, null, { signal });
+}
+
+/** Sends requests to nobody: the ingress controller answers that there is no service. */
+export async function stopTraffic(
+  parts: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await liveRollout(parts, tool, namespace, signal)) === null) return;
+  await applyObject<V1Service>(parts.cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  await wait(parts.config.ingress_time, null, { signal });
+}
+
+/** Says on the rollout's Deployments that it is the live one. */
+export async function markLive(
+  { cluster }: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace } = rollout;
+  for (const { type } of stayingUp(rollout)) {
+    const metadata = { name: objectName(type, rollout), namespace, annotations: { [LIVE]: 'true' } };
+    const mark = { apiVersion: 'apps/v1', kind: 'Deployment', metadata };
+    await retrying(
+      () =>
+        cluster.objects.patch(mark, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+      { signal },
+    );
+  }
+}
+
+function hasWeb(rollout: Rollout): boolean {
+  return stayingUp(rollout).some(({ type }) => type === 'web');
+}
+
+/** Until every endpoint of the Service is a pod of this rollout, and there is one. */
+async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
+  const { cluster, pods } = parts;
+  const { namespace, release, id } = rollout;
+  const labelSelector = `kubernetes.io/service-name=${release.tool}`;
+  const end = performance.now() + FOLLOW_MS;
+  while (performance.now() < end) {
+    const { items } = await retrying(
+      () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
+      { signal },
+    );
+    const mine = new Set(pods.ofRollout(id).map(({ uid }) => uid));
+    const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
+    const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
+    if (areMine && endpoints.some(({ conditions }) => conditions?.ready !== false)) return;
+    await wait(LOOK_MS, null, { signal });
+  }
+}
+
+async function removeWay(
+  { cluster }: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await retrying(() => cluster.networking.deleteNamespacedIngress({ name: `${tool}-subdomain`, namespace }), {
+    signal,
+  }).catch(nullIfMissing);
+  await retrying(() => cluster.core.deleteNamespacedService({ name: tool, namespace }), { signal }).catch(
+    nullIfMissing,
+  );
+}
+
+function nullIfMissing(error: unknown): null {
+  if (isNotFound(error)) return null;
+  throw error;
+}

@@ -1,0 +1,305 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { DeployError } from '../../../src/core/errors.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Process, ServiceSettings } from '../../../src/core/types.ts';
+import {
+  ingress,
+  releaseJob,
+  rolloutObjects,
+  service,
+  toolNamespace,
+} from '../../../src/run/kubernetes/manifests.ts';
+import { type ManifestConfig, milliCores } from '../../../src/run/kubernetes/manifests-pod.ts';
+import { namespaceOf, newRolloutId, objectName, type Rollout } from '../../../src/run/kubernetes/names.ts';
+import { releaseOf } from '../contract-steps.ts';
+
+const MIB = 1024 * 1024;
+
+const config: ManifestConfig = {
+  domain: 'toolforge.org',
+  health_time: 120_000,
+  grace_time: 15_000,
+  run_memory: 512 * MIB,
+  build_environment: {},
+  tool_namespace_prefix: 'tool-',
+  make_namespaces: false,
+  ingress_class: '',
+  ingress_url: 'https://TOOL.DOMAIN/',
+  ingress_time: 2000,
+  pod_uid: 0,
+  pod_cpu: '1',
+  pod_cpu_reserved: '100m',
+  pod_disk: 2048 * MIB,
+  pod_start_time: 300_000,
+  image_pull_secrets: [],
+  dumps_claim: '',
+  replica_secret: '',
+};
+
+const web: Process = { type: 'web', command: ['python3', 'app.py'], isDefault: true };
+const worker: Process = { type: 'worker', command: ['python3', 'worker.py'], isDefault: false };
+const migrate: Process = { type: 'release', command: ['python3', 'migrate.py'], isDefault: false };
+
+interface Given {
+  readonly processes?: readonly Process[];
+  readonly service?: ServiceSettings;
+  readonly configVars?: Record<string, string>;
+}
+
+function rollout(given: Given = {}): Rollout {
+  const artifact = {
+    id: 'b1',
+    kind: 'image' as const,
+    reference: 'registry.example.org/tool-wikibot/tool-wikibot@sha256:0123',
+    processes: given.processes ?? [web, worker, migrate],
+    buildpacks: ['toolforge/python 3.11.2'],
+    service: given.service ?? { healthCheckPath: null },
+    bytes: 1,
+  };
+  const release = releaseOf('wikibot' as ToolName, 42, artifact, given.configVars ?? { API_KEY: 'secret' });
+  return { release, id: 'k3x9q', namespace: 'tool-wikibot' };
+}
+
+function objects(given: Given = {}, changed: Partial<ManifestConfig> = {}) {
+  return rolloutObjects({ rollout: rollout(given), toolNumber: 7, config: { ...config, ...changed } });
+}
+
+function webPod(given: Given = {}, changed: Partial<ManifestConfig> = {}) {
+  const pod = objects(given, changed).deployments[0]?.spec?.template.spec;
+  const container = pod?.containers[0];
+  assert.ok(pod !== undefined && container !== undefined);
+  return { pod, container };
+}
+
+const variables = (given: Given, changed: Partial<ManifestConfig> = {}) =>
+  Object.fromEntries(webPod(given, changed).container.env?.map(({ name, value }) => [name, value]) ?? []);
+
+describe('manifests', () => {
+  test('each process type but the release phase gets a Deployment of this rollout', () => {
+    const { deployments } = objects();
+    assert.deepEqual(
+      deployments.map(({ metadata }) => metadata.name),
+      ['web-v42-k3x9q', 'worker-v42-k3x9q'],
+    );
+    for (const { metadata, spec } of deployments) {
+      assert.equal(metadata.namespace, 'tool-wikibot');
+      assert.equal(metadata.labels?.['toolforge'], 'tool');
+      assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'toolforge-push');
+      assert.equal(metadata.labels?.['app.kubernetes.io/created-by'], 'wikibot');
+      assert.equal(metadata.labels?.['push.toolforge.org/version'], '42');
+      for (const [name, value] of Object.entries(spec?.selector.matchLabels ?? {})) {
+        assert.equal(spec?.template.metadata?.labels?.[name], value, name);
+      }
+      assert.deepEqual(spec?.strategy, {
+        type: 'RollingUpdate',
+        rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+      });
+    }
+    assert.equal(deployments[0]?.metadata.labels?.['app.kubernetes.io/component'], 'web');
+    assert.equal(deployments[1]?.metadata.labels?.['app.kubernetes.io/component'], 'deployments');
+  });
+
+  test('a container is the image by digest, started by the launcher, called as Toolforge calls it', () => {
+    const { container } = webPod();
+    assert.equal(container.name, 'job');
+    assert.equal(container.image, 'registry.example.org/tool-wikibot/tool-wikibot@sha256:0123');
+    assert.deepEqual(container.command, ['/cnb/process/web']);
+    assert.equal(container.args, undefined);
+  });
+
+  test('pods pass Pod Security `restricted` and hold no token', () => {
+    const { pod, container } = webPod();
+    assert.equal(pod.automountServiceAccountToken, false);
+    assert.equal(pod.securityContext?.runAsNonRoot, true);
+    assert.deepEqual(pod.securityContext?.seccompProfile, { type: 'RuntimeDefault' });
+    assert.deepEqual(container.securityContext, {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+    });
+    assert.deepEqual(Object.keys(pod.volumes?.[0] ?? {}).sort(), ['emptyDir', 'name']);
+  });
+
+  for (const { name, pod_uid, uid } of [
+    { name: "the image's own user", pod_uid: 0, uid: undefined },
+    { name: "the tool's number above the base", pod_uid: 50_000, uid: 50_007 },
+  ]) {
+    test(`pods run as ${name}`, () => {
+      const { securityContext } = webPod({}, { pod_uid }).pod;
+      assert.equal(securityContext?.runAsUser, uid);
+      assert.equal(securityContext?.runAsGroup, uid);
+      assert.equal(securityContext?.fsGroup, uid);
+    });
+  }
+
+  test('config vars are in the Secret of the rollout and nowhere else', () => {
+    const made = objects({ configVars: { API_KEY: 'geheim', UMLAUT: 'ü' } });
+    assert.equal(made.config.metadata.name, 'config-v42-k3x9q');
+    assert.equal(Buffer.from(made.config.data?.['UMLAUT'] ?? '', 'base64').toString(), 'ü');
+    assert.doesNotMatch(JSON.stringify(made.deployments), /geheim/);
+    assert.deepEqual(webPod().container.envFrom, [{ secretRef: { name: 'config-v42-k3x9q' } }]);
+  });
+
+  test('web gets PORT, a config var wins over a default and not over PORT', () => {
+    assert.equal(variables({})['PORT'], '8000');
+    assert.equal(variables({})['TOOL_DATA_DIR'], '/data/project/wikibot');
+    assert.equal(variables({ configVars: { PORT: '1', LANG: 'de_DE.UTF-8' } })['PORT'], '8000');
+    assert.ok(!('LANG' in variables({ configVars: { LANG: 'de_DE.UTF-8' } })));
+    const [, second] = objects().deployments;
+    assert.ok(second?.spec?.template.spec?.containers[0]?.env?.every(({ name }) => name !== 'PORT'));
+  });
+
+  test('a value that looks like a reference to a variable stays as it is', () => {
+    assert.equal(variables({}, { build_environment: { A: 'x$(PORT)' } })['A'], 'x$$(PORT)');
+  });
+
+  for (const { name, settings, memory, cpu, reserved } of [
+    { name: 'nothing', settings: {}, memory: '512Mi', cpu: '1000m', reserved: '512Mi' },
+    {
+      name: 'less',
+      settings: { memoryBytes: 128 * MIB, cpuCores: 0.25 },
+      memory: '128Mi',
+      cpu: '250m',
+      reserved: '128Mi',
+    },
+    {
+      name: 'too much',
+      settings: { memoryBytes: 8192 * MIB, cpuCores: 16 },
+      memory: '512Mi',
+      cpu: '1000m',
+      reserved: '512Mi',
+    },
+  ]) {
+    test(`resources of a tool that asks for ${name}`, () => {
+      const { resources } = webPod({ service: { healthCheckPath: null, ...settings } }).container;
+      assert.deepEqual(resources, {
+        limits: { cpu, memory, 'ephemeral-storage': '2048Mi' },
+        requests: { cpu: '100m', memory: reserved },
+      });
+    });
+  }
+
+  test('of large amounts of memory half is reserved', () => {
+    const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
+    assert.equal(resources?.requests?.['memory'], '1024Mi');
+  });
+
+  test('readiness is the path where there is one, else the port, and has the time of the setting', () => {
+    const port = webPod().container;
+    assert.deepEqual(port.readinessProbe?.tcpSocket, { port: 8000 });
+    assert.equal(port.startupProbe?.periodSeconds, 1);
+    assert.ok((port.startupProbe?.failureThreshold ?? 0) >= 120);
+    const path = webPod({ service: { healthCheckPath: '/healthz' } }).container;
+    assert.equal(path.readinessProbe?.httpGet?.path, '/healthz');
+    assert.deepEqual(path.readinessProbe?.httpGet?.httpHeaders, [
+      { name: 'Host', value: 'wikibot.toolforge.org' },
+    ]);
+    assert.equal(path.readinessProbe?.tcpSocket, undefined);
+    assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
+  });
+
+  test('web waits before SIGTERM until nobody sends requests any more, and has its grace time after that', () => {
+    const { pod, container } = webPod();
+    assert.deepEqual(container.lifecycle, { preStop: { sleep: { seconds: 3 } } });
+    assert.equal(pod.terminationGracePeriodSeconds, 18);
+    assert.equal(objects().deployments[1]?.spec?.template.spec?.terminationGracePeriodSeconds, 15);
+  });
+
+  test('replicas are what the tool asks for, for web alone', () => {
+    const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
+    assert.deepEqual(
+      deployments.map(({ spec }) => spec?.replicas),
+      [3, 1],
+    );
+  });
+
+  test('dumps and replica.my.cnf are mounted read-only where they are configured', () => {
+    const { pod, container } = webPod({}, { dumps_claim: 'dumps', replica_secret: 'replica-credentials' });
+    const mounts = container.volumeMounts?.filter(({ name }) => name !== 'data');
+    assert.deepEqual(
+      mounts?.map(({ mountPath, readOnly }) => [mountPath, readOnly]),
+      [
+        ['/public/dumps', true],
+        ['/data/project/wikibot/replica.my.cnf', true],
+      ],
+    );
+    assert.deepEqual(pod.volumes?.find(({ name }) => name === 'dumps')?.persistentVolumeClaim, {
+      claimName: 'dumps',
+      readOnly: true,
+    });
+    assert.equal(webPod().pod.volumes?.length, 1);
+  });
+
+  test('the Service sends to one rollout, and its Ingress is the host of the tool', () => {
+    const made = service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: 'k3x9q' });
+    assert.equal(made.metadata.name, 'wikibot');
+    assert.deepEqual(made.spec?.selector, {
+      toolforge: 'tool',
+      'push.toolforge.org/rollout': 'k3x9q',
+      'push.toolforge.org/process': 'web',
+    });
+    assert.equal(made.spec?.ports?.[0]?.port, 8000);
+    const nobody = service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: null });
+    assert.equal(nobody.spec?.selector?.['push.toolforge.org/rollout'], 'none');
+    const way = ingress(
+      { tool: 'wikibot', namespace: 'tool-wikibot' },
+      { ...config, ingress_class: 'nginx' },
+    );
+    assert.equal(way.metadata.name, 'wikibot-subdomain');
+    assert.equal(way.spec?.ingressClassName, 'nginx');
+    assert.equal(way.spec?.rules?.[0]?.host, 'wikibot.toolforge.org');
+    assert.deepEqual(way.spec?.rules?.[0]?.http?.paths[0]?.backend, {
+      service: { name: 'wikibot', port: { number: 8000 } },
+    });
+  });
+
+  test('the release phase is a Job that is tried once and ends', () => {
+    const job = releaseJob({ rollout: rollout(), toolNumber: 7, config }, migrate, 900);
+    assert.equal(job.metadata.name, 'release-v42-k3x9q');
+    assert.equal(job.spec?.backoffLimit, 0);
+    assert.equal(job.spec?.activeDeadlineSeconds, 900);
+    assert.equal(job.spec?.template.spec?.restartPolicy, 'Never');
+    assert.deepEqual(job.spec?.template.spec?.containers[0]?.command, ['/cnb/process/release']);
+    assert.equal(job.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
+  });
+
+  test('a namespace that this server makes is restricted', () => {
+    const { labels } = toolNamespace('wikibot', 'tool-wikibot').metadata as {
+      labels?: Record<string, string>;
+    };
+    assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
+  });
+});
+
+describe('names of objects', () => {
+  for (const type of ['web', 'my_worker', 'Celery', '-x-', 'a'.repeat(80), '_']) {
+    test(`the type ${type.slice(0, 20)} gives a name that Kubernetes takes`, () => {
+      const name = objectName(type, { ...rollout(), id: newRolloutId() });
+      // A pod adds a dash and up to ten letters, another dash and five.
+      assert.match(name, /^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$/);
+    });
+  }
+
+  test('types that differ only in what a name may not hold get different names', () => {
+    const names = ['a-b', 'a_b', 'A-b'].map((type) => objectName(type, rollout()));
+    assert.equal(new Set(names).size, 3);
+  });
+
+  test('a tool whose name cannot be part of a namespace is refused', () => {
+    assert.equal(namespaceOf('wikibot', 'tool-'), 'tool-wikibot');
+    for (const tool of ['with_underscore', 'x'.repeat(62)]) {
+      assert.throws(
+        () => namespaceOf(tool, 'tool-'),
+        (error) => error instanceof DeployError && error.code === 'NO_NAMESPACE',
+      );
+    }
+  });
+
+  for (const [text, expected] of [
+    ['500m', 500],
+    ['1', 1000],
+    ['0.25', 250],
+  ] as const) {
+    test(`${text} of a core`, () => assert.equal(milliCores(text), expected));
+  }
+});
