@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Figure } from './figure.ts';
 import { buildOutput } from './figures/build-output.ts';
+import { clusterBuilds } from './figures/cluster-builds.ts';
+import { clusterFlask } from './figures/cluster-flask.ts';
 import { fiftyPushes } from './figures/fifty-pushes.ts';
 import { firstLine } from './figures/first-line.ts';
 import { flask, flaskApt } from './figures/flask.ts';
@@ -31,6 +33,8 @@ const figures: readonly Figure[] = [
   start,
   httpClone,
   pushMemory,
+  clusterFlask,
+  clusterBuilds,
 ];
 
 const USAGE = `npm run bench -- [--quick] [--markdown] [FIGURE …]

@@ -8,7 +8,7 @@ const LONGEST_MS = 120_000;
 export class PageWatch implements AsyncDisposable {
   readonly failures: string[] = [];
   asked = 0;
-  readonly #server: TestServer;
+  readonly #server: Pick<TestServer, 'get'>;
   readonly #tool: string;
   readonly #path: string;
   readonly #timer: NodeJS.Timeout;
@@ -16,7 +16,7 @@ export class PageWatch implements AsyncDisposable {
   #isCounting = false;
   #wanted: { readonly text: string; readonly seen: (at: number) => void } | null = null;
 
-  constructor(server: TestServer, tool: string, path: string) {
+  constructor(server: Pick<TestServer, 'get'>, tool: string, path: string) {
     this.#server = server;
     this.#tool = tool;
     this.#path = path;
