@@ -44,3 +44,12 @@ export function unavailable(message: string, cause: unknown): DeployError {
     { cause },
   );
 }
+
+/** For whoever comes when many wait for the directory or for a password to be checked. */
+export function tooManyLogins(): DeployError {
+  return new DeployError(
+    'DIRECTORY_UNAVAILABLE',
+    'Too many people are logging in just now.',
+    'Your key or password is not the reason. Try again in a few seconds.',
+  );
+}

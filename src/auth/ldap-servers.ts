@@ -1,7 +1,7 @@
 import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
+import { FewAtOnce } from '../core/few-at-once.ts';
 import type { Log } from '../core/log.ts';
-import { FewAtOnce } from './few-at-once.ts';
-import { unavailable, untilAborted } from './in-time.ts';
+import { tooManyLogins, unavailable, untilAborted } from './in-time.ts';
 import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 import { type LdapServer, type LdapSettings, readAccountPassword } from './ldap-settings.ts';
@@ -23,8 +23,8 @@ export class LdapServers {
   readonly #log: Log;
   readonly #kept = new Map<LdapServer, LdapConnection>();
   readonly #opening = new Map<LdapServer, Promise<LdapConnection>>();
-  readonly #searches = new FewAtOnce(SEARCHES.atOnce, SEARCHES.waiting);
-  readonly #binds = new FewAtOnce(BINDS.atOnce, BINDS.waiting);
+  readonly #searches = new FewAtOnce(SEARCHES.atOnce, { most: SEARCHES.waiting, refusal: tooManyLogins });
+  readonly #binds = new FewAtOnce(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
   readonly #attemptMs: number;
   #preferred = 0;
   #isClosed = false;

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { FewAtOnce } from './few-at-once.ts';
+import { FewAtOnce } from '../core/few-at-once.ts';
+import { tooManyLogins } from './in-time.ts';
 import { decoy, isPassword, type PasswordHash } from './password.ts';
 
 // Each check holds 32 MiB and a thread of libuv's four for 0.1 s; the other threads are left to files.
@@ -17,7 +18,7 @@ export class PasswordCheck {
   readonly #decoy = decoy();
   readonly #secret = randomBytes(32);
   readonly #fitted = new Map<string, number>();
-  readonly #turns = new FewAtOnce(AT_ONCE, MOST_WAITING);
+  readonly #turns = new FewAtOnce(AT_ONCE, { most: MOST_WAITING, refusal: tooManyLogins });
 
   /** @throws DeployError `DIRECTORY_UNAVAILABLE` where too many are waiting. @throws the signal's reason. */
   async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {

@@ -2,11 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
+import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import type { Release } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
-import { FewAtOnce } from '../../kubernetes/few-at-once.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { RELEASE_TYPE } from '../release-phase.ts';
 import type {

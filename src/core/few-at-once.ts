@@ -1,19 +1,27 @@
-import { DeployError } from '../core/errors.ts';
+export interface Waiting {
+  /** When so many wait, more are turned away. */
+  readonly most: number;
+  readonly refusal: () => Error;
+}
 
-/** Lets a few work at once. The others wait their turn in order, and when too many wait, more are turned away. */
+/** Lets only so many pieces of work run at the same time; the others wait their turn in order. */
 export class FewAtOnce {
   readonly #atOnce: number;
-  readonly #mostWaiting: number;
+  readonly #limit: Waiting | null;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  constructor(atOnce: number, mostWaiting: number) {
+  /** @param limit - Null: any number may wait. */
+  constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
-    this.#mostWaiting = mostWaiting;
+    this.#limit = limit;
   }
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` where too many wait. @throws the signal's reason. */
-  async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  /** @throws the refusal where too many wait. @throws the signal's reason, without having begun. */
+  async run<Result>(
+    work: () => Promise<Result>,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Result> {
     await this.#enter(signal);
     try {
       signal.throwIfAborted();
@@ -29,13 +37,7 @@ export class FewAtOnce {
       this.#running += 1;
       return;
     }
-    if (this.#waiting.length >= this.#mostWaiting) {
-      throw new DeployError(
-        'DIRECTORY_UNAVAILABLE',
-        'Too many people are logging in just now.',
-        'Your key or password is not the reason. Try again in a few seconds.',
-      );
-    }
+    if (this.#limit !== null && this.#waiting.length >= this.#limit.most) throw this.#limit.refusal();
     await new Promise<void>((resolve, reject) => {
       const turn = () => {
         signal.removeEventListener('abort', abort);
