@@ -35,35 +35,10 @@ export const clusterFlask: Figure = {
     const rounds = isQuick ? 2 : 10;
     const image = await builderImage();
     await using there = await ClusterServer.start(image);
-    const { server } = there;
-    await server.addTool(TOOL);
-    const tree = await WorkTree.create(server, 'ssh', TOOL);
-    await cp(source, tree.folder, { recursive: true });
-    const app = await readFile(join(tree.folder, 'app.py'), 'utf8');
-    await using page = new PageWatch(there, TOOL, '/');
-    const pushChange = async (marker: string): Promise<Seconds> => {
-      const mark = `@app.after_request\ndef mark(response):\n    response.set_data(response.get_data() + b"${marker}.")\n    return response\n`;
-      await tree.commit(marker, { 'app.py': `${app}\n\n${mark}` });
-      const seen = page.shows(`${marker}.`);
-      const start = performance.timeOrigin + performance.now();
-      let builtAt = Number.NaN;
-      await pushSeen(server, tree.folder, server.remote('ssh', TOOL), ({ text, at }) => {
-        if (text.includes('Releasing v')) builtAt = at;
-      });
-      const done = server.lines.findLast(({ msg }) => msg === 'build done');
-      say(`${marker}: phases of the build ${JSON.stringify(done?.['timesMs'])}`);
-      return {
-        build: (builtAt - start) / 1000,
-        rollout: (performance.timeOrigin + (await seen) - builtAt) / 1000,
-      };
-    };
-    const first = await pushChange('Change 0');
-    page.mayNotFail();
-    const again: Seconds[] = [];
-    for (let round = 1; round <= rounds; round += 1) again.push(await pushChange(`Change ${round}`));
+    const { first, again, page } = await ours(there, rounds, say);
     const builds = again.map(({ build }) => build);
 
-    await using peer = await CreatorPod.start(there, image);
+    const peer = new CreatorPod(there, image);
     const peerFirst = await peer.build(source, 'first');
     const peerAgain: number[] = [];
     for (let round = 1; round <= Math.min(rounds, 3); round += 1)
@@ -97,3 +72,37 @@ export const clusterFlask: Figure = {
     ];
   },
 };
+
+async function ours(
+  there: ClusterServer,
+  rounds: number,
+  say: (text: string) => void,
+): Promise<{ first: Seconds; again: Seconds[]; page: PageWatch }> {
+  const { server } = there;
+  await server.addTool(TOOL);
+  const tree = await WorkTree.create(server, 'ssh', TOOL);
+  await cp(source, tree.folder, { recursive: true });
+  const app = await readFile(join(tree.folder, 'app.py'), 'utf8');
+  await using page = new PageWatch(there, TOOL, '/');
+  const pushChange = async (marker: string): Promise<Seconds> => {
+    const mark = `@app.after_request\ndef mark(response):\n    response.set_data(response.get_data() + b"${marker}.")\n    return response\n`;
+    await tree.commit(marker, { 'app.py': `${app}\n\n${mark}` });
+    const seen = page.shows(`${marker}.`);
+    const start = performance.timeOrigin + performance.now();
+    let builtAt = Number.NaN;
+    await pushSeen(server, tree.folder, server.remote('ssh', TOOL), ({ text, at }) => {
+      if (text.includes('Releasing v')) builtAt = at;
+    });
+    const done = server.lines.findLast(({ msg }) => msg === 'build done');
+    say(`${marker}: phases of the build ${JSON.stringify(done?.['timesMs'])}`);
+    return {
+      build: (builtAt - start) / 1000,
+      rollout: (performance.timeOrigin + (await seen) - builtAt) / 1000,
+    };
+  };
+  const first = await pushChange('Change 0');
+  page.mayNotFail();
+  const again: Seconds[] = [];
+  for (let round = 1; round <= rounds; round += 1) again.push(await pushChange(`Change ${round}`));
+  return { first, again, page };
+}

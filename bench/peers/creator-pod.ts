@@ -8,18 +8,15 @@ import { registryHost } from '../../test/cluster/images.ts';
 import type { ClusterServer } from '../cluster-server.ts';
 
 /** The same build by hand: one pod with the builder image, a source copied into it, and the lifecycle's `creator`. */
-export class CreatorPod implements AsyncDisposable {
+export class CreatorPod {
   readonly #namespace: string;
   readonly #image: string;
   readonly #repository = `${registryHost}/bench-creator-${randomBytes(3).toString('hex')}`;
 
-  private constructor(namespace: string, image: string) {
-    this.#namespace = namespace;
+  /** @param image - The builder image. */
+  constructor({ builds }: Pick<ClusterServer, 'builds'>, image: string) {
+    this.#namespace = builds;
     this.#image = image;
-  }
-
-  static async start({ builds }: Pick<ClusterServer, 'builds'>, image: string): Promise<CreatorPod> {
-    return new CreatorPod(builds, image);
   }
 
   /** @returns the seconds from the start of the pod to the image in the registry. */
@@ -34,10 +31,6 @@ export class CreatorPod implements AsyncDisposable {
     } finally {
       await rm(folder, { recursive: true });
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    // Its pods are removed as they end; the images stay as those of every other build by hand.
   }
 
   async #run(folder: string): Promise<void> {
