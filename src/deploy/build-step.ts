@@ -1,3 +1,4 @@
+import { BuildGoesOn } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
@@ -6,9 +7,10 @@ import { checkOut } from '../git/commits.ts';
 import type { DeployContext, DeployPlan } from './deploy.ts';
 
 /**
- * Builds the commit of a deployment, with the build's own record.
+ * Builds the commit of a deployment, with the build's own record. Where the build goes on without this server, the
+ * record says so: it runs.
  *
- * @throws DeployError `BUILD_LIMIT`; what the builder throws.
+ * @throws DeployError `BUILD_LIMIT`; what the builder throws, BuildGoesOn among it.
  */
 export async function buildStep(
   context: DeployContext,
@@ -17,8 +19,34 @@ export async function buildStep(
   signal: AbortSignal,
 ): Promise<Artifact> {
   const { store, builder, repositories } = context;
-  const { deployment, commit } = plan;
+  const { deployment, commit, isTakenUp } = plan;
   const { tool, id } = deployment;
+  if (!isTakenUp) recordStart(context, plan);
+  const request = {
+    id,
+    tool,
+    toolNumber: store.tool(tool).number,
+    commit,
+    configVars: plan.configVars,
+    useCache: plan.useCache,
+    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
+  };
+  try {
+    const artifact = await (isTakenUp
+      ? builder.takeUp(request, progress, signal)
+      : builder.build(request, progress, signal));
+    store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
+    return artifact;
+  } catch (error) {
+    if (error instanceof BuildGoesOn) throw error;
+    store.endBuild(id, buildState(error, signal), null, Date.now());
+    throw error;
+  }
+}
+
+/** @throws DeployError `BUILD_LIMIT` */
+function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
+  const { store } = context;
   const startedAt = Date.now();
   assertBuildsLeft(context, tool, startedAt);
   store.updateDeployment(id, { state: 'building' });
@@ -32,23 +60,6 @@ export async function buildStep(
     startedAt,
     endedAt: null,
   });
-  const request = {
-    id,
-    tool,
-    toolNumber: store.tool(tool).number,
-    commit,
-    configVars: plan.configVars,
-    useCache: plan.useCache,
-    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
-  };
-  try {
-    const artifact = await builder.build(request, progress, signal);
-    store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
-    return artifact;
-  } catch (error) {
-    store.endBuild(id, buildState(error, signal), null, Date.now());
-    throw error;
-  }
 }
 
 const DAY_MS = 24 * 3600_000;

@@ -37,6 +37,8 @@ export interface DeployPlan {
   readonly branchRef: string | null;
   /** Lines of `git update-ref --stdin` that belong to the same transaction. */
   readonly withUpdates: readonly string[];
+  /** Its build goes on since an earlier server, and is followed. */
+  readonly isTakenUp: boolean;
 }
 
 /**
@@ -53,6 +55,8 @@ export async function deploy(
   signal: AbortSignal,
 ): Promise<number> {
   const startedAt = performance.now();
+  const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
+  const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));
   signal.throwIfAborted();
   const builtAt = performance.now();
@@ -67,7 +71,8 @@ export async function deploy(
   const hasWeb = artifact.processes.some(({ type }) => type === 'web');
   const address = hasWeb ? context.runtime.address(plan.deployment.tool) : null;
   const at = address === null ? '' : ` at ${address}`;
-  const times = `build ${inSeconds(builtAt - startedAt)}, rollout ${inSeconds(performance.now() - builtAt)}`;
+  const buildMs = builtAt - startedAt + beforeThisServer;
+  const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${at}     (${times})`);
   return release.version;
 }

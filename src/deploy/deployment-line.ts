@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { HandOver } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
 import type { Deployment, Principal } from '../core/types.ts';
@@ -12,6 +13,7 @@ import { Entry, introducePush, newDeployment, type Request, type Wanted } from '
 import { alreadyLive, withOtherRefs } from './join.ts';
 import { planDeployment } from './plan.ts';
 import { buildAgain, rollbackTarget } from './rollback-target.ts';
+import { entryAgain, keptRequest, type TakenUp } from './taken-up.ts';
 import { Turns } from './turns.ts';
 import { assertUsable } from './usable.ts';
 import { liveRelease } from './what-is-live.ts';
@@ -123,12 +125,20 @@ export class DeploymentLine implements Deployments {
     if (deployment !== null) yield* this.#options.logs.follow(deployment.tool, id, options);
   }
 
-  /** At shutdown: nothing new starts, what runs is cancelled and told as interrupted. */
+  /** At start, before any door is open: what an earlier server left building goes on, and others join it as ever. */
+  async takeUp(deployments: readonly TakenUp[]): Promise<void> {
+    for (const takenUp of deployments) this.#turns.enter(await entryAgain(takenUp, this.#options.logs));
+  }
+
+  /**
+   * At shutdown: nothing new starts. A build that goes on without this server is left for the next start; all else that
+   * runs is cancelled and told as interrupted.
+   */
   async close(): Promise<void> {
     this.#isClosing = true;
     const all = this.#turns.all();
     for (const entry of all) {
-      entry.cancelling.abort();
+      entry.cancelling.abort(new HandOver());
       if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
     }
     await Promise.all(all.map((entry) => entry.verdict));
@@ -209,7 +219,7 @@ export class DeploymentLine implements Deployments {
     });
     const entry = new Entry({ deployment, request, principal, log: logs.open(tool, deployment.id) });
     try {
-      store.addDeployment(deployment);
+      store.addDeployment(deployment, keptRequest(request));
     } catch (error) {
       logs.end(deployment.id);
       throw error;
@@ -223,7 +233,7 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const { signal } = entry.cancelling;
     try {
-      store.updateDeployment(entry.id, { startedAt: Date.now() });
+      if (!entry.isTakenUp) store.updateDeployment(entry.id, { startedAt: Date.now() });
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
@@ -232,7 +242,7 @@ export class DeploymentLine implements Deployments {
         return;
       }
       if (plan.plan.commit !== entry.commit) store.updateDeployment(entry.id, { commit: plan.plan.commit });
-      const version = await deploy(this.#options, plan.plan, entry.log.progress, signal);
+      const version = await deploy(this.#options, plan.plan, entry.progress, signal);
       this.#options.log.info(
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
         'release live',

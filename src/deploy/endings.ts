@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { BuildGoesOn } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { sentence } from '../core/sentence.ts';
@@ -30,6 +31,10 @@ export class Endings {
 
   /** Whatever a step threw, as the end of the deployment. */
   fail(entry: Entry, error: unknown): void {
+    if (error instanceof BuildGoesOn) {
+      this.handOver(entry);
+      return;
+    }
     const { store, log } = this.#options;
     const { tool } = entry.deployment;
     if (entry.cancelling.signal.aborted) {
@@ -59,6 +64,17 @@ export class Endings {
   /** The server is being stopped. */
   interrupt(entry: Entry): void {
     this.end(entry, 'interrupted', STOPPED);
+  }
+
+  /** No end: the next server takes the build up, and whoever waits here is told so. */
+  handOver(entry: Entry): void {
+    const { tool } = entry.deployment;
+    const live = whatIsLive(this.#options.store, tool);
+    const why = 'the server is being stopped; the build goes on, and the server takes it up when it is back';
+    entry.log.progress.warn(`${sentence(why)}\nPush again then to follow it.\n${sentence(live)}`);
+    this.#options.log.info({ tool, deployment: entry.id }, 'build handed over to the next start');
+    this.#options.logs.end(entry.id);
+    entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
   }
 
   /** Whoever waits is told the end also where it cannot be stored; the next start stores it as interrupted. */

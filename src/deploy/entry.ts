@@ -30,6 +30,10 @@ export class Entry {
   readonly request: Request;
   readonly principal: Principal;
   readonly log: DeploymentLog;
+  /** What this deployment does is told here: where it was taken up, from its beginning on. */
+  readonly progress: Progress;
+  /** Its build was started by an earlier server. */
+  readonly isTakenUp: boolean;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
   /** Who cancelled it; null = nobody. */
@@ -41,11 +45,15 @@ export class Entry {
     readonly request: Request;
     readonly principal: Principal;
     readonly log: DeploymentLog;
+    /** Where it was taken up: passes over what the log has. */
+    readonly again?: Progress;
   }) {
     this.deployment = options.deployment;
     this.request = options.request;
     this.principal = options.principal;
     this.log = options.log;
+    this.progress = options.again ?? options.log.progress;
+    this.isTakenUp = options.again !== undefined;
     this.verdict = new Promise((resolve) => {
       this.#resolve = resolve;
     });

@@ -177,7 +177,7 @@ export function builderContract(name: string, makeBuilder: () => Promise<Builder
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);
     await builder.build(request('two', worker), silent, signal);
-    await builder.cleanUp(tool, new Set(['two']));
+    await builder.cleanUp(tool, new Set(['two']), new Set());
     await builder.build(request('one', worker), silent, signal);
     await builder.remove(tool, 'two');
   });
