@@ -173,11 +173,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isHealthy: () => (isClosing ? 'the server is being stopped' : null),
   });
 
-  await line.takeUp(takenUp);
+  const goOn = await line.takeUp(takenUp);
   await socket.listen();
   const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   for (const tool of store.tools()) void resume(context, tool);
+  goOn();
 
   if (whyTrusted !== null)
     tell(

@@ -125,9 +125,17 @@ export class DeploymentLine implements Deployments {
     if (deployment !== null) yield* this.#options.logs.follow(deployment.tool, id, options);
   }
 
-  /** At start, before any door is open: what an earlier server left building goes on, and others join it as ever. */
-  async takeUp(deployments: readonly TakenUp[]): Promise<void> {
-    for (const takenUp of deployments) this.#turns.enter(await entryAgain(takenUp, this.#options.logs));
+  /**
+   * At start, before any door is open: what an earlier server left building is in the line again, for others to join.
+   *
+   * @returns what lets it go on, once the tools that were live are being brought up.
+   */
+  async takeUp(deployments: readonly TakenUp[]): Promise<() => void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const takenUp of deployments) {
+      this.#turns.enter(await entryAgain(takenUp, this.#options.logs, promise));
+    }
+    return resolve;
   }
 
   /**
@@ -233,6 +241,7 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const { signal } = entry.cancelling;
     try {
+      if (entry.goesOn !== null) await entry.goesOn;
       if (!entry.isTakenUp) store.updateDeployment(entry.id, { startedAt: Date.now() });
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {

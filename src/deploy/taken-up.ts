@@ -35,22 +35,32 @@ export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
     const isBuilding =
       deployment.state === 'building' && store.build(deployment.id)?.state === 'BUILD_RUNNING';
     if (request === null || !isBuilding) continue;
-    if (!(await goesOn(context, deployment.tool, deployment.id))) continue;
+    if (!(await isUnderWay(context, deployment.tool, deployment.id))) continue;
     if (await hasCommit(context, deployment)) found.push({ deployment, request });
   }
   return found;
 }
 
 /** Its place in the line, with the log that it had. */
-export async function entryAgain({ deployment, request }: TakenUp, logs: DeploymentLogs): Promise<Entry> {
-  const { log, again } = await logs.reopen(deployment.tool, deployment.id);
+export async function entryAgain(
+  { deployment, request }: TakenUp,
+  logs: DeploymentLogs,
+  goesOn: Promise<void>,
+): Promise<Entry> {
+  const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
   log.progress.step('The server was restarted; the build went on and is followed again');
   const principal = principalOf(deployment);
-  const entry = { deployment, request: requestOf(deployment, request, principal), principal, log };
-  return new Entry({ ...entry, again });
+  const again = { progress, goesOn };
+  return new Entry({
+    deployment,
+    request: requestOf(deployment, request, principal),
+    principal,
+    log,
+    again,
+  });
 }
 
-async function goesOn({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
+async function isUnderWay({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
     return (await builder.underWay(tool)).has(id);
   } catch (err) {

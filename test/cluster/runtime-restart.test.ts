@@ -33,6 +33,21 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
   const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
 
+  test('a rollout right at the start waits until what was live is adopted, and takes its place', async () => {
+    const tool = 'at-once' as ToolName;
+    const one = releaseOf(tool, 1, await webArtifact('one'));
+    const first = bench.startAnother(tool);
+    await rollOut(first, one);
+    await first.close();
+    const second = bench.startAnother(tool);
+    const resuming = second.resume(one, 1);
+    await rollOut(second, releaseOf(tool, 2, await webArtifact('two')));
+    await resuming;
+    assert.equal(await ask(tool), 'two');
+    await until(async () => (await podsOf(tool)).length === 1, 'only the new pod is left');
+    assert.equal(await ask(tool), 'two');
+  });
+
   test('what runs is adopted: the same pods, no restart, and the log goes on without a gap or a repetition', async () => {
     const tool = 'adopted' as ToolName;
     const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };

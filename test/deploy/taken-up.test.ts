@@ -124,7 +124,8 @@ class Place implements AsyncDisposable {
       afterEach: async () => undefined,
     });
     this.#made.push(line);
-    await line.takeUp(takenUp);
+    const goOn = await line.takeUp(takenUp);
+    goOn();
     return { line, takenUp: takenUp.length };
   }
 

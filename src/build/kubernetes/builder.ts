@@ -8,13 +8,13 @@ import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { removeTree } from '../../sandbox/remove.ts';
 import { BuildGuard } from '../build-guard.ts';
-import { type Builder, BuildGoesOn, type BuildRequest } from '../builder.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
 import { prepareSource } from '../prepared-source.ts';
 import { credentialsIn } from '../registry/credentials.ts';
 import { Registry } from '../registry/registry.ts';
 import { BuilderImages } from './builder-image.ts';
 import { buildGone } from './failures.ts';
-import { type Following, followBuild } from './following.ts';
+import { type Following, followBuild, untilItEnds } from './following.ts';
 import { ToolImages } from './images.ts';
 import { selectorOf } from './names.ts';
 import { deleteJob, jobsOf, startJob } from './objects.ts';
@@ -85,7 +85,10 @@ export class KubernetesBuilder implements Builder {
   async takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     const { cluster, config } = this.#options;
     const { tool, id, commit } = request;
-    const jobs = await jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const asking = jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const jobs = await asking.catch((error: unknown) => {
+      throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
+    });
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
     // What has ended in time must be read, however late it is; what has not is ended by the cluster.
@@ -198,15 +201,20 @@ export class KubernetesBuilder implements Builder {
     guard: BuildGuard,
     folder: string,
   ): Promise<Artifact> {
+    const { config, cluster } = this.#options;
     const { tool, id } = request;
-    progress.step('Detecting buildpacks');
-    const source = await prepareSource(request, join(folder, 'workspace'), guard.signal);
-    if (source.leftOut !== null) progress.line(source.leftOut);
-    const job = followedJob(this.#options.config, this.#images.repositories(tool), { name: known.name, id });
-    const begin = async () => {};
-    return await untilItEnds(this.#login.known(known.account), () =>
-      this.#follow({ request, source, progress, guard, job, begin }, known.oldCache),
-    );
+    const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
+    return await untilItEnds(this.#login.known(known.account), async () => {
+      progress.step('Detecting buildpacks');
+      const preparing = prepareSource(request, join(folder, 'workspace'), guard.signal);
+      const source = await preparing.catch(async (error: unknown) => {
+        if (guard.signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
+        await deleteJob(cluster, job.namespace, job.name, AbortSignal.timeout(CLEANING_MS));
+        throw error;
+      });
+      if (source.leftOut !== null) progress.line(source.leftOut);
+      return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);
+    });
   }
 
   async #follow(
@@ -268,18 +276,5 @@ export class KubernetesBuilder implements Builder {
     });
     this.#registries.set(host, registry);
     return registry;
-  }
-}
-
-/** Lets go of what a build needs when that has ended: not when it goes on without this server. */
-async function untilItEnds<Result>(held: AsyncDisposable, work: () => Promise<Result>): Promise<Result> {
-  let goesOn = false;
-  try {
-    return await work();
-  } catch (error) {
-    goesOn = error instanceof BuildGoesOn;
-    throw error;
-  } finally {
-    if (!goesOn) await held[Symbol.asyncDispose]();
   }
 }

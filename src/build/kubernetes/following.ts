@@ -31,8 +31,8 @@ export interface Following {
   readonly progress: Progress;
   readonly guard: BuildGuard;
   readonly job: FollowedJob;
-  /** Makes the Job; does nothing where it is there. */
-  readonly begin: () => Promise<void>;
+  /** Makes the Job; null where it is there and has its source. */
+  readonly begin: (() => Promise<void>) | null;
   /** From the digest of the image to what was built. The Job is there until then, for whoever must take it up. */
   readonly finish: (digest: string) => Promise<Artifact>;
   /** Of a build that failed, and may have got as far as the registry. */
@@ -50,11 +50,12 @@ export async function followBuild(following: Following): Promise<Artifact> {
   const { tool, id } = request;
   const place = { namespace: job.namespace, name: job.name, labels: selectorOf(tool, job.name) };
   await using pod = new BuildPod(cluster, place);
-  const telling = new BuildTelling({ progress, guard, source, config, job });
+  const isTakenUp = following.begin === null;
+  const telling = new BuildTelling({ progress, guard, source, config, job, isTakenUp });
   const timesMs: Record<string, number> = {};
   let end: 'done' | 'ended' | 'handed over' = 'ended';
   try {
-    await following.begin();
+    await following.begin?.();
     await followPhases({
       cluster,
       namespace: job.namespace,
@@ -77,13 +78,30 @@ export async function followBuild(following: Following): Promise<Artifact> {
     end = 'done';
     return artifact;
   } catch (error) {
-    if (!(guard.signal.reason instanceof HandOver) || pod.endOf('fetch')?.exitCode !== 0) throw error;
+    const hasSource = isTakenUp || pod.endOf('fetch')?.exitCode === 0;
+    if (!(guard.signal.reason instanceof HandOver && hasSource)) throw error;
     end = 'handed over';
-    throw new BuildGoesOn(`build ${id} goes on in the cluster`, { cause: error });
+    throw new BuildGoesOn(id, { cause: error });
   } finally {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
     if (end === 'ended' && telling.hasReached('export')) await following.removeImage();
+  }
+}
+
+/** Lets go of what a build needs when that has ended: not when it goes on without this server. */
+export async function untilItEnds<Result>(
+  held: AsyncDisposable,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  let goesOn = false;
+  try {
+    return await work();
+  } catch (error) {
+    goesOn = error instanceof BuildGoesOn;
+    throw error;
+  } finally {
+    if (!goesOn) await held[Symbol.asyncDispose]();
   }
 }
 
