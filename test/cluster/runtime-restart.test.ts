@@ -40,9 +40,19 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await rollOut(first, one);
     await first.close();
     const second = bench.startAnother(tool);
+    const two = releaseOf(tool, 2, await webArtifact('two'));
+    // An API that is slow at the moment: what is there is seen when the new rollout has long begun.
+    const { apps } = bench.cluster;
+    const list = apps.listNamespacedDeployment.bind(apps);
+    apps.listNamespacedDeployment = async (query) => {
+      await wait(2000);
+      return await list(query);
+    };
     const resuming = second.resume(one, 1);
-    await rollOut(second, releaseOf(tool, 2, await webArtifact('two')));
-    await resuming;
+    const rollingOut = rollOut(second, two);
+    await wait(2000);
+    apps.listNamespacedDeployment = list;
+    await Promise.all([resuming, rollingOut]);
     assert.equal(await ask(tool), 'two');
     await until(async () => (await podsOf(tool)).length === 1, 'only the new pod is left');
     assert.equal(await ask(tool), 'two');
