@@ -100,7 +100,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
   await repositories.cleanUp();
-  await reconcile(context, logs);
+  const takenUp = await reconcile(context, logs);
 
   const socketPath = join(data, 'run/server.sock');
   const line = new DeploymentLine({
@@ -173,10 +173,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isHealthy: () => (isClosing ? 'the server is being stopped' : null),
   });
 
+  const goOn = await line.takeUp(takenUp);
   await socket.listen();
   const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   for (const tool of store.tools()) void resume(context, tool);
+  goOn();
 
   if (whyTrusted !== null)
     tell(

@@ -129,6 +129,15 @@ export class LocalBuilder implements Builder {
     await this.#artifacts.removeOthers(tool, keep);
   }
 
+  /** Builds here are processes of this server's own. */
+  async underWay(): Promise<ReadonlySet<string>> {
+    return new Set();
+  }
+
+  async takeUp({ id }: BuildRequest): Promise<never> {
+    throw new Error(`build ${id} ended with the server that ran it`);
+  }
+
   /** The story of one build, from the commit to the finished folder. */
   async #make(
     request: BuildRequest,

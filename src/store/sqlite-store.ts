@@ -1,6 +1,14 @@
 import { join } from 'node:path';
 import type { CommitId, ToolName } from '../core/names.ts';
-import type { Artifact, Build, BuildState, Deployment, DeployToken, Release } from '../core/types.ts';
+import type {
+  Artifact,
+  Build,
+  BuildState,
+  Deployment,
+  DeploymentRequest,
+  DeployToken,
+  Release,
+} from '../core/types.ts';
 import { BuildsTable } from './builds-table.ts';
 import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
@@ -58,9 +66,9 @@ export class SqliteStore implements Store {
     this.#tools.setStopped(tool, isStopped);
   }
 
-  addDeployment(deployment: Deployment): void {
+  addDeployment(deployment: Deployment, request: DeploymentRequest | null = null): void {
     this.#tools.tool(deployment.tool);
-    this.#deployments.add(deployment);
+    this.#deployments.add(deployment, request);
   }
 
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
@@ -77,6 +85,10 @@ export class SqliteStore implements Store {
 
   unfinishedDeployments(): Deployment[] {
     return this.#deployments.unfinished();
+  }
+
+  requestOf(deploymentId: string): DeploymentRequest | null {
+    return this.#deployments.requestOf(deploymentId);
   }
 
   addBuild(build: Build): void {

@@ -33,6 +33,31 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
   const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
 
+  test('a rollout right at the start waits until what was live is adopted, and takes its place', async () => {
+    const tool = 'at-once' as ToolName;
+    const one = releaseOf(tool, 1, await webArtifact('one'));
+    const first = bench.startAnother(tool);
+    await rollOut(first, one);
+    await first.close();
+    const second = bench.startAnother(tool);
+    const two = releaseOf(tool, 2, await webArtifact('two'));
+    // An API that is slow at the moment: what is there is seen when the new rollout has long begun.
+    const { apps } = bench.cluster;
+    const list = apps.listNamespacedDeployment.bind(apps);
+    apps.listNamespacedDeployment = async (query) => {
+      await wait(2000);
+      return await list(query);
+    };
+    const resuming = second.resume(one, 1);
+    const rollingOut = rollOut(second, two);
+    await wait(2000);
+    apps.listNamespacedDeployment = list;
+    await Promise.all([resuming, rollingOut]);
+    assert.equal(await ask(tool), 'two');
+    await until(async () => (await podsOf(tool)).length === 1, 'only the new pod is left');
+    assert.equal(await ask(tool), 'two');
+  });
+
   test('what runs is adopted: the same pods, no restart, and the log goes on without a gap or a repetition', async () => {
     const tool = 'adopted' as ToolName;
     const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };

@@ -59,6 +59,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /** At its start a server resumes every tool. */
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new Set<Promise<void>>();
+  /** By tool; none of them rejects. */
+  readonly #resuming = new Map<string, Promise<void>>();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
@@ -100,11 +102,20 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    await this.#pods.known(AbortSignal.any([rollOut.signal, this.#closing.signal]), KNOWN_MS);
+    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
+    await this.#pods.known(signal, KNOWN_MS);
+    await this.#untilResumed(rollOut.release.tool, signal);
     await this.#owned(this.#rollOut(rollOut));
   }
 
   async resume(release: Release, toolNumber: number): Promise<void> {
+    const resuming = this.#resumeInTurn(release, toolNumber);
+    const settled = resuming.catch(() => {});
+    this.#resuming.set(release.tool, settled);
+    await resuming.finally(() => this.#resuming.delete(release.tool));
+  }
+
+  async #resumeInTurn(release: Release, toolNumber: number): Promise<void> {
     // However long the cluster takes to come: the tools may run all the time.
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
     await this.#owned(this.#resumes.run(() => this.#resume(release, toolNumber)));
@@ -196,6 +207,21 @@ export class KubernetesRuntime implements Runtime, Gateway {
       void this.#owned(later);
     }
     if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  }
+
+  /** What is found beside the live release at a start goes: a new rollout must not be among it. */
+  async #untilResumed(tool: string, signal: AbortSignal): Promise<void> {
+    const resuming = this.#resuming.get(tool);
+    if (resuming === undefined) return;
+    const given = Promise.withResolvers<never>();
+    const giveUp = () => given.reject(signal.reason);
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      signal.throwIfAborted();
+      await Promise.race([resuming, given.promise]);
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 
   async #orUndo(rollout: Rollout, step: () => Promise<void>): Promise<void> {
