@@ -75,19 +75,32 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
-  test('scale: where one does not become healthy, as many run as before, and the reason is told', async () => {
+  test('scale: where one does not become healthy, or it is cancelled, as many run as before, and the reason is told', async () => {
     const { runtime, artifact, rollOutSeconds } = benchNow();
     const tool = 'late' as ToolName;
     const end = Date.now() / 1000 + rollOutSeconds;
-    const source = `import sys, time\nif time.time() > ${end}: sys.exit(7)\n${webTool('late')}`;
-    const files = { 'web.py': source, 'worker.py': politeWorker };
+    const late = (what: string) => `import sys, time\nif time.time() > ${end}: ${what}\n`;
+    const files = {
+      'web.py': `${late("print('thinking', flush=True); time.sleep(1000)")}${webTool('late')}`,
+      'worker.py': `${late('sys.exit(7)')}${politeWorker}`,
+    };
     const release = releaseOf(tool, 1, await artifact(files, [web(), worker()]));
     await rollOut(runtime, release);
     const first = await ask(tool, '/id');
     await wait(Math.max(0, end * 1000 - Date.now()) + 100);
-    const { error } = await failing(scale(runtime, release, { web: 2, worker: 2 }));
+    const { error } = await failing(scale(runtime, release, { worker: 2 }));
     assert.equal(error.code, 'ROLLOUT_CRASHED');
-    assert.equal(error.message, 'web.2 exited with code 7.');
+    assert.equal(error.message, 'worker.2 exited with code 7.');
+    await runs(tool, 2);
+    const cancel = new AbortController();
+    const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });
+    scaling.catch(() => {});
+    await until(
+      async () => (await logOf(runtime, tool, 'web.2')).some(({ text }) => text === 'thinking'),
+      'the new one',
+    );
+    cancel.abort();
+    await assert.rejects(scaling, { name: 'AbortError' });
     await runs(tool, 2);
     assert.equal(await ask(tool, '/id'), first);
   });

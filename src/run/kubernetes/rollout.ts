@@ -67,7 +67,8 @@ export async function startInstances(
   const { rollout, progress, signal } = start;
   const failed = new AbortController();
   const whole = AbortSignal.any([signal, failed.signal]);
-  const events = watchEvents(parts, rollout, progress, whole);
+  const names = new Set(instances.map(({ name }) => name));
+  const events = watchEvents(parts, start, names, whole);
   try {
     whole.throwIfAborted();
     await make(whole);
@@ -82,7 +83,7 @@ export async function startInstances(
     );
     await Promise.allSettled(waits);
     whole.throwIfAborted();
-    await assertAllUp(parts, start, instances);
+    await assertAllUp(parts, start, names);
   } catch (error) {
     throw failed.signal.aborted ? failed.signal.reason : error;
   } finally {
@@ -110,16 +111,17 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
   );
 }
 
+/** What happens to the pods of these names is told. */
 function watchEvents(
   { cluster, pods }: RolloutParts,
-  { id, namespace }: Rollout,
-  progress: Progress,
+  { rollout: { id, namespace }, progress }: RolloutStart,
+  names: ReadonlySet<string>,
   signal: AbortSignal,
 ): NamespaceEvents {
   const events = new NamespaceEvents((event) => {
     const pod = pods.ofRollout(id).find(({ uid }) => uid === event.involvedObject.uid);
     const words = eventWords(event);
-    if (pod !== undefined && words !== null) progress.line(`${pod.name} ${words}`);
+    if (pod !== undefined && names.has(pod.name) && words !== null) progress.line(`${pod.name} ${words}`);
   });
   events.watch(cluster, namespace, signal);
   return events;
@@ -142,9 +144,8 @@ function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: Rollou
 async function assertAllUp(
   { cluster, config, pods }: RolloutParts,
   { rollout, progress }: RolloutStart,
-  instances: readonly WantedInstance[],
+  names: ReadonlySet<string>,
 ): Promise<void> {
-  const names = new Set(instances.map(({ name }) => name));
   const ended = pods
     .ofRollout(rollout.id)
     .find(({ name, container }) => names.has(name) && lastEnd(container) !== null);
