@@ -18,6 +18,7 @@ import type { DeployContext } from './deploy/deploy.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';
+import { plannedReplicas } from './deploy/replicas.ts';
 import { tidy } from './deploy/tidy.ts';
 import { whatIsLive } from './deploy/what-is-live.ts';
 import { running, welcome } from './first-start.ts';
@@ -96,6 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     builder,
     runtime,
     buildsADay: config.builds_a_day,
+    maxReplicas: config.max_replicas,
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
@@ -242,15 +244,13 @@ function upToDate(
 }
 
 /** What was live before the restart comes up again; the doors are open meanwhile. */
-async function resume(
-  { store, runtime, log }: DeployContext,
-  tool: ReturnType<SqliteStore['tools']>[number],
-): Promise<void> {
+async function resume(context: DeployContext, tool: ReturnType<SqliteStore['tools']>[number]): Promise<void> {
   if (tool.liveVersion === null) return;
+  const { store, runtime, log } = context;
   try {
     if (tool.isStopped) return await runtime.stop(tool.name);
     const release = store.release(tool.name, tool.liveVersion);
-    if (release !== null) await runtime.resume(release, tool.number);
+    if (release !== null) await runtime.resume(release, tool.number, plannedReplicas(context, release));
   } catch (err) {
     log.error({ err, tool: tool.name }, 'tool did not come up again');
   }

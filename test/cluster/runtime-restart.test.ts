@@ -48,7 +48,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
       await wait(2000);
       return await list(query);
     };
-    const resuming = second.resume(one, 1);
+    const resuming = second.resume(one, 1, {});
     const rollingOut = rollOut(second, two);
     await wait(2000);
     apps.listNamespacedDeployment = list;
@@ -70,7 +70,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await wait(1000);
     assert.equal(await ask(tool), 'here');
     const second = bench.startAnother(tool);
-    await second.resume(release, 1);
+    await second.resume(release, 1, {});
     assert.deepEqual(await uids(tool), before);
     const status = await second.status(tool);
     assert.deepEqual(status.map(({ name, state, restarts }) => [name, state, restarts]).sort(), [
@@ -96,7 +96,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const stuck = releaseOf(tool, 2, await bench.artifact({ 'web.py': silentTool }, [web()]));
     await abandon(first, rollOut(first, stuck), async () => (await uids(tool)).length === 2);
     const second = bench.startAnother(tool);
-    await second.resume(old, 1);
+    await second.resume(old, 1, {});
     assert.equal(await ask(tool), 'old');
     await until(async () => (await uids(tool)).length === 1, 'the new pod to be gone');
     assert.deepEqual(await uids(tool), before);
@@ -120,7 +120,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
       .map(({ metadata }) => metadata?.name)
       .filter((name) => name?.includes('-v2-'));
     const second = bench.startAnother(tool);
-    await second.resume(next, 1);
+    await second.resume(next, 1, {});
     assert.equal(await ask(tool), 'new');
     await until(async () => (await uids(tool)).length === 1, 'the old pod to be gone');
     assert.deepEqual(
@@ -153,7 +153,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const before = await uids(tool);
     api.goAway(4000);
     const second = bench.startAnother(tool);
-    await second.resume(release, 1);
+    await second.resume(release, 1, {});
     assert.deepEqual(
       (await second.status(tool)).map(({ name, state }) => [name, state]),
       [['web.1', 'up']],

@@ -22,6 +22,7 @@ import {
   worker,
   wrongPortTool,
 } from '../run/tool-sources.ts';
+import { scaleContract } from './runtime-scale.ts';
 
 export interface Answer {
   readonly status: number;
@@ -41,6 +42,8 @@ export interface RuntimeBench {
   /** A web request to the tool, as a browser makes it. Rejects where the connection fails. */
   request(tool: ToolName, path: string): Promise<Answer>;
   close(): Promise<void>;
+  /** More than a rollout of a small tool takes. */
+  readonly rollOutSeconds: number;
 }
 
 /** What every Runtime promises. */
@@ -333,7 +336,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.deepEqual(await runtime.status(tool), []);
       // 503 is the router's; an ingress controller may say 502 where a Service has nobody.
       assert.match(String((await bench.request(tool, '/')).status), /^50[23]$/);
-      await runtime.resume(release, 1);
+      await runtime.resume(release, 1, {});
       await until(async () => (await bench.request(tool, '/')).status === 200, 'the resumed tool');
       await runtime.stop(tool);
       await rollOut(runtime, release);
@@ -375,6 +378,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         Array.from(numbers, (_, index) => first + index),
       );
     });
+
+    scaleContract(() => bench);
 
     test('a tool by an odd name has no address', () => {
       assert.equal(runtime.address('with_underscore' as ToolName), null);

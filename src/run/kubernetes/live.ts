@@ -109,7 +109,7 @@ export class LiveRollouts {
   }
 
   #isMeant(rollout: Rollout): boolean {
-    return !this.#options.parts.closing.aborted && this.#live.get(rollout.release.tool) === rollout;
+    return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
   /** Those that have a Deployment. */
