@@ -165,7 +165,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
 
   test('a port that is never opened, and a failing health check', async () => {
     const silent = await failOver('silent', await bad(silentTool));
-    assert.match(silent.error.message, /^web\.1 never opened a port; waited 3 s\.$/);
+    assert.match(silent.error.message, /^web\.1 never opened a port that others can reach; waited 3 s\.$/);
     const tool = 'silent' as ToolName;
     const ill = await bad(webTool('new'), { service: { healthCheckPath: '/status/500' } });
     const { error } = await failingRollOut(bench.runtime, releaseOf(tool, 3, ill));
