@@ -239,16 +239,16 @@ function upToDate(
   return `${what} To deploy it again: ${typed('redeploy')}\n${liveVersion === null ? '' : `${other}\n`}`;
 }
 
-/** What was live before the restart comes up again; the doors are open meanwhile. */
+/** What was live before the restart comes up again, and what was begun goes; the doors are open meanwhile. */
 async function resume(
   { store, runtime, log }: DeployContext,
   tool: ReturnType<SqliteStore['tools']>[number],
 ): Promise<void> {
-  if (tool.liveVersion === null) return;
   try {
-    if (tool.isStopped) return await runtime.stop(tool.name);
-    const release = store.release(tool.name, tool.liveVersion);
-    if (release !== null) await runtime.resume(release, tool.number);
+    const release = tool.liveVersion === null ? null : store.release(tool.name, tool.liveVersion);
+    if (release !== null && tool.isStopped) await runtime.stop(tool.name);
+    else if (release !== null) await runtime.resume(release, tool.number);
+    await runtime.cleanUp(tool.name);
   } catch (err) {
     log.error({ err, tool: tool.name }, 'tool did not come up again');
   }

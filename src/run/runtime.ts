@@ -84,6 +84,11 @@ export interface Runtime {
   address(tool: ToolName): string | null;
   /** Ends everything, at shutdown. */
   close(): Promise<void>;
+  /**
+   * At start, once the tool's live release is resumed or where it has none: ends what an earlier server had begun for
+   * it and that never got live.
+   */
+  cleanUp(tool: ToolName): Promise<void>;
 }
 
 /** The way of web requests to tools; the HTTP door asks it first. */

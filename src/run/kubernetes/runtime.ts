@@ -22,10 +22,11 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLog } from '../tool-log.ts';
 import { adoption } from './adoption.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { hasNamespace, LABELS, namespaceOf, newRolloutId, type Rollout } from './names.ts';
+import { hasNamespace, LABELS, namespaceOf, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
@@ -159,6 +160,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await Promise.all(this.#underWay);
   }
 
+  async cleanUp(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    const leftovers = { tool, namespace, live: this.#live };
+    await this.#owned(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+  }
+
   toolOf(host: string | undefined): string | null {
     const { config, httpOrigin } = this.#options;
     return toolOfHost(host, { domain: config.domain, httpOrigin });
@@ -175,7 +184,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async #rollOut({ release, toolNumber, progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const rollout = this.#rollout(release);
     const whole = AbortSignal.any([signal, this.#closing.signal]);
-    this.#live.remember(rollout);
+    this.#live.start(rollout);
     try {
       await startRollout(this.#parts, { rollout, toolNumber, progress, signal: whole });
       await this.#orUndo(rollout, async () => {
@@ -224,6 +233,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
       await prepareTraffic(parts, rollout, signal);
       await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
     }
+    // A push has gone live meanwhile.
+    if (this.#live.of(tool) !== null) return this.#live.forget(rollout);
     if (selected === rollout.id && found.others.length === 0) return this.#live.adopt(rollout);
     const { later } = await this.#live.switchTo(rollout);
     if (later !== null) void this.#owned(later);
@@ -235,8 +246,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   #rollout(release: Release): Rollout {
-    const namespace = namespaceOf(release.tool, this.#options.config.tool_namespace_prefix);
-    return { release, id: newRolloutId(), namespace };
+    const { tool } = release;
+    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    return { release, id: this.#live.newId(tool), namespace };
   }
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
