@@ -26,6 +26,7 @@ import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
 import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
+import { createSourcesDoor } from './http/sources-door.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
@@ -77,6 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { directory, first, countPeople } = await chooseDirectory({ config, owner, log });
 
   const addresses = { ssh: '', http: '' };
+  let sourceOrigin = '';
   let isClosing = false;
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
@@ -86,6 +88,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
     config,
     addresses,
+    sourceOrigin: () => sourceOrigin,
     countPeople,
     log,
     given: options.backEnds ?? null,
@@ -165,7 +168,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     directory,
     packServices,
     gateway: runtime,
-    sources,
+    sources: config.sources_listen === null ? sources : null,
     runCommand,
     services,
     throttle,
@@ -173,9 +176,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isHealthy: () => (isClosing ? 'the server is being stopped' : null),
   });
 
+  const sourcesDoor = sources === null ? null : createSourcesDoor({ config, sources, log });
+
   await socket.listen();
-  const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
+  const [sshAt, httpAt, sourcesAt] = await Promise.all([
+    ssh.listen(),
+    http.listen(),
+    sourcesDoor?.listen() ?? null,
+  ]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
+  sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
   for (const tool of store.tools()) void resume(context, tool);
 
   if (whyTrusted !== null)
@@ -200,7 +210,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     addresses,
     close: async () => {
       isClosing = true;
-      await Promise.all([line.close(), ssh.close(), http.close()]);
+      await Promise.all([line.close(), ssh.close(), http.close(), sourcesDoor?.close()]);
       await socket.close();
       await runtime.close();
       await directory.close();
