@@ -87,12 +87,15 @@ async function kubernetesBackEnds({
   sourceOrigin,
   log,
 }: BackEndOptions): Promise<BackEnds> {
-  const [{ connectCluster }, { KubernetesBuilder }, { KubernetesRuntime }] = await Promise.all([
-    import('./kubernetes/cluster.ts'),
-    import('./build/kubernetes/builder.ts'),
-    import('./run/kubernetes/runtime.ts'),
-  ]);
+  const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
+    await Promise.all([
+      import('./kubernetes/cluster.ts'),
+      import('./kubernetes/credentials.ts'),
+      import('./build/kubernetes/builder.ts'),
+      import('./run/kubernetes/runtime.ts'),
+    ]);
   const cluster = connectCluster({ context: config.kubernetes_context });
+  await assertCredentials(cluster.kubeConfig);
   const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin });
   return {
     builder,

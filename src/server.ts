@@ -204,7 +204,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           hostKey: hostKeyFingerprint(hostKeys),
         }),
   );
-  log.info({ ssh: hostPort(sshAt), http: hostPort(httpAt), data, sandbox: isolation }, 'ready');
+  const listening = {
+    ssh: hostPort(sshAt),
+    http: hostPort(httpAt),
+    ...(sourcesAt === null ? {} : { sources: hostPort(sourcesAt) }),
+  };
+  log.info({ ...listening, data, sandbox: isolation }, 'ready');
 
   return {
     addresses,

@@ -74,7 +74,7 @@ export class TestServer implements AsyncDisposable {
     const script =
       '[[order]]\n[[order.group]]\nid = "test/script"\nversion = "1.0.0"\n[[order.group]]\nid = "toolforge/procfile"\nversion = "0.1.0"\noptional = true\n\n';
     await writeFile(join(folder, 'buildpacks/order.toml'), script + order);
-    const server = new TestServer(folder, environment, main);
+    const server = new TestServer(folder, { ...environment }, main);
     await server.boot();
     server.password = /Password:\s+(\S+)/.exec(server.told)?.[1] ?? '';
     server.user = /Welcome, ([^.\s]+)\./.exec(server.told)?.[1] ?? '';
@@ -123,6 +123,11 @@ export class TestServer implements AsyncDisposable {
     ]);
     this.ssh = String(ssh);
     this.http = String(http);
+  }
+
+  /** Changes settings, from the next `boot` on. */
+  change(settings: Readonly<Record<string, string>>): void {
+    Object.assign(this.#environment, settings);
   }
 
   get pid(): number {
