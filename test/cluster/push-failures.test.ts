@@ -91,7 +91,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
   async function restart(settings: Readonly<Record<string, string>>): Promise<void> {
     await there.server.kill('SIGTERM');
     there.server.change(settings);
-    await there.server.boot();
+    await there.server.boot(120_000);
   }
 
   test('builds fetch their source at a port where nothing else is, and not at the HTTP door', async () => {

@@ -51,7 +51,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     const pushing = what.push('-f', 'toolforge', 'main');
     await until(isMidway, where, LIMIT_MS);
     await there.server.kill('SIGKILL');
-    await there.server.boot();
+    await there.server.boot(LIMIT_MS);
     assert.notEqual((await pushing).exitCode, 0, 'nobody is told that it is live');
   }
 

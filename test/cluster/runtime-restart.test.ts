@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy } from '@kubernetes/client-node';
 import type { ToolName } from '../../src/core/names.ts';
 import { applyObject } from '../../src/kubernetes/applying.ts';
-import { releaseJob, toolNamespace } from '../../src/run/kubernetes/manifests.ts';
+import { configSecret, releaseJob, toolNamespace } from '../../src/run/kubernetes/manifests.ts';
 import { makeRollout } from '../../src/run/kubernetes/objects.ts';
 import { ToolPods } from '../../src/run/kubernetes/pods.ts';
 import type { KubernetesRuntime } from '../../src/run/kubernetes/runtime.ts';
@@ -191,20 +191,26 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const artifact = await bench.artifact({ 'web.py': webTool('never') }, [web(), releasing]);
     const release = releaseOf(tool, 1, artifact, { API_KEY: 'secret' });
     const parts = { cluster: bench.cluster, config: bench.config, pods: new ToolPods(''), closing: signal };
-    const leave = async (id: string) => {
-      const options = { rollout: { release, id, namespace }, toolNumber: 1, config: bench.config };
-      await makeRollout(parts, options, signal);
-      await applyObject(bench.cluster, releaseJob(options, releasing, 600), { signal });
+    const leave = async (ofRollout: string, ofPhase: string) => {
+      const options = (id: string) => ({
+        rollout: { release, id, namespace },
+        toolNumber: 1,
+        config: bench.config,
+      });
+      await makeRollout(parts, options(ofRollout), signal);
+      const phase = options(ofPhase);
+      await applyObject(bench.cluster, configSecret(phase.rollout), { signal });
+      await applyObject(bench.cluster, releaseJob(phase, releasing, 600), { signal });
     };
     await applyObject(bench.cluster, toolNamespace(tool, namespace), { signal });
-    await leave('aaaaa');
+    await leave('aaaaa', 'aaaab');
     await until(async () => (await podsOf(tool)).length === 2, 'both pods');
     const second = bench.startAnother(tool);
     await second.cleanUp(tool);
     await until(async () => (await left(namespace)).length === 0, 'nothing to be left');
 
     const live = rollOut(second, releaseOf(tool, 2, await webArtifact('second'), { API_KEY: 'secret' }));
-    await leave('bbbbb');
+    await leave('bbbbb', 'bbbba');
     await second.cleanUp(tool);
     await live;
     assert.equal(await ask(tool), 'second');

@@ -98,7 +98,7 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** Starts it, again after `kill` with the same addresses, and waits until it is ready. */
-  async boot(): Promise<void> {
+  async boot(limitMs = 30_000): Promise<void> {
     const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -119,7 +119,7 @@ export class TestServer implements AsyncDisposable {
     const { ssh, http } = await Promise.race([
       ready.promise,
       died,
-      timeout(30_000, 'the server was not ready'),
+      timeout(limitMs, 'the server was not ready'),
     ]);
     this.ssh = String(ssh);
     this.http = String(http);
