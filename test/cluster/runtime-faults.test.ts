@@ -172,6 +172,17 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.message, /^GET \/status\/500 answered 500; waited 3 s\.$/);
   });
 
+  test('a process that listens on 127.0.0.1 alone is told what it printed', async () => {
+    const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
+    const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
+    const { error } = await failOver('loopback', await bad(said));
+    assert.equal(
+      error.message,
+      'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 3 s.',
+    );
+    assert.match(error.hint, /on 0\.0\.0\.0/);
+  });
+
   test('a namespace that is not there', async () => {
     const strict = await clusterBench({ config: { make_namespaces: false } });
     try {
