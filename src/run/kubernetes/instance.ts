@@ -185,8 +185,7 @@ export class InstanceStart {
 
   async #assertHealthyInTime(pod: ToolPod): Promise<void> {
     const { health_time } = this.#parts.config;
-    const { since } = this.#others;
-    const isElsewhere = since !== null && performance.now() - since >= ELSEWHERE_MS;
+    const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});

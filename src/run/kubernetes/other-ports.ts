@@ -31,6 +31,7 @@ export class OtherPorts {
   readonly #parts: OtherPortsParts;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #since: number | null = null;
+  #seenAt = 0;
   #ports: readonly number[] = [];
   #printed: string | null = null;
 
@@ -38,9 +39,9 @@ export class OtherPorts {
     this.#parts = parts;
   }
 
-  /** Since when it was seen on other ports, on the clock of `performance.now()`; null = it was not, when last looked at. */
-  get since(): number | null {
-    return this.#since;
+  /** For how long it was seen on other ports, from look to look, in milliseconds; null = it was not, at the last one. */
+  get elsewhereMs(): number | null {
+    return this.#since === null ? null : this.#seenAt - this.#since;
   }
 
   /** What was seen of the pod, until now. */
@@ -59,7 +60,8 @@ export class OtherPorts {
   /** Looks, at most every 5 s. @throws the system's error where the API server is away. */
   async look(pod: ToolPod): Promise<void> {
     if (performance.now() - this.#lookedAt < AGAIN_MS) return;
-    this.#lookedAt = performance.now();
+    const now = performance.now();
+    this.#lookedAt = now;
     const { cluster, signal } = this.#parts;
     const { namespace, podName } = pod;
     const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
@@ -76,7 +78,8 @@ export class OtherPorts {
       if (answer === 'late') return isLateOpen;
       return answer !== 'refused' && answer !== 'forbidden';
     });
-    this.#since = this.#ports.length === 0 ? null : (this.#since ?? performance.now());
+    this.#since = this.#ports.length === 0 ? null : (this.#since ?? now);
+    this.#seenAt = now;
   }
 
   /** It listens on PORT now. */

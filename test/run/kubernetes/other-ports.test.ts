@@ -40,7 +40,7 @@ async function look(answers: Readonly<Record<number, (response: ServerResponse) 
   try {
     const others = new OtherPorts({ cluster: api.cluster, release, process, signal });
     await others.look(pod);
-    return { seen: others.seenOf(pod), isElsewhere: others.since !== null, asked: api.asked };
+    return { seen: others.seenOf(pod), isElsewhere: others.elsewhereMs !== null, asked: api.asked };
   } finally {
     await api.close();
   }
