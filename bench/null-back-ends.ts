@@ -63,6 +63,8 @@ export class NullRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {}
 
+  async cleanUp(): Promise<void> {}
+
   toolOf(): string | null {
     return null;
   }

@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { ClusterServer } from '../../bench/cluster-server.ts';
 import { until } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { ClusterServer } from './cluster-server.ts';
 import { builderImage } from './images.ts';
 import { scriptBuilderImage } from './script-builder.ts';
 

@@ -22,10 +22,11 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLog } from '../tool-log.ts';
 import { adoption } from './adoption.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
+import { hasNamespace, namespaceOf, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
@@ -160,6 +161,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await Promise.all(this.#underWay);
   }
 
+  async cleanUp(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    const leftovers = { tool, namespace, live: this.#live };
+    await this.#owned(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+  }
+
   toolOf(host: string | undefined): string | null {
     const { config, httpOrigin } = this.#options;
     return toolOfHost(host, { domain: config.domain, httpOrigin });
@@ -176,7 +185,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async #rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas }: RollOut): Promise<void> {
     const rollout = this.#rollout(release, replicas);
     const whole = AbortSignal.any([signal, this.#closing.signal]);
-    this.#live.remember(rollout);
+    this.#live.start(rollout);
     try {
       await startRollout(this.#parts, { rollout, toolNumber, progress, signal: whole });
       await this.#orUndo(
@@ -260,7 +269,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   #rollout(release: Release, replicas: Replicas): Rollout {
     const namespace = namespaceOf(release.tool, this.#options.config.tool_namespace_prefix);
-    return { release, id: newRolloutId(), namespace, replicas };
+    return { release, id: this.#live.newId(release.tool), namespace, replicas };
   }
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
