@@ -3,6 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { BuildGoesOn, HandOver } from '../../src/build/builder.ts';
+import { progressTo } from '../../src/core/progress.ts';
 import { AHarbor } from '../build/registry/a-harbor.ts';
 import { failsWith } from '../build/with-builder.ts';
 import { checkOut } from '../contracts/builder.ts';
@@ -52,5 +54,29 @@ test('70: a project without room is told before anything of the build is in the 
   await assert.rejects(
     builder.build(checkOut({ 'build.sh': 'true' })),
     failsWith('REGISTRY_FULL', /take 1024 MiB of the 1024 MiB/),
+  );
+});
+
+test('with Harbor the account of a build that is handed over stays, and ends with the build', async () => {
+  await using harbor = await AHarbor.open();
+  await using builder = await open(harbor);
+  const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 3' }));
+  const stop = new AbortController();
+  const stopping = progressTo((text) => {
+    if (text.includes('here')) stop.abort(new HandOver());
+  });
+  await assert.rejects(builder.builder.build(request, stopping, stop.signal), BuildGoesOn);
+  assert.equal(harbor.robots.size, 1);
+  const silent = progressTo(() => {});
+  // Stopped once more, before it has looked at anything.
+  const again = AbortSignal.abort(new HandOver());
+  await assert.rejects(builder.builder.takeUp(request, silent, again), BuildGoesOn);
+  await builder.builder.takeUp(request, silent, new AbortController().signal);
+  assert.equal(harbor.robots.size, 0);
+  // The pod goes a moment after its Job.
+  const left = await builder.leftovers();
+  assert.deepEqual(
+    left.filter((name) => !name.startsWith('pod ')),
+    [],
   );
 });

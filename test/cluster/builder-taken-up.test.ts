@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { until } from '../support/server.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import { until as soon } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
 import { ClusterServer } from './cluster-server.ts';
 import { builderImage } from './images.ts';
@@ -11,13 +12,13 @@ import { scriptBuilderImage } from './script-builder.ts';
 
 const LINES = 150;
 
-/** A build that counts for a quarter of a minute, of a tool that answers with `text`. */
-function countingTool(text: string): Files {
+/** A build that counts ten lines a second, of a tool that answers with `text`. */
+function countingTool(text: string, lines = LINES): Files {
   const launch = '[[processes]]\\ntype = "web"\\ncommand = ["python3", "server.py"]\\ndefault = true\\n';
   return webTool(
     text,
     `printf '${launch}' >"$CNB_LAYERS_DIR/launch.toml"
-for number in $(seq 1 ${LINES}); do echo "counted $number"; [ $((number % 7)) -gt 0 ] || echo "the same again"; sleep 0.1; done`,
+for number in $(seq 1 ${lines}); do echo "counted $number"; [ $((number % 7)) -gt 0 ] || echo "the same again"; sleep 0.1; done`,
   );
 }
 
@@ -28,6 +29,18 @@ const printed = Array.from({ length: LINES }, (_, index) => [
 ]).flat();
 
 const LIMIT_MS = 240_000;
+
+/** Asks now and then: what is waited for here takes seconds, and shares its processors with the cluster. */
+async function until(check: () => Promise<boolean>, what: string): Promise<void> {
+  await soon(
+    async () => {
+      await wait(250);
+      return await check();
+    },
+    what,
+    LIMIT_MS,
+  );
+}
 
 describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
   let cluster: ClusterServer;
@@ -41,17 +54,16 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     return await WorkTree.create(cluster.server, 'ssh', name);
   }
 
-  /** The one log of a tool's deployments. */
+  /** The log of a tool's newest deployment. */
   async function logOf(tool: string): Promise<string> {
     const folder = join(cluster.server.folder, 'data/deployments', tool);
-    const names = existsSync(folder) ? await readdir(folder) : [];
-    assert.ok(names.length <= 1, names.join());
-    return names[0] === undefined ? '' : await readFile(join(folder, names[0]), 'utf8');
+    const newest = (existsSync(folder) ? await readdir(folder) : []).sort().at(-1);
+    return newest === undefined ? '' : await readFile(join(folder, newest), 'utf8');
   }
 
   async function hasCounted(tool: string, number: number): Promise<void> {
     const line = `       counted ${number}\n`;
-    await until(async () => (await logOf(tool)).includes(line), `counted ${number}`, LIMIT_MS);
+    await until(async () => (await logOf(tool)).includes(line), `counted ${number}`);
   }
 
   const deployments = async (tool: string) =>
@@ -60,31 +72,38 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
       state: string;
       version: number | null;
     }[];
-  const isLive = (tool: string) =>
-    until(async () => (await logOf(tool)).includes('\n=====> v1 is live'), `${tool} is live`, LIMIT_MS);
+  const isLive = (tool: string, version: number) =>
+    until(
+      async () => (await logOf(tool)).includes(`\n=====> v${version} is live`),
+      `v${version} of ${tool} is live`,
+    );
   const jobs = async () =>
     (await cluster.cluster.batch.listNamespacedJob({ namespace: cluster.builds })).items;
 
   /** Everything as if the server had been there all the time. */
-  async function assertWhole(tool: string, commit: string, text: string): Promise<void> {
+  async function assertWhole(tool: string, commit: string, text: string, version = 1): Promise<void> {
     const log = await logOf(tool);
     const lines = log.split('\n').map((line) => line.trim());
     assert.deepEqual(
       lines.filter((line) => /^counted|^the same again$/.test(line)),
       printed,
     );
-    for (const once of ['-----> Detecting buildpacks', '-----> Storing the image', '-----> Releasing v1']) {
+    for (const once of [
+      '-----> Detecting buildpacks',
+      '-----> Storing the image',
+      `-----> Releasing v${version}`,
+    ]) {
       assert.equal(lines.filter((line) => line === once).length, 1, `${once} in ${log}`);
     }
-    assert.match(log, /\n=====> v1 is live at .*\(build \d\d s, rollout .*\)\n$/);
+    assert.match(log, /\n=====> v\d is live at .*\(build \d\d s, rollout .*\)\n$/);
     assert.equal(await cluster.server.inRepository(tool, 'rev-parse', 'refs/heads/main'), commit);
     assert.equal(await cluster.server.inRepository(tool, 'for-each-ref', 'refs/deployments'), '');
     await until(async () => (await cluster.get(tool)).body === text, `${tool} answers`);
     await until(async () => (await jobs()).length === 0, 'no Job is left');
-    const [deployment, ...more] = await deployments(tool);
-    assert.deepEqual([deployment?.version, more], [1, []]);
+    const all = await deployments(tool);
+    assert.deepEqual([all[0]?.version, all.length], [version, version]);
     const builds = JSON.parse((await cluster.server.command('builds', tool, '--json')).stdout) as unknown[];
-    assert.equal(builds.length, 1);
+    assert.equal(builds.length, version);
   }
 
   test('killed in mid build: the next start takes it up, and a push of the same commit joins it', async () => {
@@ -119,33 +138,37 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await hasCounted('stopped', 70);
     await cluster.server.kill('SIGTERM');
     await cluster.server.boot();
-    await isLive('stopped');
+    await isLive('stopped', 1);
     await assertWhole('stopped', commit, 'after the stop');
   });
 
-  test('away until the build has ended: the next start reads what it made', async () => {
+  test('away until the build has ended: the next start reads what it made, and replaces what was live', async () => {
     const tree = await newTool('away');
+    await tree.commit('zero', countingTool('before', 0));
+    assert.equal((await tree.push()).exitCode, 0);
+    assert.equal((await cluster.get('away')).body, 'before');
     const commit = await tree.commit('one', countingTool('after all'));
     const cut = tree.push();
     await hasCounted('away', 5);
     await cluster.server.kill('SIGKILL');
     await cut;
     const hasEnded = async () => (await jobs()).some(({ status }) => (status?.succeeded ?? 0) > 0);
-    await until(hasEnded, 'the Job has succeeded', LIMIT_MS);
+    await until(hasEnded, 'the Job has succeeded');
     await cluster.server.boot();
-    await isLive('away');
-    await assertWhole('away', commit, 'after all');
+    await isLive('away', 2);
+    await assertWhole('away', commit, 'after all', 2);
   });
 
   test('a build that fails while the server is away is told as failed, with its reason', async () => {
     const tree = await newTool('failing');
     await tree.commit('one', webTool('never', 'echo begun; sleep 8; echo "no such luck"; exit 3'));
     const cut = tree.push();
-    await until(async () => (await logOf('failing')).includes('       begun\n'), 'begun', LIMIT_MS);
+    await until(async () => (await logOf('failing')).includes('       begun\n'), 'begun');
     await cluster.server.kill('SIGKILL');
     await cut;
     await cluster.server.boot();
-    await until(async () => (await deployments('failing'))[0]?.state === 'failed', 'failed', LIMIT_MS);
+    await until(async () => (await logOf('failing')).includes('Nothing is live yet.'), 'failed');
+    assert.equal((await deployments('failing'))[0]?.state, 'failed');
     assert.match(await logOf('failing'), /no such luck\n[\s\S]*build failed: script exited 3/i);
     await until(async () => (await jobs()).length === 0, 'no Job is left');
   });
@@ -162,7 +185,7 @@ test('killed before the build has its source: interrupted at the next start, and
   const cut = tree.push();
   const jobs = async () =>
     (await cluster.cluster.batch.listNamespacedJob({ namespace: builds })).items.length;
-  await until(async () => (await jobs()) === 1, 'the Job is there', LIMIT_MS);
+  await until(async () => (await jobs()) === 1, 'the Job is there');
   await server.kill('SIGKILL');
   assert.notEqual((await cut).exitCode, 0);
   await server.boot();

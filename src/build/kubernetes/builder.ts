@@ -22,7 +22,7 @@ import type { KubernetesBuilderConfig } from './options.ts';
 import { assertConfigured, followedJob, planJob } from './plan.ts';
 import { RegistryLogin } from './registry-login.ts';
 import { SourceOffers } from './source-offers.ts';
-import { annotationsOf, type JobUnderWay, jobsUnderWay } from './taken-up.ts';
+import { annotationsOf, jobsUnderWay } from './taken-up.ts';
 
 export interface KubernetesBuilderOptions {
   readonly config: KubernetesBuilderConfig;
@@ -83,19 +83,19 @@ export class KubernetesBuilder implements Builder {
   }
 
   async takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
-    const { cluster, config } = this.#options;
-    const { tool, id, commit } = request;
-    const asking = jobsUnderWay(cluster, config.build_namespace, tool, signal);
-    const jobs = await asking.catch((error: unknown) => {
-      throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
-    });
-    const known = jobs.find((job) => job.build === id && job.commit === commit);
-    if (known === undefined) throw buildGone('the time without this server');
-    // What has ended in time must be read, however late it is; what has not is ended by the cluster.
-    const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
-    return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
-      this.#goOn(known, request, progress, guard, folder),
-    );
+    const { tool, id } = request;
+    try {
+      return await this.#takeUp(request, progress, signal);
+    } catch (error) {
+      if (error instanceof BuildGoesOn) throw error;
+      if (signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
+      // Where it was not followed yet, nobody else removes it.
+      await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
+        (err: unknown) =>
+          this.#options.log.error({ err, tool, build: id }, 'build not removed from the cluster'),
+      );
+      throw error;
+    }
   }
 
   /** Gives the artifact of a release the tag `vN` in the registry. */
@@ -112,13 +112,7 @@ export class KubernetesBuilder implements Builder {
   }
 
   async cleanUp(tool: ToolName, keep: ReadonlySet<string>, takenUp: ReadonlySet<string>): Promise<void> {
-    const { cluster, config } = this.#options;
-    await this.#ifClusterAnswers(async (signal) => {
-      const jobs = await jobsOf(cluster, config.build_namespace, selectorOf(tool), signal);
-      for (const { name, build } of jobs) {
-        if (!takenUp.has(build)) await deleteJob(cluster, config.build_namespace, name, signal);
-      }
-    });
+    await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !takenUp.has(build), signal));
     await removeTree(this.#sourcesOf(tool));
     const kept = new Set([...keep, ...takenUp]);
     await this.#ifRegistryAnswers(tool, 'images', () =>
@@ -194,27 +188,26 @@ export class KubernetesBuilder implements Builder {
   }
 
   /** The rest of a build that an earlier server started: what was said of it is said again. */
-  async #goOn(
-    known: JobUnderWay,
-    request: BuildRequest,
-    progress: Progress,
-    guard: BuildGuard,
-    folder: string,
-  ): Promise<Artifact> {
-    const { config, cluster } = this.#options;
-    const { tool, id } = request;
+  async #takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    const { cluster, config } = this.#options;
+    const { tool, id, commit } = request;
+    const jobs = await jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const known = jobs.find((job) => job.build === id && job.commit === commit);
+    if (known === undefined) throw buildGone('the time without this server');
+    // What has ended in time must be read, however late it is; what has not is ended by the cluster.
+    const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
-    return await untilItEnds(this.#login.known(known.account), async () => {
-      progress.step('Detecting buildpacks');
-      const preparing = prepareSource(request, join(folder, 'workspace'), guard.signal);
-      const source = await preparing.catch(async (error: unknown) => {
-        if (guard.signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
-        await deleteJob(cluster, job.namespace, job.name, AbortSignal.timeout(CLEANING_MS));
-        throw error;
-      });
-      if (source.leftOut !== null) progress.line(source.leftOut);
-      return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);
-    });
+    return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
+      untilItEnds(this.#login.known(known.account), async () => {
+        progress.step('Detecting buildpacks');
+        const preparing = prepareSource(request, join(folder, 'workspace'), guard.signal);
+        const source = await preparing.catch((error: unknown) => {
+          throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
+        });
+        if (source.leftOut !== null) progress.line(source.leftOut);
+        return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);
+      }),
+    );
   }
 
   async #follow(
@@ -236,6 +229,13 @@ export class KubernetesBuilder implements Builder {
     );
     log.info({ tool, build: id, bytes: artifact.bytes }, 'artifact built');
     return artifact;
+  }
+
+  async #removeJobs(tool: ToolName, isMeant: (build: string) => boolean, signal: AbortSignal): Promise<void> {
+    const { cluster, config } = this.#options;
+    for (const { name, build } of await jobsOf(cluster, config.build_namespace, selectorOf(tool), signal)) {
+      if (isMeant(build)) await deleteJob(cluster, config.build_namespace, name, signal);
+    }
   }
 
   /** At the start: a cluster that did not answer for one tool is not asked for each of the others. */
