@@ -27,6 +27,12 @@ export class NullBuilder implements Builder {
   async remove(): Promise<void> {}
 
   async cleanUp(): Promise<void> {}
+  async underWay(): Promise<ReadonlySet<string>> {
+    return new Set();
+  }
+  async takeUp(): Promise<never> {
+    throw new Error('nothing is built here');
+  }
 }
 
 /** Runs nothing: a rollout is its switch. */
@@ -56,6 +62,8 @@ export class NullRuntime implements Runtime, Gateway {
   }
 
   async close(): Promise<void> {}
+
+  async cleanUp(): Promise<void> {}
 
   toolOf(): string | null {
     return null;

@@ -14,6 +14,8 @@ export interface GuardOptions {
   readonly signal: AbortSignal;
   /** After this long without output, the person is told that it goes on. */
   readonly quietMs: number;
+  /** How much of its time the build has had already, where it is taken up; 0 where not set. */
+  readonly spentMs?: number;
 }
 
 /**
@@ -25,7 +27,7 @@ export class BuildGuard implements AsyncDisposable {
   readonly #options: GuardOptions;
   readonly #limit = new AbortController();
   readonly #ended = new AbortController();
-  readonly #startedAt = performance.now();
+  readonly #startedAt: number;
   readonly #timers: NodeJS.Timeout[];
   readonly #watching: Promise<void>;
   #heardAt = performance.now();
@@ -35,11 +37,13 @@ export class BuildGuard implements AsyncDisposable {
 
   constructor(options: GuardOptions) {
     this.#options = options;
+    const spentMs = options.spentMs ?? 0;
+    this.#startedAt = performance.now() - spentMs;
     this.signal = AbortSignal.any([options.signal, this.#limit.signal]);
     this.#timers = [
       setTimeout(
         () => this.#limit.abort(timedOut(options.limits.build_time, this.#step)),
-        options.limits.build_time,
+        options.limits.build_time - spentMs,
       ),
       setInterval(() => this.#speak(), Math.max(10, options.quietMs / 6)),
     ];

@@ -16,6 +16,22 @@ export interface BuildRequest {
   readonly checkOut: (folder: string) => Promise<void>;
 }
 
+/**
+ * The reason of a signal that fires because this server is being stopped: a build that can go on without it shall.
+ */
+export class HandOver extends Error {
+  override readonly name = 'AbortError';
+
+  constructor() {
+    super('the server is being stopped');
+  }
+}
+
+/** A build was left to go on without this server, after a `HandOver`; `takeUp` follows it again. */
+export class BuildGoesOn extends Error {
+  override readonly name = 'BuildGoesOn';
+}
+
 /** Source → artifact. */
 export interface Builder {
   /**
@@ -23,7 +39,7 @@ export interface Builder {
    *
    * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
    * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `NO_PROCESS`; AbortError when the signal fires. Nothing of the build is left behind then, and
-   * no process of it runs on.
+   * no process of it runs on. BuildGoesOn where the signal's reason is a HandOver and the build needs no server.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
   /**
@@ -38,6 +54,20 @@ export interface Builder {
   /**
    * At start: ends what an earlier server left running and removes half-made artifacts of this tool, that
    * is those not in `keep`.
+   *
+   * @param takenUp - Builds of `underWay` that go on.
    */
-  cleanUp(tool: ToolName, keep: ReadonlySet<string>): Promise<void>;
+  cleanUp(tool: ToolName, keep: ReadonlySet<string>, takenUp: ReadonlySet<string>): Promise<void>;
+  /**
+   * At start: the ids of the tool's builds that went on without a server, or have ended meanwhile, and can be taken
+   * up; none where builds end with their server.
+   */
+  underWay(tool: ToolName): Promise<ReadonlySet<string>>;
+  /**
+   * Follows a build of `underWay` to its end, with the request that it was started with. Progress tells everything
+   * from the first line on, as `build` did.
+   *
+   * @throws as `build`; DeployError `BUILD_GONE` where it is not there any more.
+   */
+  takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
 }

@@ -156,3 +156,18 @@ export interface Build {
   readonly startedAt: number;
   readonly endedAt: number | null;
 }
+
+/**
+ * What a deployment that builds was asked to do: what it takes, beside its record, to enter it again after a restart
+ * of the server.
+ */
+export type DeploymentRequest =
+  | {
+      readonly kind: 'push';
+      readonly useCache: boolean;
+      /** Lines of `git update-ref --stdin` that belong to the transaction that moves the branch. */
+      readonly withUpdates: readonly string[];
+      /** `refs/heads/main` */
+      readonly branchRef: string;
+    }
+  | { readonly kind: 'redeploy'; readonly useCache: boolean };

@@ -3,13 +3,13 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Artifact, BuildState, Deployment, Release } from '../core/types.ts';
-import { checkOut } from '../git/commits.ts';
+import type { Artifact, Deployment, Release } from '../core/types.ts';
 import { readRefs } from '../git/ref-files.ts';
 import { type DeployBranch, pointHead, RefTransaction, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
+import { buildStep } from './build-step.ts';
 import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
 /** What a deployment works with. */
@@ -40,6 +40,8 @@ export interface DeployPlan {
   readonly branchRef: string | null;
   /** Lines of `git update-ref --stdin` that belong to the same transaction. */
   readonly withUpdates: readonly string[];
+  /** Its build goes on since an earlier server, and is followed. */
+  readonly isTakenUp: boolean;
 }
 
 /**
@@ -56,7 +58,9 @@ export async function deploy(
   signal: AbortSignal,
 ): Promise<number> {
   const startedAt = performance.now();
-  const artifact = plan.artifact ?? (await build(context, plan, progress, signal));
+  const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
+  const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
+  const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));
   signal.throwIfAborted();
   const builtAt = performance.now();
 
@@ -70,7 +74,8 @@ export async function deploy(
   const hasWeb = artifact.processes.some(({ type }) => type === 'web');
   const address = hasWeb ? context.runtime.address(plan.deployment.tool) : null;
   const at = address === null ? '' : ` at ${address}`;
-  const times = `build ${inSeconds(builtAt - startedAt)}, rollout ${inSeconds(performance.now() - builtAt)}`;
+  const buildMs = builtAt - startedAt + beforeThisServer;
+  const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${at}     (${times})`);
   return release.version;
 }
@@ -83,69 +88,6 @@ async function tagArtifact({ builder, log }: DeployContext, release: Release): P
   await builder
     .tag(tool, artifact, version, AbortSignal.timeout(TAG_MS))
     .catch((err: unknown) => log.warn({ err, tool, version }, 'artifact not tagged with its release'));
-}
-
-async function build(
-  context: DeployContext,
-  plan: DeployPlan,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<Artifact> {
-  const { store, builder, repositories } = context;
-  const { deployment, commit } = plan;
-  const { tool, id } = deployment;
-  const startedAt = Date.now();
-  assertBuildsLeft(context, tool, startedAt);
-  store.updateDeployment(id, { state: 'building' });
-  store.addBuild({
-    id,
-    tool,
-    commit,
-    deploymentId: id,
-    state: 'BUILD_RUNNING',
-    artifact: null,
-    startedAt,
-    endedAt: null,
-  });
-  const request = {
-    id,
-    tool,
-    toolNumber: store.tool(tool).number,
-    commit,
-    configVars: plan.configVars,
-    useCache: plan.useCache,
-    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
-  };
-  try {
-    const artifact = await builder.build(request, progress, signal);
-    store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
-    return artifact;
-  } catch (error) {
-    store.endBuild(id, buildState(error, signal), null, Date.now());
-    throw error;
-  }
-}
-
-const DAY_MS = 24 * 3600_000;
-
-/** @throws DeployError `BUILD_LIMIT`, with when the next one may start. */
-function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
-  const starts = store.buildStarts(tool, now - DAY_MS);
-  const first = starts[starts.length - buildsADay];
-  if (first === undefined) return;
-  const minutes = Math.ceil((first + DAY_MS - now) / 60_000);
-  const wait = minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
-  throw new DeployError(
-    'BUILD_LIMIT',
-    `${tool} has had ${starts.length} builds in 24 hours, and may have ${buildsADay} (builds_a_day)`,
-    `Push again in ${wait}. What was built already can be deployed: rollback, or a push of the same commit.`,
-  );
-}
-
-function buildState(error: unknown, signal: AbortSignal): BuildState {
-  if (signal.aborted) return 'BUILD_CANCELLED';
-  if (!(error instanceof DeployError)) return 'BUILD_UNKNOWN';
-  return error.code === 'BUILD_TIMED_OUT' ? 'BUILD_TIMEOUT' : 'BUILD_FAILURE';
 }
 
 function createRelease(

@@ -1,15 +1,15 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { HandOver } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
 import { replicasLine } from '../core/replicas.ts';
-import { sentence } from '../core/sentence.ts';
 import type { Deployment, Principal, Replicas } from '../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { isAncestor } from '../git/refs.ts';
 import { changeConfigVars } from './config-vars.ts';
 import { type DeployContext, deploy } from './deploy.ts';
-import type { DeploymentLogs } from './deployment-log.ts';
-import type { Deployments, ParkedPush, Ticket, Verdict } from './deployments.ts';
+import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
+import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { InOrder } from './in-order.ts';
 import { alreadyLive, withOtherRefs } from './join.ts';
@@ -18,30 +18,29 @@ import { planDeployment } from './plan.ts';
 import { assertScalable } from './replicas.ts';
 import { buildAgain, rollbackTarget } from './rollback-target.ts';
 import { scale } from './scale.ts';
+import { entryAgain, keptRequest, type TakenUp } from './taken-up.ts';
 import { Turns } from './turns.ts';
 import { assertUsable } from './usable.ts';
-import { explainFailure } from './verdict-reason.ts';
-import { liveRelease, whatIsLive } from './what-is-live.ts';
+import { liveRelease } from './what-is-live.ts';
 
-export interface DeploymentLineOptions extends DeployContext {
-  readonly logs: DeploymentLogs;
+export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
-  /** Called when a deployment of the tool has ended, live or not. */
-  readonly afterEach: (deployment: Deployment) => Promise<void>;
 }
 
 /** The line itself: see `Deployments` for the promises. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
+  readonly #endings: Endings;
   /** Deciding who wins asks git. */
   readonly #submitting = new InOrder();
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
     this.#options = options;
+    this.#endings = new Endings(options);
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
 
@@ -119,7 +118,7 @@ export class DeploymentLine implements Deployments {
     if (entry === undefined) throw noDeployment(tool, id);
     entry.cancelledBy = principal.uid;
     entry.cancelling.abort();
-    if (this.#turns.leave(entry)) this.#end(entry, 'cancelled', `cancelled by ${principal.uid}`);
+    if (this.#turns.leave(entry)) this.#endings.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
     return this.#options.store.deployment(entry.id) ?? entry.deployment;
   }
 
@@ -131,13 +130,29 @@ export class DeploymentLine implements Deployments {
     if (deployment !== null) yield* this.#options.logs.follow(deployment.tool, id, options);
   }
 
-  /** At shutdown: nothing new starts, what runs is cancelled and told as interrupted. */
+  /**
+   * At start, before any door is open: what an earlier server left building is in the line again, for others to join.
+   *
+   * @returns what lets it go on, once the tools that were live are being brought up.
+   */
+  async takeUp(deployments: readonly TakenUp[]): Promise<() => void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const takenUp of deployments) {
+      this.#turns.enter(await entryAgain(takenUp, this.#options.logs, promise));
+    }
+    return resolve;
+  }
+
+  /**
+   * At shutdown: nothing new starts. A build that goes on without this server is left for the next start; all else that
+   * runs is cancelled and told as interrupted.
+   */
   async close(): Promise<void> {
     this.#isClosing = true;
     const all = this.#turns.all();
     for (const entry of all) {
-      entry.cancelling.abort();
-      if (this.#turns.leave(entry)) this.#end(entry, 'interrupted', 'the server was stopped; push again');
+      entry.cancelling.abort(new HandOver());
+      if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
     }
     await Promise.all(all.map((entry) => entry.verdict));
   }
@@ -160,7 +175,7 @@ export class DeploymentLine implements Deployments {
       if (older.request.kind !== 'push') continue;
       if (!isForced && !(await isAncestor(this.#options.repositories, tool, older.commit, commit))) continue;
       if (this.#turns.leave(older))
-        this.#end(
+        this.#endings.end(
           older,
           'superseded',
           `superseded by ${short(commit)}, a newer push of ${push.principal.uid}`,
@@ -206,7 +221,7 @@ export class DeploymentLine implements Deployments {
     });
     const entry = new Entry({ deployment, request, principal, log: logs.open(tool, deployment.id) });
     try {
-      store.addDeployment(deployment);
+      store.addDeployment(deployment, keptRequest(request));
     } catch (error) {
       logs.end(deployment.id);
       throw error;
@@ -220,76 +235,27 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const { signal } = entry.cancelling;
     try {
-      store.updateDeployment(entry.id, { startedAt: Date.now() });
+      if (entry.goesOn !== null) await entry.goesOn;
+      if (!entry.isTakenUp) store.updateDeployment(entry.id, { startedAt: Date.now() });
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
-        this.#record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
-        this.#finish(entry, verdict);
+        this.#endings.record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
+        this.#endings.finish(entry, verdict);
         return;
       }
       const { commit } = plan.kind === 'scale' ? plan.plan.release : plan.plan;
       if (commit !== entry.commit) store.updateDeployment(entry.id, { commit });
       const version = await (plan.kind === 'scale'
         ? scale(this.#options, plan.plan, entry.log.progress, signal)
-        : deploy(this.#options, plan.plan, entry.log.progress, signal));
+        : deploy(this.#options, plan.plan, entry.progress, signal));
       this.#options.log.info(
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
         'release live',
       );
-      this.#finish(entry, { isLive: true, version });
+      this.#endings.finish(entry, { isLive: true, version });
     } catch (error) {
-      this.#fail(entry, error);
+      this.#endings.fail(entry, error);
     }
-  }
-
-  #fail(entry: Entry, error: unknown): void {
-    const { tool } = entry.deployment;
-    if (entry.cancelling.signal.aborted) {
-      if (entry.cancelledBy !== null) this.#end(entry, 'cancelled', `cancelled by ${entry.cancelledBy}`);
-      else this.#end(entry, 'interrupted', 'the server was stopped; push again');
-      return;
-    }
-    const bugId = randomUUID();
-    const facts = { tool, deployment: entry.id, by: entry.principal.uid };
-    if (error instanceof DeployError)
-      this.#options.log.info({ ...facts, code: error.code }, 'deployment failed');
-    else
-      this.#options.log.error(
-        { ...facts, id: bugId, err: error },
-        'deployment failed by a fault of the server',
-      );
-    const { reason, text } = explainFailure(error, whatIsLive(this.#options.store, tool), bugId);
-    entry.log.progress.warn(text);
-    this.#record(entry, { state: 'failed', reason, endedAt: Date.now() });
-    this.#finish(entry, { isLive: false, reason });
-  }
-
-  /** An end that no failure of a step brought. */
-  #end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
-    const live = whatIsLive(this.#options.store, entry.deployment.tool);
-    const reason = `${why}; ${live}`;
-    entry.log.progress.warn(`${sentence(why)}\n${sentence(live)}`);
-    this.#record(entry, { state, reason, endedAt: Date.now() });
-    this.#finish(entry, { isLive: false, reason });
-  }
-
-  /** Whoever waits is told the end also where it cannot be stored; the next start stores it as interrupted. */
-  #record(entry: Entry, end: Parameters<DeploymentLineOptions['store']['updateDeployment']>[1]): void {
-    try {
-      this.#options.store.updateDeployment(entry.id, end);
-    } catch (err) {
-      this.#options.log.error({ err, deployment: entry.id }, 'end of a deployment not stored');
-    }
-  }
-
-  #finish(entry: Entry, verdict: Verdict): void {
-    this.#options.logs.end(entry.id);
-    entry.end(verdict);
-    this.#options
-      .afterEach(entry.deployment)
-      .catch((err: unknown) =>
-        this.#options.log.error({ err, tool: entry.deployment.tool }, 'tidying up failed'),
-      );
   }
 }

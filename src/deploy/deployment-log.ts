@@ -1,9 +1,10 @@
 import { EventEmitter, once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
+import { ToldLines } from './told-lines.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 const LOST = ' !     Lines are missing here: the disk of this server took none.\n';
@@ -15,7 +16,7 @@ export class DeploymentLog {
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #file: number;
   #pending: string[] = [];
-  #bytes = 0;
+  #bytes: number;
   #hasLost = false;
   #isEnded = false;
 
@@ -23,6 +24,7 @@ export class DeploymentLog {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     this.path = path;
     this.#file = openSync(path, 'a', 0o600);
+    this.#bytes = fstatSync(this.#file).size;
     this.progress = progressTo((text) => this.#append(text));
   }
 
@@ -32,6 +34,14 @@ export class DeploymentLog {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** Tells again from the first line on: what the log has already is passed over. */
+  again(told: ToldLines): Progress {
+    return progressTo((text) => {
+      const untold = told.untold(text);
+      if (untold !== '') this.#append(untold);
+    });
   }
 
   /** No more lines come; readers end when they have read what is there. */
@@ -92,6 +102,13 @@ export class DeploymentLogs {
     const log = new DeploymentLog(this.path(tool, id));
     this.#open.set(id, log);
     return log;
+  }
+
+  /** The log of a deployment that goes on, and a progress that tells it from the beginning. */
+  async reopen(tool: ToolName, id: string): Promise<{ log: DeploymentLog; again: Progress }> {
+    const told = await ToldLines.read(this.path(tool, id));
+    const log = this.open(tool, id);
+    return { log, again: log.again(told) };
   }
 
   /** Ends a log; readers that are behind read on. */

@@ -31,6 +31,10 @@ export class Entry {
   readonly request: Request;
   readonly principal: Principal;
   readonly log: DeploymentLog;
+  /** What this deployment does is told here: where it was taken up, from its beginning on. */
+  readonly progress: Progress;
+  /** Where its build was started by an earlier server: when it may go on; null = it is this server's. */
+  readonly goesOn: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
   /** Who cancelled it; null = nobody. */
@@ -42,11 +46,15 @@ export class Entry {
     readonly request: Request;
     readonly principal: Principal;
     readonly log: DeploymentLog;
+    /** Where it was taken up; `progress` passes over what the log has. */
+    readonly again?: { readonly progress: Progress; readonly goesOn: Promise<void> };
   }) {
     this.deployment = options.deployment;
     this.request = options.request;
     this.principal = options.principal;
     this.log = options.log;
+    this.progress = options.again?.progress ?? options.log.progress;
+    this.goesOn = options.again?.goesOn ?? null;
     this.verdict = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -58,6 +66,10 @@ export class Entry {
 
   get commit(): CommitId {
     return this.deployment.commit;
+  }
+
+  get isTakenUp(): boolean {
+    return this.goesOn !== null;
   }
 
   /** Tells everyone who waits how it ended. */

@@ -39,6 +39,7 @@ export async function planDeployment(
     restartOf: null,
     branchRef: null,
     withUpdates: [],
+    isTakenUp: entry.isTakenUp,
   };
   const { request } = entry;
   switch (request.kind) {
@@ -69,7 +70,7 @@ export async function planDeployment(
     }
     case 'redeploy': {
       const { commit: current } = liveRelease(store, tool);
-      entry.log.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
+      entry.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
       return {
         kind: 'go',
         plan: {

@@ -6,25 +6,36 @@ import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { dropOldParked } from './parked.ts';
+import { findTakenUp, type TakenUp } from './taken-up.ts';
 
 /**
  * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
  * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows.
+ *
+ * @returns the deployments whose build went on without a server: they are as they were, for the line to take up.
  */
-export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<void> {
-  await interruptUnfinished(context, logs);
+export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
+  const takenUp = await findTakenUp(context);
+  const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
+  await interruptUnfinished(context, logs, goOn);
   for (const tool of context.store.tools()) {
     try {
-      await reconcileTool(context, tool);
+      await reconcileTool(context, tool, goOn);
     } catch (err) {
       // One broken repository keeps no other tool down.
       context.log.error({ err, tool: tool.name }, 'tool could not be reconciled');
     }
   }
+  return takenUp;
 }
 
-async function interruptUnfinished({ store, log }: DeployContext, logs: DeploymentLogs): Promise<void> {
+async function interruptUnfinished(
+  { store, log }: DeployContext,
+  logs: DeploymentLogs,
+  goOn: ReadonlySet<string>,
+): Promise<void> {
   for (const { id, tool, version } of store.unfinishedDeployments()) {
+    if (goOn.has(id)) continue;
     const reason = 'interrupted: the server was restarted; push again';
     store.updateDeployment(id, { state: 'interrupted', reason, endedAt: Date.now() });
     if (store.build(id)?.state === 'BUILD_RUNNING') store.endBuild(id, 'BUILD_UNKNOWN', null, Date.now());
@@ -42,11 +53,15 @@ async function interruptUnfinished({ store, log }: DeployContext, logs: Deployme
   }
 }
 
-async function reconcileTool(context: DeployContext, tool: ToolRecord): Promise<void> {
+async function reconcileTool(
+  context: DeployContext,
+  tool: ToolRecord,
+  goOn: ReadonlySet<string>,
+): Promise<void> {
   const { store, repositories, builder } = context;
   const { name } = tool;
   const kept = store.builds(name, 10_000).filter(({ artifact }) => artifact !== null);
-  await builder.cleanUp(name, new Set(kept.map(({ id }) => id)));
+  await builder.cleanUp(name, new Set(kept.map(({ id }) => id)), goOn);
   if (!repositories.exists(name)) return;
   await followLive(context, tool);
   await dropOldParked(context, name);

@@ -55,7 +55,8 @@ export class Turns {
 
   #next(): void {
     for (const entry of [...this.#waiting]) {
-      if (this.#running.size >= this.#limit) return;
+      // What was under way before a restart of the server is so still, whatever the limit is now.
+      if (this.#running.size >= this.#limit && !entry.isTakenUp) continue;
       const { tool } = entry.deployment;
       if (this.#running.has(tool)) continue;
       this.leave(entry);

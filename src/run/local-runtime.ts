@@ -149,6 +149,9 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
+  /** Nothing is left: what a killed server ran was ended when the sandbox was chosen. */
+  async cleanUp(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#underWay);

@@ -94,6 +94,11 @@ export interface Runtime {
    * @throws DeployError as `rollOut`; then as many run as before.
    */
   scale(rollOut: RollOut): Promise<void>;
+  /**
+   * At start, once the tool's live release is resumed or where it has none: ends what an earlier server had begun for
+   * it and that never got live.
+   */
+  cleanUp(tool: ToolName): Promise<void>;
 }
 
 /** The way of web requests to tools; the HTTP door asks it first. */

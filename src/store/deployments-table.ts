@@ -1,5 +1,5 @@
 import type { ToolName } from '../core/names.ts';
-import type { Deployment } from '../core/types.ts';
+import type { Deployment, DeploymentRequest } from '../core/types.ts';
 import type { Database, Value } from './database.ts';
 
 /** Every field of a deployment and the column that keeps it. */
@@ -33,11 +33,15 @@ export class DeploymentsTable {
     this.#database = database;
   }
 
-  add(deployment: Deployment): void {
+  add(deployment: Deployment, request: DeploymentRequest | null): void {
     const names = fields.map((field) => columns[field]).join(', ');
     const places = fields.map(() => '?').join(', ');
     const values: Value[] = fields.map((field) => deployment[field]);
-    this.#database.run(`INSERT INTO deployments (${names}) VALUES (${places})`, ...values);
+    this.#database.run(
+      `INSERT INTO deployments (${names}, request) VALUES (${places}, ?)`,
+      ...values,
+      request === null ? null : JSON.stringify(request),
+    );
   }
 
   update(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
@@ -62,6 +66,14 @@ export class DeploymentsTable {
 
   unfinished(): Deployment[] {
     return this.#rows(`WHERE ${unfinished} ORDER BY sequence`);
+  }
+
+  requestOf(id: string): DeploymentRequest | null {
+    const row = this.#database.get<{ request: string | null }>(
+      'SELECT request FROM deployments WHERE id = ?',
+      id,
+    );
+    return row === null || row.request === null ? null : JSON.parse(row.request);
   }
 
   #rows(rest: string, ...values: Value[]): Deployment[] {

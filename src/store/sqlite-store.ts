@@ -5,6 +5,7 @@ import type {
   Build,
   BuildState,
   Deployment,
+  DeploymentRequest,
   DeployToken,
   Release,
   Replicas,
@@ -66,9 +67,9 @@ export class SqliteStore implements Store {
     this.#tools.setStopped(tool, isStopped);
   }
 
-  addDeployment(deployment: Deployment): void {
+  addDeployment(deployment: Deployment, request: DeploymentRequest | null = null): void {
     this.#tools.tool(deployment.tool);
-    this.#deployments.add(deployment);
+    this.#deployments.add(deployment, request);
   }
 
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
@@ -85,6 +86,10 @@ export class SqliteStore implements Store {
 
   unfinishedDeployments(): Deployment[] {
     return this.#deployments.unfinished();
+  }
+
+  requestOf(deploymentId: string): DeploymentRequest | null {
+    return this.#deployments.requestOf(deploymentId);
   }
 
   addBuild(build: Build): void {

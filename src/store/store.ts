@@ -4,6 +4,7 @@ import type {
   Build,
   BuildState,
   Deployment,
+  DeploymentRequest,
   DeployToken,
   Release,
   Replicas,
@@ -39,13 +40,16 @@ export interface Store {
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
 
-  addDeployment(deployment: Deployment): void;
+  /** `request` where it can be entered again after a restart. */
+  addDeployment(deployment: Deployment, request?: DeploymentRequest | null): void;
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void;
   deployment(id: string): Deployment | null;
   /** The newest first. */
   deployments(tool: ToolName, limit: number): Deployment[];
   /** Those in a state that is no end, the oldest first, of all tools. */
   unfinishedDeployments(): Deployment[];
+  /** As it was added; null where there was none, as for all that earlier versions added. */
+  requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
   endBuild(id: string, state: BuildState, artifact: Artifact | null, endedAt: number): void;

@@ -53,7 +53,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     await using there = await open();
     const { builder, tags } = there;
     for (const id of ['first', 'second', 'third']) await builder.build(source, { id });
-    await builder.builder.cleanUp(builder.request('').tool, new Set(['second', 'third']));
+    await builder.builder.cleanUp(builder.request('').tool, new Set(['second', 'third']), new Set());
     assert.deepEqual(await tags(), ['latest', 'second', 'third']);
   });
 

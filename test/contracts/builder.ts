@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import type { Builder, BuildRequest } from '../../src/build/builder.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../src/build/builder.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { commitId, toolName } from '../../src/core/names.ts';
 import { progressTo } from '../../src/core/progress.ts';
@@ -46,8 +46,16 @@ const worker: Source = {
   Procfile: 'worker: python3 app.py\nweb: python3 -m http.server $PORT\n',
 };
 
-/** The promises of every Builder. None of these builds needs a package registry. */
-export function builderContract(name: string, makeBuilder: () => Promise<BuilderUnderTest>): void {
+/**
+ * The promises of every Builder. None of these builds needs a package registry.
+ *
+ * @param outlivesServer - Whether builds go on when the server is stopped.
+ */
+export function builderContract(
+  name: string,
+  makeBuilder: () => Promise<BuilderUnderTest>,
+  { outlivesServer }: { readonly outlivesServer: boolean },
+): void {
   const promise = (text: string, run: (builder: Builder) => Promise<void>) =>
     test(`${name}: ${text}`, async () => {
       await using underTest = await makeBuilder();
@@ -177,8 +185,71 @@ export function builderContract(name: string, makeBuilder: () => Promise<Builder
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);
     await builder.build(request('two', worker), silent, signal);
-    await builder.cleanUp(tool, new Set(['two']));
+    await builder.cleanUp(tool, new Set(['two']), new Set());
     await builder.build(request('one', worker), silent, signal);
     await builder.remove(tool, 'two');
+  });
+
+  /** Fires when a build begins to print, as when the server is being stopped. @returns what it threw, and said. */
+  const stopped = async (builder: Builder, build: BuildRequest): Promise<[unknown, string]> => {
+    const stop = new AbortController();
+    let said = '';
+    const stopping = progressTo((text) => {
+      said += text;
+      if (text.startsWith('-----> Building')) stop.abort(new HandOver());
+    });
+    const error = await builder.build(build, stopping, stop.signal).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    return [error, said];
+  };
+
+  if (outlivesServer) {
+    promise(
+      'a build whose server is stopped goes on, and is taken up from its first line',
+      async (builder) => {
+        const build = request('one', worker);
+        const [error, said] = await stopped(builder, build);
+        assert.ok(error instanceof BuildGoesOn, String(error));
+        const underWay = await builder.underWay(build.tool);
+        assert.deepEqual([...underWay], ['one']);
+        await builder.cleanUp(build.tool, new Set(), underWay);
+        let again = '';
+        const telling = progressTo((text) => {
+          again += text;
+        });
+        const artifact = await builder.takeUp(build, telling, signal);
+        assert.equal(artifact.id, 'one');
+        assert.equal(artifact.processes.length, 2);
+        assert.ok(again.startsWith(said), again);
+        assert.equal((await builder.underWay(build.tool)).size, 0);
+        await assert.rejects(builder.takeUp(build, silent, signal), { code: 'BUILD_GONE' });
+      },
+    );
+
+    promise('a build that went on and is not wanted any more is cleaned up', async (builder) => {
+      const build = request('one', worker);
+      await stopped(builder, build);
+      await builder.cleanUp(build.tool, new Set(), new Set());
+      assert.equal((await builder.underWay(build.tool)).size, 0);
+    });
+  } else {
+    promise(
+      'a build whose server is stopped ends with an AbortError, and none is under way',
+      async (builder) => {
+        const build = request('one', worker);
+        const [error] = await stopped(builder, build);
+        assert.ok(error instanceof Error && error.name === 'AbortError', String(error));
+        assert.equal((await builder.underWay(build.tool)).size, 0);
+        await assert.rejects(builder.takeUp(build, silent, signal));
+      },
+    );
+  }
+
+  promise('a build that has ended is not under way', async (builder) => {
+    const build = request('one', worker);
+    await builder.build(build, silent, signal);
+    assert.equal((await builder.underWay(build.tool)).size, 0);
   });
 }

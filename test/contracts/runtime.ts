@@ -167,6 +167,19 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'well');
     });
 
+    test('a web process that answers with an error is live, and the push says so', async () => {
+      const tool = 'erring' as ToolName;
+      const source = webTool('erring').replace(
+        "body, status = 'erring', 200",
+        "body, status = 'erring', 500",
+      );
+      const seen = await rollOut(
+        runtime,
+        releaseOf(tool, 1, await bench.artifact({ 'web.py': source }, [web()])),
+      );
+      assert.match(seen, /web\.1 started · healthy after \d+\.\d s \(GET \/ answers 500\)/);
+    });
+
     const releasing = (script: string): Process => ({
       type: 'release',
       command: ['python3', '-u', '-c', script],

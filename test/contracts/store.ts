@@ -109,6 +109,22 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.deployments(otherTool, 10), []);
     });
 
+    test('what a deployment was asked to do comes back, and is null where nothing was said', () => {
+      const request = {
+        kind: 'push',
+        useCache: false,
+        withUpdates: [`update refs/tags/v1 ${commitOf('c')} ${commitOf('d')}`],
+        branchRef: 'refs/heads/main',
+      } as const;
+      store.addDeployment(deploymentOf('d1'), request);
+      store.addDeployment(deploymentOf('d2'));
+      reopen();
+      store.updateDeployment('d1', { state: 'building' });
+      assert.deepEqual(store.requestOf('d1'), request);
+      assert.equal(store.requestOf('d2'), null);
+      assert.equal(store.requestOf('none'), null);
+    });
+
     test('an update changes what it names and nothing else', () => {
       store.addDeployment(deploymentOf('d1', { message: 'kept' }));
       store.addDeployment(deploymentOf('d2'));

@@ -26,6 +26,12 @@ class NotingBuilder implements Builder {
     return null;
   }
   async cleanUp(): Promise<void> {}
+  async underWay(): Promise<ReadonlySet<string>> {
+    return new Set();
+  }
+  async takeUp(): Promise<never> {
+    throw new Error('nothing is built here');
+  }
 }
 
 test('as many builds are kept as the setting says, however many config vars were set and rollbacks made', async (context) => {

@@ -54,7 +54,7 @@ Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 export const wrongPortTool = (port: number) => `
 import socket, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(('0.0.0.0', ${port})); s.listen(); print('listening'); time.sleep(1000)
+s.bind(('0.0.0.0', ${port})); s.listen(); print('listening on port ${port}'); time.sleep(1000)
 `;
 
 export const silentTool = `

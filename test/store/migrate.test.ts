@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Database } from '../../src/store/database.ts';
-import { migrate } from '../../src/store/migrate.ts';
+import { DeploymentsTable } from '../../src/store/deployments-table.ts';
+import { migrate, migrations } from '../../src/store/migrate.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'migrate-'));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -45,5 +46,18 @@ test('threat 87: a newer schema is refused by both numbers', () => {
   const database = newDatabase();
   migrate(database, [one, two]);
   assert.throws(() => migrate(database, [one]), { code: 'STORE_NEWER', message: /schema 2.*up to 1/ });
+  database.close();
+});
+
+test('a deployment of a schema without requests has none, and is otherwise as it was', () => {
+  const database = newDatabase();
+  migrate(database, migrations.slice(0, 2));
+  database.script(`INSERT INTO tools (name) VALUES ('wikibot');
+    INSERT INTO deployments (id, tool, kind, state, "commit", "by", door, credential, created_at)
+    VALUES ('d1', 'wikibot', 'push', 'building', 'abc', 'alice', 'ssh', 'password', 1)`);
+  migrate(database);
+  const table = new DeploymentsTable(database);
+  assert.equal(table.requestOf('d1'), null);
+  assert.equal(table.unfinished()[0]?.id, 'd1');
   database.close();
 });

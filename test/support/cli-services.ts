@@ -109,6 +109,7 @@ class ListedRuntime implements Runtime {
     return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;
   }
   async close(): Promise<void> {}
+  async cleanUp(): Promise<void> {}
 }
 
 export interface Answer {

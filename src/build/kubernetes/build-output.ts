@@ -13,6 +13,8 @@ const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
 const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
 const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
 const maxHeld = 20;
+/** The lifecycle says less than this before the first buildpack. */
+const maxBefore = 20;
 /** A buildpack exited with something else than 0: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;
 
@@ -29,17 +31,24 @@ export class BuildOutput {
   #error = '';
   /** Lines that may be the lifecycle's last words. */
   readonly #held: string[] = [];
+  /** Lines before the first buildpack, where there may be none: the node drops the beginning of a long log. */
+  #before: string[] | null;
 
-  /** @param entered - Told of each buildpack as it starts. */
-  constructor(progress: Progress, entered: (buildpack: string) => void) {
+  /**
+   * @param entered - Told of each buildpack as it starts.
+   * @param mayBeCut - Whether the beginning may be missing.
+   */
+  constructor(progress: Progress, entered: (buildpack: string) => void, mayBeCut = false) {
     this.#progress = progress;
     this.#entered = entered;
+    this.#before = mayBeCut ? [] : null;
   }
 
   /** @param text - One line, masked. */
   read(text: string): void {
     const next = this.#isOutput ? null : BUILDPACK.exec(text);
     if (next !== null) {
+      this.#before = null;
       this.#buildpack = next[1] ?? '';
       this.#lastLines.length = 0;
       this.#entered(nameOf(this.#buildpack));
@@ -48,6 +57,8 @@ export class BuildOutput {
     if (!this.#isOutput) {
       this.#error = ERROR.exec(text)?.[1] ?? this.#error;
       this.#isOutput = text === BEGIN;
+      this.#before?.push(text);
+      if ((this.#before?.length ?? 0) > maxBefore) this.end();
       return;
     }
     const last = LAST.exec(text)?.[1] ?? null;
@@ -60,6 +71,17 @@ export class BuildOutput {
     for (const held of this.#held.splice(0)) this.#say(held);
     if (text === END) this.#isOutput = false;
     else this.#say(text);
+  }
+
+  /** No more lines come. Where the beginning is missing, what there is is taken for what a buildpack printed. */
+  end(): void {
+    if (this.#before === null) return;
+    const lines = this.#before;
+    this.#before = null;
+    this.#isOutput = true;
+    if (lines.length > 0)
+      this.#progress.warn('Lines may be missing here: the cluster keeps only the newest.');
+    for (const line of lines) this.read(line);
   }
 
   /** @throws DeployError always: why the phase failed. */

@@ -1,32 +1,28 @@
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
-import { z } from 'zod';
 import { SOURCE_PATH } from '../../core/addresses.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
-import { masking } from '../../core/masking.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { removeTree } from '../../sandbox/remove.ts';
 import { BuildGuard } from '../build-guard.ts';
-import type { Builder, BuildRequest } from '../builder.ts';
-import { type PreparedSource, prepareSource } from '../prepared-source.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
+import { prepareSource } from '../prepared-source.ts';
 import { credentialsIn } from '../registry/credentials.ts';
 import { Registry } from '../registry/registry.ts';
 import { BuilderImages } from './builder-image.ts';
+import { buildGone } from './failures.ts';
+import { type Following, followBuild, untilItEnds } from './following.ts';
 import { ToolImages } from './images.ts';
-import type { BuildJob } from './job.ts';
 import { selectorOf } from './names.ts';
-import { deleteJob, jobNames, startJob } from './objects.ts';
+import { deleteJob, jobsOf, startJob } from './objects.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
-import { followPhases } from './phases.ts';
-import { assertConfigured, planJob } from './plan.ts';
-import { BuildPod } from './pod.ts';
+import { assertConfigured, followedJob, planJob } from './plan.ts';
 import { RegistryLogin } from './registry-login.ts';
 import { SourceOffers } from './source-offers.ts';
-import { BuildTelling } from './telling.ts';
+import { annotationsOf, type JobUnderWay, jobsUnderWay } from './taken-up.ts';
 
 export interface KubernetesBuilderOptions {
   readonly config: KubernetesBuilderConfig;
@@ -40,15 +36,16 @@ export interface KubernetesBuilderOptions {
   readonly patienceMs?: number;
 }
 
-const report = z.object({ image: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) });
 /** For what is done when a build has ended, by whatever. */
 const CLEANING_MS = 30_000;
 const AWAY_MS = 60_000;
+/** For a build that is taken up when its time is over. */
+const READING_MS = 120_000;
 
 /**
  * Runs the lifecycle of Cloud Native Buildpacks as a Job in a cluster and stores what it makes as an image. The source
- * is handed out by this server's HTTP door, from `sources`. A build does not outlive the server that follows it: at
- * the next start its Job is deleted, and its deployment counts as interrupted.
+ * is handed out by this server's HTTP door, from `sources`. Once it has that, a build goes on
+ * when its server is stopped or killed, and the next one takes it up.
  */
 export class KubernetesBuilder implements Builder {
   /** For the HTTP door. */
@@ -72,27 +69,33 @@ export class KubernetesBuilder implements Builder {
   }
 
   async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
-    signal.throwIfAborted();
-    const { config } = this.#options;
-    const folder = join(this.#sourcesOf(request.tool), request.id);
-    try {
-      await using guard = new BuildGuard({
-        limits: config,
-        folder,
-        progress,
-        signal,
-        quietMs: this.#options.quietMs ?? 30_000,
-      });
-      try {
-        return await this.#make(request, folder, progress, guard);
-      } catch (error) {
-        // What ended it is the reason, whatever the step that was under way made of that.
-        guard.signal.throwIfAborted();
-        throw error;
-      }
-    } finally {
-      await removeTree(folder);
-    }
+    return await this.#guarded(request, { progress, signal, spentMs: 0 }, (folder, guard) =>
+      this.#make(request, progress, guard, folder),
+    );
+  }
+
+  async underWay(tool: ToolName): Promise<ReadonlySet<string>> {
+    const { cluster, config } = this.#options;
+    const jobs = await this.#ifClusterAnswers((signal) =>
+      jobsUnderWay(cluster, config.build_namespace, tool, signal),
+    );
+    return new Set(jobs.map(({ build }) => build));
+  }
+
+  async takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    const { cluster, config } = this.#options;
+    const { tool, id, commit } = request;
+    const asking = jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const jobs = await asking.catch((error: unknown) => {
+      throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
+    });
+    const known = jobs.find((job) => job.build === id && job.commit === commit);
+    if (known === undefined) throw buildGone('the time without this server');
+    // What has ended in time must be read, however late it is; what has not is ended by the cluster.
+    const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
+    return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
+      this.#goOn(known, request, progress, guard, folder),
+    );
   }
 
   /** Gives the artifact of a release the tag `vN` in the registry. */
@@ -108,31 +111,54 @@ export class KubernetesBuilder implements Builder {
     await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
   }
 
-  async cleanUp(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
+  async cleanUp(tool: ToolName, keep: ReadonlySet<string>, takenUp: ReadonlySet<string>): Promise<void> {
     const { cluster, config } = this.#options;
-    const signal = AbortSignal.timeout(CLEANING_MS);
-    if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
-    try {
-      for (const name of await jobNames(cluster, config.build_namespace, selectorOf(tool), signal)) {
-        await deleteJob(cluster, config.build_namespace, name, signal);
+    await this.#ifClusterAnswers(async (signal) => {
+      const jobs = await jobsOf(cluster, config.build_namespace, selectorOf(tool), signal);
+      for (const { name, build } of jobs) {
+        if (!takenUp.has(build)) await deleteJob(cluster, config.build_namespace, name, signal);
       }
-    } catch (error) {
-      this.#away = { error, untilMs: performance.now() + AWAY_MS };
-      throw error;
-    }
+    });
     await removeTree(this.#sourcesOf(tool));
-    await this.#ifRegistryAnswers(tool, 'images', () => this.#images.removeOthers(tool, keep, signal));
+    const kept = new Set([...keep, ...takenUp]);
+    await this.#ifRegistryAnswers(tool, 'images', () =>
+      this.#images.removeOthers(tool, kept, AbortSignal.timeout(CLEANING_MS)),
+    );
+  }
+
+  /** Limits, and a folder that is gone afterwards, around one build. */
+  async #guarded(
+    request: BuildRequest,
+    { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
+    work: (folder: string, guard: BuildGuard) => Promise<Artifact>,
+  ): Promise<Artifact> {
+    signal.throwIfAborted();
+    const { config, quietMs = 30_000 } = this.#options;
+    const folder = join(this.#sourcesOf(request.tool), request.id);
+    try {
+      await using guard = new BuildGuard({ limits: config, folder, progress, signal, quietMs, spentMs });
+      try {
+        return await work(folder, guard);
+      } catch (error) {
+        if (error instanceof BuildGoesOn) throw error;
+        // What ended it is the reason, whatever the step that was under way made of that.
+        guard.signal.throwIfAborted();
+        throw error;
+      }
+    } finally {
+      await removeTree(folder);
+    }
   }
 
   /** The story of one build, from the commit to the image. */
   async #make(
     request: BuildRequest,
-    folder: string,
     progress: Progress,
     guard: BuildGuard,
+    folder: string,
   ): Promise<Artifact> {
-    const { config, log } = this.#options;
-    const { tool, id } = request;
+    const { config, cluster } = this.#options;
+    const { tool, id, commit } = request;
     progress.step('Detecting buildpacks');
     // The registry is asked while git writes files; all must have ended before the folder goes.
     const [preparing, ...asking] = await Promise.allSettled([
@@ -145,9 +171,66 @@ export class KubernetesBuilder implements Builder {
     const source = preparing.value;
     if (source.leftOut !== null) progress.line(source.leftOut);
     const oldCache = await this.#images.cacheDigest(tool, guard.signal);
-    const digest = await this.#run(request, source, progress, guard);
-    const made = { id, digest, service: source.service };
-    const artifact = await this.#images.artifactOf(tool, made, guard.signal);
+    const repositories = this.#images.repositories(tool);
+    const login = await this.#login.open(repositories, id, guard.signal);
+    return await untilItEnds(login, async () => {
+      using offer = this.sources.offer(source.folder, config.build_time);
+      const builder = await this.#builderImages.find(config.builder_image, guard.signal);
+      const origin = config.source_url === '' ? this.#options.sourceOrigin() : config.source_url;
+      const job = planJob({
+        config,
+        request,
+        builder,
+        repositories,
+        registrySecret: login.secret,
+        sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
+        annotations: annotationsOf({ commit, account: login.account, oldCache }),
+      });
+      const variables = { ...config.build_environment, ...request.configVars };
+      const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
+      const begin = () => startJob(cluster, job, secrets, guard.signal);
+      return await this.#follow({ request, source, progress, guard, job, begin }, oldCache);
+    });
+  }
+
+  /** The rest of a build that an earlier server started: what was said of it is said again. */
+  async #goOn(
+    known: JobUnderWay,
+    request: BuildRequest,
+    progress: Progress,
+    guard: BuildGuard,
+    folder: string,
+  ): Promise<Artifact> {
+    const { config, cluster } = this.#options;
+    const { tool, id } = request;
+    const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
+    return await untilItEnds(this.#login.known(known.account), async () => {
+      progress.step('Detecting buildpacks');
+      const preparing = prepareSource(request, join(folder, 'workspace'), guard.signal);
+      const source = await preparing.catch(async (error: unknown) => {
+        if (guard.signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
+        await deleteJob(cluster, job.namespace, job.name, AbortSignal.timeout(CLEANING_MS));
+        throw error;
+      });
+      if (source.leftOut !== null) progress.line(source.leftOut);
+      return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);
+    });
+  }
+
+  async #follow(
+    build: Pick<Following, 'request' | 'source' | 'progress' | 'guard' | 'job' | 'begin'>,
+    oldCache: string | null,
+  ): Promise<Artifact> {
+    const { config, cluster, log, patienceMs = 120_000 } = this.#options;
+    const { request, source, guard } = build;
+    const { tool, id } = request;
+    const artifact = await followBuild({
+      ...build,
+      ...{ config, cluster, log, patienceMs },
+      finish: (digest) =>
+        this.#images.artifactOf(tool, { id, digest, service: source.service }, guard.signal),
+      removeImage: () => this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id)),
+    });
     await this.#ifRegistryAnswers(tool, 'old cache', () =>
       this.#images.removeOldCache(tool, oldCache, AbortSignal.timeout(CLEANING_MS)),
     );
@@ -155,61 +238,14 @@ export class KubernetesBuilder implements Builder {
     return artifact;
   }
 
-  /** From a source to the digest of an image. Nothing of the build is left in the cluster afterwards. */
-  async #run(
-    request: BuildRequest,
-    source: PreparedSource,
-    progress: Progress,
-    guard: BuildGuard,
-  ): Promise<string> {
-    const { config, cluster, log } = this.#options;
-    const { tool, id } = request;
-    await using login = await this.#login.open(this.#images.repositories(tool), id, guard.signal);
-    using offer = this.sources.offer(source.folder, config.build_time);
-    const builder = await this.#builderImages.find(config.builder_image, guard.signal);
-    const origin = config.source_url === '' ? this.#options.sourceOrigin() : config.source_url;
-    const job = planJob({
-      config,
-      request,
-      builder,
-      repositories: this.#images.repositories(tool),
-      registrySecret: login.secret,
-      sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
-    });
-    const place = { namespace: job.namespace, name: job.name, labels: selectorOf(tool, job.name) };
-    await using pod = new BuildPod(cluster, place);
-    const telling = new BuildTelling({ progress, guard, source, config, job });
-    const timesMs: Record<string, number> = {};
-    let isDone = false;
+  /** At the start: a cluster that did not answer for one tool is not asked for each of the others. */
+  async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
     try {
-      const variables = { ...config.build_environment, ...request.configVars };
-      const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
-      await startJob(cluster, job, secrets, guard.signal);
-      await followPhases({
-        cluster,
-        namespace: job.namespace,
-        pod,
-        guard,
-        mask: masking(request.configVars),
-        limits: job.limits,
-        patienceMs: this.#options.patienceMs ?? 120_000,
-        waiting: (words) => progress.line(`waiting: the build ${words}`),
-        enter: (phase) => telling.enter(phase),
-        line: (phase, text) => telling.line(phase, text),
-        ended: (phase, end) => telling.ended(phase, end),
-        timed: (phase, ms) => {
-          timesMs[phase] = ms;
-        },
-      });
-      isDone = true;
-      return report.parse(parse(pod.endOf('export')?.message ?? '')).image.digest;
-    } finally {
-      log.info({ tool, build: id, timesMs }, isDone ? 'build done' : 'build ended');
-      await this.#removeJob(job, pod, isDone);
-      // It may have got as far as the registry before it was ended.
-      if (!isDone && telling.hasReached('export')) {
-        await this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id));
-      }
+      return await ask(AbortSignal.timeout(CLEANING_MS));
+    } catch (error) {
+      this.#away = { error, untilMs: performance.now() + AWAY_MS };
+      throw error;
     }
   }
 
@@ -222,19 +258,6 @@ export class KubernetesBuilder implements Builder {
         error instanceof DeployError || (error instanceof DOMException && error.name === 'TimeoutError');
       if (!isAway) throw error;
       this.#options.log.warn({ tool, what, err: error }, 'not removed from the registry');
-    }
-  }
-
-  /** At once, and where it was cut short until nothing of it runs any more. */
-  async #removeJob(job: BuildJob, pod: BuildPod, isDone: boolean): Promise<void> {
-    const { cluster, log } = this.#options;
-    const signal = AbortSignal.timeout(CLEANING_MS);
-    try {
-      await deleteJob(cluster, job.namespace, job.name, signal);
-      if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
-    } catch (error) {
-      // Why the build ended says more; the Job has its own end, after which the cluster deletes it.
-      log.error({ err: error, job: job.name }, 'build not removed from the cluster');
     }
   }
 

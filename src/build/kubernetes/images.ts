@@ -2,6 +2,7 @@ import type { Log } from '../../core/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
 import { artifactTooLarge, mebibytes, noProcess } from '../build-failures.ts';
+import { HandOver } from '../builder.ts';
 import { byDigest } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { readLabels } from './artifact.ts';
@@ -64,6 +65,8 @@ export class ToolImages {
       const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
       return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
     } catch (error) {
+      // Whoever takes the build up looks at it again.
+      if (signal.reason instanceof HandOver) throw error;
       // The signal may be what ended it.
       await registry.delete(repositories.image, digest, AbortSignal.timeout(30_000));
       throw error;

@@ -11,6 +11,8 @@ export interface BuildJob {
   readonly name: string;
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** What a server must know that takes the build up (taken-up.ts). */
+  readonly annotations: Readonly<Record<string, string>>;
   /** By digest where it is known. */
   readonly builderImage: string;
   /** Of the builder image. */
@@ -70,13 +72,18 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    metadata: { name: job.name, namespace: job.namespace, labels: { ...job.labels } },
+    metadata: {
+      name: job.name,
+      namespace: job.namespace,
+      labels: { ...job.labels },
+      annotations: { ...job.annotations },
+    },
     spec: {
       suspend: true,
       backoffLimit: 0,
       activeDeadlineSeconds: job.limits.seconds,
-      // Whoever started it removes it; this is for the case that nobody is left.
-      ttlSecondsAfterFinished: 600,
+      // Whoever follows it removes it. So long it waits for a server that is away, and that takes it up.
+      ttlSecondsAfterFinished: 3600,
       template: {
         metadata: { labels: { ...job.labels } },
         spec: {

@@ -9,6 +9,7 @@ import { isVariableName } from '../build-places.ts';
 import type { BuildRequest } from '../builder.ts';
 import { buildNamespaceMissing, variablesTooLarge } from './failures.ts';
 import { type BuildJob, buildJob } from './job.ts';
+import { BUILD_LABEL } from './names.ts';
 
 /** What the Secrets of a build hold. */
 export interface BuildSecrets {
@@ -90,17 +91,20 @@ export async function deleteJob(
   });
 }
 
-/** The names of the Jobs that a selector finds. */
-export async function jobNames(
+/** The Jobs of builds that a selector finds. */
+export async function jobsOf(
   cluster: Cluster,
   namespace: string,
   labelSelector: string,
   signal: AbortSignal,
-): Promise<string[]> {
+): Promise<{ readonly name: string; readonly build: string }[]> {
   const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
     signal,
   });
-  return items.map(({ metadata }) => metadata?.name ?? '');
+  return items.map(({ metadata }) => ({
+    name: metadata?.name ?? '',
+    build: metadata?.labels?.[BUILD_LABEL] ?? '',
+  }));
 }
 
 /** As the embedded builder has them, and what makes the same bytes of the same input. */

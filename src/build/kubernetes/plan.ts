@@ -29,19 +29,19 @@ export function planJob(options: {
   /** Null = the registry wants no login; empty = in a Secret of this build. */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
+  readonly annotations: BuildJob['annotations'];
 }): BuildJob {
-  const { config, builder, repositories, registrySecret, sourceUrl } = options;
+  const { config, builder, repositories, registrySecret, sourceUrl, annotations } = options;
   const { tool, id, useCache } = options.request;
   const name = newJobName(tool);
-  const image = `${repositories.host}/${repositories.image}`;
+  const image = imageOf(repositories);
   return {
-    name,
-    namespace: config.build_namespace,
+    ...followedJob(config, repositories, { name, id }),
     labels: labelsOf(tool, id, name),
+    annotations,
     builderImage: builder.reference,
     user: builder.user,
     runImage: config.run_image,
-    image: `${image}:${id}`,
     newestImage: `${image}:${NEWEST}`,
     cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
     useCache,
@@ -53,12 +53,32 @@ export function planJob(options: {
       registry: registrySecret === '' ? `${name}-registry` : registrySecret,
       pull: config.registry_secret === '' ? null : config.registry_secret,
     },
+    startedAt: Math.floor(Date.now() / 1000),
+  };
+}
+
+/** What of a build's Job whoever follows it must know. */
+export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
+
+/** The same of a Job that is there as of one that will be. */
+export function followedJob(
+  config: KubernetesBuilderConfig,
+  repositories: ToolRepositories,
+  { name, id }: { readonly name: string; readonly id: string },
+): FollowedJob {
+  return {
+    name,
+    namespace: config.build_namespace,
+    image: `${imageOf(repositories)}:${id}`,
     limits: {
       cpuMillis: config.build_cpu,
       memoryBytes: config.build_memory,
       diskBytes: config.build_disk,
       seconds: Math.ceil(config.build_time / 1000) + GRACE_SECONDS,
     },
-    startedAt: Math.floor(Date.now() / 1000),
   };
+}
+
+function imageOf({ host, image }: ToolRepositories): string {
+  return `${host}/${image}`;
 }

@@ -11,6 +11,8 @@ export interface BuildLogin extends AsyncDisposable {
   /** The Secret with the credential; null = nobody logs in; empty = one made for this build of `dockerConfig`. */
   readonly secret: string | null;
   readonly dockerConfig: string | null;
+  /** The number of that account, for `known`; null = there is none of the build's own. */
+  readonly account: number | null;
 }
 
 type LoginConfig = Pick<
@@ -37,7 +39,12 @@ export class RegistryLogin {
     const { registry_secret: secret, harbor_url: url } = this.#config;
     if (url === '') {
       const none = async () => {};
-      return { secret: secret === '' ? null : secret, dockerConfig: null, [Symbol.asyncDispose]: none };
+      return {
+        secret: secret === '' ? null : secret,
+        dockerConfig: null,
+        account: null,
+        [Symbol.asyncDispose]: none,
+      };
     }
     const harbor = this.#harbor();
     const id = await harbor.ensureProject(project, signal);
@@ -46,7 +53,18 @@ export class RegistryLogin {
     return {
       secret: '',
       dockerConfig: dockerConfigJson(host, robot),
+      account: robot.id,
       [Symbol.asyncDispose]: () => this.#removeRobot(harbor, robot.id),
+    };
+  }
+
+  /** The account that an earlier server opened for a build. Dispose of it when the build has ended. */
+  known(account: number | null): AsyncDisposable {
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (account !== null && this.#config.harbor_url !== '')
+          await this.#removeRobot(this.#harbor(), account);
+      },
     };
   }
 

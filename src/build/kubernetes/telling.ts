@@ -36,8 +36,10 @@ export class BuildTelling {
       'build_time' | 'build_memory' | 'build_disk' | 'build_processes'
     >;
     readonly job: Pick<BuildJob, 'image'>;
+    /** The build was begun under another server: the node may not have all that it printed. */
+    readonly isTakenUp: boolean;
   }) {
-    const { progress, guard, source, config, job } = options;
+    const { progress, guard, source, config, job, isTakenUp } = options;
     this.#progress = progress;
     this.#source = source;
     this.#buildMs = config.build_time;
@@ -47,7 +49,7 @@ export class BuildTelling {
       fileBytes: config.build_disk,
     };
     this.#registryHost = parseReference(job.image).host;
-    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack));
+    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack), isTakenUp);
   }
 
   hasReached(phase: Phase): boolean {
@@ -70,6 +72,7 @@ export class BuildTelling {
 
   /** @throws DeployError where the phase failed. */
   ended(phase: Phase, end: ContainerEnd): void {
+    if (phase === 'build') this.#output.end();
     const isWell = end.exitCode === 0;
     if (phase === 'detect' && isWell) this.#sayDetected();
     if (isWell) return;

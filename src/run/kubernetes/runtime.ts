@@ -22,14 +22,16 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLog } from '../tool-log.ts';
 import { adoption } from './adoption.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
+import { hasNamespace, namespaceOf, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
+import { Resuming } from './resuming.ts';
 import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
 import { grow, restoreReplicas, shrink } from './scaling.ts';
 import { type StatusParts, toolStatus } from './status.ts';
@@ -60,6 +62,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /** At its start a server resumes every tool. */
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new Set<Promise<void>>();
+  /** By tool; none of them rejects. */
+  readonly #resuming = new Resuming();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
@@ -101,19 +105,25 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    await this.#pods.known(AbortSignal.any([rollOut.signal, this.#closing.signal]), KNOWN_MS);
+    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
+    await this.#pods.known(signal, KNOWN_MS);
+    await this.#resuming.ended(rollOut.release.tool, signal);
     await this.#owned(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
-    await this.#pods.known(AbortSignal.any([rollOut.signal, this.#closing.signal]), KNOWN_MS);
+    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
+    await this.#pods.known(signal, KNOWN_MS);
+    await this.#resuming.ended(rollOut.release.tool, signal);
     await this.#owned(this.#scale(rollOut));
   }
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
-    // However long the cluster takes to come: the tools may run all the time.
-    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
-    await this.#owned(this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)));
+    await this.#resuming.run(release.tool, async () => {
+      // However long the cluster takes to come: the tools may run all the time.
+      await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+      await this.#owned(this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)));
+    });
   }
 
   async stop(tool: ToolName): Promise<void> {
@@ -151,6 +161,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await Promise.all(this.#underWay);
   }
 
+  async cleanUp(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    const leftovers = { tool, namespace, live: this.#live };
+    await this.#owned(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+  }
+
   toolOf(host: string | undefined): string | null {
     const { config, httpOrigin } = this.#options;
     return toolOfHost(host, { domain: config.domain, httpOrigin });
@@ -167,7 +185,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async #rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas }: RollOut): Promise<void> {
     const rollout = this.#rollout(release, replicas);
     const whole = AbortSignal.any([signal, this.#closing.signal]);
-    this.#live.remember(rollout);
+    this.#live.start(rollout);
     try {
       await startRollout(this.#parts, { rollout, toolNumber, progress, signal: whole });
       await this.#orUndo(
@@ -251,7 +269,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   #rollout(release: Release, replicas: Replicas): Rollout {
     const namespace = namespaceOf(release.tool, this.#options.config.tool_namespace_prefix);
-    return { release, id: newRolloutId(), namespace, replicas };
+    return { release, id: this.#live.newId(release.tool), namespace, replicas };
   }
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {

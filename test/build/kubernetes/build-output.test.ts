@@ -131,3 +131,36 @@ test('the line that only looked like the lifecycle’s last is shown', () => {
   const { said } = reading([...begin('a/b'), 'ERROR: failed to build: exit status 9', 'more', ...end('a/b')]);
   assert.deepEqual(said, ['       ERROR: failed to build: exit status 9', '       more']);
 });
+
+test('a long log whose beginning the node has dropped is told with a warning, and nothing of it is left out', () => {
+  for (const count of [5, 500]) {
+    const said: string[] = [];
+    const output = new BuildOutput(
+      progressTo((text) => said.push(text.trimEnd())),
+      () => undefined,
+      true,
+    );
+    const lines = Array.from({ length: count }, (_, index) => `line ${index}`);
+    for (const line of lines) output.read(line);
+    if (count === 5) output.end();
+    for (const line of end('toolforge/pip')) output.read(line);
+    assert.deepEqual(said, [
+      ' !     Lines may be missing here: the cluster keeps only the newest.',
+      ...lines.map((line) => `       ${line}`),
+    ]);
+  }
+});
+
+test('a log that is whole is told without a warning, also where it may have been cut', () => {
+  const said: string[] = [];
+  const output = new BuildOutput(
+    progressTo((text) => said.push(text.trimEnd())),
+    () => undefined,
+    true,
+  );
+  for (const line of ['Starting builder...', ...begin('toolforge/pip'), 'plain', ...end('toolforge/pip')]) {
+    output.read(line);
+  }
+  output.end();
+  assert.deepEqual(said, ['       plain']);
+});

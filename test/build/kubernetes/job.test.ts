@@ -7,6 +7,7 @@ const job: BuildJob = {
   name: 'build-wc-0123456789ab',
   namespace: 'builds',
   labels: { 'push.toolforge.org/tool': 'wc' },
+  annotations: {},
   builderImage: `registry.example.org/builder@sha256:${'0'.repeat(64)}`,
   user: { uid: 1002, gid: 1003 },
   runImage: '',

@@ -1,0 +1,85 @@
+import { BuildGoesOn } from '../build/builder.ts';
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Artifact, BuildState } from '../core/types.ts';
+import { checkOut } from '../git/commits.ts';
+import type { DeployContext, DeployPlan } from './deploy.ts';
+
+/**
+ * Builds the commit of a deployment, with the build's own record. Where the build goes on without this server, the
+ * record says so: it runs.
+ *
+ * @throws DeployError `BUILD_LIMIT`; what the builder throws, BuildGoesOn among it.
+ */
+export async function buildStep(
+  context: DeployContext,
+  plan: DeployPlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Artifact> {
+  const { store, builder, repositories } = context;
+  const { deployment, commit, isTakenUp } = plan;
+  const { tool, id } = deployment;
+  if (!isTakenUp) recordStart(context, plan);
+  const request = {
+    id,
+    tool,
+    toolNumber: store.tool(tool).number,
+    commit,
+    configVars: plan.configVars,
+    useCache: plan.useCache,
+    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
+  };
+  try {
+    const artifact = await (isTakenUp
+      ? builder.takeUp(request, progress, signal)
+      : builder.build(request, progress, signal));
+    store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
+    return artifact;
+  } catch (error) {
+    if (error instanceof BuildGoesOn) throw error;
+    store.endBuild(id, buildState(error, signal), null, Date.now());
+    throw error;
+  }
+}
+
+/** @throws DeployError `BUILD_LIMIT` */
+function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
+  const { store } = context;
+  const startedAt = Date.now();
+  assertBuildsLeft(context, tool, startedAt);
+  store.updateDeployment(id, { state: 'building' });
+  store.addBuild({
+    id,
+    tool,
+    commit,
+    deploymentId: id,
+    state: 'BUILD_RUNNING',
+    artifact: null,
+    startedAt,
+    endedAt: null,
+  });
+}
+
+const DAY_MS = 24 * 3600_000;
+
+/** @throws DeployError `BUILD_LIMIT`, with when the next one may start. */
+function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
+  const starts = store.buildStarts(tool, now - DAY_MS);
+  const first = starts[starts.length - buildsADay];
+  if (first === undefined) return;
+  const minutes = Math.ceil((first + DAY_MS - now) / 60_000);
+  const wait = minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
+  throw new DeployError(
+    'BUILD_LIMIT',
+    `${tool} has had ${starts.length} builds in 24 hours, and may have ${buildsADay} (builds_a_day)`,
+    `Push again in ${wait}. What was built already can be deployed: rollback, or a push of the same commit.`,
+  );
+}
+
+function buildState(error: unknown, signal: AbortSignal): BuildState {
+  if (signal.aborted) return 'BUILD_CANCELLED';
+  if (!(error instanceof DeployError)) return 'BUILD_UNKNOWN';
+  return error.code === 'BUILD_TIMED_OUT' ? 'BUILD_TIMEOUT' : 'BUILD_FAILURE';
+}

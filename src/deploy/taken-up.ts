@@ -1,0 +1,96 @@
+import type { ToolName } from '../core/names.ts';
+import type { Deployment, DeploymentRequest, Principal } from '../core/types.ts';
+import { parkedRef } from '../git/push-session.ts';
+import { readRefs } from '../git/ref-files.ts';
+import type { DeployContext } from './deploy.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
+import { Entry, type Request } from './entry.ts';
+
+/** A deployment whose build went on while there was no server. */
+export interface TakenUp {
+  readonly deployment: Deployment;
+  readonly request: DeploymentRequest;
+}
+
+/** What of a request is kept; null where the deployment is not taken up: its config vars would be kept in the clear. */
+export function keptRequest(request: Request): DeploymentRequest | null {
+  switch (request.kind) {
+    case 'push': {
+      const { useCache, withUpdates, branchRef } = request.push;
+      return { kind: 'push', useCache, withUpdates, branchRef };
+    }
+    case 'redeploy':
+      return { kind: 'redeploy', useCache: request.useCache };
+    default:
+      return null;
+  }
+}
+
+/** At start: the deployments that an earlier server left in the middle of a build which can be followed again. */
+export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
+  const { store } = context;
+  const found: TakenUp[] = [];
+  for (const deployment of store.unfinishedDeployments()) {
+    const request = store.requestOf(deployment.id);
+    const isBuilding =
+      deployment.state === 'building' && store.build(deployment.id)?.state === 'BUILD_RUNNING';
+    if (request === null || !isBuilding) continue;
+    if (!(await isUnderWay(context, deployment.tool, deployment.id))) continue;
+    if (await hasCommit(context, deployment)) found.push({ deployment, request });
+  }
+  return found;
+}
+
+/** Its place in the line, with the log that it had. */
+export async function entryAgain(
+  { deployment, request }: TakenUp,
+  logs: DeploymentLogs,
+  goesOn: Promise<void>,
+): Promise<Entry> {
+  const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
+  log.progress.step('The server was restarted; the build went on and is followed again');
+  const principal = principalOf(deployment);
+  const again = { progress, goesOn };
+  return new Entry({
+    deployment,
+    request: requestOf(deployment, request, principal),
+    principal,
+    log,
+    again,
+  });
+}
+
+async function isUnderWay({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
+  try {
+    return (await builder.underWay(tool)).has(id);
+  } catch (err) {
+    log.warn({ err, tool, deployment: id }, 'build not found again');
+    return false;
+  }
+}
+
+/** What was pushed waits under its own ref until it is live. */
+async function hasCommit(
+  { repositories }: DeployContext,
+  { tool, id, kind, commit }: Deployment,
+): Promise<boolean> {
+  if (!repositories.exists(tool)) return false;
+  if (kind !== 'push') return true;
+  const ref = parkedRef(id);
+  return (await readRefs(repositories, tool, [ref])).get(ref) === commit;
+}
+
+function requestOf(deployment: Deployment, request: DeploymentRequest, principal: Principal): Request {
+  if (request.kind === 'redeploy') return request;
+  const { id, tool, commit, oldCommit, message } = deployment;
+  const { useCache, withUpdates, branchRef } = request;
+  return {
+    kind: 'push',
+    push: { id, tool, commit, oldCommit, principal, message, useCache, withUpdates, branchRef },
+  };
+}
+
+/** For names in logs: what they may do was asked when they pushed, and gives no right now. */
+function principalOf({ by, door, credential, tool }: Deployment): Principal {
+  return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };
+}

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { until } from '../support/server.ts';
+import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { ClusterServer } from './cluster-server.ts';
+import { builderImage } from './images.ts';
+import { scriptBuilderImage } from './script-builder.ts';
+
+const LINES = 150;
+
+/** A build that counts for a quarter of a minute, of a tool that answers with `text`. */
+function countingTool(text: string): Files {
+  const launch = '[[processes]]\\ntype = "web"\\ncommand = ["python3", "server.py"]\\ndefault = true\\n';
+  return webTool(
+    text,
+    `printf '${launch}' >"$CNB_LAYERS_DIR/launch.toml"
+for number in $(seq 1 ${LINES}); do echo "counted $number"; [ $((number % 7)) -gt 0 ] || echo "the same again"; sleep 0.1; done`,
+  );
+}
+
+/** What `countingTool` prints. */
+const printed = Array.from({ length: LINES }, (_, index) => [
+  `counted ${index + 1}`,
+  ...((index + 1) % 7 > 0 ? [] : ['the same again']),
+]).flat();
+
+const LIMIT_MS = 240_000;
+
+describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
+  let cluster: ClusterServer;
+  before(async () => {
+    cluster = await ClusterServer.start(await scriptBuilderImage());
+  });
+  after(() => cluster?.[Symbol.asyncDispose]());
+
+  async function newTool(name: string): Promise<WorkTree> {
+    await cluster.server.addTool(name);
+    return await WorkTree.create(cluster.server, 'ssh', name);
+  }
+
+  /** The one log of a tool's deployments. */
+  async function logOf(tool: string): Promise<string> {
+    const folder = join(cluster.server.folder, 'data/deployments', tool);
+    const names = existsSync(folder) ? await readdir(folder) : [];
+    assert.ok(names.length <= 1, names.join());
+    return names[0] === undefined ? '' : await readFile(join(folder, names[0]), 'utf8');
+  }
+
+  async function hasCounted(tool: string, number: number): Promise<void> {
+    const line = `       counted ${number}\n`;
+    await until(async () => (await logOf(tool)).includes(line), `counted ${number}`, LIMIT_MS);
+  }
+
+  const deployments = async (tool: string) =>
+    JSON.parse((await cluster.server.command('deployments', tool, '--json')).stdout) as {
+      id: string;
+      state: string;
+      version: number | null;
+    }[];
+  const isLive = (tool: string) =>
+    until(async () => (await logOf(tool)).includes('\n=====> v1 is live'), `${tool} is live`, LIMIT_MS);
+  const jobs = async () =>
+    (await cluster.cluster.batch.listNamespacedJob({ namespace: cluster.builds })).items;
+
+  /** Everything as if the server had been there all the time. */
+  async function assertWhole(tool: string, commit: string, text: string): Promise<void> {
+    const log = await logOf(tool);
+    const lines = log.split('\n').map((line) => line.trim());
+    assert.deepEqual(
+      lines.filter((line) => /^counted|^the same again$/.test(line)),
+      printed,
+    );
+    for (const once of ['-----> Detecting buildpacks', '-----> Storing the image', '-----> Releasing v1']) {
+      assert.equal(lines.filter((line) => line === once).length, 1, `${once} in ${log}`);
+    }
+    assert.match(log, /\n=====> v1 is live at .*\(build \d\d s, rollout .*\)\n$/);
+    assert.equal(await cluster.server.inRepository(tool, 'rev-parse', 'refs/heads/main'), commit);
+    assert.equal(await cluster.server.inRepository(tool, 'for-each-ref', 'refs/deployments'), '');
+    await until(async () => (await cluster.get(tool)).body === text, `${tool} answers`);
+    await until(async () => (await jobs()).length === 0, 'no Job is left');
+    const [deployment, ...more] = await deployments(tool);
+    assert.deepEqual([deployment?.version, more], [1, []]);
+    const builds = JSON.parse((await cluster.server.command('builds', tool, '--json')).stdout) as unknown[];
+    assert.equal(builds.length, 1);
+  }
+
+  test('killed in mid build: the next start takes it up, and a push of the same commit joins it', async () => {
+    const tree = await newTool('killed');
+    const commit = await tree.commit('one', countingTool('after the kill'));
+    const cut = tree.push();
+    await hasCounted('killed', 30);
+    await cluster.server.kill('SIGKILL');
+    assert.notEqual((await cut).exitCode, 0);
+    await cluster.server.boot();
+    const again = await tree.push();
+    assert.equal(again.exitCode, 0, again.stderr);
+    assert.match(again.stderr, /joined with a push of the same commit/);
+    assert.match(again.stderr, /remote: {8}counted 1 +\n/);
+    await assertWhole('killed', commit, 'after the kill');
+  });
+
+  test('stopped in mid build, twice: it is told so, and the build goes live without anybody', async () => {
+    const tree = await newTool('stopped');
+    const commit = await tree.commit('one', countingTool('after the stop'));
+    const cut = tree.push();
+    await hasCounted('stopped', 30);
+    await cluster.server.kill('SIGTERM');
+    const { exitCode, stderr } = await cut;
+    assert.notEqual(exitCode, 0);
+    assert.match(stderr, /the build goes on, and the server takes it up when it is back/);
+    assert.match(
+      stderr,
+      /! \[remote rejected\] main -> main \(the server is being stopped; the build goes on/,
+    );
+    await cluster.server.boot();
+    await hasCounted('stopped', 70);
+    await cluster.server.kill('SIGTERM');
+    await cluster.server.boot();
+    await isLive('stopped');
+    await assertWhole('stopped', commit, 'after the stop');
+  });
+
+  test('away until the build has ended: the next start reads what it made', async () => {
+    const tree = await newTool('away');
+    const commit = await tree.commit('one', countingTool('after all'));
+    const cut = tree.push();
+    await hasCounted('away', 5);
+    await cluster.server.kill('SIGKILL');
+    await cut;
+    const hasEnded = async () => (await jobs()).some(({ status }) => (status?.succeeded ?? 0) > 0);
+    await until(hasEnded, 'the Job has succeeded', LIMIT_MS);
+    await cluster.server.boot();
+    await isLive('away');
+    await assertWhole('away', commit, 'after all');
+  });
+
+  test('a build that fails while the server is away is told as failed, with its reason', async () => {
+    const tree = await newTool('failing');
+    await tree.commit('one', webTool('never', 'echo begun; sleep 8; echo "no such luck"; exit 3'));
+    const cut = tree.push();
+    await until(async () => (await logOf('failing')).includes('       begun\n'), 'begun', LIMIT_MS);
+    await cluster.server.kill('SIGKILL');
+    await cut;
+    await cluster.server.boot();
+    await until(async () => (await deployments('failing'))[0]?.state === 'failed', 'failed', LIMIT_MS);
+    assert.match(await logOf('failing'), /no such luck\n[\s\S]*build failed: script exited 3/i);
+    await until(async () => (await jobs()).length === 0, 'no Job is left');
+  });
+});
+
+test('killed before the build has its source: interrupted at the next start, and its Job is removed', async () => {
+  await using cluster = await ClusterServer.start(await builderImage(), {
+    // Room that no node has.
+    TOOLFORGE_PUSH_BUILD_CPU: '64000',
+  });
+  const { server, builds } = cluster;
+  const tree = await WorkTree.create(server, 'ssh', 'hello');
+  await tree.commit('one', webTool('never'));
+  const cut = tree.push();
+  const jobs = async () =>
+    (await cluster.cluster.batch.listNamespacedJob({ namespace: builds })).items.length;
+  await until(async () => (await jobs()) === 1, 'the Job is there', LIMIT_MS);
+  await server.kill('SIGKILL');
+  assert.notEqual((await cut).exitCode, 0);
+  await server.boot();
+  const { stdout } = await server.command('deployments', 'hello', '--json');
+  assert.equal((JSON.parse(stdout) as { state: string }[])[0]?.state, 'interrupted');
+  await until(async () => (await jobs()) === 0, 'no Job is left');
+});
