@@ -214,6 +214,15 @@ describe('manifests', () => {
     );
   });
 
+  test('what was asked for wins over service.template, and none is a number too', () => {
+    const service = { healthCheckPath: null, replicas: 3 };
+    const { deployments } = objects({ service, replicas: { web: 0, worker: 2, gone: 5 } });
+    assert.deepEqual(
+      deployments.map(({ spec }) => spec?.replicas),
+      [0, 2],
+    );
+  });
+
   test('dumps and replica.my.cnf are mounted read-only where they are configured', () => {
     const { pod, container } = webPod({}, { dumps_claim: 'dumps', replica_secret: 'replica-credentials' });
     const mounts = container.volumeMounts?.filter(({ name }) => name !== 'data');
