@@ -136,7 +136,11 @@ export class KubernetesBuilder implements Builder {
     progress.step('Detecting buildpacks');
     // The registry is asked while git writes files; all must have ended before the folder goes.
     const [preparing, ...asking] = await Promise.allSettled([
-      prepareSource(request, join(folder, 'workspace'), guard.signal),
+      prepareSource(
+        { ...request, mostScheduled: config.scheduled_processes },
+        join(folder, 'workspace'),
+        guard.signal,
+      ),
       this.#images.registry(tool).assertUsable(guard.signal),
       this.#builderImages.find(config.builder_image, guard.signal),
     ]);
@@ -146,7 +150,8 @@ export class KubernetesBuilder implements Builder {
     if (source.leftOut !== null) progress.line(source.leftOut);
     const oldCache = await this.#images.cacheDigest(tool, guard.signal);
     const digest = await this.#run(request, source, progress, guard);
-    const made = { id, digest, service: source.service };
+    const { service, components } = source;
+    const made = { id, digest, service, components, warn: (text: string) => progress.warn(text) };
     const artifact = await this.#images.artifactOf(tool, made, guard.signal);
     await this.#ifRegistryAnswers(tool, 'old cache', () =>
       this.#images.removeOldCache(tool, oldCache, AbortSignal.timeout(CLEANING_MS)),

@@ -11,6 +11,7 @@ export type KubernetesBuilderConfig = Pick<
   | 'artifact_size'
   | 'build_output'
   | 'build_environment'
+  | 'scheduled_processes'
   | 'build_namespace'
   | 'build_cpu'
   | 'builder_image'
