@@ -10,15 +10,17 @@ import { whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { addressList } from './forwarded.ts';
-import { Generation } from './generation.ts';
+import { Generation, type GenerationParts } from './generation.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
 import { Ports } from './ports.ts';
 import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
 import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
+import { ScheduledRuns } from './scheduled-runs.ts';
+import { type Clock, systemClock } from './timetable.ts';
 import { ToolLog } from './tool-log.ts';
-import { PAUSES, type Pauses, type ToolProcessParts } from './tool-process.ts';
+import { PAUSES, type Pauses } from './tool-process.ts';
 
 export interface LocalRuntimeOptions {
   readonly config: Pick<
@@ -29,6 +31,7 @@ export interface LocalRuntimeOptions {
     | 'health_time'
     | 'settle_time'
     | 'release_time'
+    | 'schedule_time'
     | 'drain_time'
     | 'grace_time'
     | 'run_processes'
@@ -47,6 +50,8 @@ export interface LocalRuntimeOptions {
   readonly log: Log;
   /** Between restarts of a process that crashed. */
   readonly pauses?: Pauses;
+  /** What schedules go by; the system's where not set. */
+  readonly clock?: Clock;
 }
 
 /**
@@ -61,6 +66,7 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #closing = new AbortController();
   readonly #live = new Map<string, Generation>();
   readonly #stopped = new Set<string>();
+  readonly #runs = new ScheduledRuns();
   readonly #logs = new Map<string, ToolLog>();
   /** What ends in the background, with what cuts the drain short. */
   readonly #leaving = new Map<
@@ -129,11 +135,11 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
-    const generations = [this.#live.get(tool), ...this.#leaving.keys()];
-    return generations
-      .filter((generation) => generation?.release.tool === tool)
-      .flatMap((generation) => generation?.processes ?? [])
-      .map((process) => process.status);
+    const leaving = [...this.#leaving.keys()].filter(({ release }) => release.tool === tool);
+    return [
+      ...(this.#live.get(tool)?.statuses(true) ?? []),
+      ...leaving.flatMap((generation) => generation.statuses(false)),
+    ];
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
@@ -203,7 +209,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(drain_time)]);
     const gone = generation
-      .drain(limit)
+      .drain(limit, hurry.signal)
       .catch((err: unknown) => this.#options.log.error({ err }, 'old release not ended'))
       .finally(() => this.#leaving.delete(generation));
     this.#leaving.set(generation, { gone, hurry });
@@ -232,14 +238,16 @@ export class LocalRuntime implements Runtime, Gateway {
     return new Generation(release, toolNumber, this.#log(release.tool), this.#parts(release));
   }
 
-  #parts(release: Release): ToolProcessParts {
-    const { config, sandbox, launchEnvironment, log, pauses } = this.#options;
+  #parts(release: Release): GenerationParts {
+    const { config, sandbox, launchEnvironment, log, pauses, clock } = this.#options;
     return {
       config,
       sandbox,
       launchEnvironment,
       log: log.child({ tool: release.tool, version: release.version }),
       pauses: pauses ?? PAUSES,
+      clock: clock ?? systemClock,
+      runs: this.#runs,
       ports: this.#ports,
       folder: runFolder(this.#options),
       host: new URL(this.address(release.tool) ?? 'http://localhost').host,

@@ -17,6 +17,7 @@ export type ManifestConfig = Pick<
   | 'domain'
   | 'health_time'
   | 'grace_time'
+  | 'schedule_time'
   | 'run_memory'
   | 'build_environment'
   | 'tool_namespace_prefix'
