@@ -8,7 +8,7 @@ import type {
 } from '@kubernetes/client-node';
 import type { Process } from '../../core/types.ts';
 import type { Applied } from '../../kubernetes/applying.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
+import { staysUp } from '../stays-up.ts';
 import {
   labelsOf,
   labelValue,
@@ -40,7 +40,7 @@ export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
 
 /** The processes that are kept running. */
 export function stayingUp({ release }: Pick<Rollout, 'release'>): readonly Process[] {
-  return release.artifact.processes.filter(({ type }) => type !== RELEASE_TYPE);
+  return release.artifact.processes.filter(staysUp);
 }
 
 /** How many of a process run: as many web processes as the tool asks for, one of the others. */

@@ -1,14 +1,18 @@
 import type { Progress } from '../../core/progress.ts';
 import type { Process } from '../../core/types.ts';
+import { scheduledWords } from '../schedule-words.ts';
 import { tooMuchMemory } from '../service-limits.ts';
+import { scheduledIn } from '../stays-up.ts';
 import { crashOf } from './crash.ts';
 import { eventWords, NamespaceEvents } from './events.ts';
 import { lastEnd } from './exit.ts';
 import { type InstanceParts, InstanceStart } from './instance.ts';
 import { replicasOf, stayingUp } from './manifests.ts';
 import { labelValue, milliCores } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
 import type { Rollout } from './names.ts';
 import { ensureNamespace, makeRollout, type ObjectParts, removeRollout } from './objects.ts';
+import { assertSchedulable } from './schedules.ts';
 import { prepareTraffic } from './traffic.ts';
 
 export interface RolloutStart {
@@ -35,7 +39,12 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
     whole.throwIfAborted();
     for (const text of unfulfilledInPods(rollout, parts.config)) progress.warn(text);
     await ensureNamespace(parts, rollout, whole);
-    await Promise.all([prepareTraffic(parts, rollout, whole), make(parts, start, whole)]);
+    const schedules = cronJobs({ rollout, toolNumber: start.toolNumber, config: parts.config });
+    await Promise.all([
+      prepareTraffic(parts, rollout, whole),
+      make(parts, start, whole),
+      assertSchedulable(parts, schedules, whole),
+    ]);
     const waits = instancesOf(rollout).map(({ process, name }) =>
       new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
         .untilHealthy()
@@ -48,6 +57,9 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
     await Promise.allSettled(waits);
     whole.throwIfAborted();
     await assertAllUp(parts, start);
+    for (const { type, schedule } of scheduledIn(rollout.release)) {
+      progress.line(scheduledWords(`${labelValue(type)}.1`, schedule, Date.now()));
+    }
   } catch (error) {
     await undoRollout(parts, rollout);
     throw failed.signal.aborted ? failed.signal.reason : error;

@@ -24,13 +24,18 @@ import { ToolLog } from '../tool-log.ts';
 import { adoption } from './adoption.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
+import { stayingUp } from './manifests.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
 import { hasNamespace, LABELS, namespaceOf, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
 import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
+import { scheduleStatuses } from './schedule-status.ts';
+import { ScheduledEnds } from './scheduled-ends.ts';
+import { areSet, cronJobsOf } from './schedules.ts';
 import { missingStatus, podStatus, type StatusParts } from './status.ts';
 import { liveRollout, prepareTraffic } from './traffic.ts';
 
@@ -54,6 +59,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #pods: ToolPods;
   readonly #live: LiveRollouts;
   readonly #podLogs: PodLogs;
+  readonly #ends: ScheduledEnds;
   readonly #closing = new AbortController();
   readonly #logs = new Map<string, ToolLog>();
   /** At its start a server resumes every tool. */
@@ -85,6 +91,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
         say: (tool, text) => void this.#log(tool).append('push', [text]),
       }),
     );
+    this.#ends = new ScheduledEnds({
+      scheduleOf: (pod) => this.#live.scheduleOf(pod),
+      mostMs: config.schedule_time,
+      memoryBytes: config.run_memory,
+      say: (pod, texts) =>
+        void this.#podLogs.written(pod.uid).then(() => this.#log(pod.tool).append('push', texts)),
+    });
+    this.#pods.listen(this.#ends);
     this.#pods.watch(cluster, log, signal);
   }
 
@@ -119,8 +133,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
     const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
-    const deployments = await deploymentsOf(this.#parts, tool, namespace, this.#closing.signal);
-    const pods = this.#pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
+    const { signal } = this.#closing;
+    const [deployments, schedules] = await Promise.all([
+      deploymentsOf(this.#parts, tool, namespace, signal),
+      cronJobsOf(this.#parts, tool, namespace, signal),
+    ]);
+    const all = this.#pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
+    const pods = all.filter(({ isScheduled }) => !isScheduled);
     const parts: StatusParts = {
       runMemory: this.#options.config.run_memory,
       release: (id) => this.#live.releaseOf(id),
@@ -140,6 +159,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [
       ...pods.map((pod) => podStatus(pod, ofPod(pod), parts)),
       ...missing.map((deployment) => missingStatus(deployment, parts)),
+      ...scheduleStatuses(schedules, all, { ...parts, lastRun: (type) => this.#ends.last(tool, type) }),
     ];
   }
 
@@ -188,7 +208,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
     // From the record on the release is live, and nothing here may fail.
     const before = this.#live.of(release.tool)?.release.version ?? null;
-    const { later } = await this.#live.switchTo(rollout);
+    const schedules = cronJobs({ rollout, toolNumber, config: this.#options.config });
+    const { later } = await this.#live.switchTo(rollout, schedules);
     if (later !== null) {
       progress.warn(
         'Requests do not reach the new processes yet: the cluster does not answer. It is tried on.',
@@ -215,7 +236,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const fresh = this.#rollout(release);
     const { namespace } = fresh;
     const selected = await liveRollout(parts, tool, namespace, signal);
-    const found = adoption(await deploymentsOf(parts, tool, namespace, signal), release, selected);
+    const schedules = await cronJobsOf(parts, tool, namespace, signal);
+    const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
+    const found = adoption(objects, release, selected);
     const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
     this.#live.remember(rollout);
     for (const pod of this.#pods.of(tool)) this.#podLogs.pod(pod, true);
@@ -224,8 +247,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
       await prepareTraffic(parts, rollout, signal);
       await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
     }
-    if (selected === rollout.id && found.others.length === 0) return this.#live.adopt(rollout);
-    const { later } = await this.#live.switchTo(rollout);
+    const isSelected =
+      selected === (stayingUp(rollout).some(({ type }) => type === 'web') ? rollout.id : null);
+    const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
+    if (isSelected && isWhole) return this.#live.adopt(rollout);
+    const { later } = await this.#live.switchTo(
+      rollout,
+      cronJobs({ rollout, toolNumber, config: parts.config }),
+    );
     if (later !== null) void this.#owned(later);
   }
 
