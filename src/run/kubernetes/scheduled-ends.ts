@@ -1,5 +1,6 @@
 import { START_DEADLINE_MS, timesDue } from '../../core/schedule.ts';
 import type { Schedule } from '../../core/types.ts';
+import { podFault } from '../../kubernetes/pod-faults.ts';
 import { exitWords } from '../exit-words.ts';
 import type { ScheduledRun } from '../runtime.ts';
 import { runLimit, took, tooLong } from '../schedule-words.ts';
@@ -47,7 +48,8 @@ export class ScheduledEnds {
     if (run.endedAt === null || this.#told.has(pod.uid)) return;
     this.#told.add(pod.uid);
     if (isOld || schedule === null) return;
-    const texts = [`${pod.name} ${run.detail} after ${took(run.endedAt - run.startedAt)}`];
+    const after = run.exitCode === null ? '' : ` after ${took(run.endedAt - run.startedAt)}`;
+    const texts = [`${pod.name} ${run.detail}${after}`];
     const left = timesDue(schedule.cron, run.startedAt, run.endedAt - START_DEADLINE_MS);
     const times = left === 1 ? 'once' : `${left} times`;
     if (left > 0) texts.push(`${pod.name} was due ${times} while it ran, and was not started again`);
@@ -68,7 +70,8 @@ export function runOf(
 ): ScheduledRun {
   const madeAt = timeOf(pod.metadata?.creationTimestamp) ?? 0;
   const { running, terminated: end } = container?.state ?? {};
-  const startedAt = timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt;
+  // A container that could not be started has the beginning of time.
+  const startedAt = Math.max(timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt, madeAt);
   if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
@@ -77,7 +80,10 @@ export function runOf(
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };
   }
-  if (end === undefined) return { startedAt, endedAt, exitCode: null, detail: 'was ended by the cluster' };
+  const fault = podFault(pod);
+  const isEnd = fault === null || fault.code === 'EXITED' || fault.code === 'OUT_OF_MEMORY';
+  if (end === undefined || !isEnd)
+    return { startedAt, endedAt, exitCode: null, detail: fault?.words ?? 'was ended by the cluster' };
   const exit = exitOf(end);
   return { startedAt, endedAt, exitCode: exit.code, detail: exitWords(exit, memoryBytes) };
 }
