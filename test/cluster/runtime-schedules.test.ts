@@ -62,9 +62,9 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
   test('a run outlives its release, with its config vars, and a tool that is stopped has nothing left', async () => {
     const tool = 'outlives' as ToolName;
     const { runtime } = bench;
-    const artifact = await bench.artifact({ 'update.py': slow, 'worker.py': politeWorker }, [
-      everyMinute('update.py', yearly),
-    ]);
+    const timed = everyMinute('update.py', yearly);
+    const files = { 'update.py': slow, 'worker.py': politeWorker };
+    const artifact = { ...(await bench.artifact(files, [timed, worker()])), processes: [timed] };
     await rollOut(runtime, releaseOf(tool, 1, artifact, { WORD: 'one' }));
     await startNow(tool, 'first');
     await until(async () => (await textOf(runtime, tool, 'update')).includes('ready one'), 'the run', 60);
@@ -121,7 +121,9 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     const second = bench.startAnother(tool);
     await second.resume(release, 1);
     const [found] = await cronJobsOf(tool);
-    assert.equal(found?.metadata?.resourceVersion, before?.metadata?.resourceVersion);
+    assert.equal(found?.metadata?.uid, before?.metadata?.uid);
+    assert.equal(found?.metadata?.generation, 1);
+    assert.equal(found?.metadata?.labels?.[LABELS.rollout], before?.metadata?.labels?.[LABELS.rollout]);
     await until(async () => (await textOf(second, tool, 'update')) === 'hello', 'what it printed');
     const [status] = await second.status(tool);
     assert.equal(status?.schedule?.lastRun?.exitCode, 0);

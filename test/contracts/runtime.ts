@@ -346,9 +346,9 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
     test('a scheduled process runs when it is due; its lines and its end are in the log', async () => {
       const tool = 'timed' as ToolName;
       const script = 'import os, sys; print("updated", os.environ.get("PORT")); sys.exit(3)';
-      const artifact = await bench.artifact({ 'update.py': script, 'worker.py': politeWorker }, [
-        everyMinute(),
-      ]);
+      const files = { 'update.py': script, 'worker.py': politeWorker };
+      const both = await bench.artifact(files, [everyMinute(), worker()]);
+      const artifact = { ...both, processes: [everyMinute()] };
       const seen = await rollOut(runtime, releaseOf(tool, 1, artifact));
       assert.match(
         seen,
@@ -376,7 +376,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         (await runtime.status(tool)).map(({ name, version }) => [name, version]),
         [['update.1', 1]],
       );
-      await rollOut(runtime, releaseOf(tool, 3, { ...artifact, processes: [worker()] }));
+      await rollOut(runtime, releaseOf(tool, 3, { ...both, processes: [worker()] }));
       const types = async () => (await runtime.status(tool)).filter(({ schedule }) => schedule !== undefined);
       await until(async () => (await types()).length === 0, 'the schedule to go');
       await rollOut(runtime, releaseOf(tool, 1, artifact));

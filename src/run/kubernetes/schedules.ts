@@ -60,11 +60,14 @@ export async function setSchedules(
   const { cluster, closing: signal } = parts;
   await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal })));
   const names = new Set(cronJobs.map(({ metadata }) => metadata.name));
-  for (const { metadata, status } of await cronJobsOf(parts, tool, namespace, signal)) {
-    const name = metadata?.name ?? '';
-    if (names.has(name)) continue;
-    const isRunning = (status?.active ?? []).length > 0;
-    await remove(parts, name, namespace, isRunning ? 'Orphan' : 'Background');
+  const found = await cronJobsOf(parts, tool, namespace, signal);
+  for (const { metadata } of found.filter((one) => !names.has(one.metadata?.name ?? ''))) {
+    const labelSelector = `${scheduledOf(tool)},${LABELS.process}=${metadata?.labels?.[LABELS.process]}`;
+    const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
+      signal,
+    });
+    const goesOn = items.some(isUnderWay);
+    await remove(parts, metadata?.name ?? '', namespace, goesOn ? 'Orphan' : 'Background');
   }
 }
 
