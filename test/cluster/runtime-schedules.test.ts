@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
 import { LABELS } from '../../src/run/kubernetes/names.ts';
+import { checkOut } from '../contracts/builder.ts';
 import { failingRollOut, logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import { everyMinute, politeWorker, worker } from '../run/tool-sources.ts';
+import { AClusterBuilder } from './a-cluster-builder.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 /** Goes on until it is told to end. */
@@ -33,8 +35,8 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedSecret({ namespace: namespaceOf(tool) })).items;
 
   /** @see https://github.com/kubernetes/kubectl/blob/v0.35.0/pkg/cmd/create/create_job.go */
-  async function startNow(tool: string, name: string): Promise<void> {
-    const [cronJob] = await cronJobsOf(tool);
+  async function startNow(tool: string, name: string, cronJobName = 'push-update'): Promise<void> {
+    const cronJob = (await cronJobsOf(tool)).find(({ metadata }) => metadata?.name === cronJobName);
     assert.ok(cronJob !== undefined);
     const template = cronJob.spec?.jobTemplate;
     await bench.cluster.batch.createNamespacedJob({
@@ -104,6 +106,30 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
       async () => (await textOf(runtime, tool, 'push')).includes('update.1 exited with code 0'),
       'its end',
     );
+  });
+
+  test('what a build makes of toolforge.yaml runs: a line for a shell, and a process type', async () => {
+    const tool = 'built' as ToolName;
+    const { runtime } = bench;
+    await using builder = await AClusterBuilder.open();
+    const component = (command: string) =>
+      `{component_type: scheduled, run: {schedule: "7 7 29 2 *", command: ${command}}}`;
+    const line = `'echo "$(basename "$PWD") $WORD" && python3 say.py line'`;
+    const files = {
+      'say.py': 'import sys; print("said", *sys.argv[1:])',
+      Procfile: 'say: python3 say.py type "$WORD"\n',
+      'requirements.txt': '',
+      'toolforge.yaml': `components:\n  by-line: ${component(line)}\n  by-type: ${component('say')}\n`,
+    };
+    const artifact = await builder.build(checkOut(files));
+    await rollOut(runtime, releaseOf(tool, 1, artifact, { WORD: 'hello $(WORD)' }));
+    for (const name of ['by-line', 'by-type']) await startNow(tool, name, `push-${name}`);
+    const ended = async (name: string) =>
+      (await textOf(runtime, tool, 'push')).includes(`${name}.1 exited with`);
+    await until(async () => (await ended('by-line')) && (await ended('by-type')), 'both runs', 90);
+    assert.match(await textOf(runtime, tool, 'push'), /^by-line\.1 exited with code 0 after/m);
+    assert.equal(await textOf(runtime, tool, 'by-line'), 'workspace hello $(WORD)\nsaid line');
+    assert.equal(await textOf(runtime, tool, 'by-type'), 'said type hello $(WORD)');
   });
 
   test('a server that comes again finds the schedules, and what ran while it was away', async () => {
