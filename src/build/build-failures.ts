@@ -149,6 +149,6 @@ export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
     'The build succeeded, but it is not known how to start this tool.',
-    'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), commit and push again.',
+    'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
   );
 }

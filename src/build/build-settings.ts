@@ -11,4 +11,5 @@ export type BuildSettings = Pick<
   | 'artifact_size'
   | 'build_output'
   | 'build_environment'
+  | 'scheduled_processes'
 >;

@@ -38,7 +38,7 @@ export interface Builder {
    * Builds one commit. Output goes to `progress` line by line.
    *
    * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
-   * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `NO_PROCESS`; AbortError when the signal fires. Nothing of the build is left behind then, and
+   * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`; AbortError when the signal fires. Nothing of the build is left behind then, and
    * no process of it runs on. BuildGoesOn where the signal's reason is a HandOver and the build needs no server.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;

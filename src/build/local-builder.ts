@@ -18,6 +18,7 @@ import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-plac
 import type { BuildSettings } from './build-settings.ts';
 import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
+import { withComponents } from './components.ts';
 import { detect } from './detection.ts';
 import { diskUse, largestFolders } from './disk-use.ts';
 import { makeFolder, sweepFolder } from './folders.ts';
@@ -149,7 +150,8 @@ export class LocalBuilder implements Builder {
     const { sandbox, guard, progress, places } = context;
     const { folders } = places;
     progress.step('Detecting buildpacks');
-    const source = await prepareSource(request, folders.workspace, guard.signal);
+    const mostScheduled = this.#options.config.scheduled_processes;
+    const source = await prepareSource({ ...request, mostScheduled }, folders.workspace, guard.signal);
     if (source.leftOut !== null) progress.line(source.leftOut);
     await sandbox.own(folders.artifact, request.toolNumber);
     const detection = await detect(context, store, source.files);
@@ -164,9 +166,10 @@ export class LocalBuilder implements Builder {
     await sandbox.own(folders.layers, request.toolNumber);
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
-    if (built.processes.length === 0) throw noProcess();
+    const processes = withComponents(built.processes, source.components, (text) => progress.warn(text));
+    if (processes.length === 0) throw noProcess();
     return await this.#finish(request, context, layerPlaces, {
-      processes: built.processes,
+      processes,
       buildpacks: built.buildpacks,
       service: source.service,
     });

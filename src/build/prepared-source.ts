@@ -1,11 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import type { Artifact } from '../core/types.ts';
 import type { BuildRequest } from './builder.ts';
+import type { Component } from './components.ts';
 import { namesIn } from './folders.ts';
 import { procfileWarnings } from './procfile.ts';
 import { readServiceTemplate } from './service-template.ts';
 import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
+import { readToolforgeYaml } from './toolforge-yaml.ts';
 
 /** A commit's files, ready to be built. */
 export interface PreparedSource {
@@ -13,6 +15,8 @@ export interface PreparedSource {
   /** What .slugignore took away, for people; null = there is none. */
   readonly leftOut: string | null;
   readonly service: Artifact['service'];
+  /** What toolforge.yaml asks for. */
+  readonly components: readonly Component[];
   readonly warnings: readonly string[];
   /** The names at the top, sorted. */
   readonly files: readonly string[];
@@ -21,10 +25,10 @@ export interface PreparedSource {
 /**
  * Puts a commit's files into a new folder and reads of them what is this server's to know.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_SLUGIGNORE`
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_SLUGIGNORE`
  */
 export async function prepareSource(
-  request: Pick<BuildRequest, 'checkOut'>,
+  request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
   folder: string,
   signal: AbortSignal,
 ): Promise<PreparedSource> {
@@ -33,9 +37,11 @@ export async function prepareSource(
   signal.throwIfAborted();
   const leftOut = await applySlugignore(folder);
   const service = await readServiceTemplate(folder);
+  const asked = await readToolforgeYaml(folder, request);
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...service.warnings,
+    ...asked.warnings,
     ...(await procfileWarnings(folder)),
     ...(await sourceWarnings(folder)),
   ];
@@ -43,7 +49,12 @@ export async function prepareSource(
   return {
     folder,
     leftOut: leftOut?.summary ?? null,
-    service: service.settings,
+    service: {
+      ...asked.service,
+      ...service.settings,
+      healthCheckPath: service.settings.healthCheckPath ?? asked.service.healthCheckPath ?? null,
+    },
+    components: asked.components,
     warnings,
     files: files.sort(),
   };

@@ -1,8 +1,8 @@
-import { parse } from 'yaml';
 import { DeployError } from '../core/errors.ts';
 import type { ServiceSettings } from '../core/types.ts';
 import { parseQuantity } from './quantity.ts';
 import { readPlainFile } from './safe-files.ts';
+import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
 /** YAML made for it takes the parser a second for 64 kB, in which nobody else is served. */
@@ -14,7 +14,7 @@ const mostReplicas = 100;
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
 /** What one key brings, or the sentence why it is not used. */
-type Read = Partial<ServiceSettings> | string;
+export type Read = Partial<ServiceSettings> | string;
 
 /** Keys of Toolforge's `webservice`; null: accepted as it is, this server has no use for it. */
 const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
@@ -92,17 +92,9 @@ async function findTemplates(source: string): Promise<Template[]> {
 function readContent({ path, text }: Template): Record<string, unknown> {
   const hint = `Write lines such as \`type: python3.11\` into ${path}, or remove it, and push again.`;
   if (text === null) throw refusal(`${path} is larger than ${maxBytes / 1024} kB.`, hint);
-  let content: unknown;
-  try {
-    // Few aliases: a short file must not unfold into gigabytes.
-    content = parse(text, { maxAliasCount: 20, logLevel: 'error' }) ?? {};
-  } catch (cause) {
-    throw refusal(`${path} is not valid YAML.`, hint, { cause });
-  }
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
-    throw refusal(`${path} does not hold lines of \`key: value\`.`, hint);
-  }
-  return content as Record<string, unknown>;
+  const content = parseMapping(text);
+  if ('why' in content) throw refusal(`${path} ${content.why}.`, hint, { cause: content.cause });
+  return content.mapping;
 }
 
 function refusal(message: string, hint: string, options?: ErrorOptions): DeployError {
@@ -115,7 +107,7 @@ function readType(value: unknown): Read {
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;
 }
 
-function readPath(value: unknown): Read {
+export function readPath(value: unknown): Read {
   if (typeof value === 'string' && /^\/[\x21-\x7e]{0,1023}$/.test(value)) return { healthCheckPath: value };
   return 'it is not used: it must begin with / and hold no space';
 }
@@ -128,37 +120,21 @@ function readMount(value: unknown): Read {
   return `${shown(value)} is not used: none and all are known`;
 }
 
-function readReplicas(value: unknown): Read {
+export function readReplicas(value: unknown): Read {
   const isCount = typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= mostReplicas;
   return isCount
     ? { replicas: value }
     : `${shown(value)} is not used: it must be a whole number from 1 to ${mostReplicas}`;
 }
 
-function readCpu(value: unknown): Read {
+export function readCpu(value: unknown): Read {
   const cores = parseQuantity(value);
   return cores === null ? `${shown(value)} is not used: write it as 500m or 1` : { cpuCores: cores };
 }
 
-function readMemory(value: unknown): Read {
+export function readMemory(value: unknown): Read {
   const bytes = parseQuantity(value);
   if (bytes === null) return `${shown(value)} is not used: write it as 512Mi or 1Gi`;
   if (bytes < smallestMemory) return `${shown(value)} is not used: less than 16Mi is too little to start`;
   return { memoryBytes: Math.floor(bytes) };
-}
-
-/** A stranger's value in a sentence. */
-function shown(value: unknown): string {
-  const text = (typeof value === 'string' ? value : asJson(value)).replace(/[^\x20-\x7e]/g, '?');
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
-}
-
-/** YAML can make a value that holds itself. */
-function asJson(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch (error) {
-    if (error instanceof TypeError) return 'what holds itself';
-    throw error;
-  }
 }

@@ -1,11 +1,20 @@
-import type { Process, Release, Replicas } from './types.ts';
+import type { Process, Release, Replicas, Schedule } from './types.ts';
 
 /** The process type that runs once, before a release gets any traffic. */
 export const RELEASE_TYPE = 'release';
 
 /** The processes of a release that are kept running. */
 export function stayingUp({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
-  return artifact.processes.filter(({ type }) => type !== RELEASE_TYPE);
+  return artifact.processes.filter(({ type, schedule }) => type !== RELEASE_TYPE && schedule === undefined);
+}
+
+export interface ScheduledProcess extends Process {
+  readonly schedule: Schedule;
+}
+
+/** The processes of a release that run by a schedule. */
+export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly ScheduledProcess[] {
+  return artifact.processes.filter((process): process is ScheduledProcess => process.schedule !== undefined);
 }
 
 /**

@@ -46,6 +46,25 @@ export interface Process {
   /** The argument list, started without a shell of ours. */
   readonly command: readonly string[];
   readonly isDefault: boolean;
+  /** When it runs; absent = it stays up, or is the release phase. */
+  readonly schedule?: Schedule;
+  /**
+   * The process type of the build whose launch environment it has; null = none, it is a command of toolforge.yaml;
+   * absent = its own type.
+   */
+  readonly launchedAs?: string | null;
+}
+
+/** When a scheduled process runs, and how. */
+export interface Schedule {
+  /** As it was written: `@daily`. */
+  readonly text: string;
+  /** Five fields of a crontab line, in UTC, as `readSchedule` makes them. */
+  readonly cron: string;
+  /** How often a run that fails is started again, 0 to 5. */
+  readonly retry: number;
+  /** How long a run may take where the tool asks for less than the operator gives, in seconds; null = it does not. */
+  readonly timeoutSeconds: number | null;
 }
 
 /** How the web process is checked and what it may use: from service.template, then the settings. */

@@ -13,7 +13,7 @@ export type Applied<Kind> = Kind & {
 
 /**
  * Server-side apply: the object's fields become as they are here, made where it is not there; fields that others
- * set and that are not here stay.
+ * set and that are not here stay. A dry run only asks whether the cluster would take it.
  *
  * @throws as `retrying`.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
@@ -21,14 +21,14 @@ export type Applied<Kind> = Kind & {
 export async function applyObject<Kind extends KubernetesObject>(
   cluster: Cluster,
   object: Applied<Kind>,
-  options: Retrying,
+  options: Retrying & { readonly isDryRun?: boolean },
 ): Promise<Kind> {
   return await retrying(
     () =>
       cluster.objects.patch<Kind>(
         object,
         undefined,
-        undefined,
+        options.isDryRun === true ? 'All' : undefined,
         FIELD_MANAGER,
         true,
         PatchStrategy.ServerSideApply,

@@ -1,41 +1,63 @@
 import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
-import { countOf, replicasOf, stayingUp } from '../core/replicas.ts';
+import { countOf, replicasOf, scheduledIn, stayingUp } from '../core/replicas.ts';
 import type { Release, Replicas } from '../core/types.ts';
 import { exitHint, exitWords } from './exit-words.ts';
 import type { Route } from './router.ts';
+import type { ProcessStatus } from './runtime.ts';
+import { scheduledWords } from './schedule-words.ts';
 import { memoryLimit } from './service-limits.ts';
+import { TimedProcess, type TimedProcessParts } from './timed-process.ts';
 import type { ToolLog } from './tool-log.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './tool-process.ts';
+
+export type GenerationParts = ToolProcessParts & TimedProcessParts;
 
 export interface GenerationOptions {
   readonly release: Release;
   readonly toolNumber: number;
   readonly toolLog: ToolLog;
-  readonly parts: ToolProcessParts;
+  readonly parts: GenerationParts;
 }
 
-/** Processes of one release that stay up together: those that get its requests, or those on their way in or out. */
+/** Processes of one release: those that get its requests and run by its schedules, or some on their way in or out. */
 export class Generation {
   readonly release: Release;
   readonly #options: GenerationOptions;
+  /** Those that stay up. */
   #processes: ToolProcess[];
+  readonly #timed: readonly TimedProcess[];
   /** So that of equally busy processes each has its turn. */
   #turn = 0;
+  #isDown = false;
 
-  private constructor(options: GenerationOptions, processes: ToolProcess[]) {
+  private constructor(
+    options: GenerationOptions,
+    processes: ToolProcess[],
+    timed: readonly TimedProcess[] = [],
+  ) {
     this.release = options.release;
     this.#options = options;
     this.#processes = processes;
+    this.#timed = timed;
   }
 
   /** All processes of a release, none of them started yet. */
   static of(options: GenerationOptions, replicas: Replicas): Generation {
-    return new Generation(options, []).missing(replicas);
+    const { release, toolNumber, toolLog, parts } = options;
+    const timed = scheduledIn(release).map(
+      (process) =>
+        new TimedProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
+    );
+    const all = new Generation(options, [], timed);
+    all.join(all.missing(replicas));
+    return all;
   }
 
-  get processes(): readonly ToolProcess[] {
-    return this.#processes;
+  /** Of a release that leaves, only of what still runs. */
+  statuses(isLive: boolean): ProcessStatus[] {
+    const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
+    return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
   }
 
   /** Where the next request goes: of the web processes that answer, to the one with the fewest requests under way. */
@@ -73,7 +95,7 @@ export class Generation {
   /** From now on the others belong to these. */
   join(others: Generation): void {
     const types = stayingUp(this.release).map(({ type }) => type);
-    this.#processes = [...this.#processes, ...others.processes].sort(
+    this.#processes = [...this.#processes, ...others.#processes].sort(
       (one, other) => types.indexOf(one.type) - types.indexOf(other.type) || numberOf(one) - numberOf(other),
     );
   }
@@ -107,23 +129,33 @@ export class Generation {
     // One may have ended while another was still starting.
     const ended = this.#processes.find((process) => process.end !== null);
     if (ended?.end && !failed.signal.aborted) failed.abort(this.#failure(ended, ended.end, progress));
-    if (!failed.signal.aborted) return;
+    if (!failed.signal.aborted) {
+      const now = this.#options.parts.clock.now();
+      for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
+      return;
+    }
     await this.kill();
     throw failed.signal.reason;
   }
 
-  /** From now on its processes are kept up; those that do not run are started. */
+  /** From now on its processes are kept up, and the others run when they are due; those that do not run are started. */
   keepUp(): void {
     for (const process of this.#processes) process.keepUp();
+    for (const process of this.#timed) process.keepUp();
   }
 
   /** None of its processes is ever started; their status says why, as in `web.1 was built without isolation`. */
   async refuse(detail: string): Promise<void> {
+    for (const process of this.#timed) process.refuse(detail);
     for (const process of this.#processes) await process.refuse(detail);
   }
 
-  /** Ends it: each process when its requests are done or the signal fires; what is not `web` has none. */
-  async drain(signal: AbortSignal): Promise<void> {
+  /**
+   * Ends it: each process when its requests are done or the signal fires; what is not `web` has none. What a schedule
+   * has started goes on to its end, or until `hurry` fires.
+   */
+  async drain(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
+    const runs = this.#timed.map((process) => process.finish(hurry));
     for (const process of this.#processes) process.retire();
     await Promise.all(
       this.#processes.map(async (process) => {
@@ -132,6 +164,8 @@ export class Generation {
         await process.stop();
       }),
     );
+    this.#isDown = true;
+    await Promise.all(runs);
   }
 
   async kill(): Promise<void> {

@@ -10,16 +10,19 @@ import { whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { addressList } from './forwarded.ts';
-import { Generation } from './generation.ts';
+import { Generation, type GenerationParts } from './generation.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
 import { Ports } from './ports.ts';
 import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
 import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
+import { ScheduledRuns } from './scheduled-runs.ts';
 import { unfulfilled } from './service-limits.ts';
-import { ToolLog } from './tool-log.ts';
-import { PAUSES, type Pauses, type ToolProcessParts } from './tool-process.ts';
+import { type Clock, systemClock } from './timetable.ts';
+import { ToolLogs } from './tool-logs.ts';
+import { PAUSES, type Pauses } from './tool-process.ts';
+import { UnderWay } from './under-way.ts';
 
 export interface LocalRuntimeOptions {
   readonly config: Pick<
@@ -30,6 +33,7 @@ export interface LocalRuntimeOptions {
     | 'health_time'
     | 'settle_time'
     | 'release_time'
+    | 'schedule_time'
     | 'drain_time'
     | 'grace_time'
     | 'run_processes'
@@ -48,6 +52,8 @@ export interface LocalRuntimeOptions {
   readonly log: Log;
   /** Between restarts of a process that crashed. */
   readonly pauses?: Pauses;
+  /** What schedules go by; the system's where not set. */
+  readonly clock?: Clock;
 }
 
 /**
@@ -62,17 +68,18 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #closing = new AbortController();
   readonly #live = new Map<string, Generation>();
   readonly #stopped = new Set<string>();
-  readonly #logs = new Map<string, ToolLog>();
+  readonly #runs = new ScheduledRuns();
+  readonly #logs: ToolLogs;
   /** What ends in the background, with what cuts the drain short. */
   readonly #leaving = new Map<
     Generation,
     { readonly gone: Promise<void>; readonly hurry: AbortController }
   >();
-  /** What must have ended before a shutdown is done. */
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
+    this.#logs = new ToolLogs(options);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
       routeOf: (tool) => this.#routeOf(tool),
@@ -100,18 +107,18 @@ export class LocalRuntime implements Runtime, Gateway {
       toolNumber,
       process,
       name: `${RELEASE_TYPE}.1`,
-      toolLog: this.#log(release.tool),
+      toolLog: this.#logs.of(release.tool),
     };
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
-    await this.#owned(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
+    await this.#underWay.own(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    await this.#owned(this.#rollOut(rollOut));
+    await this.#underWay.own(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
-    await this.#owned(this.#scale(rollOut));
+    await this.#underWay.own(this.#scale(rollOut));
   }
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
@@ -134,15 +141,15 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
-    const generations = [this.#live.get(tool), ...this.#leaving.keys()];
-    return generations
-      .filter((generation) => generation?.release.tool === tool)
-      .flatMap((generation) => generation?.processes ?? [])
-      .map((process) => process.status);
+    const leaving = [...this.#leaving.keys()].filter(({ release }) => release.tool === tool);
+    return [
+      ...(this.#live.get(tool)?.statuses(true) ?? []),
+      ...leaving.flatMap((generation) => generation.statuses(false)),
+    ];
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
-    return this.#log(tool).read(query);
+    return this.#logs.of(tool).read(query);
   }
 
   address(tool: ToolName): string | null {
@@ -154,7 +161,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#underWay);
+    await this.#underWay.ended();
     for (const live of this.#live.values()) this.#retire(live);
     this.#live.clear();
     await this.#hurry(() => true);
@@ -170,14 +177,6 @@ export class LocalRuntime implements Runtime, Gateway {
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#router.upgrade(tool, request, socket, head);
-  }
-
-  async #owned(work: Promise<void>): Promise<void> {
-    const settled = work.catch(() => {});
-    this.#underWay.add(settled);
-    await settled;
-    this.#underWay.delete(settled);
-    await work;
   }
 
   async #rollOut(rollOut: RollOut): Promise<void> {
@@ -230,7 +229,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(drain_time)]);
     const gone = generation
-      .drain(limit)
+      .drain(limit, hurry.signal)
       .catch((err: unknown) => this.#options.log.error({ err }, 'old release not ended'))
       .finally(() => this.#leaving.delete(generation));
     this.#leaving.set(generation, { gone, hurry });
@@ -252,31 +251,24 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   #generation(release: Release, toolNumber: number, replicas: Replicas): Generation {
-    const toolLog = this.#log(release.tool);
+    const toolLog = this.#logs.of(release.tool);
     return Generation.of({ release, toolNumber, toolLog, parts: this.#parts(release) }, replicas);
   }
 
-  #parts(release: Release): ToolProcessParts {
-    const { config, sandbox, launchEnvironment, log, pauses } = this.#options;
+  #parts(release: Release): GenerationParts {
+    const { config, sandbox, launchEnvironment, log, pauses, clock } = this.#options;
     return {
       config,
       sandbox,
       launchEnvironment,
       log: log.child({ tool: release.tool, version: release.version }),
       pauses: pauses ?? PAUSES,
+      clock: clock ?? systemClock,
+      runs: this.#runs,
       ports: this.#ports,
       folder: runFolder(this.#options),
       host: new URL(this.address(release.tool) ?? 'http://localhost').host,
     };
-  }
-
-  #log(tool: string): ToolLog {
-    const { config, log } = this.#options;
-    const known = this.#logs.get(tool);
-    if (known !== undefined) return known;
-    const made = new ToolLog({ folder: join(config.data, 'logs', tool), sizeBytes: config.log_size, log });
-    this.#logs.set(tool, made);
-    return made;
   }
 }
 

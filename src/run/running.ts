@@ -26,6 +26,7 @@ export interface RunParts {
     | 'health_time'
     | 'settle_time'
     | 'release_time'
+    | 'schedule_time'
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
@@ -177,7 +178,7 @@ async function environment(
           layersFolder: layers.source,
           layersPath: sandbox.path(layers),
           buildpacks: release.artifact.buildpacks.map(buildpackId),
-          processType: process.type,
+          processType: process.launchedAs ?? process.type,
           base,
         });
   return { ...launched, ...release.configVars, ...fixed };

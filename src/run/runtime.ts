@@ -28,7 +28,8 @@ export interface ReleasePhase {
   readonly signal: AbortSignal;
 }
 
-export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping';
+/** `scheduled`: it does not run now, and will when it is due. */
+export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled';
 
 export interface ProcessStatus {
   /** `web.1` */
@@ -39,6 +40,29 @@ export interface ProcessStatus {
   readonly startedAt: number;
   readonly restarts: number;
   /** Why it is not up: `exited with code 1`; null = nothing to say. */
+  readonly detail: string | null;
+  /** Of a scheduled process: when it runs. */
+  readonly schedule?: ScheduleStatus;
+}
+
+export interface ScheduleStatus {
+  /** As in toolforge.yaml: `@daily`. */
+  readonly text: string;
+  /** The five fields that it means, in UTC. */
+  readonly cron: string;
+  /** When it is due next, in milliseconds since 1970; null = never again. */
+  readonly nextAt: number | null;
+  /** The newest run; null = none that is known of. */
+  readonly lastRun: ScheduledRun | null;
+}
+
+export interface ScheduledRun {
+  readonly startedAt: number;
+  /** Null while it runs. */
+  readonly endedAt: number | null;
+  /** Null while it runs, and where a signal or a limit ended it. */
+  readonly exitCode: number | null;
+  /** `exited with code 1`; null while it runs. */
   readonly detail: string | null;
 }
 

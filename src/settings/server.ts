@@ -85,6 +85,12 @@ export const serverSettings = {
     'Milliseconds that a process without a port must stay up to count as started.',
   ],
   release_time: [seconds(1, 86_400), '600', 'Seconds that the release command of a tool may take.'],
+  schedule_time: [
+    seconds(1, 604_800),
+    '86400',
+    'Seconds that one run of a scheduled process may take; `timeout` in toolforge.yaml may ask for less.',
+  ],
+  scheduled_processes: [wholeNumber(0, 1000), '20', 'Scheduled processes of one tool.'],
   drain_time: [
     seconds(0, 3600),
     '10',

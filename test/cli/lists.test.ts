@@ -113,6 +113,7 @@ test('--json gives one array with the documented fields', async () => {
     restarts: 12,
     command: 'python worker.py\u001b]0;pwned\u0007',
     detail: 'exited with code 1',
+    schedule: null,
   });
   assert.deepEqual(await list('releases wikibot'), [
     {

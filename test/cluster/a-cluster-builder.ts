@@ -80,6 +80,7 @@ export class AClusterBuilder implements AsyncDisposable {
     const registry = `${registryHost}/${name}`;
     const builder = new KubernetesBuilder({
       config: {
+        scheduled_processes: 20,
         data,
         build_time: 600_000,
         build_processes: 512,

@@ -43,6 +43,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     domain,
     health_time: 3000,
     release_time: 3000,
+    schedule_time: 60_000,
     settle_time: 500,
     drain_time: 5000,
     grace_time: 3000,
@@ -87,6 +88,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     },
     artifact: (files, processes, path) => artifactOf(files, processes, path ?? null),
     request: (tool, path) => get({ agent, host: `${tool}.${domain}`, path }),
+    // The cluster has a clock of its own.
+    passMinute: async () => {},
     close: async () => {
       await Promise.all([runtime, ...others].map((one) => one.close()));
       agent.destroy();
@@ -109,6 +112,10 @@ export async function artifactOf(
   const launchers = processes.map(({ type, command }) => [
     `/cnb/process/${type}`,
     `#!/bin/sh\ncd /workspace\nexec ${command.map(quoted).join(' ')}\n`,
+  ]);
+  launchers.push([
+    '/cnb/lifecycle/launcher',
+    '#!/bin/sh\ncd /workspace\n[ "$1" = -- ] && shift\nexec "$@"\n',
   ]);
   return {
     id: `a${artifacts}`,

@@ -90,6 +90,56 @@ export function builderContract(
     assert.equal(artifact.service.healthCheckPath, '/healthz');
   });
 
+  const scheduled = (run: string) =>
+    `components:\n  nightly:\n    component_type: scheduled\n    run: {${run}}\n`;
+
+  promise('a scheduled component of toolforge.yaml is a process with a schedule', async (builder) => {
+    const own = scheduled('command: "python3 app.py --all", schedule: "0 3 * * sun", timeout: 60');
+    const artifact = await builder.build(
+      request('one', { ...worker, 'toolforge.yaml': own }),
+      silent,
+      signal,
+    );
+    const nightly = artifact.processes.find(({ type }) => type === 'nightly');
+    assert.deepEqual(nightly, {
+      type: 'nightly',
+      command: ['bash', '-c', 'python3 app.py --all'],
+      isDefault: false,
+      launchedAs: null,
+      schedule: { text: '0 3 * * sun', cron: '0 3 * * 0', retry: 0, timeoutSeconds: 60 },
+    });
+    assert.deepEqual(
+      artifact.processes.map(({ type, schedule }) => [type, schedule !== undefined]),
+      [
+        ['nightly', true],
+        ['web', false],
+        ['worker', false],
+      ],
+    );
+  });
+
+  promise('a tool may have scheduled processes alone, by a process type of its Procfile', async (builder) => {
+    const named = scheduled('command: worker, schedule: "@daily"');
+    const source = { 'app.py': '', Procfile: 'worker: python3 app.py\n', 'toolforge.yaml': named };
+    const artifact = await builder.build(request('one', source), silent, signal);
+    assert.deepEqual(
+      artifact.processes.map(({ type, launchedAs, schedule }) => [type, launchedAs, schedule?.text]),
+      [['nightly', 'worker', '@daily']],
+    );
+    assert.equal(artifact.processes[0]?.command.at(-1), 'python3 app.py');
+  });
+
+  promise('a schedule that cannot be read fails the build, naming file and component', async (builder) => {
+    const bad = scheduled('command: worker, schedule: "61 * * * *"');
+    await assert.rejects(
+      builder.build(request('one', { ...worker, 'toolforge.yaml': bad }), silent, signal),
+      (error) =>
+        error instanceof DeployError &&
+        error.code === 'BUILD_TOOLFORGE_YAML' &&
+        /61 \* \* \* \* of nightly in toolforge\.yaml .*minute/.test(error.message),
+    );
+  });
+
   promise('two builds of the same source give two artifacts', async (builder) => {
     const first = await builder.build(request('one', worker), silent, signal);
     const second = await builder.build(request('two', worker), silent, signal);

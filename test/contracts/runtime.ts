@@ -15,6 +15,7 @@ import {
 import {
   acceptingTool,
   crashingTool,
+  everyMinute,
   politeWorker,
   silentTool,
   web,
@@ -41,6 +42,8 @@ export interface RuntimeBench {
   ): Promise<Artifact>;
   /** A web request to the tool, as a browser makes it. Rejects where the connection fails. */
   request(tool: ToolName, path: string): Promise<Answer>;
+  /** Moves on by a minute, where the clock that schedules go by can be set; elsewhere a minute is waited for. */
+  passMinute(): Promise<void>;
   close(): Promise<void>;
   /** More than a rollout of a small tool takes. */
   readonly rollOutSeconds: number;
@@ -354,6 +357,51 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await runtime.stop(tool);
       await rollOut(runtime, release);
       assert.equal(await ask(tool), 'back');
+    });
+
+    test('a scheduled process runs when it is due; its lines and its end are in the log', async () => {
+      const tool = 'timed' as ToolName;
+      const script = 'import os, sys; print("updated", os.environ.get("PORT")); sys.exit(3)';
+      const files = { 'update.py': script, 'worker.py': politeWorker };
+      const both = await bench.artifact(files, [everyMinute(), worker()]);
+      const artifact = { ...both, processes: [everyMinute()] };
+      const seen = await rollOut(runtime, releaseOf(tool, 1, artifact));
+      assert.match(
+        seen,
+        /^ {7}update\.1 is scheduled: \* \* \* \* \*, next at \d{4}-\d\d-\d\d \d\d:\d\d UTC$/m,
+      );
+      const [waiting] = await runtime.status(tool);
+      assert.deepEqual(
+        [waiting?.name, waiting?.version, waiting?.schedule?.text],
+        ['update.1', 1, '* * * * *'],
+      );
+      assert.equal(waiting?.command, 'python3 -u update.py');
+      assert.ok((waiting?.schedule?.nextAt ?? 0) > 0);
+      await bench.passMinute();
+      await until(async () => (await textOf(runtime, tool)).includes('update.1 exited with'), 'a run', 100);
+      assert.match(await textOf(runtime, tool, 'update'), /^updated None$/m);
+      assert.match(await textOf(runtime, tool, 'push'), /^update\.1 exited with code 3 after \d+(\.\d)? s$/m);
+      const [ended] = await runtime.status(tool);
+      assert.equal(ended?.schedule?.lastRun?.exitCode, 3);
+      assert.equal(ended?.schedule?.lastRun?.detail, 'exited with code 3');
+      assert.ok((ended?.schedule?.lastRun?.endedAt ?? 0) >= (ended?.schedule?.lastRun?.startedAt ?? 1));
+
+      const broken = await bench.artifact({ 'worker.py': crashingTool }, [worker()]);
+      await failingRollOut(runtime, releaseOf(tool, 2, broken));
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ name, version }) => [name, version]),
+        [['update.1', 1]],
+      );
+      await rollOut(runtime, releaseOf(tool, 3, { ...both, processes: [worker()] }));
+      const types = async () => (await runtime.status(tool)).filter(({ schedule }) => schedule !== undefined);
+      await until(async () => (await types()).length === 0, 'the schedule to go');
+      await rollOut(runtime, releaseOf(tool, 1, artifact));
+      assert.equal((await types())[0]?.version, 1);
+      await runtime.stop(tool);
+      assert.deepEqual(await runtime.status(tool), []);
+      await runtime.resume(releaseOf(tool, 1, artifact), 1, {});
+      assert.equal((await types())[0]?.state, 'scheduled');
+      await runtime.stop(tool);
     });
 
     test('logs: the newest lines of one process or all, in order', async () => {

@@ -46,6 +46,7 @@ const fences: Readonly<Record<string, RegExp>> = {
   'node-git-server': /^http\/git\.ts$/,
   chalk: /^core\/progress\.ts$/,
   pino: /^core\/log\.ts$/,
+  croner: /^core\/schedule\.ts$/,
   httpxy: /^run\//,
   'node:sqlite': /^store\//,
   ldapts: /^auth\/ldap/,

@@ -6,16 +6,17 @@ import { progressTo } from '../../src/core/progress.ts';
 import type { Artifact, Release, Replicas } from '../../src/core/types.ts';
 import type { LogLine, RollOut, Runtime } from '../../src/run/runtime.ts';
 
-/** Asks again until the answer is one, at most 20 s. */
+/** Asks again until the answer is one, at most 20 s unless told. */
 export async function until<Answer>(
   ask: () => Promise<Answer | false | null>,
   what: string,
+  seconds = 20,
 ): Promise<Answer> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();
     if (answer !== false && answer !== null) return answer;
-    if (performance.now() > end) assert.fail(`waited 20 s for: ${what}`);
+    if (performance.now() > end) assert.fail(`waited ${seconds} s for: ${what}`);
     await wait(20);
   }
 }

@@ -12,12 +12,15 @@ import { markBuiltFor } from '../../src/sandbox/built-for.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
+import { SetClock } from '../support/set-clock.ts';
 
 export interface LocalBench extends RuntimeBench {
   readonly runtime: LocalRuntime;
   readonly sandbox: Sandbox;
   readonly port: number;
   readonly data: string;
+  /** What schedules go by. */
+  readonly clock: SetClock;
 }
 
 export interface LocalBenchOptions {
@@ -29,6 +32,7 @@ export interface LocalBenchOptions {
 
 /** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
 export async function localBench(options: LocalBenchOptions): Promise<LocalBench> {
+  const clock = new SetClock('2026-01-01T00:00:30');
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-run-'));
   await chmod(data, 0o711);
   const { sandbox } = await chooseSandbox({
@@ -48,7 +52,8 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       trusted_proxies: [],
       health_time: 3000,
       release_time: 3000,
-      settle_time: 500,
+      schedule_time: 3000,
+      settle_time: 900,
       drain_time: options.drainMs ?? 5000,
       grace_time: options.graceMs ?? 3000,
       run_processes: 64,
@@ -62,6 +67,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     logsCommand: (tool) => `ssh -p 2222 127.0.0.1 logs ${tool}`,
     redeployCommand: (tool) => `ssh -p 2222 127.0.0.1 redeploy ${tool}`,
     log: createLog('error'),
+    clock,
     pauses: { firstMs: 100, mostMs: 400, forgottenAfterMs: 60_000 },
   });
   server.on('request', (incoming, response) => {
@@ -79,6 +85,8 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     sandbox,
     port,
     data,
+    clock,
+    passMinute: () => clock.pass(60),
     artifact: async (files, processes, path) => {
       const artifact = await artifactIn(data, files, processes, path ?? null);
       await markBuiltFor(artifact.reference, options.mode);

@@ -1,4 +1,4 @@
-import type { Process } from '../../src/core/types.ts';
+import type { Process, Schedule } from '../../src/core/types.ts';
 
 /** Sources of small tools, for tests that need one to do a certain thing. */
 
@@ -12,6 +12,15 @@ export const worker = (file = 'worker.py'): Process => ({
   type: 'worker',
   command: ['python3', '-u', file],
   isDefault: false,
+});
+
+/** Runs each minute. */
+export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}): Process => ({
+  type: 'update',
+  command: ['python3', '-u', file],
+  isDefault: false,
+  launchedAs: null,
+  schedule: { text: '* * * * *', cron: '* * * * *', retry: 0, timeoutSeconds: null, ...change },
 });
 
 /** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a word of its own, `/slow` after a second, `/exit` by exiting with code 3, `/leave` and exits then. */

@@ -9,7 +9,7 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { removeTree } from '../../sandbox/remove.ts';
 import { BuildGuard } from '../build-guard.ts';
 import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
-import { prepareSource } from '../prepared-source.ts';
+import { type PreparedSource, prepareSource } from '../prepared-source.ts';
 import { credentialsIn } from '../registry/credentials.ts';
 import { Registry } from '../registry/registry.ts';
 import { BuilderImages } from './builder-image.ts';
@@ -156,7 +156,7 @@ export class KubernetesBuilder implements Builder {
     progress.step('Detecting buildpacks');
     // The registry is asked while git writes files; all must have ended before the folder goes.
     const [preparing, ...asking] = await Promise.allSettled([
-      prepareSource(request, join(folder, 'workspace'), guard.signal),
+      this.#prepareSource(request, folder, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
       this.#builderImages.find(config.builder_image, guard.signal),
     ]);
@@ -200,7 +200,7 @@ export class KubernetesBuilder implements Builder {
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
       untilItEnds(this.#login.known(known.account), async () => {
         progress.step('Detecting buildpacks');
-        const preparing = prepareSource(request, join(folder, 'workspace'), guard.signal);
+        const preparing = this.#prepareSource(request, folder, guard.signal);
         const source = await preparing.catch((error: unknown) => {
           throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
         });
@@ -210,18 +210,26 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
+  #prepareSource(request: BuildRequest, folder: string, signal: AbortSignal): Promise<PreparedSource> {
+    const mostScheduled = this.#options.config.scheduled_processes;
+    return prepareSource({ ...request, mostScheduled }, join(folder, 'workspace'), signal);
+  }
+
   async #follow(
     build: Pick<Following, 'request' | 'source' | 'progress' | 'guard' | 'job' | 'begin'>,
     oldCache: string | null,
   ): Promise<Artifact> {
     const { config, cluster, log, patienceMs = 120_000 } = this.#options;
-    const { request, source, guard } = build;
+    const { request, source, progress, guard } = build;
     const { tool, id } = request;
     const artifact = await followBuild({
       ...build,
       ...{ config, cluster, log, patienceMs },
-      finish: (digest) =>
-        this.#images.artifactOf(tool, { id, digest, service: source.service }, guard.signal),
+      finish: (digest) => {
+        const { service, components } = source;
+        const made = { id, digest, service, components, warn: (text: string) => progress.warn(text) };
+        return this.#images.artifactOf(tool, made, guard.signal);
+      },
       removeImage: () => this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id)),
     });
     await this.#ifRegistryAnswers(tool, 'old cache', () =>

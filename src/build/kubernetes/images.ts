@@ -3,6 +3,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
 import { artifactTooLarge, mebibytes, noProcess } from '../build-failures.ts';
 import { HandOver } from '../builder.ts';
+import { type Component, withComponents } from '../components.ts';
 import { byDigest } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { readLabels } from './artifact.ts';
@@ -47,7 +48,13 @@ export class ToolImages {
    */
   async artifactOf(
     tool: ToolName,
-    made: { readonly id: string; readonly digest: string; readonly service: Artifact['service'] },
+    made: {
+      readonly id: string;
+      readonly digest: string;
+      readonly service: Artifact['service'];
+      readonly components: readonly Component[];
+      readonly warn: (text: string) => void;
+    },
     signal: AbortSignal,
   ): Promise<Artifact> {
     const { id, digest, service } = made;
@@ -56,7 +63,8 @@ export class ToolImages {
     try {
       const facts = await registry.facts(repositories.image, digest, signal);
       if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
-      const { processes, buildpacks } = readLabels(facts.labels);
+      const { processes: built, buildpacks } = readLabels(facts.labels);
+      const processes = withComponents(built, made.components, made.warn);
       if (processes.length === 0) throw noProcess();
       if (facts.bytes > this.#options.maxBytes) {
         const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');

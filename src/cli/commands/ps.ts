@@ -1,6 +1,6 @@
 import { short } from '../../core/names.ts';
 import { replicasOf } from '../../core/replicas.ts';
-import type { ProcessStatus } from '../../run/runtime.ts';
+import type { ProcessStatus, ScheduledRun } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { ago, columns, iso, json, oneLine } from '../printing.ts';
 
@@ -9,7 +9,8 @@ export const psCommand: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'the processes of a tool, and the deployments under way',
   details: [
-    '--json: process, version, state (starting, up, crashed or stopping), startedAt, restarts, command, detail.',
+    '--json: process, version, state (starting, up, crashed, stopping or scheduled), startedAt, restarts, command, detail, schedule.',
+    'schedule is null, or text, cron (its five fields, UTC), nextAt, lastRun (null, or startedAt, endedAt, exitCode, detail).',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -21,7 +22,11 @@ export const psCommand: ToolCommand = {
       await out(json(statuses.map(asFields)));
       return 0;
     }
-    await out(statuses.length === 0 ? nothingRuns(context) : processes(statuses));
+    const scheduled = statuses.filter(({ schedule }) => schedule !== undefined);
+    const others = statuses.filter(({ schedule }) => schedule === undefined);
+    if (statuses.length === 0) await out(nothingRuns(context));
+    if (others.length > 0) await out(processes(others));
+    if (scheduled.length > 0) await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled)}`);
     await out(underWay(context));
     return 0;
   },
@@ -29,7 +34,18 @@ export const psCommand: ToolCommand = {
 
 function asFields(status: ProcessStatus): object {
   const { name, version, state, startedAt, restarts, command, detail } = status;
-  return { process: name, version, state, startedAt: iso(startedAt), restarts, command, detail };
+  const process = { process: name, version, state, startedAt: iso(startedAt), restarts, command, detail };
+  if (status.schedule === undefined) return { ...process, schedule: null };
+  const { text, cron, nextAt, lastRun } = status.schedule;
+  const last =
+    lastRun === null
+      ? null
+      : { ...lastRun, startedAt: iso(lastRun.startedAt), endedAt: iso(lastRun.endedAt) };
+  return {
+    ...process,
+    startedAt: last?.startedAt ?? null,
+    schedule: { text, cron, nextAt: iso(nextAt), lastRun: last },
+  };
 }
 
 function processes(statuses: readonly ProcessStatus[]): string {
@@ -42,6 +58,30 @@ function processes(statuses: readonly ProcessStatus[]): string {
     command,
   ]);
   return columns([['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'COMMAND'], ...rows]);
+}
+
+function schedules(statuses: readonly ProcessStatus[]): string {
+  const rows = statuses.map(({ name, version, state, command, detail, schedule }) => [
+    name,
+    `v${version}`,
+    schedule?.text ?? '',
+    state === 'crashed' ? `${state}: ${detail}` : lastRunWords(schedule?.lastRun ?? null),
+    minuteOf(schedule?.nextAt ?? null),
+    command,
+  ]);
+  return columns([['SCHEDULED', 'VERSION', 'SCHEDULE', 'LAST RUN', 'NEXT RUN (UTC)', 'COMMAND'], ...rows]);
+}
+
+function lastRunWords(run: ScheduledRun | null): string {
+  if (run === null) return '-';
+  const since = ago(run.startedAt, Date.now());
+  if (run.endedAt === null) return `runs since ${since.replace(/ ago$/, '')}`;
+  return run.detail === null ? since : `${since}: ${run.detail}`;
+}
+
+/** `2026-11-26 03:17` */
+function minuteOf(at: number | null): string {
+  return at === null ? '-' : (iso(at) ?? '').slice(0, 16).replace('T', ' ');
 }
 
 function nothingRuns({ services, tool, typed }: ToolContext): string {

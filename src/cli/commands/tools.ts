@@ -84,5 +84,5 @@ export function stateOf(
   const states = new Set(statuses.map(({ state }) => state));
   if (states.has('crashed')) return 'crashed';
   if (states.has('starting')) return 'starting';
-  return states.has('up') ? 'up' : 'down';
+  return states.has('up') || states.has('scheduled') ? 'up' : 'down';
 }

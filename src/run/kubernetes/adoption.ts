@@ -1,10 +1,10 @@
-import type { V1Deployment } from '@kubernetes/client-node';
-import { stayingUp } from '../../core/replicas.ts';
+import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
+import { scheduledIn, stayingUp } from '../../core/replicas.ts';
 import type { Release } from '../../core/types.ts';
 import { labelValue } from './manifests-pod.ts';
 import { LABELS, LIVE } from './names.ts';
 
-/** What of a tool's Deployments is the live release, found when this server has not started it itself. */
+/** What of a tool's Deployments and CronJobs is the live release, found when this server has not started it itself. */
 export interface Adoption {
   /** The rollout of the live release that is there whole; null = there is none, it has to be made. */
   readonly rolloutId: string | null;
@@ -13,18 +13,20 @@ export interface Adoption {
 }
 
 /**
- * Which rollout to go on with: of those of this release that have all its processes, the one that gets the traffic,
- * else the one that got it, else the newest.
+ * Which rollout to go on with: of those of this release that have all its processes that stay up (where it has none,
+ * all those that are scheduled), the one that gets the traffic, else the one that got it, else the newest.
  *
  * @param selected - The rollout that the tool's Service selects; null = none.
  */
 export function adoption(
-  deployments: readonly V1Deployment[],
+  objects: readonly (V1Deployment | V1CronJob)[],
   release: Release,
   selected: string | null,
 ): Adoption {
-  const wanted = stayingUp(release).map(({ type }) => labelValue(type));
-  const rollouts = Map.groupBy(deployments, ({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
+  const staying = stayingUp(release);
+  const needed = staying.length > 0 ? staying : scheduledIn(release);
+  const wanted = needed.map(({ type }) => labelValue(type));
+  const rollouts = Map.groupBy(objects, ({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
   const whole = [...rollouts].filter(([, parts]) => {
     const labels = parts.map(({ metadata }) => metadata?.labels ?? {});
     return (
@@ -39,11 +41,11 @@ export function adoption(
   return { rolloutId, others: [...rollouts.keys()].filter((id) => id !== rolloutId) };
 }
 
-function rankOf(id: string, parts: readonly V1Deployment[], selected: string | null): number {
+function rankOf(id: string, parts: readonly (V1Deployment | V1CronJob)[], selected: string | null): number {
   if (id === selected) return 2;
   return parts.some(({ metadata }) => metadata?.annotations?.[LIVE] === 'true') ? 1 : 0;
 }
 
-function madeAt(parts: readonly V1Deployment[]): number {
+function madeAt(parts: readonly (V1Deployment | V1CronJob)[]): number {
   return Math.max(...parts.map(({ metadata }) => new Date(metadata?.creationTimestamp ?? 0).getTime()));
 }

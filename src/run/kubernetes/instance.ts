@@ -160,7 +160,9 @@ export class InstanceStart {
   /** Rollouts of the tool before the live one still take room, which they will give back. */
   #othersLeave(): boolean {
     const { release, id } = this.#instance.rollout;
-    const others = this.#parts.pods.of(release.tool).filter(({ rolloutId }) => rolloutId !== id);
+    const others = this.#parts.pods
+      .of(release.tool)
+      .filter(({ rolloutId, isScheduled }) => rolloutId !== id && !isScheduled);
     return (
       others.some(({ isLeaving }) => isLeaving) || new Set(others.map(({ rolloutId }) => rolloutId)).size > 1
     );

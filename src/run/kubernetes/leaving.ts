@@ -32,7 +32,10 @@ export class Leaving {
     return [...this.#departures].filter(([, departure]) => departure.tool === tool).map(([id]) => id);
   }
 
-  /** Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself. */
+  /**
+   * Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself. What a schedule has started
+   * stays.
+   */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#departures.has(rolloutId)) return;
     const hurry = new AbortController();
@@ -57,7 +60,8 @@ export class Leaving {
   async #end(namespace: string, rolloutId: string, hurry: AbortSignal): Promise<void> {
     const { parts, drainMs } = this.#options;
     const removal = { namespace, rolloutId, how: 'gracefully' } as const;
-    const types = new Set(parts.pods.ofRollout(rolloutId).map(({ type }) => type));
+    const staying = parts.pods.ofRollout(rolloutId).filter(({ isScheduled }) => !isScheduled);
+    const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
     const ending = others.length === 0 ? null : removeRollout(parts, { ...removal, types: others });
     if (types.has('web')) {

@@ -1,11 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { V1CronJob } from '@kubernetes/client-node';
 import type { Log } from '../../core/log.ts';
-import type { Release } from '../../core/types.ts';
+import type { Release, Schedule } from '../../core/types.ts';
+import type { Applied } from '../../kubernetes/applying.ts';
 import { Leaving } from './leaving.ts';
 import { labelValue } from './manifests-pod.ts';
 import { LABELS, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf, type ObjectParts } from './objects.ts';
 import type { ToolPod } from './pods.ts';
+import { cronJobsOf, endSchedules, setSchedules } from './schedules.ts';
 import { markLive, stopTraffic, switchTraffic } from './traffic.ts';
 
 export interface LiveRolloutsOptions {
@@ -45,6 +48,12 @@ export class LiveRollouts {
   hasPod({ rolloutId, type }: ToolPod): boolean {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.some((process) => labelValue(process.type) === type);
+  }
+
+  /** When a pod's process is due; null where it is of another release, or by no schedule. */
+  scheduleOf({ rolloutId, type }: ToolPod): Schedule | null {
+    const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
+    return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
   }
 
   isLeaving(rolloutId: string): boolean {
@@ -88,15 +97,18 @@ export class LiveRollouts {
   }
 
   /**
-   * Sends the traffic to a rollout whose release is the recorded one, and ends all others. What fails here is tried
-   * again by itself, until another takes its place.
+   * Sends the traffic to a rollout whose release is the recorded one, makes its schedules the tool's, and ends all
+   * others. What fails here is tried again by itself, until another takes its place.
    *
    * @returns What goes on where it has not worked at once; null = it has.
    */
-  async switchTo(rollout: Rollout): Promise<{ readonly later: Promise<void> | null }> {
+  async switchTo(
+    rollout: Rollout,
+    cronJobs: readonly Applied<V1CronJob>[],
+  ): Promise<{ readonly later: Promise<void> | null }> {
     this.adopt(rollout);
-    if (await this.#move(rollout)) return { later: null };
-    return { later: this.#moveLater(rollout) };
+    if (await this.#move(rollout, cronJobs)) return { later: null };
+    return { later: this.#moveLater(rollout, cronJobs) };
   }
 
   /** Takes the traffic from a tool and ends all that runs of it. Resolves when it is gone. */
@@ -104,23 +116,28 @@ export class LiveRollouts {
     const { parts } = this.#options;
     this.#live.delete(tool);
     await stopTraffic(parts, tool, namespace, parts.closing);
-    for (const id of await this.#rolloutsOf(tool, namespace)) this.#leaving.retire(tool, namespace, id);
+    const rollouts = await this.#rolloutsOf(tool, namespace);
+    await endSchedules(parts, tool, namespace);
+    for (const id of rollouts) this.#leaving.retire(tool, namespace, id);
     await this.#leaving.hurry(tool);
   }
 
-  async #moveLater(rollout: Rollout): Promise<void> {
+  async #moveLater(rollout: Rollout, cronJobs: readonly Applied<V1CronJob>[]): Promise<void> {
     do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
-    while (this.#isMeant(rollout) && !(await this.#move(rollout)));
+    while (this.#isMeant(rollout) && !(await this.#move(rollout, cronJobs)));
   }
 
-  async #move(rollout: Rollout): Promise<boolean> {
+  async #move(rollout: Rollout, cronJobs: readonly Applied<V1CronJob>[]): Promise<boolean> {
     const { parts, log } = this.#options;
     const { namespace, release, id } = rollout;
     const { tool, version } = release;
     try {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
-      for (const other of await this.#rolloutsOf(tool, namespace)) {
+      // Before: a CronJob knows only the rollout that it is of now.
+      const rollouts = await this.#rolloutsOf(tool, namespace);
+      await setSchedules(parts, { tool, namespace }, cronJobs);
+      for (const other of rollouts) {
         if (other !== id && !this.#starting.has(other)) this.#leaving.retire(tool, namespace, other);
       }
       return true;
@@ -136,10 +153,15 @@ export class LiveRollouts {
     return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
-  /** Those that have a Deployment. */
+  /** Those that have a Deployment or a CronJob. */
   async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
     const { parts } = this.#options;
-    const deployments = await deploymentsOf(parts, tool, namespace, parts.closing);
-    return new Set(deployments.map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? ''));
+    const [deployments, cronJobs] = await Promise.all([
+      deploymentsOf(parts, tool, namespace, parts.closing),
+      cronJobsOf(parts, tool, namespace, parts.closing),
+    ]);
+    return new Set(
+      [...deployments, ...cronJobs].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? ''),
+    );
   }
 }

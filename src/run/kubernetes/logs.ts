@@ -24,7 +24,9 @@ const LOOKED_AT = 1000;
 /** Follows what the pods of tools print into the tools' logs, each pod once, over its restarts to its end. */
 export class PodLogs {
   readonly #options: PodLogsOptions;
-  readonly #followed = new Set<string>();
+  readonly #followed = new Map<string, Promise<void>>();
+  /** What has printed its last and is still there. */
+  readonly #over = new Set<string>();
 
   constructor(options: PodLogsOptions) {
     this.#options = options;
@@ -34,13 +36,26 @@ export class PodLogs {
   pod(pod: ToolPod, isOld: boolean): void {
     // The release phase follows its own.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
-    this.#followed.add(pod.uid);
-    this.#follow(pod, isOld)
+    if (this.#over.has(pod.uid)) return;
+    const following = this.#follow(pod, isOld)
+      .then(() => {
+        if (pod.isScheduled) this.#over.add(pod.uid);
+      })
       .catch((error: unknown) => {
         if (this.#options.signal.aborted) return;
         this.#options.log.error({ err: error, tool: pod.tool, pod: pod.podName }, 'pod log not followed');
       })
       .finally(() => this.#followed.delete(pod.uid));
+    this.#followed.set(pod.uid, following);
+  }
+
+  /** Resolves when what a pod that has ended printed is in the log. */
+  async written(uid: string): Promise<void> {
+    await this.#followed.get(uid);
+  }
+
+  gone(uid: string): void {
+    this.#over.delete(uid);
   }
 
   async #follow(pod: ToolPod, isOld: boolean): Promise<void> {

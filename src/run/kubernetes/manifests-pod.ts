@@ -10,13 +10,14 @@ import type {
 import type { Config } from '../../config.ts';
 import type { Process, Release } from '../../core/types.ts';
 import { memoryLimit } from '../service-limits.ts';
-import { CONTAINER, configName, LABELS, MANAGED_BY, type Rollout } from './names.ts';
+import { COMPONENT, CONTAINER, configName, LABELS, MANAGED_BY, type Rollout, SCHEDULED } from './names.ts';
 
 export type ManifestConfig = Pick<
   Config,
   | 'domain'
   | 'health_time'
   | 'grace_time'
+  | 'schedule_time'
   | 'run_memory'
   | 'build_environment'
   | 'tool_namespace_prefix'
@@ -51,12 +52,17 @@ const MIB = 1024 * 1024;
 export function labelsOf({ release, id }: Rollout, type: string): Record<string, string> {
   return {
     ...toolLabels(release.tool),
-    'app.kubernetes.io/component': type === 'web' ? 'web' : 'deployments',
+    [COMPONENT]: type === 'web' ? 'web' : 'deployments',
     'app.kubernetes.io/name': labelValue(type),
     [LABELS.version]: String(release.version),
     [LABELS.rollout]: id,
     [LABELS.process]: labelValue(type),
   };
+}
+
+/** The same where a schedule starts it, as on Toolforge. */
+export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
+  return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };
 }
 
 /** The labels of whatever is made for a tool. */
@@ -77,7 +83,9 @@ export function labelValue(type: string): string {
 /** A pod that runs one process, and passes Pod Security `restricted`. */
 export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
   const { rollout, process } = options;
-  return { metadata: { labels: labelsOf(rollout, process.type) }, spec: podSpec(options, restartPolicy) };
+  const labels =
+    process.schedule === undefined ? labelsOf(rollout, process.type) : scheduledLabels(rollout, process.type);
+  return { metadata: { labels }, spec: podSpec(options, restartPolicy) };
 }
 
 function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodSpec {
@@ -125,7 +133,7 @@ function container(
     name: CONTAINER,
     image: release.artifact.reference,
     imagePullPolicy: 'IfNotPresent',
-    command: [`/cnb/process/${process.type}`],
+    ...launch(process),
     envFrom: [{ secretRef: { name: configName(rollout) } }],
     env: environment(options),
     ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
@@ -139,6 +147,12 @@ function container(
   };
 }
 
+/** @see https://github.com/buildpacks/spec/blob/main/platform.md#launcher */
+function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'command' | 'args'> {
+  if (launchedAs !== null) return { command: [`/cnb/process/${launchedAs ?? type}`] };
+  return { command: ['/cnb/lifecycle/launcher'], args: ['--', ...command.map(literal)] };
+}
+
 /** What a variable is set to here wins over the Secret; a config var wins over what is only a default. */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
@@ -148,7 +162,7 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
 
-/** Kubernetes replaces `$(NAME)` in values, and `$$` by a dollar sign. */
+/** Kubernetes replaces `$(NAME)` in values and arguments, and `$$` by a dollar sign. */
 function literal(value: string): string {
   return value.replaceAll('$', () => '$$');
 }

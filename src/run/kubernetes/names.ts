@@ -16,6 +16,11 @@ export const LABELS = {
   /** The type of process, as in the Procfile. */
   process: 'push.toolforge.org/process',
 } as const;
+/** Toolforge's label for what kind of thing runs, and its value where a schedule starts it. */
+export const COMPONENT = 'app.kubernetes.io/component';
+export const SCHEDULED = 'cronjobs';
+/** On a CronJob: the schedule as its tool wrote it. */
+export const SCHEDULE = 'push.toolforge.org/schedule';
 /** `true` on a Deployment whose rollout has got the traffic. */
 export const LIVE = 'push.toolforge.org/live';
 /** What a pod's containers are called, as in Toolforge's jobs. */
@@ -29,6 +34,9 @@ export interface Rollout {
   /** How many of each process were asked for: `replicaCount` says how many run. */
   readonly replicas: Replicas;
 }
+
+/** What names are made from. */
+type RolloutName = Pick<Rollout, 'id'> & { readonly release: Pick<Release, 'version'> };
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz234567';
 // RFC 1123: what a label, and so a namespace, may be.
@@ -56,13 +64,23 @@ export function namespaceOf(tool: string, prefix: string): string {
 }
 
 /** `web-v42-k3x9q` */
-export function objectName(type: string, { release, id }: Pick<Rollout, 'release' | 'id'>): string {
+export function objectName(type: string, { release, id }: RolloutName): string {
   return `${nameOfType(type)}-v${release.version}-${id}`;
 }
 
+/** `push-update`: the CronJob of a scheduled process. It outlives releases, so that no two of its runs are at once. */
+export function cronJobName(type: string): string {
+  return `push-${nameOfType(type)}`;
+}
+
 /** `config-v42-k3x9q`: the Secret with the release's config vars. */
-export function configName(rollout: Pick<Rollout, 'release' | 'id'>): string {
+export function configName(rollout: RolloutName): string {
   return objectName('config', rollout);
+}
+
+/** A label selector for what a tool's schedules are and have started. */
+export function scheduledOf(tool: string): string {
+  return `${LABELS.tool}=${tool},${COMPONENT}=${SCHEDULED}`;
 }
 
 /** A label selector for all that one rollout made. */

@@ -6,7 +6,8 @@ import { retrying } from '../../kubernetes/retrying.ts';
 import { type ReleaseOptions, rolloutObjects, toolNamespace } from './manifests.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { LABELS, ofRollout, type Rollout } from './names.ts';
-import type { ToolPods } from './pods.ts';
+import type { ToolPod, ToolPods } from './pods.ts';
+import { leaveConfigToRuns } from './schedules.ts';
 
 export interface ObjectParts {
   readonly cluster: Cluster;
@@ -75,7 +76,7 @@ export interface Removal {
 }
 
 /**
- * Ends what a rollout made. Resolves when its pods are gone; where this server is to stop, when the cluster knows that
+ * Ends what a rollout made, but for what its schedules have started. Resolves when its pods are gone; where this server is to stop, when the cluster knows that
  * they are to go.
  */
 export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<void> {
@@ -87,13 +88,17 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
   // First, for what a killed server has left is found by its Deployments. Processes that run need it no more.
-  if (types === null)
+  if (types === null) {
+    if (how === 'gracefully') await surely(() => leaveConfigToRuns(parts, namespace, rolloutId));
     await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
+  }
   await surely(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
   if (how === 'now') await surely(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
   const end = performance.now() + GONE_MS;
   for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
-    if (pods.ofRollout(rolloutId).every(({ type }) => types !== null && !types.includes(type))) break;
+    const isMeant = ({ type, isScheduled }: ToolPod) =>
+      !isScheduled && (types === null || types.includes(type));
+    if (!pods.ofRollout(rolloutId).some(isMeant)) break;
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
       await surely(() =>

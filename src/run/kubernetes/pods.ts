@@ -3,7 +3,7 @@ import type { Log } from '../../core/log.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { unreachable } from '../../kubernetes/retrying.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
-import { CONTAINER, LABELS, MANAGED_BY } from './names.ts';
+import { COMPONENT, CONTAINER, LABELS, MANAGED_BY, SCHEDULED } from './names.ts';
 
 /** A pod of a tool, as it is now. */
 export interface ToolPod {
@@ -21,6 +21,10 @@ export interface ToolPod {
   readonly container: V1ContainerStatus | undefined;
   readonly isReady: boolean;
   readonly isLeaving: boolean;
+  /** Whether a schedule started it: it is there until its Job goes. */
+  readonly isScheduled: boolean;
+  /** Whether it has ended for good. */
+  readonly isOver: boolean;
 }
 
 const WAIT_MS = 1000;
@@ -28,6 +32,8 @@ const WAIT_MS = 1000;
 export interface PodListener {
   /** @param isOld - It was there before this server. */
   pod(pod: ToolPod, isOld: boolean): void;
+  /** It is not there any more. */
+  gone?(uid: string): void;
 }
 
 /**
@@ -120,7 +126,9 @@ export class ToolPods {
   }
 
   #forget(pod: V1Pod): void {
-    this.#pods.delete(pod.metadata?.uid ?? '');
+    const uid = pod.metadata?.uid ?? '';
+    this.#pods.delete(uid);
+    for (const listener of this.#listeners) listener.gone?.(uid);
     this.#wake();
   }
 
@@ -153,13 +161,15 @@ export class ToolPods {
       container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
       isReady: ready?.status === 'True' && deletionTimestamp === undefined,
       isLeaving: deletionTimestamp !== undefined,
+      isScheduled: labels[COMPONENT] === SCHEDULED,
+      isOver: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
     };
   }
 
   #freeName(rolloutId: string, type: string): string {
     const taken = new Set(
       this.ofRollout(rolloutId)
-        .filter(({ isLeaving }) => !isLeaving)
+        .filter(({ isLeaving, isScheduled, isOver }) => !isLeaving && !(isScheduled && isOver))
         .map(({ name }) => name),
     );
     for (let number = 1; ; number += 1) if (!taken.has(`${type}.${number}`)) return `${type}.${number}`;

@@ -1,6 +1,7 @@
 import type { Progress } from '../../core/progress.ts';
-import { stayingUp } from '../../core/replicas.ts';
+import { scheduledIn, stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
+import { scheduledWords } from '../schedule-words.ts';
 import { tooMuchMemory } from '../service-limits.ts';
 import { crashOf } from './crash.ts';
 import { eventWords, NamespaceEvents } from './events.ts';
@@ -8,8 +9,10 @@ import { lastEnd } from './exit.ts';
 import { type InstanceParts, InstanceStart } from './instance.ts';
 import { replicaCount } from './manifests.ts';
 import { labelValue, milliCores } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
 import type { Rollout } from './names.ts';
 import { ensureNamespace, makeRollout, type ObjectParts, removeRollout } from './objects.ts';
+import { assertSchedulable } from './schedules.ts';
 import { prepareTraffic } from './traffic.ts';
 
 export interface RolloutStart {
@@ -42,9 +45,17 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
       make: async (signal) => {
         for (const text of unfulfilledInPods(rollout, parts.config)) progress.warn(text);
         await ensureNamespace(parts, rollout, signal);
-        await Promise.all([prepareTraffic(parts, rollout, signal), make(parts, start, signal)]);
+        const schedules = cronJobs({ rollout, toolNumber: start.toolNumber, config: parts.config });
+        await Promise.all([
+          prepareTraffic(parts, rollout, signal),
+          make(parts, start, signal),
+          assertSchedulable(parts, schedules, signal),
+        ]);
       },
     });
+    for (const { type, schedule } of scheduledIn(rollout.release)) {
+      progress.line(scheduledWords(`${labelValue(type)}.1`, schedule, Date.now()));
+    }
   } catch (error) {
     await undoRollout(parts, rollout);
     throw error;

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
@@ -20,22 +19,26 @@ import type {
 } from '../runtime.ts';
 import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
-import { ToolLog } from '../tool-log.ts';
-import { adoption } from './adoption.ts';
+import { ToolLogs } from '../tool-logs.ts';
+import { UnderWay } from '../under-way.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
 import { hasNamespace, namespaceOf, type Rollout } from './names.ts';
-import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
+import { deploymentsOf } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
 import { Resuming } from './resuming.ts';
 import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
-import { grow, restoreReplicas, shrink } from './scaling.ts';
+import { grow, shrink } from './scaling.ts';
+import { scheduleStatuses } from './schedule-status.ts';
+import { ScheduledEnds } from './scheduled-ends.ts';
+import { cronJobsOf } from './schedules.ts';
 import { type StatusParts, toolStatus } from './status.ts';
-import { liveRollout, prepareTraffic } from './traffic.ts';
+import { takeOver } from './take-over.ts';
 
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
@@ -57,24 +60,25 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #pods: ToolPods;
   readonly #live: LiveRollouts;
   readonly #podLogs: PodLogs;
+  readonly #ends: ScheduledEnds;
   readonly #closing = new AbortController();
-  readonly #logs = new Map<string, ToolLog>();
+  readonly #logs: ToolLogs;
   /** At its start a server resumes every tool. */
   readonly #resumes = new FewAtOnce(8);
-  readonly #underWay = new Set<Promise<void>>();
-  /** By tool; none of them rejects. */
+  readonly #underWay = new UnderWay();
   readonly #resuming = new Resuming();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
     this.#options = options;
+    this.#logs = new ToolLogs(options);
     const { cluster, config, log } = options;
     const { signal } = this.#closing;
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({
       cluster,
-      toolLog: (tool) => this.#log(tool),
+      toolLog: (tool) => this.#logs.of(tool),
       isKnown: (pod) => this.#live.hasPod(pod),
       log,
       signal,
@@ -87,9 +91,17 @@ export class KubernetesRuntime implements Runtime, Gateway {
           const release = this.#live.releaseOf(rolloutId);
           return release === null ? config.run_memory : memoryLimit(release, type, config.run_memory);
         },
-        say: (tool, text) => void this.#log(tool).append('push', [text]),
+        say: (tool, text) => void this.#logs.of(tool).append('push', [text]),
       }),
     );
+    this.#ends = new ScheduledEnds({
+      scheduleOf: (pod) => this.#live.scheduleOf(pod),
+      mostMs: config.schedule_time,
+      memoryBytes: config.run_memory,
+      say: (pod, texts) =>
+        void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
+    });
+    this.#pods.listen(this.#ends);
     this.#pods.watch(cluster, log, signal);
   }
 
@@ -98,31 +110,33 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
     if (process === undefined) return;
     const rollout = this.#rollout(release, {});
-    const parts = { ...this.#parts, toolLog: this.#log(release.tool) };
+    const parts = { ...this.#parts, toolLog: this.#logs.of(release.tool) };
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
-    await this.#owned(runReleaseJob(parts, { rollout, process }, { ...phase, signal }));
+    await this.#underWay.own(runReleaseJob(parts, { rollout, process }, { ...phase, signal }));
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
     const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
     await this.#resuming.ended(rollOut.release.tool, signal);
-    await this.#owned(this.#rollOut(rollOut));
+    await this.#underWay.own(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
     const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
     await this.#resuming.ended(rollOut.release.tool, signal);
-    await this.#owned(this.#scale(rollOut));
+    await this.#underWay.own(this.#scale(rollOut));
   }
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
       // However long the cluster takes to come: the tools may run all the time.
       await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
-      await this.#owned(this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)));
+      await this.#underWay.own(
+        this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
+      );
     });
   }
 
@@ -135,18 +149,26 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
     const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
-    const deployments = await deploymentsOf(this.#parts, tool, namespace, this.#closing.signal);
-    const pods = this.#pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
+    const { signal } = this.#closing;
+    const [deployments, schedules] = await Promise.all([
+      deploymentsOf(this.#parts, tool, namespace, signal),
+      cronJobsOf(this.#parts, tool, namespace, signal),
+    ]);
+    const all = this.#pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
+    const pods = all.filter(({ isScheduled }) => !isScheduled);
     const parts: StatusParts = {
       runMemory: this.#options.config.run_memory,
       release: (id) => this.#live.releaseOf(id),
       isDraining: (id) => this.#live.isLeaving(id),
     };
-    return toolStatus(pods, deployments, parts);
+    return [
+      ...toolStatus(pods, deployments, parts),
+      ...scheduleStatuses(schedules, all, { ...parts, lastRun: (type) => this.#ends.last(tool, type) }),
+    ];
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
-    return this.#log(tool).read(query);
+    return this.#logs.of(tool).read(query);
   }
 
   address(tool: ToolName): string | null {
@@ -158,7 +180,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /** Ends the watching; the tools go on. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#underWay);
+    await this.#underWay.ended();
   }
 
   async cleanUp(tool: ToolName): Promise<void> {
@@ -166,7 +188,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
     const leftovers = { tool, namespace, live: this.#live };
-    await this.#owned(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+    await this.#underWay.own(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
   }
 
   toolOf(host: string | undefined): string | null {
@@ -201,12 +223,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
     // From the record on the release is live, and nothing here may fail.
     const before = this.#live.of(release.tool)?.release.version ?? null;
-    const { later } = await this.#live.switchTo(rollout);
+    const schedules = cronJobs({ rollout, toolNumber, config: this.#options.config });
+    const { later } = await this.#live.switchTo(rollout, schedules);
     if (later !== null) {
       progress.warn(
         'Requests do not reach the new processes yet: the cluster does not answer. It is tried on.',
       );
-      void this.#owned(later);
+      void this.#underWay.own(later);
     }
     if (before !== null && before !== release.version) progress.line(`v${before} draining`);
   }
@@ -242,24 +265,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
-    const { signal } = this.#closing;
-    signal.throwIfAborted();
-    const parts = this.#parts;
-    const { namespace, release } = fresh;
-    const { tool } = release;
-    const selected = await liveRollout(parts, tool, namespace, signal);
-    const found = adoption(await deploymentsOf(parts, tool, namespace, signal), release, selected);
-    const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
-    this.#live.remember(rollout);
-    for (const pod of this.#pods.of(tool)) this.#podLogs.pod(pod, true);
-    if (found.rolloutId === null) {
-      await ensureNamespace(parts, rollout, signal);
-      await prepareTraffic(parts, rollout, signal);
-      await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
-    } else await restoreReplicas(parts, rollout, signal);
-    if (selected === rollout.id && found.others.length === 0) return this.#live.adopt(rollout);
-    const { later } = await this.#live.switchTo(rollout);
-    if (later !== null) void this.#owned(later);
+    const onKnown = (): void => {
+      for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
+    };
+    const { later } = await takeOver({ parts: this.#parts, live: this.#live, onKnown }, fresh, toolNumber);
+    if (later !== null) void this.#underWay.own(later);
   }
 
   /** Nothing of a tool can be here that has no namespace. */
@@ -275,22 +285,5 @@ export class KubernetesRuntime implements Runtime, Gateway {
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
     const { cluster, config } = this.#options;
     return { cluster, config, pods: this.#pods, closing: this.#closing.signal };
-  }
-
-  async #owned(work: Promise<void>): Promise<void> {
-    const settled = work.catch(() => {});
-    this.#underWay.add(settled);
-    await settled;
-    this.#underWay.delete(settled);
-    await work;
-  }
-
-  #log(tool: string): ToolLog {
-    const { config, log } = this.#options;
-    const known = this.#logs.get(tool);
-    if (known !== undefined) return known;
-    const made = new ToolLog({ folder: join(config.data, 'logs', tool), sizeBytes: config.log_size, log });
-    this.#logs.set(tool, made);
-    return made;
   }
 }

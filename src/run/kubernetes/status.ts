@@ -1,4 +1,4 @@
-import type { V1Deployment } from '@kubernetes/client-node';
+import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
 import type { Process, Release } from '../../core/types.ts';
 import { FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { podFault } from '../../kubernetes/pod-faults.ts';
@@ -81,8 +81,8 @@ export function missingStatus(deployment: V1Deployment, parts: StatusParts): Pro
   };
 }
 
-/** Who else has changed what a Deployment runs: `changed by kubectl-edit`; null = nobody. */
-export function foreignChange({ metadata }: V1Deployment): string | null {
+/** Who else has changed what a Deployment or CronJob runs: `changed by kubectl-edit`; null = nobody. */
+export function foreignChange({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])
     .filter(
       ({ manager, subresource, fieldsV1 }) =>
@@ -117,7 +117,8 @@ function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: Sta
   return isUnanswered ? 'does not pass its health check' : null;
 }
 
-function commandOf(release: Release | null, type: string): string {
+/** What a process runs, for people. */
+export function commandOf(release: Release | null, type: string): string {
   const process = release?.artifact.processes.find((one: Process) => one.type === type);
   return process === undefined ? `/cnb/process/${type}` : commandLine(process);
 }

@@ -20,6 +20,7 @@ const config: ManifestConfig = {
   domain: 'toolforge.org',
   health_time: 120_000,
   grace_time: 15_000,
+  schedule_time: 3600_000,
   run_memory: 512 * MIB,
   build_environment: {},
   tool_namespace_prefix: 'tool-',

@@ -28,6 +28,8 @@ function podOf(container: Partial<V1ContainerStatus>, change: Partial<ToolPod> =
     container: status,
     isReady: false,
     isLeaving: false,
+    isScheduled: false,
+    isOver: false,
     ...change,
   };
 }

@@ -1,0 +1,78 @@
+import type { Process, Schedule } from '../core/types.ts';
+import { processType } from './processes.ts';
+
+/** A component of toolforge.yaml. */
+export interface Component {
+  /** A process type. */
+  readonly name: string;
+  /** A process type of the build, or a line for a shell. */
+  readonly command: string;
+  /** Null = it stays up. */
+  readonly schedule: Schedule | null;
+  /** Whether it gets the tool's requests. */
+  readonly isPublished: boolean;
+}
+
+/** Types that do not end up as something else, whoever else runs them. */
+const KEPT = new Set(['web', 'release']);
+
+/**
+ * The processes of an artifact: those of the build, and the components of its source. A process type that only
+ * schedules name does not stay up too; a component with a command of its own takes the place of a process type with
+ * its name.
+ *
+ * @param warn - Gets a sentence about each command that was perhaps meant to be a process type.
+ */
+export function withComponents(
+  built: readonly Process[],
+  components: readonly Component[],
+  warn: (text: string) => void,
+): Process[] {
+  const find = (type: string) => built.find((process) => process.type === type);
+  const named = (isScheduled: boolean) =>
+    new Set(
+      components
+        .filter(({ schedule }) => (schedule !== null) === isScheduled)
+        .map(({ command }) => find(command)?.type),
+    );
+  const [scheduled, staying] = [named(true), named(false)];
+  const byType = new Map(
+    built
+      .filter(({ type }) => KEPT.has(type) || staying.has(type) || !scheduled.has(type))
+      .map((process) => [process.type, process]),
+  );
+  for (const component of components) {
+    const meant = find(component.command);
+    if (meant !== undefined && component.schedule === null) continue;
+    const process = meant === undefined ? ofCommand(component) : ofType(component, meant);
+    if (meant === undefined && processType.test(component.command)) warn(noType(component, built));
+    byType.set(process.type, process);
+  }
+  return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
+}
+
+function ofCommand({ name, command, schedule, isPublished }: Component): Process {
+  return {
+    type: isPublished ? 'web' : name,
+    command: ['bash', '-c', command],
+    isDefault: false,
+    launchedAs: null,
+    ...(schedule === null ? {} : { schedule }),
+  };
+}
+
+function ofType({ name, schedule }: Component, { type, command, launchedAs }: Process): Process {
+  return {
+    type: name,
+    command,
+    isDefault: false,
+    launchedAs: launchedAs === undefined ? type : launchedAs,
+    ...(schedule === null ? {} : { schedule }),
+  };
+}
+
+function noType({ name, command }: Component, built: readonly Process[]): string {
+  const types = built.map(({ type }) => type).join(', ');
+  const known = types === '' ? 'the build gave none' : `there are ${types}`;
+  return `${name} in toolforge.yaml: ${command} is no process type (${known}), so it is run as a program of that name.`;
+}

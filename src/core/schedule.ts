@@ -1,0 +1,137 @@
+import { createHash } from 'node:crypto';
+import { Cron } from 'croner';
+
+/** Words for a schedule whose moment is made from the name of what runs, as Toolforge's jobs have them. */
+export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
+/** A run that could not be started for so long after its time is left out, as on Toolforge; in milliseconds. */
+export const START_DEADLINE_MS = 30_000;
+
+interface Field {
+  readonly name: string;
+  readonly min: number;
+  readonly max: number;
+  /** Words for its numbers, the first for `min`. */
+  readonly words: readonly string[];
+}
+
+const FIELDS: readonly Field[] = [
+  { name: 'minute', min: 0, max: 59, words: [] },
+  { name: 'hour', min: 0, max: 23, words: [] },
+  { name: 'day of the month', min: 1, max: 31, words: [] },
+  {
+    name: 'month',
+    min: 1,
+    max: 12,
+    words: ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'],
+  },
+  { name: 'day of the week', min: 0, max: 7, words: ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] },
+];
+const SHAPE = 'five fields (minute, hour, day of the month, month, day of the week)';
+
+/** Five fields of numbers, `*`, `-`, `/` and `,`; or, as the rest of a sentence, why it is no schedule. */
+export type ReadSchedule = { readonly cron: string } | { readonly why: string };
+
+/**
+ * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. What every scheduler reads
+ * alike is kept: names become numbers, Sunday 0, and `5/15` the range that it means.
+ *
+ * @param seed - What runs: the same one has the same moment, others have others, so that not everything runs at once.
+ * @see https://manpages.debian.org/bookworm/cron/crontab.5.en.html
+ * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
+ */
+export function readSchedule(text: string, seed: string): ReadSchedule {
+  const words = text.trim().split(/\s+/);
+  if (words[0]?.startsWith('@')) return ofWord(words.join(' '), seed);
+  if (words.length !== FIELDS.length) return { why: `it has not ${SHAPE}, and is none of ${wordList()}` };
+  const parts: string[] = [];
+  for (const [index, field] of FIELDS.entries()) {
+    const part = readField(words[index] ?? '', field);
+    if (part === null) return { why: `its ${field.name} cannot be read: ${rangeOf(field)}` };
+    parts.push(part);
+  }
+  const cron = parts.join(' ');
+  return nextRun(cron, Date.now()) === null ? { why: 'there is no such day' } : { cron };
+}
+
+/** When it is due next, in milliseconds since 1970, after `afterMs`; null = never again. */
+export function nextRun(cron: string, afterMs: number): number | null {
+  const next = new Cron(cron, { timezone: 'UTC', mode: '5-part', paused: true }).nextRun(new Date(afterMs));
+  return next?.getTime() ?? null;
+}
+
+/** How often it is due after the one moment and before the other, counted up to 1000. */
+export function timesDue(cron: string, afterMs: number, beforeMs: number): number {
+  let count = 0;
+  for (let at = nextRun(cron, afterMs); at !== null && at < beforeMs; at = nextRun(cron, at)) {
+    count += 1;
+    if (count === 1000) break;
+  }
+  return count;
+}
+
+function ofWord(word: string, seed: string): ReadSchedule {
+  const hash = createHash('sha256').update(seed).digest();
+  const minute = hash.readUInt32BE(0) % 60;
+  const hour = hash.readUInt32BE(4) % 24;
+  // Every month has 28 days.
+  const day = 1 + (hash.readUInt32BE(8) % 28);
+  switch (word) {
+    case '@hourly':
+      return { cron: `${minute} * * * *` };
+    case '@daily':
+      return { cron: `${minute} ${hour} * * *` };
+    case '@weekly':
+      return { cron: `${minute} ${hour} * * ${hash.readUInt32BE(12) % 7}` };
+    case '@monthly':
+      return { cron: `${minute} ${hour} ${day} * *` };
+    case '@yearly':
+      return { cron: `${minute} ${hour} ${day} ${1 + (hash.readUInt32BE(16) % 12)} *` };
+    default:
+      return { why: `of the words that begin with @ there are ${wordList()}` };
+  }
+}
+
+function wordList(): string {
+  return SCHEDULE_WORDS.join(', ');
+}
+
+function rangeOf({ name, min, max, words }: Field): string {
+  const also = words.length === 0 ? '' : `, or ${words[0]} to ${words.at(-1)}`;
+  const most = name === 'day of the week' ? 6 : max;
+  return `${min} to ${most}${also}, with * - / and , between them`;
+}
+
+function readField(text: string, field: Field): string | null {
+  const items = text.split(',').map((item) => readItem(item, field));
+  return items.every((item) => item !== null) ? items.join(',') : null;
+}
+
+function readItem(text: string, field: Field): string | null {
+  const [, from = '', to, step] = /^([a-z0-9]+|\*)(?:-([a-z0-9]+))?(?:\/(\d{1,2}))?$/i.exec(text) ?? [];
+  const every = step === undefined ? null : Number(step);
+  if (every !== null && (every < 1 || every > field.max)) return null;
+  if (from === '*') return to === undefined ? (every === null ? '*' : `*/${every}`) : null;
+  const first = numberOf(from, field);
+  const end = field.max === 7 ? 6 : field.max;
+  const last = to === undefined ? (every === null ? first : end) : numberOf(to, field);
+  if (first === null || last === null || first > last) return null;
+  return rangeText(first, last, every, field);
+}
+
+/** Sunday is 0 and 7 in a crontab, and 0 alone where Kubernetes reads it. */
+function rangeText(first: number, last: number, every: number | null, { max }: Field): string {
+  if (max === 7 && last === 7) {
+    const days = Array.from({ length: 8 - first }, (_, index) => first + index);
+    const meant = days.filter((_, index) => index % (every ?? 1) === 0).map((day) => day % 7);
+    return [...new Set(meant)].join(',');
+  }
+  const range = first === last ? String(first) : `${first}-${last}`;
+  return every === null || first === last ? range : `${range}/${every}`;
+}
+
+function numberOf(text: string, { min, max, words }: Field): number | null {
+  const word = words.indexOf(text.toLowerCase());
+  if (word >= 0) return min + word;
+  const number = /^\d{1,2}$/.test(text) ? Number(text) : Number.NaN;
+  return number >= min && number <= max ? number : null;
+}

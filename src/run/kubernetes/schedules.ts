@@ -1,0 +1,152 @@
+import { ApiException, PatchStrategy, type V1CronJob, type V1Job } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
+import { scheduledIn } from '../../core/replicas.ts';
+import { type Applied, applyObject, FIELD_MANAGER } from '../../kubernetes/applying.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { isNotFound } from '../../kubernetes/refusals.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { COMPONENT, configName, cronJobName, LABELS, type Rollout, SCHEDULED, scheduledOf } from './names.ts';
+import type { ToolPods } from './pods.ts';
+
+export interface ScheduleParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  /** Fires when this server is to stop. */
+  readonly closing: AbortSignal;
+}
+
+const AGAIN_MS = 1000;
+
+/** The CronJobs that this server made for a tool; none where it has no right to look, and so cannot have made one. */
+export async function cronJobsOf(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<V1CronJob[]> {
+  const call = { namespace, labelSelector: scheduledOf(tool) };
+  try {
+    return (await retrying(() => cluster.batch.listNamespacedCronJob(call), { signal })).items;
+  } catch (error) {
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return [];
+    throw error;
+  }
+}
+
+/** Whether these are the schedules of a rollout, each of them. */
+export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout): boolean {
+  return scheduledIn(release).every(({ type }) =>
+    cronJobs.some(
+      ({ metadata }) => metadata?.name === cronJobName(type) && metadata.labels?.[LABELS.rollout] === id,
+    ),
+  );
+}
+
+/** Whether the cluster would take these. @throws DeployError that says why it would not. */
+export async function assertSchedulable(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  cronJobs: readonly Applied<V1CronJob>[],
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
+}
+
+/** Makes these the schedules of a tool, and ends the others. What they have started runs to its end. */
+export async function setSchedules(
+  parts: ScheduleParts,
+  { tool, namespace }: { readonly tool: string; readonly namespace: string },
+  cronJobs: readonly Applied<V1CronJob>[],
+): Promise<void> {
+  const { cluster, closing: signal } = parts;
+  await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal })));
+  const names = new Set(cronJobs.map(({ metadata }) => metadata.name));
+  const found = await cronJobsOf(parts, tool, namespace, signal);
+  for (const { metadata } of found.filter((one) => !names.has(one.metadata?.name ?? ''))) {
+    const labelSelector = `${scheduledOf(tool)},${LABELS.process}=${metadata?.labels?.[LABELS.process]}`;
+    const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
+      signal,
+    });
+    const goesOn = items.some(isUnderWay);
+    await remove(parts, metadata?.name ?? '', namespace, goesOn ? 'Orphan' : 'Background');
+  }
+}
+
+/** Ends the schedules of a tool and what they have started. Resolves when it is gone. */
+export async function endSchedules(parts: ScheduleParts, tool: string, namespace: string): Promise<void> {
+  const { cluster, pods, closing: signal } = parts;
+  for (const { metadata } of await cronJobsOf(parts, tool, namespace, signal)) {
+    await remove(parts, metadata?.name ?? '', namespace, 'Background');
+  }
+  const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
+  // Runs of schedules that went with an earlier release belong to nobody.
+  const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
+  while (isThere()) {
+    await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
+    await pods.change(AGAIN_MS, signal);
+  }
+}
+
+/**
+ * Gives the config vars of a rollout to the runs that its schedules have started and that go on: they are deleted with
+ * the last of them. Nothing changes where there is none.
+ *
+ * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+ */
+export async function leaveConfigToRuns(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  namespace: string,
+  rolloutId: string,
+): Promise<void> {
+  const labelSelector = `${LABELS.rollout}=${rolloutId},${COMPONENT}=${SCHEDULED}`;
+  const { items } = await cluster.batch
+    .listNamespacedJob({ namespace, labelSelector })
+    .catch((error: unknown) => {
+      // Without the right to look it has made no schedule either.
+      if (error instanceof ApiException && error.code === 403) return { items: [] };
+      throw error;
+    });
+  const [first, ...others] = items.filter(isUnderWay);
+  if (first === undefined) return;
+  const version = Number(first.metadata?.labels?.[LABELS.version]);
+  const patch = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: configName({ release: { version }, id: rolloutId }),
+      namespace,
+      ownerReferences: [first, ...others].map(({ metadata }) => ({
+        apiVersion: 'batch/v1',
+        kind: 'Job',
+        name: metadata?.name ?? '',
+        uid: metadata?.uid ?? '',
+      })),
+      // It is not the rollout's any more.
+      labels: { [LABELS.rollout]: null },
+    },
+  };
+  await cluster.objects
+    .patch(patch as object, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch)
+    .catch((error: unknown) => {
+      if (!isNotFound(error)) throw error;
+    });
+}
+
+function isUnderWay({ status }: V1Job): boolean {
+  const conditions = status?.conditions ?? [];
+  return !conditions.some(
+    ({ type, status: is }) => is === 'True' && (type === 'Complete' || type === 'Failed'),
+  );
+}
+
+async function remove(
+  { cluster, closing: signal }: ScheduleParts,
+  name: string,
+  namespace: string,
+  propagationPolicy: 'Orphan' | 'Background',
+): Promise<void> {
+  await retrying(() => cluster.batch.deleteNamespacedCronJob({ name, namespace, propagationPolicy }), {
+    signal,
+  }).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+}

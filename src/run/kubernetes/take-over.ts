@@ -1,0 +1,56 @@
+import { stayingUp } from '../../core/replicas.ts';
+import { adoption } from './adoption.ts';
+import type { LiveRollouts } from './live.ts';
+import type { ManifestConfig } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
+import type { Rollout } from './names.ts';
+import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from './objects.ts';
+import { restoreReplicas } from './scaling.ts';
+import { areSet, cronJobsOf } from './schedules.ts';
+import { liveRollout, prepareTraffic } from './traffic.ts';
+
+export interface TakeOverParts {
+  readonly parts: ObjectParts & { readonly config: ManifestConfig };
+  readonly live: LiveRollouts;
+  /** Called when the rollout is known and before anything is changed. */
+  readonly onKnown: () => void;
+}
+
+/**
+ * Makes a recorded release the live one again, at the start of a server: what runs of it is adopted, what is missing is
+ * made, and what is not of it is ended.
+ *
+ * @param fresh - The rollout that is made where none is found.
+ * @returns What goes on where the traffic did not move at once; null = it did.
+ * @throws DeployError; the reason of `closing`.
+ */
+export async function takeOver(
+  { parts, live, onKnown }: TakeOverParts,
+  fresh: Rollout,
+  toolNumber: number,
+): Promise<{ readonly later: Promise<void> | null }> {
+  const { config, closing: signal } = parts;
+  signal.throwIfAborted();
+  const { namespace, release } = fresh;
+  const { tool } = release;
+  const selected = await liveRollout(parts, tool, namespace, signal);
+  const schedules = await cronJobsOf(parts, tool, namespace, signal);
+  const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
+  const found = adoption(objects, release, selected);
+  const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
+  live.remember(rollout);
+  onKnown();
+  if (found.rolloutId === null) {
+    await ensureNamespace(parts, rollout, signal);
+    await prepareTraffic(parts, rollout, signal);
+    await makeRollout(parts, { rollout, toolNumber, config }, signal);
+  } else await restoreReplicas(parts, rollout, signal);
+  const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  const isSelected = selected === (hasWeb ? rollout.id : null);
+  const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
+  if (isSelected && isWhole) {
+    live.adopt(rollout);
+    return { later: null };
+  }
+  return await live.switchTo(rollout, cronJobs({ rollout, toolNumber, config }));
+}

@@ -1,0 +1,18 @@
+import type { ScheduledRun } from './runtime.ts';
+
+/** The newest run of each scheduled process of each tool, over its releases. */
+export class ScheduledRuns {
+  readonly #runs = new Map<string, ScheduledRun>();
+
+  last(tool: string, type: string): ScheduledRun | null {
+    return this.#runs.get(key(tool, type)) ?? null;
+  }
+
+  set(tool: string, type: string, run: ScheduledRun): void {
+    this.#runs.set(key(tool, type), run);
+  }
+}
+
+function key(tool: string, type: string): string {
+  return `${tool}/${type}`;
+}
