@@ -264,8 +264,7 @@ async function resume(context: DeployContext, tool: ReturnType<SqliteStore['tool
   try {
     const release = tool.liveVersion === null ? null : store.release(tool.name, tool.liveVersion);
     if (release !== null && tool.isStopped) await runtime.stop(tool.name);
-    else if (release !== null)
-      await await runtime.resume(release, tool.number, plannedReplicas(context, release));
+    else if (release !== null) await runtime.resume(release, tool.number, plannedReplicas(context, release));
     await runtime.cleanUp(tool.name);
   } catch (err) {
     log.error({ err, tool: tool.name }, 'tool did not come up again');

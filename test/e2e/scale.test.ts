@@ -124,7 +124,11 @@ describe('scale', () => {
     const page = await server.get(name);
     assert.equal(page.status, 503);
     assert.match(page.body, /has no web process running/);
-    const ps = (await server.command('ps', name)).stdout;
+    // The one that was there has its time to end.
+    const ps = await until(async () => {
+      const { stdout } = await server.command('ps', name);
+      return !stdout.includes('web.1') && stdout;
+    }, 'the end of web.1');
     assert.match(ps, /^\S+ is scaled to none at v1\. Start some with: ssh \S.* scale \S+ web=1$/m);
     succeeded(await server.command('scale', name, 'web=1'));
     assert.equal((await server.get(name)).body, 'one');
