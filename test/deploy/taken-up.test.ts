@@ -189,6 +189,8 @@ test('a build that goes on is handed over, taken up and goes live with the refs 
   const second = await place.start();
   assert.equal(second.takenUp, 1);
   assert.deepEqual(place.builder.spared, ['p1']);
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  assert.doesNotMatch(place.log('p1'), /Interrupted/);
   const joining = await second.line.submit(await place.park('p2', { commit: push.commit }));
   assert.deepEqual([joining.id, joining.isJoined], ['p1', true]);
   place.builder.may.resolve();
