@@ -39,6 +39,7 @@ class ElsewhereBuilder implements Builder {
     assert.equal(this.going.get(id)?.useCache, useCache);
     const stopped = Promise.withResolvers<never>();
     signal.addEventListener('abort', () => stopped.reject(signal.reason));
+    if (signal.aborted) stopped.reject(signal.reason);
     progress.step('Building');
     progress.line('one');
     this.told.resolve();
