@@ -43,6 +43,10 @@ export class NullRuntime implements Runtime, Gateway {
     await beforeSwitch();
   }
 
+  async scale({ beforeSwitch }: RollOut): Promise<void> {
+    await beforeSwitch();
+  }
+
   async resume(): Promise<void> {}
 
   async stop(): Promise<void> {}
@@ -58,6 +62,8 @@ export class NullRuntime implements Runtime, Gateway {
   }
 
   async close(): Promise<void> {}
+
+  async cleanUp(): Promise<void> {}
 
   toolOf(): string | null {
     return null;

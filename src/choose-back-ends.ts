@@ -26,6 +26,8 @@ export interface BackEndOptions {
   readonly config: Config;
   /** Known only once the doors listen. */
   readonly addresses: Addresses;
+  /** Where builds fetch their source unless `source_url` says so; known only once the doors listen. */
+  readonly sourceOrigin: () => string;
   /** How many people can log in. */
   readonly countPeople: () => Promise<number | 'many'>;
   /** In place of those that the settings choose; for whoever starts a server from code. */
@@ -79,19 +81,22 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   };
 }
 
-async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): Promise<BackEnds> {
-  const [{ connectCluster }, { KubernetesBuilder }, { KubernetesRuntime }] = await Promise.all([
-    import('./kubernetes/cluster.ts'),
-    import('./build/kubernetes/builder.ts'),
-    import('./run/kubernetes/runtime.ts'),
-  ]);
+async function kubernetesBackEnds({
+  config,
+  addresses,
+  sourceOrigin,
+  log,
+}: BackEndOptions): Promise<BackEnds> {
+  const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
+    await Promise.all([
+      import('./kubernetes/cluster.ts'),
+      import('./kubernetes/credentials.ts'),
+      import('./build/kubernetes/builder.ts'),
+      import('./run/kubernetes/runtime.ts'),
+    ]);
   const cluster = connectCluster({ context: config.kubernetes_context });
-  const builder = new KubernetesBuilder({
-    config,
-    cluster,
-    log,
-    sourceOrigin: () => (config.source_url === '' ? addresses.http : config.source_url),
-  });
+  await assertCredentials(cluster.kubeConfig);
+  const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin });
   return {
     builder,
     runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log }),

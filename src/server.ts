@@ -18,6 +18,7 @@ import type { DeployContext } from './deploy/deploy.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';
+import { plannedReplicas } from './deploy/replicas.ts';
 import { tidy } from './deploy/tidy.ts';
 import { whatIsLive } from './deploy/what-is-live.ts';
 import { running, welcome } from './first-start.ts';
@@ -26,6 +27,7 @@ import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
 import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
+import { createSourcesDoor } from './http/sources-door.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
@@ -77,6 +79,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { directory, first, countPeople } = await chooseDirectory({ config, owner, log });
 
   const addresses = { ssh: '', http: '' };
+  let sourceOrigin = '';
   let isClosing = false;
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
@@ -86,6 +89,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
     config,
     addresses,
+    sourceOrigin: () => sourceOrigin,
     countPeople,
     log,
     given: options.backEnds ?? null,
@@ -96,6 +100,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     builder,
     runtime,
     buildsADay: config.builds_a_day,
+    maxReplicas: config.max_replicas,
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
@@ -165,7 +170,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     directory,
     packServices,
     gateway: runtime,
-    sources,
+    sources: config.sources_listen === null ? sources : null,
     runCommand,
     services,
     throttle,
@@ -173,10 +178,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isHealthy: () => (isClosing ? 'the server is being stopped' : null),
   });
 
+  const sourcesDoor = sources === null ? null : createSourcesDoor({ config, sources, log });
+
   const goOn = await line.takeUp(takenUp);
   await socket.listen();
-  const [sshAt, httpAt] = await Promise.all([ssh.listen(), http.listen()]);
+  const [sshAt, httpAt, sourcesAt] = await Promise.all([
+    ssh.listen(),
+    http.listen(),
+    sourcesDoor?.listen() ?? null,
+  ]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
+  sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
   for (const tool of store.tools()) void resume(context, tool);
   goOn();
 
@@ -196,13 +208,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           hostKey: hostKeyFingerprint(hostKeys),
         }),
   );
-  log.info({ ssh: hostPort(sshAt), http: hostPort(httpAt), data, sandbox: isolation }, 'ready');
+  const listening = {
+    ssh: hostPort(sshAt),
+    http: hostPort(httpAt),
+    ...(sourcesAt === null ? {} : { sources: hostPort(sourcesAt) }),
+  };
+  log.info({ ...listening, data, sandbox: isolation }, 'ready');
 
   return {
     addresses,
     close: async () => {
       isClosing = true;
-      await Promise.all([line.close(), ssh.close(), http.close()]);
+      await Promise.all([line.close(), ssh.close(), http.close(), sourcesDoor?.close()]);
       await socket.close();
       await runtime.close();
       await directory.close();
@@ -241,16 +258,15 @@ function upToDate(
   return `${what} To deploy it again: ${typed('redeploy')}\n${liveVersion === null ? '' : `${other}\n`}`;
 }
 
-/** What was live before the restart comes up again; the doors are open meanwhile. */
-async function resume(
-  { store, runtime, log }: DeployContext,
-  tool: ReturnType<SqliteStore['tools']>[number],
-): Promise<void> {
-  if (tool.liveVersion === null) return;
+/** What was live before the restart comes up again, and what was begun goes; the doors are open meanwhile. */
+async function resume(context: DeployContext, tool: ReturnType<SqliteStore['tools']>[number]): Promise<void> {
+  const { store, runtime, log } = context;
   try {
-    if (tool.isStopped) return await runtime.stop(tool.name);
-    const release = store.release(tool.name, tool.liveVersion);
-    if (release !== null) await runtime.resume(release, tool.number);
+    const release = tool.liveVersion === null ? null : store.release(tool.name, tool.liveVersion);
+    if (release !== null && tool.isStopped) await runtime.stop(tool.name);
+    else if (release !== null)
+      await await runtime.resume(release, tool.number, plannedReplicas(context, release));
+    await runtime.cleanUp(tool.name);
   } catch (err) {
     log.error({ err, tool: tool.name }, 'tool did not come up again');
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ClusterServer, hasCluster } from '../../test/cluster/cluster-server.ts';
 import { scriptBuilderImage } from '../../test/cluster/script-builder.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
-import { ClusterServer, hasCluster } from '../cluster-server.ts';
 import { type Figure, ownRow } from '../figure.ts';
 import { forgetPeak, memoryOf } from '../process-memory.ts';
 import { quantile } from '../statistics.ts';

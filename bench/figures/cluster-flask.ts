@@ -1,8 +1,8 @@
 import { cp, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { ClusterServer, hasCluster } from '../../test/cluster/cluster-server.ts';
 import { builderImage } from '../../test/cluster/images.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
-import { ClusterServer, hasCluster } from '../cluster-server.ts';
 import { type Figure, ownRow, withUnit } from '../figure.ts';
 import { PageWatch } from '../page-watch.ts';
 import { CreatorPod } from '../peers/creator-pod.ts';

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { ToolName } from '../core/names.ts';
+import { untilAborted } from '../core/until-aborted.ts';
 import type { Directory, DirectoryTool, Identity, OfferedKey } from './directory.ts';
-import { inTime, untilAborted } from './in-time.ts';
+import { inTime } from './in-time.ts';
 import { normalise } from './user-name.ts';
 
 const MOST_REMEMBERED = 10_000;

@@ -22,19 +22,6 @@ export async function inTime<T>(
   }
 }
 
-/** Waits for a promise that others may share: the signal ends the wait and not the work. @throws the signal's reason. */
-export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}
-
 /** The directory cannot answer; whoever asks is told that it is not their key or password. */
 export function unavailable(message: string, cause: unknown): DeployError {
   return new DeployError(

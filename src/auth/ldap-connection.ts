@@ -1,6 +1,6 @@
 import type { connect, Socket } from 'node:net';
 import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } from 'ldapts';
-import { untilAborted } from './in-time.ts';
+import { untilAborted } from '../core/until-aborted.ts';
 import { LdapEntry } from './ldap-entry.ts';
 
 /** What to look for, among the entries directly under the base. */

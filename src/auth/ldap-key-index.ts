@@ -1,5 +1,5 @@
 import type { ToolName } from '../core/names.ts';
-import { untilAborted } from './in-time.ts';
+import { untilAborted } from '../core/until-aborted.ts';
 import type { LdapPeople } from './ldap-people.ts';
 import type { LdapTools } from './ldap-tools.ts';
 

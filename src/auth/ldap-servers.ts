@@ -1,7 +1,8 @@
 import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
 import { FewAtOnce } from '../core/few-at-once.ts';
 import type { Log } from '../core/log.ts';
-import { tooManyLogins, unavailable, untilAborted } from './in-time.ts';
+import { untilAborted } from '../core/until-aborted.ts';
+import { tooManyLogins, unavailable } from './in-time.ts';
 import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 import { type LdapServer, type LdapSettings, readAccountPassword } from './ldap-settings.ts';

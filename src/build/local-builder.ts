@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { masking } from '../core/masking.ts';
@@ -16,6 +15,7 @@ import { artifactTooLarge, duration, noProcess } from './build-failures.ts';
 import { BuildGuard } from './build-guard.ts';
 import { buildAll } from './build-phase.ts';
 import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';
+import type { BuildSettings } from './build-settings.ts';
 import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
 import { detect } from './detection.ts';
@@ -28,17 +28,7 @@ import { targetVariables } from './target.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
 export interface LocalBuilderOptions {
-  readonly config: Pick<
-    Config,
-    | 'data'
-    | 'build_time'
-    | 'build_processes'
-    | 'build_memory'
-    | 'build_disk'
-    | 'artifact_size'
-    | 'build_output'
-    | 'build_environment'
-  >;
+  readonly config: BuildSettings;
   readonly sandbox: Sandbox;
   /** The folder of buildpacks, as they were installed. */
   readonly buildpacksFolder: string;

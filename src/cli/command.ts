@@ -65,6 +65,8 @@ export interface CommandShape {
 /** A command about one tool, which is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
+  /** What it takes with these words after the tool, where that is more than `action`. */
+  readonly actionOf?: (args: readonly string[]) => Action;
   /** What the audit log keeps of the words after the tool; all of them where not set. */
   readonly audited?: (args: readonly string[]) => readonly string[];
   /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */

@@ -64,8 +64,9 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
     return await command.run({ ...context, args: positionals });
   }
   const { tool, args } = toolAndArgs(command, { flags, positionals });
-  await assertMay(context, tool, command.action);
-  const isNoted = command.action !== 'read' || isShowingSecrets(flags);
+  const action = command.actionOf?.(args) ?? command.action;
+  await assertMay(context, tool, action);
+  const isNoted = action !== 'read' || isShowingSecrets(flags);
   const note = (facts: object): void => {
     const what = command.name;
     const words = command.audited?.(args) ?? args;

@@ -10,6 +10,7 @@ import { redeployCommand } from './commands/redeploy.ts';
 import { releasesCommand } from './commands/releases.ts';
 import { restartCommand } from './commands/restart.ts';
 import { rollbackCommand } from './commands/rollback.ts';
+import { scaleCommand } from './commands/scale.ts';
 import { stopCommand } from './commands/stop.ts';
 import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   rollbackCommand,
   redeployCommand,
   restartCommand,
+  scaleCommand,
   stopCommand,
   buildsCommand,
   deploymentsCommand,

@@ -3,16 +3,17 @@ import { DeployError, systemCode } from './errors.ts';
 /**
  * Why a door could not open, with what to do.
  *
- * @param door - `SSH` or `HTTP`; its setting is TOOLFORGE_PUSH_ and this name.
+ * @param door - Its setting is TOOLFORGE_PUSH_ and this name.
  */
 export function cannotListen(
-  door: 'SSH' | 'HTTP',
+  door: 'SSH' | 'HTTP' | 'SOURCES_LISTEN',
   { host, port }: { readonly host: string; readonly port: number },
   cause: Error,
 ): DeployError {
   const setting = `TOOLFORGE_PUSH_${door}=HOST:PORT`;
   const { why, mend } = reason(systemCode(cause));
-  const message = `The ${door} door cannot listen at ${host}:${port}: ${why}.`;
+  const name = door === 'SOURCES_LISTEN' ? 'door for sources of builds' : `${door} door`;
+  const message = `The ${name} cannot listen at ${host}:${port}: ${why}.`;
   return new DeployError('CANNOT_LISTEN', message, `${mend} ${setting}`, { cause });
 }
 

@@ -74,6 +74,9 @@ export interface Artifact {
   readonly bytes: number;
 }
 
+/** How many processes run, by process type: `{ web: 2, worker: 0 }`. */
+export type Replicas = Readonly<Record<string, number>>;
+
 /** An immutable version of a tool. */
 export interface Release {
   readonly tool: ToolName;
@@ -93,9 +96,9 @@ export interface Release {
 
 /**
  * One run of the line: what asked for it. A push and a redeploy build; a rollback, a config change and
- * a restart start from an artifact that is there.
+ * a restart start from an artifact that is there; a scale changes how many processes of the live release run.
  */
-export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart';
+export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale';
 
 /**
  * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or one of the ends that left the old

@@ -10,6 +10,7 @@ import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 import { buildStep } from './build-step.ts';
+import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
 /** What a deployment works with. */
 export interface DeployContext {
@@ -19,6 +20,8 @@ export interface DeployContext {
   readonly runtime: Runtime;
   /** Of one tool, within 24 hours. */
   readonly buildsADay: number;
+  /** Of one process type of a tool. */
+  readonly maxReplicas: number;
   readonly log: Log;
 }
 
@@ -140,6 +143,7 @@ async function rollOut(
   const { tool, id } = plan.deployment;
   store.updateDeployment(id, { state: 'rolling-out', version: release.version });
   progress.step(`Rolling out v${release.version}`);
+  warnOfTooMany(context, release, progress);
   const branch = await readDeployBranch(repositories, tool);
   const lines = await refLines(repositories, plan, release, branch);
   const prepared: RefTransaction[] = [];
@@ -150,7 +154,9 @@ async function rollOut(
     store.goLive(tool, release.version, id, Date.now());
   };
   try {
-    await runtime.rollOut({ release, toolNumber: store.tool(tool).number, progress, signal, beforeSwitch });
+    const { number: toolNumber } = store.tool(tool);
+    const replicas = plannedReplicas(context, release);
+    await runtime.rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas });
   } catch (error) {
     for (const transaction of prepared) await transaction[Symbol.asyncDispose]();
     if (plan.restartOf === null) store.failRelease(tool, release.version);

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { HandOver } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
-import type { Deployment, Principal } from '../core/types.ts';
+import { replicasLine } from '../core/replicas.ts';
+import type { Deployment, Principal, Replicas } from '../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { isAncestor } from '../git/refs.ts';
 import { changeConfigVars } from './config-vars.ts';
@@ -10,9 +11,13 @@ import { type DeployContext, deploy } from './deploy.ts';
 import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
+import { InOrder } from './in-order.ts';
 import { alreadyLive, withOtherRefs } from './join.ts';
+import { deploymentRunning, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
+import { assertScalable } from './replicas.ts';
 import { buildAgain, rollbackTarget } from './rollback-target.ts';
+import { scale } from './scale.ts';
 import { entryAgain, keptRequest, type TakenUp } from './taken-up.ts';
 import { Turns } from './turns.ts';
 import { assertUsable } from './usable.ts';
@@ -29,7 +34,8 @@ export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
   readonly #endings: Endings;
-  readonly #submitting = new Map<ToolName, Promise<unknown>>();
+  /** Deciding who wins asks git. */
+  readonly #submitting = new InOrder();
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
@@ -42,7 +48,7 @@ export class DeploymentLine implements Deployments {
     const { repositories, treeLimits, licencePolicy } = this.#options;
     const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
     if (licencePolicy === 'refuse') assertLicence(facts);
-    return this.#inOrder(push.tool, () => this.#take(push, facts));
+    return this.#submitting.run(push.tool, () => this.#take(push, facts));
   }
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
@@ -86,12 +92,18 @@ export class DeploymentLine implements Deployments {
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
 
+  scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
+    const live = liveRelease(this.#options.store, tool);
+    assertScalable(live, changes, this.#options.maxReplicas);
+    assertUsable(this.#options.builder, live, `Build it anew: \`redeploy ${tool}\``);
+    const { commit } = live;
+    const message = replicasLine(changes);
+    return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
+  }
+
   async stop(tool: ToolName, principal: Principal): Promise<void> {
     liveRelease(this.#options.store, tool);
-    if (this.#turns.running(tool) !== null) {
-      const hint = `Wait for its end, or end it first: \`cancel ${tool}\``;
-      throw new DeployError('DEPLOYMENT_RUNNING', `A deployment of ${tool} is under way.`, hint);
-    }
+    if (this.#turns.running(tool) !== null) throw deploymentRunning(tool);
     this.#options.store.setStopped(tool, true);
     await this.#options.runtime.stop(tool);
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
@@ -103,14 +115,7 @@ export class DeploymentLine implements Deployments {
       // What has gone live a moment ago is past cancelling.
       (one) => (id === null || one.id === id) && this.#options.store.deployment(one.id)?.state !== 'live',
     );
-    if (entry === undefined) {
-      const which = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
-      throw new DeployError(
-        'NO_DEPLOYMENT',
-        `${tool} has ${which}.`,
-        `See what there was with: \`deployments ${tool}\``,
-      );
-    }
+    if (entry === undefined) throw noDeployment(tool, id);
     entry.cancelledBy = principal.uid;
     entry.cancelling.abort();
     if (this.#turns.leave(entry)) this.#endings.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
@@ -150,17 +155,6 @@ export class DeploymentLine implements Deployments {
       if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
     }
     await Promise.all(all.map((entry) => entry.verdict));
-  }
-
-  /** One after the other for each tool, since deciding who wins asks git. */
-  #inOrder<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
-    const before = this.#submitting.get(tool) ?? Promise.resolve();
-    const result = before.then(step, step);
-    this.#submitting.set(
-      tool,
-      result.catch(() => undefined),
-    );
-    return result;
   }
 
   async #take(push: ParkedPush, facts: CommitFacts): Promise<Ticket> {
@@ -250,8 +244,11 @@ export class DeploymentLine implements Deployments {
         this.#endings.finish(entry, verdict);
         return;
       }
-      if (plan.plan.commit !== entry.commit) store.updateDeployment(entry.id, { commit: plan.plan.commit });
-      const version = await deploy(this.#options, plan.plan, entry.progress, signal);
+      const { commit } = plan.kind === 'scale' ? plan.plan.release : plan.plan;
+      if (commit !== entry.commit) store.updateDeployment(entry.id, { commit });
+      const version = await (plan.kind === 'scale'
+        ? scale(this.#options, plan.plan, entry.log.progress, signal)
+        : deploy(this.#options, plan.plan, entry.progress, signal));
       this.#options.log.info(
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
         'release live',

@@ -1,5 +1,5 @@
 import type { CommitId, ToolName } from '../core/names.ts';
-import type { Deployment, Principal } from '../core/types.ts';
+import type { Deployment, Principal, Replicas } from '../core/types.ts';
 
 /** How a deployment ended. */
 export type Verdict =
@@ -73,4 +73,10 @@ export interface Deployments {
     id: string,
     options: { readonly isColoured: boolean; readonly signal: AbortSignal },
   ): AsyncIterable<string>;
+  /**
+   * Runs the live release in other numbers, by process type; types that are not named stay as they are. No new release.
+   *
+   * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`, `ARTIFACT_UNUSABLE`
+   */
+  scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket;
 }

@@ -1,6 +1,6 @@
 import { type CommitId, short, type ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Deployment, Principal } from '../core/types.ts';
+import type { Deployment, Principal, Replicas } from '../core/types.ts';
 import type { CommitFacts } from '../git/commits.ts';
 import type { DeploymentLog } from './deployment-log.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
@@ -11,7 +11,8 @@ export type Request =
   | { readonly kind: 'redeploy'; readonly useCache: boolean }
   | { readonly kind: 'rollback'; readonly version: number }
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
-  | { readonly kind: 'restart' };
+  | { readonly kind: 'restart' }
+  | { readonly kind: 'scale'; readonly changes: Replicas };
 
 /** A deployment that somebody asks for. */
 export interface Wanted {

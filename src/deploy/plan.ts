@@ -4,16 +4,18 @@ import { short } from '../core/names.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
-import type { Store } from '../store/store.ts';
 import { changeConfigVars, configVarChanges } from './config-vars.ts';
-import type { DeployPlan } from './deploy.ts';
+import type { DeployContext, DeployPlan } from './deploy.ts';
 import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './entry.ts';
+import { assertScalable } from './replicas.ts';
 import { rollbackTarget } from './rollback-target.ts';
+import type { ScalePlan } from './scale.ts';
 import { liveRelease } from './what-is-live.ts';
 
 export type Planned =
   | { readonly kind: 'go'; readonly plan: DeployPlan }
+  | { readonly kind: 'scale'; readonly plan: ScalePlan }
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
 /**
@@ -22,7 +24,7 @@ export type Planned =
  * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` where something is live that this push does not build upon.
  */
 export async function planDeployment(
-  context: { readonly store: Store; readonly repositories: Repositories; readonly builder: Builder },
+  context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
   entry: Entry,
 ): Promise<Planned> {
   const { store, builder } = context;
@@ -120,6 +122,12 @@ export async function planDeployment(
         kind: 'go',
         plan: { ...base, commit: current, description: 'Restart', artifact, restartOf: release },
       };
+    }
+    case 'scale': {
+      const release = liveRelease(store, tool);
+      const { changes } = request;
+      assertScalable(release, changes, context.maxReplicas);
+      return { kind: 'scale', plan: { deployment: entry.deployment, release, changes } };
     }
     default:
       throw request satisfies never;

@@ -27,7 +27,7 @@ export interface HttpDoorOptions {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly gateway: Gateway;
-  /** Sources of builds that run elsewhere; null where none do. */
+  /** Sources of builds that run elsewhere; null where none do, or where they are handed out by a door of their own. */
   readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   /** Its addresses are read when they are needed, so they may be known only after `listen`. */
@@ -134,7 +134,7 @@ function createOwnHost(
       case 'source':
         // A build shows its token, which is worth nothing afterwards, and need not come over TLS within a cluster.
         if (options.sources !== null) return await serveSource(exchange, options.sources);
-        answerText(exchange, 404, 'Builds run on this machine, and fetch no sources.\n');
+        answerText(exchange, 404, 'No sources of builds are handed out here.\n');
         return;
       case 'nothing':
         answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');

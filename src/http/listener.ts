@@ -33,6 +33,8 @@ export const HTTP_LIMITS: HttpLimits = {
 };
 
 export interface ListenerOptions {
+  /** Which door it is, where it cannot listen; HTTP unless told. */
+  readonly door?: Parameters<typeof cannotListen>[0];
   readonly tls: TlsFiles | null;
   readonly limits: HttpLimits;
   readonly log: Log;
@@ -96,7 +98,7 @@ export function createListener(options: ListenerOptions): Listener {
   return {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
-        server.once('error', (cause) => reject(cannotListen('HTTP', { host, port }, cause)));
+        server.once('error', (cause) => reject(cannotListen(options.door ?? 'HTTP', { host, port }, cause)));
         server.listen({ host, port }, () => {
           for (const file of files) {
             watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);

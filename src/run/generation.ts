@@ -1,42 +1,102 @@
 import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Release } from '../core/types.ts';
+import { countOf, replicasOf, stayingUp } from '../core/replicas.ts';
+import type { Release, Replicas } from '../core/types.ts';
 import { exitHint, exitWords } from './exit-words.ts';
-import { RELEASE_TYPE } from './release-phase.ts';
-import { memoryLimit, unfulfilled } from './service-limits.ts';
+import type { Route } from './router.ts';
+import { memoryLimit } from './service-limits.ts';
 import type { ToolLog } from './tool-log.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './tool-process.ts';
-import { Traffic } from './traffic.ts';
 
-/** All processes of one release that stay up, one of each type, and the requests that they are busy with. */
+export interface GenerationOptions {
+  readonly release: Release;
+  readonly toolNumber: number;
+  readonly toolLog: ToolLog;
+  readonly parts: ToolProcessParts;
+}
+
+/** Processes of one release that stay up together: those that get its requests, or those on their way in or out. */
 export class Generation {
   readonly release: Release;
-  readonly traffic = new Traffic();
-  readonly processes: readonly ToolProcess[];
-  readonly #parts: ToolProcessParts;
+  readonly #options: GenerationOptions;
+  #processes: ToolProcess[];
+  /** So that of equally busy processes each has its turn. */
+  #turn = 0;
 
-  constructor(release: Release, toolNumber: number, toolLog: ToolLog, parts: ToolProcessParts) {
-    this.release = release;
-    this.#parts = parts;
-    this.processes = release.artifact.processes
-      .filter(({ type }) => type !== RELEASE_TYPE)
-      .map(
-        (process) =>
-          new ToolProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
-      );
+  private constructor(options: GenerationOptions, processes: ToolProcess[]) {
+    this.release = options.release;
+    this.#options = options;
+    this.#processes = processes;
   }
 
-  get web(): ToolProcess | null {
-    return this.processes.find((process) => process.type === 'web') ?? null;
+  /** All processes of a release, none of them started yet. */
+  static of(options: GenerationOptions, replicas: Replicas): Generation {
+    return new Generation(options, []).missing(replicas);
+  }
+
+  get processes(): readonly ToolProcess[] {
+    return this.#processes;
+  }
+
+  /** Where the next request goes: of the web processes that answer, to the one with the fewest requests under way. */
+  get route(): Route {
+    if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
+    const webs = this.#processes.filter(({ type }) => type === 'web');
+    const [first] = webs;
+    if (first === undefined) return { kind: 'scaled-down' };
+    this.#turn = (this.#turn + 1) % webs.length;
+    const inTurn = [...webs.slice(this.#turn), ...webs.slice(0, this.#turn)];
+    const routes = inTurn.flatMap(({ port, traffic, fate }) =>
+      port === null ? [] : [{ kind: 'up' as const, port, traffic, fate }],
+    );
+    const [route] = routes.sort((one, other) => one.traffic.requests - other.traffic.requests);
+    if (route !== undefined) return route;
+    const hasCrashed = webs.every(({ status }) => status.state === 'crashed');
+    return hasCrashed
+      ? { kind: 'crashed', detail: `${first.name} ${first.status.detail}` }
+      : { kind: 'starting' };
+  }
+
+  /** The processes that these numbers take beyond what there is here, none of them started yet. */
+  missing(replicas: Replicas): Generation {
+    const { release, toolNumber, toolLog, parts } = this.#options;
+    const counts = replicasOf(release, replicas);
+    const processes = stayingUp(release).flatMap((process) => {
+      const count = countOf(counts, process.type) ?? 0;
+      const free = this.#freeNumbers(process.type, count);
+      const names = free.map((number) => `${process.type}.${number}`);
+      return names.map((name) => new ToolProcess({ release, toolNumber, process, name, toolLog }, parts));
+    });
+    return new Generation(this.#options, processes);
+  }
+
+  /** From now on the others belong to these. */
+  join(others: Generation): void {
+    const types = stayingUp(this.release).map(({ type }) => type);
+    this.#processes = [...this.#processes, ...others.processes].sort(
+      (one, other) => types.indexOf(one.type) - types.indexOf(other.type) || numberOf(one) - numberOf(other),
+    );
+  }
+
+  /** From now on there are no more than this. @returns those that are too many, the ones with the highest numbers. */
+  shrinkTo(replicas: Replicas): Generation {
+    const counts = replicasOf(this.release, replicas);
+    const all = this.#processes;
+    const kept = Object.entries(counts).flatMap(([type, count]) =>
+      all.filter((process) => process.type === type).slice(0, count),
+    );
+    this.#processes = kept;
+    return new Generation(
+      this.#options,
+      all.filter((process) => !kept.includes(process)),
+    );
   }
 
   /** Starts every process and waits until all are healthy. Where one is not, none is left. */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
-    const { service } = this.release.artifact;
-    for (const text of unfulfilled(service, this.#parts.config.run_memory)) progress.warn(text);
     const failed = new AbortController();
     const whole = AbortSignal.any([signal, failed.signal]);
-    const starts = this.processes.map((process) =>
+    const starts = this.#processes.map((process) =>
       this.#startOne(process, progress, whole).catch((error: unknown) => {
         // The others end by this, so the first reason is the one that counts.
         failed.abort(error);
@@ -45,7 +105,7 @@ export class Generation {
     );
     await Promise.allSettled(starts);
     // One may have ended while another was still starting.
-    const ended = this.processes.find((process) => process.end !== null);
+    const ended = this.#processes.find((process) => process.end !== null);
     if (ended?.end && !failed.signal.aborted) failed.abort(this.#failure(ended, ended.end, progress));
     if (!failed.signal.aborted) return;
     await this.kill();
@@ -54,26 +114,36 @@ export class Generation {
 
   /** From now on its processes are kept up; those that do not run are started. */
   keepUp(): void {
-    for (const process of this.processes) process.keepUp();
+    for (const process of this.#processes) process.keepUp();
   }
 
   /** None of its processes is ever started; their status says why, as in `web.1 was built without isolation`. */
   async refuse(detail: string): Promise<void> {
-    for (const process of this.processes) await process.refuse(detail);
+    for (const process of this.#processes) await process.refuse(detail);
   }
 
-  /** Ends it: the web process when its requests are done or the signal fires, the others now. */
+  /** Ends it: each process when its requests are done or the signal fires; what is not `web` has none. */
   async drain(signal: AbortSignal): Promise<void> {
-    for (const process of this.processes) process.retire();
-    const others = this.processes.filter((process) => process !== this.web).map((process) => process.stop());
-    await this.traffic.untilIdle(signal);
-    this.traffic.closeSockets();
-    await Promise.all([...others, this.web?.stop()]);
+    for (const process of this.#processes) process.retire();
+    await Promise.all(
+      this.#processes.map(async (process) => {
+        await process.traffic.untilIdle(signal);
+        process.traffic.closeSockets();
+        await process.stop();
+      }),
+    );
   }
 
   async kill(): Promise<void> {
-    this.traffic.closeSockets();
-    await Promise.all(this.processes.map((process) => process.kill()));
+    for (const { traffic } of this.#processes) traffic.closeSockets();
+    await Promise.all(this.#processes.map((process) => process.kill()));
+  }
+
+  /** The lowest numbers that no process of the type has, as many as are missing to `count`. */
+  #freeNumbers(type: string, count: number): number[] {
+    const taken = new Set(this.#processes.filter((process) => process.type === type).map(numberOf));
+    const numbers = Array.from({ length: count + taken.size }, (_, index) => index + 1);
+    return numbers.filter((number) => !taken.has(number)).slice(0, Math.max(0, count - taken.size));
   }
 
   async #startOne(process: ToolProcess, progress: Progress, signal: AbortSignal): Promise<void> {
@@ -92,7 +162,7 @@ export class Generation {
     progress: Progress,
   ): DeployError {
     for (const line of attempt.lastLines) progress.line(`${process.name} | ${line}`);
-    const { run_memory } = this.#parts.config;
+    const { run_memory } = this.#options.parts.config;
     if (attempt.kind === 'exited') {
       const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));
       return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
@@ -100,4 +170,9 @@ export class Generation {
     const message = `${attempt.seen.message}; waited ${attempt.waitedMs / 1000} s.`;
     return new DeployError('ROLLOUT_TIMED_OUT', message, attempt.seen.hint);
   }
+}
+
+/** 2 of `web.2` */
+function numberOf({ name }: ToolProcess): number {
+  return Number(name.slice(name.lastIndexOf('.') + 1));
 }

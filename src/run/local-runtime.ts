@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Config } from '../config.ts';
 import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
-import type { Release } from '../core/types.ts';
+import type { Release, Replicas } from '../core/types.ts';
 import { whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
@@ -17,6 +17,7 @@ import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
 import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
+import { unfulfilled } from './service-limits.ts';
 import { ToolLog } from './tool-log.ts';
 import { PAUSES, type Pauses, type ToolProcessParts } from './tool-process.ts';
 
@@ -109,9 +110,13 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#owned(this.#rollOut(rollOut));
   }
 
-  async resume(release: Release, toolNumber: number): Promise<void> {
+  async scale(rollOut: RollOut): Promise<void> {
+    await this.#owned(this.#scale(rollOut));
+  }
+
+  async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#closing.signal.throwIfAborted();
-    const next = this.#generation(release, toolNumber);
+    const next = this.#generation(release, toolNumber, replicas);
     this.#switchTo(next);
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     if (why === null) return next.keepUp();
@@ -144,6 +149,9 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
+  /** Nothing is left: what a killed server ran was ended when the sandbox was chosen. */
+  async cleanUp(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#underWay);
@@ -172,8 +180,30 @@ export class LocalRuntime implements Runtime, Gateway {
     await work;
   }
 
-  async #rollOut({ release, toolNumber, progress, signal, beforeSwitch }: RollOut): Promise<void> {
-    const next = this.#generation(release, toolNumber);
+  async #rollOut(rollOut: RollOut): Promise<void> {
+    const { release, toolNumber, progress, replicas } = rollOut;
+    const next = this.#generation(release, toolNumber, replicas);
+    const { run_memory } = this.#options.config;
+    for (const text of unfulfilled(release.artifact.service, run_memory)) progress.warn(text);
+    await this.#start(next, rollOut);
+    const before = this.#switchTo(next);
+    next.keepUp();
+    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  }
+
+  async #scale(rollOut: RollOut): Promise<void> {
+    const { release, replicas } = rollOut;
+    const live = this.#live.get(release.tool);
+    if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
+    const more = live.missing(replicas);
+    await this.#start(more, rollOut);
+    live.join(more);
+    more.keepUp();
+    this.#retire(live.shrinkTo(replicas));
+  }
+
+  /** Up to the record. Where anything fails, nothing of them is left. */
+  async #start(next: Generation, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     try {
       await next.start(progress, whole);
@@ -183,9 +213,6 @@ export class LocalRuntime implements Runtime, Gateway {
       await next.kill();
       throw error;
     }
-    const before = this.#switchTo(next);
-    next.keepUp();
-    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
   }
 
   /** From here on requests go to this generation. @returns the version that they went to before, or null. */
@@ -221,15 +248,12 @@ export class LocalRuntime implements Runtime, Gateway {
   #routeOf(tool: string): Route {
     const live = this.#live.get(tool);
     if (live === undefined) return this.#stopped.has(tool) ? { kind: 'stopped' } : { kind: 'none' };
-    const { web } = live;
-    if (web === null) return { kind: 'no-web' };
-    if (web.port !== null) return { kind: 'up', port: web.port, traffic: live.traffic };
-    const { state, name, detail } = web.status;
-    return state === 'crashed' ? { kind: 'crashed', detail: `${name} ${detail}` } : { kind: 'starting' };
+    return live.route;
   }
 
-  #generation(release: Release, toolNumber: number): Generation {
-    return new Generation(release, toolNumber, this.#log(release.tool), this.#parts(release));
+  #generation(release: Release, toolNumber: number, replicas: Replicas): Generation {
+    const toolLog = this.#log(release.tool);
+    return Generation.of({ release, toolNumber, toolLog, parts: this.#parts(release) }, replicas);
   }
 
   #parts(release: Release): ToolProcessParts {

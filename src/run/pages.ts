@@ -7,6 +7,7 @@ import { escapeHtml } from '../core/escape-html.ts';
 export type Obstacle =
   | { readonly kind: 'none' }
   | { readonly kind: 'no-web' }
+  | { readonly kind: 'scaled-down' }
   | { readonly kind: 'starting' }
   | { readonly kind: 'stopped' }
   | { readonly kind: 'crashed'; readonly detail: string }
@@ -45,6 +46,13 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
         title: `${tool} has no web process`,
         sentences: ['The tool runs, but its Procfile has no line that begins with “web:”.'],
         retryAfterSeconds: null,
+      };
+    case 'scaled-down':
+      return {
+        status: 503,
+        title: `${tool} has no web process running`,
+        sentences: ['Its maintainers have set it to run none. It answers again when they scale it up.'],
+        retryAfterSeconds: 300,
       };
     case 'starting':
       return {

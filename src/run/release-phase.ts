@@ -3,8 +3,7 @@ import { exitWords } from './exit-words.ts';
 import { type RunParts, type Start, startRun } from './running.ts';
 import type { ReleasePhase } from './runtime.ts';
 
-/** The process type that runs once, before a release gets any traffic. */
-export const RELEASE_TYPE = 'release';
+export { RELEASE_TYPE } from '../core/replicas.ts';
 
 /**
  * Runs the release phase to its end. What it prints goes to the push and to the tool's log.

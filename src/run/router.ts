@@ -2,12 +2,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList, Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { ProxyServer } from 'httpxy';
+import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { setForwarded, stripHopByHop } from './forwarded.ts';
 import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from './pages.ts';
+import type { Fate } from './tool-process.ts';
 import type { Traffic } from './traffic.ts';
 
-export type Route = { readonly kind: 'up'; readonly port: number; readonly traffic: Traffic } | Obstacle;
+/** A process that answers. */
+export interface WayIn {
+  readonly kind: 'up';
+  readonly port: number;
+  readonly traffic: Traffic;
+  /** What has become of it since. */
+  readonly fate: () => Fate;
+}
+
+export type Route = WayIn | Obstacle;
 
 export interface RouterOptions {
   /** Where a tool's requests go at this moment. */
@@ -16,6 +27,17 @@ export interface RouterOptions {
   readonly logsCommand: (tool: string) => string;
   readonly trustedProxies: BlockList;
   readonly log: Log;
+}
+
+/** A request on its way. */
+interface Forwarding {
+  readonly tool: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Before each further attempt, in milliseconds. */
+  readonly pauses: readonly number[];
+  /** What had it and gave no answer; null = nobody yet. */
+  readonly lostBy: WayIn | null;
 }
 
 const UPGRADE_MS = 60_000;
@@ -39,8 +61,6 @@ export class Router {
       sendPage(this.#page(tool, route), response);
       return;
     }
-    // Counted before anything can wait, so that a release that is drained knows of it.
-    response.once('close', route.traffic.enter());
     this.#prepare(request);
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
     stripHopByHop(request.headers);
@@ -48,22 +68,24 @@ export class Router {
     // The server has answered “100 Continue” itself.
     delete request.headers.expect;
 
-    this.#forward(tool, request, response, route.port, isRepeatable(request) ? RETRY_PAUSES_MS : []);
+    const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
+    this.#forward({ tool, request, response, pauses, lostBy: null }, route);
   }
 
-  #forward(
-    tool: string,
-    request: IncomingMessage,
-    response: ServerResponse,
-    port: number,
-    pauses: readonly number[],
-  ): void {
+  #forward(forwarding: Forwarding, route: WayIn): void {
+    const { tool, request, response } = forwarding;
+    const { port, traffic } = route;
+    // Counted before anything can wait, so that a process that is drained knows of it.
+    const leave = traffic.enter();
+    response.once('close', leave);
     const proxy = new ProxyServer({ target: targetOf(port), agent: false });
     proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
     proxy.on('error', (error) => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
+      leave();
+      const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
       if (response.headersSent || response.destroyed) response.destroy();
-      else this.#again(tool, request, response, pauses);
+      else this.#again({ ...forwarding, lostBy });
     });
     // A body that may be sent twice is an empty one; the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
@@ -74,8 +96,12 @@ export class Router {
     });
   }
 
-  /** A connection that ended before an answer is tried anew, with what is live by then, where repeating does no harm. */
-  #again(tool: string, request: IncomingMessage, response: ServerResponse, pauses: readonly number[]): void {
+  /**
+   * A connection that ended before an answer is tried anew, with what is live by then, where repeating does no harm:
+   * a request that may have brought down one process is not handed to the next.
+   */
+  #again(forwarding: Forwarding): void {
+    const { tool, response, pauses, lostBy } = forwarding;
     const [pause, ...later] = pauses;
     if (pause === undefined) {
       sendPage(this.#page(tool, this.#reason(tool)), response);
@@ -83,8 +109,10 @@ export class Router {
     }
     setTimeout(() => {
       if (response.destroyed) return;
-      const route = this.#options.routeOf(tool);
-      if (route.kind === 'up') this.#forward(tool, request, response, route.port, later);
+      const fate = lostBy?.fate() ?? 'leaving';
+      const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);
+      if (fate === 'crashed') sendPage(this.#page(tool, this.#reason(tool)), response);
+      else if (route.kind === 'up') this.#forward({ ...forwarding, pauses: later }, route);
       else sendPage(this.#page(tool, route), response);
     }, pause);
   }

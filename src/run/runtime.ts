@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Release } from '../core/types.ts';
+import type { Release, Replicas } from '../core/types.ts';
 
 export interface RollOut {
   readonly release: Release;
@@ -15,6 +15,8 @@ export interface RollOut {
    * new processes are stopped and the old ones go on.
    */
   readonly beforeSwitch: () => Promise<void>;
+  /** How many processes of each type run; a type that is not there runs as often as `replicasOf` says. */
+  readonly replicas: Replicas;
 }
 
 /** One run of what the Procfile calls `release`. */
@@ -75,7 +77,7 @@ export interface Runtime {
    */
   rollOut(rollOut: RollOut): Promise<void>;
   /** After a start of the server: brings a live release up again, with restarts until it is healthy. */
-  resume(release: Release, toolNumber: number): Promise<void>;
+  resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
   /** Ends all processes of the tool; resolves when they are gone. */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
@@ -84,6 +86,19 @@ export interface Runtime {
   address(tool: ToolName): string | null;
   /** Ends everything, at shutdown. */
   close(): Promise<void>;
+  /**
+   * Runs the live release in other numbers: what is missing is started and gets requests once all of it is healthy,
+   * then what is too much is drained and ended. What runs and is to stay is not touched. `beforeSwitch` stands between
+   * the two. A release that does not run here yet is rolled out.
+   *
+   * @throws DeployError as `rollOut`; then as many run as before.
+   */
+  scale(rollOut: RollOut): Promise<void>;
+  /**
+   * At start, once the tool's live release is resumed or where it has none: ends what an earlier server had begun for
+   * it and that never got live.
+   */
+  cleanUp(tool: ToolName): Promise<void>;
 }
 
 /** The way of web requests to tools; the HTTP door asks it first. */

@@ -13,13 +13,8 @@ export function memoryLimit(release: Release, processType: string, runMemory: nu
 
 /** Sentences about wishes of service.template that this machine does not fulfil. */
 export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
-  const { memoryBytes, replicas, cpuCores } = service;
+  const { memoryBytes, cpuCores } = service;
   const sentences = tooMuchMemory(memoryBytes, runMemory);
-  if (replicas !== undefined && replicas > 1) {
-    sentences.push(
-      `replicas of service.template asks for ${replicas}: this server runs one web process of each tool. It may have several workers of its own (config var WEB_CONCURRENCY).`,
-    );
-  }
   if (cpuCores !== undefined) {
     sentences.push('cpu of service.template has no effect here: tools share the processors of this machine.');
   }

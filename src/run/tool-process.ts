@@ -6,6 +6,7 @@ import { isFree } from './ports.ts';
 import { type Running, type RunParts, type Start, startRun } from './running.ts';
 import type { ProcessState, ProcessStatus } from './runtime.ts';
 import { memoryLimit } from './service-limits.ts';
+import { Traffic } from './traffic.ts';
 
 export interface Pauses {
   /** Before the first restart; doubled at each further one. */
@@ -25,12 +26,16 @@ export interface ToolProcessParts extends RunParts {
 
 /** How one attempt to start went, with the last lines that the process printed. */
 export type Attempt = Readiness & { readonly lastLines: readonly string[] };
+/** What has become of a run: `crashed` is one that ended by itself. */
+export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;
 
 const MOST_PORTS = 3;
 
 /** One process of a release, `web.1`: started, checked, kept up and ended. */
 export class ToolProcess {
+  /** What it is busy with; only `web` gets requests. */
+  readonly traffic = new Traffic();
   readonly #start: Start;
   readonly #parts: ToolProcessParts;
   readonly #leaving = new AbortController();
@@ -72,6 +77,15 @@ export class ToolProcess {
   get port(): number | null {
     const isAnswering = this.#state === 'up' || this.#state === 'stopping';
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
+  }
+
+  /** What becomes of the run that is on now. */
+  get fate(): () => Fate {
+    const running = this.#running;
+    return () => {
+      if (this.#leaving.signal.aborted) return 'leaving';
+      return running !== null && running === this.#running && this.#state === 'up' ? 'up' : 'crashed';
+    };
   }
 
   get #memoryBytes(): number {

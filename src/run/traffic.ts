@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
-/** The requests and WebSockets that a release's web process is busy with. */
+/** The requests and WebSockets that a web process is busy with. */
 export class Traffic {
   readonly #events = new EventEmitter();
   readonly #sockets = new Set<Duplex>();

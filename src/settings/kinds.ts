@@ -31,6 +31,8 @@ export const hostPort = text.transform((address, context) => {
   }
   return { host: match[1] ?? match[2] ?? '', port };
 });
+/** Empty = null. */
+export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort]);
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 /** Networks in CIDR form (RFC 4632, RFC 4291). */

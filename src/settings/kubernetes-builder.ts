@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { list, mebibytes, optionalFile, type Setting, text, wholeNumber } from './kinds.ts';
+import { list, mebibytes, optionalFile, optionalHostPort, type Setting, text, wholeNumber } from './kinds.ts';
 
 const origin = text.regex(
   /^(https?:\/\/[^\s/]+)?\/?$/,
@@ -49,7 +49,12 @@ export const kubernetesBuilderSettings = {
   source_url: [
     origin,
     '',
-    'Where builds reach the HTTP door from within the cluster, as http://toolforge-push.toolforge-push.svc:8080; empty: `public_url`.',
+    'Where builds fetch their source from within the cluster: what leads to `sources_listen`, as http://toolforge-push.toolforge-push.svc:8081, or, where that is not set, to the HTTP door. Empty: where `sources_listen` listens, or `public_url`.',
+  ],
+  sources_listen: [
+    optionalHostPort,
+    '',
+    'Where builds fetch their source, by a token that is good once, and nothing else is served: without TLS, for the network of the cluster. Empty: at the HTTP door, which builds must reach then.',
   ],
   build_cpu: [wholeNumber(50, 256_000), '2000', 'Thousandths of a processor core for one build.'],
   harbor_url: [

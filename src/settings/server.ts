@@ -93,6 +93,11 @@ export const serverSettings = {
   grace_time: [seconds(0, 3600), '15', 'Seconds between SIGTERM and SIGKILL.'],
   run_processes: [wholeNumber(4, 32_768), '128', 'Processes and threads of one process of a tool.'],
   run_memory: [mebibytes(16, 1_048_576), '512', 'MiB of memory for one process of a tool.'],
+  max_replicas: [
+    wholeNumber(1, 1000),
+    '4',
+    'Processes of one type of a tool, by `scale` or `replicas` of service.template.',
+  ],
   log_size: [
     mebibytes(1, 1024),
     '10',

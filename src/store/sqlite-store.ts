@@ -8,6 +8,7 @@ import type {
   DeploymentRequest,
   DeployToken,
   Release,
+  Replicas,
 } from '../core/types.ts';
 import { BuildsTable } from './builds-table.ts';
 import { DataLock } from './data-lock.ts';
@@ -177,6 +178,17 @@ export class SqliteStore implements Store {
 
   removeToken(tool: ToolName, id: string): boolean {
     return this.#tokens.remove(tool, id);
+  }
+
+  replicas(tool: ToolName): Replicas {
+    return this.#tools.replicas(tool);
+  }
+
+  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void {
+    this.#database.transaction(() => {
+      this.#tools.setReplicas(tool, replicas);
+      this.#deployments.update(deploymentId, { state: 'live', reason: null, endedAt: at });
+    });
   }
 
   close(): void {

@@ -7,6 +7,7 @@ import type {
   DeploymentRequest,
   DeployToken,
   Release,
+  Replicas,
 } from '../core/types.ts';
 
 export interface ToolRecord {
@@ -86,6 +87,11 @@ export interface Store {
   useToken(id: string, at: number): void;
   /** @returns false where the tool has none by this id. */
   removeToken(tool: ToolName, id: string): boolean;
+
+  /** How many processes of each type were asked for; a type that is not there runs as often as its release says. */
+  replicas(tool: ToolName): Replicas;
+  /** In one transaction: the tool is to run so many, and the deployment is `live`. */
+  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;
 
   close(): void;
 }

@@ -1,4 +1,5 @@
 import type { ToolName } from '../core/names.ts';
+import type { Replicas } from '../core/types.ts';
 import type { Database } from './database.ts';
 import type { SecretsKey } from './secrets.ts';
 import type { ToolRecord } from './store.ts';
@@ -75,6 +76,16 @@ export class ToolsTable {
       throw new Error(`${name} has a live release: its config vars change with a release.`);
     }
     this.#database.run('UPDATE tools SET config_vars = ? WHERE name = ?', this.#seal(name, vars), name);
+  }
+
+  replicas(name: ToolName): Replicas {
+    const row = this.#database.get<{ replicas: string }>('SELECT replicas FROM tools WHERE name = ?', name);
+    return row === null ? {} : JSON.parse(row.replicas);
+  }
+
+  setReplicas(name: ToolName, replicas: Replicas): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET replicas = ? WHERE name = ?', JSON.stringify(replicas), name);
   }
 
   #seal(name: ToolName, vars: Readonly<Record<string, string>>): Buffer {

@@ -1,14 +1,14 @@
-import { chmod, cp, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import type { BuildRequest } from '../../src/build/builder.ts';
 import { LocalBuilder, type LocalBuilderOptions } from '../../src/build/local-builder.ts';
-import { commitId, type ToolName, toolName } from '../../src/core/names.ts';
 import { type Progress, progressTo } from '../../src/core/progress.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import { buildRequest } from './build-request.ts';
 
 export const productBuildpacks = resolve(import.meta.dirname, '../../buildpacks');
 export const fixtures = resolve(import.meta.dirname, '../fixtures');
@@ -25,13 +25,6 @@ export const registryEnvironment = Object.fromEntries(
       ),
   ),
 );
-
-/** A tool's name that is known to be one. */
-export function tool(name: string): ToolName {
-  const valid = toolName(name);
-  if (valid === null) throw new Error(`${name} is no tool name`);
-  return valid;
-}
 
 /** A real builder in a temporary data folder, in the strongest sandbox that this machine can do. */
 export class ABuilder implements AsyncDisposable {
@@ -94,18 +87,7 @@ export class ABuilder implements AsyncDisposable {
 
   request(source: string, change: Partial<BuildRequest> = {}): BuildRequest {
     this.#builds += 1;
-    const commit = commitId('1'.repeat(40));
-    if (commit === null) throw new Error('not a commit id');
-    return {
-      id: `build-${this.#builds}`,
-      tool: tool('wikibot'),
-      toolNumber: 1,
-      commit,
-      configVars: {},
-      useCache: true,
-      checkOut: (folder) => cp(source, folder, { recursive: true, verbatimSymlinks: true }),
-      ...change,
-    };
+    return buildRequest(this.#builds, source, change);
   }
 
   /** Builds a folder of files. `lines` holds what this build said. */

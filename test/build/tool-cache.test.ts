@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ABuilder, tool } from './a-builder.ts';
+import { ABuilder } from './a-builder.ts';
+import { tool } from './build-request.ts';
 import { SampleBuildpacks, webProcess } from './sample-buildpacks.ts';
 import { aSource } from './with-builder.ts';
 

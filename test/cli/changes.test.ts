@@ -17,6 +17,7 @@ for (const { line, call } of [
   { line: 'redeploy wikibot', call: ['redeploy', 'wikibot', { useCache: true }] },
   { line: 'redeploy wikibot --no-cache', call: ['redeploy', 'wikibot', { useCache: false }] },
   { line: 'restart wikibot.git', call: ['restart', 'wikibot'] },
+  { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
 ]) {
   test(`${line} follows its deployment, and exits 0 once that is live`, async () => {

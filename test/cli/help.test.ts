@@ -20,6 +20,7 @@ test('help lists every command as it is typed at this door', async () => {
   rollback TOOL [vN]                          bring back an old release, config vars included
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL                                start the processes anew, without an interruption
+  scale TOOL [TYPE=COUNT …]                   how many processes of each type run, or run so many
   stop TOOL                                   end the processes until the next restart or deployment
   builds TOOL                                 the builds of a tool, the newest first
   deployments TOOL                            what was asked for and how it ended, the newest first

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,13 +10,13 @@ import type { BuildRequest } from '../../src/build/builder.ts';
 import { KubernetesBuilder } from '../../src/build/kubernetes/builder.ts';
 import type { KubernetesBuilderConfig } from '../../src/build/kubernetes/options.ts';
 import { SOURCE_PATH } from '../../src/core/addresses.ts';
-import { commitId } from '../../src/core/names.ts';
 import { progressTo } from '../../src/core/progress.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import { answerText, type Exchange } from '../../src/http/answer.ts';
 import { serveSource } from '../../src/http/source-door.ts';
 import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
-import { registryEnvironment, tool } from '../build/a-builder.ts';
+import { registryEnvironment } from '../build/a-builder.ts';
+import { buildRequest } from '../build/build-request.ts';
 import { builderImage, registryHost } from './images.ts';
 
 const MIB = 1024 * 1024;
@@ -134,21 +134,7 @@ export class AClusterBuilder implements AsyncDisposable {
 
   request(source: string | BuildRequest['checkOut'], change: Partial<BuildRequest> = {}): BuildRequest {
     this.#builds += 1;
-    const commit = commitId('1'.repeat(40));
-    if (commit === null) throw new Error('not a commit id');
-    return {
-      id: `build-${this.#builds}`,
-      tool: tool('wikibot'),
-      toolNumber: 1,
-      commit,
-      configVars: {},
-      useCache: true,
-      checkOut:
-        typeof source === 'string'
-          ? (folder) => cp(source, folder, { recursive: true, verbatimSymlinks: true })
-          : source,
-      ...change,
-    };
+    return buildRequest(this.#builds, source, change);
   }
 
   /** Builds a folder of files. `lines` holds what this build said. */

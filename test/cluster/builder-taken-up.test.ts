@@ -4,9 +4,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { ClusterServer } from '../../bench/cluster-server.ts';
 import { until as soon } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
+import { ClusterServer } from './cluster-server.ts';
 import { builderImage } from './images.ts';
 import { scriptBuilderImage } from './script-builder.ts';
 

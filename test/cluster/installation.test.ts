@@ -129,13 +129,10 @@ test('threat 8: a maintainer who is removed in LDAP is refused at both doors', a
   }
 });
 
-test('the server is killed in the middle of a build: the tool answers on, and the build goes live all the same', async () => {
+test('the server is killed in the middle of a build: the tool answers on, and the build goes live when it is back', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
-  await byKey.commit(
-    'slow build',
-    politeTool('two', { build: 'echo it builds; sleep 120; echo it is built' }),
-  );
+  await byKey.commit('slow build', politeTool('two', { build: 'echo it builds; sleep 45' }));
   const pushing = byKey.push();
   const output = ['logs', '--selector=push.toolforge.org/tool=by-key', '--container=build'];
   await until(
@@ -146,15 +143,10 @@ test('the server is killed in the middle of a build: the tool answers on, and th
   await installation.kill();
   assert.notEqual((await pushing).exitCode, 0);
   assert.equal(await mainOf(byKey), live);
-
-  const again = await byKey.push();
-  assert.equal(again.exitCode, 0, again.stderr);
-  assert.match(again.stderr, /joined with a push of the same commit/);
-  assert.equal(again.stderr.match(/it builds/g)?.length, 1);
-  assert.match(again.stderr, /it is built/);
-  assert.equal(await mainOf(byKey), await byKey.head());
+  assert.deepEqual(await visitor.others('by key'), []);
+  const head = await byKey.head();
+  await until(async () => (await mainOf(byKey)) === head, 'the build is live', 120_000);
   assert.equal((await installation.get('by-key')).body, 'two');
-  assert.deepEqual(await visitor.others('by key'), ['two']);
   await until(
     async () => (await objects(BUILDS, 'jobs,pods,secrets')).length === 0,
     'the build is gone',

@@ -75,6 +75,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
   const agent = new Agent({ keepAlive: true });
   const others: KubernetesRuntime[] = [];
   return {
+    rollOutSeconds: 25,
     runtime,
     cluster,
     config,

@@ -165,11 +165,22 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
 
   test('a port that is never opened, and a failing health check', async () => {
     const silent = await failOver('silent', await bad(silentTool));
-    assert.match(silent.error.message, /^web\.1 never opened a port; waited 3 s\.$/);
+    assert.match(silent.error.message, /^web\.1 never opened a port that others can reach; waited 3 s\.$/);
     const tool = 'silent' as ToolName;
     const ill = await bad(webTool('new'), { service: { healthCheckPath: '/status/500' } });
     const { error } = await failingRollOut(bench.runtime, releaseOf(tool, 3, ill));
     assert.match(error.message, /^GET \/status\/500 answered 500; waited 3 s\.$/);
+  });
+
+  test('a process that listens on 127.0.0.1 alone is told what it printed', async () => {
+    const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
+    const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
+    const { error } = await failOver('loopback', await bad(said));
+    assert.equal(
+      error.message,
+      'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 3 s.',
+    );
+    assert.match(error.hint, /on 0\.0\.0\.0/);
   });
 
   test('a namespace that is not there', async () => {

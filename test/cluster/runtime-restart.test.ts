@@ -3,6 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy } from '@kubernetes/client-node';
 import type { ToolName } from '../../src/core/names.ts';
+import { applyObject } from '../../src/kubernetes/applying.ts';
+import { configSecret, releaseJob, toolNamespace } from '../../src/run/kubernetes/manifests.ts';
+import { makeRollout } from '../../src/run/kubernetes/objects.ts';
+import { ToolPods } from '../../src/run/kubernetes/pods.ts';
 import type { KubernetesRuntime } from '../../src/run/kubernetes/runtime.ts';
 import { logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import { silentTool, web, webTool, worker } from '../run/tool-sources.ts';
@@ -14,6 +18,8 @@ const countingWorker = `
 import time
 for i in range(1000000): print('count', i, flush=True); time.sleep(0.01)
 `;
+
+const { signal } = new AbortController();
 
 describe('a server that goes and comes', { concurrency: 1 }, () => {
   let bench: ClusterBench;
@@ -48,7 +54,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
       await wait(2000);
       return await list(query);
     };
-    const resuming = second.resume(one, 1);
+    const resuming = second.resume(one, 1, {});
     const rollingOut = rollOut(second, two);
     await wait(2000);
     apps.listNamespacedDeployment = list;
@@ -70,7 +76,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await wait(1000);
     assert.equal(await ask(tool), 'here');
     const second = bench.startAnother(tool);
-    await second.resume(release, 1);
+    await second.resume(release, 1, {});
     assert.deepEqual(await uids(tool), before);
     const status = await second.status(tool);
     assert.deepEqual(status.map(({ name, state, restarts }) => [name, state, restarts]).sort(), [
@@ -96,7 +102,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const stuck = releaseOf(tool, 2, await bench.artifact({ 'web.py': silentTool }, [web()]));
     await abandon(first, rollOut(first, stuck), async () => (await uids(tool)).length === 2);
     const second = bench.startAnother(tool);
-    await second.resume(old, 1);
+    await second.resume(old, 1, {});
     assert.equal(await ask(tool), 'old');
     await until(async () => (await uids(tool)).length === 1, 'the new pod to be gone');
     assert.deepEqual(await uids(tool), before);
@@ -120,7 +126,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
       .map(({ metadata }) => metadata?.name)
       .filter((name) => name?.includes('-v2-'));
     const second = bench.startAnother(tool);
-    await second.resume(next, 1);
+    await second.resume(next, 1, {});
     assert.equal(await ask(tool), 'new');
     await until(async () => (await uids(tool)).length === 1, 'the old pod to be gone');
     assert.deepEqual(
@@ -153,7 +159,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const before = await uids(tool);
     api.goAway(4000);
     const second = bench.startAnother(tool);
-    await second.resume(release, 1);
+    await second.resume(release, 1, {});
     assert.deepEqual(
       (await second.status(tool)).map(({ name, state }) => [name, state]),
       [['web.1', 'up']],
@@ -198,6 +204,68 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     }, 'the lines of the second pod');
     await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
   });
+
+  test('killed in a first rollout and in a release phase: what was begun goes, with its Secrets', async () => {
+    const tool = 'never' as ToolName;
+    const namespace = `${bench.prefix}${tool}`;
+    const releasing = {
+      type: 'release',
+      command: ['python3', '-c', 'import time; time.sleep(600)'],
+      isDefault: false,
+    };
+    const artifact = await bench.artifact({ 'web.py': webTool('never') }, [web(), releasing]);
+    const release = releaseOf(tool, 1, artifact, { API_KEY: 'secret' });
+    const parts = { cluster: bench.cluster, config: bench.config, pods: new ToolPods(''), closing: signal };
+    const leave = async (ofRollout: string, ofPhase: string) => {
+      const options = (id: string) => ({
+        rollout: { release, id, namespace, replicas: {} },
+        toolNumber: 1,
+        config: bench.config,
+      });
+      await makeRollout(parts, options(ofRollout), signal);
+      const phase = options(ofPhase);
+      await applyObject(bench.cluster, configSecret(phase.rollout), { signal });
+      await applyObject(bench.cluster, releaseJob(phase, releasing, 600), { signal });
+    };
+    await applyObject(bench.cluster, toolNamespace(tool, namespace), { signal });
+    await leave('aaaaa', 'aaaab');
+    await until(async () => (await podsOf(tool)).length === 2, 'both pods');
+    const second = bench.startAnother(tool);
+    await second.cleanUp(tool);
+    await until(async () => (await left(namespace)).length === 0, 'nothing to be left');
+
+    const live = rollOut(second, releaseOf(tool, 2, await webArtifact('second'), { API_KEY: 'secret' }));
+    await leave('bbbbb', 'bbbba');
+    await second.cleanUp(tool);
+    await live;
+    assert.equal(await ask(tool), 'second');
+    assert.deepEqual(
+      (await second.status(tool)).map(({ version, state }) => [version, state]),
+      [[2, 'up']],
+    );
+    const kinds = await until(async () => {
+      const now = await left(namespace);
+      return now.length === 3 && now;
+    }, 'only the live release to be left');
+    assert.deepEqual(kinds.map((name) => name.replace(/-v2-.*/, '')).sort(), ['config', 'web', 'web']);
+    await second.close();
+  });
+
+  test('cleaning up does not mind a tool that has no namespace', async () => {
+    await bench.runtime.cleanUp('nowhere' as ToolName);
+  });
+
+  /** Names of Jobs, Deployments, pods and Secrets. */
+  async function left(namespace: string): Promise<string[]> {
+    const { core, apps, batch } = bench.cluster;
+    const lists = await Promise.all([
+      batch.listNamespacedJob({ namespace }),
+      apps.listNamespacedDeployment({ namespace }),
+      core.listNamespacedPod({ namespace }),
+      core.listNamespacedSecret({ namespace }),
+    ]);
+    return lists.flatMap(({ items }) => items.map(({ metadata }) => metadata?.name ?? ''));
+  }
 
   async function abandon(runtime: KubernetesRuntime, work: Promise<unknown>, when: () => Promise<boolean>) {
     work.catch(() => {});

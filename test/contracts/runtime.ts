@@ -22,6 +22,7 @@ import {
   worker,
   wrongPortTool,
 } from '../run/tool-sources.ts';
+import { scaleContract } from './runtime-scale.ts';
 
 export interface Answer {
   readonly status: number;
@@ -41,6 +42,8 @@ export interface RuntimeBench {
   /** A web request to the tool, as a browser makes it. Rejects where the connection fails. */
   request(tool: ToolName, path: string): Promise<Answer>;
   close(): Promise<void>;
+  /** More than a rollout of a small tool takes. */
+  readonly rollOutSeconds: number;
 }
 
 /** What every Runtime promises. */
@@ -162,6 +165,19 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
       assert.match(error.message, /^GET \/status\/500 answered 500/);
       assert.equal(await ask(tool), 'well');
+    });
+
+    test('a web process that answers with an error is live, and the push says so', async () => {
+      const tool = 'erring' as ToolName;
+      const source = webTool('erring').replace(
+        "body, status = 'erring', 200",
+        "body, status = 'erring', 500",
+      );
+      const seen = await rollOut(
+        runtime,
+        releaseOf(tool, 1, await bench.artifact({ 'web.py': source }, [web()])),
+      );
+      assert.match(seen, /web\.1 started · healthy after \d+\.\d s \(GET \/ answers 500\)/);
     });
 
     const releasing = (script: string): Process => ({
@@ -333,7 +349,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.deepEqual(await runtime.status(tool), []);
       // 503 is the router's; an ingress controller may say 502 where a Service has nobody.
       assert.match(String((await bench.request(tool, '/')).status), /^50[23]$/);
-      await runtime.resume(release, 1);
+      await runtime.resume(release, 1, {});
       await until(async () => (await bench.request(tool, '/')).status === 200, 'the resumed tool');
       await runtime.stop(tool);
       await rollOut(runtime, release);
@@ -375,6 +391,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         Array.from(numbers, (_, index) => first + index),
       );
     });
+
+    scaleContract(() => bench);
 
     test('a tool by an odd name has no address', () => {
       assert.equal(runtime.address('with_underscore' as ToolName), null);

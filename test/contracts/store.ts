@@ -283,6 +283,21 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
     });
 
+    test('how many processes a tool is to run is kept with the end of the deployment that asked, over releases', () => {
+      goLive('d1');
+      assert.deepEqual(store.replicas(wikibot), {});
+      store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
+      store.setReplicas(wikibot, { web: 2, constructor: 0 }, 'd2', 6);
+      assert.equal(store.deployment('d2')?.state, 'live');
+      assert.equal(store.deployment('d2')?.endedAt, 6);
+      goLive('d3');
+      reopen();
+      assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
+      assert.deepEqual(store.replicas(otherTool), {});
+      assert.throws(() => store.setReplicas(wikibot, { web: 3 }, 'nowhere', 7));
+      assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
+    });
+
     test('a release that was live cannot fail afterwards', () => {
       goLive('d1');
       assert.throws(() => store.failRelease(wikibot, 1));

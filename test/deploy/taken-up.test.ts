@@ -108,6 +108,7 @@ class Place implements AsyncDisposable {
       builder,
       runtime: new NullRuntime(),
       buildsADay: 2,
+      maxReplicas: 4,
       log: createLog('silent'),
     };
   }

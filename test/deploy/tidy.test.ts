@@ -60,7 +60,15 @@ test('as many builds are kept as the setting says, however many config vars were
   await repositories.ensure(wikibot);
   await tidy(
     {
-      ...{ store, repositories, builder, runtime: {} as Runtime, buildsADay: 9, log: createLog('error') },
+      ...{
+        store,
+        repositories,
+        builder,
+        runtime: {} as Runtime,
+        buildsADay: 9,
+        maxReplicas: 4,
+        log: createLog('error'),
+      },
       keepArtifacts: 3,
       whileIdle: (_tool, work) => work(),
       forgetParked: async () => undefined,

@@ -122,7 +122,9 @@ function mayReach(from: Place, to: Place, port: string): boolean {
 }
 
 for (const { name, from, to, port, may } of [
-  { name: 'a build fetches its source', from: buildPlace, to: serverPlace, port: 'http', may: true },
+  { name: 'a build fetches its source', from: buildPlace, to: serverPlace, port: 'sources', may: true },
+  { name: 'a build does not come to HTTP', from: buildPlace, to: serverPlace, port: 'http', may: false },
+  { name: 'only a build fetches sources', from: toolPlace, to: serverPlace, port: 'sources', may: false },
   { name: 'a build does not come to SSH', from: buildPlace, to: serverPlace, port: 'ssh', may: false },
   { name: 'a build does not reach another', from: buildPlace, to: buildPlace, port: 'http', may: false },
   { name: 'a build does not reach a tool', from: buildPlace, to: toolPlace, port: 'http', may: false },
@@ -225,12 +227,13 @@ test('settings and objects name the same ports, paths and namespaces', () => {
   const ports = Object.fromEntries(
     (container?.ports ?? []).map(({ name, containerPort }) => [name, containerPort]),
   );
-  assert.deepEqual(ports, { ssh: settings.ssh.port, http: settings.http.port });
+  const { ssh, http, sources_listen: sources } = settings;
+  assert.deepEqual(ports, { ssh: ssh.port, http: http.port, sources: sources?.port });
   const service = one<V1Service>('Service', 'toolforge-push');
   assert.ok(matches(service.spec?.selector, serverPlace.labels));
   const source = new URL(settings.source_url);
   assert.equal(source.hostname, `${service.metadata?.name}.${service.metadata?.namespace}.svc`);
-  assert.equal(service.spec?.ports?.find(({ port }) => port === Number(source.port))?.targetPort, 'http');
+  assert.equal(service.spec?.ports?.find(({ port }) => port === Number(source.port))?.targetPort, 'sources');
   one('Namespace', settings.build_namespace);
   const mounted = (path: string) =>
     container?.volumeMounts?.some(({ mountPath }) => path.startsWith(`${mountPath}/`));

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { CoreV1Event, V1ContainerState, V1Pod } from '@kubernetes/client-node';
-import { listeningPorts } from '../../src/kubernetes/container-exec.ts';
 import { creationFault, podFault } from '../../src/kubernetes/pod-faults.ts';
 
 interface Given {
@@ -248,13 +247,4 @@ test('a pod that a controller may not make', () => {
     /quota q is used up \(pods: 1 more asked for, 10 of 10 in use\)/,
   );
   assert.match(creationFault('no such service account').words, /cannot be made: no such service account/);
-});
-
-test('listening ports are read from the tables of the kernel', () => {
-  const tables = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
-   0: 00000000:3B13 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000
-   1: 0100007F:1F40 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000
-  sl  local_address                         remote_address                        st
-   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000`;
-  assert.deepEqual(listeningPorts(tables), [8080, 15_123]);
 });

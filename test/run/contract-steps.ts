@@ -3,8 +3,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { DeployError } from '../../src/core/errors.ts';
 import type { CommitId, ToolName } from '../../src/core/names.ts';
 import { progressTo } from '../../src/core/progress.ts';
-import type { Artifact, Release } from '../../src/core/types.ts';
-import type { LogLine, Runtime } from '../../src/run/runtime.ts';
+import type { Artifact, Release, Replicas } from '../../src/core/types.ts';
+import type { LogLine, RollOut, Runtime } from '../../src/run/runtime.ts';
 
 /** Asks again until the answer is one, at most 20 s. */
 export async function until<Answer>(
@@ -43,17 +43,36 @@ export function releaseOf(
 export interface RollOutSteps {
   readonly signal?: AbortSignal;
   readonly beforeSwitch?: () => Promise<void>;
+  readonly replicas?: Replicas;
 }
 
 /** Rolls a release out. @returns what the person who pushed saw. */
-export async function rollOut(runtime: Runtime, release: Release, steps: RollOutSteps = {}): Promise<string> {
+export function rollOut(runtime: Runtime, release: Release, steps: RollOutSteps = {}): Promise<string> {
+  return telling(release, steps, (whole) => runtime.rollOut(whole));
+}
+
+/** Runs a live release in other numbers. @returns what the person who asked saw. */
+export function scale(
+  runtime: Runtime,
+  release: Release,
+  replicas: Replicas,
+  steps: RollOutSteps = {},
+): Promise<string> {
+  return telling(release, { ...steps, replicas }, (whole) => runtime.scale(whole));
+}
+
+async function telling(
+  release: Release,
+  steps: RollOutSteps,
+  act: (whole: RollOut) => Promise<void>,
+): Promise<string> {
   let seen = '';
   const progress = progressTo((text) => {
     seen += text;
   });
-  const { signal = new AbortController().signal, beforeSwitch = async () => {} } = steps;
+  const { signal = new AbortController().signal, beforeSwitch = async () => {}, replicas = {} } = steps;
   try {
-    await runtime.rollOut({ release, toolNumber: 1, progress, signal, beforeSwitch });
+    await act({ release, toolNumber: 1, progress, signal, beforeSwitch, replicas });
   } catch (error) {
     if (error instanceof DeployError) failures.set(error, seen);
     throw error;
@@ -79,18 +98,23 @@ export async function releasePhase(
 const failures = new WeakMap<DeployError, string>();
 
 /** Rolls out what must fail. @returns why, and what the person who pushed saw. */
-export async function failingRollOut(
+export function failingRollOut(
   runtime: Runtime,
   release: Release,
   steps: RollOutSteps = {},
 ): Promise<{ error: DeployError; seen: string }> {
+  return failing(rollOut(runtime, release, steps));
+}
+
+/** Why a rollout or a scale failed, as it must, and what the person saw. */
+export async function failing(work: Promise<string>): Promise<{ error: DeployError; seen: string }> {
   try {
-    await rollOut(runtime, release, steps);
+    await work;
   } catch (error) {
     assert.ok(error instanceof DeployError, String(error));
     return { error, seen: failures.get(error) ?? '' };
   }
-  assert.fail('the rollout went well');
+  assert.fail('it went well');
 }
 
 /** The tool's log, newest lines last. */

@@ -74,6 +74,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
   });
   const agent = new Agent({ keepAlive: true });
   return {
+    rollOutSeconds: 6,
     runtime,
     sandbox,
     port,

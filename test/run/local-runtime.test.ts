@@ -80,7 +80,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
           ...(await artifact({}, [web()])),
           reference: '/nowhere/at/all',
         });
-        await runtime.resume(release, 1);
+        await runtime.resume(release, 1, {});
         const [status] = await until(async () => {
           const all = await runtime.status(tool);
           return all[0]?.state === 'crashed' && all;
@@ -95,7 +95,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         const mark = join(built.reference, 'trusted');
         if (mode === 'trusted') await rm(mark);
         else await writeFile(mark, '');
-        await runtime.resume(releaseOf(tool, 1, built), 1);
+        await runtime.resume(releaseOf(tool, 1, built), 1, {});
         const [status] = await runtime.status(tool);
         assert.equal(status?.state, 'crashed');
         const how = mode === 'trusted' ? 'with isolation' : 'without isolation';

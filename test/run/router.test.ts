@@ -92,7 +92,7 @@ describe('Router', { concurrency: 1 }, () => {
 
   test('a tool that starts answers 503 with Retry-After', async () => {
     const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
-    await bench.runtime.resume(releaseOf('soon' as ToolName, 1, artifact), 1);
+    await bench.runtime.resume(releaseOf('soon' as ToolName, 1, artifact), 1, {});
     const page = await get('soon.localhost', '/');
     assert.match(page, /^HTTP\/1\.1 503 /);
     assert.match(page, /retry-after: 3/i);
@@ -104,7 +104,7 @@ describe('Router', { concurrency: 1 }, () => {
   test('a tool that crashed gets a page that says how and what its maintainers type', async () => {
     const source = `import sys\nsys.exit(9)`;
     const artifact = await bench.artifact({ 'web.py': source }, [web()]);
-    await bench.runtime.resume(releaseOf('broken' as ToolName, 1, artifact), 1);
+    await bench.runtime.resume(releaseOf('broken' as ToolName, 1, artifact), 1, {});
     const page = await until(async () => {
       const answer = await get('broken.localhost', '/');
       return answer.startsWith('HTTP/1.1 502') && answer;

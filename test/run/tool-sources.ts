@@ -14,20 +14,23 @@ export const worker = (file = 'worker.py'): Process => ({
   isDefault: false,
 });
 
-/** Answers `/` with `word`, `/env/NAME` with a variable, `/slow` after a second, `/exit` by exiting with code 3. */
+/** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a word of its own, `/slow` after a second, `/exit` by exiting with code 3, `/leave` and exits then. */
 export function webTool(word: string): string {
   return `
-import http.server, os, socket, sys, time
+import http.server, os, socket, sys, threading, time
+ID = os.urandom(8).hex()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
         body, status = '${word}', 200
+        if self.path == '/id': body = ID
         if self.path.startswith('/env/'): body = os.environ.get(self.path[5:], '')
         if self.path.startswith('/header/'): body = self.headers.get(self.path[8:], '')
         if self.path.startswith('/status/'): status = int(self.path[8:])
         if self.path.startswith('/exists/'): body = str(os.path.exists(self.path[7:]))
         if self.path == '/slow': print('slow begins'); time.sleep(1)
         if self.path == '/exit': print('leaving'); sys.stdout.flush(); os._exit(3)
+        if self.path == '/leave': threading.Timer(0.2, lambda: os._exit(3)).start()
         if self.path == '/half':
             self.send_response(200); self.send_header('Content-Length', '1000'); self.end_headers()
             self.wfile.write(b'only this'); self.wfile.flush(); os._exit(4)
@@ -51,7 +54,7 @@ Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 export const wrongPortTool = (port: number) => `
 import socket, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(('0.0.0.0', ${port})); s.listen(); print('listening'); time.sleep(1000)
+s.bind(('0.0.0.0', ${port})); s.listen(); print('listening on port ${port}'); time.sleep(1000)
 `;
 
 export const silentTool = `

@@ -65,6 +65,9 @@ class ScriptedDeployments implements Deployments {
   restart(tool: ToolName): Ticket {
     return this.#ticket('restart', tool);
   }
+  scale(tool: ToolName, changes: Readonly<Record<string, number>>): Ticket {
+    return this.#ticket('scale', tool, { ...changes });
+  }
   async stop(tool: ToolName): Promise<void> {
     this.#ticket('stop', tool);
   }
@@ -93,6 +96,7 @@ class ListedRuntime implements Runtime {
   async runReleasePhase(): Promise<void> {}
   async rollOut(): Promise<void> {}
   async resume(): Promise<void> {}
+  async scale(): Promise<void> {}
   async stop(): Promise<void> {}
   async status(): Promise<ProcessStatus[]> {
     return this.statuses;
@@ -105,6 +109,7 @@ class ListedRuntime implements Runtime {
     return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;
   }
   async close(): Promise<void> {}
+  async cleanUp(): Promise<void> {}
 }
 
 export interface Answer {

@@ -74,7 +74,7 @@ export class TestServer implements AsyncDisposable {
     const script =
       '[[order]]\n[[order.group]]\nid = "test/script"\nversion = "1.0.0"\n[[order.group]]\nid = "toolforge/procfile"\nversion = "0.1.0"\noptional = true\n\n';
     await writeFile(join(folder, 'buildpacks/order.toml'), script + order);
-    const server = new TestServer(folder, environment, main);
+    const server = new TestServer(folder, { ...environment }, main);
     await server.boot();
     server.password = /Password:\s+(\S+)/.exec(server.told)?.[1] ?? '';
     server.user = /Welcome, ([^.\s]+)\./.exec(server.told)?.[1] ?? '';
@@ -98,7 +98,7 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** Starts it, again after `kill` with the same addresses, and waits until it is ready. */
-  async boot(): Promise<void> {
+  async boot(limitMs = 30_000): Promise<void> {
     const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -119,10 +119,15 @@ export class TestServer implements AsyncDisposable {
     const { ssh, http } = await Promise.race([
       ready.promise,
       died,
-      timeout(30_000, 'the server was not ready'),
+      timeout(limitMs, 'the server was not ready'),
     ]);
     this.ssh = String(ssh);
     this.http = String(http);
+  }
+
+  /** Changes settings, from the next `boot` on. */
+  change(settings: Readonly<Record<string, string>>): void {
+    Object.assign(this.#environment, settings);
   }
 
   get pid(): number {

@@ -39,7 +39,7 @@ export function phaseFailed(options: {
     return new DeployError(
       'BUILD_SOURCE',
       `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
-      'This is not your tool’s fault: push again. Operators: source_url must reach the HTTP door from the cluster.',
+      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, where that is not set, to the HTTP door.',
       cause,
     );
   }

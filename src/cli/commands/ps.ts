@@ -1,4 +1,5 @@
 import { short } from '../../core/names.ts';
+import { replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { ago, columns, iso, json, oneLine } from '../printing.ts';
@@ -48,6 +49,11 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
   if (record.liveVersion === null) return `Nothing of ${tool} is live yet: git push toolforge main\n`;
   if (record.isStopped)
     return `${tool} is stopped at v${record.liveVersion}. Start it with: ${typed(`restart ${tool}`)}\n`;
+  const live = services.store.release(tool, record.liveVersion);
+  const asked = live === null ? [] : Object.entries(replicasOf(live, services.store.replicas(tool)));
+  const [first] = asked;
+  if (first !== undefined && asked.every(([, count]) => count === 0))
+    return `${tool} is scaled to none at v${record.liveVersion}. Start some with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 

@@ -1,6 +1,6 @@
 import type { V1Deployment } from '@kubernetes/client-node';
+import { stayingUp } from '../../core/replicas.ts';
 import type { Release } from '../../core/types.ts';
-import { stayingUp } from './manifests.ts';
 import { labelValue } from './manifests-pod.ts';
 import { LABELS, LIVE } from './names.ts';
 
@@ -23,7 +23,7 @@ export function adoption(
   release: Release,
   selected: string | null,
 ): Adoption {
-  const wanted = stayingUp({ release }).map(({ type }) => labelValue(type));
+  const wanted = stayingUp(release).map(({ type }) => labelValue(type));
   const rollouts = Map.groupBy(deployments, ({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
   const whole = [...rollouts].filter(([, parts]) => {
     const labels = parts.map(({ metadata }) => metadata?.labels ?? {});

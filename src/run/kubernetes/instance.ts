@@ -10,6 +10,7 @@ import { lastEnd } from './exit.ts';
 import { type Look, lookAt } from './look.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { objectName, type Rollout } from './names.ts';
+import { OtherPorts } from './other-ports.ts';
 import type { ToolPod, ToolPods } from './pods.ts';
 
 export interface InstanceParts {
@@ -39,6 +40,10 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
+// When a process that listens nowhere on PORT is first asked elsewhere, and how long it may listen there only: together
+// the 15 s of the local runtime.
+const OTHERS_AFTER_MS = 5000;
+const ELSEWHERE_MS = 10_000;
 
 /** Waits until one pod of a rollout is healthy, and tells what happens meanwhile. */
 export class InstanceStart {
@@ -47,6 +52,7 @@ export class InstanceStart {
   readonly #startedAt = performance.now();
   #runningSince: number | null = null;
   #faultSince: number | null = null;
+  readonly #others: OtherPorts;
   #look: Look | null = null;
   #isLooking = false;
   #lookedAt = 0;
@@ -55,6 +61,8 @@ export class InstanceStart {
   constructor(parts: InstanceParts, instance: Instance) {
     this.#parts = parts;
     this.#instance = instance;
+    const { rollout, process, signal } = instance;
+    this.#others = new OtherPorts({ cluster: parts.cluster, release: rollout.release, process, signal });
   }
 
   /** @throws DeployError that says why it is not; AbortError when the signal fires. */
@@ -69,7 +77,9 @@ export class InstanceStart {
       await pods.change(TICK_MS, signal);
     }
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
-    progress.line(`${name} started · ${process.type === 'web' ? 'healthy' : 'up'} after ${seconds} s`);
+    const how = process.type === 'web' ? 'healthy' : 'up';
+    const remark = this.#look?.kind === 'well' && this.#look.remark !== null ? ` (${this.#look.remark})` : '';
+    progress.line(`${name} started · ${how} after ${seconds} s${remark}`);
   }
 
   async #isHealthy(pod: ToolPod): Promise<boolean> {
@@ -80,9 +90,11 @@ export class InstanceStart {
     if (this.#instance.process.type !== 'web') {
       return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
     }
-    if (pod.isReady && (this.#look === 'well' || this.#look === 'unknown')) return true;
+    const look = this.#look?.kind;
+    if (pod.isReady && (look === 'well' || look === 'unknown')) return true;
     this.#lookNow(pod);
-    if (typeof this.#look === 'object' && this.#look !== null) this.#tell(this.#look);
+    const seen = this.#seen(pod);
+    if (seen !== null) this.#tell(seen);
     await this.#assertHealthyInTime(pod);
     return false;
   }
@@ -91,19 +103,29 @@ export class InstanceStart {
     if (this.#isLooking || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#isLooking = true;
     this.#lookedAt = performance.now();
-    const { cluster } = this.#parts;
-    const { rollout, signal } = this.#instance;
-    lookAt(cluster, pod, rollout.release.artifact.service.healthCheckPath, signal)
-      .then(
-        (look) => {
-          this.#look = look;
-        },
-        // The API server is away; the next look may find it.
-        () => {},
-      )
+    this.#lookAt(pod)
+      // The API server is away; the next look may find it.
+      .catch(() => {})
       .finally(() => {
         this.#isLooking = false;
       });
+  }
+
+  async #lookAt(pod: ToolPod): Promise<void> {
+    const { rollout, signal } = this.#instance;
+    const path = rollout.release.artifact.service.healthCheckPath;
+    this.#look = await lookAt(this.#parts.cluster, pod, path, signal);
+    if (this.#look.kind !== 'no-port') this.#others.forget();
+    else if (this.#runningMs() >= OTHERS_AFTER_MS) await this.#others.look(pod);
+  }
+
+  #seen(pod: ToolPod): Seen | null {
+    if (this.#look?.kind === 'ill') return this.#look.seen;
+    return this.#look?.kind === 'no-port' ? this.#others.seenOf(pod) : null;
+  }
+
+  #runningMs(): number {
+    return this.#runningSince === null ? 0 : performance.now() - this.#runningSince;
   }
 
   #tell(seen: Seen): void {
@@ -163,12 +185,15 @@ export class InstanceStart {
 
   async #assertHealthyInTime(pod: ToolPod): Promise<void> {
     const { health_time } = this.#parts.config;
-    if (this.#runningSince === null || performance.now() - this.#runningSince < health_time) return;
+    const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
+    if (!isElsewhere && this.#runningMs() < health_time) return;
+    const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
+    if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
     await showLastLines(this.#crashParts, pod, 'current');
-    const seen = typeof this.#look === 'object' ? this.#look : null;
+    const seen = this.#seen(pod);
     const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
     const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
-    throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${health_time / 1000} s.`, hint);
+    throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${Math.round(waitedMs / 1000)} s.`, hint);
   }
 
   get #crashParts(): CrashParts {

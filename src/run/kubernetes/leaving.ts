@@ -28,6 +28,10 @@ export class Leaving {
     return this.#departures.has(rolloutId);
   }
 
+  of(tool: string): string[] {
+    return [...this.#departures].filter(([, departure]) => departure.tool === tool).map(([id]) => id);
+  }
+
   /** Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself. */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#departures.has(rolloutId)) return;

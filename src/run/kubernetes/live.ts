@@ -3,7 +3,7 @@ import type { Log } from '../../core/log.ts';
 import type { Release } from '../../core/types.ts';
 import { Leaving } from './leaving.ts';
 import { labelValue } from './manifests-pod.ts';
-import { LABELS, type Rollout } from './names.ts';
+import { LABELS, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf, type ObjectParts } from './objects.ts';
 import type { ToolPod } from './pods.ts';
 import { markLive, stopTraffic, switchTraffic } from './traffic.ts';
@@ -23,6 +23,9 @@ export class LiveRollouts {
   readonly #live = new Map<string, Rollout>();
   /** By rollout: of those that are started, live or leaving. */
   readonly #releases = new Map<string, Release>();
+  readonly #begun = new Map<string, Set<string>>();
+  /** Rollouts that are started, and may become live. */
+  readonly #starting = new Set<string>();
 
   constructor(options: LiveRolloutsOptions) {
     this.#options = options;
@@ -48,18 +51,39 @@ export class LiveRollouts {
     return this.#leaving.has(rolloutId);
   }
 
+  /** For what this server is about to make. */
+  newId(tool: string): string {
+    const id = newRolloutId();
+    this.#begun.set(tool, (this.#begun.get(tool) ?? new Set()).add(id));
+    return id;
+  }
+
+  /** Those of a tool that this server has begun, or that are live or leaving: all others are leftovers. */
+  knownOf(tool: string): Set<string> {
+    const adopted = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
+    return new Set([...(this.#begun.get(tool) ?? []), ...adopted, ...this.#leaving.of(tool)]);
+  }
+
+  /** A rollout begins: nothing else ends it from here on. */
+  start(rollout: Rollout): void {
+    this.#starting.add(rollout.id);
+    this.remember(rollout);
+  }
+
   /** From here on its release is known. */
   remember({ id, release }: Rollout): void {
     this.#releases.set(id, release);
   }
 
   forget({ id }: Rollout): void {
+    this.#starting.delete(id);
     this.#releases.delete(id);
   }
 
   /** It has got the traffic already, and there is no other. */
   adopt(rollout: Rollout): void {
     this.#live.set(rollout.release.tool, rollout);
+    this.#starting.delete(rollout.id);
     this.remember(rollout);
   }
 
@@ -97,7 +121,7 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
       for (const other of await this.#rolloutsOf(tool, namespace)) {
-        if (other !== id) this.#leaving.retire(tool, namespace, other);
+        if (other !== id && !this.#starting.has(other)) this.#leaving.retire(tool, namespace, other);
       }
       return true;
     } catch (err) {
@@ -109,7 +133,7 @@ export class LiveRollouts {
   }
 
   #isMeant(rollout: Rollout): boolean {
-    return !this.#options.parts.closing.aborted && this.#live.get(rollout.release.tool) === rollout;
+    return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
   /** Those that have a Deployment. */

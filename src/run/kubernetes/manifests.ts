@@ -6,9 +6,9 @@ import type {
   V1Secret,
   V1Service,
 } from '@kubernetes/client-node';
+import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import type { Applied } from '../../kubernetes/applying.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import {
   labelsOf,
   labelValue,
@@ -34,18 +34,16 @@ export interface RolloutObjects {
 export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
   return {
     config: configSecret(options.rollout),
-    deployments: stayingUp(options.rollout).map((process) => deployment(options, process)),
+    deployments: stayingUp(options.rollout.release).map((process) => deployment(options, process)),
   };
 }
 
-/** The processes that are kept running. */
-export function stayingUp({ release }: Pick<Rollout, 'release'>): readonly Process[] {
-  return release.artifact.processes.filter(({ type }) => type !== RELEASE_TYPE);
-}
-
-/** How many of a process run: as many web processes as the tool asks for, one of the others. */
-export function replicasOf({ release }: Pick<Rollout, 'release'>, type: string): number {
-  return type === 'web' ? (release.artifact.service.replicas ?? 1) : 1;
+/** How many pods run a process of this type. */
+export function replicaCount(
+  { release, replicas }: Pick<Rollout, 'release' | 'replicas'>,
+  type: string,
+): number {
+  return countOf(replicasOf(release, replicas), type) ?? 0;
 }
 
 /** The release's config vars. */
@@ -91,7 +89,7 @@ function deployment(
       },
     },
     spec: {
-      replicas: replicasOf(rollout, process.type),
+      replicas: replicaCount(rollout, process.type),
       revisionHistoryLimit: 0,
       progressDeadlineSeconds: 600,
       // For whoever changes or restarts it by hand: even one replica is replaced without a gap.

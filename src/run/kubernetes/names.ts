@@ -1,6 +1,6 @@
 import { createHash, randomInt } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
-import type { Release } from '../../core/types.ts';
+import type { Release, Replicas } from '../../core/types.ts';
 
 // Names and labels of what this server makes in a tool's namespace.
 
@@ -26,6 +26,8 @@ export interface Rollout {
   /** Five letters and digits. */
   readonly id: string;
   readonly namespace: string;
+  /** How many of each process were asked for: `replicaCount` says how many run. */
+  readonly replicas: Replicas;
 }
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz234567';

@@ -1,11 +1,12 @@
 import type { Progress } from '../../core/progress.ts';
+import { stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import { tooMuchMemory } from '../service-limits.ts';
 import { crashOf } from './crash.ts';
 import { eventWords, NamespaceEvents } from './events.ts';
 import { lastEnd } from './exit.ts';
 import { type InstanceParts, InstanceStart } from './instance.ts';
-import { replicasOf, stayingUp } from './manifests.ts';
+import { replicaCount } from './manifests.ts';
 import { labelValue, milliCores } from './manifests-pod.ts';
 import type { Rollout } from './names.ts';
 import { ensureNamespace, makeRollout, type ObjectParts, removeRollout } from './objects.ts';
@@ -18,6 +19,13 @@ export interface RolloutStart {
   readonly signal: AbortSignal;
 }
 
+/** A process of a rollout that is to get a pod. */
+export interface WantedInstance {
+  readonly process: Process;
+  /** `web.1` */
+  readonly name: string;
+}
+
 export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
 
 /**
@@ -27,16 +35,44 @@ export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
  * @throws DeployError that says why; AbortError when the signal fires.
  */
 export async function startRollout(parts: RolloutParts, start: RolloutStart): Promise<void> {
+  const { rollout, progress } = start;
+  try {
+    await startInstances(parts, start, {
+      instances: instancesOf(rollout),
+      make: async (signal) => {
+        for (const text of unfulfilledInPods(rollout, parts.config)) progress.warn(text);
+        await ensureNamespace(parts, rollout, signal);
+        await Promise.all([prepareTraffic(parts, rollout, signal), make(parts, start, signal)]);
+      },
+    });
+  } catch (error) {
+    await undoRollout(parts, rollout);
+    throw error;
+  }
+}
+
+/**
+ * Makes pods of a rollout and waits until all of them are healthy; those that run are not looked at.
+ *
+ * @throws as `startRollout`, with the first reason; what was made is left to the caller.
+ */
+export async function startInstances(
+  parts: RolloutParts,
+  start: RolloutStart,
+  {
+    instances,
+    make,
+  }: { readonly instances: readonly WantedInstance[]; readonly make: (signal: AbortSignal) => Promise<void> },
+): Promise<void> {
   const { rollout, progress, signal } = start;
   const failed = new AbortController();
   const whole = AbortSignal.any([signal, failed.signal]);
-  const events = watchEvents(parts, rollout, progress, whole);
+  const names = new Set(instances.map(({ name }) => name));
+  const events = watchEvents(parts, start, names, whole);
   try {
     whole.throwIfAborted();
-    for (const text of unfulfilledInPods(rollout, parts.config)) progress.warn(text);
-    await ensureNamespace(parts, rollout, whole);
-    await Promise.all([prepareTraffic(parts, rollout, whole), make(parts, start, whole)]);
-    const waits = instancesOf(rollout).map(({ process, name }) =>
+    await make(whole);
+    const waits = instances.map(({ process, name }) =>
       new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
         .untilHealthy()
         .catch((error: unknown) => {
@@ -47,9 +83,8 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
     );
     await Promise.allSettled(waits);
     whole.throwIfAborted();
-    await assertAllUp(parts, start);
+    await assertAllUp(parts, start, names);
   } catch (error) {
-    await undoRollout(parts, rollout);
     throw failed.signal.aborted ? failed.signal.reason : error;
   } finally {
     failed.abort();
@@ -67,25 +102,26 @@ async function make(parts: RolloutParts, start: RolloutStart, signal: AbortSigna
 }
 
 /** `web.1`, `web.2`, `worker.1` */
-function instancesOf(rollout: Rollout): { process: Process; name: string }[] {
-  return stayingUp(rollout).flatMap((process) =>
-    Array.from({ length: replicasOf(rollout, process.type) }, (_, index) => ({
+function instancesOf(rollout: Rollout): WantedInstance[] {
+  return stayingUp(rollout.release).flatMap((process) =>
+    Array.from({ length: replicaCount(rollout, process.type) }, (_, index) => ({
       process,
       name: `${labelValue(process.type)}.${index + 1}`,
     })),
   );
 }
 
+/** What happens to the pods of these names is told. */
 function watchEvents(
   { cluster, pods }: RolloutParts,
-  { id, namespace }: Rollout,
-  progress: Progress,
+  { rollout: { id, namespace }, progress }: RolloutStart,
+  names: ReadonlySet<string>,
   signal: AbortSignal,
 ): NamespaceEvents {
   const events = new NamespaceEvents((event) => {
     const pod = pods.ofRollout(id).find(({ uid }) => uid === event.involvedObject.uid);
     const words = eventWords(event);
-    if (pod !== undefined && words !== null) progress.line(`${pod.name} ${words}`);
+    if (pod !== undefined && names.has(pod.name) && words !== null) progress.line(`${pod.name} ${words}`);
   });
   events.watch(cluster, namespace, signal);
   return events;
@@ -108,8 +144,11 @@ function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: Rollou
 async function assertAllUp(
   { cluster, config, pods }: RolloutParts,
   { rollout, progress }: RolloutStart,
+  names: ReadonlySet<string>,
 ): Promise<void> {
-  const ended = pods.ofRollout(rollout.id).find(({ container }) => lastEnd(container) !== null);
+  const ended = pods
+    .ofRollout(rollout.id)
+    .find(({ name, container }) => names.has(name) && lastEnd(container) !== null);
   if (ended !== undefined)
     throw await crashOf({ cluster, config, release: rollout.release, progress }, ended);
 }

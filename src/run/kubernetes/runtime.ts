@@ -5,7 +5,7 @@ import type { Config } from '../../config.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
-import type { Release } from '../../core/types.ts';
+import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { RELEASE_TYPE } from '../release-phase.ts';
@@ -22,16 +22,19 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLog } from '../tool-log.ts';
 import { adoption } from './adoption.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { hasNamespace, LABELS, namespaceOf, newRolloutId, type Rollout } from './names.ts';
+import { hasNamespace, namespaceOf, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
+import { Resuming } from './resuming.ts';
 import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
-import { missingStatus, podStatus, type StatusParts } from './status.ts';
+import { grow, restoreReplicas, shrink } from './scaling.ts';
+import { type StatusParts, toolStatus } from './status.ts';
 import { liveRollout, prepareTraffic } from './traffic.ts';
 
 export interface KubernetesRuntimeOptions {
@@ -60,7 +63,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new Set<Promise<void>>();
   /** By tool; none of them rejects. */
-  readonly #resuming = new Map<string, Promise<void>>();
+  readonly #resuming = new Resuming();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
@@ -94,7 +97,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
     if (process === undefined) return;
-    const rollout = this.#rollout(release);
+    const rollout = this.#rollout(release, {});
     const parts = { ...this.#parts, toolLog: this.#log(release.tool) };
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
@@ -104,21 +107,23 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async rollOut(rollOut: RollOut): Promise<void> {
     const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
-    await this.#untilResumed(rollOut.release.tool, signal);
+    await this.#resuming.ended(rollOut.release.tool, signal);
     await this.#owned(this.#rollOut(rollOut));
   }
 
-  async resume(release: Release, toolNumber: number): Promise<void> {
-    const resuming = this.#resumeInTurn(release, toolNumber);
-    const settled = resuming.catch(() => {});
-    this.#resuming.set(release.tool, settled);
-    await resuming.finally(() => this.#resuming.delete(release.tool));
+  async scale(rollOut: RollOut): Promise<void> {
+    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
+    await this.#pods.known(signal, KNOWN_MS);
+    await this.#resuming.ended(rollOut.release.tool, signal);
+    await this.#owned(this.#scale(rollOut));
   }
 
-  async #resumeInTurn(release: Release, toolNumber: number): Promise<void> {
-    // However long the cluster takes to come: the tools may run all the time.
-    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
-    await this.#owned(this.#resumes.run(() => this.#resume(release, toolNumber)));
+  async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
+    await this.#resuming.run(release.tool, async () => {
+      // However long the cluster takes to come: the tools may run all the time.
+      await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+      await this.#owned(this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)));
+    });
   }
 
   async stop(tool: ToolName): Promise<void> {
@@ -137,21 +142,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       release: (id) => this.#live.releaseOf(id),
       isDraining: (id) => this.#live.isLeaving(id),
     };
-    const ofPod = (pod: (typeof pods)[number]) =>
-      deployments.find(
-        ({ metadata }) =>
-          metadata?.labels?.[LABELS.rollout] === pod.rolloutId &&
-          metadata.labels[LABELS.process] === pod.type,
-      ) ?? null;
-    const missing = deployments.filter(
-      (deployment) =>
-        !this.#live.isLeaving(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
-        !pods.some((pod) => ofPod(pod) === deployment),
-    );
-    return [
-      ...pods.map((pod) => podStatus(pod, ofPod(pod), parts)),
-      ...missing.map((deployment) => missingStatus(deployment, parts)),
-    ];
+    return toolStatus(pods, deployments, parts);
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
@@ -170,6 +161,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await Promise.all(this.#underWay);
   }
 
+  async cleanUp(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    const leftovers = { tool, namespace, live: this.#live };
+    await this.#owned(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+  }
+
   toolOf(host: string | undefined): string | null {
     const { config, httpOrigin } = this.#options;
     return toolOfHost(host, { domain: config.domain, httpOrigin });
@@ -183,16 +182,19 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
-  async #rollOut({ release, toolNumber, progress, signal, beforeSwitch }: RollOut): Promise<void> {
-    const rollout = this.#rollout(release);
+  async #rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas }: RollOut): Promise<void> {
+    const rollout = this.#rollout(release, replicas);
     const whole = AbortSignal.any([signal, this.#closing.signal]);
-    this.#live.remember(rollout);
+    this.#live.start(rollout);
     try {
       await startRollout(this.#parts, { rollout, toolNumber, progress, signal: whole });
-      await this.#orUndo(rollout, async () => {
-        whole.throwIfAborted();
-        await beforeSwitch();
-      });
+      await this.#orUndo(
+        () => undoRollout(this.#parts, rollout),
+        async () => {
+          whole.throwIfAborted();
+          await beforeSwitch();
+        },
+      );
     } catch (error) {
       this.#live.forget(rollout);
       throw error;
@@ -209,37 +211,42 @@ export class KubernetesRuntime implements Runtime, Gateway {
     if (before !== null && before !== release.version) progress.line(`v${before} draining`);
   }
 
-  /** What is found beside the live release at a start goes: a new rollout must not be among it. */
-  async #untilResumed(tool: string, signal: AbortSignal): Promise<void> {
-    const resuming = this.#resuming.get(tool);
-    if (resuming === undefined) return;
-    const given = Promise.withResolvers<never>();
-    const giveUp = () => given.reject(signal.reason);
-    signal.addEventListener('abort', giveUp, { once: true });
-    try {
+  async #scale(rollOut: RollOut): Promise<void> {
+    const { release, toolNumber, progress, replicas, beforeSwitch } = rollOut;
+    const live = this.#live.of(release.tool);
+    if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
+    const rollout = { ...live, replicas };
+    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
+    const undo = await grow(this.#parts, { rollout, toolNumber, progress, signal });
+    await this.#orUndo(undo, async () => {
       signal.throwIfAborted();
-      await Promise.race([resuming, given.promise]);
-    } finally {
-      signal.removeEventListener('abort', giveUp);
-    }
+      await beforeSwitch();
+    });
+    this.#live.adopt(rollout);
+    // From the record on nothing may fail.
+    await shrink(this.#parts, rollout, this.#closing.signal).catch((err: unknown) => {
+      this.#options.log.error({ err, tool: release.tool }, 'processes beyond the number asked for not ended');
+      progress.warn(
+        'What is too many runs on: the cluster does not answer. It is ended when this server starts again, or by the next scale.',
+      );
+    });
   }
 
-  async #orUndo(rollout: Rollout, step: () => Promise<void>): Promise<void> {
+  async #orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
     try {
       await step();
     } catch (error) {
-      await undoRollout(this.#parts, rollout);
+      await undo();
       throw error;
     }
   }
 
-  async #resume(release: Release, toolNumber: number): Promise<void> {
+  async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
     const { signal } = this.#closing;
     signal.throwIfAborted();
     const parts = this.#parts;
+    const { namespace, release } = fresh;
     const { tool } = release;
-    const fresh = this.#rollout(release);
-    const { namespace } = fresh;
     const selected = await liveRollout(parts, tool, namespace, signal);
     const found = adoption(await deploymentsOf(parts, tool, namespace, signal), release, selected);
     const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
@@ -249,7 +256,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       await ensureNamespace(parts, rollout, signal);
       await prepareTraffic(parts, rollout, signal);
       await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
-    }
+    } else await restoreReplicas(parts, rollout, signal);
     if (selected === rollout.id && found.others.length === 0) return this.#live.adopt(rollout);
     const { later } = await this.#live.switchTo(rollout);
     if (later !== null) void this.#owned(later);
@@ -260,9 +267,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
   }
 
-  #rollout(release: Release): Rollout {
+  #rollout(release: Release, replicas: Replicas): Rollout {
     const namespace = namespaceOf(release.tool, this.#options.config.tool_namespace_prefix);
-    return { release, id: newRolloutId(), namespace };
+    return { release, id: this.#live.newId(release.tool), namespace, replicas };
   }
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {

@@ -19,6 +19,30 @@ export interface StatusParts {
   readonly isDraining: (rolloutId: string) => boolean;
 }
 
+/** What runs of a tool and what should and does not, for people. */
+export function toolStatus(
+  pods: readonly ToolPod[],
+  deployments: readonly V1Deployment[],
+  parts: StatusParts,
+): ProcessStatus[] {
+  const ofPod = (pod: ToolPod): V1Deployment | null =>
+    deployments.find(
+      ({ metadata }) =>
+        metadata?.labels?.[LABELS.rollout] === pod.rolloutId && metadata.labels[LABELS.process] === pod.type,
+    ) ?? null;
+  const missing = deployments.filter(
+    (deployment) =>
+      !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
+      !pods.some((pod) => ofPod(pod) === deployment) &&
+      // Scaled to none, as its maintainers want it; where somebody else did it, they are told.
+      !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
+  );
+  return [
+    ...pods.map((pod) => podStatus(pod, ofPod(pod), parts)),
+    ...missing.map((deployment) => missingStatus(deployment, parts)),
+  ];
+}
+
 /** What a pod is, for people. */
 export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: StatusParts): ProcessStatus {
   const state = stateOf(pod, parts);

@@ -1,9 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
+import { stayingUp } from '../../core/replicas.ts';
 import { applyObject, FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { isNotFound } from '../../kubernetes/refusals.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
-import { ingress, service, stayingUp } from './manifests.ts';
+import { ingress, replicaCount, service } from './manifests.ts';
 import { LABELS, LIVE, objectName, type Rollout } from './names.ts';
 import type { ObjectParts } from './objects.ts';
 
@@ -79,7 +80,7 @@ export async function markLive(
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace } = rollout;
-  for (const { type } of stayingUp(rollout)) {
+  for (const { type } of stayingUp(rollout.release)) {
     const metadata = { name: objectName(type, rollout), namespace, annotations: { [LIVE]: 'true' } };
     const mark = { apiVersion: 'apps/v1', kind: 'Deployment', metadata };
     await retrying(
@@ -91,10 +92,10 @@ export async function markLive(
 }
 
 function hasWeb(rollout: Rollout): boolean {
-  return stayingUp(rollout).some(({ type }) => type === 'web');
+  return stayingUp(rollout.release).some(({ type }) => type === 'web');
 }
 
-/** Until every endpoint of the Service is a pod of this rollout, and there is one. */
+/** Until every endpoint of the Service is a pod of this rollout, and there is one where there is to be one. */
 async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release, id } = rollout;
@@ -108,7 +109,8 @@ async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: Abo
     const mine = new Set(pods.ofRollout(id).map(({ uid }) => uid));
     const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
     const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
-    if (areMine && endpoints.some(({ conditions }) => conditions?.ready !== false)) return;
+    const isReady = endpoints.some(({ conditions }) => conditions?.ready !== false);
+    if (areMine && (isReady || replicaCount(rollout, 'web') === 0)) return;
     await wait(LOOK_MS, null, { signal });
   }
 }

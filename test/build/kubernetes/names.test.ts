@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labelsOf, newJobName, repositoriesOf, selectorOf } from '../../../src/build/kubernetes/names.ts';
 import { parseReference } from '../../../src/build/registry/reference.ts';
-import { tool } from '../a-builder.ts';
+import { tool } from '../build-request.ts';
 
 const longest = `a${'-b'.repeat(31)}`;
 const names = ['wc', 'a_b', 'a-_b', 'a___b', 'a--b', longest, `x${'_'.repeat(61)}y`];

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { repositoriesOf } from '../../../src/build/kubernetes/names.ts';
 import { RegistryLogin } from '../../../src/build/kubernetes/registry-login.ts';
 import { Harbor } from '../../../src/build/registry/harbor.ts';
-import { tool } from '../a-builder.ts';
+import { tool } from '../build-request.ts';
 import { failsWith } from '../with-builder.ts';
 import { AHarbor } from './a-harbor.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { ToolName } from '../../../src/core/names.ts';
-import type { Process, ServiceSettings } from '../../../src/core/types.ts';
+import type { Process, Replicas, ServiceSettings } from '../../../src/core/types.ts';
 import {
   ingress,
   releaseJob,
@@ -45,6 +45,7 @@ interface Given {
   readonly processes?: readonly Process[];
   readonly service?: ServiceSettings;
   readonly configVars?: Record<string, string>;
+  readonly replicas?: Replicas;
 }
 
 function rollout(given: Given = {}): Rollout {
@@ -58,7 +59,7 @@ function rollout(given: Given = {}): Rollout {
     bytes: 1,
   };
   const release = releaseOf('wikibot' as ToolName, 42, artifact, given.configVars ?? { API_KEY: 'secret' });
-  return { release, id: 'k3x9q', namespace: 'tool-wikibot' };
+  return { release, id: 'k3x9q', namespace: 'tool-wikibot', replicas: given.replicas ?? {} };
 }
 
 function objects(given: Given = {}, changed: Partial<ManifestConfig> = {}) {
@@ -210,6 +211,15 @@ describe('manifests', () => {
     assert.deepEqual(
       deployments.map(({ spec }) => spec?.replicas),
       [3, 1],
+    );
+  });
+
+  test('what was asked for wins over service.template, and none is a number too', () => {
+    const service = { healthCheckPath: null, replicas: 3 };
+    const { deployments } = objects({ service, replicas: { web: 0, worker: 2, gone: 5 } });
+    assert.deepEqual(
+      deployments.map(({ spec }) => spec?.replicas),
+      [0, 2],
     );
   });
 

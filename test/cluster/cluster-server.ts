@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { type Cluster, connectCluster } from '../src/kubernetes/cluster.ts';
-import { registryEnvironment } from '../test/build/a-builder.ts';
-import { registryHost } from '../test/cluster/images.ts';
-import type { TestServer } from '../test/support/server.ts';
-import { startRealServer } from './servers.ts';
+import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
+import { registryEnvironment } from '../build/a-builder.ts';
+import { TestServer } from '../support/server.ts';
+import { registryHost } from './images.ts';
 
 /** Whether there is a cluster to measure on: what `cluster env` sets. */
 export function hasCluster(): boolean {
@@ -17,25 +16,28 @@ export class ClusterServer implements AsyncDisposable {
   readonly server: TestServer;
   readonly cluster: Cluster;
   readonly builds: string;
-  readonly #prefix: string;
+  /** Of the namespaces of its tools: `push-3f9a1c-`. */
+  readonly prefix: string;
 
   private constructor(server: TestServer, cluster: Cluster, builds: string, prefix: string) {
     this.server = server;
     this.cluster = cluster;
     this.builds = builds;
-    this.#prefix = prefix;
+    this.prefix = prefix;
   }
 
   /** @param settings - On top, such as TOOLFORGE_PUSH_BUILD_CPU. */
   static async start(builderImage: string, settings: Record<string, string> = {}): Promise<ClusterServer> {
     const cluster = connectCluster({ context: '' });
-    const prefix = `bench-${randomBytes(3).toString('hex')}-`;
+    const prefix = `push-${randomBytes(3).toString('hex')}-`;
     const builds = `${prefix}builds`;
     const node = process.env['CLUSTER_NODE_IP'] ?? '127.0.0.1';
     await cluster.core.createNamespace({
       body: { metadata: { name: builds, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } },
     });
-    const server = await startRealServer({
+    const server = await TestServer.start({
+      // As `npm start` starts it.
+      NODE_OPTIONS: '--max-semi-space-size=1 --max-old-space-size=512',
       KUBECONFIG: process.env['KUBECONFIG'] ?? '',
       TOOLFORGE_PUSH_BUILDER: 'kubernetes',
       TOOLFORGE_PUSH_RUNTIME: 'kubernetes',
@@ -61,7 +63,7 @@ export class ClusterServer implements AsyncDisposable {
   async get(tool: string, path = '/'): Promise<{ status: number; body: string }> {
     const ingress = new URL(path, process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();
-    request(ingress, { headers: { host: `${tool}.${this.#prefix}tools.test` }, agent: false })
+    request(ingress, { headers: { host: `${tool}.${this.prefix}tools.test` }, agent: false })
       .on('response', (response) => {
         text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
       })
@@ -74,7 +76,7 @@ export class ClusterServer implements AsyncDisposable {
     await this.server[Symbol.asyncDispose]();
     const { items } = await this.cluster.core.listNamespace();
     const names = items.map(({ metadata }) => metadata?.name ?? '');
-    for (const name of names.filter((one) => one.startsWith(this.#prefix))) {
+    for (const name of names.filter((one) => one.startsWith(this.prefix))) {
       await this.cluster.core.deleteNamespace({ name });
     }
   }

@@ -1,0 +1,14 @@
+import type { Config } from '../config.ts';
+
+/** What every back end that builds reads of the settings. */
+export type BuildSettings = Pick<
+  Config,
+  | 'data'
+  | 'build_time'
+  | 'build_processes'
+  | 'build_memory'
+  | 'build_disk'
+  | 'artifact_size'
+  | 'build_output'
+  | 'build_environment'
+>;

@@ -1,0 +1,91 @@
+import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import type { ProcessStatus } from '../../run/runtime.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
+import { followTicket } from '../follow-ticket.ts';
+import { columns, json, oneLine } from '../printing.ts';
+import { UsageError } from '../usage-error.ts';
+
+const mostTypes = 100;
+/** As the setting max_replicas at its most. */
+const mostProcesses = 1000;
+
+export const scaleCommand: ToolCommand = {
+  name: 'scale',
+  usage: 'TOOL [TYPE=COUNT …] [--json]',
+  summary: 'how many processes of each type run, or run so many',
+  details: [
+    'scale TOOL web=2 worker=0 starts what is missing, without a new release; what runs is not interrupted.',
+    'If the new ones do not become healthy, as many run as before. Later deployments run as many.',
+    'Without TYPE=COUNT it lists the types. --json: type, running, asked.',
+  ],
+  action: 'read',
+  actionOf: (args) => (args.length === 0 ? 'read' : 'deploy'),
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: mostTypes },
+  async run(context) {
+    const { services, tool, principal, args, flags, out } = context;
+    if (args.length > 0) {
+      if (flags['json'] === true) throw new UsageError('--json is for the list, without TYPE=COUNT.');
+      return await followTicket(context, services.deployments.scale(tool, countsOf(args), principal));
+    }
+    const rows = await rowsOf(context);
+    if (flags['json'] === true) await out(json(rows));
+    else if (rows.length === 0) await out(nothingToScale(context));
+    else
+      await out(
+        columns([
+          ['TYPE', 'RUNNING', 'ASKED'],
+          ...rows.map(({ type, running, asked }) => [type, String(running), String(asked)]),
+        ]),
+      );
+    return 0;
+  },
+};
+
+/** `web=2 worker=0`, each type once. @throws UsageError */
+function countsOf(args: readonly string[]): Replicas {
+  const counts = new Map<string, number>();
+  for (const arg of args) {
+    const [, type, digits] = /^([^=]+)=(\d{1,9})$/.exec(arg) ?? [];
+    const typed = oneLine(arg).slice(0, 80);
+    if (type === undefined || Number(digits) > mostProcesses)
+      throw new UsageError(
+        `“${typed}” does not say how many: TYPE=COUNT, as web=2, COUNT from 0 to ${mostProcesses}.`,
+      );
+    if (counts.has(type)) throw new UsageError(`${oneLine(type).slice(0, 80)} is given twice.`);
+    counts.set(type, Number(digits));
+  }
+  return Object.fromEntries(counts);
+}
+
+interface Row {
+  readonly type: string;
+  /** Of the live release, and up. */
+  readonly running: number;
+  readonly asked: number;
+}
+
+async function rowsOf({ services, tool }: ToolContext): Promise<Row[]> {
+  const { store, runtime } = services;
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  if (live === null) return [];
+  const asked = replicasOf(live, store.replicas(tool));
+  const statuses = await runtime.status(tool);
+  return stayingUp(live).map(({ type }) => ({
+    type,
+    running: statuses.filter((status) => isUp(status, live, type)).length,
+    asked: countOf(asked, type) ?? 0,
+  }));
+}
+
+function isUp({ name, version, state }: ProcessStatus, live: Release, type: string): boolean {
+  return state === 'up' && version === live.version && name.slice(0, name.lastIndexOf('.')) === type;
+}
+
+function nothingToScale({ services, tool }: ToolContext): string {
+  return services.store.tool(tool).liveVersion === null
+    ? `Nothing of ${tool} is live yet: git push toolforge main\n`
+    : `What is live of ${tool} has no process that is kept running.\n`;
+}

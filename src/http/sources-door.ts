@@ -1,0 +1,73 @@
+import type { Config } from '../config.ts';
+import { SOURCE_PATH } from '../core/addresses.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { answerError, answerText, type Exchange } from './answer.ts';
+import { watchBody } from './body.ts';
+import { createListener, HTTP_LIMITS, type Listener } from './listener.ts';
+import { pathOf, routeOf } from './routes.ts';
+import { type Sources, serveSource } from './source-door.ts';
+
+export interface SourcesDoorOptions {
+  readonly config: Pick<Config, 'sources_listen' | 'source_url'>;
+  readonly sources: Sources;
+  readonly log: Log;
+}
+
+/** As `Listener`, at the address of the settings. */
+export interface SourcesDoor {
+  /** @throws DeployError `CANNOT_LISTEN` */
+  listen(): ReturnType<Listener['listen']>;
+  close(): Promise<void>;
+}
+
+const ANY = ['0.0.0.0', '::'];
+
+/**
+ * A door for builds alone, so that they need not reach the one where passwords are taken: it hands out the source of a
+ * build to whoever shows its token, and answers 404 to all else. It speaks plain HTTP.
+ *
+ * @returns null where `sources_listen` is not set: the HTTP door hands sources out.
+ * @throws DeployError `BAD_SETTING` where builds could not tell where it is.
+ */
+export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions): SourcesDoor | null {
+  const address = config.sources_listen;
+  if (address === null) return null;
+  if (ANY.includes(address.host) && config.source_url === '') {
+    throw new DeployError(
+      'BAD_SETTING',
+      `The setting sources_listen is ${address.host}, which is no address that builds could ask, and source_url is not set.`,
+      'Set source_url to where builds reach it, as http://toolforge-push.toolforge-push.svc:8081.',
+    );
+  }
+  const serve = async (exchange: Exchange): Promise<void> => {
+    const { method = '', url = '' } = exchange.request;
+    if (routeOf(method, url).kind === 'source') return await serveSource(exchange, sources);
+    answerText(exchange, 404, `There is nothing here but ${SOURCE_PATH}, for builds.\n`);
+  };
+  const listener = createListener({
+    door: 'SOURCES_LISTEN',
+    tls: null,
+    limits: HTTP_LIMITS,
+    log,
+    canUpgrade: () => false,
+    onUpgrade: (_request, socket) => socket.destroy(),
+    onRequest: (request, response) => {
+      const gone = new AbortController();
+      const { lingerMs, bodyIdleMs } = HTTP_LIMITS;
+      const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs };
+      const peer = request.socket.remoteAddress ?? '';
+      response.on('error', () => {});
+      watchBody(request, response, bodyIdleMs);
+      response.once('close', () => {
+        gone.abort();
+        const status = response.headersSent ? response.statusCode : null;
+        const path = pathOf(request.url ?? '').slice(0, 200);
+        const facts = { method: request.method, path, status, isWhole: response.writableFinished };
+        log.info({ ...facts, address: peer }, 'source request');
+      });
+      serve(exchange).catch((error: unknown) => answerError(exchange, error));
+    },
+  });
+  return { listen: () => listener.listen(address), close: () => listener.close() };
+}

@@ -1,0 +1,69 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { KubeConfig, User } from '@kubernetes/client-node';
+import { systemCode } from '../core/errors.ts';
+import { badCluster } from './kubeconfig.ts';
+
+const WAIT_MS = 10_000;
+
+/**
+ * Looks whether the credentials of the kubeconfig are there and have not ended, without asking the cluster, which may be
+ * away: files are read, and a program that hands credentials out is run once.
+ *
+ * @throws DeployError `BAD_CLUSTER`
+ */
+export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
+  const user = kubeConfig.getCurrentUser();
+  if (user === null) return;
+  const certificate = certificateOf(user);
+  if (certificate !== null) assertInTime(user, certificate);
+  try {
+    // As before each call.
+    await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
+  } catch (cause) {
+    const code = systemCode(cause);
+    // The program ran and did not do what it should: it may in a while, and each call says so until then.
+    if (code === null) return;
+    throw isOfProgram(cause)
+      ? badCluster(
+          `The program ${user.exec?.command}, which the kubeconfig names for the credentials of ${user.name}, cannot be run (${code})`,
+          'it is installed and in the PATH of this server, or take a kubeconfig with a token or a certificate',
+          { cause },
+        )
+      : cannotRead(cause);
+  }
+}
+
+function certificateOf({ certData, certFile, name }: User): X509Certificate | null {
+  try {
+    if (certData) return new X509Certificate(Buffer.from(certData, 'base64'));
+    return certFile ? new X509Certificate(readFileSync(certFile)) : null;
+  } catch (cause) {
+    if (systemCode(cause)?.startsWith('E') && certFile && !certData) throw cannotRead(cause);
+    throw badCluster(`The client certificate of ${name} in the kubeconfig is none`, 'it is PEM', { cause });
+  }
+}
+
+function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certificate): void {
+  const day = (date: Date) => date.toISOString().slice(0, 10);
+  const now = Date.now();
+  const of = `The client certificate of ${name} in the kubeconfig`;
+  if (validToDate.getTime() < now)
+    throw badCluster(`${of} ended on ${day(validToDate)}`, 'you have a new one, from who runs the cluster');
+  if (validFromDate.getTime() > now)
+    throw badCluster(`${of} is good from ${day(validFromDate)} on`, 'the clock of this machine is right');
+}
+
+function isOfProgram(cause: unknown): boolean {
+  return cause instanceof Error && 'syscall' in cause && String(cause.syscall).startsWith('spawn');
+}
+
+function cannotRead(cause: unknown) {
+  const path = cause instanceof Error && 'path' in cause ? String(cause.path) : 'of the kubeconfig';
+  return badCluster(
+    `The file ${path} with credentials of the cluster cannot be read (${systemCode(cause)})`,
+    'it is there, and the user of this server may read it',
+    { cause },
+  );
+}

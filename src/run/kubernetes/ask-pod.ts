@@ -1,0 +1,60 @@
+import { text } from 'node:stream/consumers';
+import { openApiStream } from '../../kubernetes/api-stream.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import type { ToolPod } from './pods.ts';
+
+export interface PodRequest {
+  readonly port: number;
+  /** With its slash. */
+  readonly path: string;
+  /** How long the answer may take, in milliseconds. */
+  readonly answerMs: number;
+}
+
+/**
+ * The status of an answer; or why there was none: this server may not ask (`pods/proxy`), nothing listens on the port,
+ * the connection was closed without an answer in HTTP, or there was none in time.
+ */
+export type PodAnswer = number | 'forbidden' | 'refused' | 'closed' | 'late';
+
+/**
+ * Asks a pod `GET path` through the API server, which reaches pods wherever this server runs.
+ *
+ * @throws the system's error where the API server is away; AbortError when the signal fires.
+ * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
+ */
+export async function askPod(
+  cluster: Cluster,
+  { namespace, podName }: Pick<ToolPod, 'namespace' | 'podName'>,
+  { port, path, answerMs }: PodRequest,
+  signal: AbortSignal,
+): Promise<PodAnswer> {
+  const limit = AbortSignal.timeout(answerMs);
+  try {
+    const response = await openApiStream(cluster, {
+      path: `/api/v1/namespaces/${namespace}/pods/${podName}:${port}/proxy${path}`,
+      signal: AbortSignal.any([signal, limit]),
+      idleMs: answerMs,
+      takesAny: true,
+    });
+    const status = response.statusCode ?? 0;
+    if (status !== 403 && status !== 503 && status !== 502) {
+      response.destroy();
+      return status;
+    }
+    return meaningOf(status, await text(response));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (limit.aborted) return 'late';
+    throw error;
+  }
+}
+
+/** An answer that may be the API server's instead of the tool's. */
+function meaningOf(status: number, body: string): PodAnswer {
+  if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
+  if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';
+  if (!/error trying to reach service/i.test(body)) return status;
+  if (/connection refused/.test(body)) return 'refused';
+  return /timeout|deadline exceeded/i.test(body) ? 'late' : 'closed';
+}

@@ -1,0 +1,56 @@
+import { DeployError } from '../../core/errors.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { RELEASE_TYPE } from '../release-phase.ts';
+import type { LiveRollouts } from './live.ts';
+import { LABELS, MANAGED_BY } from './names.ts';
+import { deploymentsOf, type ObjectParts, removeRollout } from './objects.ts';
+
+export interface Leftovers {
+  readonly tool: string;
+  readonly namespace: string;
+  /** Whose rollouts stay. */
+  readonly live: LiveRollouts;
+}
+
+// Of a namespace that is not there, or not this server's: then nothing was begun in it.
+const NOWHERE = ['NAMESPACE_MISSING', 'CLUSTER_FORBIDDEN'];
+
+/**
+ * Removes what a server that was killed had begun for a tool: rollouts that never got live, release phases, and the
+ * Secrets with their config vars. Secrets are not looked at: they go by their labels.
+ *
+ * @throws as `retrying`.
+ */
+export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<void> {
+  try {
+    await removeAll(parts, leftovers);
+  } catch (error) {
+    const isNowhere = error instanceof DeployError && NOWHERE.includes(error.code);
+    if (!isNowhere || leftovers.live.of(leftovers.tool) !== null) throw error;
+  }
+}
+
+async function removeAll(parts: ObjectParts, { tool, namespace, live }: Leftovers): Promise<void> {
+  const { cluster, closing } = parts;
+  for (const { metadata } of await deploymentsOf(parts, tool, namespace, closing)) {
+    const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';
+    // Asked for anew before each step: a push may have begun meanwhile.
+    if (live.knownOf(tool).has(rolloutId)) continue;
+    await removeRollout(parts, { namespace, rolloutId, how: 'now', types: null });
+  }
+  const others = (...more: string[]) => {
+    const known = [...live.knownOf(tool)];
+    const notKnown = known.length === 0 ? [] : [`${LABELS.rollout} notin (${known.join(',')})`];
+    const ours = [`app.kubernetes.io/managed-by=${MANAGED_BY}`, `${LABELS.tool}=${tool}`, LABELS.rollout];
+    return { namespace, labelSelector: [...ours, ...notKnown, ...more].join(',') };
+  };
+  const releasing = `${LABELS.process}=${RELEASE_TYPE}`;
+  for (const remove of [
+    () =>
+      cluster.batch.deleteCollectionNamespacedJob({ ...others(releasing), propagationPolicy: 'Background' }),
+    () => cluster.core.deleteCollectionNamespacedPod({ ...others(releasing), gracePeriodSeconds: 1 }),
+    () => cluster.core.deleteCollectionNamespacedSecret(others()),
+  ]) {
+    await retrying<unknown>(remove, { signal: closing });
+  }
+}

@@ -1,0 +1,122 @@
+import { PatchStrategy, type V1Deployment } from '@kubernetes/client-node';
+import { stayingUp } from '../../core/replicas.ts';
+import type { Process } from '../../core/types.ts';
+import { FIELD_MANAGER } from '../../kubernetes/applying.ts';
+import { retrying } from '../../kubernetes/retrying.ts';
+import { replicaCount } from './manifests.ts';
+import { labelValue } from './manifests-pod.ts';
+import { LABELS, objectName, type Rollout } from './names.ts';
+import { deploymentsOf, type ObjectParts } from './objects.ts';
+import { type RolloutParts, type RolloutStart, startInstances, type WantedInstance } from './rollout.ts';
+import { foreignChange } from './status.ts';
+
+/** How many pods a process has, and is to have. */
+interface Change {
+  readonly process: Process;
+  readonly from: number;
+  readonly to: number;
+}
+
+const UNDO_MS = 30_000;
+
+/**
+ * Adds the pods that a live rollout is to have more, and waits until they are healthy. A web process gets requests as
+ * soon as its node finds it ready. Where one does not become healthy, there are as many pods as before.
+ *
+ * @returns What takes them away again.
+ * @throws DeployError that says why; AbortError when the signal fires.
+ */
+export async function grow(parts: RolloutParts, start: RolloutStart): Promise<() => Promise<void>> {
+  const { rollout, signal } = start;
+  const changes = await changesOf(parts, rollout, signal);
+  const growing = changes.filter(({ from, to }) => to > from);
+  const undo = async (): Promise<void> => {
+    // Not with the signal of the deployment: that one may be why.
+    const own = new AbortController().signal;
+    for (const { process, from } of growing) await setReplicas(parts, rollout, { process, to: from }, own);
+  };
+  if (growing.length === 0) return undo;
+  try {
+    await startInstances(parts, start, {
+      instances: growing.flatMap((change) => comingOf(parts, rollout, change)),
+      make: async (whole) => {
+        for (const change of growing) await setReplicas(parts, rollout, change, whole);
+      },
+    });
+    return undo;
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+}
+
+/** Takes away the pods that a live rollout has too many; each still gets its time to answer what it has begun. */
+export async function shrink(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
+  const changes = await changesOf(parts, rollout, signal);
+  for (const change of changes) {
+    if (change.to < change.from) await setReplicas(parts, rollout, change, signal);
+  }
+}
+
+/** After a start of the server: as many pods as are recorded, unless somebody else has said how many. */
+export async function restoreReplicas(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const changes = await changesOf(parts, rollout, signal, (deployment) => foreignChange(deployment) === null);
+  for (const change of changes) {
+    if (change.to !== change.from) await setReplicas(parts, rollout, change, signal);
+  }
+}
+
+async function changesOf(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+  isMeant: (deployment: V1Deployment) => boolean = () => true,
+): Promise<Change[]> {
+  const { release, namespace, id } = rollout;
+  const all = await deploymentsOf(parts, release.tool, namespace, signal);
+  return stayingUp(release).flatMap((process) => {
+    const deployment = all.find(
+      ({ metadata }) =>
+        metadata?.labels?.[LABELS.rollout] === id &&
+        metadata.labels[LABELS.process] === labelValue(process.type),
+    );
+    if (deployment === undefined || !isMeant(deployment)) return [];
+    return [{ process, from: deployment.spec?.replicas ?? 1, to: replicaCount(rollout, process.type) }];
+  });
+}
+
+/** The pods that come when the number is set: they get the lowest numbers that are free. */
+function comingOf({ pods }: ObjectParts, { id }: Rollout, { process, to }: Change): WantedInstance[] {
+  const type = labelValue(process.type);
+  const there = pods.ofRollout(id).filter((pod) => pod.type === type && !pod.isLeaving);
+  // What has ended for good, as an evicted pod, keeps its name and is replaced.
+  const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
+  const taken = new Set(there.map(({ name }) => name));
+  return Array.from({ length: to + taken.size }, (_, index) => `${type}.${index + 1}`)
+    .filter((name) => !taken.has(name))
+    .slice(0, Math.max(0, to - active.length))
+    .map((name) => ({ process, name }));
+}
+
+async function setReplicas(
+  { cluster }: ObjectParts,
+  rollout: Rollout,
+  { process, to }: Pick<Change, 'process' | 'to'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const patch = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: objectName(process.type, rollout), namespace: rollout.namespace },
+    spec: { replicas: to },
+  };
+  await retrying(
+    () =>
+      cluster.objects.patch(patch, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+    { signal, timeoutMs: UNDO_MS },
+  );
+}

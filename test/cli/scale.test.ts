@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ProcessStatus } from '../../src/run/runtime.ts';
+import { Desk } from '../support/cli-services.ts';
+import { artifactOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+function deskWithLive(): Desk {
+  const desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const processes = ['web', 'worker', 'release'].map((type) => ({ type, command: [type], isDefault: false }));
+  desk.store.addDeployment(deploymentOf('d1'));
+  desk.store.addRelease(releaseOf('d1', { artifact: { ...artifactOf('b1'), processes } }));
+  desk.store.goLive(wikibot, 1, 'd1', 1);
+  return desk;
+}
+
+const status = (name: string, change: Partial<ProcessStatus> = {}): ProcessStatus => ({
+  name,
+  version: 1,
+  state: 'up',
+  command: 'x',
+  startedAt: 0,
+  restarts: 0,
+  detail: null,
+  ...change,
+});
+
+test('scale alone lists how many of each type run and how many are asked for', async () => {
+  using desk = deskWithLive();
+  desk.store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
+  desk.store.setReplicas(wikibot, { web: 3, gone: 7 }, 'd2', 2);
+  desk.runtime.statuses = [
+    status('web.1'),
+    status('web.2'),
+    status('web.3', { state: 'crashed' }),
+    status('web.1', { version: 0 }),
+    status('worker.1'),
+  ];
+  const list = await desk.type(['scale', 'wikibot']);
+  assert.deepEqual(list, {
+    status: 0,
+    out: 'TYPE    RUNNING  ASKED\nweb     2        3\nworker  1        1\n',
+    err: '',
+  });
+  assert.deepEqual(JSON.parse((await desk.type(['scale', 'wikibot', '--json'])).out), [
+    { type: 'web', running: 2, asked: 3 },
+    { type: 'worker', running: 1, asked: 1 },
+  ]);
+  assert.deepEqual(desk.deployments.calls, []);
+  assert.deepEqual(desk.events, [], 'to look is not noted');
+});
+
+test('scale of a tool without anything live says how to deploy it', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const { status: code, out } = await desk.type(['scale', 'wikibot']);
+  assert.deepEqual([code, out], [0, 'Nothing of wikibot is live yet: git push toolforge main\n']);
+  assert.equal((await desk.type(['scale', 'wikibot', '--json'])).out, '[]\n');
+});
+
+for (const { words, says } of [
+  { words: ['web=two'], says: /“web=two” does not say how many: TYPE=COUNT, as web=2/ },
+  { words: ['web=-1'], says: /“web=-1” does not say how many/ },
+  { words: ['web=1.5'], says: /“web=1\.5” does not/ },
+  { words: ['web='], says: /“web=” does not/ },
+  { words: ['web'], says: /“web” does not/ },
+  { words: ['=2'], says: /“=2” does not/ },
+  { words: ['web=1001'], says: /COUNT from 0 to 1000/ },
+  { words: [`web=${'9'.repeat(40)}`], says: /COUNT from 0 to 1000/ },
+  { words: ['web=1', 'worker=0', 'web=2'], says: /web is given twice/ },
+  { words: ['web\u001b[2J=x'], says: /“web=x” does not|“web\[2J=x” does not/ },
+  { words: ['web=2', '--json'], says: /--json is for the list/ },
+]) {
+  test(`scale wikibot ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
+    using desk = deskWithLive();
+    const { status: code, out, err } = await desk.type(['scale', 'wikibot', ...words]);
+    assert.equal(code, 2);
+    assert.equal(out, '');
+    assert.match(err, says);
+    assert.match(err, /Usage: ssh -p 2222 alice@127\.0\.0\.1 scale TOOL \[TYPE=COUNT …\]/);
+    assert.deepEqual(desk.deployments.calls, []);
+  });
+}
+
+test('threat 29: who may only read sees the list and changes nothing; a change is noted', async () => {
+  using desk = deskWithLive();
+  const reader = { ...desk.alice, scope: 'read' } as const;
+  assert.equal((await desk.type(['scale', 'wikibot'], { principal: reader })).status, 0);
+  const { status: code, err } = await desk.type(['scale', 'wikibot', 'web=2'], { principal: reader });
+  assert.equal(code, 1, err);
+  assert.deepEqual(desk.deployments.calls, []);
+  assert.equal((await desk.type(['scale', 'wikibot', 'web=2'])).status, 0);
+  assert.deepEqual(
+    desk.events.map(({ what, who, facts }) => [what, who.uid, facts]),
+    [['scale', 'alice', { words: ['web=2'], status: 0 }]],
+  );
+});

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { run, until } from '../../support/server.ts';
+import { WorkTree, webTool } from '../../support/work-tree.ts';
+import { ClusterServer } from '../cluster-server.ts';
+import { builderWithScript } from '../installation/images.ts';
+
+const TOOL = 'base';
+const LIMIT_MS = 120_000;
+/** A command line for `sh -c` that restarts the API server and returns when it answers. */
+const restart = process.env['CLUSTER_API_RESTART'] ?? '';
+const skip =
+  restart === '' ? 'CLUSTER_API_RESTART is not set: whoever else uses the cluster would notice' : false;
+
+describe('the API server is restarted in mid push', { concurrency: 1, skip }, () => {
+  let there: ClusterServer;
+  let tree: WorkTree;
+
+  before(async () => {
+    there = await ClusterServer.start(await builderWithScript(), {
+      TOOLFORGE_PUSH_DRAIN_TIME: '0',
+      TOOLFORGE_PUSH_GRACE_TIME: '1',
+      TOOLFORGE_PUSH_POD_CPU_RESERVED: '10m',
+    });
+    await there.server.addTool(TOOL);
+    tree = await WorkTree.create(there.server, 'ssh', TOOL);
+    await tree.commit('one', webTool('one'));
+    const pushed = await tree.push();
+    assert.equal(pushed.exitCode, 0, pushed.stderr);
+  });
+  after(() => there?.[Symbol.asyncDispose]());
+
+  /** When the process of the API server was started, in seconds since 1970. */
+  async function startedAt(): Promise<number> {
+    const { stdout } = await run('kubectl', ['get', '--raw', '/metrics']);
+    return Number(/^process_start_time_seconds (\S+)$/m.exec(stdout)?.[1]);
+  }
+
+  /** Pushes, restarts the API server when `isMidway` says so, and looks what is live. */
+  async function pushesThrough(
+    isMidway: () => Promise<boolean>,
+    where: string,
+    answer: string,
+  ): Promise<void> {
+    const before = await startedAt();
+    const old = (await there.get(TOOL)).body;
+    let isOver = false;
+    const seen = new Set<string>();
+    const watching = (async () => {
+      while (!isOver) {
+        const { status, body } = await there.get(TOOL);
+        seen.add(`${status} ${body}`);
+        await wait(100);
+      }
+    })();
+    const pushing = tree.push();
+    await until(isMidway, where, LIMIT_MS);
+    const restarted = await run('sh', ['-c', restart]);
+    assert.equal(restarted.exitCode, 0, restarted.stderr);
+    const pushed = await pushing;
+    isOver = true;
+    await watching;
+    assert.ok((await startedAt()) > before, 'CLUSTER_API_RESTART has restarted nothing');
+    assert.equal(pushed.exitCode, 0, pushed.stderr);
+    assert.deepEqual(await there.get(TOOL), { status: 200, body: answer });
+    assert.deepEqual([...seen].sort(), [`200 ${answer}`, `200 ${old}`].sort(), 'it answered all the time');
+    const main = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0];
+    assert.equal(main, await tree.head());
+    const { items } = await there.cluster.batch.listNamespacedJob({ namespace: there.builds });
+    assert.deepEqual(items, [], 'no build is left');
+  }
+
+  test('in mid build: it goes on, its output is whole, and it is live', async () => {
+    await tree.commit(
+      'two',
+      webTool('two', 'echo begun; for i in $(seq 20); do sleep 1; echo "step $i"; done'),
+    );
+    const folder = join(there.server.folder, 'data/deployments', TOOL);
+    const logs = async () =>
+      (await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')))).join(
+        '',
+      );
+    await pushesThrough(async () => (await logs()).includes('begun'), 'the build to have begun', 'two');
+    const steps = [...(await logs()).matchAll(/step (\d+)/g)].map(([, step]) => Number(step));
+    assert.deepEqual(
+      steps,
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    );
+  });
+
+  test('in mid rollout: it goes on, and it is live', async () => {
+    const { 'server.py': server = '', ...files } = webTool('three');
+    await tree.commit('three', { ...files, 'server.py': `import time\ntime.sleep(15)\n${server}` });
+    const namespace = `${there.prefix}${TOOL}`;
+    const isStarting = async () =>
+      (await there.cluster.core.listNamespacedPod({ namespace })).items.some(
+        ({ metadata, status }) =>
+          metadata?.labels?.['push.toolforge.org/version'] === '3' && status?.phase === 'Running',
+      );
+    await pushesThrough(isStarting, 'the new pod to run', 'three');
+  });
+});

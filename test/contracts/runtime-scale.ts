@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Runtime } from '../../src/run/runtime.ts';
+import { failing, logOf, releaseOf, rollOut, scale, until } from '../run/contract-steps.ts';
+import { politeWorker, web, webTool, worker } from '../run/tool-sources.ts';
+import type { Answer, RuntimeBench } from './runtime.ts';
+
+/** What every Runtime promises of how many processes run. */
+export function scaleContract(benchNow: () => RuntimeBench): void {
+  const ask = async (tool: ToolName, path = '/') => (await benchNow().request(tool, path)).body;
+  const webArtifact = (word: string) => benchNow().artifact({ 'web.py': webTool(word) }, [web()]);
+  const names = async (tool: ToolName, runtime: Runtime = benchNow().runtime) =>
+    (await runtime.status(tool)).filter(({ state }) => state === 'up').map(({ name }) => name);
+  const runs = (tool: ToolName, count: number) =>
+    until(async () => {
+      const all = await benchNow().runtime.status(tool);
+      return all.length === count && all.every(({ state }) => state === 'up');
+    }, `${count} processes`);
+  const answering = (tool: ToolName, count: number) =>
+    until(async () => {
+      const ids = await Promise.all(Array.from({ length: 12 }, () => ask(tool, '/id')));
+      return new Set(ids).size === count && new Set(ids);
+    }, `answers of ${count} processes`);
+
+  test('scale: more processes take their share, each with a name and a log, and what runs is not touched', async () => {
+    const { runtime } = benchNow();
+    const tool = 'more' as ToolName;
+    const release = releaseOf(tool, 1, await webArtifact('more'));
+    await rollOut(runtime, release);
+    const first = await ask(tool, '/id');
+    const seen = await scale(runtime, release, { web: 3 });
+    assert.match(seen, /^ {7}web\.2 started · healthy after \d+\.\d s$/m);
+    assert.match(seen, /^ {7}web\.3 started/m);
+    assert.doesNotMatch(seen, /web\.1/);
+    assert.deepEqual((await names(tool)).sort(), ['web.1', 'web.2', 'web.3']);
+    assert.ok((await answering(tool, 3)).has(first));
+    await until(
+      async () => (await logOf(runtime, tool, 'web.3')).some(({ text }) => text === 'more starts'),
+      'the log',
+    );
+    const statuses = await runtime.status(tool);
+    assert.deepEqual(
+      statuses.map(({ restarts }) => restarts),
+      [0, 0, 0],
+    );
+  });
+
+  test('scale: no request fails on the way up and down', async () => {
+    const { runtime, request } = benchNow();
+    const tool = 'waves' as ToolName;
+    const release = releaseOf(tool, 1, await webArtifact('waves'));
+    await rollOut(runtime, release);
+    const stop = new AbortController();
+    const answers: Answer[] = [];
+    const client = async () => {
+      while (!stop.signal.aborted) {
+        answers.push(await request(tool, '/'));
+        await wait(10);
+      }
+    };
+    const clients = Array.from({ length: 3 }, client);
+    for (const count of [3, 1, 2]) {
+      await scale(runtime, release, { web: count });
+      await runs(tool, count);
+    }
+    const enough = answers.length + 100;
+    await until(async () => answers.length > enough, 'enough requests');
+    stop.abort();
+    await Promise.all(clients);
+    assert.deepEqual(
+      answers.filter(({ status, body }) => status !== 200 || body !== 'waves'),
+      [],
+    );
+  });
+
+  test('scale: where one does not become healthy, or it is cancelled, as many run as before, and the reason is told', async () => {
+    const { runtime, artifact, rollOutSeconds } = benchNow();
+    const tool = 'late' as ToolName;
+    const end = Date.now() / 1000 + rollOutSeconds;
+    const late = (what: string) => `import sys, time\nif time.time() > ${end}: ${what}\n`;
+    const files = {
+      'web.py': `${late("print('thinking', flush=True); time.sleep(1000)")}${webTool('late')}`,
+      'worker.py': `${late('sys.exit(7)')}${politeWorker}`,
+    };
+    const release = releaseOf(tool, 1, await artifact(files, [web(), worker()]));
+    await rollOut(runtime, release);
+    const first = await ask(tool, '/id');
+    await wait(Math.max(0, end * 1000 - Date.now()) + 100);
+    const { error } = await failing(scale(runtime, release, { worker: 2 }));
+    assert.equal(error.code, 'ROLLOUT_CRASHED');
+    assert.equal(error.message, 'worker.2 exited with code 7.');
+    await runs(tool, 2);
+    const cancel = new AbortController();
+    const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });
+    scaling.catch(() => {});
+    await until(
+      async () => (await logOf(runtime, tool, 'web.2')).some(({ text }) => text === 'thinking'),
+      'the new one',
+    );
+    cancel.abort();
+    await assert.rejects(scaling, { name: 'AbortError' });
+    await runs(tool, 2);
+    assert.equal(await ask(tool, '/id'), first);
+  });
+
+  test('scale: what cannot be recorded is undone, and nothing of it was ended before', async () => {
+    const { runtime } = benchNow();
+    const tool = 'unrecorded' as ToolName;
+    const artifact = await benchNow().artifact({ 'web.py': webTool('un'), 'worker.py': politeWorker }, [
+      web(),
+      worker(),
+    ]);
+    const release = releaseOf(tool, 1, artifact);
+    await rollOut(runtime, release, { replicas: { worker: 2 } });
+    const during: string[] = [];
+    const beforeSwitch = async () => {
+      during.push(...(await names(tool)).filter((name) => name.startsWith('worker')));
+      throw new Error('the store is full');
+    };
+    const scaling = scale(runtime, release, { web: 2, worker: 1 }, { beforeSwitch });
+    await assert.rejects(scaling, /the store is full/);
+    assert.deepEqual(during.sort(), ['worker.1', 'worker.2']);
+    await runs(tool, 3);
+    assert.deepEqual((await names(tool)).map((name) => name.split('.')[0]).sort(), [
+      'web',
+      'worker',
+      'worker',
+    ]);
+  });
+
+  test('scale: to none and back, while the others run on', async () => {
+    const { runtime, request } = benchNow();
+    const tool = 'none' as ToolName;
+    const artifact = await benchNow().artifact({ 'web.py': webTool('some'), 'worker.py': politeWorker }, [
+      web(),
+      worker(),
+    ]);
+    const release = releaseOf(tool, 1, artifact);
+    await rollOut(runtime, release);
+    await scale(runtime, release, { web: 0 });
+    await runs(tool, 1);
+    assert.deepEqual(await names(tool), ['worker.1']);
+    assert.match(String((await request(tool, '/')).status), /^50[23]$/);
+    const startedAt = performance.now();
+    await rollOut(runtime, releaseOf(tool, 2, artifact), { replicas: { web: 0 } });
+    assert.ok(performance.now() - startedAt < 10_000, 'nobody waits for what is not to run');
+    await scale(runtime, releaseOf(tool, 2, artifact), { web: 1 });
+    await until(async () => (await request(tool, '/')).status === 200, 'an answer');
+  });
+
+  test('scale: a rollout and a resume run as many', async () => {
+    const { runtime } = benchNow();
+    const tool = 'kept' as ToolName;
+    const release = releaseOf(tool, 1, await webArtifact('kept'));
+    const seen = await rollOut(runtime, release, { replicas: { web: 2, gone: 3 } });
+    assert.match(seen, /web\.1 started[\s\S]*web\.2 started|web\.2 started[\s\S]*web\.1 started/);
+    assert.equal((await names(tool)).length, 2);
+    await runtime.stop(tool);
+    await runtime.resume(release, 1, { web: 2 });
+    await runs(tool, 2);
+    await answering(tool, 2);
+  });
+
+  test('scale: where one of several crashes, only that one is started again, and the others answer', async () => {
+    const { runtime, request } = benchNow();
+    const tool = 'one-of-two' as ToolName;
+    await rollOut(runtime, releaseOf(tool, 1, await webArtifact('alive')), { replicas: { web: 2 } });
+    assert.equal((await request(tool, '/leave')).status, 200);
+    await until(async () => {
+      const restarts = (await runtime.status(tool)).map((status) => status.restarts);
+      return restarts.toSorted().join() === '0,1';
+    }, 'the restart of one');
+    await runs(tool, 2);
+    assert.equal(await ask(tool), 'alive');
+  });
+}

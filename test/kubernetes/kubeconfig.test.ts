@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { execa } from 'execa';
+import { DeployError } from '../../src/core/errors.ts';
+import { connectCluster } from '../../src/kubernetes/cluster.ts';
+import { assertCredentials } from '../../src/kubernetes/credentials.ts';
+import { kubeconfigFor } from './fake-api.ts';
+
+const good = JSON.parse(kubeconfigFor('https://api.example.org')) as Record<string, unknown>;
+const changed = (change: Record<string, unknown>) => JSON.stringify({ ...good, ...change });
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'toolforge-push-kubeconfig-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+async function file(text: string, name = 'config'): Promise<string> {
+  const path = join(folder, name);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+  return path;
+}
+
+/** What `connect` throws: one sentence, and what to do. */
+async function refusal(connect: () => unknown): Promise<DeployError> {
+  try {
+    await connect();
+  } catch (error) {
+    assert.ok(error instanceof DeployError, String(error));
+    assert.equal(error.code, 'BAD_CLUSTER');
+    assert.match(error.hint, /^See that .*\.$/);
+    return error;
+  }
+  assert.fail('it was taken');
+}
+
+describe('a kubeconfig that is not right is told at the start, and never becomes localhost', () => {
+  for (const { name, text, context = '', message } of [
+    { name: 'empty', text: '', message: /^The kubeconfig is empty\.$/ },
+    { name: 'comments alone', text: '# nothing\n', message: /^The kubeconfig is empty\.$/ },
+    {
+      name: 'no YAML',
+      text: 'users:\n- name: a\n  user: {token: hunter2\n',
+      message: /^The kubeconfig is not YAML in line \d+\.$/,
+    },
+    { name: 'a word', text: 'hello', message: /has no current context/ },
+    { name: 'no context of that name', text: changed({}), context: 'prod', message: /has no context prod/ },
+    {
+      name: 'no current context',
+      text: changed({ 'current-context': undefined }),
+      message: /has no current context/,
+    },
+    {
+      name: 'a context without a cluster',
+      text: changed({ contexts: [{ name: 'fake', context: { user: 'someone' } }] }),
+      message: /is not whole: contexts\[0\]\.context\.cluster is missing/,
+    },
+    {
+      name: 'a context whose user is not there',
+      text: changed({ users: [] }),
+      message: /^The context fake names a user that is not there\.$/,
+    },
+  ]) {
+    test(name, async () => {
+      const kubeconfig = await file(text);
+      const error = await refusal(() => connectCluster({ context, kubeconfig }));
+      assert.match(error.message, message);
+      assert.doesNotMatch(`${error.message} ${error.hint}`, /hunter2/);
+    });
+  }
+
+  test('a file that cannot be read is named', async () => {
+    const error = await refusal(() => connectCluster({ context: '', kubeconfig: folder }));
+    assert.match(error.message, /cannot be read \(EISDIR\)/);
+    const missing = await refusal(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }));
+    assert.match(missing.message, /^The kubeconfig \/nowhere\/config cannot be read \(ENOENT\)\.$/);
+  });
+
+  test('without HOME and KUBECONFIG there is none', async () => {
+    const script = `
+      const { connectCluster } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/kubernetes/cluster.ts'))});
+      try { connectCluster({ context: '', root: '/nowhere' }); } catch ({ code, message }) { console.log(code, message); }`;
+    const options = { env: { PATH: '/usr/bin:/bin' }, extendEnv: false };
+    const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', script], options);
+    assert.equal(stdout, 'BAD_CLUSTER There is no Kubernetes configuration.');
+  });
+});
+
+describe('in a pod', () => {
+  const names = ['KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'] as const;
+  const account = 'var/run/secrets/kubernetes.io/serviceaccount';
+  let root: string;
+  before(async () => {
+    root = join(folder, 'pod');
+    for (const [name, text] of Object.entries({ token: 't', 'ca.crt': 'c', namespace: 'n' }))
+      await file(text, join('pod', account, name));
+  });
+  after(() => {
+    for (const name of names) delete process.env[name];
+  });
+
+  test('the service account is taken by itself, at the address that Kubernetes sets', () => {
+    Object.assign(process.env, { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' });
+    const { name, kubeConfig } = connectCluster({ context: '', root });
+    assert.equal(name, 'in-cluster');
+    assert.equal(kubeConfig.getCurrentCluster()?.server, 'https://[fd00::1]:443');
+  });
+
+  test('without that address it is told', async () => {
+    for (const name of names) delete process.env[name];
+    const error = await refusal(() => connectCluster({ context: '', root }));
+    assert.match(error.message, /no address of the API server/);
+  });
+
+  test('a kubeconfig or a context that is named comes first', async () => {
+    const kubeconfig = await file(changed({}));
+    assert.equal(connectCluster({ context: '', root, kubeconfig }).name, 'fake');
+  });
+});
+
+describe('credentials that are not right are told at the start', () => {
+  const withUser = async (user: Record<string, unknown>) => {
+    const kubeconfig = await file(changed({ users: [{ name: 'someone', user }] }));
+    return connectCluster({ context: '', kubeconfig }).kubeConfig;
+  };
+  /** A certificate that is good between two days. */
+  const certificate = async (from: string, to: string): Promise<string> => {
+    const path = join(folder, 'client.pem');
+    const [key, request] = [join(folder, 'client.key'), join(folder, 'client.csr')];
+    const subject = ['-newkey', 'ed25519', '-nodes', '-subj', '/CN=someone'];
+    await execa('openssl', ['req', ...subject, '-keyout', key, '-out', request]);
+    const authority = [
+      ...[
+        '[ca]',
+        'default_ca = a',
+        '[a]',
+        `new_certs_dir = ${folder}`,
+        `database = ${join(folder, 'index')}`,
+      ],
+      ...['rand_serial = yes', 'unique_subject = no', 'default_md = default', 'policy = p'],
+      ...['[p]', 'commonName = supplied'],
+    ];
+    const config = await file(authority.join('\n'), 'ca.cnf');
+    await file('', 'index');
+    await execa('openssl', [
+      ...['ca', '-batch', '-selfsign', '-notext', '-config', config, '-keyfile', key, '-in', request],
+      ...['-out', path, '-startdate', `${from}000000Z`, '-enddate', `${to}000000Z`],
+    ]);
+    return path;
+  };
+
+  test('a client certificate that has ended', async () => {
+    const path = await certificate('20200101', '20210203');
+    const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
+    const { message } = await refusal(async () => assertCredentials(await withUser(user)));
+    assert.equal(message, 'The client certificate of someone in the kubeconfig ended on 2021-02-03.');
+  });
+
+  test('a client certificate that is not good yet', async () => {
+    const path = await certificate('29900101', '29910101');
+    const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
+    const { message } = await refusal(async () => assertCredentials(await withUser(user)));
+    assert.match(message, /is good from 2990-01-01 on/);
+  });
+
+  test('a client certificate that is none, or not there', async () => {
+    const data = Buffer.from('hello').toString('base64');
+    const none = await refusal(async () =>
+      assertCredentials(await withUser({ 'client-certificate-data': data })),
+    );
+    assert.match(none.message, /certificate of someone in the kubeconfig is none/);
+    const missing = await refusal(async () =>
+      assertCredentials(await withUser({ 'client-certificate': '/nowhere.pem' })),
+    );
+    assert.match(
+      missing.message,
+      /^The file \/nowhere\.pem with credentials .* cannot be read \(ENOENT\)\.$/,
+    );
+  });
+
+  test('a key that is not there, although its certificate is', async () => {
+    const path = await certificate('20200101', '29910101');
+    const user = { 'client-certificate': path, 'client-key': '/nowhere.key' };
+    const { message } = await refusal(async () => assertCredentials(await withUser(user)));
+    assert.match(message, /^The file \/nowhere\.key with credentials/);
+  });
+
+  const plugin = (command: string, args: readonly string[] = []) => ({
+    exec: { apiVersion: 'client.authentication.k8s.io/v1', command, args, interactiveMode: 'Never' },
+  });
+
+  test('a program for credentials that is not installed', async () => {
+    for (const command of ['no-such-plugin', '/nowhere/plugin']) {
+      const { message } = await refusal(async () => assertCredentials(await withUser(plugin(command))));
+      assert.match(message, new RegExp(`^The program ${command}, which .* cannot be run \\(ENOENT\\)`));
+    }
+  });
+
+  test('one that fails or hands out a token keeps no server from starting', async () => {
+    await assertCredentials(await withUser(plugin('false')));
+    const token = { kind: 'ExecCredential', status: { token: 't' } };
+    await assertCredentials(await withUser(plugin('echo', [JSON.stringify(token)])));
+  });
+
+  test('a token, and a certificate that is good, are taken', async () => {
+    await assertCredentials(await withUser({ token: 't' }));
+    const path = await certificate('20200101', '29910101');
+    await assertCredentials(
+      await withUser({ 'client-certificate': path, 'client-key': join(folder, 'client.key') }),
+    );
+  });
+});
