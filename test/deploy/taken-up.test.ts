@@ -39,6 +39,7 @@ class ElsewhereBuilder implements Builder {
     assert.equal(this.going.get(id)?.useCache, useCache);
     const stopped = Promise.withResolvers<never>();
     signal.addEventListener('abort', () => stopped.reject(signal.reason));
+    if (signal.aborted) stopped.reject(signal.reason);
     progress.step('Building');
     progress.line('one');
     this.told.resolve();
@@ -190,6 +191,8 @@ test('a build that goes on is handed over, taken up and goes live with the refs 
   const second = await place.start();
   assert.equal(second.takenUp, 1);
   assert.deepEqual(place.builder.spared, ['p1']);
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  assert.doesNotMatch(place.log('p1'), /Interrupted/);
   const joining = await second.line.submit(await place.park('p2', { commit: push.commit }));
   assert.deepEqual([joining.id, joining.isJoined], ['p1', true]);
   place.builder.may.resolve();
