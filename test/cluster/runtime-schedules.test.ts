@@ -88,14 +88,20 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     );
 
     await rollOut(runtime, releaseOf(tool, 3, { ...artifact, processes: [worker()] }));
-    assert.deepEqual(await cronJobsOf(tool), []);
     const statuses = await runtime.status(tool);
     assert.deepEqual(statuses.map(({ name, state }) => [name, state]).sort(), [
       ['update.1', 'stopping'],
       ['worker.1', 'up'],
     ]);
+    await until(async () => (await cronJobsOf(tool)).length === 0, 'the CronJob to go');
     assert.equal((await jobsOf(tool)).length, 1);
     assert.equal((await logOf(runtime, tool, 'update')).length, 1);
+
+    for (const processes of [artifact.processes, [worker()], artifact.processes]) {
+      await rollOut(runtime, releaseOf(tool, 4, { ...artifact, processes }));
+    }
+    assert.equal((await cronJobsOf(tool))[0]?.metadata?.deletionTimestamp, undefined);
+    assert.equal((await cronJobsOf(tool)).length, 1);
 
     await runtime.stop(tool);
     assert.deepEqual(await runtime.status(tool), []);
@@ -156,6 +162,31 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     await second.stop(tool);
     await second.resume(release, 1, {});
     assert.equal((await cronJobsOf(tool)).length, 1);
+  });
+
+  test('a run that takes too long is ended, and one that fails is started again, as often as it asks', async () => {
+    const tool = 'limits' as ToolName;
+    const { runtime } = bench;
+    const long = { ...everyMinute('update.py', { ...yearly, timeoutSeconds: 6 }), type: 'long' };
+    const bad = { ...everyMinute('bad.py', { ...yearly, retry: 1 }), type: 'bad' };
+    const artifact = await bench.artifact({ 'update.py': slow, 'bad.py': 'raise SystemExit(1)' }, [
+      long,
+      bad,
+    ]);
+    await rollOut(runtime, releaseOf(tool, 1, artifact, { WORD: 'x' }));
+    for (const name of ['long', 'bad']) await startNow(tool, name, `push-${name}`);
+    const told = async () => await textOf(runtime, tool, 'push');
+    await until(async () => (await told()).includes('long.1 took'), 'the limit', 60);
+    assert.match(
+      await told(),
+      /^long\.1 took longer than 6\.0 s \(timeout in toolforge\.yaml\) and was ended$/m,
+    );
+    assert.equal(await textOf(runtime, tool, 'long'), 'ready x\ngoodbye');
+    await until(async () => (await told()).split('bad.1 exited with code 1').length === 3, 'the retry', 60);
+    const statuses = await runtime.status(tool);
+    const last = statuses.find(({ name }) => name === 'long.1')?.schedule?.lastRun;
+    assert.equal(last?.exitCode, null);
+    assert.match(last?.detail ?? '', /^took longer/);
   });
 
   test('what the cluster does not take fails the rollout, and the schedules stay as they were', async () => {

@@ -76,7 +76,7 @@ export function runOf(
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
   // The Job deletes a pod whose time is over.
-  if (isLeaving && endedAt - madeAt > limitMs - APART_MS) {
+  if (isLeaving && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };
   }

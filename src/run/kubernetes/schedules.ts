@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, PatchStrategy, type V1CronJob, type V1Job } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
 import { scheduledIn } from '../../core/replicas.ts';
@@ -16,6 +17,8 @@ export interface ScheduleParts {
 }
 
 const AGAIN_MS = 1000;
+const LOOK_MS = 200;
+const GONE_MS = 30_000;
 
 /** The CronJobs that this server made for a tool; none where it has no right to look, and so cannot have made one. */
 export async function cronJobsOf(
@@ -26,7 +29,8 @@ export async function cronJobsOf(
 ): Promise<V1CronJob[]> {
   const call = { namespace, labelSelector: scheduledOf(tool) };
   try {
-    return (await retrying(() => cluster.batch.listNamespacedCronJob(call), { signal })).items;
+    const { items } = await retrying(() => cluster.batch.listNamespacedCronJob(call), { signal });
+    return items.filter(isStaying);
   } catch (error) {
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return [];
     throw error;
@@ -58,7 +62,7 @@ export async function setSchedules(
   cronJobs: readonly Applied<V1CronJob>[],
 ): Promise<void> {
   const { cluster, closing: signal } = parts;
-  await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal })));
+  await Promise.all(cronJobs.map((one) => set(parts, one)));
   const names = new Set(cronJobs.map(({ metadata }) => metadata.name));
   const found = await cronJobsOf(parts, tool, namespace, signal);
   for (const { metadata } of found.filter((one) => !names.has(one.metadata?.name ?? ''))) {
@@ -129,6 +133,21 @@ export async function leaveConfigToRuns(
     .catch((error: unknown) => {
       if (!isNotFound(error)) throw error;
     });
+}
+
+/** One of its name that is on its way out takes the change, and goes. */
+async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
+  const end = performance.now() + GONE_MS;
+  while (!isStaying(await applyObject(cluster, cronJob, { signal }))) {
+    if (performance.now() > end)
+      throw new Error(`the CronJob ${cronJob.metadata.name} does not go after it was deleted`);
+    await wait(LOOK_MS, null, { signal });
+  }
+}
+
+/** What is deleted is there until what it owns is seen to, and starts nothing any more. */
+function isStaying({ metadata }: V1CronJob): boolean {
+  return metadata?.deletionTimestamp === undefined;
 }
 
 function isUnderWay({ status }: V1Job): boolean {
