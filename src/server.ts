@@ -200,7 +200,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     addresses,
     close: async () => {
       isClosing = true;
-      await Promise.all([line.close(), ssh.close(), http.close()]);
+      await Promise.all([line.close(), runtime.endOneOffs(), ssh.close(), http.close()]);
       await socket.close();
       await runtime.close();
       await directory.close();

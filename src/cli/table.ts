@@ -10,9 +10,11 @@ import { redeployCommand } from './commands/redeploy.ts';
 import { releasesCommand } from './commands/releases.ts';
 import { restartCommand } from './commands/restart.ts';
 import { rollbackCommand } from './commands/rollback.ts';
+import { runOneOffCommand } from './commands/run.ts';
 import { stopCommand } from './commands/stop.ts';
 import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
+import { findCommand } from './find-command.ts';
 
 /** Every command, in the order in which `help` lists them. The same for every door. */
 export const commands: readonly Command[] = [
@@ -25,9 +27,15 @@ export const commands: readonly Command[] = [
   redeployCommand,
   restartCommand,
   stopCommand,
+  runOneOffCommand,
   buildsCommand,
   deploymentsCommand,
   cancelCommand,
   ...configCommands,
   ...tokenCommands,
 ];
+
+/** True for a command line whose command has a use for a terminal. */
+export function takesTerminal(argv: readonly string[]): boolean {
+  return findCommand(commands, argv)?.command.takesTerminal === true;
+}

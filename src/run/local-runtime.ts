@@ -12,11 +12,23 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import { addressList } from './forwarded.ts';
 import { Generation } from './generation.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
+import { runLocally } from './local-one-off.ts';
+import { OneOffs } from './one-offs.ts';
 import { Ports } from './ports.ts';
 import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
-import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
+import type {
+  Gateway,
+  LogLine,
+  LogQuery,
+  OneOff,
+  OneOffEnd,
+  ProcessStatus,
+  ReleasePhase,
+  RollOut,
+  Runtime,
+} from './runtime.ts';
 import { ToolLog } from './tool-log.ts';
 import { PAUSES, type Pauses, type ToolProcessParts } from './tool-process.ts';
 
@@ -35,6 +47,8 @@ export interface LocalRuntimeOptions {
     | 'run_memory'
     | 'log_size'
     | 'build_environment'
+    | 'concurrent_one_offs'
+    | 'one_off_time'
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
@@ -58,6 +72,7 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #hostNames: HostNameOptions;
   readonly #router: Router;
   readonly #ports = new Ports();
+  readonly #oneOffs: OneOffs;
   readonly #closing = new AbortController();
   readonly #live = new Map<string, Generation>();
   readonly #stopped = new Set<string>();
@@ -72,6 +87,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
+    this.#oneOffs = new OneOffs(options.config);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
       routeOf: (tool) => this.#routeOf(tool),
@@ -130,10 +146,11 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     const generations = [this.#live.get(tool), ...this.#leaving.keys()];
-    return generations
+    const staying = generations
       .filter((generation) => generation?.release.tool === tool)
       .flatMap((generation) => generation?.processes ?? [])
       .map((process) => process.status);
+    return [...staying, ...this.#oneOffs.statuses(tool)];
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
@@ -146,10 +163,23 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#underWay);
+    await Promise.all([...this.#underWay, this.#oneOffs.close()]);
     for (const live of this.#live.values()) this.#retire(live);
     this.#live.clear();
     await this.#hurry(() => true);
+  }
+
+  async run(oneOff: OneOff): Promise<OneOffEnd> {
+    const parts = this.#parts(oneOff.release);
+    return await this.#oneOffs.run(oneOff, (one, name) => runLocally(one, name, parts));
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    return this.#oneOffs.artifacts(tool);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
   }
 
   toolOf(host: string | undefined): string | null {

@@ -93,6 +93,8 @@ export const serverSettings = {
   grace_time: [seconds(0, 3600), '15', 'Seconds between SIGTERM and SIGKILL.'],
   run_processes: [wholeNumber(4, 32_768), '128', 'Processes and threads of one process of a tool.'],
   run_memory: [mebibytes(16, 1_048_576), '512', 'MiB of memory for one process of a tool.'],
+  concurrent_one_offs: [wholeNumber(1, 1000), '2', 'Commands that `run` runs at once for one tool.'],
+  one_off_time: [seconds(1, 604_800), '3600', 'Seconds that a command of `run` may take.'],
   log_size: [
     mebibytes(1, 1024),
     '10',

@@ -21,6 +21,7 @@ test('help lists every command as it is typed at this door', async () => {
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL                                start the processes anew, without an interruption
   stop TOOL                                   end the processes until the next restart or deployment
+  run TOOL COMMAND …                          run a command with the live release: a migration, a shell
   builds TOOL                                 the builds of a tool, the newest first
   deployments TOOL                            what was asked for and how it ended, the newest first
   cancel TOOL [ID]                            end the running deployment, or the one with this id

@@ -96,7 +96,7 @@ async function tarOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
       const place = join(folder, path);
       await mkdir(dirname(place), { recursive: true });
       await writeFile(place, content);
-      if (path.startsWith('/cnb/process/')) await chmod(place, 0o755);
+      if (path.startsWith('/cnb/')) await chmod(place, 0o755);
     }
     const flags = ['--owner=1000', '--group=1000', '--mtime=@0', '--sort=name', '-C', folder];
     const top = [...new Set(Object.keys(files).map((path) => path.split('/')[1] ?? ''))];

@@ -49,6 +49,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     run_memory: 256 * 1024 * 1024,
     log_size: 1024 * 1024,
     build_environment: {},
+    concurrent_one_offs: 2,
+    one_off_time: 60_000,
     tool_namespace_prefix: prefix,
     make_namespaces: true,
     ingress_class: '',
@@ -109,6 +111,11 @@ export async function artifactOf(
     `/cnb/process/${type}`,
     `#!/bin/sh\ncd /workspace\nexec ${command.map(quoted).join(' ')}\n`,
   ]);
+  // As the lifecycle's: with `--` it becomes the words that follow.
+  const launcher = [
+    '/cnb/lifecycle/launcher',
+    '#!/bin/sh\ncd /workspace\n[ "$1" = -- ] && shift\nexec "$@"\n',
+  ];
   return {
     id: `a${artifacts}`,
     kind: 'image',
@@ -116,7 +123,7 @@ export async function artifactOf(
       registry,
       base: await runImage(),
       repository: 'test/runtime',
-      files: Object.fromEntries([...sources, ...launchers]),
+      files: Object.fromEntries([...sources, ...launchers, launcher]),
     }),
     processes,
     buildpacks: ['toolforge/python 3.11.2'],

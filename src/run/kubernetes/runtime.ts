@@ -8,11 +8,14 @@ import { type ToolName, toolName } from '../../core/names.ts';
 import type { Release } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
+import { OneOffs } from '../one-offs.ts';
 import { RELEASE_TYPE } from '../release-phase.ts';
 import type {
   Gateway,
   LogLine,
   LogQuery,
+  OneOff,
+  OneOffEnd,
   ProcessStatus,
   ReleasePhase,
   RollOut,
@@ -27,6 +30,7 @@ import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { hasNamespace, LABELS, namespaceOf, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from './objects.ts';
+import { removeOldOneOffs, runAsPod } from './one-off.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
@@ -37,7 +41,16 @@ import { liveRollout, prepareTraffic } from './traffic.ts';
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
   readonly config: ManifestConfig &
-    Pick<Config, 'data' | 'settle_time' | 'release_time' | 'drain_time' | 'log_size'>;
+    Pick<
+      Config,
+      | 'data'
+      | 'settle_time'
+      | 'release_time'
+      | 'drain_time'
+      | 'log_size'
+      | 'concurrent_one_offs'
+      | 'one_off_time'
+    >;
   /** How the HTTP door is reached: requests to the server's own host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
@@ -59,12 +72,15 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /** At its start a server resumes every tool. */
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new Set<Promise<void>>();
+  readonly #oneOffs: OneOffs;
+  readonly #serverRun = newRolloutId();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
     this.#options = options;
     const { cluster, config, log } = options;
     const { signal } = this.#closing;
+    this.#oneOffs = new OneOffs(config);
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({
@@ -112,6 +128,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async stop(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
+    void this.#owned(removeOldOneOffs(this.#oneOffParts, tool));
     await this.#pods.known(this.#closing.signal, KNOWN_MS);
     await this.#live.stop(tool, namespaceOf(tool, this.#options.config.tool_namespace_prefix));
   }
@@ -140,6 +157,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [
       ...pods.map((pod) => podStatus(pod, ofPod(pod), parts)),
       ...missing.map((deployment) => missingStatus(deployment, parts)),
+      ...this.#oneOffs.statuses(tool),
     ];
   }
 
@@ -153,10 +171,22 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
   }
 
-  /** Ends the watching; the tools go on. */
+  /** Ends the watching and the one-offs; the tools go on. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#underWay);
+    await Promise.all([...this.#underWay, this.#oneOffs.close()]);
+  }
+
+  run(oneOff: OneOff): Promise<OneOffEnd> {
+    return this.#oneOffs.run(oneOff, (one) => runAsPod(one, this.#oneOffParts));
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    return this.#oneOffs.artifacts(tool);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
   }
 
   toolOf(host: string | undefined): string | null {
@@ -217,6 +247,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const selected = await liveRollout(parts, tool, namespace, signal);
     const found = adoption(await deploymentsOf(parts, tool, namespace, signal), release, selected);
     const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
+    void this.#owned(removeOldOneOffs(this.#oneOffParts, tool));
     this.#live.remember(rollout);
     for (const pod of this.#pods.of(tool)) this.#podLogs.pod(pod, true);
     if (found.rolloutId === null) {
@@ -242,6 +273,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
     const { cluster, config } = this.#options;
     return { cluster, config, pods: this.#pods, closing: this.#closing.signal };
+  }
+
+  get #oneOffParts() {
+    return { ...this.#parts, serverRun: this.#serverRun, log: this.#options.log };
   }
 
   async #owned(work: Promise<void>): Promise<void> {
