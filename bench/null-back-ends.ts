@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Builder, BuildRequest } from '../src/build/builder.ts';
 import type { Artifact } from '../src/core/types.ts';
-import type { Gateway, LogLine, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
+import type { Gateway, LogLine, OneOffEnd, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
 
 /** Builds nothing: what is left of a push is git, the doors, the store and the deployment line. */
 export class NullBuilder implements Builder {
@@ -64,6 +64,16 @@ export class NullRuntime implements Runtime, Gateway {
   async close(): Promise<void> {}
 
   async cleanUp(): Promise<void> {}
+
+  async run(): Promise<OneOffEnd> {
+    return { status: 0, why: null };
+  }
+
+  artifactsInUse(): ReadonlySet<string> {
+    return new Set();
+  }
+
+  async endOneOffs(): Promise<void> {}
 
   toolOf(): string | null {
     return null;

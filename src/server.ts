@@ -219,7 +219,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     addresses,
     close: async () => {
       isClosing = true;
-      await Promise.all([line.close(), ssh.close(), http.close(), sourcesDoor?.close()]);
+      await Promise.all([
+        line.close(),
+        runtime.endOneOffs(),
+        ssh.close(),
+        http.close(),
+        sourcesDoor?.close(),
+      ]);
       await socket.close();
       await runtime.close();
       await directory.close();

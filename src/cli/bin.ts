@@ -157,7 +157,7 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
     socketPath: socketOf(readConfig(environment).data),
     argv,
     // Else a command in a shell's `while read` loop would swallow the loop's own input.
-    input: argv.includes('-') ? input : null,
+    input: argv[0] === 'run' || argv.includes('-') ? input : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
   });

@@ -5,7 +5,7 @@ import type { Audit } from '../core/audit.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';
-import type { Runtime } from '../run/runtime.ts';
+import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
 /** What commands work with; the same for every door. */
@@ -26,6 +26,9 @@ export type Typed = (words: string) => string;
 /** What a flag was given as; undefined = not given. A flag that may be repeated gives a list. */
 export type FlagValue = string | boolean | readonly string[] | undefined;
 
+/** Text, or bytes as a process of the tool printed them. */
+export type Output = string | Uint8Array;
+
 export interface CommandContext {
   readonly services: Services;
   readonly principal: Principal;
@@ -35,7 +38,10 @@ export interface CommandContext {
   /** Standard input, for `config set NAME -` and the like; read only by commands that say so. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Resolves when the reader has taken it: await it, so that a slow reader holds the command back. */
-  readonly out: (text: string) => Promise<void>;
+  readonly out: (text: Output) => Promise<void>;
+  readonly err: (text: Output) => Promise<void>;
+  /** Null = there is none. */
+  readonly terminal: Terminal | null;
   readonly signal: AbortSignal;
   readonly typed: Typed;
 }
@@ -60,6 +66,10 @@ export interface CommandShape {
   readonly words: { readonly min: number; readonly max: number };
   /** True for a second name that `help` does not list. */
   readonly isAlias?: boolean;
+  /** True where all words after the tool are the command's own, whatever they begin with. */
+  readonly isVerbatim?: boolean;
+  /** True where it has a use for a terminal. */
+  readonly takesTerminal?: boolean;
 }
 
 /** A command about one tool, which is its first word. */
@@ -89,8 +99,10 @@ export interface CommandLine {
   readonly principal: Principal;
   readonly argv: readonly string[];
   readonly input: AsyncIterable<Uint8Array>;
-  readonly out: (text: string) => Promise<void>;
-  readonly err: (text: string) => Promise<void>;
+  readonly out: (text: Output) => Promise<void>;
+  readonly err: (text: Output) => Promise<void>;
+  /** Only for a command that `takesTerminal`, where the client has one. */
+  readonly terminal?: Terminal;
   readonly signal: AbortSignal;
   /** Told the code of the DeployError that ends the command, before its words go to `err`. */
   readonly onRefusal?: (code: string) => void;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import type { CommandLine } from './command.ts';
+import type { CommandLine, Output } from './command.ts';
 import { encodeFrames, type FrameKind } from './frames.ts';
 import { warning } from './printing.ts';
 
@@ -52,14 +52,14 @@ export async function serveControl(
   }
 
   async function answer(line: string): Promise<number> {
-    const err = (text: string) => say('err', Buffer.from(text));
+    const err = (text: Output) => say('err', Buffer.from(text));
     const argv = readRequest(line);
     if (argv === null) {
       await err(warning('The server does not understand this client.', 'Use the same version for both.'));
       return 2;
     }
     try {
-      const out = (text: string) => say('out', Buffer.from(text));
+      const out = (text: Output) => say('out', Buffer.from(text));
       return await run({ argv, input: inputOf(socket, rest), out, err, signal: gone.signal });
     } catch (error) {
       await err(warning('This is a fault of the server; its log tells more.'));

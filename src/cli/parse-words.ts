@@ -12,6 +12,7 @@ const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h'
 
 /** Takes the words after a command's name apart. @throws UsageError */
 export function parseWords(command: CommandShape, words: readonly string[]): Words {
+  if (command.isVerbatim === true) return parseVerbatim(command, words);
   const options = { ...command.options, ...everywhere };
   try {
     const { values, positionals } = parseArgs({
@@ -24,6 +25,16 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
   } catch (error) {
     throw new UsageError(explain(error, command), { cause: error });
   }
+}
+
+/** Flags stand before the tool; what follows it belongs to the command, but for a `--` right behind the tool. */
+function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
+  const found = words.findIndex((word) => !word.startsWith('-'));
+  const at = found < 0 ? words.length : found;
+  const { flags } = parseWords({ ...command, isVerbatim: false }, words.slice(0, at));
+  const [tool, ...rest] = words.slice(at);
+  const own = rest[0] === '--' ? rest.slice(1) : rest;
+  return { flags, positionals: tool === undefined ? [] : [tool, ...own] };
 }
 
 /** Says what is wrong with a flag, by Node's message, which holds names of flags and no values. */

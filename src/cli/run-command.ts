@@ -51,14 +51,15 @@ interface Rest {
 }
 
 async function runFound(line: CommandLine, command: Command, { words, typed }: Rest): Promise<number> {
-  const { services, principal, input, out, signal } = line;
+  const { services, principal, input, out, err, signal } = line;
   if (command.isAlias === true) assertNoMember(command, words);
   const { flags, positionals } = parseWords(command, words);
   if (flags['help'] === true) {
     await out(describeCommand(command, typed));
     return 0;
   }
-  const context = { services, principal, flags, input, out, signal, typed };
+  const terminal = line.terminal ?? null;
+  const context = { services, principal, flags, input, out, err, terminal, signal, typed };
   if (command.action === null) {
     checkCount(command, positionals);
     return await command.run({ ...context, args: positionals });

@@ -10,10 +10,12 @@ import { redeployCommand } from './commands/redeploy.ts';
 import { releasesCommand } from './commands/releases.ts';
 import { restartCommand } from './commands/restart.ts';
 import { rollbackCommand } from './commands/rollback.ts';
+import { runOneOffCommand } from './commands/run.ts';
 import { scaleCommand } from './commands/scale.ts';
 import { stopCommand } from './commands/stop.ts';
 import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
+import { findCommand } from './find-command.ts';
 
 /** Every command, in the order in which `help` lists them. The same for every door. */
 export const commands: readonly Command[] = [
@@ -27,9 +29,15 @@ export const commands: readonly Command[] = [
   restartCommand,
   scaleCommand,
   stopCommand,
+  runOneOffCommand,
   buildsCommand,
   deploymentsCommand,
   cancelCommand,
   ...configCommands,
   ...tokenCommands,
 ];
+
+/** True for a command line whose command has a use for a terminal. */
+export function takesTerminal(argv: readonly string[]): boolean {
+  return findCommand(commands, argv)?.command.takesTerminal === true;
+}

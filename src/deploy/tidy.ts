@@ -67,7 +67,7 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 
 /** The live release's artifact and those of the newest released builds stay, and what was built last, for a push again. */
 async function removeArtifacts(
-  { store, builder, keepArtifacts, log }: TidyOptions,
+  { store, builder, runtime, keepArtifacts, log }: TidyOptions,
   tool: ToolName,
 ): Promise<void> {
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
@@ -75,6 +75,7 @@ async function removeArtifacts(
   for (const { id } of built.slice(2)) {
     // Asked again for each that goes: while one is being removed, a rollback may begin to run another.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
+    if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
     await builder.remove(tool, id);
     log.info({ tool, artifact: id }, 'artifact removed');

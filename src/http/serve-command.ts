@@ -1,5 +1,5 @@
 import { parseArgsStringToArgv } from 'string-argv';
-import type { CommandLine, Services } from '../cli/command.ts';
+import type { CommandLine, Output, Services } from '../cli/command.ts';
 import { DeployError } from '../core/errors.ts';
 import { clean } from '../core/progress.ts';
 import type { Principal } from '../core/types.ts';
@@ -46,7 +46,8 @@ export async function serveCommand(
       argv: argv.length === 0 ? ['help'] : argv,
       input,
       out: (text) => output.say(text),
-      err: (text) => output.complain(text),
+      // What a process printed is no complaint of ours: it is shown as it comes.
+      err: (text) => (typeof text === 'string' ? output.complain(text) : output.say(text)),
       signal,
       onRefusal: (code) => output.refuse(code),
     });
@@ -101,9 +102,9 @@ class CommandOutput {
   }
 
   /** Resolves when the client has taken it, or has gone. */
-  async say(text: string): Promise<void> {
+  async say(text: Output): Promise<void> {
     const { response, signal } = this.#exchange;
-    if (response.destroyed || text === '') return;
+    if (response.destroyed || text.length === 0) return;
     if (!response.headersSent) this.#begin();
     if (response.write(text)) return;
     await new Promise<void>((resolve) => {

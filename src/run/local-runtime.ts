@@ -9,14 +9,27 @@ import type { Release, Replicas } from '../core/types.ts';
 import { whyUnusable } from '../sandbox/built-for.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
+import { Departures } from './departures.ts';
 import { addressList } from './forwarded.ts';
 import { Generation, type GenerationParts } from './generation.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
+import { runLocally } from './local-one-off.ts';
+import { OneOffs } from './one-offs.ts';
 import { Ports } from './ports.ts';
 import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
 import { type Route, Router } from './router.ts';
 import type { LaunchEnvironment } from './running.ts';
-import type { Gateway, LogLine, LogQuery, ProcessStatus, ReleasePhase, RollOut, Runtime } from './runtime.ts';
+import type {
+  Gateway,
+  LogLine,
+  LogQuery,
+  OneOff,
+  OneOffEnd,
+  ProcessStatus,
+  ReleasePhase,
+  RollOut,
+  Runtime,
+} from './runtime.ts';
 import { ScheduledRuns } from './scheduled-runs.ts';
 import { unfulfilled } from './service-limits.ts';
 import { type Clock, systemClock } from './timetable.ts';
@@ -40,6 +53,8 @@ export interface LocalRuntimeOptions {
     | 'run_memory'
     | 'log_size'
     | 'build_environment'
+    | 'concurrent_one_offs'
+    | 'one_off_time'
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
@@ -65,21 +80,20 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #hostNames: HostNameOptions;
   readonly #router: Router;
   readonly #ports = new Ports();
+  readonly #oneOffs: OneOffs;
   readonly #closing = new AbortController();
   readonly #live = new Map<string, Generation>();
   readonly #stopped = new Set<string>();
   readonly #runs = new ScheduledRuns();
   readonly #logs: ToolLogs;
-  /** What ends in the background, with what cuts the drain short. */
-  readonly #leaving = new Map<
-    Generation,
-    { readonly gone: Promise<void>; readonly hurry: AbortController }
-  >();
+  readonly #leaving: Departures;
   readonly #underWay = new UnderWay();
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
+    this.#oneOffs = new OneOffs(options.config);
+    this.#leaving = new Departures(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
       routeOf: (tool) => this.#routeOf(tool),
@@ -136,15 +150,15 @@ export class LocalRuntime implements Runtime, Gateway {
     const live = this.#live.get(tool);
     this.#live.delete(tool);
     this.#stopped.add(tool);
-    if (live !== undefined) this.#retire(live);
-    await this.#hurry((generation) => generation.release.tool === tool);
+    if (live !== undefined) this.#leaving.add(live);
+    await this.#leaving.hurry((generation) => generation.release.tool === tool);
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
-    const leaving = [...this.#leaving.keys()].filter(({ release }) => release.tool === tool);
     return [
       ...(this.#live.get(tool)?.statuses(true) ?? []),
-      ...leaving.flatMap((generation) => generation.statuses(false)),
+      ...this.#leaving.of(tool).flatMap((generation) => generation.statuses(false)),
+      ...this.#oneOffs.statuses(tool),
     ];
   }
 
@@ -161,10 +175,23 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#underWay.ended();
-    for (const live of this.#live.values()) this.#retire(live);
+    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
+    for (const live of this.#live.values()) this.#leaving.add(live);
     this.#live.clear();
-    await this.#hurry(() => true);
+    await this.#leaving.hurry(() => true);
+  }
+
+  async run(oneOff: OneOff): Promise<OneOffEnd> {
+    const parts = this.#parts(oneOff.release);
+    return await this.#oneOffs.run(oneOff, (one, name) => runLocally(one, name, parts));
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    return this.#oneOffs.artifacts(tool);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
   }
 
   toolOf(host: string | undefined): string | null {
@@ -198,7 +225,7 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#start(more, rollOut);
     live.join(more);
     more.keepUp();
-    this.#retire(live.shrinkTo(replicas));
+    this.#leaving.add(live.shrinkTo(replicas));
   }
 
   /** Up to the record. Where anything fails, nothing of them is left. */
@@ -220,28 +247,8 @@ export class LocalRuntime implements Runtime, Gateway {
     const before = this.#live.get(tool);
     this.#live.set(tool, next);
     this.#stopped.delete(tool);
-    if (before !== undefined) this.#retire(before);
+    if (before !== undefined) this.#leaving.add(before);
     return before?.release.version ?? null;
-  }
-
-  #retire(generation: Generation): void {
-    const { drain_time } = this.#options.config;
-    const hurry = new AbortController();
-    const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(drain_time)]);
-    const gone = generation
-      .drain(limit, hurry.signal)
-      .catch((err: unknown) => this.#options.log.error({ err }, 'old release not ended'))
-      .finally(() => this.#leaving.delete(generation));
-    this.#leaving.set(generation, { gone, hurry });
-  }
-
-  /** Ends the drain of some generations now. Resolves when they are gone. */
-  async #hurry(isMeant: (generation: Generation) => boolean): Promise<void> {
-    const meant = [...this.#leaving]
-      .filter(([generation]) => isMeant(generation))
-      .map(([, leaving]) => leaving);
-    for (const { hurry } of meant) hurry.abort();
-    await Promise.all(meant.map(({ gone }) => gone));
   }
 
   #routeOf(tool: string): Route {

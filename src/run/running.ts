@@ -63,8 +63,10 @@ export interface Running {
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const INSIDE_PORT = 8000;
-const LARGEST_FILE_BYTES = 1024 ** 3;
+/** What PORT says in a network of one's own. */
+export const INSIDE_PORT = 8000;
+/** RLIMIT_FSIZE of whatever runs. */
+export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
 
 /** Starts a process of a release in a sandbox, with fresh folders and a port if it is `web`. */
@@ -142,7 +144,10 @@ function withoutHalves(text: string): string {
   return text.endsWith(CUT) ? text.slice(0, Math.floor((text.length * 3) / 4)) + CUT : text;
 }
 
-async function artifactMounts({ artifact }: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
+/** The parts of an artifact, as what runs of it sees them. */
+export async function artifactMounts({
+  artifact,
+}: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
   const mount = (name: string): Mount => ({
     source: join(artifact.reference, name),
     target: `/${name}`,
@@ -156,8 +161,9 @@ async function artifactMounts({ artifact }: Release): Promise<{ workspace: Mount
   return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
 }
 
-async function environment(
-  { release, process }: Start,
+/** All variables of a process: the machine's, the layers', the config vars. */
+export async function environment(
+  { release, process }: Pick<Start, 'release' | 'process'>,
   { sandbox, config, launchEnvironment }: RunParts,
   { place, layers, port }: { place: RunPlace; layers: Mount | null; port: number | null },
 ): Promise<Record<string, string>> {

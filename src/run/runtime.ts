@@ -83,6 +83,45 @@ export interface LogQuery {
   readonly signal: AbortSignal;
 }
 
+/** The terminal that somebody sits at. */
+export interface Terminal {
+  /** What TERM says: `xterm-256color`. */
+  readonly type: string;
+  readonly size: TerminalSize;
+  /** Called with each new size. */
+  onResize(listener: (size: TerminalSize) => void): void;
+}
+
+export interface TerminalSize {
+  /** 1 to 65,535, as rows. */
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** One run of a command beside the processes that stay up, for somebody who waits for its end. */
+export interface OneOff {
+  readonly release: Release;
+  readonly toolNumber: number;
+  /** At least one word; no shell reads them. */
+  readonly command: readonly string[];
+  /** Null = three pipes. With one, all output is `output`. */
+  readonly terminal: Terminal | null;
+  /** Read only as fast as the process reads; its end is passed on. */
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Resolves when the client has taken it, which holds the process back; resolves too when nobody is there any more. */
+  readonly output: (chunk: Uint8Array) => Promise<void>;
+  readonly errors: (chunk: Uint8Array) => Promise<void>;
+  /** The client has gone: the process gets SIGTERM, or with a terminal SIGHUP, and after the grace time SIGKILL. */
+  readonly signal: AbortSignal;
+}
+
+export interface OneOffEnd {
+  /** 0 to 255; 128 + N where the signal N ended it. */
+  readonly status: number;
+  /** Why it was ended, where the process itself could not say so: a full sentence, or null. */
+  readonly why: string | null;
+}
+
 /** Release → running processes. */
 export interface Runtime {
   /**
@@ -123,6 +162,18 @@ export interface Runtime {
    * it and that never got live.
    */
   cleanUp(tool: ToolName): Promise<void>;
+  /**
+   * Runs a command with the release's artifact and config vars, kept apart as the tool's processes are. It is in
+   * `status` as `run.1`; rollouts and `stop` leave it alone. What it prints is in no log.
+   *
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` where it could not be started,
+   * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
+   */
+  run(oneOff: OneOff): Promise<OneOffEnd>;
+  /** Ids of the artifacts that one-offs of the tool run: they must stay. */
+  artifactsInUse(tool: ToolName): ReadonlySet<string>;
+  /** Ends all one-offs and takes no more, at shutdown, while their clients can still be told. */
+  endOneOffs(): Promise<void>;
 }
 
 /** The way of web requests to tools; the HTTP door asks it first. */

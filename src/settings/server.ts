@@ -104,6 +104,8 @@ export const serverSettings = {
     '4',
     'Processes of one type of a tool, by `scale` or `replicas` of service.template.',
   ],
+  concurrent_one_offs: [wholeNumber(1, 1000), '2', 'Commands that `run` runs at once for one tool.'],
+  one_off_time: [seconds(1, 604_800), '3600', 'Seconds that a command of `run` may take.'],
   log_size: [
     mebibytes(1, 1024),
     '10',

@@ -33,6 +33,8 @@ export class ClientStreams {
   #isUntouched = true;
   /** With it, silence both ways counts as a stall too. For git, whose conversations are never silent for long. */
   isSilenceStall = false;
+  /** The client's terminal is in raw mode: texts get the line ends that it wants, bytes of a process have them. */
+  isTerminal = false;
 
   constructor(channel: ServerChannel, socket: Socket, stallMs: number) {
     this.#channel = channel;
@@ -60,14 +62,20 @@ export class ClientStreams {
   /** Resolves when the client's window, and the socket, have taken it. */
   out(chunk: Uint8Array | string): Promise<void> {
     this.#isUntouched = false;
-    this.#last = this.#last.then(() => this.#write(this.#channel, chunk));
+    const shown = typeof chunk === 'string' ? this.#shown(chunk) : chunk;
+    this.#last = this.#last.then(() => this.#write(this.#channel, shown));
     return this.#last;
   }
 
   /** A few lines; at 64 kB the rest is dropped. */
   err(text: string): Promise<void> {
-    const bytes = Buffer.from(text).subarray(0, MOST_ERR_BYTES - this.#errBytes);
+    const bytes = Buffer.from(this.#shown(text)).subarray(0, MOST_ERR_BYTES - this.#errBytes);
     this.#errBytes += bytes.length;
+    return this.errors(bytes);
+  }
+
+  /** Any number of bytes for standard error; await it before there are more. */
+  errors(bytes: Uint8Array): Promise<void> {
     this.#last = this.#last.then(async () => {
       for (let at = 0; at < bytes.length; at += ERR_PIECE_BYTES) {
         // What ssh2 keeps of the last piece of standard output, and would send again for this one.
@@ -120,6 +128,10 @@ export class ClientStreams {
     (this.#channel as unknown as Inner).outgoing.state = 'closed';
     this.#gone.abort();
     this.#release();
+  }
+
+  #shown(text: string): string {
+    return this.isTerminal ? text.replaceAll('\n', '\r\n') : text;
   }
 
   async #write(stream: Writable, chunk: Uint8Array | string): Promise<void> {

@@ -1,16 +1,20 @@
 import type { Socket } from 'node:net';
 import type { ServerChannel, Session } from 'ssh2';
+import parseWords from 'string-argv';
 import { authorize } from '../auth/authorize.ts';
 import type { Directory } from '../auth/directory.ts';
 import type { CommandLine, Services } from '../cli/command.ts';
+import { takesTerminal } from '../cli/table.ts';
 import type { Log } from '../core/log.ts';
 import type { Principal } from '../core/types.ts';
 import { gitProtocol, type PackServices } from '../git/pack-services.ts';
+import type { Terminal } from '../run/runtime.ts';
 import { answerTo, asErrorPacket, asWarning } from './answers.ts';
 import { ClientStreams } from './client-streams.ts';
 import { receivePack, uploadPack } from './git-session.ts';
 import { greeting } from './greeting.ts';
 import { isGitCommand, parseExec } from './parse-exec.ts';
+import { TerminalRequest } from './ssh-terminal.ts';
 
 export interface SessionServices {
   readonly directory: Directory;
@@ -32,20 +36,22 @@ export interface SessionContext extends SessionServices {
 }
 
 /**
- * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. Everything else that a
- * client may ask for (terminal, subsystem, agent, X11) has no listener here, and ssh2 refuses it.
+ * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. A terminal
+ * is for `run` alone. Everything else that a client may ask for (subsystem, agent, X11) has no listener here, and ssh2
+ * refuses it.
  */
 export function serveSession(session: Session, context: SessionContext): void {
   let protocol: string | null = null;
   let client: ClientStreams | null = null;
-  const serve = (channel: ServerChannel | undefined, command: string | null) => {
+  const request = new TerminalRequest(session);
+  const serve = (accept: () => ServerChannel | undefined, command: string | null) => {
+    const terminal = request.decide(command !== null && wantsTerminal(command));
+    const channel = accept();
     // ssh2 gives no channel where the client has closed its side already.
     if (channel === undefined) return;
     client = new ClientStreams(channel, context.socket, context.stallMs);
-    context.onRun(
-      client,
-      run(context, client, command, () => protocol),
-    );
+    client.isTerminal = terminal !== null;
+    context.onRun(client, run(context, client, command, { protocol: () => protocol, terminal }));
   };
   session.on('env', (accept, reject, { key, val }: { key: string; val: string }) => {
     const value = key === 'GIT_PROTOCOL' ? gitProtocol(val) : null;
@@ -53,10 +59,16 @@ export function serveSession(session: Session, context: SessionContext): void {
     if (value === null) reject?.();
     else accept?.();
   });
-  session.on('exec', (accept, _reject, { command }) => serve(accept(), command));
-  session.on('shell', (accept) => serve(accept(), null));
+  session.on('exec', (accept, _reject, { command }) => serve(accept, command));
+  session.on('shell', (accept) => serve(accept, null));
   session.on('close', () => client?.leave());
   session.on('error', () => client?.leave());
+}
+
+/** What came before the request itself. */
+interface Asked {
+  readonly protocol: () => string | null;
+  readonly terminal: Terminal | null;
 }
 
 /** @param command - Null: a shell was asked for. */
@@ -64,10 +76,10 @@ async function run(
   context: SessionContext,
   client: ClientStreams,
   command: string | null,
-  protocol: () => string | null,
+  asked: Asked,
 ): Promise<void> {
   try {
-    await client.finish(await answer(context, client, command, protocol));
+    await client.finish(await answer(context, client, command, asked));
   } catch (error) {
     await refuse(context, client, command, error);
   }
@@ -77,7 +89,7 @@ async function answer(
   context: SessionContext,
   client: ClientStreams,
   command: string | null,
-  protocol: () => string | null,
+  { protocol, terminal }: Asked,
 ): Promise<number> {
   const { directory, packServices, principal, services, log } = context;
   const signal = AbortSignal.any([client.gone, context.signal]);
@@ -93,7 +105,8 @@ async function answer(
       argv: request.argv,
       input: client.input(),
       out: (text) => client.out(text),
-      err: (text) => client.err(text),
+      err: (text) => (typeof text === 'string' ? client.err(text) : client.errors(text)),
+      ...(terminal === null ? {} : { terminal }),
       signal,
     });
   }
@@ -125,4 +138,9 @@ async function refuse(
     log.error({ uid: principal.uid, command: word, err: cause }, 'session broke');
     client.leave();
   }
+}
+
+/** True for a command that has a use for a terminal. */
+function wantsTerminal(command: string): boolean {
+  return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
 }

@@ -22,6 +22,7 @@ test('help lists every command as it is typed at this door', async () => {
   restart TOOL                                start the processes anew, without an interruption
   scale TOOL [TYPE=COUNT …]                   how many processes of each type run, or run so many
   stop TOOL                                   end the processes until the next restart or deployment
+  run TOOL COMMAND …                          run a command with the live release: a migration, a shell
   builds TOOL                                 the builds of a tool, the newest first
   deployments TOOL                            what was asked for and how it ended, the newest first
   cancel TOOL [ID]                            end the running deployment, or the one with this id

@@ -125,6 +125,7 @@ const wordsFor: Record<string, string[]> = {
   'config get': ['NAME'],
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
+  run: ['true'],
   'token create': ['NAME'],
   'token revoke': ['ID'],
 };

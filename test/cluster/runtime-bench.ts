@@ -50,6 +50,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     run_memory: 256 * 1024 * 1024,
     log_size: 1024 * 1024,
     build_environment: {},
+    concurrent_one_offs: 2,
+    one_off_time: 60_000,
     tool_namespace_prefix: prefix,
     make_namespaces: true,
     ingress_class: '',
@@ -113,6 +115,7 @@ export async function artifactOf(
     `/cnb/process/${type}`,
     `#!/bin/sh\ncd /workspace\nexec ${command.map(quoted).join(' ')}\n`,
   ]);
+  // As the lifecycle's: with `--` it becomes the words that follow.
   launchers.push([
     '/cnb/lifecycle/launcher',
     '#!/bin/sh\ncd /workspace\n[ "$1" = -- ] && shift\nexec "$@"\n',

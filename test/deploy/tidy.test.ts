@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Builder } from '../../src/build/builder.ts';
 import { createLog } from '../../src/core/log.ts';
-import { tidy } from '../../src/deploy/tidy.ts';
+import { type TidyOptions, tidy } from '../../src/deploy/tidy.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
@@ -56,25 +56,20 @@ test('as many builds are kept as the setting says, however many config vars were
   for (const build of ['b1', 'b2', 'b3', 'b4']) release(build, true);
   for (let count = 0; count < 6; count++) release('b4', false);
   const builder = new NotingBuilder();
+  const inUse = new Set(['b1']);
+  const runtime = { artifactsInUse: () => inUse } as unknown as Runtime;
   const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
   await repositories.ensure(wikibot);
-  await tidy(
-    {
-      ...{
-        store,
-        repositories,
-        builder,
-        runtime: {} as Runtime,
-        buildsADay: 9,
-        maxReplicas: 4,
-        log: createLog('error'),
-      },
-      keepArtifacts: 3,
-      whileIdle: (_tool, work) => work(),
-      forgetParked: async () => undefined,
-    },
-    deploymentOf('d9'),
-  );
+  const options: TidyOptions = {
+    ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
+    keepArtifacts: 3,
+    whileIdle: (_tool, work) => work(),
+    forgetParked: async () => undefined,
+  };
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(builder.removed, [], 'a one-off still runs it');
+  inUse.clear();
+  await tidy(options, deploymentOf('d9'));
   assert.deepEqual(builder.removed, ['b1']);
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });

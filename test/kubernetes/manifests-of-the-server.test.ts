@@ -200,7 +200,7 @@ test('one server is active, and no PodDisruptionBudget holds up a drain', () => 
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
 
-test('rights: no wildcard, no Secret is read, nobody is made mightier, and no command runs in a pod', () => {
+test('rights: no wildcard, no Secret is read, nobody is made mightier, and no command runs in a pod that is there', () => {
   const rules = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
     ({ rules = [] }) => rules ?? [],
   );
@@ -215,11 +215,19 @@ test('rights: no wildcard, no Secret is read, nobody is made mightier, and no co
     assert.ok(!verbs.some((verb) => ['escalate', 'bind', 'impersonate'].includes(verb)), about);
     assert.ok(
       !resources.some((name) =>
-        /^(pods\/(exec|attach)|serviceaccounts|nodes|roles|rolebindings|cluster)/.test(name),
+        /^(pods\/(exec|portforward|ephemeralcontainers)|serviceaccounts|nodes|roles|rolebindings|cluster)/.test(
+          name,
+        ),
       ),
       about,
     );
   }
+  const attach = rules.filter(({ resources = [] }) => resources.includes('pods/attach'));
+  assert.deepEqual(
+    attach.map(({ resources, verbs }) => [resources, verbs]),
+    [[['pods/attach'], ['create', 'get']]],
+    'the streams of one-offs, in tools’ namespaces',
+  );
 });
 
 test('settings and objects name the same ports, paths and namespaces', () => {

@@ -28,6 +28,7 @@ export interface LocalBenchOptions {
   readonly graceMs?: number;
   readonly drainMs?: number;
   readonly logBytes?: number;
+  readonly oneOffMs?: number;
 }
 
 /** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
@@ -60,6 +61,8 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       run_memory: 256 * 1024 * 1024,
       log_size: options.logBytes ?? 1024 * 1024,
       build_environment: {},
+      concurrent_one_offs: 2,
+      one_off_time: options.oneOffMs ?? 60_000,
     },
     sandbox,
     launchEnvironment: async ({ base }) => ({ ...base }),

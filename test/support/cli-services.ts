@@ -10,7 +10,7 @@ import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
-import type { LogLine, LogQuery, ProcessStatus, Runtime } from '../../src/run/runtime.ts';
+import type { LogLine, LogQuery, OneOff, OneOffEnd, ProcessStatus, Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 
@@ -92,6 +92,8 @@ class ListedRuntime implements Runtime {
   statuses: ProcessStatus[] = [];
   lines: LogLine[] = [];
   queries: Omit<LogQuery, 'signal'>[] = [];
+  oneOffs: OneOff[] = [];
+  end: OneOffEnd = { status: 0, why: null };
 
   async runReleasePhase(): Promise<void> {}
   async rollOut(): Promise<void> {}
@@ -110,6 +112,16 @@ class ListedRuntime implements Runtime {
   }
   async close(): Promise<void> {}
   async cleanUp(): Promise<void> {}
+  async run(oneOff: OneOff): Promise<OneOffEnd> {
+    this.oneOffs.push(oneOff);
+    await oneOff.output(Buffer.from('output'));
+    await oneOff.errors(Buffer.from('errors'));
+    return this.end;
+  }
+  artifactsInUse(): ReadonlySet<string> {
+    return new Set();
+  }
+  async endOneOffs(): Promise<void> {}
 }
 
 export interface Answer {
@@ -167,7 +179,7 @@ export class Desk implements Disposable {
       input: chunks(more.input ?? ''),
       out: async (text) => {
         out += text;
-        more.onOut?.(text);
+        more.onOut?.(String(text));
       },
       err: async (text) => {
         err += text;

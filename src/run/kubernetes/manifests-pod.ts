@@ -162,8 +162,8 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
 
-/** Kubernetes replaces `$(NAME)` in values and arguments, and `$$` by a dollar sign. */
-function literal(value: string): string {
+/** Kubernetes replaces `$(NAME)` in values and in the words of a command, and `$$` by a dollar sign. */
+export function literal(value: string): string {
   return value.replaceAll('$', () => '$$');
 }
 

@@ -7,11 +7,14 @@ import { type ToolName, toolName } from '../../core/names.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
+import { OneOffs } from '../one-offs.ts';
 import { RELEASE_TYPE } from '../release-phase.ts';
 import type {
   Gateway,
   LogLine,
   LogQuery,
+  OneOff,
+  OneOffEnd,
   ProcessStatus,
   ReleasePhase,
   RollOut,
@@ -21,19 +24,19 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLogs } from '../tool-logs.ts';
 import { UnderWay } from '../under-way.ts';
+import { type GoLiveParts, goInNumbers, goLive } from './go-live.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { cronJobs } from './manifests-schedule.ts';
-import { hasNamespace, namespaceOf, type Rollout } from './names.ts';
+import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf } from './objects.ts';
+import { removeOldOneOffs, runAsPod } from './one-off.ts';
 import { ToolPods } from './pods.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
 import { Resuming } from './resuming.ts';
-import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
-import { grow, shrink } from './scaling.ts';
+import type { RolloutParts } from './rollout.ts';
 import { scheduleStatuses } from './schedule-status.ts';
 import { ScheduledEnds } from './scheduled-ends.ts';
 import { cronJobsOf } from './schedules.ts';
@@ -43,7 +46,16 @@ import { takeOver } from './take-over.ts';
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
   readonly config: ManifestConfig &
-    Pick<Config, 'data' | 'settle_time' | 'release_time' | 'drain_time' | 'log_size'>;
+    Pick<
+      Config,
+      | 'data'
+      | 'settle_time'
+      | 'release_time'
+      | 'drain_time'
+      | 'log_size'
+      | 'concurrent_one_offs'
+      | 'one_off_time'
+    >;
   /** How the HTTP door is reached: requests to the server's own host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
@@ -67,6 +79,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new UnderWay();
   readonly #resuming = new Resuming();
+  readonly #oneOffs: OneOffs;
+  readonly #serverRun = newRolloutId();
 
   /** Begins to watch the cluster; what runs there goes on. */
   constructor(options: KubernetesRuntimeOptions) {
@@ -74,6 +88,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     this.#logs = new ToolLogs(options);
     const { cluster, config, log } = options;
     const { signal } = this.#closing;
+    this.#oneOffs = new OneOffs(config);
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({
@@ -164,6 +179,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [
       ...toolStatus(pods, deployments, parts),
       ...scheduleStatuses(schedules, all, { ...parts, lastRun: (type) => this.#ends.last(tool, type) }),
+      ...this.#oneOffs.statuses(tool),
     ];
   }
 
@@ -177,10 +193,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
   }
 
-  /** Ends the watching; the tools go on. */
+  /** Ends the watching and the one-offs; the tools go on. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#underWay.ended();
+    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
   }
 
   async cleanUp(tool: ToolName): Promise<void> {
@@ -188,7 +204,24 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
     const leftovers = { tool, namespace, live: this.#live };
-    await this.#underWay.own(this.#resumes.run(() => removeLeftovers(this.#parts, leftovers)));
+    await this.#underWay.own(
+      this.#resumes.run(async () => {
+        await removeLeftovers(this.#parts, leftovers);
+        await removeOldOneOffs(this.#oneOffParts, tool);
+      }),
+    );
+  }
+
+  run(oneOff: OneOff): Promise<OneOffEnd> {
+    return this.#oneOffs.run(oneOff, (one) => runAsPod(one, this.#oneOffParts));
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    return this.#oneOffs.artifacts(tool);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
   }
 
   toolOf(host: string | undefined): string | null {
@@ -204,64 +237,20 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
-  async #rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas }: RollOut): Promise<void> {
-    const rollout = this.#rollout(release, replicas);
-    const whole = AbortSignal.any([signal, this.#closing.signal]);
-    this.#live.start(rollout);
-    try {
-      await startRollout(this.#parts, { rollout, toolNumber, progress, signal: whole });
-      await this.#orUndo(
-        () => undoRollout(this.#parts, rollout),
-        async () => {
-          whole.throwIfAborted();
-          await beforeSwitch();
-        },
-      );
-    } catch (error) {
-      this.#live.forget(rollout);
-      throw error;
-    }
-    // From the record on the release is live, and nothing here may fail.
-    const before = this.#live.of(release.tool)?.release.version ?? null;
-    const schedules = cronJobs({ rollout, toolNumber, config: this.#options.config });
-    const { later } = await this.#live.switchTo(rollout, schedules);
-    if (later !== null) {
-      progress.warn(
-        'Requests do not reach the new processes yet: the cluster does not answer. It is tried on.',
-      );
-      void this.#underWay.own(later);
-    }
-    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  async #rollOut(rollOut: RollOut): Promise<void> {
+    const { later } = await goLive(
+      this.#goLiveParts,
+      this.#rollout(rollOut.release, rollOut.replicas),
+      rollOut,
+    );
+    if (later !== null) void this.#underWay.own(later);
   }
 
   async #scale(rollOut: RollOut): Promise<void> {
-    const { release, toolNumber, progress, replicas, beforeSwitch } = rollOut;
+    const { release, replicas } = rollOut;
     const live = this.#live.of(release.tool);
     if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
-    const rollout = { ...live, replicas };
-    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
-    const undo = await grow(this.#parts, { rollout, toolNumber, progress, signal });
-    await this.#orUndo(undo, async () => {
-      signal.throwIfAborted();
-      await beforeSwitch();
-    });
-    this.#live.adopt(rollout);
-    // From the record on nothing may fail.
-    await shrink(this.#parts, rollout, this.#closing.signal).catch((err: unknown) => {
-      this.#options.log.error({ err, tool: release.tool }, 'processes beyond the number asked for not ended');
-      progress.warn(
-        'What is too many runs on: the cluster does not answer. It is ended when this server starts again, or by the next scale.',
-      );
-    });
-  }
-
-  async #orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
-    try {
-      await step();
-    } catch (error) {
-      await undo();
-      throw error;
-    }
+    await goInNumbers(this.#goLiveParts, { ...live, replicas }, rollOut);
   }
 
   async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
@@ -285,5 +274,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
     const { cluster, config } = this.#options;
     return { cluster, config, pods: this.#pods, closing: this.#closing.signal };
+  }
+
+  get #goLiveParts(): GoLiveParts {
+    return { parts: this.#parts, live: this.#live, log: this.#options.log };
+  }
+
+  get #oneOffParts() {
+    return { ...this.#parts, serverRun: this.#serverRun, log: this.#options.log };
   }
 }

@@ -1,0 +1,60 @@
+import { DeployError } from '../../core/errors.ts';
+import { liveRelease } from '../../deploy/what-is-live.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
+import { warning } from '../printing.ts';
+import { UsageError } from '../usage-error.ts';
+
+// MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
+const mostWordsBytes = 24 * 1024;
+
+export const runOneOffCommand: ToolCommand = {
+  name: 'run',
+  usage: 'TOOL COMMAND …',
+  summary: 'run a command with the live release: a migration, a shell',
+  details: [
+    'COMMAND is a list of words, flags and all; no shell reads them. For one: run TOOL bash -c "one | two".',
+    'A process type of the Procfile as its first word runs what the Procfile says, with the other words after it.',
+    'Standard input, output and errors are the command’s, and so is the exit status. For a terminal: ssh -t.',
+    'The files of the release cannot be changed, and what the command writes elsewhere is gone with it.',
+  ],
+  action: 'deploy',
+  // Passwords are typed as arguments.
+  audited: ([program = '', ...rest]) => (rest.length === 0 ? [program] : [program, '…']),
+  options: {},
+  words: { min: 1, max: 10_000 },
+  isVerbatim: true,
+  takesTerminal: true,
+  async run(context) {
+    const { services, tool, args, terminal, input, out, err, signal } = context;
+    checkWords(args);
+    const release = liveRelease(services.store, tool);
+    const { status, why } = await services.runtime.run({
+      release,
+      toolNumber: services.store.tool(tool).number,
+      command: args,
+      terminal,
+      input,
+      output: out,
+      errors: err,
+      signal,
+    });
+    if (why !== null) await err(warning(why));
+    return status;
+  },
+};
+
+/** @throws UsageError, DeployError `TOO_LONG` */
+function checkWords(words: ToolContext['args']): void {
+  // Of a control character no terminal shows that it is there; a NUL would end the word (execve(2)).
+  if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
+    throw new UsageError('A word of the command holds a control character, or is not UTF-8.');
+  }
+  if (words[0] === '') throw new UsageError('The first word of the command is empty.');
+  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
+  if (bytes <= mostWordsBytes) return;
+  throw new DeployError(
+    'TOO_LONG',
+    `The command is longer than ${mostWordsBytes / 1024} KiB.`,
+    'Send the rest on standard input.',
+  );
+}

@@ -1,0 +1,153 @@
+import { Attach } from '@kubernetes/client-node';
+import { DeployError } from '../core/errors.ts';
+import type { Cluster } from './cluster.ts';
+import type { ContainerName } from './container-log.ts';
+
+/** The channels of the protocol: the first byte of each message. */
+const CHANNEL = { input: 0, output: 1, errors: 2, status: 3, resize: 4, close: 255 } as const;
+/** The first version in which one channel can be closed alone. */
+const WITH_CLOSE = 'v5.channel.k8s.io';
+
+/** So many bytes wait here at the most before the other side has to. */
+const MOST_WAITING_BYTES = 256 * 1024;
+const PIECE_BYTES = 32 * 1024;
+// Proxies on the way cut connections that are silent.
+const PING_MS = 30_000;
+
+/** The parts of `ws` that are used here. */
+interface Socket {
+  readonly protocol: string;
+  pause(): void;
+  resume(): void;
+  ping(): void;
+  terminate(): void;
+  send(data: Uint8Array, done: (error?: Error) => void): void;
+  onclose: (() => void) | null;
+}
+
+export interface ContainerChunk {
+  readonly stream: 'output' | 'errors';
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * The standard streams of a container's process, from now on. Whoever reads slowly holds the process back.
+ *
+ * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-attach
+ */
+export class ContainerAttachment implements Disposable {
+  readonly #socket: Socket;
+  readonly #ping: NodeJS.Timeout;
+  #chunks: ContainerChunk[] = [];
+  #waitingBytes = 0;
+  #hasEnded = false;
+  #wake: () => void = () => {};
+
+  private constructor(socket: Socket, earlier: readonly ContainerChunk[]) {
+    this.#socket = socket;
+    for (const chunk of earlier) this.#take(chunk);
+    socket.onclose = () => {
+      this.#hasEnded = true;
+      this.#wake();
+    };
+    this.#ping = setInterval(() => socket.ping(), PING_MS).unref();
+  }
+
+  /** @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED` */
+  static async open(
+    cluster: Cluster,
+    { namespace, pod, container }: ContainerName,
+    { isTerminal }: { readonly isTerminal: boolean },
+  ): Promise<ContainerAttachment> {
+    const query = new URLSearchParams({
+      ...{ container, stdin: 'true', stdout: 'true' },
+      // A terminal has one output, and the API refuses to be asked for both.
+      ...{ stderr: String(!isTerminal), tty: String(isTerminal) },
+    });
+    const path = `/api/v1/namespaces/${namespace}/pods/${pod}/attach?${query}`;
+    const earlier: ContainerChunk[] = [];
+    let take = (chunk: ContainerChunk): void => void earlier.push(chunk);
+    const onMessage = (channel: number, bytes: Uint8Array): boolean => {
+      const stream = channel === CHANNEL.output ? 'output' : channel === CHANNEL.errors ? 'errors' : null;
+      if (stream !== null && bytes.length > 0) take({ stream, bytes });
+      return true;
+    };
+    // The library's own `attach` reads and writes without ever waiting for either side.
+    const { handler } = new Attach(cluster.kubeConfig);
+    const socket = (await handler.connect(path, null, onMessage).catch((error: unknown) => {
+      throw refused(error, namespace);
+    })) as unknown as Socket;
+    const attachment = new ContainerAttachment(socket, earlier);
+    take = (chunk) => attachment.#take(chunk);
+    return attachment;
+  }
+
+  /** What the process prints, until its end or that of the connection. */
+  async *chunks(): AsyncGenerator<ContainerChunk> {
+    for (;;) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        yield chunk;
+        this.#waitingBytes -= chunk.bytes.length;
+        if (this.#waitingBytes < MOST_WAITING_BYTES) this.#socket.resume();
+      } else if (this.#hasEnded) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+
+  /** Resolves when it is on its way, or nobody is there any more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      await this.#send(CHANNEL.input, bytes.subarray(at, at + PIECE_BYTES));
+    }
+  }
+
+  /** The process sees the end of its input. A cluster before Kubernetes 1.30 cannot be told so. */
+  async end(): Promise<void> {
+    if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));
+  }
+
+  async resize({ columns, rows }: { readonly columns: number; readonly rows: number }): Promise<void> {
+    await this.#send(CHANNEL.resize, Buffer.from(JSON.stringify({ Width: columns, Height: rows })));
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#ping);
+    this.#socket.terminate();
+  }
+
+  #take(chunk: ContainerChunk): void {
+    this.#chunks.push(chunk);
+    this.#waitingBytes += chunk.bytes.length;
+    if (this.#waitingBytes >= MOST_WAITING_BYTES) this.#socket.pause();
+    this.#wake();
+  }
+
+  #send(channel: number, bytes: Uint8Array): Promise<void> {
+    if (this.#hasEnded) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#socket.send(Buffer.concat([Uint8Array.of(channel), bytes]), () => resolve());
+    });
+  }
+}
+
+function refused(error: unknown, namespace: string): DeployError {
+  const said = error instanceof Object && 'message' in error ? String(error.message) : '';
+  if (/\b403\b/.test(said)) {
+    return new DeployError(
+      'CLUSTER_FORBIDDEN',
+      `This server may not attach to pods in the namespace ${namespace}.`,
+      'Tell the operator: the role of its service account (RBAC) lacks pods/attach.',
+    );
+  }
+  return new DeployError(
+    'ATTACH_FAILED',
+    `The cluster does not connect to the command: ${said.slice(0, 200) || 'it does not say why'}.`,
+    'Try again; if it happens again, tell the operator.',
+  );
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, constants, openSync } from 'node:fs';
+import { chmod, mkdir } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { removeTree } from '../sandbox/remove.ts';
+import type { Mount, Sandbox } from '../sandbox/sandbox.ts';
+import type { TerminalSize } from './runtime.ts';
+
+/** What the command inside opens, by these names in the folder. */
+const NAMES = ['in', 'out', 'err', 'size'] as const;
+
+/**
+ * Named pipes between this server and one process in a sandbox, in a folder that is mounted read-only for it alone:
+ * the sandbox's own standard streams are used by what wraps the process, and no others come through.
+ */
+export class OneOffPipes implements AsyncDisposable {
+  readonly mount: Mount;
+  readonly input: Socket;
+  readonly output: Socket;
+  readonly errors: Socket;
+  readonly #sizes: Socket;
+  /** Each pipe open for both, so that neither side waits for the other or sees an end too early. */
+  #keepers: number[];
+
+  /** Everything is opened before any code of the tool runs. */
+  private constructor(folder: string) {
+    this.mount = { source: folder, target: '/run/one-off', isWritable: false };
+    const open = (name: string, flags: number) => openSync(join(folder, name), flags | constants.O_NONBLOCK);
+    const reader = (name: string) =>
+      quiet(new Socket({ fd: open(name, constants.O_RDONLY), readable: true, writable: false }));
+    const writer = (name: string) =>
+      quiet(new Socket({ fd: open(name, constants.O_WRONLY), readable: false, writable: true }));
+    // fifo(7): on Linux opening for both never waits.
+    this.#keepers = NAMES.map((name) => open(name, constants.O_RDWR));
+    this.input = writer('in');
+    this.output = reader('out');
+    this.errors = reader('err');
+    this.#sizes = writer('size');
+  }
+
+  /** @param parent - A folder that the tool's user may pass through. */
+  static async make(parent: string, toolNumber: number, sandbox: Sandbox): Promise<OneOffPipes> {
+    const folder = join(parent, randomUUID());
+    const paths = NAMES.map((name) => join(folder, name));
+    await mkdir(folder);
+    // The umask could have said otherwise.
+    await chmod(folder, 0o711);
+    await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
+    await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
+    return new OneOffPipes(folder);
+  }
+
+  /** The process has opened its ends: from now on an end of either side is seen by the other. */
+  opened(): void {
+    for (const keeper of this.#keepers) closeSync(keeper);
+    this.#keepers = [];
+  }
+
+  /** Tells the terminal inside its new size. */
+  resize({ columns, rows }: TerminalSize): void {
+    if (!this.#sizes.destroyed) this.#sizes.write(`${rows} ${columns}\n`);
+  }
+
+  /** The terminal inside is hung up (SIGHUP). */
+  hangUp(): void {
+    this.#sizes.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.opened();
+    for (const stream of [this.input, this.output, this.errors, this.#sizes]) stream.destroy();
+    await removeTree(this.mount.source);
+  }
+}
+
+/** EPIPE: the process has closed it, or has ended; how it ended says why. */
+function quiet(socket: Socket): Socket {
+  return socket.on('error', () => {});
+}

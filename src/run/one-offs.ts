@@ -1,0 +1,137 @@
+import { constants } from 'node:os';
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import type { Exit } from '../sandbox/sandbox.ts';
+import { exitWords } from './exit-words.ts';
+import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
+
+/** What the environment of a one-off says that no Procfile line is for. */
+export const ONE_OFF_TYPE = 'run';
+
+export type OneOffConfig = Pick<
+  Config,
+  'concurrent_one_offs' | 'one_off_time' | 'run_memory' | 'build_environment'
+>;
+
+/**
+ * Starts one and resolves when it has ended and what it printed was taken. When the signal fires it asks the process to
+ * end, and ends it after the grace time.
+ */
+export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
+
+interface Entry {
+  readonly oneOff: OneOff;
+  readonly number: number;
+  readonly startedAt: number;
+  readonly gone: Promise<unknown>;
+  isEnding: boolean;
+}
+
+/** The one-offs that run now: how many, for how long, and what `ps` says of them. The same for every Runtime. */
+export class OneOffs {
+  readonly #config: OneOffConfig;
+  readonly #entries = new Set<Entry>();
+  readonly #closing = new AbortController();
+
+  constructor(config: OneOffConfig) {
+    this.#config = config;
+  }
+
+  /** Its place is taken before anything is waited for. @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN` */
+  async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
+    const { one_off_time, run_memory } = this.#config;
+    const number = this.#takeNumber(oneOff.release.tool);
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    const entry: Entry = { oneOff, number, startedAt: Date.now(), gone, isEnding: false };
+    this.#entries.add(entry);
+    const limit = AbortSignal.timeout(one_off_time);
+    const signal = AbortSignal.any([oneOff.signal, this.#closing.signal, limit]);
+    signal.addEventListener('abort', () => {
+      entry.isEnding = true;
+    });
+    try {
+      const exit = await start({ ...oneOff, signal }, `${ONE_OFF_TYPE}.${number}`);
+      const isLate = limit.aborted && signal.reason === limit.reason;
+      return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
+    } catch (error) {
+      // Given up before it ran.
+      if (error !== signal.reason || oneOff.signal.aborted) throw error;
+      throw this.#closing.signal.aborted
+        ? shuttingDown()
+        : new DeployError(
+            'ONE_OFF_FAILED',
+            `The command was not started within ${one_off_time / 1000} s (one_off_time).`,
+            'Try again; if it happens again, tell the operator.',
+          );
+    } finally {
+      this.#entries.delete(entry);
+      resolve();
+    }
+  }
+
+  statuses(tool: ToolName): ProcessStatus[] {
+    return this.#of(tool).map(({ oneOff, number, startedAt, isEnding }) => ({
+      name: `${ONE_OFF_TYPE}.${number}`,
+      version: oneOff.release.version,
+      state: isEnding ? 'stopping' : 'up',
+      command: withoutArguments(oneOff.command),
+      startedAt,
+      restarts: 0,
+      detail: null,
+    }));
+  }
+
+  artifacts(tool: ToolName): ReadonlySet<string> {
+    return new Set(this.#of(tool).map(({ oneOff }) => oneOff.release.artifact.id));
+  }
+
+  /** Ends all. Resolves when they are gone. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([...this.#entries].map(({ gone }) => gone));
+  }
+
+  #of(tool: string): Entry[] {
+    return [...this.#entries].filter(({ oneOff }) => oneOff.release.tool === tool);
+  }
+
+  #takeNumber(tool: ToolName): number {
+    const { concurrent_one_offs } = this.#config;
+    if (this.#closing.signal.aborted) throw shuttingDown();
+    const taken = new Set(this.#of(tool).map(({ number }) => number));
+    if (taken.size >= concurrent_one_offs) {
+      throw new DeployError(
+        'TOO_MANY_ONE_OFFS',
+        `${taken.size} commands of ${tool} run already, and so many may at once.`,
+        `Wait until one has ended, or end one: \`ps ${tool}\` lists them.`,
+      );
+    }
+    let number = 1;
+    while (taken.has(number)) number += 1;
+    return number;
+  }
+
+  #why(exit: Exit, memoryBytes: number): string | null {
+    if (exit.isOutOfMemory) return `The command ${exitWords(exit, memoryBytes)}.`;
+    return this.#closing.signal.aborted ? 'The command was ended: this server is being stopped.' : null;
+  }
+}
+
+function shuttingDown(): DeployError {
+  return new DeployError('SHUTTING_DOWN', 'This server is being stopped.', 'Try again in a minute.');
+}
+
+function tooLate(timeMs: number): string {
+  return `The command took longer than ${timeMs / 1000} s and was ended (one_off_time).`;
+}
+
+/** As a shell reports it. */
+function statusOf({ code, signal }: Exit): number {
+  return signal === null ? (code ?? 1) : 128 + constants.signals[signal];
+}
+
+/** What follows the first word may be a secret, and others read `ps` too. */
+function withoutArguments([program = '', ...rest]: readonly string[]): string {
+  return rest.length === 0 ? program : `${program} …`;
+}

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ToolName } from '../../src/core/names.ts';
+import { Desk } from '../support/cli-services.ts';
+import { artifactOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+function deskWithLive(): Desk {
+  const desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const deployment = deploymentOf('d1');
+  desk.store.addDeployment(deployment);
+  const { version } = desk.store.addRelease(releaseOf('d1', { artifact: artifactOf('b1') }));
+  desk.store.goLive(wikibot, version, 'd1', 1);
+  return desk;
+}
+
+for (const { name, typed, command } of [
+  { name: 'flags', typed: ['ls', '-la', '--help'], command: ['ls', '-la', '--help'] },
+  { name: 'a -- that tells where they begin', typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
+  { name: 'another --', typed: ['git', '--', 'x'], command: ['git', '--', 'x'] },
+  { name: 'metacharacters', typed: ['echo', '$(id)', ';', '*'], command: ['echo', '$(id)', ';', '*'] },
+  { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
+]) {
+  test(`the words after the tool are the command’s own: ${name}`, async () => {
+    using desk = deskWithLive();
+    const { status, out, err } = await desk.type(['run', wikibot, ...typed]);
+    assert.deepEqual([status, out, err], [0, 'output', 'errors']);
+    assert.deepEqual(desk.runtime.oneOffs[0]?.command, command);
+    assert.equal(desk.runtime.oneOffs[0]?.release.version, 1);
+  });
+}
+
+test('flags before the tool are ours', async () => {
+  using desk = deskWithLive();
+  assert.match((await desk.type(['run', '--help'])).out, /^Usage: .* run TOOL COMMAND …/);
+  const wrong = await desk.type(['run', '-x', wikibot, 'ls']);
+  assert.equal(wrong.status, 2);
+  assert.match(wrong.err, /run has no flag -x/);
+});
+
+for (const { name, words, message } of [
+  { name: 'no command', words: [], message: /run needs COMMAND/ },
+  { name: 'a NUL', words: ['a\0b'], message: /control character/ },
+  { name: 'an escape', words: ['echo', '\u001b[2J'], message: /control character/ },
+  { name: 'broken UTF-8', words: ['\ufffd'], message: /control character, or is not UTF-8/ },
+  { name: 'an empty first word', words: ['', 'x'], message: /first word of the command is empty/ },
+]) {
+  test(`refused: ${name}`, async () => {
+    using desk = deskWithLive();
+    const { status, err } = await desk.type(['run', wikibot, ...words]);
+    assert.equal(status, 2);
+    assert.match(err, message);
+    assert.equal(desk.runtime.oneOffs.length, 0);
+  });
+}
+
+test('refused: more words than a process can be given', async () => {
+  using desk = deskWithLive();
+  const { status, err } = await desk.type(['run', wikibot, 'echo', 'x'.repeat(25_000)]);
+  assert.equal(status, 1);
+  assert.match(err, /longer than 24 KiB/);
+});
+
+test('the exit status is the command’s, and why it was ended is said', async () => {
+  using desk = deskWithLive();
+  desk.runtime.end = { status: 143, why: 'The command took longer than 5 s and was ended.' };
+  const { status, err } = await desk.type(['run', wikibot, 'sleep', '10']);
+  assert.equal(status, 143);
+  assert.equal(err, 'errors !     The command took longer than 5 s and was ended.\n');
+});
+
+test('the audit log has the program and no arguments', async () => {
+  using desk = deskWithLive();
+  await desk.type(['run', wikibot, 'mysql', '-phunter2']);
+  const [event] = desk.events;
+  assert.deepEqual([event?.what, event?.tool], ['run', wikibot]);
+  assert.deepEqual(event?.facts, { words: ['mysql', '…'], status: 0 });
+});
+
+test('a tool of which nothing is live, and a credential that may only read', async () => {
+  using desk = new Desk();
+  const tool = 'fresh' as ToolName;
+  desk.maintain(tool, 'alice');
+  const nothing = await desk.type(['run', tool, 'true']);
+  assert.equal(nothing.status, 1);
+  assert.match(nothing.err, /fresh has nothing live yet/);
+  const reader = { ...desk.alice, scope: 'read' as const, credential: 'deploy token look' };
+  const refused = await desk.type(['run', tool, 'true'], { principal: reader });
+  assert.equal(refused.status, 1);
+  assert.match(refused.err, /may read fresh, and this needs more/);
+});

@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Artifact, Release } from '../../src/core/types.ts';
+import type { Runtime } from '../../src/run/runtime.ts';
+import { releaseOf, rollOut, until } from '../run/contract-steps.ts';
+import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
+import { web, webTool } from '../run/tool-sources.ts';
+import type { RuntimeBench } from './runtime.ts';
+
+/** What every Runtime promises of one-offs; its bench allows two at once. */
+export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
+  describe(`one-offs: ${name}`, { concurrency: 1 }, () => {
+    let bench: RuntimeBench;
+    let runtime: Runtime;
+    let artifact: Artifact;
+    const tool = 'oneoff' as ToolName;
+    let release: Release;
+    before(async () => {
+      bench = await makeBench();
+      runtime = bench.runtime;
+      const line = { type: 'task', command: ['bash', '-c', 'echo "task of $KEY"'], isDefault: false };
+      artifact = await bench.artifact({ 'web.py': webTool('one'), 'note.txt': 'from the release\n' }, [
+        web(),
+        line,
+      ]);
+      release = releaseOf(tool, 7, artifact, { KEY: 'value 1' });
+    });
+    after(() => bench.close());
+    const run = (command: readonly string[], steps = {}) => oneOff(runtime, release, command, steps);
+
+    test('it has the files and config vars of the release, two outputs and an exit status', async () => {
+      const script = 'cat note.txt; echo "$KEY"; echo wrong >&2; exit 7';
+      const { status, why, out, err } = await run(['sh', '-c', script]);
+      assert.deepEqual([status, why], [7, null]);
+      assert.equal(out, 'from the release\nvalue 1\n');
+      assert.equal(err, 'wrong\n');
+    });
+
+    test('nothing of what it prints first is lost, and the end of its input is passed on', async () => {
+      const { out, status } = await run(['sh', '-c', 'echo first; cat; echo last'], { input: 'typed\n' });
+      assert.equal(out, 'first\ntyped\nlast\n');
+      assert.equal(status, 0);
+    });
+
+    test('threat 16: words stay words, whatever is in them', async () => {
+      const words = [
+        'a b',
+        '',
+        '$(id)',
+        '$(KEY)',
+        '$KEY',
+        '`id`',
+        ';',
+        '*',
+        "it's",
+        '"',
+        '\\',
+        '-x',
+        '$$',
+        'é\t\n',
+      ];
+      const { out } = await run(['python3', '-c', 'import sys; print(ascii(sys.argv[1:]))', ...words]);
+      const expected = await run(['python3', '-c', `print(ascii(${JSON.stringify(words)}))`]);
+      assert.equal(out, expected.out);
+      const keyboard = new Keyboard();
+      const shown = await run(['python3', '-c', 'import sys; print(ascii(sys.argv[1:]))', ...words], {
+        terminal: keyboard,
+        input: keyboard.keys,
+      });
+      assert.equal(shown.out, expected.out.replaceAll('\n', '\r\n'));
+    });
+
+    test('a process type runs its line, with the other words after it', async () => {
+      assert.equal((await run(['task'])).out, 'task of value 1\n');
+      assert.equal((await run(['task', 'more', '$KEY'])).out, 'task of value 1 more $KEY\n');
+    });
+
+    for (const { name, command, status } of [
+      { name: 'a signal', command: ['sh', '-c', 'kill -9 $$'], status: 137 },
+      { name: 'a program that is not there', command: ['no-such-program'], status: 127 },
+    ]) {
+      test(`the exit status of ${name} is as a shell has it`, async () => {
+        assert.equal((await run(command)).status, status);
+      });
+    }
+
+    test('10 MB come through in both directions, byte for byte', async () => {
+      const piece = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7 + (at >> 8)) & 255));
+      async function* input() {
+        for (let count = 0; count < 100; count += 1) yield piece;
+      }
+      const running = startOneOff(runtime, release, ['cat'], { input: input() });
+      assert.equal((await running.end).status, 0);
+      const expected = createHash('sha256');
+      for (let count = 0; count < 100; count += 1) expected.update(piece);
+      assert.equal(running.out.length, 10_000_000);
+      assert.equal(createHash('sha256').update(running.out).digest('hex'), expected.digest('hex'));
+    });
+
+    test('who reads slowly holds the process back, and so does a process that does not read', async () => {
+      const open = Promise.withResolvers<void>();
+      let given = 0;
+      async function* input() {
+        for (; given < 50_000_000; given += 65_536) yield Buffer.alloc(65_536);
+      }
+      const script = 'head -c 50000000 /dev/zero; echo done >&2; exec 0<&-';
+      const running = startOneOff(runtime, release, ['sh', '-c', script], {
+        input: input(),
+        output: () => open.promise,
+      });
+      await running.shows(/\0/);
+      await wait(1500);
+      assert.ok(running.bytes < 4_000_000, `${running.bytes} bytes of output`);
+      assert.ok(given < 20_000_000, `${given} bytes of input`);
+      assert.equal(running.err, '');
+      open.resolve();
+      assert.equal((await running.end).status, 0);
+      assert.equal(running.bytes, 50_000_000);
+      assert.equal(running.err, 'done\n');
+    });
+
+    test('a terminal: its size, its type, Ctrl-C, a resize, and one output', async () => {
+      const keyboard = new Keyboard();
+      const script = [
+        'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
+        'trap "echo interrupted" INT; echo ready; read -r line; trap - INT',
+        'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
+      ].join('\n');
+      const running = startOneOff(runtime, release, ['bash', '-c', script], {
+        terminal: keyboard,
+        input: keyboard.keys,
+      });
+      await running.shows(/ready/);
+      assert.match(running.text, /^30 100\r\nxterm\r\nall\r\n/);
+      keyboard.press('\u0003');
+      await running.shows(/interrupted/);
+      keyboard.press('line\r');
+      await running.shows(/waiting/);
+      keyboard.resize(55, 11);
+      assert.deepEqual(await running.end, { status: 4, why: null });
+      assert.match(running.text, /11 55\r\n$/);
+      assert.equal(running.err, '');
+    });
+
+    test('Ctrl-C ends a command that knows nothing of it, Ctrl-D one that reads', async () => {
+      for (const { command, shown, key, status } of [
+        { command: ['sh', '-c', 'echo asleep; exec sleep 100'], shown: /asleep/, key: '\u0003', status: 130 },
+        { command: ['sh', '-c', 'echo reading; exec cat'], shown: /reading/, key: '\u0004', status: 0 },
+      ]) {
+        const keyboard = new Keyboard();
+        const running = startOneOff(runtime, release, command, { terminal: keyboard, input: keyboard.keys });
+        await running.shows(shown);
+        keyboard.press(key);
+        assert.equal((await running.end).status, status);
+      }
+    });
+
+    for (const { name, terminal } of [
+      { name: 'without a terminal', terminal: false },
+      { name: 'in a terminal', terminal: true },
+    ]) {
+      test(`it is ended when its client has gone, ${name}, and nothing of it is left`, async () => {
+        const keyboard = new Keyboard();
+        const gone = new AbortController();
+        const command = terminal ? ['bash', '--norc', '-i'] : ['sh', '-c', 'echo up; exec sleep 1000'];
+        const running = startOneOff(runtime, release, command, {
+          signal: gone.signal,
+          input: keyboard.keys,
+          ...(terminal ? { terminal: keyboard } : {}),
+        });
+        if (terminal) keyboard.press('echo u""p\r');
+        await running.shows(/up/);
+        assert.deepEqual(
+          (await runtime.status(tool)).map(({ name, version, state }) => [name, version, state]),
+          [['run.1', 7, 'up']],
+        );
+        gone.abort();
+        const { status } = await running.end;
+        assert.ok(status >= 129, `${status}`);
+        assert.deepEqual(await runtime.status(tool), []);
+      });
+    }
+
+    test('as many run at once as the setting says, named by number, and ps shows no arguments', async () => {
+      const gone = new AbortController();
+      const start = () =>
+        startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
+          signal: gone.signal,
+          input: new Keyboard().keys,
+        });
+      const two = [start(), start()];
+      await Promise.all(two.map((one) => one.shows(/up/)));
+      assert.deepEqual(
+        (await runtime.status(tool)).map(({ name, command }) => [name, command]),
+        [
+          ['run.1', 'sh …'],
+          ['run.2', 'sh …'],
+        ],
+      );
+      assert.deepEqual([...runtime.artifactsInUse(tool)], [artifact.id]);
+      await assert.rejects(start().end, { code: 'TOO_MANY_ONE_OFFS' });
+      gone.abort();
+      await Promise.all(two.map(({ end }) => end));
+      assert.deepEqual([...runtime.artifactsInUse(tool)], []);
+    });
+
+    test('one that is given up before it runs ends as such and gives its place back', async () => {
+      const gone = AbortSignal.abort();
+      await assert.rejects(startOneOff(runtime, release, ['true'], { signal: gone }).end, {
+        name: 'AbortError',
+      });
+      assert.deepEqual(await runtime.status(tool), []);
+    });
+
+    test('rollouts and stop leave it alone', async () => {
+      const other = 'beside' as ToolName;
+      const staying = { ...artifact, processes: [web()] };
+      await rollOut(runtime, releaseOf(other, 1, staying));
+      const keyboard = new Keyboard();
+      const running = startOneOff(runtime, releaseOf(other, 1, artifact), ['sh', '-c', 'echo up; cat'], {
+        input: keyboard.keys,
+      });
+      await running.shows(/up/);
+      await rollOut(runtime, releaseOf(other, 2, staying));
+      await runtime.stop(other);
+      await until(async () => (await runtime.status(other)).length === 1, 'the processes to be gone');
+      keyboard.press('still here\n');
+      keyboard.keys.end();
+      assert.equal((await running.end).status, 0);
+      assert.equal(running.text, 'up\nstill here\n');
+    });
+
+    test('too much memory is told', async () => {
+      const script = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))';
+      const { status, why, err } = await run(['python3', '-c', script]);
+      assert.notEqual(status, 0);
+      assert.ok(why?.includes('256 MiB') || /MemoryError/.test(err), `${status} ${why} ${err}`);
+    });
+
+    test('at shutdown it is ended, and no other begins', async () => {
+      const running = startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
+        input: new Keyboard().keys,
+      });
+      await running.shows(/up/);
+      await runtime.endOneOffs();
+      assert.match((await running.end).why ?? '', /server is being stopped/);
+      await assert.rejects(startOneOff(runtime, release, ['true']).end, { code: 'SHUTTING_DOWN' });
+    });
+  });
+}

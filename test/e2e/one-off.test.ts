@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { execa } from 'execa';
+import { TestServer, until } from '../support/server.ts';
+import { liveTool, webTool } from '../support/work-tree.ts';
+
+const terminalScript = `stty size
+trap 'echo caught' INT
+trap 'stty size; exit 5' WINCH
+echo ready
+while :; do sleep 0.1; done
+`;
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_ONE_OFF_TIME: '20', TOOLFORGE_PUSH_GRACE_TIME: '2' });
+  await liveTool(server, 'bot', {
+    ...webTool('one'),
+    'note.txt': 'from the release\n',
+    'terminal.sh': terminalScript,
+  });
+  assert.equal((await server.command('config', 'set', 'bot', 'KEY=hunter2-hunter2')).exitCode, 0);
+});
+after(async () => server[Symbol.asyncDispose]());
+
+/** A program under way, with what it has printed. */
+class Client {
+  stdout = '';
+  stderr = '';
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly exitCode: Promise<number | null>;
+  readonly #printed = new EventEmitter();
+
+  constructor(file: string, args: readonly string[]) {
+    this.child = spawn(file, args, { env: server.clientEnvironment });
+    this.child.stdin.on('error', () => {});
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+      this.#printed.emit('more');
+    });
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.exitCode = once(this.child, 'close').then(([code]) => code as number | null);
+  }
+
+  async shows(pattern: RegExp): Promise<void> {
+    const signal = AbortSignal.timeout(20_000);
+    while (!pattern.test(this.stdout)) {
+      await once(this.#printed, 'more', { signal }).catch(() => {
+        throw new Error(`${pattern} was not shown: ${this.stdout} ${this.stderr}`);
+      });
+    }
+  }
+}
+
+function address(): string[] {
+  const [host = '', port = ''] = server.ssh.split(':');
+  return ['-p', port, `${server.user}@${host}`];
+}
+
+/** The real ssh, under way. */
+function ssh(words: readonly string[], options: readonly string[] = []): Client {
+  const own = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+  return new Client('ssh', [...own, ...options, ...address(), ...words]);
+}
+
+/** To its end. */
+async function ended(words: readonly string[], options: readonly string[] = []) {
+  const client = ssh(words, options);
+  client.child.stdin.end();
+  return { exitCode: await client.exitCode, stdout: client.stdout, stderr: client.stderr };
+}
+
+/** The real ssh at a real terminal of 24 rows and 80 columns, with somebody who types. */
+function sshAtTerminal(words: string): Client {
+  const line = `stty rows 24 cols 80; exec ${server.clientEnvironment['GIT_SSH_COMMAND']} -t ${address().join(' ')} ${words}`;
+  return new Client('script', ['-q', '-e', '-c', line, '/dev/null']);
+}
+
+const processes = async (): Promise<string[]> => {
+  const list = JSON.parse((await server.command('ps', 'bot', '--json')).stdout) as { process: string }[];
+  return list.map(({ process }) => process);
+};
+
+describe('run', { concurrency: 2 }, () => {
+  test('both outputs, the input, the config vars and the exit status', async () => {
+    const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
+    run.child.stdin.end('typed\n');
+    const exitCode = await run.exitCode;
+    const { stdout, stderr } = run;
+    assert.equal(stdout, 'from the release\ntyped\nhunter2-hunter2\n');
+    assert.equal(stderr, 'bad\n');
+    assert.equal(exitCode, 9);
+  });
+
+  test('flags after the tool are the command’s, and words stay words', async () => {
+    const listed = await ended(['run', 'bot', 'ls', '-a', '--', 'note.txt']);
+    assert.equal(listed.stdout, 'note.txt\n');
+    const words = await ended(['run', 'bot', '--', 'printf', "'%s|'", "'$(id)'", "'; id'", "'*'", '--help']);
+    assert.equal(words.stdout, '$(id)|; id|*|--help|');
+  });
+
+  test('a NUL or another control character in a word is refused', async () => {
+    const { exitCode, stderr } = await ended(['run', 'bot', "'a\u001b[31m'"]);
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /control character/);
+  });
+
+  test('10 MB go in and come back', async () => {
+    const sent = Buffer.alloc(10_000_000, 'line of text\n');
+    const run = ssh(['run', 'bot', 'cat']);
+    run.child.stdin.end(sent);
+    assert.equal(await run.exitCode, 0);
+    const digest = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest('hex');
+    assert.equal(digest(run.stdout), digest(sent));
+  });
+
+  test('at a terminal: its size, Ctrl-C, a resize by the window', async () => {
+    const client = sshAtTerminal('run bot bash terminal.sh');
+    await client.shows(/ready/);
+    client.child.stdin.write('\u0003');
+    await client.shows(/caught/);
+    // As a terminal emulator does: the kernel tells ssh, which tells the server.
+    const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
+    await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
+    assert.equal(await client.exitCode, 5);
+    assert.match(client.stdout, /^24 80\r*$/m);
+    assert.match(client.stdout, /^33 99\r*$/m);
+  });
+
+  test('a terminal is for run alone', async () => {
+    const { stderr } = await ended(['ps', 'bot'], ['-tt']);
+    assert.match(stderr, /PTY allocation request failed/);
+  });
+
+  for (const options of [[], ['-tt']]) {
+    test(`a client that is killed takes its command with it (${options.join() || 'no terminal'})`, async () => {
+      const marker = `sleep 98${options.length}7`;
+      const run = ssh(['run', 'bot', `bash -c 'echo up; ${marker}'`], options);
+      await run.shows(/up/);
+      run.child.kill('SIGKILL');
+      await until(
+        async () => (await execa('pgrep', ['-f', marker], { reject: false })).exitCode === 1,
+        'gone',
+      );
+    });
+  }
+
+  test('what takes too long is ended with a sentence', async () => {
+    const { exitCode, stderr } = await ended(['run', 'bot', 'sleep', '1000']);
+    assert.equal(exitCode, 143);
+    assert.match(stderr, /^ ! {5}The command took longer than 20 s and was ended/m);
+  });
+
+  test('over HTTP and by the local binary', async () => {
+    const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
+    const asked = await fetch(`http://${server.http}/-/command`, {
+      method: 'POST',
+      body: 'run bot sh -c "cat; echo bad >&2; exit 3"\nover http\n',
+      headers: { authorization },
+    });
+    const text = await asked.text();
+    assert.match(text, /^over http$/m);
+    assert.match(text, /^bad$/m);
+    assert.match(text, /exit status 3\n$/);
+    const local = await server.local('run', 'bot', 'sh', '-c', 'cat note.txt; exit 4');
+    assert.deepEqual([local.exitCode, local.stdout], [4, 'from the release']);
+    // At a terminal nothing ends its input: the command's end alone ends it.
+    const line = `${process.execPath} ${join(import.meta.dirname, '../../src/cli/bin.ts')} run bot sh -c 'read -r x; echo "got $x"'`;
+    const atTerminal = execa('script', ['-q', '-e', '-c', line, '/dev/null'], {
+      env: server.environment,
+      extendEnv: false,
+      timeout: 20_000,
+    });
+    atTerminal.stdin?.write('word\n');
+    assert.match((await atTerminal).stdout, /got word/);
+  });
+
+  test('a deploy token that may only read may not, nothing live is told, and a stopped tool runs one', async () => {
+    const made = await server.command('token', 'create', 'bot', 'look', '--read');
+    const token = /[A-Za-z0-9_-]{30,}/.exec(made.stdout)?.[0] ?? assert.fail(made.stdout);
+    const authorization = `Basic ${Buffer.from(`look:${token}`).toString('base64')}`;
+    const body = 'run bot env';
+    const refused = await fetch(`http://${server.http}/-/command`, {
+      method: 'POST',
+      body,
+      headers: { authorization },
+    });
+    assert.equal(refused.status, 403);
+    await server.addTool('empty');
+    const nothing = await ended(['run', 'empty', 'true']);
+    assert.equal(nothing.exitCode, 1);
+    assert.match(nothing.stderr, /empty has nothing live yet/);
+    await liveTool(server, 'idle');
+    assert.equal((await server.command('stop', 'idle')).exitCode, 0);
+    assert.equal((await ended(['run', 'idle', 'echo', 'still'])).stdout, 'still\n');
+  });
+
+  test('ps lists it, and neither the audit log nor the server’s log has its arguments', async () => {
+    const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; read x # s3cret-argument'"]);
+    await run.shows(/up/);
+    assert.ok((await processes()).some((name) => name.startsWith('run.')));
+    run.child.stdin.end();
+    await run.exitCode;
+    const audit = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
+    assert.match(audit, /"run".*"words":\["sh","…"\]/);
+    assert.doesNotMatch(audit + JSON.stringify(server.lines), /s3cret-argument/);
+  });
+});
+
+test('threat 86: a server that is stopped ends the commands and says so', async () => {
+  const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
+  await run.shows(/up/);
+  await server.kill('SIGTERM');
+  await run.exitCode;
+  assert.match(run.stderr, /server is being stopped/);
+});

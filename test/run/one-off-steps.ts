@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { PassThrough } from 'node:stream';
+import type { Release } from '../../src/core/types.ts';
+import type { OneOff, OneOffEnd, Runtime, Terminal, TerminalSize } from '../../src/run/runtime.ts';
+
+export interface OneOffSteps {
+  readonly input?: string | AsyncIterable<Uint8Array>;
+  readonly terminal?: Terminal;
+  readonly signal?: AbortSignal;
+  readonly output?: (chunk: Uint8Array) => Promise<void>;
+  readonly toolNumber?: number;
+}
+
+/** A one-off under way, with somebody who reads what it prints. */
+export class RunningOneOff {
+  readonly #chunks: Uint8Array[] = [];
+  bytes = 0;
+  err = '';
+  readonly end: Promise<OneOffEnd>;
+  readonly #seen = new PassThrough();
+
+  constructor(runtime: Runtime, release: Release, command: readonly string[], steps: OneOffSteps) {
+    const { input = '', terminal = null, signal = new AbortController().signal } = steps;
+    this.#seen.resume();
+    const oneOff: OneOff = {
+      release,
+      toolNumber: steps.toolNumber ?? 1,
+      command,
+      terminal,
+      input: typeof input === 'string' ? bytesOf(input) : input,
+      output: async (chunk) => {
+        this.#chunks.push(Buffer.from(chunk));
+        this.bytes += chunk.length;
+        this.#seen.write('.');
+        await steps.output?.(chunk);
+      },
+      errors: async (chunk) => {
+        this.err += String(Buffer.from(chunk));
+      },
+      signal,
+    };
+    this.end = runtime.run(oneOff);
+    this.end.catch(() => {});
+  }
+
+  get out(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
+  get text(): string {
+    return this.out.toString();
+  }
+
+  /** Resolves when the output matches. */
+  async shows(pattern: RegExp): Promise<void> {
+    const signal = AbortSignal.timeout(60_000);
+    while (!pattern.test(this.text)) {
+      await once(this.#seen, 'data', { signal }).catch(() => {
+        throw new Error(`${pattern} was not shown within 60 s: ${this.text.slice(-2000)} ${this.err}`);
+      });
+    }
+  }
+}
+
+export function startOneOff(
+  runtime: Runtime,
+  release: Release,
+  command: readonly string[],
+  steps: OneOffSteps = {},
+): RunningOneOff {
+  return new RunningOneOff(runtime, release, command, steps);
+}
+
+/** To its end. */
+export async function oneOff(
+  runtime: Runtime,
+  release: Release,
+  command: readonly string[],
+  steps: OneOffSteps = {},
+): Promise<OneOffEnd & { readonly out: string; readonly err: string }> {
+  const running = new RunningOneOff(runtime, release, command, steps);
+  const end = await running.end;
+  return { ...end, out: running.text, err: running.err };
+}
+
+/** Somebody at a keyboard. */
+export class Keyboard implements Terminal {
+  readonly type = 'xterm';
+  size: TerminalSize = { columns: 100, rows: 30 };
+  readonly keys = new PassThrough();
+  #listener: (size: TerminalSize) => void = () => {};
+
+  onResize(listener: (size: TerminalSize) => void): void {
+    this.#listener = listener;
+  }
+
+  resize(columns: number, rows: number): void {
+    this.size = { columns, rows };
+    this.#listener(this.size);
+  }
+
+  press(keys: string): void {
+    this.keys.write(keys);
+  }
+}
+
+async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
