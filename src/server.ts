@@ -14,7 +14,7 @@ import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
 import type { Principal } from './core/types.ts';
-import type { DeployContext } from './deploy/deploy.ts';
+import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';

@@ -4,7 +4,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact, BuildState } from '../core/types.ts';
 import { checkOut } from '../git/commits.ts';
-import type { DeployContext, DeployPlan } from './deploy.ts';
+import type { DeployContext, DeployPlan } from './deploy-context.ts';
 
 /**
  * Builds the commit of a deployment, with the build's own record. Where the build goes on without this server, the

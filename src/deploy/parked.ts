@@ -1,7 +1,7 @@
 import type { ToolName } from '../core/names.ts';
 import { refNames } from '../git/ref-files.ts';
 import { updateRefs } from '../git/refs.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;

@@ -5,7 +5,7 @@ import type { Artifact, Release } from '../core/types.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { changeConfigVars, configVarChanges } from './config-vars.ts';
-import type { DeployContext, DeployPlan } from './deploy.ts';
+import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './entry.ts';
 import { assertScalable } from './replicas.ts';

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { progressTo } from '../core/progress.ts';
 import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { ToolRecord } from '../store/store.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { dropOldParked } from './parked.ts';
 import { findTakenUp, type TakenUp } from './taken-up.ts';

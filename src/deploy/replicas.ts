@@ -2,7 +2,7 @@ import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { countOf, replicasOf, stayingUp } from '../core/replicas.ts';
 import type { Release, Replicas } from '../core/types.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas'>;
 

@@ -1,7 +1,7 @@
 import type { Progress } from '../core/progress.ts';
 import { replicasLine, replicasOf } from '../core/replicas.ts';
 import type { Deployment, Release, Replicas } from '../core/types.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 import { plannedReplicas, replicaChanges } from './replicas.ts';
 
 /** A change of how many processes run, whose turn has come. */

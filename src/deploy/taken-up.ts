@@ -2,7 +2,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Deployment, DeploymentRequest, Principal } from '../core/types.ts';
 import { parkedRef } from '../git/push-session.ts';
 import { readRefs } from '../git/ref-files.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { Entry, type Request } from './entry.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
 import type { Store } from '../store/store.ts';
-import type { DeployContext } from './deploy.ts';
+import type { DeployContext } from './deploy-context.ts';
 import { dropOldParked } from './parked.ts';
 
 export interface TidyOptions extends DeployContext {

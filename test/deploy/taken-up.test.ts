@@ -10,7 +10,7 @@ import { createLog } from '../../src/core/log.ts';
 import { commitId } from '../../src/core/names.ts';
 import type { Progress } from '../../src/core/progress.ts';
 import type { Artifact, Principal } from '../../src/core/types.ts';
-import type { DeployContext } from '../../src/deploy/deploy.ts';
+import type { DeployContext } from '../../src/deploy/deploy-context.ts';
 import { DeploymentLine } from '../../src/deploy/deployment-line.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import type { ParkedPush } from '../../src/deploy/deployments.ts';
