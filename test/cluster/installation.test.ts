@@ -81,6 +81,20 @@ test('a release that crashes is refused with what it printed, and the old one se
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
+test('a release that listens on another port is refused with its number, without a right to run commands', async () => {
+  const before = await byKey.head();
+  const { 'server.py': server = '', ...files } = politeTool('elsewhere');
+  const source = server.replace("int(os.environ['PORT'])", '5000');
+  assert.notEqual(source, server);
+  await byKey.commit('elsewhere', { ...files, 'server.py': source });
+  const { exitCode, stderr } = await byKey.push();
+  assert.notEqual(exitCode, 0);
+  assert.match(stderr, /web\.1 listens on port 5000, not on PORT \(8000\); waited 1\d s/);
+  assert.match(stderr, /v1 is still live/);
+  assert.deepEqual(await installation.get('by-key'), { status: 200, body: 'by key' });
+  await byKey.git('reset', '--quiet', '--hard', before);
+});
+
 test('commands: ps, logs, stop and restart', async () => {
   const command = async (...words: string[]) => {
     const { exitCode, stdout, stderr } = await installation.command(...words);
