@@ -6,7 +6,7 @@ import { type Addresses, sshCommand } from './core/addresses.ts';
 import { DeployError } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import type { Sources } from './http/source-door.ts';
-import { LocalRuntime } from './run/local-runtime.ts';
+import { LocalRuntime } from './run/local/runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
 import { assertTrustedUse } from './safe-start.ts';
 import { chooseSandbox } from './sandbox/choose.ts';

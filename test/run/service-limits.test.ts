@@ -4,7 +4,7 @@ import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact, ServiceSettings } from '../../src/core/types.ts';
 import { memoryLimit, unfulfilled } from '../../src/run/service-limits.ts';
 import { releaseOf, rollOut } from './contract-steps.ts';
-import { localBench } from './local-bench.ts';
+import { localBench } from './local/local-bench.ts';
 import { web, worker } from './tool-sources.ts';
 
 const MIB = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import type { LiveRollouts } from './live.ts';
 import { LABELS, MANAGED_BY } from './names.ts';
 import { deploymentsOf, type ObjectParts, removeRollout } from './objects.ts';

@@ -1,7 +1,7 @@
 import type { Log } from '../../core/log.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { type ContainerLine, followContainerLog } from '../../kubernetes/container-log.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import type { LogLine } from '../runtime.ts';
 import type { ToolLog } from '../tool-log.ts';
 import { CONTAINER } from './names.ts';

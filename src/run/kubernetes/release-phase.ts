@@ -1,12 +1,12 @@
 import { DeployError } from '../../core/errors.ts';
 import { masking } from '../../core/masking.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import { applyObject } from '../../kubernetes/applying.ts';
 import { followContainerLog } from '../../kubernetes/container-log.ts';
 import { podFault } from '../../kubernetes/pod-faults.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import { exitWords } from '../exit-words.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import type { ReleasePhase } from '../runtime.ts';
 import type { ToolLog } from '../tool-log.ts';
 import { NamespaceEvents } from './events.ts';

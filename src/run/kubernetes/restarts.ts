@@ -1,5 +1,5 @@
+import { RELEASE_TYPE } from '../../core/replicas.ts';
 import { exitWords } from '../exit-words.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import { exitOf, pauseWords } from './exit.ts';
 import type { ToolPod } from './pods.ts';
 

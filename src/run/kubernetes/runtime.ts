@@ -4,11 +4,11 @@ import type { Config } from '../../config.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { OneOffs } from '../one-offs.ts';
-import { RELEASE_TYPE } from '../release-phase.ts';
 import type {
   Gateway,
   LogLine,

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import type { ToolName } from '../../src/core/names.ts';
-import type { Artifact } from '../../src/core/types.ts';
-import { failingRollOut, releaseOf, rollOut, textOf, until } from './contract-steps.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Artifact } from '../../../src/core/types.ts';
+import { failingRollOut, releaseOf, rollOut, textOf, until } from '../contract-steps.ts';
+import { crashingTool, everyMinute, web, webTool } from '../tool-sources.ts';
 import { type LocalBench, type LocalBenchOptions, localBench } from './local-bench.ts';
-import { crashingTool, everyMinute, web, webTool } from './tool-sources.ts';
 
 const tool = 'timed' as ToolName;
 const slow = `

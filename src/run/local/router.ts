@@ -2,10 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlockList, Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { ProxyServer } from 'httpxy';
-import { systemCode } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
+import { systemCode } from '../../core/errors.ts';
+import type { Log } from '../../core/log.ts';
+import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '../pages.ts';
 import { setForwarded, stripHopByHop } from './forwarded.ts';
-import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from './pages.ts';
 import type { Fate } from './tool-process.ts';
 import type { Traffic } from './traffic.ts';
 

@@ -1,14 +1,14 @@
-import { DeployError } from '../core/errors.ts';
-import type { Progress } from '../core/progress.ts';
-import { countOf, replicasOf, scheduledIn, stayingUp } from '../core/replicas.ts';
-import type { Release, Replicas } from '../core/types.ts';
-import { exitHint, exitWords } from './exit-words.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Progress } from '../../core/progress.ts';
+import { countOf, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import { exitHint, exitWords } from '../exit-words.ts';
+import type { ProcessStatus } from '../runtime.ts';
+import { scheduledWords } from '../schedule-words.ts';
+import { memoryLimit } from '../service-limits.ts';
+import type { ToolLog } from '../tool-log.ts';
 import type { Route } from './router.ts';
-import type { ProcessStatus } from './runtime.ts';
-import { scheduledWords } from './schedule-words.ts';
-import { memoryLimit } from './service-limits.ts';
 import { TimedProcess, type TimedProcessParts } from './timed-process.ts';
-import type { ToolLog } from './tool-log.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './tool-process.ts';
 
 export type GenerationParts = ToolProcessParts & TimedProcessParts;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Log } from '../core/log.ts';
-import { removeTree } from '../sandbox/remove.ts';
-import type { Mount, Sandbox } from '../sandbox/sandbox.ts';
+import type { Log } from '../../core/log.ts';
+import { removeTree } from '../../sandbox/remove.ts';
+import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 
 /** The folders that one start of a process has for itself. */
 export interface RunPlace {

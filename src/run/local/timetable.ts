@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { nextRun, START_DEADLINE_MS } from '../core/schedule.ts';
+import { nextRun, START_DEADLINE_MS } from '../../core/schedule.ts';
 
 /** The time of day, which may be set while one waits. */
 export interface Clock {

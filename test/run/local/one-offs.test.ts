@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { ToolName } from '../../src/core/names.ts';
-import type { Release } from '../../src/core/types.ts';
-import { releaseOf } from './contract-steps.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Release } from '../../../src/core/types.ts';
+import { releaseOf } from '../contract-steps.ts';
+import { Keyboard, oneOff, startOneOff } from '../one-off-steps.ts';
+import { web, webTool } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
-import { Keyboard, oneOff, startOneOff } from './one-off-steps.ts';
-import { web, webTool } from './tool-sources.ts';
 
 const isRoot = process.getuid?.() === 0;
 

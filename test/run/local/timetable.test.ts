@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepTimetable, systemClock } from '../../src/run/timetable.ts';
-import { SetClock } from '../support/set-clock.ts';
+import { keepTimetable, systemClock } from '../../../src/run/local/timetable.ts';
+import { SetClock } from '../../support/set-clock.ts';
 
 /** What a timetable says while a test moves the clock. */
 function kept(cron: string, clock: SetClock) {

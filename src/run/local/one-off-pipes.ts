@@ -4,9 +4,9 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { removeTree } from '../sandbox/remove.ts';
-import type { Mount, Sandbox } from '../sandbox/sandbox.ts';
-import type { TerminalSize } from './runtime.ts';
+import { removeTree } from '../../sandbox/remove.ts';
+import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
+import type { TerminalSize } from '../runtime.ts';
 
 /** What the command inside opens, by these names in the folder. */
 const NAMES = ['in', 'out', 'err', 'size'] as const;

@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { commandLine } from './command-line.ts';
-import { exitWords } from './exit-words.ts';
-import { type Readiness, type Seen, untilHealthy, untilSettled } from './health.ts';
+import { commandLine } from '../command-line.ts';
+import { exitWords } from '../exit-words.ts';
+import { type Readiness, type Seen, untilHealthy, untilSettled } from '../health.ts';
+import type { ProcessState, ProcessStatus } from '../runtime.ts';
+import { memoryLimit } from '../service-limits.ts';
 import { isFree } from './ports.ts';
 import { type Running, type RunParts, type Start, startRun } from './running.ts';
-import type { ProcessState, ProcessStatus } from './runtime.ts';
-import { memoryLimit } from './service-limits.ts';
 import { Traffic } from './traffic.ts';
 
 export interface Pauses {

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import type { ToolName } from '../../src/core/names.ts';
-import { runtimeContract } from '../contracts/runtime.ts';
-import { logOf, releaseOf, rollOut, textOf, until } from './contract-steps.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import { runtimeContract } from '../../contracts/runtime.ts';
+import { logOf, releaseOf, rollOut, textOf, until } from '../contract-steps.ts';
+import { stubbornWorker, web, webTool, worker } from '../tool-sources.ts';
 import { type LocalBench, type LocalBenchOptions, localBench } from './local-bench.ts';
-import { stubbornWorker, web, webTool, worker } from './tool-sources.ts';
 
 for (const mode of ['trusted', 'isolated'] as const) {
   runtimeContract(`local, ${mode}`, () => localBench({ mode }));

@@ -1,4 +1,4 @@
-import { oneOffContract } from '../contracts/one-offs.ts';
+import { oneOffContract } from '../../contracts/one-offs.ts';
 import { localBench } from './local-bench.ts';
 
 oneOffContract('local, isolated', () => localBench({ mode: 'isolated' }));

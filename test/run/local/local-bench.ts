@@ -5,14 +5,14 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { createLog } from '../../src/core/log.ts';
-import type { Artifact, Process } from '../../src/core/types.ts';
-import { LocalRuntime } from '../../src/run/local-runtime.ts';
-import { markBuiltFor } from '../../src/sandbox/built-for.ts';
-import { chooseSandbox } from '../../src/sandbox/choose.ts';
-import type { Sandbox } from '../../src/sandbox/sandbox.ts';
-import type { Answer, RuntimeBench } from '../contracts/runtime.ts';
-import { SetClock } from '../support/set-clock.ts';
+import { createLog } from '../../../src/core/log.ts';
+import type { Artifact, Process } from '../../../src/core/types.ts';
+import { LocalRuntime } from '../../../src/run/local/runtime.ts';
+import { markBuiltFor } from '../../../src/sandbox/built-for.ts';
+import { chooseSandbox } from '../../../src/sandbox/choose.ts';
+import type { Sandbox } from '../../../src/sandbox/sandbox.ts';
+import type { Answer, RuntimeBench } from '../../contracts/runtime.ts';
+import { SetClock } from '../../support/set-clock.ts';
 
 export interface LocalBench extends RuntimeBench {
   readonly runtime: LocalRuntime;

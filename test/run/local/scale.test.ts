@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import type { ToolName } from '../../src/core/names.ts';
-import { releaseOf, rollOut, scale, textOf, until } from './contract-steps.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import { releaseOf, rollOut, scale, textOf, until } from '../contract-steps.ts';
+import { web, webTool, worker } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
-import { web, webTool, worker } from './tool-sources.ts';
 
 for (const mode of ['trusted', 'isolated'] as const) {
   describe(`several processes of a type, ${mode}`, { concurrency: 1 }, () => {

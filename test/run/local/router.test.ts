@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import type { ToolName } from '../../src/core/names.ts';
-import { releaseOf, rollOut, until } from './contract-steps.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import { releaseOf, rollOut, until } from '../contract-steps.ts';
+import { silentTool, web, webTool } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
-import { silentTool, web, webTool } from './tool-sources.ts';
 
 /** Echoes what it gets over a WebSocket's connection, after a handshake by hand (RFC 6455 section 4.2.2). */
 const echoTool = `

@@ -1,9 +1,7 @@
-import { DeployError } from '../core/errors.ts';
-import { exitWords } from './exit-words.ts';
+import { DeployError } from '../../core/errors.ts';
+import { exitWords } from '../exit-words.ts';
+import type { ReleasePhase } from '../runtime.ts';
 import { type RunParts, type Start, startRun } from './running.ts';
-import type { ReleasePhase } from './runtime.ts';
-
-export { RELEASE_TYPE } from '../core/replicas.ts';
 
 /**
  * Runs the release phase to its end. What it prints goes to the push and to the tool's log.

@@ -1,15 +1,15 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
-import type { Log } from '../core/log.ts';
-import { masking } from '../core/masking.ts';
-import type { Process, Release } from '../core/types.ts';
-import type { Exit, Mount, Sandbox, SandboxProcess } from '../sandbox/sandbox.ts';
-import { CUT, LogLines } from './log-lines.ts';
+import type { Config } from '../../config.ts';
+import type { Log } from '../../core/log.ts';
+import { masking } from '../../core/masking.ts';
+import type { Process, Release } from '../../core/types.ts';
+import type { Exit, Mount, Sandbox, SandboxProcess } from '../../sandbox/sandbox.ts';
+import { CUT, LogLines } from '../log-lines.ts';
+import { memoryLimit } from '../service-limits.ts';
+import type { ToolLog } from '../tool-log.ts';
 import type { Ports } from './ports.ts';
 import { makeRunPlace, type RunPlace } from './run-place.ts';
-import { memoryLimit } from './service-limits.ts';
-import type { ToolLog } from './tool-log.ts';
 
 /** What the layers of an artifact add to the environment of a process. */
 export type LaunchEnvironment = (options: {

@@ -2,23 +2,16 @@ import { chmod, mkdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { Config } from '../config.ts';
-import type { Log } from '../core/log.ts';
-import type { ToolName } from '../core/names.ts';
-import type { Release, Replicas } from '../core/types.ts';
-import { whyUnusable } from '../sandbox/built-for.ts';
-import { removeTree } from '../sandbox/remove.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
-import { Departures } from './departures.ts';
-import { addressList } from './forwarded.ts';
-import { Generation, type GenerationParts } from './generation.ts';
-import { addressOf, type HostNameOptions, toolOfHost } from './host-names.ts';
-import { runLocally } from './local-one-off.ts';
-import { OneOffs } from './one-offs.ts';
-import { Ports } from './ports.ts';
-import { RELEASE_TYPE, runReleasePhase } from './release-phase.ts';
-import { type Route, Router } from './router.ts';
-import type { LaunchEnvironment } from './running.ts';
+import type { Config } from '../../config.ts';
+import type { Log } from '../../core/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import { whyUnusable } from '../../sandbox/built-for.ts';
+import { removeTree } from '../../sandbox/remove.ts';
+import type { Sandbox } from '../../sandbox/sandbox.ts';
+import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
+import { OneOffs } from '../one-offs.ts';
 import type {
   Gateway,
   LogLine,
@@ -29,13 +22,21 @@ import type {
   ReleasePhase,
   RollOut,
   Runtime,
-} from './runtime.ts';
-import { ScheduledRuns } from './scheduled-runs.ts';
-import { unfulfilled } from './service-limits.ts';
+} from '../runtime.ts';
+import { ScheduledRuns } from '../scheduled-runs.ts';
+import { unfulfilled } from '../service-limits.ts';
+import { ToolLogs } from '../tool-logs.ts';
+import { UnderWay } from '../under-way.ts';
+import { Departures } from './departures.ts';
+import { addressList } from './forwarded.ts';
+import { Generation, type GenerationParts } from './generation.ts';
+import { runLocally } from './one-off.ts';
+import { Ports } from './ports.ts';
+import { runReleasePhase } from './release-phase.ts';
+import { type Route, Router } from './router.ts';
+import type { LaunchEnvironment } from './running.ts';
 import { type Clock, systemClock } from './timetable.ts';
-import { ToolLogs } from './tool-logs.ts';
 import { PAUSES, type Pauses } from './tool-process.ts';
-import { UnderWay } from './under-way.ts';
 
 export interface LocalRuntimeOptions {
   readonly config: Pick<

@@ -2,15 +2,15 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
-import { DeployError } from '../core/errors.ts';
-import type { Release } from '../core/types.ts';
-import { whyUnusable } from '../sandbox/built-for.ts';
-import type { Exit, SandboxProcess } from '../sandbox/sandbox.ts';
-import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from './one-off-command.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Release } from '../../core/types.ts';
+import { whyUnusable } from '../../sandbox/built-for.ts';
+import type { Exit, SandboxProcess } from '../../sandbox/sandbox.ts';
+import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../one-off-command.ts';
+import type { OneOff } from '../runtime.ts';
 import { OneOffPipes } from './one-off-pipes.ts';
 import { makeRunPlace } from './run-place.ts';
 import { artifactMounts, environment, INSIDE_PORT, LARGEST_FILE_BYTES, type RunParts } from './running.ts';
-import type { OneOff } from './runtime.ts';
 
 const MOST_WORDS_CHARACTERS = 4096;
 /** How long a client that does not read may hold up the end of what was ended. */
