@@ -5,7 +5,7 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import { type ReleaseOptions, rolloutObjects, toolNamespace } from './manifests.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { LABELS, ofRollout, type Rollout } from './names.ts';
+import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './names.ts';
 import type { ToolPod, ToolPods } from './pods.ts';
 import { leaveConfigToRuns } from './schedules.ts';
 
@@ -102,7 +102,11 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
       await surely(() =>
-        cluster.core.deleteCollectionNamespacedPod({ namespace, labelSelector, gracePeriodSeconds: 1 }),
+        cluster.core.deleteCollectionNamespacedPod({
+          namespace,
+          labelSelector: `${labelSelector},${COMPONENT}!=${SCHEDULED}`,
+          gracePeriodSeconds: 1,
+        }),
       );
     }
     if (closing.aborted) break;
