@@ -37,10 +37,15 @@ const figures: readonly Figure[] = [
   clusterBuilds,
 ];
 
+const pages = [
+  { file: 'docs/benchmarks.md', title: 'Measurements', isOnCluster: false },
+  { file: 'docs/benchmarks-cluster.md', title: 'Measurements on a cluster', isOnCluster: true },
+];
+
 const USAGE = `npm run bench -- [--quick] [--markdown] [FIGURE …]
 
   --quick      fewer rounds: to see that it runs, not to quote
-  --markdown   write docs/benchmarks.md
+  --markdown   write docs/benchmarks.md and, for what needs a cluster, docs/benchmarks-cluster.md
 
 ${figures.map(({ name, title }) => `  ${name.padEnd(14)}${title}\n`).join('')}`;
 
@@ -72,7 +77,12 @@ async function main(args: readonly string[]): Promise<number> {
       date,
       load: `${loadBefore}, ${load()}`,
     };
-    await writeFile(resolve(root, 'docs/benchmarks.md'), page(measured, facts));
+    for (const { file, title, isOnCluster } of pages) {
+      const those = measured.filter(
+        ({ figure, rows }) => (figure.isOnCluster ?? false) === isOnCluster && rows.length > 0,
+      );
+      if (those.length > 0) await writeFile(resolve(root, file), page(those, title, facts));
+    }
   }
   return hasFailed ? 1 : 0;
 }

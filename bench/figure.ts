@@ -29,6 +29,8 @@ export interface Figure {
   /** As it is chosen on the command line: `ssh-push`. */
   readonly name: string;
   readonly title: string;
+  /** It needs a cluster (`KUBECONFIG` and `CLUSTER_REGISTRY`), and stands on the page of those. */
+  readonly isOnCluster?: true;
   /** @throws Error where something did not run; a bound that is missed is a row and no error. */
   run(context: FigureContext): Promise<Row[]>;
 }

@@ -35,13 +35,14 @@ export function table(all: readonly Measured[]): string {
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 }
 
-/** docs/benchmarks.md: the table with what it was measured on. */
+/** A page of docs/: the table with what it was measured on. */
 export function page(
   all: readonly Measured[],
+  title: string,
   facts: { readonly machine: Machine; readonly commit: string; readonly date: string; readonly load: string },
 ): string {
   const { machine, commit, date, load } = facts;
-  return `# Measurements
+  return `# ${title}
 
 Made by \`npm run bench -- --markdown\`; [bench/README.md](../bench/README.md) says how each figure is measured.
 

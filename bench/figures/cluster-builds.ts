@@ -22,6 +22,7 @@ const MANY = 20;
 export const clusterBuilds: Figure = {
   name: 'cluster-builds',
   title: `${FEW} and ${MANY} builds on a cluster, followed at once`,
+  isOnCluster: true,
   async run({ isQuick, say }) {
     if (!hasCluster()) {
       say('no cluster: KUBECONFIG and CLUSTER_REGISTRY are not set');

@@ -27,6 +27,7 @@ interface Seconds {
 export const clusterFlask: Figure = {
   name: 'cluster-flask',
   title: 'Flask on a cluster, push to image to new page',
+  isOnCluster: true,
   async run({ isQuick, say }) {
     if (!hasCluster()) {
       say('no cluster: KUBECONFIG and CLUSTER_REGISTRY are not set');
