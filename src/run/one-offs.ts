@@ -104,7 +104,7 @@ export class OneOffs {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
         `${taken.size} commands of ${tool} run already, and so many may at once.`,
-        `Wait until one has ended, or end one: \`ps ${tool}\` lists them.`,
+        `Wait until one has ended (\`ps ${tool}\` lists them), or leave it where you started it.`,
       );
     }
     let number = 1;
