@@ -19,12 +19,16 @@ export async function authorizeAgain(
   tokens: DeployTokens,
   { principal, tool }: { readonly principal: Principal; readonly tool: ToolName },
 ): Promise<void> {
-  if (!tokens.holds(principal.credential)) {
-    throw new DeployError(
-      'TOKEN_OVER',
-      `The ${principal.credential} holds no more: it was revoked or has expired`,
-      'Use another token, or your own key or password.',
-    );
-  }
+  assertHolds(tokens, principal);
   await authorize(directory, principal, tool, 'deploy', AbortSignal.timeout(LIMIT_MS));
+}
+
+/** @throws DeployError `TOKEN_OVER` */
+export function assertHolds(tokens: DeployTokens, { credential }: Principal): void {
+  if (tokens.holds(credential)) return;
+  throw new DeployError(
+    'TOKEN_OVER',
+    `The ${credential} holds no more: it was revoked or has expired`,
+    'Use another token, or your own key or password.',
+  );
 }

@@ -61,6 +61,8 @@ export class OutputLines {
 /** At most 16 kB of the text, and nothing of its last quarter where a secret may have been cut in two. */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
-  const length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));
-  return bytes.subarray(0, length).toString('utf8').replace(/�+$/, '');
+  let length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));
+  // RFC 3629: no character begins with these bits.
+  while (((bytes[length] ?? 0) & 0xc0) === 0x80) length -= 1;
+  return bytes.subarray(0, length).toString('utf8');
 }

@@ -9,6 +9,8 @@ const file = 'service.template';
 const maxBytes = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const mostReplicas = 100;
+/** A part that is `.` or `..` in some spelling, or what some servers take for a slash. */
+const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
 /** Where Toolforge's `webservice` looks. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
@@ -108,8 +110,11 @@ function readType(value: unknown): Read {
 }
 
 export function readPath(value: unknown): Read {
-  if (typeof value === 'string' && /^\/[\x21-\x7e]{0,1023}$/.test(value)) return { healthCheckPath: value };
-  return 'it is not used: it must begin with / and hold no space';
+  if (typeof value !== 'string' || !/^\/[\x21-\x7e]{0,1023}$/.test(value))
+    return 'it is not used: it must begin with / and hold no space';
+  if (climbs.test(value.replace(/[?#].*$/, '')))
+    return 'it is not used: it must hold no . or .. as a part, and no backslash';
+  return { healthCheckPath: value };
 }
 
 function readMount(value: unknown): Read {

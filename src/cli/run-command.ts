@@ -9,6 +9,7 @@ import { checkCount, parseWords, type Words } from './parse-words.ts';
 import { oneLine, warning } from './printing.ts';
 import { commands } from './table.ts';
 import { UsageError } from './usage-error.ts';
+import { whileAllowed } from './while-allowed.ts';
 
 /** The exit status of a command whose reader has left, as a shell gives it for Ctrl-C. */
 const leftStatus = 130;
@@ -74,7 +75,9 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
     if (isNoted) services.audit({ what, who: principal, tool, facts: { words, ...facts } });
   };
   try {
-    const status = await command.run({ ...context, tool, args });
+    const status = await whileAllowed(context, { tool, action }, (still) =>
+      command.run({ ...context, tool, args, signal: still }),
+    );
     note({ status });
     return status;
   } catch (error) {

@@ -42,13 +42,22 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
+// Of a string that another sequence breaks off: stripVTControlCharacters would look for its end in all that follows,
+// once for each, and a stranger can print many.
+const OPENINGS = /\u001b(?=\])/g;
+const RETURNS = /\r+\n?/g;
+
 /**
  * Text that cannot drive a terminal: of all control sequences only colours (SGR) are left, a carriage
  * return becomes a new line, and a colour that is still on at the end of a line is switched off.
  */
 export function clean(text: string): string {
-  const lines = text.replace(/\r+\n/g, '\n').replace(/\r/g, '\n').replace(STRINGS, '').split('\n');
+  const lines = text.replace(RETURNS, asNewLines).replace(STRINGS, '').replace(OPENINGS, '').split('\n');
   return lines.map(cleanLine).join('\n');
+}
+
+function asNewLines(returns: string): string {
+  return returns.endsWith('\n') ? '\n' : '\n'.repeat(returns.length);
 }
 
 function cleanLine(line: string): string {

@@ -1,13 +1,20 @@
 import { createReadStream, existsSync, truncateSync } from 'node:fs';
 
+/** Of a log with more lines the newest count: a cluster keeps fewer of a container that it could tell again. */
+const MOST_LINES = 4_000_000;
+/** What looking for lines that are not there may take, in lines looked at: about a second in all. */
+const MOST_LOOKED_AT = 1_000_000_000;
+
 /**
  * The lines that stand in a log, in order, to be passed over when they are told again. What else stands between them
  * (who joined, that a build still runs) is not told again and stays where it is. Lines are known by a hash of 32 bits,
- * since a build may print a hundred million bytes.
+ * since a build may print a hundred million bytes. A log that was made to be hard to look through costs no more time or
+ * memory than said above: then lines are told twice.
  */
 export class ToldLines {
   readonly #hashes: Uint32Array;
   #next = 0;
+  #lookedAt = 0;
 
   private constructor(hashes: Uint32Array) {
     this.#hashes = hashes;
@@ -15,7 +22,7 @@ export class ToldLines {
 
   /** Reads a log. Half a line at its end, as a killed server leaves it, is taken away: it will be told whole. */
   static async read(path: string): Promise<ToldLines> {
-    const hashes: number[] = [];
+    const hashes = new NewestHashes();
     let bytes = 0;
     let rest = '';
     const chunks: AsyncIterable<string> | readonly string[] = existsSync(path)
@@ -30,7 +37,7 @@ export class ToldLines {
       }
     }
     if (rest !== '') truncateSync(path, bytes);
-    return new ToldLines(Uint32Array.from(hashes));
+    return new ToldLines(hashes.all());
   }
 
   /** What of this text, whole lines, has not been told; empty = nothing. */
@@ -45,9 +52,37 @@ export class ToldLines {
 
   /** False where the line does not come any more. */
   #pass(line: string): boolean {
+    if (this.#lookedAt > MOST_LOOKED_AT) return false;
     const found = this.#hashes.indexOf(hashOf(line), this.#next);
     if (found >= 0) this.#next = found + 1;
+    else this.#lookedAt += this.#hashes.length - this.#next;
     return found >= 0;
+  }
+}
+
+class NewestHashes {
+  #hashes = new Uint32Array(1024);
+  #count = 0;
+
+  push(hash: number): void {
+    if (this.#count === this.#hashes.length) this.#makeRoom();
+    this.#hashes[this.#count] = hash;
+    this.#count += 1;
+  }
+
+  all(): Uint32Array {
+    return this.#hashes.slice(Math.max(0, this.#count - MOST_LINES), this.#count);
+  }
+
+  #makeRoom(): void {
+    if (this.#count < 2 * MOST_LINES) {
+      const wider = new Uint32Array(Math.min(2 * this.#count, 2 * MOST_LINES));
+      wider.set(this.#hashes);
+      this.#hashes = wider;
+    } else {
+      this.#hashes.copyWithin(0, this.#count - MOST_LINES);
+      this.#count = MOST_LINES;
+    }
   }
 }
 

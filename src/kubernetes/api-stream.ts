@@ -41,13 +41,29 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   throw new ApiException(status, response.statusMessage ?? '', body, {});
 }
 
-/** The lines of an answer, without their ends; a last one that is cut off is not given. Rejects where it breaks. */
-export async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
+/**
+ * The lines of an answer, without their ends; a last one that is cut off is not given. Rejects where it breaks.
+ *
+ * @param mostCharacters - A longer line loses its end, so that a line without end does not fill the memory.
+ */
+export async function* linesOf(
+  response: AsyncIterable<unknown>,
+  mostCharacters: number = Number.POSITIVE_INFINITY,
+): AsyncGenerator<string> {
   let rest = '';
   const decoder = new TextDecoder();
+  const withRest = (part: string) => {
+    const line = rest + part;
+    return line.length > mostCharacters ? line.slice(0, mostCharacters) : line;
+  };
   for await (const chunk of response) {
-    const parts = (rest + decoder.decode(chunk as Buffer, { stream: true })).split('\n');
-    rest = parts.pop() ?? '';
-    yield* parts;
+    const parts = decoder.decode(chunk as Buffer, { stream: true }).split('\n');
+    const last = parts.pop() ?? '';
+    for (const part of parts) {
+      const line = withRest(part);
+      rest = '';
+      yield line;
+    }
+    rest = withRest(last);
   }
 }

@@ -41,6 +41,9 @@ export class ContainerAttachment implements Disposable {
   #chunks: ContainerChunk[] = [];
   #waitingBytes = 0;
   #hasEnded = false;
+  /** The newest, while the one before is on its way. */
+  #nextSize: { readonly columns: number; readonly rows: number } | null = null;
+  #resizing: Promise<void> | null = null;
   #wake: () => void = () => {};
 
   private constructor(socket: Socket, earlier: readonly ContainerChunk[]) {
@@ -112,8 +115,21 @@ export class ContainerAttachment implements Disposable {
     if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));
   }
 
-  async resize({ columns, rows }: { readonly columns: number; readonly rows: number }): Promise<void> {
-    await this.#send(CHANNEL.resize, Buffer.from(JSON.stringify({ Width: columns, Height: rows })));
+  /** Resolves when the newest size is on its way; one that another follows at once may be left out. */
+  resize(size: { readonly columns: number; readonly rows: number }): Promise<void> {
+    this.#nextSize = size;
+    this.#resizing ??= this.#sendSizes().finally(() => {
+      this.#resizing = null;
+    });
+    return this.#resizing;
+  }
+
+  async #sendSizes(): Promise<void> {
+    for (let size = this.#nextSize; size !== null; size = this.#nextSize) {
+      this.#nextSize = null;
+      const text = JSON.stringify({ Width: size.columns, Height: size.rows });
+      await this.#send(CHANNEL.resize, Buffer.from(text));
+    }
   }
 
   [Symbol.dispose](): void {

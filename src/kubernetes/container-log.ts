@@ -31,6 +31,9 @@ const PAUSE_MS = 150;
 // A quiet container is read anew this often, so that a connection that died without a word is noticed.
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
+/** A container may print for ever without a new line. Readers of a build show less of one, and mask it before. */
+const MOST_LINE_CHARACTERS = 128 * 1024;
+const MOST_LAST_BYTES = 256 * 1024;
 
 /**
  * Gives every line of a container, in order, none twice: from before the first (it waits until the container has
@@ -93,7 +96,7 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   // The API knows whole seconds: of this one, so many lines have been given already.
   let known = place.count;
   const newestBefore = place.newest;
-  for await (const line of linesOf(response)) {
+  for await (const line of linesOf(response, MOST_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
     if (known > 0 && stamp <= newestBefore) {
@@ -181,7 +184,10 @@ export async function lastLines(
   { namespace, pod, container }: ContainerName,
   run: 'current' | 'previous',
 ): Promise<string[]> {
-  const options = { namespace, name: pod, container, previous: run === 'previous', tailLines: KEPT_LINES };
+  const options = {
+    ...{ namespace, name: pod, container, previous: run === 'previous' },
+    ...{ tailLines: KEPT_LINES, limitBytes: MOST_LAST_BYTES },
+  };
   // The node may have dropped it, or be gone: then there is nothing to show.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text

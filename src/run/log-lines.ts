@@ -36,7 +36,14 @@ export class LogLines {
 
 function finished(line: string): string[] {
   const text = line.length > MOST_CHARACTERS ? cut(line, MOST_CHARACTERS) + CUT : line;
-  return clean(text.replace(/\r+$/, '')).split('\n');
+  return clean(withoutReturns(text)).split('\n');
+}
+
+/** Without those at its end. A regular expression would look at each run of them, to its end and over again. */
+function withoutReturns(text: string): string {
+  let length = text.length;
+  while (text[length - 1] === '\r') length -= 1;
+  return text.slice(0, length);
 }
 
 function cut(text: string, length: number): string {

@@ -44,3 +44,20 @@ test('threat 63: a secret where a long line is cut does not come through in part
   const [line = ''] = linesOf([`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`], masking({ KEY: secret }));
   assert.doesNotMatch(line, /S/);
 });
+
+test('threat 55: lines that are made to be slow to cut hold nobody up', () => {
+  const line = Buffer.concat([Buffer.alloc(5_000, 0xff), Buffer.from('x'.repeat(60_000))]);
+  const began = performance.now();
+  for (let count = 0; count < 400; count += 1) {
+    const [shown = ''] = linesOf([line, '\n']);
+    assert.match(shown, /^\ufffd+x+ … \(line cut\)$/);
+  }
+  assert.ok(performance.now() - began < 1500);
+});
+
+test('a cut line ends in a whole character', () => {
+  for (const before of [0, 1, 2, 3]) {
+    const [shown = ''] = linesOf([`${'a'.repeat(before)}${'🦊'.repeat(20_000)}\n`]);
+    assert.match(shown, /^a*(?:🦊)+ … \(line cut\)$/u);
+  }
+});

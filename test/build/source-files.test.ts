@@ -24,6 +24,11 @@ async function sourceOf(files: Readonly<Record<string, string>>): Promise<string
 const KiB = 1024;
 for (const { name, text, settings, warning } of [
   { name: 'a path', text: 'health-check-path: /healthz\n', settings: { healthCheckPath: '/healthz' } },
+  {
+    name: 'a path with full stops',
+    text: 'health-check-path: /.well-known/a..b?x=../\n',
+    settings: { healthCheckPath: '/.well-known/a..b?x=../' },
+  },
   { name: 'nothing that counts', text: 'type: python3.11\nmount: none\nbackend: kubernetes\n' },
   { name: 'an empty file', text: '' },
   { name: 'only a comment', text: '# nothing\n' },
@@ -58,6 +63,17 @@ for (const { name, text, settings, warning } of [
   { name: 'a key of every object', text: 'constructor: x\n', warning: /unknown keys: constructor/ },
   { name: 'a path without /', text: 'health-check-path: healthz\n', warning: /begin with \// },
   { name: 'a path with a line break', text: 'health-check-path: "/a\\r\\nX: y"\n', warning: /not used/ },
+  {
+    name: 'a path that climbs',
+    text: 'health-check-path: /%2e%2e/../api/v1/secrets\n',
+    warning: /must hold no \. or \.\./,
+  },
+  {
+    name: 'a path that climbs by its encoding',
+    text: 'health-check-path: /..%2f..%2fsecrets\n',
+    warning: /not used/,
+  },
+  { name: 'a path with a backslash', text: "health-check-path: '/..\\..\\x'\n", warning: /no backslash/ },
   { name: 'a number for a path', text: 'health-check-path: 8\n', warning: /not used/ },
 ]) {
   test(`service.template: ${name}`, async () => {

@@ -79,3 +79,16 @@ test('a log that is opened again gives its readers what it had, and then what is
     '-----> Building\n       one\n       two\n !     beside\n       three\n',
   );
 });
+
+test('threat 55: a log that was made to be hard to look through holds nobody up', async () => {
+  const told = await ToldLines.read(file('\n'.repeat(5_000_000)));
+  const began = performance.now();
+  for (let count = 0; count < 20_000; count += 1) assert.notEqual(told.untold(`new ${count}\n`), '');
+  const tookMs = performance.now() - began;
+  assert.ok(tookMs < 10_000, `${tookMs} ms`);
+});
+
+test('of a log with very many lines the newest count', async () => {
+  const told = await ToldLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
+  assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
+});

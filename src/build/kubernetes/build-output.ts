@@ -6,7 +6,7 @@ import { nameOf } from '../detection.ts';
 import type { ContainerEnd } from './pod.ts';
 
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go and buildpack/build.go
-const BUILDPACK = /^Running build for buildpack (\S+)@\S+$/;
+const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
 const BEGIN = 'Running build command';
 const END = 'Processing layers';
 const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;

@@ -13,9 +13,9 @@ interface Told {
 }
 
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (Resolve)
-const OUTPUT = /^={8} (Output|Error): (\S+)@\S+ ={8}$/;
+const OUTPUT = /^={8} (Output|Error): ([^\s@]+)@[^\s@]+ ={8}$/;
 const RESULTS = /^={8} Results ={8}$/;
-const RESULT = /^(pass|skip|fail|err): +(\S+)@\S+(?: \((-?\d+)\))?$/;
+const RESULT = /^(pass|skip|fail|err): +([^\s@]+)@[^\s@]+(?: \((-?\d+)\))?$/;
 const MEMBER = /^([a-z0-9][-._/a-z0-9]*) +(\S+)$/i;
 /** Kept of what one detection prints. */
 const maxLines = 100;

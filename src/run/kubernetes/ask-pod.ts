@@ -1,15 +1,19 @@
-import { text } from 'node:stream/consumers';
+import type { IncomingMessage } from 'node:http';
+import { systemCode } from '../../core/errors.ts';
 import { openApiStream } from '../../kubernetes/api-stream.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import type { ToolPod } from './pods.ts';
 
 export interface PodRequest {
   readonly port: number;
-  /** With its slash. */
+  /** With its slash. Nothing in it leads out of the pod. */
   readonly path: string;
   /** How long the answer may take, in milliseconds. */
   readonly answerMs: number;
 }
+
+/** The API server's own words are shorter; a pod may answer for ever. */
+const MOST_READ_BYTES = 16 * 1024;
 
 /**
  * The status of an answer; or why there was none: this server may not ask (`pods/proxy`), nothing listens on the port,
@@ -32,7 +36,7 @@ export async function askPod(
   const limit = AbortSignal.timeout(answerMs);
   try {
     const response = await openApiStream(cluster, {
-      path: `/api/v1/namespaces/${namespace}/pods/${podName}:${port}/proxy${path}`,
+      path: `/api/v1/namespaces/${namespace}/pods/${podName}:${port}/proxy${belowPod(path)}`,
       signal: AbortSignal.any([signal, limit]),
       idleMs: answerMs,
       takesAny: true,
@@ -42,12 +46,36 @@ export async function askPod(
       response.destroy();
       return status;
     }
-    return meaningOf(status, await text(response));
+    return meaningOf(status, await beginningOf(response));
   } catch (error) {
     signal.throwIfAborted();
     if (limit.aborted) return 'late';
+    // What the pod answered is no HTTP, or has headers without end; the API server passes it on.
+    if (systemCode(error)?.startsWith('HPE_')) return 'closed';
     throw error;
   }
+}
+
+/**
+ * A path as a browser would ask for it: without `..`, in whatever spelling. What is asked of the API server is asked with
+ * this server's rights, and a path that climbs would reach all that they reach.
+ *
+ * @see https://url.spec.whatwg.org/#double-dot-path-segment
+ */
+function belowPod(path: string): string {
+  const { pathname, search } = new URL(`http://pod${path}`);
+  return `${pathname.replace(/%(?:2f|5c)/gi, '/').replace(/\/(?:\.|%2e){1,2}(?=\/|$)/gi, '')}${search}`;
+}
+
+async function beginningOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= MOST_READ_BYTES) break;
+  }
+  return Buffer.concat(chunks).toString('utf8', 0, MOST_READ_BYTES);
 }
 
 /** An answer that may be the API server's instead of the tool's. */

@@ -70,7 +70,7 @@ export class InstanceStart {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
     for (;;) {
-      const pod = pods.ofRollout(rollout.id).find((one) => one.name === name && !one.isLeaving) ?? null;
+      const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isLeaving) ?? null;
       if (pod === null) this.#assertMayCome();
       else if (await this.#isHealthy(pod)) break;
       this.#assertInTime(pod);

@@ -60,7 +60,9 @@ export class Leaving {
   async #end(namespace: string, rolloutId: string, hurry: AbortSignal): Promise<void> {
     const { parts, drainMs } = this.#options;
     const removal = { namespace, rolloutId, how: 'gracefully' } as const;
-    const staying = parts.pods.ofRollout(rolloutId).filter(({ isScheduled }) => !isScheduled);
+    const staying = parts.pods
+      .ofRollout({ id: rolloutId, namespace })
+      .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
     const ending = others.length === 0 ? null : removeRollout(parts, { ...removal, types: others });

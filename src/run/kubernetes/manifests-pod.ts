@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type {
   V1Container,
   V1EnvVar,
@@ -75,9 +76,15 @@ export function toolLabels(tool: string): Record<string, string> {
   };
 }
 
-/** A label value begins and ends with a letter or digit and has at most 63. */
+/**
+ * A label value begins and ends with a letter or digit and has at most 63. A type that is none has a piece of its hash
+ * after a full stop, which no type has: `web-` is not `web`, which gets the requests.
+ */
 export function labelValue(type: string): string {
-  return type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
+  const plain = type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
+  if (plain === type) return type;
+  const hash = createHash('sha256').update(type).digest('hex').slice(0, 6);
+  return `${plain.slice(0, 56)}.${hash}`;
 }
 
 /** A pod that runs one process, and passes Pod Security `restricted`. */

@@ -28,7 +28,7 @@ export const CONTAINER = 'job';
 
 export interface Rollout {
   readonly release: Release;
-  /** Five letters and digits. */
+  /** Ten letters and digits: no two tools come to have the same, and nobody guesses one. */
   readonly id: string;
   readonly namespace: string;
   /** How many of each process were asked for: `replicaCount` says how many run. */
@@ -44,7 +44,7 @@ const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const LONGEST_TYPE = 24;
 
 export function newRolloutId(): string {
-  return Array.from({ length: 5 }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+  return Array.from({ length: 10 }, () => LETTERS[randomInt(LETTERS.length)]).join('');
 }
 
 /** Whether the tool's name can be part of a namespace's. */

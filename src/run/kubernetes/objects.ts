@@ -98,7 +98,7 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
     const isMeant = ({ type, isScheduled }: ToolPod) =>
       !isScheduled && (types === null || types.includes(type));
-    if (!pods.ofRollout(rolloutId).some(isMeant)) break;
+    if (!pods.ofRollout({ id: rolloutId, namespace }).some(isMeant)) break;
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
       await surely(() =>

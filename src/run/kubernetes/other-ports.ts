@@ -20,7 +20,7 @@ const MOST_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
 /** A port that is named as one: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; no time of day. */
-const NAMED = /(?:\bport\b\W{0,3}|(?:[\w.-]*[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
+const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
 const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**

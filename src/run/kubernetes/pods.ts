@@ -3,7 +3,7 @@ import type { Log } from '../../core/log.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { unreachable } from '../../kubernetes/retrying.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
-import { COMPONENT, CONTAINER, LABELS, MANAGED_BY, SCHEDULED } from './names.ts';
+import { COMPONENT, CONTAINER, LABELS, MANAGED_BY, type Rollout, SCHEDULED } from './names.ts';
 
 /** A pod of a tool, as it is now. */
 export interface ToolPod {
@@ -95,8 +95,9 @@ export class ToolPods {
     return [...this.#pods.values()].filter((pod) => pod.tool === tool);
   }
 
-  ofRollout(id: string): ToolPod[] {
-    return [...this.#pods.values()].filter(({ rolloutId }) => rolloutId === id);
+  /** Who may make pods in the namespace of one tool may give them the labels of another's. */
+  ofRollout({ id, namespace }: Pick<Rollout, 'id' | 'namespace'>): ToolPod[] {
+    return [...this.#pods.values()].filter((pod) => pod.rolloutId === id && pod.namespace === namespace);
   }
 
   /** Resolves at the next change of any pod, or after a while. Rejects when the signal fires. */
@@ -155,7 +156,7 @@ export class ToolPods {
       namespace,
       tool,
       type,
-      name: knownName ?? this.#freeName(rolloutId, type),
+      name: knownName ?? this.#freeName({ id: rolloutId, namespace }, type),
       version: Number(labels[LABELS.version] ?? 0),
       rolloutId,
       container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
@@ -166,9 +167,9 @@ export class ToolPods {
     };
   }
 
-  #freeName(rolloutId: string, type: string): string {
+  #freeName(rollout: Pick<Rollout, 'id' | 'namespace'>, type: string): string {
     const taken = new Set(
-      this.ofRollout(rolloutId)
+      this.ofRollout(rollout)
         .filter(({ isLeaving, isScheduled, isOver }) => !isLeaving && !(isScheduled && isOver))
         .map(({ name }) => name),
     );

@@ -88,7 +88,7 @@ class ReleaseRun {
     const { pods } = this.#parts;
     const { signal } = this.#phase;
     for (;;) {
-      const pod = pods.ofRollout(this.#rollout.id)[0];
+      const pod = pods.ofRollout(this.#rollout)[0];
       if (pod === undefined) this.#assertMayCome();
       else if (await this.#hasEnded(pod)) return;
       this.#assertInTime();

@@ -130,7 +130,7 @@ function watchEvents(
   signal: AbortSignal,
 ): NamespaceEvents {
   const events = new NamespaceEvents((event) => {
-    const pod = pods.ofRollout(id).find(({ uid }) => uid === event.involvedObject.uid);
+    const pod = pods.ofRollout({ id, namespace }).find(({ uid }) => uid === event.involvedObject.uid);
     const words = eventWords(event);
     if (pod !== undefined && names.has(pod.name) && words !== null) progress.line(`${pod.name} ${words}`);
   });
@@ -158,7 +158,7 @@ async function assertAllUp(
   names: ReadonlySet<string>,
 ): Promise<void> {
   const ended = pods
-    .ofRollout(rollout.id)
+    .ofRollout(rollout)
     .find(({ name, container }) => names.has(name) && lastEnd(container) !== null);
   if (ended !== undefined)
     throw await crashOf({ cluster, config, release: rollout.release, progress }, ended);

@@ -90,9 +90,9 @@ async function changesOf(
 }
 
 /** The pods that come when the number is set: they get the lowest numbers that are free. */
-function comingOf({ pods }: ObjectParts, { id }: Rollout, { process, to }: Change): WantedInstance[] {
+function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
-  const there = pods.ofRollout(id).filter((pod) => pod.type === type && !pod.isLeaving);
+  const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isLeaving);
   // What has ended for good, as an evicted pod, keeps its name and is replaced.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));

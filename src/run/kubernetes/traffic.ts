@@ -98,7 +98,7 @@ function hasWeb(rollout: Rollout): boolean {
 /** Until every endpoint of the Service is a pod of this rollout, and there is one where there is to be one. */
 async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
   const { cluster, pods } = parts;
-  const { namespace, release, id } = rollout;
+  const { namespace, release } = rollout;
   const labelSelector = `kubernetes.io/service-name=${release.tool}`;
   const end = performance.now() + FOLLOW_MS;
   while (performance.now() < end) {
@@ -106,7 +106,7 @@ async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: Abo
       () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
       { signal },
     );
-    const mine = new Set(pods.ofRollout(id).map(({ uid }) => uid));
+    const mine = new Set(pods.ofRollout(rollout).map(({ uid }) => uid));
     const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
     const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
     const isReady = endpoints.some(({ conditions }) => conditions?.ready !== false);

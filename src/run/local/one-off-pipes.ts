@@ -23,6 +23,9 @@ export class OneOffPipes implements AsyncDisposable {
   readonly #sizes: Socket;
   /** Each pipe open for both, so that neither side waits for the other or sees an end too early. */
   #keepers: number[];
+  /** The newest, while the one before is on its way: the loop inside may have been stopped. */
+  #nextSize: TerminalSize | null = null;
+  #isResizing = false;
 
   /** Everything is opened before any code of the tool runs. */
   private constructor(folder: string) {
@@ -59,8 +62,20 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /** Tells the terminal inside its new size. */
-  resize({ columns, rows }: TerminalSize): void {
-    if (!this.#sizes.destroyed) this.#sizes.write(`${rows} ${columns}\n`);
+  resize(size: TerminalSize): void {
+    this.#nextSize = size;
+    if (!this.#isResizing) this.#tellSize();
+  }
+
+  #tellSize(): void {
+    const size = this.#nextSize;
+    if (size === null || this.#sizes.destroyed) return;
+    this.#nextSize = null;
+    this.#isResizing = true;
+    this.#sizes.write(`${size.rows} ${size.columns}\n`, () => {
+      this.#isResizing = false;
+      this.#tellSize();
+    });
   }
 
   /** The terminal inside is hung up (SIGHUP). */

@@ -164,3 +164,10 @@ test('a log that is whole is told without a warning, also where it may have been
   output.end();
   assert.deepEqual(said, ['       plain']);
 });
+
+test('threat 55: a build that speaks as the lifecycle, in lines that are slow to read, holds nobody up', () => {
+  const line = `Running build for buildpack ${'@'.repeat(16_000)} x`;
+  const began = performance.now();
+  reading([...begin('toolforge/python'), 'Processing layers', ...Array<string>(50).fill(line)]);
+  assert.ok(performance.now() - began < 1000);
+});

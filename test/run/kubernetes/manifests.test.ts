@@ -10,7 +10,7 @@ import {
   service,
   toolNamespace,
 } from '../../../src/run/kubernetes/manifests.ts';
-import { type ManifestConfig, milliCores } from '../../../src/run/kubernetes/manifests-pod.ts';
+import { labelValue, type ManifestConfig, milliCores } from '../../../src/run/kubernetes/manifests-pod.ts';
 import { namespaceOf, newRolloutId, objectName, type Rollout } from '../../../src/run/kubernetes/names.ts';
 import { releaseOf } from '../contract-steps.ts';
 
@@ -294,6 +294,20 @@ describe('names of objects', () => {
   test('types that differ only in what a name may not hold get different names', () => {
     const names = ['a-b', 'a_b', 'A-b'].map((type) => objectName(type, rollout()));
     assert.equal(new Set(names).size, 3);
+  });
+
+  test('a process whose type ends in what a label may not hold gets no label of another, nor its requests', () => {
+    const long = 'a'.repeat(62);
+    const labels = ['web', 'web-', 'web_', 'release', 'release--', `${long}-`, `${long}_`].map(labelValue);
+    assert.equal(new Set(labels).size, labels.length);
+    for (const label of labels) assert.match(label, /^[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?$/);
+    const { deployments } = objects({ processes: [web, { ...worker, type: 'web-' }] });
+    const made = service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: 'k3x9q' });
+    const selector = made.spec?.selector ?? {};
+    const served = deployments.filter(({ spec }) =>
+      Object.entries(selector).every(([name, value]) => spec?.template.metadata?.labels?.[name] === value),
+    );
+    assert.equal(served.length, 1);
   });
 
   test('a tool whose name cannot be part of a namespace is refused', () => {

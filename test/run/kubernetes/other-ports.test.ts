@@ -99,6 +99,20 @@ describe('which ports are asked', () => {
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));
   });
 
+  for (const [name, line] of [
+    ['letters', 'a'.repeat(200_000)],
+    ['full stops', `${'.'.repeat(200_000)} :`],
+    ['colons', ':'.repeat(200_000)],
+    ['almost ports', 'a:1'.repeat(70_000)],
+    ['ports', 'port '.repeat(40_000)],
+  ] as const) {
+    test(`a line of many ${name} holds nobody up`, () => {
+      const began = performance.now();
+      portsToAsk({ process, release, lines: [line] });
+      assert.ok(performance.now() - began < 1000);
+    });
+  }
+
   test('a process that prints ports without end is not asked on all of them', () => {
     const lines = Array.from({ length: 500 }, (_, index) => `port ${10_000 + index}`);
     const ports = portsToAsk({ process, release, lines });

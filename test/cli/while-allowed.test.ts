@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { credentialOf } from '../../src/auth/deploy-tokens.ts';
+import { whileAllowed } from '../../src/cli/while-allowed.ts';
+import { DeployError } from '../../src/core/errors.ts';
+import type { Principal } from '../../src/core/types.ts';
+import { Desk } from '../support/cli-services.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const may = { tool: wikibot, action: 'deploy', againMs: 10 } as const;
+
+/** Work that goes on until it is told to end, at most for so long. */
+async function endless(signal: AbortSignal): Promise<string> {
+  await Promise.race([once(signal, 'abort'), wait(2000, null, { ref: false })]);
+  return signal.aborted ? 'ended' : 'went on';
+}
+
+function start(desk: Desk, principal: Principal = desk.alice, limitMs = 2000): Promise<string> {
+  const signal = AbortSignal.timeout(limitMs);
+  return whileAllowed({ services: desk.services, principal, signal }, may, endless);
+}
+
+test('threat 8: what a maintainer runs ends when they are none any more', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const running = start(desk);
+  await wait(50);
+  desk.maintain(wikibot, 'bob');
+  await assert.rejects(running, { code: 'NO_ACCESS' });
+});
+
+test('what a deploy token runs ends when it is revoked', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const { tokens } = desk.services;
+  const wanted = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lifeMs: 60_000 } as const;
+  const { token } = tokens.create(wanted);
+  const running = start(desk, { ...desk.alice, scope: 'deploy', credential: credentialOf(token) });
+  await wait(50);
+  tokens.revoke(wikibot, token.id);
+  await assert.rejects(running, { code: 'TOKEN_OVER' });
+});
+
+test('a directory that does not answer takes nothing away', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  let asked = 0;
+  desk.directory.findTool = async () => {
+    asked += 1;
+    throw new DeployError('DIRECTORY_UNAVAILABLE', 'It is away.', 'Try again.');
+  };
+  assert.equal(await start(desk, desk.alice, 200), 'ended');
+  assert.ok(asked > 2);
+});
+
+test('a failure of the work itself is told as it is', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const context = { services: desk.services, principal: desk.alice, signal: new AbortController().signal };
+  await assert.rejects(
+    whileAllowed(context, may, () => Promise.reject(new Error('its own'))),
+    /its own/,
+  );
+});

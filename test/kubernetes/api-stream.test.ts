@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { linesOf } from '../../src/kubernetes/api-stream.ts';
+
+async function* pieces(...texts: (string | Buffer)[]): AsyncGenerator<Buffer> {
+  for (const text of texts) yield Buffer.from(text);
+}
+
+const all = async (lines: AsyncIterable<string>) => await Array.fromAsync(lines);
+
+test('lines that come in pieces, in letters that come in pieces', async () => {
+  const fox = Buffer.from('🦊\n');
+  const lines = linesOf(pieces('a\nb', 'c\n\n', fox.subarray(0, 2), fox.subarray(2), 'cut off'));
+  assert.deepEqual(await all(lines), ['a', 'bc', '', '🦊']);
+});
+
+test('threat 55: a line without end fills no memory, and the next one is whole', async () => {
+  async function* flood(): AsyncGenerator<Buffer> {
+    const piece = Buffer.alloc(64 * 1024, 'x');
+    for (let count = 0; count < 20_000; count += 1) yield piece;
+    yield Buffer.from('\nnext\n');
+  }
+  const before = process.memoryUsage().rss;
+  const lines = await all(linesOf(flood(), 1000));
+  assert.deepEqual(
+    lines.map((line) => line.length),
+    [1000, 4],
+  );
+  assert.ok(process.memoryUsage().rss - before < 300 * 1024 * 1024);
+});

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { describe, test } from 'node:test';
+import { askPod } from '../../../src/run/kubernetes/ask-pod.ts';
+import { fakeApi } from '../../kubernetes/fake-api.ts';
+
+const pod = { namespace: 'tool-evil', podName: 'web' };
+const signal = new AbortController().signal;
+const proxy = '/api/v1/namespaces/tool-evil/pods/web:8000/proxy';
+
+async function ask(path: string, answer: (response: ServerResponse) => void) {
+  const api = await fakeApi((_url, response) => answer(response));
+  try {
+    const request = { port: 8000, path, answerMs: 5000 };
+    return { answer: await askPod(api.cluster, pod, request, signal), asked: api.asked };
+  } finally {
+    await api.close();
+  }
+}
+
+describe('what a hostile pod can do to the server that asks it', () => {
+  for (const path of [
+    '/../../../../../../api/v1/namespaces/tool-other/pods/web:8000/proxy/delete',
+    '/%2e%2e/%2E%2e/.%2e/secrets',
+    '/..\\..\\..\\secrets',
+    '/..%2f..%2F..%2f..%2fsecrets',
+    '/..%5c..%5c..%5csecrets',
+    '/a%2f.%2e%2f%2e.%2fsecrets',
+  ]) {
+    test(`threat 72: a health check path does not leave the pod: ${path}`, async () => {
+      const { asked } = await ask(path, (response) => response.end());
+      const [raw = ''] = asked;
+      assert.ok(raw.startsWith(`${proxy}/`), raw);
+      // As an API server reads it.
+      assert.doesNotMatch(decodeURIComponent(raw), /[/\\]\.{1,2}(?=[/\\]|$)/);
+    });
+  }
+
+  test('a path that is none of these is asked as it is', async () => {
+    const { asked } = await ask('/a//b/.well-known/x..y/?q=../%2f', (response) => response.end());
+    assert.deepEqual(asked, [`${proxy}/a//b/.well-known/x..y/?q=../%2f`]);
+  });
+
+  test('an answer without end is read at its beginning alone', async () => {
+    let sent = 0;
+    const began = performance.now();
+    const { answer } = await ask('/', (response) => {
+      response.writeHead(503);
+      void (async () => {
+        const piece = Buffer.alloc(64 * 1024, 'x');
+        while (!response.destroyed) {
+          sent += piece.length;
+          if (!response.write(piece)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+        }
+      })();
+    });
+    assert.equal(answer, 503);
+    assert.ok(performance.now() - began < 2000);
+    assert.ok(sent < 8 * 1024 * 1024, `${sent} bytes were sent`);
+  });
+
+  test('headers without end are an answer of the pod, and no fault of the API server', async () => {
+    const { answer } = await ask('/', (response) => {
+      response.writeHead(200, { 'x-long': 'x'.repeat(100_000) }).end();
+    });
+    assert.equal(answer, 'closed');
+  });
+
+  test('a redirect is an answer, and is not followed', async () => {
+    const { answer, asked } = await ask('/', (response) =>
+      response.writeHead(302, { location: '/api/v1/secrets' }).end(),
+    );
+    assert.deepEqual([answer, asked.length], [302, 1]);
+  });
+});
