@@ -77,8 +77,7 @@ test('a start that is refused ends all the same what the server before left runn
 });
 
 test('after isolation was switched on, what was built without it says so and is built anew, not used', async () => {
-  const settings: Record<string, string> = { TOOLFORGE_PUSH_SANDBOX: 'trusted' };
-  await using server = await TestServer.start(settings);
+  await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   const first = await tree.commit('one', webTool('one'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -86,7 +85,7 @@ test('after isolation was switched on, what was built without it says so and is 
   assert.equal((await tree.push()).exitCode, 0);
 
   await server.kill('SIGTERM');
-  settings['TOOLFORGE_PUSH_SANDBOX'] = 'isolated';
+  server.change({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   await server.boot();
   const page = await until(async () => {
     const answer = await server.get('hello');
@@ -114,13 +113,12 @@ test('after isolation was switched on, what was built without it says so and is 
 });
 
 test('after a change of the mode a new config var builds what is live anew', async () => {
-  const settings: Record<string, string> = { TOOLFORGE_PUSH_SANDBOX: 'isolated' };
-  await using server = await TestServer.start(settings);
+  await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
   assert.equal((await tree.push()).exitCode, 0);
   await server.kill('SIGTERM');
-  settings['TOOLFORGE_PUSH_SANDBOX'] = 'trusted';
+  server.change({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   await server.boot();
   const set = await server.command('config', 'set', 'hello', 'GREETING=hi');
   assert.equal(set.exitCode, 0, set.stderr);
