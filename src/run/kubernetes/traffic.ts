@@ -8,7 +8,8 @@ import { ingress, replicaCount, service } from './manifests.ts';
 import { LABELS, LIVE, objectName, type Rollout } from './names.ts';
 import type { ObjectParts } from './objects.ts';
 
-const FOLLOW_MS = 10_000;
+/** After a restart of the API server its controllers take their time to hear of anything. */
+const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
 /** The rollout that a tool's Service sends requests to; null = nobody, or there is no Service. */
