@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Directory } from './auth/directory.ts';
 import type { Config } from './config.ts';
@@ -8,6 +9,8 @@ export interface ChosenDirectory {
   readonly directory: Directory;
   /** What the first start made; null where there was a directory before. */
   readonly first: FirstStart | null;
+  /** Takes back what the first start made, for one that fails before its password was shown. */
+  undoFirst(): Promise<void>;
   /** How many people can log in. */
   countPeople(): Promise<number | 'many'>;
 }
@@ -35,6 +38,9 @@ export async function chooseDirectory(options: {
       return {
         directory: new FileDirectory(path),
         first,
+        undoFirst: async () => {
+          if (first !== null) await rm(path, { force: true });
+        },
         countPeople: async () => (await new DirectoryFile(path).list()).users.size,
       };
     }
@@ -42,7 +48,7 @@ export async function chooseDirectory(options: {
       const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap-directory.ts');
       const directory = await openLdapDirectory(config, log);
       void warnWhereSilent(directory, log);
-      return { directory, first: null, countPeople: async () => 'many' };
+      return { directory, first: null, undoFirst: async () => {}, countPeople: async () => 'many' };
     }
   }
   config.directory satisfies never;

@@ -84,7 +84,7 @@ b1     BUILD_SUCCESS  aaaaaaa  python 3.11.2  3 h ago    14 s
   );
   assert.equal(
     await out('deployments wikibot'),
-    `DEPLOYMENT  KIND  STATE    COMMIT   RELEASE  BY     WHEN       WHY
+    `DEPLOYMENT  KIND  STATE    COMMIT   RELEASE  BY     WHEN       NOTE
 d3          push  waiting  ccccccc  -        carol  just now   -
 d2          push  failed   bbbbbbb  -        alice  5 min ago  build failed: pip exited 1; v1 is still live
 d1          push  live     aaaaaaa  v1       alice  3 h ago    -

@@ -2,13 +2,14 @@ import { short } from '../../core/names.ts';
 import type { Deployment } from '../../core/types.ts';
 import type { ToolCommand } from '../command.ts';
 import { countOf } from '../parse-words.ts';
-import { ago, columns, iso, json } from '../printing.ts';
+import { ago, columns, iso, json, oneLine } from '../printing.ts';
 
 export const deploymentsCommand: ToolCommand = {
   name: 'deployments',
   usage: 'TOOL [-n COUNT] [--json]',
   summary: 'what was asked for and how it ended, the newest first',
   details: [
+    'NOTE says why it did not go live; else it is the note of the push, or the first line of its commit.',
     '-n is 20 unless told, at most 1000. The log of one: logs TOOL --build ID',
     '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],
@@ -23,7 +24,7 @@ export const deploymentsCommand: ToolCommand = {
     else
       await out(
         columns([
-          ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'WHY'],
+          ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'NOTE'],
           ...deployments.map(asRow),
         ]),
       );
@@ -38,7 +39,16 @@ function asFields(deployment: Deployment): object {
   return { id, kind, state, commit, version, reason, message, by, door, credential, ...times };
 }
 
-function asRow({ id, kind, state, commit, version, reason, by, createdAt }: Deployment): string[] {
+function asRow({ id, kind, state, commit, version, reason, message, by, createdAt }: Deployment): string[] {
   const release = version === null ? '-' : `v${version}`;
-  return [id, kind, state, short(commit), release, by, ago(createdAt, Date.now()), reason ?? '-'];
+  return [
+    id,
+    kind,
+    state,
+    short(commit),
+    release,
+    by,
+    ago(createdAt, Date.now()),
+    oneLine(reason ?? message ?? '-'),
+  ];
 }

@@ -15,7 +15,7 @@ export const runOneOffCommand: ToolCommand = {
     'COMMAND is a list of words, flags and all; no shell reads them. For one: run TOOL bash -c "one | two".',
     'A process type of the Procfile as its first word runs what the Procfile says, with the other words after it.',
     'Standard input, output and errors are the command’s, and so is the exit status. For a terminal: ssh -t.',
-    'The files of the release cannot be changed, and what the command writes elsewhere is gone with it.',
+    'What the command writes is gone with it: the release stays as it was built.',
   ],
   action: 'deploy',
   // Passwords are typed as arguments.
