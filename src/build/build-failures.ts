@@ -78,6 +78,7 @@ const NO_MEMORY =
 const NO_PROCESS =
   /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
+const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** What to tell a person about a buildpack that failed: by its limit where one was the reason. */
@@ -96,8 +97,8 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
     );
   }
   const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
-  const reason = reasonAmong(step.lastLines);
-  const why = reason !== '' && reason.length <= 160 ? `: ${reason}` : '';
+  const reason = reasonAmong(step.lastLines).find((text) => text !== '' && text.length <= 160);
+  const why = reason === undefined ? '' : `: ${reason}`;
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${how}${why}`,
@@ -105,8 +106,11 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
   );
 }
 
-/** The line that most likely says why: the buildpack's own refusal, else an error, else the last one with words. */
-function reasonAmong(lines: readonly string[]): string {
+/**
+ * What most likely says why, the best first: the buildpack's own refusal, else an error with the last cause that follows
+ * it (as uv writes them), else the last line with words.
+ */
+function reasonAmong(lines: readonly string[]): string[] {
   const telling = lines.filter(
     (line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run|Note that you can also/.test(line),
   );
@@ -115,7 +119,11 @@ function reasonAmong(lines: readonly string[]): string {
     telling.findLast((line) => /^(npm )?(error|ERR!|fatal)\b/i.test(line.trim())) ??
     telling.at(-1) ??
     '';
-  return reason.replace(/^ !\s+/, '').trim();
+  const said = reason.replace(/^ !\s+/, '').trim();
+  const cause = telling.slice(telling.lastIndexOf(reason) + 1).findLast((line) => CAUSE.test(line));
+  if (cause === undefined) return [said];
+  const why = cause.replace(CAUSE, '').trim();
+  return [`${said.replace(/:$/, '')}: ${why}`, why, said];
 }
 
 /** A buildpack broke the rules of the Buildpack API. */

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stepFailed } from '../../src/build/build-failures.ts';
+
+const limits = { processes: 64, memoryBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
+const why = (...lastLines: string[]) =>
+  stepFailed({ name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).message;
+
+test('an error is told with the cause that follows it', () => {
+  const cause = 'Because flaskk was not found in the package registry, nothing can be installed.';
+  const error = 'error: No solution found when resolving dependencies:';
+  const told = `pip exited 1: error: No solution found when resolving dependencies: ${cause}`;
+  assert.equal(why('Resolving', error, `  cause: ${cause}`), told);
+  assert.equal(why('Resolving', error, `  ├─▶ first`, `  ╰─▶ ${cause}`), told);
+  assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
+});
+
+test('what does not fit on a line is told by its cause, or else by the error, or not at all', () => {
+  const long = 'x'.repeat(140);
+  assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: error: ${long}: it is so`);
+  assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
+  assert.equal(why('error: small', `cause: ${long}${long}`), 'pip exited 1: error: small');
+  assert.equal(why(`error: ${long}${long}`), 'pip exited 1');
+});
+
+test('without an error the last line with words is told, and a refusal of the buildpack before all', () => {
+  assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
+  assert.equal(why(' !     Use another version.', 'error: it failed'), 'pip exited 1: Use another version.');
+});
