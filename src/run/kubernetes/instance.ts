@@ -71,7 +71,7 @@ export class InstanceStart {
     const { rollout, name, signal, progress, process } = this.#instance;
     for (;;) {
       const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isLeaving) ?? null;
-      if (pod === null) this.#assertMayCome();
+      if (pod === null) this.#assertComes();
       else if (await this.#isHealthy(pod)) break;
       this.#assertInTime(pod);
       await pods.change(TICK_MS, signal);
@@ -85,7 +85,12 @@ export class InstanceStart {
   async #isHealthy(pod: ToolPod): Promise<boolean> {
     if (lastEnd(pod.container) !== null) throw await crashOf(this.#crashParts, pod);
     this.#assertNoFault(pod);
-    if (pod.container?.state?.running === undefined) return false;
+    if (pod.container?.state?.running === undefined) {
+      if (this.#faultSince === null) {
+        this.#tell(`${this.#instance.name}: the cluster has not started its container yet`);
+      }
+      return false;
+    }
     this.#runningSince ??= performance.now();
     if (this.#instance.process.type !== 'web') {
       return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
@@ -94,7 +99,7 @@ export class InstanceStart {
     if (pod.isReady && (look === 'well' || look === 'unknown')) return true;
     this.#lookNow(pod);
     const seen = this.#seen(pod);
-    if (seen !== null) this.#tell(seen);
+    if (seen !== null) this.#tell(seen.soFar);
     await this.#assertHealthyInTime(pod);
     return false;
   }
@@ -128,16 +133,17 @@ export class InstanceStart {
     return this.#runningSince === null ? 0 : performance.now() - this.#runningSince;
   }
 
-  #tell(seen: Seen): void {
+  #tell(soFar: string): void {
     const quietMs = performance.now() - this.#told.at;
-    if (quietMs <= (seen.soFar === this.#told.text ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) return;
-    this.#instance.progress.line(seen.soFar);
-    this.#told = { text: seen.soFar, at: performance.now() };
+    if (quietMs <= (soFar === this.#told.text ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) return;
+    this.#instance.progress.line(soFar);
+    this.#told = { text: soFar, at: performance.now() };
   }
 
-  #assertMayCome(): void {
+  #assertComes(): void {
     const { rollout, process, name } = this.#instance;
     const refusal = this.#parts.events.refusalOf(objectName(process.type, rollout));
+    if (refusal === null) this.#tell(`${name}: the cluster has not made its pod yet`);
     if (refusal === null || this.#othersLeave() || !this.#hasLasted(REFUSED_MS)) return;
     throw new DeployError(refusal.code, `${name} cannot be started: ${refusal.message}`, refusal.hint, {
       cause: refusal,
@@ -153,8 +159,7 @@ export class InstanceStart {
     const error = faultError(this.#instance.name, fault);
     const isOver = !this.#othersLeave() && this.#hasLasted(PATIENCE[fault.code] ?? 0);
     if (!fault.mayPass || isOver) throw error;
-    const soFar = `${error.message.replace(/\.$/, '')}; the push waits a little for that to change`;
-    this.#tell({ message: error.message, hint: error.hint, soFar });
+    this.#tell(`${error.message.replace(/\.$/, '')}; the push waits a little for that to change`);
   }
 
   /** Rollouts of the tool before the live one still take room, which they will give back. */
