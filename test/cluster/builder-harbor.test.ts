@@ -60,7 +60,7 @@ test('70: a project without room is told before anything of the build is in the 
 test('with Harbor the account of a build that is handed over stays, and ends with the build', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
-  const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 3' }));
+  const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 10' }));
   const stop = new AbortController();
   const stopping = progressTo((text) => {
     if (text.includes('here')) stop.abort(new HandOver());

@@ -68,7 +68,16 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     const [main = ''] = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t');
     const answer = answers.get(main);
     assert.ok(answer !== undefined, `main is ${main}`);
-    assert.deepEqual(await there.get(TOOL), { status: 200, body: answer });
+    // On a busy node the ingress controller follows a little later.
+    await until(
+      async () => {
+        const { status, body } = await there.get(TOOL);
+        assert.equal(status, 200, body);
+        return body === answer;
+      },
+      `main, ${answer}, to be what answers`,
+      30_000,
+    );
     return answer;
   }
 
