@@ -1,4 +1,5 @@
 import type { CoreV1Event, V1ContainerStatus, V1Job, V1Pod } from '@kubernetes/client-node';
+import { untilAborted } from '../../core/until-aborted.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { creationFault, type PodFault, podFault } from '../../kubernetes/pod-faults.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
@@ -140,7 +141,7 @@ export class BuildPod implements AsyncDisposable {
     const any = AbortSignal.any([signal, this.#failed.signal]);
     any.throwIfAborted();
     if (look()) return;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<void>();
     const waiter: Waiter = {
       look: () => {
         const isReached = look();
@@ -148,14 +149,11 @@ export class BuildPod implements AsyncDisposable {
         return isReached;
       },
     };
-    const giveUp = () => reject(any.reason);
-    any.addEventListener('abort', giveUp, { once: true });
     this.#waiters.add(waiter);
     try {
-      await promise;
+      await untilAborted(promise, any);
     } finally {
       this.#waiters.delete(waiter);
-      any.removeEventListener('abort', giveUp);
     }
   }
 

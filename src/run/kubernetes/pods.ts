@@ -1,5 +1,6 @@
 import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import type { Log } from '../../core/log.ts';
+import { untilAborted } from '../../core/until-aborted.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { unreachable } from '../../kubernetes/retrying.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
@@ -103,16 +104,13 @@ export class ToolPods {
   /** Resolves at the next change of any pod, or after a while. Rejects when the signal fires. */
   async change(waitMs: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, waitMs);
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
     this.#wakers.add(resolve);
     try {
-      await promise;
+      await untilAborted(promise, signal);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
       this.#wakers.delete(resolve);
     }
   }

@@ -1,5 +1,6 @@
 import type { V1ContainerState, V1Pod } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
+import { untilAborted } from '../../core/until-aborted.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { podFault } from '../../kubernetes/pod-faults.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
@@ -114,12 +115,7 @@ export class WatchedPod {
   }
 
   async #next(signals: readonly AbortSignal[]): Promise<void> {
-    const any = AbortSignal.any([...signals]);
-    if (any.aborted) return;
-    const fired = Promise.withResolvers<void>();
-    const fire = (): void => fired.resolve();
-    any.addEventListener('abort', fire, { once: true });
-    await Promise.race([this.#change.promise, fired.promise]);
-    any.removeEventListener('abort', fire);
+    // What fires is looked at by those who wait.
+    await untilAborted(this.#change.promise, AbortSignal.any([...signals])).catch(() => {});
   }
 }
