@@ -15,7 +15,7 @@ import { findCommand } from './find-command.ts';
 import { hiddenLine } from './hidden-line.ts';
 import { warning } from './printing.ts';
 import { unknownCommand } from './run-command.ts';
-import { commands } from './table.ts';
+import { commands, takesTerminal } from './table.ts';
 
 export interface Terminal {
   readonly argv: readonly string[];
@@ -157,7 +157,7 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
     socketPath: socketOf(readConfig(environment).data),
     argv,
     // Else a command in a shell's `while read` loop would swallow the loop's own input.
-    input: argv[0] === 'run' || argv.includes('-') ? input : null,
+    input: takesTerminal(argv) || argv.includes('-') ? input : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
   });

@@ -3,7 +3,6 @@ import type { Database } from './database.ts';
 import { first } from './migrations/0001-first.ts';
 import { deployTokens } from './migrations/0002-deploy-tokens.ts';
 import { requests } from './migrations/0003-requests.ts';
-
 import { replicas } from './migrations/0004-replicas.ts';
 
 /** Number N of this list, counted from 1, brings a store from schema N-1 to schema N. Only ever appended to. */

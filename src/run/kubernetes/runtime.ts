@@ -132,16 +132,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
-    await this.#pods.known(signal, KNOWN_MS);
-    await this.#resuming.ended(rollOut.release.tool, signal);
+    await this.#untilKnown(rollOut);
     await this.#underWay.own(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
-    const signal = AbortSignal.any([rollOut.signal, this.#closing.signal]);
-    await this.#pods.known(signal, KNOWN_MS);
-    await this.#resuming.ended(rollOut.release.tool, signal);
+    await this.#untilKnown(rollOut);
     await this.#underWay.own(this.#scale(rollOut));
   }
 
@@ -158,12 +154,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async stop(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
     await this.#pods.known(this.#closing.signal, KNOWN_MS);
-    await this.#live.stop(tool, namespaceOf(tool, this.#options.config.tool_namespace_prefix));
+    await this.#live.stop(tool, this.#namespace(tool));
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
-    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    const namespace = this.#namespace(tool);
     const { signal } = this.#closing;
     const [deployments, schedules] = await Promise.all([
       deploymentsOf(this.#parts, tool, namespace, signal),
@@ -201,7 +197,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async cleanUp(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
-    const namespace = namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    const namespace = this.#namespace(tool);
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
     const leftovers = { tool, namespace, live: this.#live };
     await this.#underWay.own(
@@ -237,6 +233,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
+  /** What runs of the tool is known, and that its live release is this server's. */
+  async #untilKnown({ release, signal }: RollOut): Promise<void> {
+    const whole = AbortSignal.any([signal, this.#closing.signal]);
+    await this.#pods.known(whole, KNOWN_MS);
+    await this.#resuming.ended(release.tool, whole);
+  }
+
   async #rollOut(rollOut: RollOut): Promise<void> {
     const { later } = await goLive(
       this.#goLiveParts,
@@ -266,9 +269,17 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
   }
 
+  #namespace(tool: ToolName): string {
+    return namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+  }
+
   #rollout(release: Release, replicas: Replicas): Rollout {
-    const namespace = namespaceOf(release.tool, this.#options.config.tool_namespace_prefix);
-    return { release, id: this.#live.newId(release.tool), namespace, replicas };
+    return {
+      release,
+      id: this.#live.newId(release.tool),
+      namespace: this.#namespace(release.tool),
+      replicas,
+    };
   }
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
