@@ -9,7 +9,7 @@ import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../sr
 import { createLog } from '../../src/core/log.ts';
 import { commitId } from '../../src/core/names.ts';
 import type { Progress } from '../../src/core/progress.ts';
-import type { Artifact, Principal } from '../../src/core/types.ts';
+import type { Artifact } from '../../src/core/types.ts';
 import type { DeployContext } from '../../src/deploy/deploy-context.ts';
 import { DeploymentLine } from '../../src/deploy/deployment-line.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
@@ -18,6 +18,7 @@ import { reconcile } from '../../src/deploy/reconcile.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { alice } from '../support/alice.ts';
 import { artifactOf, wikibot } from '../support/store-records.ts';
 
 /** Builds elsewhere: a build prints `one`, waits, prints `two`, and goes on when its server is stopped. */
@@ -67,16 +68,6 @@ class ElsewhereBuilder implements Builder {
     this.spared.push(...takenUp);
   }
 }
-
-const alice: Principal = {
-  uid: 'alice',
-  door: 'ssh',
-  credential: 'ssh ED25519 SHA256:abc',
-  address: '127.0.0.1',
-  onlyTool: null,
-  scope: 'manage',
-  isOperator: false,
-};
 
 class Place implements AsyncDisposable {
   readonly folder: string;

@@ -13,6 +13,7 @@ import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.
 import type { LogLine, LogQuery, OneOff, OneOffEnd, ProcessStatus, Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { alice } from './alice.ts';
 
 /** A directory in memory: who maintains what. */
 class ListedDirectory implements Directory {
@@ -137,15 +138,7 @@ export class Desk implements Disposable {
   readonly deployments = new ScriptedDeployments();
   readonly runtime = new ListedRuntime();
   readonly store = new SqliteStore(this.#folder, new SecretsKey(Buffer.alloc(32, 1)));
-  readonly alice: Principal = {
-    uid: 'alice',
-    door: 'ssh',
-    credential: 'ssh ED25519 SHA256:abc',
-    address: '127.0.0.1',
-    onlyTool: null,
-    scope: 'manage',
-    isOperator: false,
-  };
+  readonly alice = alice;
 
   /** What the audit log would hold. */
   readonly events: AuditEvent[] = [];

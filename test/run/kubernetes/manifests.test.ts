@@ -13,30 +13,11 @@ import {
 import { labelValue, type ManifestConfig, milliCores } from '../../../src/run/kubernetes/manifests-pod.ts';
 import { namespaceOf, newRolloutId, objectName, type Rollout } from '../../../src/run/kubernetes/names.ts';
 import { releaseOf } from '../contract-steps.ts';
+import { manifestConfig } from './manifest-config.ts';
 
 const MIB = 1024 * 1024;
 
-const config: ManifestConfig = {
-  domain: 'toolforge.org',
-  health_time: 120_000,
-  grace_time: 15_000,
-  schedule_time: 3600_000,
-  run_memory: 512 * MIB,
-  build_environment: {},
-  tool_namespace_prefix: 'tool-',
-  make_namespaces: false,
-  ingress_class: '',
-  ingress_url: 'https://TOOL.DOMAIN/',
-  ingress_time: 2000,
-  pod_uid: 0,
-  pod_cpu: '1',
-  pod_cpu_reserved: '100m',
-  pod_disk: 2048 * MIB,
-  pod_start_time: 300_000,
-  image_pull_secrets: [],
-  dumps_claim: '',
-  replica_secret: '',
-};
+const config = manifestConfig;
 
 const web: Process = { type: 'web', command: ['python3', 'app.py'], isDefault: true };
 const worker: Process = { type: 'worker', command: ['python3', 'worker.py'], isDefault: false };

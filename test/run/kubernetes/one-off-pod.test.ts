@@ -6,19 +6,14 @@ import { LABELS } from '../../../src/run/kubernetes/names.ts';
 import { oneOffPod, oneOffSecret } from '../../../src/run/kubernetes/one-off-pod.ts';
 import type { Terminal } from '../../../src/run/runtime.ts';
 import { releaseOf } from '../contract-steps.ts';
+import { manifestConfig } from './manifest-config.ts';
 
 const config = {
-  ...{
-    domain: 'toolforge.org',
-    health_time: 1000,
-    grace_time: 15_000,
-    schedule_time: 3600_000,
-    run_memory: 512 * 1024 * 1024,
-  },
-  ...{ build_environment: {}, tool_namespace_prefix: 'tool-', make_namespaces: false, ingress_class: '' },
-  ...{ ingress_url: 'https://TOOL.DOMAIN/', ingress_time: 2000, pod_uid: 50_000, pod_cpu: '1' },
-  ...{ pod_cpu_reserved: '100m', pod_disk: 0, pod_start_time: 300_000, image_pull_secrets: [] },
-  ...{ dumps_claim: '', replica_secret: '', one_off_time: 3_600_000 },
+  ...manifestConfig,
+  health_time: 1000,
+  pod_uid: 50_000,
+  pod_disk: 0,
+  one_off_time: 3_600_000,
 };
 
 function options(command: readonly string[], terminal: Terminal | null = null) {

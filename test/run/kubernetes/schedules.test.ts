@@ -15,28 +15,9 @@ import { areSet } from '../../../src/run/kubernetes/schedules.ts';
 import type { ScheduledRun } from '../../../src/run/runtime.ts';
 import { releaseOf } from '../contract-steps.ts';
 import { web } from '../tool-sources.ts';
+import { manifestConfig } from './manifest-config.ts';
 
-const config: ManifestConfig = {
-  domain: 'toolforge.org',
-  health_time: 120_000,
-  grace_time: 15_000,
-  schedule_time: 3600_000,
-  run_memory: 512 * 1024 * 1024,
-  build_environment: {},
-  tool_namespace_prefix: 'tool-',
-  make_namespaces: false,
-  ingress_class: '',
-  ingress_url: 'https://TOOL.DOMAIN/',
-  ingress_time: 2000,
-  pod_uid: 50_000,
-  pod_cpu: '1',
-  pod_cpu_reserved: '100m',
-  pod_disk: 0,
-  pod_start_time: 300_000,
-  image_pull_secrets: [],
-  dumps_claim: '',
-  replica_secret: '',
-};
+const config: ManifestConfig = { ...manifestConfig, pod_uid: 50_000, pod_disk: 0 };
 const daily: Schedule = { text: '@daily', cron: '17 3 * * *', retry: 2, timeoutSeconds: null };
 const update: Process = {
   type: 'update',

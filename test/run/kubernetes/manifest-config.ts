@@ -1,0 +1,26 @@
+import type { ManifestConfig } from '../../../src/run/kubernetes/manifests-pod.ts';
+
+const MIB = 1024 * 1024;
+
+/** Settings as they are unless told, for what makes manifests. */
+export const manifestConfig: ManifestConfig = {
+  domain: 'toolforge.org',
+  health_time: 120_000,
+  grace_time: 15_000,
+  schedule_time: 3600_000,
+  run_memory: 512 * MIB,
+  build_environment: {},
+  tool_namespace_prefix: 'tool-',
+  make_namespaces: false,
+  ingress_class: '',
+  ingress_url: 'https://TOOL.DOMAIN/',
+  ingress_time: 2000,
+  pod_uid: 0,
+  pod_cpu: '1',
+  pod_cpu_reserved: '100m',
+  pod_disk: 2048 * MIB,
+  pod_start_time: 300_000,
+  image_pull_secrets: [],
+  dumps_claim: '',
+  replica_secret: '',
+};
