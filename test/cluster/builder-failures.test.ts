@@ -102,16 +102,25 @@ while True: a.append(b'x' * 10_000_000)"`,
     {
       name: 'more time than there is',
       text: 'echo begun; sleep 300',
-      config: { build_time: 12_000 },
+      // A busy node takes its time until the script begins.
+      config: { build_time: 30_000 },
       code: 'BUILD_TIMED_OUT',
-      message: /limit of 12 s .*during script/,
+      message: /limit of 30 s .*during script/,
     },
     {
       name: 'more output than is taken',
-      text: 'yes "$(printf "%0100d" 0)"',
+      // Little enough that the node keeps it whole: who printed it is in its beginning.
+      text: 'yes "$(printf "%0100d" 0)" | head -c 3000000; sleep 300',
       config: { build_output: 1 * MIB },
       code: 'BUILD_TOO_MUCH_OUTPUT',
       message: /limit of 1 MiB .*during script/,
+    },
+    {
+      name: 'more output than the node keeps',
+      text: 'yes "$(printf "%0100d" 0)"',
+      config: { build_output: 1 * MIB },
+      code: 'BUILD_TOO_MUCH_OUTPUT',
+      message: /limit of 1 MiB/,
     },
     {
       name: 'an image that is too large',

@@ -124,8 +124,9 @@ describe('a push that fails on a cluster says why, and the old release answers o
 
   test('a process that needs too much memory', async () => {
     await commitOnFirst(running(hungry));
-    const { reason } = await refused();
+    const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 was ended because it needed more than 128 MiB of memory/);
+    assert.match(pushed.stderr, /mem in service\.template/);
   });
 
   test('a process that crashes as often as it is started', async () => {
@@ -195,7 +196,11 @@ describe('a push that fails on a cluster says why, and the old release answers o
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();
     assert.match(pushed.stderr, /Using what was built of /);
-    assert.match(reason, /^rollout failed: web\.1 finds no room in the cluster: it asks for 400 of cpu/);
+    assert.match(pushed.stderr, /waits a little for that to change/);
+    assert.match(
+      reason,
+      /^rollout failed: web\.1 finds no room in the cluster: it asks for 400 of cpu, .* of memory; of \d+ nodes?: .* too little cpu left/,
+    );
     await restart(usual);
   });
 

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { until } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';
@@ -16,12 +14,13 @@ const LIMIT_MS = 120_000;
 const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
 
 /** @param first - What its web process does before it listens. */
-function politeTool(answer: string, { build = 'echo built', first = '' } = {}): Files {
-  const { 'server.py': server = '', ...files } = webTool(answer, build);
+function politeTool(answer: string, { first = '' } = {}): Files {
+  const { 'server.py': server = '', ...files } = webTool(answer, 'echo built');
   return { ...files, 'server.py': `${ENDS_AT_ONCE}${first}\n${server}` };
 }
 const forever = 'import time; time.sleep(600)';
 
+// In mid build: builder-taken-up.test.ts.
 describe('a server that is killed in mid push on a cluster', { concurrency: 1 }, () => {
   let there: ClusterServer;
   let tree: WorkTree;
@@ -109,23 +108,6 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
       LIMIT_MS,
     );
   }
-
-  test('in mid build: main is what answers, and nothing of the build is left', async () => {
-    await commit(politeTool('two', { build: 'echo begun; sleep 15' }), 'two');
-    const folder = join(there.server.folder, 'data/deployments', TOOL);
-    const isBuilding = async () => {
-      const logs = await Promise.all(
-        (await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')),
-      );
-      return logs.some((text) => text.includes('begun'));
-    };
-    await killIn(tree, isBuilding, 'the build to have begun');
-    // It is taken up by the next server or counts as interrupted: both are the truth.
-    const answer = await mainAnswers();
-    assert.ok(['one', 'two'].includes(answer), answer);
-    await until(async () => (await objectsIn(there.builds)).length === 0, 'builds to be gone', LIMIT_MS);
-    await onlyOneIsLeft();
-  });
 
   test('in the release phase: its Job and its Secret go, and the old release answers', async () => {
     const before = await mainAnswers();

@@ -3,19 +3,12 @@ import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import { applyObject } from '../../src/kubernetes/applying.ts';
-import { failingRollOut, releaseOf, rollOut, until } from '../run/contract-steps.ts';
-import { silentTool, web, webTool } from '../run/tool-sources.ts';
+import { failingRollOut, releaseOf, rollOut } from '../run/contract-steps.ts';
+import { web, webTool } from '../run/tool-sources.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 const MIB = 1024 * 1024;
 const signal = new AbortController().signal;
-
-/** Takes more and more memory, and keeps it. */
-const hungryTool = `
-print('eating', flush=True)
-held = []
-while True: held.append(bytearray(4 * 1024 * 1024))
-`;
 
 /** Writes more and more to disk. */
 const writingTool = `
@@ -26,6 +19,7 @@ with open('/tmp/big', 'wb') as f:
 time.sleep(600)
 `;
 
+// What a push shows of the other faults: push-failures.test.ts and the contract of runtimes.
 describe('what goes wrong in a cluster has its sentence, and the old release serves on', {
   concurrency: 1,
 }, () => {
@@ -58,79 +52,12 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     return failure;
   }
 
-  test('out of memory', async () => {
-    const { error } = await failOver('hungry', await bad(hungryTool));
-    assert.equal(error.code, 'ROLLOUT_CRASHED');
-    assert.equal(error.message, 'web.1 was ended because it needed more than 256 MiB of memory.');
-    assert.match(error.hint, /mem in service\.template/);
-  });
-
-  test('a crash loop is told at the first crash', async () => {
-    const { error } = await failOver('looping', await bad("raise SystemExit('boom')"));
-    assert.equal(error.message, 'web.1 exited with code 1.');
-  });
-
-  test('an image that cannot be pulled', async () => {
-    const artifact = await bad(webTool('new'));
-    const missing = { ...artifact, reference: artifact.reference.replace(/[0-9a-f]{60}$/, '0'.repeat(60)) };
-    const { error } = await failOver('unpulled', missing);
-    assert.equal(error.code, 'ROLLOUT_IMAGE_PULL');
-    assert.match(
-      error.message,
-      /^web\.1 cannot start: the image \S+ cannot be pulled \(the registry does not have it\)\.$/,
-    );
-  });
-
   test('a registry that is down', async () => {
     const artifact = await bad(webTool('new'));
     const away = { ...artifact, reference: artifact.reference.replace(/^[^/]+/, '127.0.0.1:1') };
     const { error } = await failOver('unreached', away);
     assert.equal(error.code, 'ROLLOUT_IMAGE_PULL');
     assert.match(error.message, /\(the registry cannot be reached\)\.$/);
-  });
-
-  test('no room on any node', async () => {
-    const huge = { ...bench.config, pod_cpu: '500', pod_cpu_reserved: '400' };
-    const crowded = await clusterBench({ config: { ...huge, data: bench.config.data } });
-    try {
-      const tool = 'crowded' as ToolName;
-      const { error, seen } = await failingRollOut(crowded.runtime, releaseOf(tool, 1, await good()));
-      assert.equal(error.code, 'ROLLOUT_UNSCHEDULABLE');
-      assert.match(
-        error.message,
-        /finds no room in the cluster: it asks for 400 of cpu, .* of memory; of \d+ nodes?: .* too little cpu left/,
-      );
-      assert.match(seen, /waits a little for that to change/);
-      assert.deepEqual(await crowded.runtime.status(tool), []);
-    } finally {
-      await crowded.close();
-    }
-  });
-
-  test('a quota that is used up is told with its numbers', async () => {
-    const { error } = await failOver('quota', await bad(webTool('new')), async () => {
-      await applyObject(
-        bench.cluster,
-        {
-          apiVersion: 'v1',
-          kind: 'ResourceQuota',
-          metadata: { name: 'tool-quota', namespace: namespace('quota') },
-          spec: { hard: { pods: '1' } },
-        },
-        { signal },
-      );
-      await until(async () => {
-        const { items } = await bench.cluster.core.listNamespacedResourceQuota({
-          namespace: namespace('quota'),
-        });
-        return items[0]?.status?.used?.['pods'] === '1';
-      }, 'the quota to be counted');
-    });
-    assert.equal(error.code, 'QUOTA_EXCEEDED');
-    assert.match(
-      error.message,
-      /^web\.1 cannot be started: The tool's quota tool-quota is used up \(pods: 1 more asked for, 1 of 1 in use\)\.$/,
-    );
   });
 
   test('a limit range that is too narrow is told with its numbers', async () => {
@@ -163,15 +90,6 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.message, /^web\.1 was ended because it wrote more than 100Mi to disk\.$/);
   });
 
-  test('a port that is never opened, and a failing health check', async () => {
-    const silent = await failOver('silent', await bad(silentTool));
-    assert.match(silent.error.message, /^web\.1 never opened a port that others can reach; waited 3 s\.$/);
-    const tool = 'silent' as ToolName;
-    const ill = await bad(webTool('new'), { service: { healthCheckPath: '/status/500' } });
-    const { error } = await failingRollOut(bench.runtime, releaseOf(tool, 3, ill));
-    assert.match(error.message, /^GET \/status\/500 answered 500; waited 3 s\.$/);
-  });
-
   test('a process that listens on 127.0.0.1 alone is told what it printed', async () => {
     const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
     const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
@@ -181,20 +99,6 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
       'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 3 s.',
     );
     assert.match(error.hint, /on 0\.0\.0\.0/);
-  });
-
-  test('a namespace that is not there', async () => {
-    const strict = await clusterBench({ config: { make_namespaces: false } });
-    try {
-      const { error } = await failingRollOut(
-        strict.runtime,
-        releaseOf('nowhere' as ToolName, 1, await good()),
-      );
-      assert.equal(error.code, 'NAMESPACE_MISSING');
-      assert.match(error.message, /^The tool's namespace \S+-nowhere is not there\.$/);
-    } finally {
-      await strict.close();
-    }
   });
 
   test('a namespace whose Pod Security is stricter than the image', async () => {

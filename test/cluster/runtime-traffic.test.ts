@@ -10,7 +10,6 @@ import { type ClusterBench, clusterBench, get } from './runtime-bench.ts';
 
 const ROLLOUTS = 10;
 const REQUESTS_A_SECOND = 50;
-const MOST_MS = 6000;
 
 describe('rollouts under load', { concurrency: 1 }, () => {
   let bench: ClusterBench;
@@ -26,8 +25,13 @@ describe('rollouts under load', { concurrency: 1 }, () => {
       ),
     );
 
-  /** Rolls it out. @returns milliseconds until it had the traffic. */
-  async function timed(t: TestContext, tool: ToolName, version: number, artifact: Artifact): Promise<number> {
+  /** Rolls it out, and prints where the time went. */
+  async function rollOutTimed(
+    t: TestContext,
+    tool: ToolName,
+    version: number,
+    artifact: Artifact,
+  ): Promise<void> {
     const startedAt = performance.now();
     let healthyAt = 0;
     const beforeSwitch = async () => {
@@ -39,28 +43,15 @@ describe('rollouts under load', { concurrency: 1 }, () => {
       `v${version}: ${seconds(endedAt - startedAt)} to traffic (healthy ${seconds(healthyAt - startedAt)}, switch ${seconds(endedAt - healthyAt)})`,
     );
     assert.equal((await bench.request(tool, '/')).body, `v${version}`);
-    return endedAt - startedAt;
   }
-
-  test('a rollout has traffic within 6 s, median of five on a node that has the image', async (t) => {
-    const tool = 'quick' as ToolName;
-    const took: number[] = [];
-    for (const [index, artifact] of (await artifacts(6)).entries()) {
-      took.push(await timed(t, tool, index + 1, artifact));
-    }
-    // The first also makes the namespace.
-    const median = took.slice(1).toSorted((a, b) => a - b)[2] ?? 0;
-    t.diagnostic(`median ${seconds(median)}`);
-    assert.ok(median <= MOST_MS, `median ${seconds(median)}`);
-  });
 
   test(`no request of ${REQUESTS_A_SECOND} a second fails during ${ROLLOUTS} rollouts in a row`, async (t) => {
     const tool = 'steady' as ToolName;
     const [first, ...others] = await artifacts(ROLLOUTS + 1);
     assert.ok(first !== undefined);
-    await timed(t, tool, 1, first);
+    await rollOutTimed(t, tool, 1, first);
     const load = steadyLoad(tool);
-    for (const [index, artifact] of others.entries()) await timed(t, tool, index + 2, artifact);
+    for (const [index, artifact] of others.entries()) await rollOutTimed(t, tool, index + 2, artifact);
     const { answers, failures } = await load.end();
     t.diagnostic(`${answers} requests, ${failures.length} failed`);
     assert.deepEqual(failures, []);

@@ -49,9 +49,13 @@ export interface RuntimeBench {
   readonly rollOutSeconds: number;
 }
 
-/** What every Runtime promises. */
-export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
-  describe(`Runtime: ${name}`, { concurrency: 1 }, () => {
+/**
+ * What every Runtime promises.
+ *
+ * @param concurrency - How many of the tests run beside each other: each has a tool of its own.
+ */
+export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBench>, concurrency = 1): void {
+  describe(`Runtime: ${name}`, { concurrency }, () => {
     let bench: RuntimeBench;
     let runtime: Runtime;
     before(async () => {
@@ -221,17 +225,23 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.doesNotMatch(seen, /correct/);
     });
 
-    for (const { name, script, code, message } of [
-      { name: 'fails', script: 'raise SystemExit(3)', code: 'RELEASE_FAILED', message: /exited with code 3/ },
+    for (const { name, tool, script, code, message } of [
+      {
+        name: 'fails',
+        tool: 'migration-fails' as ToolName,
+        script: 'raise SystemExit(3)',
+        code: 'RELEASE_FAILED',
+        message: /exited with code 3/,
+      },
       {
         name: 'takes too long',
+        tool: 'migration-long' as ToolName,
         script: 'import time; time.sleep(600)',
         code: 'RELEASE_TIMED_OUT',
         message: /longer than 3 s/,
       },
     ]) {
       test(`a release command that ${name} is told as such`, async () => {
-        const tool = 'migration' as ToolName;
         const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
         await assert.rejects(releasePhase(runtime, release), { code, message });
       });

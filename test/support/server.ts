@@ -86,7 +86,7 @@ export class TestServer implements AsyncDisposable {
     return {
       PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}`,
       HOME: join(this.folder, 'home'),
-      ...certificates(),
+      ...ofThisMachine(),
       TOOLFORGE_PUSH_DATA: join(this.folder, 'data'),
       TOOLFORGE_PUSH_KEYS: join(this.folder, 'keys'),
       TOOLFORGE_PUSH_BUILDPACKS: join(this.folder, 'buildpacks'),
@@ -210,8 +210,8 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Variables that make downloads work behind this machine's certificate authorities. */
-function certificates(): Record<string, string> {
+/** Variables that make downloads work behind this machine's certificate authorities, and where code is kept compiled. */
+function ofThisMachine(): Record<string, string> {
   const names = [
     'SSL_CERT_FILE',
     'NODE_EXTRA_CA_CERTS',
@@ -220,6 +220,7 @@ function certificates(): Record<string, string> {
     'HTTPS_PROXY',
     'HTTP_PROXY',
     'NO_PROXY',
+    'NODE_COMPILE_CACHE',
   ];
   return Object.fromEntries(
     names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])),

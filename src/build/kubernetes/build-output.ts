@@ -5,7 +5,8 @@ import { say } from '../build-phase.ts';
 import { nameOf } from '../detection.ts';
 import type { ContainerEnd } from './pod.ts';
 
-// https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go and buildpack/build.go
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/builder.go, phase/builder.go, buildpack/build.go
+const START = 'Starting builder...';
 const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
 const BEGIN = 'Running build command';
 const END = 'Processing layers';
@@ -31,17 +32,16 @@ export class BuildOutput {
   #error = '';
   /** Lines that may be the lifecycle's last words. */
   readonly #held: string[] = [];
-  /** Lines before the first buildpack, where there may be none: the node drops the beginning of a long log. */
-  #before: string[] | null;
-
   /**
-   * @param entered - Told of each buildpack as it starts.
-   * @param mayBeCut - Whether the beginning may be missing.
+   * Lines before the first buildpack, until the beginning is known to be there: the node drops that of a long log,
+   * when a build prints faster than the node tells that it runs, or had no reader.
    */
-  constructor(progress: Progress, entered: (buildpack: string) => void, mayBeCut = false) {
+  #before: string[] | null = [];
+
+  /** @param entered - Told of each buildpack as it starts. */
+  constructor(progress: Progress, entered: (buildpack: string) => void) {
     this.#progress = progress;
     this.#entered = entered;
-    this.#before = mayBeCut ? [] : null;
   }
 
   /** @param text - One line, masked. */
@@ -55,6 +55,7 @@ export class BuildOutput {
       return;
     }
     if (!this.#isOutput) {
+      if (text === START) this.#before = null;
       this.#error = ERROR.exec(text)?.[1] ?? this.#error;
       this.#isOutput = text === BEGIN;
       this.#before?.push(text);

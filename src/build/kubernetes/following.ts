@@ -50,8 +50,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
   const { tool, id } = request;
   const place = { namespace: job.namespace, name: job.name, labels: selectorOf(tool, job.name) };
   await using pod = new BuildPod(cluster, place);
-  const isTakenUp = following.begin === null;
-  const telling = new BuildTelling({ progress, guard, source, config, job, isTakenUp });
+  const telling = new BuildTelling({ progress, guard, source, config, job });
   const timesMs: Record<string, number> = {};
   let end: 'done' | 'ended' | 'handed over' = 'ended';
   try {
@@ -78,7 +77,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
     end = 'done';
     return artifact;
   } catch (error) {
-    const hasSource = isTakenUp || pod.endOf('fetch')?.exitCode === 0;
+    const hasSource = following.begin === null || pod.endOf('fetch')?.exitCode === 0;
     if (!(guard.signal.reason instanceof HandOver && hasSource)) throw error;
     end = 'handed over';
     throw new BuildGoesOn(id, { cause: error });

@@ -36,10 +36,8 @@ export class BuildTelling {
       'build_time' | 'build_memory' | 'build_disk' | 'build_processes'
     >;
     readonly job: Pick<BuildJob, 'image'>;
-    /** The build was begun under another server: the node may not have all that it printed. */
-    readonly isTakenUp: boolean;
   }) {
-    const { progress, guard, source, config, job, isTakenUp } = options;
+    const { progress, guard, source, config, job } = options;
     this.#progress = progress;
     this.#source = source;
     this.#buildMs = config.build_time;
@@ -49,7 +47,7 @@ export class BuildTelling {
       fileBytes: config.build_disk,
     };
     this.#registryHost = parseReference(job.image).host;
-    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack), isTakenUp);
+    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack));
   }
 
   hasReached(phase: Phase): boolean {
