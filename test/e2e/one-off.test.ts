@@ -18,7 +18,12 @@ while :; do sleep 0.1; done
 
 let server: TestServer;
 before(async () => {
-  server = await TestServer.start({ TOOLFORGE_PUSH_ONE_OFF_TIME: '20', TOOLFORGE_PUSH_GRACE_TIME: '2' });
+  server = await TestServer.start({
+    TOOLFORGE_PUSH_ONE_OFF_TIME: '20',
+    TOOLFORGE_PUSH_GRACE_TIME: '2',
+    // One whose client was killed may take a moment to be gone.
+    TOOLFORGE_PUSH_CONCURRENT_ONE_OFFS: '6',
+  });
   await liveTool(server, 'bot', {
     ...webTool('one'),
     'note.txt': 'from the release\n',
