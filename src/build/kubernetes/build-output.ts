@@ -5,7 +5,7 @@ import { say } from '../build-phase.ts';
 import { nameOf } from '../detection.ts';
 import type { ContainerEnd } from './pod.ts';
 
-// https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/builder.go, phase/builder.go, buildpack/build.go
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/cli/command.go, phase/builder.go, buildpack/build.go
 const START = 'Starting builder...';
 const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
 const BEGIN = 'Running build command';
