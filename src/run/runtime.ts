@@ -170,7 +170,7 @@ export interface Runtime {
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
-  /** Ids of the artifacts that one-offs of the tool run: they must stay. */
+  /** Ids of the artifacts that something of the tool still runs from, one-offs and what leaves included: they must stay. */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
   /** Ends all one-offs and takes no more, at shutdown, while their clients can still be told. */
   endOneOffs(): Promise<void>;

@@ -1,28 +1,37 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { Readable } from 'node:stream';
+import type { Cgroup } from './cgroups.ts';
 import { openPipe } from './output-pipe.ts';
+import { asPassableError } from './passable.ts';
 import type { Exit } from './sandbox.ts';
 
 /**
  * Starts a program through a shell that first enters the cgroups, so that nothing is ever outside of them,
  * and then becomes the program: the process id stays the same.
+ *
+ * @throws what the system says where it starts nothing, in a person's words where it is their doing. Nothing is held
+ * then, the group included.
  */
-export function startInCgroups(
-  entrances: readonly string[],
-  argv: readonly string[],
-  options: StartOptions,
-): StartedChild {
+export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   const script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
   const pipe = openPipe(options.pipeFolder);
-  const child = spawn('/bin/sh', ['-c', script, 'sh', ...entrances, '--', ...argv], {
-    env: options.env,
-    cwd: options.cwd,
-    stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
-    // A session of its own: a Ctrl-C at the server's terminal is for the server.
-    detached: true,
-  });
-  pipe.closeWriter();
+  let child: ChildProcess;
+  try {
+    child = spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
+      env: options.env,
+      cwd: options.cwd,
+      stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
+      // A session of its own: a Ctrl-C at the server's terminal is for the server.
+      detached: true,
+    });
+  } catch (error) {
+    pipe.reader.destroy();
+    void cgroup.remove();
+    throw asPassableError(error);
+  } finally {
+    pipe.closeWriter();
+  }
   // EPIPE: it ended before it read; how it ended says why.
   child.stdin?.on('error', () => {}).end(options.input);
   return { child, output: outputOf(pipe.reader, child) };

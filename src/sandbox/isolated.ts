@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Cgroups } from './cgroups.ts';
-import { exitOf, INTERLEAVED, startInCgroups } from './child.ts';
+import { exitOf, INTERLEAVED, startInCgroup } from './child.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
 import { giveTo } from './own.ts';
+import { assertPassable } from './passable.ts';
 import {
   childrenOf,
   descendantsOf,
@@ -53,6 +54,7 @@ export class IsolatedSandbox implements Sandbox {
   }
 
   start(command: SandboxCommand): SandboxProcess {
+    assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.limits);
     const argv = isolatedArguments(command, {
@@ -63,7 +65,7 @@ export class IsolatedSandbox implements Sandbox {
       processId,
       wrapper: INTERLEAVED,
     });
-    const { child, output } = startInCgroups(cgroup.entrances, argv, {
+    const { child, output } = startInCgroup(cgroup, argv, {
       env: WRAPPER_ENVIRONMENT,
       cwd: '/',
       input: secretArguments(command),

@@ -62,6 +62,7 @@ export interface Sandbox {
   readonly mode: 'isolated' | 'trusted';
   /** How a folder mounted at `target` is called by the code inside: `target`, or the source without isolation. */
   path(mount: Mount): string;
+  /** @throws DeployError `NOT_PASSABLE` where no program can be given that command or environment. */
   start(command: SandboxCommand): SandboxProcess;
   /** Gives a folder to the tool's uid, recursively. */
   own(folder: string, toolNumber: number): Promise<void>;

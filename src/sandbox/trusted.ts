@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Cgroups } from './cgroups.ts';
-import { exitOf, INTERLEAVED, startInCgroups } from './child.ts';
+import { exitOf, INTERLEAVED, startInCgroup } from './child.ts';
 import { dataLimit } from './data-limit.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
+import { assertPassable } from './passable.ts';
 import { groupOf, listenersAround, processIds, signal, socketsOf, untilGone } from './process-table.ts';
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
 
@@ -34,10 +35,11 @@ export class TrustedSandbox implements Sandbox {
   }
 
   start(command: SandboxCommand): SandboxProcess {
+    assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.limits);
-    const { child, output } = startInCgroups(
-      cgroup.entrances,
+    const { child, output } = startInCgroup(
+      cgroup,
       [...INTERLEAVED, ...limits(command.limits), ...command.argv],
       {
         env: {

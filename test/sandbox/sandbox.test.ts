@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { lstat, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process-table.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
@@ -32,6 +33,40 @@ for (const mode of ['isolated', 'trusted'] as const) {
       const names = output.replace(/'(LC_CTYPE|HOME|PWD)', /g, '');
       assert.equal(names, "['EMPTY', 'PATH', 'SAID'] 'a b=c\\n$x' True\n");
     });
+
+    for (const { name, env, argv = ['ls', '/tmp'], message } of [
+      {
+        name: 'a NUL in a variable makes no mount',
+        env: { FOO: 'v\0--bind\0/\0/tmp' },
+        message: /^The variable "FOO" has a NUL character in it/,
+      },
+      {
+        name: 'nor does one in a variable of the loader',
+        env: { LD_X: 'v\0--bind\0/\0/tmp' },
+        message: /^The variable "LD_X" has a NUL character in it/,
+      },
+      { name: 'nor one in the command', env: {}, argv: ['ls', '/\0tmp'], message: /^The command has a NUL/ },
+      { name: 'a name with = is refused', env: { 'A=B': 'x' }, message: /^A variable has the name "A=B"/ },
+      {
+        name: 'a variable that is too large for a program is told as such',
+        env: { LD_X: 'x'.repeat(300_000) },
+        message: /larger than a program can be given/,
+      },
+    ]) {
+      test(`threat 66: ${name}, and nothing is held of the start`, async () => {
+        await using data = await dataFolder();
+        const sandbox = await sandboxIn(data.path, mode);
+        const held = async () => (await readdir('/proc/self/fd')).length;
+        const before = await held();
+        for (let count = 0; count < 5; count += 1) {
+          assert.throws(() => startIn(sandbox, argv, { env }), { code: 'NOT_PASSABLE', message });
+        }
+        await setImmediate();
+        assert.ok((await held()) <= before, 'no descriptor is left open');
+        const left = (await readdir(data.path, { recursive: true })).filter((path) => path.includes('pipe-'));
+        assert.deepEqual(left, []);
+      });
+    }
 
     test('a missing command ends with 127 and says its name', async () => {
       await using data = await dataFolder();

@@ -58,11 +58,17 @@ function archive(folder: string, signal: AbortSignal): Readable {
       env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8' },
       extendEnv: false,
       cancelSignal: signal,
-      input: readdirSync(folder).sort().join('\0'),
+      // As bytes: git takes names that are no UTF-8.
+      input: joined(readdirSync(folder, { encoding: 'buffer' }).sort(Buffer.compare)),
       stderr: 'ignore',
       buffer: false,
       encoding: 'buffer',
     },
   );
   return child.readable({ from: 'stdout' });
+}
+
+/** Each with a NUL after it. */
+function joined(names: readonly Buffer[]): Buffer {
+  return Buffer.concat(names.flatMap((name) => [name, Buffer.of(0)]));
 }

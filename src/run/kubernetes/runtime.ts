@@ -213,7 +213,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
-    return this.#oneOffs.artifacts(tool);
+    const running = this.#pods.of(tool).filter(({ isOver }) => !isOver);
+    const ids = running.map(({ rolloutId }) => this.#live.releaseOf(rolloutId)?.artifact.id ?? '');
+    return new Set([...this.#oneOffs.artifacts(tool), ...ids]);
   }
 
   endOneOffs(): Promise<void> {

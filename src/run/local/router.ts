@@ -61,9 +61,10 @@ export class Router {
       sendPage(this.#page(tool, route), response);
       return;
     }
-    this.#prepare(request);
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
+    // Before ours are set: a client may name any header in Connection, and so has it removed.
     stripHopByHop(request.headers);
+    this.#prepare(request);
     if (wantsClose) request.headers.connection = 'close';
     // The server has answered “100 Continue” itself.
     delete request.headers.expect;

@@ -188,7 +188,9 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
-    return this.#oneOffs.artifacts(tool);
+    const live = this.#live.get(tool);
+    const all = [...this.#leaving.of(tool), ...(live === undefined ? [] : [live])];
+    return new Set([...this.#oneOffs.artifacts(tool), ...all.map(({ release }) => release.artifact.id)]);
   }
 
   endOneOffs(): Promise<void> {

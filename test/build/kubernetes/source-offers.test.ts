@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
@@ -34,6 +35,20 @@ test('an offer is an archive of the folder, once', async () => {
   assert.equal(await readlink(join(target, 'link')), '/etc/passwd');
   assert.ok(((await stat(join(target, 'run.sh'))).mode & 0o100) !== 0);
   await rm(target, { recursive: true });
+});
+
+test('a name that is no UTF-8 is in the archive as it is', async () => {
+  const odd = await mkdtemp(join(tmpdir(), 'odd-'));
+  const name = Buffer.from([0x63, 0x61, 0x66, 0xe9]);
+  await writeFile(Buffer.concat([Buffer.from(`${odd}/`), name]), 'text');
+  const offers = new SourceOffers();
+  const open = offers.take(offers.offer(odd, 60_000).token);
+  const { stdout } = await execa('tar', ['-t', '-f', '-', '--quoting-style=literal'], {
+    input: await buffer(open?.(signal) ?? Readable.from([])),
+    encoding: 'buffer',
+  });
+  assert.deepEqual(Buffer.from(stdout), name);
+  await rm(odd, { recursive: true });
 });
 
 test('a token is worth nothing when its time is over, when its build has ended, or when it is none', async () => {

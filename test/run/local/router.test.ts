@@ -130,6 +130,20 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal(await header('host'), 'plain.localhost');
   });
 
+  test('threat 23: a client that calls them fields between neighbours has none of them removed', async () => {
+    for (const name of ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host']) {
+      const lines = [
+        `GET /header/${name.toLowerCase()} HTTP/1.1`,
+        'Host: plain.localhost',
+        `Connection: close, ${name}`,
+      ];
+      assert.match(
+        (await raw(`${lines.join('\r\n')}\r\n\r\n`)).split('\r\n\r\n')[1] ?? '',
+        /^(127\.0\.0\.1|http|plain\.localhost)$/,
+      );
+    }
+  });
+
   test('fields between neighbours are not handed on', async () => {
     const text = `GET /header/x-private HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n`;
     assert.equal((await raw(text)).split('\r\n\r\n')[1], '');

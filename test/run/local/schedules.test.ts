@@ -68,20 +68,18 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
   test('once the run of an old release has ended, nothing of it is left and the new one has its turn', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
-      await rollOut(
-        runtime,
-        release(
-          1,
-          await artifact({ 'update.py': 'import time; print("old", flush=True); time.sleep(1)' }, [
-            everyMinute(),
-          ]),
-        ),
-      );
+      const one = await artifact({ 'update.py': 'import time; print("old", flush=True); time.sleep(1)' }, [
+        everyMinute(),
+      ]);
+      const two = await artifact({ 'update.py': 'print("new")' }, [everyMinute()]);
+      await rollOut(runtime, release(1, one));
       await clock.pass(60);
       await says(bench, 'old');
-      await rollOut(runtime, release(2, await artifact({ 'update.py': 'print("new")' }, [everyMinute()])));
+      await rollOut(runtime, release(2, two));
+      assert.deepEqual([...runtime.artifactsInUse(tool)].sort(), [one.id, two.id].sort());
       await says(bench, 'update.1 exited with code 0');
       await until(async () => (await runtime.status(tool)).length === 1, 'the old one to go');
+      assert.deepEqual([...runtime.artifactsInUse(tool)], [two.id]);
       await clock.pass(60);
       await says(bench, 'update.1 exited with code 0', 2);
       assert.equal(await log(bench, 'update'), 'old\nnew');

@@ -1,0 +1,42 @@
+import { DeployError, systemCode } from '../core/errors.ts';
+import type { SandboxCommand } from './sandbox.ts';
+
+/**
+ * No program can be given a NUL, and here it would end one argument of a wrapper and begin the next: a variable would
+ * become a mount. What a build writes into env files and launch.toml may hold anything.
+ *
+ * @throws DeployError `NOT_PASSABLE`
+ * @see https://man7.org/linux/man-pages/man2/execve.2.html
+ */
+export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (name === '' || /[=\0]/.test(name)) throw notPassable(`A variable has the name ${shown(name)}`);
+    if (value.includes('\0')) throw notPassable(`The variable ${shown(name)} has a NUL character in it`);
+  }
+  if ([cwd, ...argv].some((word) => word.includes('\0'))) {
+    throw notPassable('The command has a NUL character in it');
+  }
+}
+
+/** From what the system says where it starts nothing: its limit is known to it alone. */
+export function asPassableError(error: unknown): unknown {
+  if (systemCode(error) !== 'E2BIG') return error;
+  return new DeployError(
+    'NOT_PASSABLE',
+    'The command and its variables are larger than a program can be given.',
+    'Put large values into files: config vars and what a build writes into env files count.',
+    { cause: error },
+  );
+}
+
+function notPassable(what: string): DeployError {
+  return new DeployError(
+    'NOT_PASSABLE',
+    `${what}, which no program can be given.`,
+    'Look at what the build writes into the env files and launch.toml of its layers, and push again.',
+  );
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.slice(0, 80));
+}
