@@ -5,8 +5,12 @@ export interface AdminContext {
   readonly directory: DirectoryFile;
   /** The remotes of a tool, as somebody types them. */
   readonly remotes: (uid: string, tool: string) => readonly string[];
-  /** Ends every deploy token of a tool, in the running server. @returns what it says; null where no server runs. */
-  readonly revokeTokens: (tool: string) => Promise<string | null>;
+  /**
+   * Ends every deploy token of a tool, or those that one user made, in the running server.
+   *
+   * @returns what it says, nothing where that user made none; null where no server runs.
+   */
+  readonly revokeTokens: (tool: string, by?: string) => Promise<string | null>;
   readonly args: readonly string[];
   readonly flags: Readonly<Record<string, FlagValue>>;
   readonly input: AsyncIterable<Uint8Array>;

@@ -69,9 +69,10 @@ const remove: AdminCommand = {
   name: 'user remove',
   usage: 'NAME',
   summary: 'remove a user, who can then neither log in nor push',
+  details: ['The deploy tokens that they made are revoked, whoever gets the name later.'],
   options: {},
   words: { min: 1, max: 1 },
-  async run({ directory, args, out }) {
+  async run({ directory, revokeTokens, args, out }) {
     const name = args[0] ?? '';
     const theirs = await directory.removeUser(name);
     const { tools } = await directory.list();
@@ -79,6 +80,17 @@ const remove: AdminCommand = {
     await out(
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
+    // Also of tools that they maintain no more: their tokens would open them again with the rights of a namesake.
+    for (const tool of tools.keys()) {
+      const revoked = await revokeTokens(tool, normalise(name));
+      if (revoked === null) {
+        await out(
+          `No server runs, so deploy tokens that they made are still there. Once one does, for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
+        );
+        break;
+      }
+      if (revoked !== '') await out(`${tool}: ${revoked}`);
+    }
     for (const tool of orphans) {
       await out(
         `${tool} has no maintainer left. Give it one: npx toolforge-push tool add ${tool} --maintainer USER\n`,

@@ -109,7 +109,7 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
     argv,
     directory: new DirectoryFile(join(config.data, 'directory.yaml')),
     remotes: (uid, tool) => [sshRemote(addresses, uid, tool), httpRemote(addresses, uid, tool)],
-    revokeTokens: (tool) => revokeTokens(socketPath, tool),
+    revokeTokens: (tool, by) => revokeTokens(socketPath, tool, by),
     input: input instanceof ReadStream ? hiddenLine(input, (text) => write(err, text)) : input,
     out: (text) => write(out, text),
     err: (text) => write(err, text),
@@ -118,18 +118,18 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
 }
 
 /** What the running server says, or null where none runs. */
-async function revokeTokens(socketPath: string, tool: string): Promise<string | null> {
+async function revokeTokens(socketPath: string, tool: string, by?: string): Promise<string | null> {
   const said: Uint8Array[] = [];
   const note = async (bytes: Uint8Array) => void said.push(bytes);
   try {
-    await callControl({
+    const status = await callControl({
       socketPath,
-      argv: ['token', 'revoke', tool, '--all'],
+      argv: ['token', 'revoke', tool, ...(by === undefined ? ['--all'] : ['--by', by])],
       input: null,
       out: note,
       err: note,
     });
-    return Buffer.concat(said).toString();
+    return by !== undefined && status !== 0 ? '' : Buffer.concat(said).toString();
   } catch (error) {
     if (error instanceof DeployError && error.code === 'NO_SERVER') return null;
     throw error;

@@ -20,7 +20,7 @@ class Office {
 
   readonly events: AuditEvent[] = [];
   /** What the server says to that; null = none runs. */
-  revoke: (tool: string) => string | null = () => null;
+  revoke: (tool: string, by?: string) => string | null = () => null;
 
   constructor() {
     writeFileSync(this.path, 'users: {}\ntools: {}\n');
@@ -33,7 +33,7 @@ class Office {
     const status = await runAdmin({
       argv,
       directory: new DirectoryFile(this.path),
-      revokeTokens: async (tool) => this.revoke(tool),
+      revokeTokens: async (tool, by) => this.revoke(tool, by),
       remotes: (uid, tool) => [`ssh://${uid}@host/${tool}.git`, `http://${uid}@host/${tool}.git`],
       input: (async function* () {
         yield Buffer.from(input);
@@ -182,6 +182,7 @@ for (const { name, text, says } of [
 
 test('tools are added with maintainers, listed and removed', async () => {
   const office = new Office();
+  office.revoke = () => '';
   await office.type(['user', 'add', 'alice']);
   await office.type(['user', 'add', 'bob']);
   assert.deepEqual(await office.type(['tool', 'add', 'wikibot', '--maintainer', 'alice']), {
@@ -262,5 +263,30 @@ test('a tool that is removed leaves no token alive, or says that they are', asyn
   assert.match(
     (await office.type(['tool', 'remove', 'hello'])).out,
     /No server runs.*token revoke hello --all/,
+  );
+});
+
+test('threat 8: tokens of a user who is removed do not open a tool to a namesake, or it is said that they are there', async () => {
+  const office = new Office();
+  await office.type(['user', 'add', 'mallory']);
+  await office.type(['user', 'add', 'alice']);
+  // A tool that mallory does not maintain any more, too.
+  for (const tool of ['hello', 'other']) await office.type(['tool', 'add', tool, '--maintainer', 'alice']);
+  const asked: string[][] = [];
+  office.revoke = (tool, by = '') => {
+    asked.push([tool, by]);
+    return tool === 'other' ? 'Revoked ci (a1): it opens nothing any more.\n' : '';
+  };
+  const removed = await office.type(['user', 'remove', 'Mallory']);
+  assert.deepEqual(asked, [
+    ['hello', 'mallory'],
+    ['other', 'mallory'],
+  ]);
+  assert.equal(removed.out, 'Removed mallory.\nother: Revoked ci (a1): it opens nothing any more.\n');
+  await office.type(['user', 'add', 'mallory']);
+  office.revoke = () => null;
+  assert.match(
+    (await office.type(['user', 'remove', 'mallory'])).out,
+    /^Removed mallory\.\nNo server runs.*token revoke TOOL --by mallory\n$/,
   );
 });

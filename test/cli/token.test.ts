@@ -113,6 +113,12 @@ test('a token is revoked by its name, by its id where several have the name, or 
   );
   assert.deepEqual(await list(), []);
   assert.equal((await desk.type(['token', 'revoke', 'wikibot'])).status, 2);
+  await desk.type(['token', 'create', 'wikibot', 'hers']);
+  const none = await desk.type(['token', 'revoke', 'wikibot', '--by', 'bob']);
+  assert.match(none.err, /wikibot has no deploy token that bob made/);
+  assert.equal((await desk.type(['token', 'revoke', 'wikibot', 'hers', '--by', 'alice'])).status, 2);
+  assert.match((await desk.type(['token', 'revoke', 'wikibot', '--by', 'Alice'])).out, /^Revoked hers /);
+  assert.deepEqual(await list(), []);
 });
 
 test('a read token is told why it reads no output of processes, and what it does read', async () => {

@@ -1,3 +1,4 @@
+import { normalise } from '../../auth/user-name.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { DeployToken } from '../../core/types.ts';
@@ -77,18 +78,23 @@ const create: ToolCommand = {
 
 const revoke: ToolCommand = {
   name: 'token revoke',
-  usage: 'TOOL [NAME|ID] [--all]',
+  usage: 'TOOL [NAME|ID] [--all] [--by USER]',
   summary: 'end a deploy token at once',
-  details: ['Where several tokens have one name, the id says which: token list TOOL'],
+  details: [
+    'Where several tokens have one name, the id says which: token list TOOL',
+    '--by: those that USER made. All: --all.',
+  ],
   action: 'manage',
-  options: { all: { type: 'boolean' } },
+  options: { all: { type: 'boolean' }, by: { type: 'string' } },
   words: { min: 0, max: 1 },
   async run({ services, tool, args, flags, out }) {
     const [named] = args;
-    if ((flags['all'] === true) === (named !== undefined)) {
-      throw new UsageError('token revoke takes the name or the id of one token, or --all.');
+    const by = typeof flags['by'] === 'string' ? normalise(flags['by']) : null;
+    if ([named !== undefined, flags['all'] === true, by !== null].filter(Boolean).length !== 1) {
+      throw new UsageError('token revoke takes the name or the id of one token, or --all, or --by USER.');
     }
-    const tokens = services.tokens.list(tool);
+    const tokens = services.tokens.list(tool).filter((token) => by === null || token.by === by);
+    if (by !== null && tokens.length === 0) throw noneBy(tool, by);
     const ended = named === undefined ? tokens : [meantToken(tool, tokens, named)];
     for (const { id } of ended) services.tokens.revoke(tool, id);
     const which = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
@@ -119,6 +125,14 @@ function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: strin
     'WHICH_TOKEN',
     `${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}.`,
     `Say which by its id, as in \`token revoke ${tool} ${first.id}\`; when each was used: \`token list ${tool}\``,
+  );
+}
+
+function noneBy(tool: ToolName, by: string): DeployError {
+  return new DeployError(
+    'NO_TOKEN',
+    `${tool} has no deploy token that ${oneLine(by).slice(0, 40)} made.`,
+    `See which there are, and whose: \`token list ${tool}\``,
   );
 }
 
