@@ -20,7 +20,7 @@ import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';
 import { plannedReplicas } from './deploy/replicas.ts';
 import { tidy } from './deploy/tidy.ts';
-import { whatIsLive } from './deploy/what-is-live.ts';
+import { upToDate, whatIsLive } from './deploy/what-is-live.ts';
 import { running, welcome } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { Repositories } from './git/repositories.ts';
@@ -248,20 +248,6 @@ async function openDataFolder(data: string): Promise<void> {
       { cause },
     );
   }
-}
-
-/** For a push that says nothing to this server: git found nothing new, or refused on its own side what is no fast-forward. */
-function upToDate(
-  store: SqliteStore,
-  tool: ToolName,
-  branch: string,
-  typed: (command: string) => string,
-): string {
-  const { liveVersion } = store.tool(tool);
-  const what =
-    liveVersion === null ? `Nothing of ${tool} is live yet.` : `v${liveVersion} of ${tool} is live.`;
-  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
-  return `${what} To deploy it again: ${typed('redeploy')}\n${liveVersion === null ? '' : `${other}\n`}`;
 }
 
 /** What was live before the restart comes up again, and what was begun goes; the doors are open meanwhile. */

@@ -22,3 +22,20 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
     'Deploy it first: git push toolforge main',
   );
 }
+
+/** For a push that says nothing to this server: git found nothing new, or refused on its own side what is no fast-forward. */
+export function upToDate(
+  store: Store,
+  tool: ToolName,
+  branch: string,
+  typed: (command: string) => string,
+): string {
+  const { liveVersion, isStopped } = store.tool(tool);
+  if (liveVersion === null)
+    return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
+  const what = isStopped
+    ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
+    : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
+  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+  return `${what}\n${other}\n`;
+}

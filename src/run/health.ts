@@ -16,8 +16,10 @@ export interface HealthCheck {
   readonly timeoutMs: number;
   /** How long it may listen on other ports only, if that is less; 15,000 where not set. */
   readonly elsewhereMs?: number;
+  /** What is seen all the time is told anew after this long; 30,000 where not set. */
+  readonly againMs?: number;
   readonly signal: AbortSignal;
-  /** Called while it is not healthy and has not been for a while, once for each thing that is seen. */
+  /** Called while it is not healthy and has not been for a while, for each thing that is seen, and now and then anew. */
   readonly onSeen: (seen: Seen) => void;
 }
 
@@ -36,7 +38,10 @@ export type Readiness =
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
 
 const PAUSE_MS = 60;
+/** After a while: what is not healthy by then takes its time, and each look stands in its log. */
+const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
+const AGAIN_MS = 30_000;
 const ELSEWHERE_MS = 15_000;
 const ANSWER_MS = 10_000;
 /** What a look that got no answer in time has seen. */
@@ -45,7 +50,7 @@ export const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
 /** Waits until a web process answers. @throws AbortError when the signal fires. */
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
   const exited = check.process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
-  const { timeoutMs, elsewhereMs = ELSEWHERE_MS } = check;
+  const { timeoutMs, elsewhereMs = ELSEWHERE_MS, againMs = AGAIN_MS } = check;
   const start = performance.now();
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
@@ -59,11 +64,14 @@ export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
     if (now - start > timeoutMs) return { kind: 'timed-out', seen, waitedMs: timeoutMs };
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)
       return { kind: 'timed-out', seen, waitedMs: elsewhereMs };
-    if (seen.soFar !== last.soFar && now - last.at > FIRST_SEEN_MS) {
-      check.onSeen(seen);
+    const isNew = seen.soFar !== last.soFar;
+    if (now - last.at > (isNew ? FIRST_SEEN_MS : againMs)) {
+      const left = Math.round((timeoutMs - (now - start)) / 1000);
+      check.onSeen(isNew ? seen : { ...seen, soFar: `${seen.soFar}; waiting ${left} s more` });
       last = { soFar: seen.soFar, at: now };
     }
-    await Promise.race([exited, wait(PAUSE_MS, null, { signal: check.signal })]);
+    const pause = now - start > FIRST_SEEN_MS ? LATER_PAUSE_MS : PAUSE_MS;
+    await Promise.race([exited, wait(pause, null, { signal: check.signal })]);
   }
 }
 

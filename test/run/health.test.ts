@@ -111,3 +111,19 @@ for (const { status, remark } of [
       },
     ));
 }
+
+test('what stands in the way all the time is told anew, with the time that is left, and is not asked all the time', async () => {
+  let asked = 0;
+  const listener: RequestListener = (_request, response) => {
+    asked += 1;
+    response.writeHead(404).end();
+  };
+  await withServer(listener, async (port) => {
+    const change = { outsidePort: port, insidePort: 8000, path: '/nope', timeoutMs: 8000, againMs: 1000 };
+    const { readiness, seen } = await watch(new Listening([8000]), change);
+    assert.equal(readiness.kind, 'timed-out');
+    assert.equal(seen[0], 'GET /nope answered 404');
+    assert.match(seen[1] ?? '', /^GET \/nope answered 404; waiting [12] s more$/);
+  });
+  assert.ok(asked < 120, `asked ${asked} times`);
+});

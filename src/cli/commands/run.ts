@@ -13,6 +13,7 @@ export const runOneOffCommand: ToolCommand = {
   summary: 'run a command with the live release: a migration, a shell',
   details: [
     'COMMAND is a list of words, flags and all; no shell reads them. For one: run TOOL bash -c "one | two".',
+    'Over SSH your own shell takes one pair of quotes away, so put another around it all: run TOOL "bash -c \'one | two\'".',
     'A process type of the Procfile as its first word runs what the Procfile says, with the other words after it.',
     'Standard input, output and errors are the command’s, and so is the exit status. For a terminal: ssh -t.',
     'What the command writes is gone with it: the release stays as it was built.',
