@@ -13,7 +13,7 @@ import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { InOrder } from './in-order.ts';
-import { alreadyLive, withOtherRefs } from './join.ts';
+import { alreadyLive, joinedVerdict } from './join.ts';
 import { deploymentRunning, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
 import { assertScalable } from './replicas.ts';
@@ -28,6 +28,8 @@ export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
+  /** Throws DeployError where they may not deploy this tool any more, or nobody can say. */
+  readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
 /** The line itself: see `Deployments` for the promises. */
@@ -198,8 +200,7 @@ export class DeploymentLine implements Deployments {
 
   #join(entry: Entry, push: ParkedPush): Ticket {
     entry.log.progress.step(`${push.principal.uid} joined with a push of the same commit`);
-    const verdict = entry.verdict.then((value) => withOtherRefs(this.#options.repositories, push, value));
-    return { id: entry.id, isJoined: true, verdict };
+    return { id: entry.id, isJoined: true, verdict: joinedVerdict(this.#options.repositories, push, entry) };
   }
 
   #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
@@ -237,7 +238,10 @@ export class DeploymentLine implements Deployments {
     const { signal } = entry.cancelling;
     try {
       if (entry.goesOn !== null) await entry.goesOn;
-      if (!entry.isTakenUp) store.updateDeployment(entry.id, { startedAt: Date.now() });
+      if (!entry.isTakenUp) {
+        await this.#assertStillMay(entry);
+        store.updateDeployment(entry.id, { startedAt: Date.now() });
+      }
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
@@ -257,6 +261,16 @@ export class DeploymentLine implements Deployments {
       this.#endings.finish(entry, { isLive: true, version });
     } catch (error) {
       this.#endings.fail(entry, error);
+    }
+  }
+  /** Whoever waits an hour for their turn may have lost, meanwhile, the right by which they asked. */
+  async #assertStillMay(entry: Entry): Promise<void> {
+    const { principal, deployment, cancelling } = entry;
+    try {
+      await this.#options.assertStillMay(principal, deployment.tool, cancelling.signal);
+    } catch (error) {
+      entry.isRefused = true;
+      throw error;
     }
   }
 }

@@ -3,12 +3,25 @@ import { parkedRef } from '../git/push-session.ts';
 import { branchName, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
+import type { Entry } from './entry.ts';
+
+/** The verdict for a push that joined this deployment. Where that one's author may not deploy any more, this one's may. */
+export async function joinedVerdict(
+  repositories: Repositories,
+  push: ParkedPush,
+  entry: Entry,
+): Promise<Verdict> {
+  const verdict = await entry.verdict;
+  if (verdict.isLive || !entry.isRefused) return await withOtherRefs(repositories, push, verdict);
+  const reason = `this push joined one that was refused; push again (${verdict.reason})`;
+  return { isLive: false, reason };
+}
 
 /**
  * The verdict for a push whose commit went live without it (it joined another's deployment, or came when all was
  * done): its parked commit is let go, and with `--atomic` its other refs move now, or nothing is ok.
  */
-export async function withOtherRefs(
+async function withOtherRefs(
   repositories: Repositories,
   push: ParkedPush,
   verdict: Verdict,
