@@ -13,7 +13,7 @@ import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { InOrder } from './in-order.ts';
-import { alreadyLive, joinedVerdict } from './join.ts';
+import { alreadyLive, joinable, joinedVerdict } from './join.ts';
 import { deploymentRunning, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
 import { assertScalable } from './replicas.ts';
@@ -164,12 +164,8 @@ export class DeploymentLine implements Deployments {
     const { tool, commit } = push;
     const running = this.#turns.running(tool);
     const waiting = this.#turns.waiting(tool);
-    // Not a redeploy: what that builds is decided when its turn comes. Nor one that moves another branch.
-    const same = [...(running === null ? [] : [running]), ...waiting].find(
-      ({ commit: other, request }) =>
-        other === commit && request.kind === 'push' && request.push.branchRef === push.branchRef,
-    );
-    if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
+    const same = joinable(running === null ? waiting : [running, ...waiting], push);
+    if (same !== null) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&
       push.oldCommit !== null &&

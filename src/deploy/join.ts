@@ -5,6 +5,36 @@ import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 import type { Entry } from './entry.ts';
 
+/**
+ * The deployment that a push of the same commit may join; null where there is none, or where what comes after it makes
+ * something else live: the push came last, and is what is live in the end.
+ *
+ * @param line - What runs, then what waits, in the order of their turns.
+ */
+export function joinable(line: readonly Entry[], push: ParkedPush): Entry | null {
+  for (const entry of line.toReversed()) {
+    const { request, commit, cancelling } = entry;
+    switch (request.kind) {
+      case 'push': {
+        // Not one that moves another branch.
+        const isSame = commit === push.commit && request.push.branchRef === push.branchRef;
+        return isSame && !cancelling.signal.aborted ? entry : null;
+      }
+      case 'rollback':
+        return null;
+      // These deploy the commit that is live when their turn comes: the push may join what is before them, not them.
+      case 'redeploy':
+      case 'config':
+      case 'restart':
+      case 'scale':
+        break;
+      default:
+        throw request satisfies never;
+    }
+  }
+  return null;
+}
+
 /** The verdict for a push that joined this deployment. Where that one's author may not deploy any more, this one's may. */
 export async function joinedVerdict(
   repositories: Repositories,

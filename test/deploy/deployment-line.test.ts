@@ -113,3 +113,64 @@ test('rights at the turn: what is cancelled while they are asked for ends at onc
   const reason = 'cancelled by alice; v3 is still live';
   assert.deepEqual(await waiting.verdict, { isLive: false, reason });
 });
+
+test('join order: behind a rollback that waits, a push of what builds goes live after it', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const rollback = line.rollback(wikibot, 1, alice);
+  const change = { commit: commits.three, oldCommit: commits.two };
+  const again = await line.submit(await place.park('p4', change));
+  assert.deepEqual([again.id, again.isJoined], ['p4', false]);
+  const third = await line.submit(await place.park('p5', change));
+  assert.deepEqual([third.id, third.isJoined], ['p4', true]);
+  place.builder.may.resolve();
+  const verdicts = await Promise.all([running, rollback, again, third].map(({ verdict }) => verdict));
+  assert.deepEqual(
+    verdicts,
+    [3, 4, 5, 5].map((version) => ({ isLive: true, version })),
+  );
+  assert.equal(await place.ref('refs/heads/main'), commits.three);
+  assert.equal(place.builder.builds, 3);
+});
+
+test('join order: where the rollback was cancelled, a push behind it finds its commit live', async () => {
+  const { place, line, commits } = await building();
+  await using _place = place;
+  const rollback = line.rollback(wikibot, 1, alice);
+  const change = { commit: commits.three, oldCommit: commits.two };
+  const again = await line.submit(await place.park('p4', change));
+  line.cancel(wikibot, rollback.id, alice);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  assert.match(place.log('p4'), /v3 is live already/);
+  assert.equal(await place.ref('refs/deployments'), '');
+});
+
+test('join order: behind a push of another commit, a push of what builds is its own deployment', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
+  const again = await line.submit(await place.park('p5', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], ['p5', false]);
+  place.builder.may.resolve();
+  assert.equal((await running.verdict).isLive, true);
+  assert.equal((await other.verdict).isLive, false);
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+});
+
+test('join order: what deploys the commit that is live then does not keep a push from joining', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const behind = [
+    line.redeploy(wikibot, { useCache: true }, alice),
+    line.configure(wikibot, { A: '1' }, alice),
+    line.restart(wikibot, alice),
+    line.scale(wikibot, { web: 2 }, alice),
+  ];
+  const again = await line.submit(await place.park('p4', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], [running.id, true]);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  for (const ticket of behind) assert.ok((await ticket?.verdict)?.isLive);
+  assert.equal(await place.ref('refs/heads/main'), commits.three);
+});

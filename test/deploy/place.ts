@@ -133,7 +133,7 @@ export class Place implements AsyncDisposable {
     return { line, takenUp: takenUp.length };
   }
 
-  /** A push whose objects git has stored. */
+  /** A push whose objects git has stored; its commit builds upon what its client believes to be live. */
   async park(id: string, change: Partial<ParkedPush> = {}): Promise<ParkedPush> {
     await this.repositories.ensure(wikibot);
     const git = (args: string[], input?: string) =>
@@ -141,7 +141,8 @@ export class Place implements AsyncDisposable {
     const blob = await git(['hash-object', '-w', '--stdin'], 'hello\n');
     const tree = await git(['mktree'], `100644 blob ${blob}\thello\n`);
     const who = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
-    const commit = commitId(change.commit ?? (await git([...who, 'commit-tree', '-m', id, tree])));
+    const parent = change.oldCommit ? ['-p', change.oldCommit] : [];
+    const commit = commitId(change.commit ?? (await git([...who, 'commit-tree', ...parent, '-m', id, tree])));
     assert.ok(commit !== null);
     await git(['update-ref', `refs/deployments/${id}`, commit]);
     const push = {

@@ -70,4 +70,26 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal(restarted, 0, why);
     assert.equal((await server.get(name)).body, 'two');
   });
+  test('promise 3: a push of what builds, behind a rollback that waits, is what is live in the end', async () => {
+    const { name, tree, first } = await liveTool(server, 'line-order');
+    await tree.commit('two', webTool('two'));
+    assert.equal((await tree.push()).exitCode, 0);
+    const last = await tree.commit('three', webTool('three', 'sleep 5'));
+    const running = tree.push();
+    await inState(name, 'push', 'building');
+    const rollback = server.command('rollback', name, 'v1');
+    await inState(name, 'rollback', 'waiting');
+    const again = tree.push();
+    const ended = await Promise.all([running, rollback, again]);
+    assert.deepEqual(
+      ended.map(({ exitCode }) => exitCode),
+      [0, 0, 0],
+      JSON.stringify(ended),
+    );
+    assert.match(ended[2].stderr, /v5 is live/);
+    assert.doesNotMatch(ended[2].stderr, /joined/);
+    const refs = await server.inRepository(name, 'rev-parse', 'refs/heads/main', 'refs/releases/v4');
+    assert.deepEqual(refs.split('\n'), [last, first]);
+    assert.equal((await server.get(name)).body, 'three');
+  });
 });
