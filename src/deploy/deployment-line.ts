@@ -259,14 +259,16 @@ export class DeploymentLine implements Deployments {
       this.#endings.fail(entry, error);
     }
   }
+
   /** Whoever waits an hour for their turn may have lost, meanwhile, the right by which they asked. */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;
     try {
       await this.#options.assertStillMay(principal, deployment.tool, cancelling.signal);
     } catch (error) {
-      entry.isRefused = true;
+      entry.isRefused = !cancelling.signal.aborted;
       throw error;
     }
+    cancelling.signal.throwIfAborted();
   }
 }

@@ -35,7 +35,7 @@ export function joinable(line: readonly Entry[], push: ParkedPush): Entry | null
   return null;
 }
 
-/** The verdict for a push that joined this deployment. Where that one's author may not deploy any more, this one's may. */
+/** The verdict for a push that joined this deployment; where only its author was refused, whoever joined may push again. */
 export async function joinedVerdict(
   repositories: Repositories,
   push: ParkedPush,

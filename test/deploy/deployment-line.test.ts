@@ -95,24 +95,32 @@ test('rights at the turn: a directory that does not answer lets nothing go live,
   assert.deepEqual(await waiting.verdict, { isLive: false, reason });
 });
 
-test('rights at the turn: what is cancelled while they are asked for ends at once', async () => {
-  const { place, line, running } = await building();
-  await using _place = place;
-  const waiting = line.rollback(wikibot, 1, alice);
-  const asked = Promise.withResolvers<void>();
-  place.assertStillMay = async (_principal, _tool, signal) => {
-    asked.resolve();
-    await new Promise((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason));
-    });
-  };
-  place.builder.may.resolve();
-  await running.verdict;
-  await asked.promise;
-  line.cancel(wikibot, waiting.id, alice);
-  const reason = 'cancelled by alice; v3 is still live';
-  assert.deepEqual(await waiting.verdict, { isLive: false, reason });
-});
+for (const { name, heeds } of [
+  { name: 'ends at once', heeds: true },
+  { name: 'ends where the directory then says yes', heeds: false },
+]) {
+  test(`rights at the turn: what is cancelled while they are asked for ${name}, and all are told so`, async () => {
+    const { place, line, running, commits } = await building();
+    await using _place = place;
+    const four = await place.park('p4', { oldCommit: commits.three });
+    const waiting = await line.submit(four);
+    const joined = await line.submit(await place.park('p5', { ...four, id: 'p5', principal: bob }));
+    const asked = Promise.withResolvers<void>();
+    place.assertStillMay = async (_principal, _tool, signal) => {
+      asked.resolve();
+      await new Promise<void>((resolve, reject) => {
+        signal.addEventListener('abort', () => (heeds ? reject(signal.reason) : resolve()));
+      });
+    };
+    place.builder.may.resolve();
+    await running.verdict;
+    await asked.promise;
+    line.cancel(wikibot, waiting.id, alice);
+    const verdict = { isLive: false, reason: 'cancelled by alice; v3 is still live' };
+    assert.deepEqual([await waiting.verdict, await joined.verdict], [verdict, verdict]);
+    assert.equal(place.store.deployment('p4')?.startedAt, null);
+  });
+}
 
 test('join order: behind a rollback that waits, a push of what builds goes live after it', async () => {
   const { place, line, running, commits } = await building();
