@@ -114,6 +114,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     concurrentDeployments: config.concurrent_deployments,
     treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
     licencePolicy: config.licence_policy,
+    assertStillMay: (principal, tool, signal) =>
+      authorizeAgain(directory, tokens, { principal, tool, signal }),
     afterEach: (deployment) =>
       tidy(
         {

@@ -9,18 +9,23 @@ import type { Directory } from './directory.ts';
 const LIMIT_MS = 10_000;
 
 /**
- * The decision once more, for a push that has arrived: with one that is held open nobody deploys by rights that
- * were taken away meanwhile.
+ * The decision once more, for a push that has arrived and for whatever has waited for its turn: by holding a push open
+ * or by waiting in the line nobody deploys by rights that were taken away meanwhile. From the operator none are taken,
+ * and they act on tools too that the directory does not know any more.
  *
  * @throws DeployError `TOKEN_OVER`, and as `authorize`.
  */
 export async function authorizeAgain(
   directory: Directory,
   tokens: DeployTokens,
-  { principal, tool }: { readonly principal: Principal; readonly tool: ToolName },
+  wish: { readonly principal: Principal; readonly tool: ToolName; readonly signal?: AbortSignal },
 ): Promise<void> {
+  const { principal, tool } = wish;
+  if (principal.isOperator) return;
   assertHolds(tokens, principal);
-  await authorize(directory, principal, tool, 'deploy', AbortSignal.timeout(LIMIT_MS));
+  const limit = AbortSignal.timeout(LIMIT_MS);
+  const signal = wish.signal === undefined ? limit : AbortSignal.any([wish.signal, limit]);
+  await authorize(directory, principal, tool, 'deploy', signal);
 }
 
 /** @throws DeployError `TOKEN_OVER` */

@@ -13,7 +13,7 @@ import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { InOrder } from './in-order.ts';
-import { alreadyLive, withOtherRefs } from './join.ts';
+import { alreadyLive, joinable, joinedVerdict } from './join.ts';
 import { deploymentRunning, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
 import { assertScalable } from './replicas.ts';
@@ -28,6 +28,8 @@ export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
+  /** Throws DeployError where they may not deploy this tool any more, or nobody can say. */
+  readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
 /** The line itself: see `Deployments` for the promises. */
@@ -162,12 +164,8 @@ export class DeploymentLine implements Deployments {
     const { tool, commit } = push;
     const running = this.#turns.running(tool);
     const waiting = this.#turns.waiting(tool);
-    // Not a redeploy: what that builds is decided when its turn comes. Nor one that moves another branch.
-    const same = [...(running === null ? [] : [running]), ...waiting].find(
-      ({ commit: other, request }) =>
-        other === commit && request.kind === 'push' && request.push.branchRef === push.branchRef,
-    );
-    if (same !== undefined && !same.cancelling.signal.aborted) return this.#join(same, push);
+    const same = joinable(running === null ? waiting : [running, ...waiting], push);
+    if (same !== null) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&
       push.oldCommit !== null &&
@@ -198,8 +196,7 @@ export class DeploymentLine implements Deployments {
 
   #join(entry: Entry, push: ParkedPush): Ticket {
     entry.log.progress.step(`${push.principal.uid} joined with a push of the same commit`);
-    const verdict = entry.verdict.then((value) => withOtherRefs(this.#options.repositories, push, value));
-    return { id: entry.id, isJoined: true, verdict };
+    return { id: entry.id, isJoined: true, verdict: joinedVerdict(this.#options.repositories, push, entry) };
   }
 
   #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
@@ -237,7 +234,10 @@ export class DeploymentLine implements Deployments {
     const { signal } = entry.cancelling;
     try {
       if (entry.goesOn !== null) await entry.goesOn;
-      if (!entry.isTakenUp) store.updateDeployment(entry.id, { startedAt: Date.now() });
+      if (!entry.isTakenUp) {
+        await this.#assertStillMay(entry);
+        store.updateDeployment(entry.id, { startedAt: Date.now() });
+      }
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
@@ -258,5 +258,17 @@ export class DeploymentLine implements Deployments {
     } catch (error) {
       this.#endings.fail(entry, error);
     }
+  }
+
+  /** Whoever waits an hour for their turn may have lost, meanwhile, the right by which they asked. */
+  async #assertStillMay(entry: Entry): Promise<void> {
+    const { principal, deployment, cancelling } = entry;
+    try {
+      await this.#options.assertStillMay(principal, deployment.tool, cancelling.signal);
+    } catch (error) {
+      entry.isRefused = !cancelling.signal.aborted;
+      throw error;
+    }
+    cancelling.signal.throwIfAborted();
   }
 }

@@ -39,7 +39,8 @@ export interface Ticket {
  * The line of deployments, one at a time for each tool. A deployment belongs to the server: whoever asked
  * for it may leave without changing how it ends.
  *
- * Whoever calls has authorised already. Methods that need something live throw DeployError `NOTHING_LIVE`.
+ * Whoever calls has authorised already; what waits is authorised once more when its turn has come. Methods that need
+ * something live throw DeployError `NOTHING_LIVE`.
  */
 export interface Deployments {
   /**

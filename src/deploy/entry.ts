@@ -39,6 +39,8 @@ export class Entry {
   readonly verdict: Promise<Verdict>;
   /** Who cancelled it; null = nobody. */
   cancelledBy: string | null = null;
+  /** Its turn had come, and whoever asked for it was refused. */
+  isRefused = false;
   #resolve: (verdict: Verdict) => void = () => undefined;
 
   constructor(options: {

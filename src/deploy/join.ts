@@ -3,12 +3,55 @@ import { parkedRef } from '../git/push-session.ts';
 import { branchName, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
+import type { Entry } from './entry.ts';
+
+/**
+ * The deployment that a push of the same commit may join; null where there is none, or where what comes after it makes
+ * something else live: the push came last, and is what is live in the end.
+ *
+ * @param line - What runs, then what waits, in the order of their turns.
+ */
+export function joinable(line: readonly Entry[], push: ParkedPush): Entry | null {
+  for (const entry of line.toReversed()) {
+    const { request, commit, cancelling } = entry;
+    switch (request.kind) {
+      case 'push': {
+        // Not one that moves another branch.
+        const isSame = commit === push.commit && request.push.branchRef === push.branchRef;
+        return isSame && !cancelling.signal.aborted ? entry : null;
+      }
+      case 'rollback':
+        return null;
+      // These deploy the commit that is live when their turn comes: the push may join what is before them, not them.
+      case 'redeploy':
+      case 'config':
+      case 'restart':
+      case 'scale':
+        break;
+      default:
+        throw request satisfies never;
+    }
+  }
+  return null;
+}
+
+/** The verdict for a push that joined this deployment; where only its author was refused, whoever joined may push again. */
+export async function joinedVerdict(
+  repositories: Repositories,
+  push: ParkedPush,
+  entry: Entry,
+): Promise<Verdict> {
+  const verdict = await entry.verdict;
+  if (verdict.isLive || !entry.isRefused) return await withOtherRefs(repositories, push, verdict);
+  const reason = `this push joined one that was refused; push again (${verdict.reason})`;
+  return { isLive: false, reason };
+}
 
 /**
  * The verdict for a push whose commit went live without it (it joined another's deployment, or came when all was
  * done): its parked commit is let go, and with `--atomic` its other refs move now, or nothing is ok.
  */
-export async function withOtherRefs(
+async function withOtherRefs(
   repositories: Repositories,
   push: ParkedPush,
   verdict: Verdict,

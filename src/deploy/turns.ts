@@ -4,11 +4,17 @@ import type { Entry } from './entry.ts';
 
 const MOST_WAITING = 20;
 
-/** Who deploys and who waits: one at a time for each tool, a bounded number over all. Keeps order, decides nothing. */
+/**
+ * Who deploys and who waits: one at a time for each tool, in the order in which they came; a bounded number over all,
+ * in rotation over the tools. Keeps order, decides nothing.
+ */
 export class Turns {
   readonly #limit: number;
   readonly #run: (entry: Entry) => Promise<void>;
   readonly #running = new Map<ToolName, Entry>();
+  /** When a tool’s last deployment ended, counted in endings; forgotten when nothing waits. */
+  readonly #endedAt = new Map<ToolName, number>();
+  #endings = 0;
   #waiting: Entry[] = [];
 
   /** @param run - Must not reject. */
@@ -54,7 +60,7 @@ export class Turns {
   }
 
   #next(): void {
-    for (const entry of [...this.#waiting]) {
+    for (const entry of this.#inRotation()) {
       // What was under way before a restart of the server is so still, whatever the limit is now.
       if (this.#running.size >= this.#limit && !entry.isTakenUp) continue;
       const { tool } = entry.deployment;
@@ -63,10 +69,19 @@ export class Turns {
       this.#running.set(tool, entry);
       void this.#run(entry).finally(() => {
         this.#running.delete(tool);
+        this.#endings += 1;
+        this.#endedAt.set(tool, this.#endings);
         this.#next();
         this.#tellPlaces(tool);
       });
     }
+    if (this.#waiting.length === 0) this.#endedAt.clear();
+  }
+
+  /** Whose last deployment ended longest ago comes first: a tool with many that wait keeps no place from the others. */
+  #inRotation(): readonly Entry[] {
+    const endedAt = (entry: Entry) => this.#endedAt.get(entry.deployment.tool) ?? 0;
+    return this.#waiting.toSorted((one, other) => endedAt(one) - endedAt(other));
   }
 
   #tellPlaces(tool: ToolName): void {
