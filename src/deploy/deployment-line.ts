@@ -164,7 +164,8 @@ export class DeploymentLine implements Deployments {
     const { tool, commit } = push;
     const running = this.#turns.running(tool);
     const waiting = this.#turns.waiting(tool);
-    const same = joinable(running === null ? waiting : [running, ...waiting], push);
+    const line = running === null ? waiting : [running, ...waiting];
+    const same = await joinable(this.#options.repositories, line, push);
     if (same !== null) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&

@@ -1,24 +1,31 @@
 import type { Progress } from '../core/progress.ts';
 import { parkedRef } from '../git/push-session.ts';
-import { branchName, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
+import { branchName, isAncestor, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 import type { Entry } from './entry.ts';
 
 /**
  * The deployment that a push of the same commit may join; null where there is none, or where what comes after it makes
- * something else live: the push came last, and is what is live in the end.
+ * something else live: the push came last, and is what is live in the end, or in what is.
  *
  * @param line - What runs, then what waits, in the order of their turns.
  */
-export function joinable(line: readonly Entry[], push: ParkedPush): Entry | null {
+export async function joinable(
+  repositories: Repositories,
+  line: readonly Entry[],
+  push: ParkedPush,
+): Promise<Entry | null> {
   for (const entry of line.toReversed()) {
     const { request, commit, cancelling } = entry;
     switch (request.kind) {
       case 'push': {
         // Not one that moves another branch.
-        const isSame = commit === push.commit && request.push.branchRef === push.branchRef;
-        return isSame && !cancelling.signal.aborted ? entry : null;
+        const isSameBranch = request.push.branchRef === push.branchRef;
+        if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
+        // What descends from the push has it in it.
+        if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
+        break;
       }
       case 'rollback':
         return null;

@@ -182,3 +182,15 @@ test('join order: what deploys the commit that is live then does not keep a push
   for (const ticket of behind) assert.ok((await ticket?.verdict)?.isLive);
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
+
+test('join order: what descends from a push does not keep it from joining, since it has it in it', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const four = await place.park('p4', { oldCommit: commits.three });
+  const descendant = await line.submit({ ...four, oldCommit: commits.two });
+  const again = await line.submit(await place.park('p5', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], [running.id, true]);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  assert.deepEqual(await descendant.verdict, { isLive: true, version: 4 });
+});
