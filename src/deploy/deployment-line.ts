@@ -166,7 +166,8 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    if (same !== null) return this.#join(same, push);
+    // It may have ended while git was asked.
+    if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&
       push.oldCommit !== null &&
