@@ -2,8 +2,9 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import type { Progress } from '../core/progress.ts';
+import { diskUse } from '../sandbox/disk-use.ts';
 import { duration, outOfDisk, timedOut, tooMuchOutput } from './build-failures.ts';
-import { diskUse, largestFolders } from './disk-use.ts';
+import { largestFolders } from './largest-folders.ts';
 
 export interface GuardOptions {
   readonly limits: Pick<Config, 'build_time' | 'build_disk' | 'build_output'>;

@@ -2,6 +2,8 @@ import type { Exit } from '../sandbox/sandbox.ts';
 
 /** How a process ended, for people: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
+  if (exit.diskLimit !== undefined)
+    return `was ended because it wrote more than ${exit.diskLimit / 1024 / 1024} MiB to disk`;
   if (exit.isOutOfMemory)
     return `was ended because it needed more than ${memoryBytes / 1024 / 1024} MiB of memory`;
   if (exit.signal !== null) return `was ended by the signal ${exit.signal}`;
@@ -10,6 +12,8 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
 
 /** What to do about it, as a sentence. */
 export function exitHint(exit: Exit): string {
+  if (exit.diskLimit !== undefined)
+    return 'Write less to /tmp and home, which are gone with the process anyway, or ask the operator for a higher run_disk.';
   if (exit.isOutOfMemory)
     return 'Make it need less memory, ask for more (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)

@@ -42,6 +42,8 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
   /** True where the memory limit ended it. */
   readonly isOutOfMemory: boolean;
+  /** Bytes: whoever started it has ended it for writing more than this to disk. */
+  readonly diskLimit?: number;
 }
 
 export interface SandboxProcess {

@@ -99,6 +99,11 @@ export const serverSettings = {
   grace_time: [seconds(0, 3600), '15', 'Seconds between SIGTERM and SIGKILL.'],
   run_processes: [wholeNumber(4, 32_768), '128', 'Processes and threads of one process of a tool.'],
   run_memory: [mebibytes(16, 1_048_576), '512', 'MiB of memory for one process of a tool.'],
+  run_disk: [
+    mebibytes(0, 1_048_576),
+    '2048',
+    'MiB that one process of a tool may have on disk, in /tmp and its home, where tools run on this machine; 0: no limit.',
+  ],
   max_replicas: [
     wholeNumber(1, 1000),
     '4',

@@ -10,7 +10,14 @@ import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../one-off-comma
 import type { OneOff } from '../runtime.ts';
 import { OneOffPipes } from './one-off-pipes.ts';
 import { makeRunPlace } from './run-place.ts';
-import { artifactMounts, environment, INSIDE_PORT, LARGEST_FILE_BYTES, type RunParts } from './running.ts';
+import {
+  artifactMounts,
+  environment,
+  INSIDE_PORT,
+  LARGEST_FILE_BYTES,
+  type RunParts,
+  withinDisk,
+} from './running.ts';
 
 const MOST_WORDS_CHARACTERS = 4096;
 /** How long a client that does not read may hold up the end of what was ended. */
@@ -36,7 +43,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
     oneOff.signal.throwIfAborted();
     const process = parts.sandbox.start(await commandOf(oneOff, name, { parts, place, pipes }));
-    return await new LocalOneOff(oneOff, process, pipes, parts).untilEnded();
+    return await new LocalOneOff(oneOff, withinDisk(process, place, parts), pipes, parts).untilEnded();
   } finally {
     await place.remove();
   }

@@ -7,6 +7,8 @@ import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 
 /** The folders that one start of a process has for itself. */
 export interface RunPlace {
+  /** On this machine, with all that the process writes to disk below it. */
+  readonly folder: string;
   readonly mounts: readonly Mount[];
   /** How the process calls them. */
   readonly tmp: string;
@@ -29,6 +31,7 @@ export async function makeRunPlace(
   // Others may pass: the tool's user must get to its two folders. The umask could have said otherwise.
   await chmod(folder, 0o711);
   return {
+    folder,
     mounts: [tmp, home],
     tmp: sandbox.path(tmp),
     home: sandbox.path(home),

@@ -8,6 +8,7 @@ import type { Exit, Mount, Sandbox, SandboxProcess } from '../../sandbox/sandbox
 import { CUT, LogLines } from '../log-lines.ts';
 import { memoryLimit } from '../service-limits.ts';
 import type { ToolLog } from '../tool-log.ts';
+import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { makeRunPlace, type RunPlace } from './run-place.ts';
 
@@ -30,9 +31,11 @@ export interface RunParts {
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
+    | 'run_disk'
     | 'build_environment'
   >;
   readonly sandbox: Sandbox;
+  readonly diskWatch: DiskWatch;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
   readonly log: Log;
@@ -101,7 +104,7 @@ async function startIn(
     outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? INSIDE_PORT : outside };
   const { workspace, layers } = await artifactMounts(start.release);
   const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
-  const process = sandbox.start({
+  const started = sandbox.start({
     name: `${start.name} of ${start.release.tool}`,
     argv: start.process.command,
     env,
@@ -115,12 +118,31 @@ async function startIn(
     },
     publish: port,
   });
+  const process = withinDisk(started, place, parts);
   const lastLines: string[] = [];
   const finished = finish(start, process, lastLines).then(async (exit) => {
     await giveBack();
     return exit;
   });
   return { process, port, lastLines, finished };
+}
+
+/** The same, but ended where it writes too much. */
+export function withinDisk(
+  process: SandboxProcess,
+  { folder }: RunPlace,
+  { diskWatch, config }: Pick<RunParts, 'diskWatch' | 'config'>,
+): SandboxProcess {
+  let isOver = false;
+  const watching = diskWatch.watch(folder, () => {
+    isOver = true;
+    process.kill();
+  });
+  const exited = process.exited.then((exit) => {
+    watching[Symbol.dispose]();
+    return isOver ? { ...exit, diskLimit: config.run_disk } : exit;
+  });
+  return { ...process, exited };
 }
 
 async function finish(start: Start, process: SandboxProcess, lastLines: string[]): Promise<Exit> {

@@ -28,6 +28,7 @@ import { unfulfilled } from '../service-limits.ts';
 import { ToolLogs } from '../tool-logs.ts';
 import { UnderWay } from '../under-way.ts';
 import { Departures } from './departures.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { addressList } from './forwarded.ts';
 import { Generation, type GenerationParts } from './generation.ts';
 import { runLocally } from './one-off.ts';
@@ -52,6 +53,7 @@ export interface LocalRuntimeOptions {
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
+    | 'run_disk'
     | 'log_size'
     | 'build_environment'
     | 'concurrent_one_offs'
@@ -89,10 +91,12 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #logs: ToolLogs;
   readonly #leaving: Departures;
   readonly #underWay = new UnderWay();
+  readonly #diskWatch: DiskWatch;
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
+    this.#diskWatch = new DiskWatch({ limitBytes: options.config.run_disk, log: options.log });
     this.#oneOffs = new OneOffs(options.config);
     this.#leaving = new Departures(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
@@ -270,6 +274,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return {
       config,
       sandbox,
+      diskWatch: this.#diskWatch,
       launchEnvironment,
       log: log.child({ tool: release.tool, version: release.version }),
       pauses: pauses ?? PAUSES,

@@ -29,6 +29,7 @@ export interface LocalBenchOptions {
   readonly drainMs?: number;
   readonly logBytes?: number;
   readonly oneOffMs?: number;
+  readonly diskBytes?: number;
 }
 
 /** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
@@ -59,6 +60,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       grace_time: options.graceMs ?? 3000,
       run_processes: 64,
       run_memory: 256 * 1024 * 1024,
+      run_disk: options.diskBytes ?? 0,
       log_size: options.logBytes ?? 1024 * 1024,
       build_environment: {},
       concurrent_one_offs: 2,

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import { failingRollOut, releaseOf, rollOut, textOf, until } from '../contract-steps.ts';
+import { oneOff } from '../one-off-steps.ts';
+import { web, worker } from '../tool-sources.ts';
+import { type LocalBench, localBench } from './local-bench.ts';
+
+const MIB = 1024 * 1024;
+/** Files that are each small enough, without an end. */
+const filling = `
+import os, time
+print('writing', flush=True)
+for number in range(1000):
+    with open(f'{os.environ["TMPDIR"]}/{number}', 'wb') as f: f.write(bytes(${MIB}))
+    time.sleep(0.01)
+time.sleep(600)
+`;
+
+for (const mode of ['isolated', 'trusted'] as const) {
+  describe(`threat 60: what a tool writes to disk is limited: ${mode}`, { concurrency: 1 }, () => {
+    let bench: LocalBench;
+    before(async () => {
+      bench = await localBench({ mode, diskBytes: 20 * MIB });
+    });
+    after(() => bench.close());
+    const processFolders = async () =>
+      (await readdir(join(bench.data, 'run'))).filter((name) => /^[0-9a-f-]{36}$/.test(name));
+
+    test('a process that fills it while it starts fails the rollout with a sentence, and its files are gone', async () => {
+      const artifact = await bench.artifact({ 'web.py': filling }, [web()]);
+      const { error } = await failingRollOut(bench.runtime, releaseOf('filling' as ToolName, 1, artifact));
+      assert.equal(error.message, 'web.1 was ended because it wrote more than 20 MiB to disk.');
+      assert.match(error.hint, /run_disk/);
+      assert.deepEqual(await processFolders(), []);
+    });
+
+    test('a process that is up is ended, and started again', async () => {
+      const tool = 'late' as ToolName;
+      const source = `import time\ntime.sleep(1.2)\n${filling}`;
+      const artifact = await bench.artifact({ 'worker.py': source }, [worker()]);
+      await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+      const said = /worker\.1 was ended because it wrote more than 20 MiB to disk; starting again in/;
+      await until(async () => said.test(await textOf(bench.runtime, tool, 'push')), 'the end');
+      await until(async () => ((await bench.runtime.status(tool))[0]?.restarts ?? 0) > 0, 'the restart');
+      await bench.runtime.stop(tool);
+      await until(async () => (await processFolders()).length === 0, 'its files to be gone');
+    });
+
+    test('so is a one-off, and whoever runs it is told', async () => {
+      const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
+      const release = releaseOf('once' as ToolName, 1, artifact);
+      const { status, why } = await oneOff(bench.runtime, release, ['python3', '-u', 'fill.py']);
+      assert.equal(status, 137);
+      assert.equal(why, 'The command was ended because it wrote more than 20 MiB to disk.');
+      assert.deepEqual(await processFolders(), []);
+    });
+  });
+}
