@@ -124,6 +124,25 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.doesNotMatch(body, /STOLEN=/);
   });
 
+  for (const folder of ['env.launch', 'env.build']) {
+    test(`promise 4: a NUL that a build writes into ${folder} mounts nothing of the host, and the push says what it is`, async () => {
+      const name = folder.replace('.', '-');
+      const { tree } = await toolNamed(name);
+      await tree.commit('one', probe('ls /tmp'));
+      assert.equal((await tree.push()).exitCode, 0);
+      const layer = [
+        `d=/layers/test_script; mkdir -p $d/x/${folder}`,
+        'printf "[types]\\nlaunch = true\\nbuild = true\\n" >$d/x.toml',
+        `printf 'v\\0--bind\\0/\\0/tmp' >$d/x/${folder}/FOO`,
+      ].join('; ');
+      await tree.commit('two', probe('ls /tmp', layer));
+      const { exitCode, stderr } = await tree.push();
+      assert.equal(exitCode, 1, stderr);
+      assert.match(stderr, /The variable "FOO" has a NUL character in it, which no program can be given/);
+      assert.doesNotMatch((await server.get(name)).body, /etc|usr/);
+    });
+  }
+
   test('promise 4: a process sees no other tool, no secret of the server and no way to its sockets', async () => {
     const loopback = createServer((socket) => socket.end('INSIDE-OF-THE-HOST'))
       .listen(0, '127.0.0.1')
