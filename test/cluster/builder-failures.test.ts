@@ -177,7 +177,8 @@ while True: a.append(b'x' * 10_000_000)"`,
     const copy = `docker://${registryHost}/${name}:1`;
     const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
     assert.equal((await run('skopeo', ['copy', ...flags, `docker://${image}`, copy])).exitCode, 0);
-    await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 5000 });
+    // Long enough for the builds beside it to make room.
+    await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 20_000 });
     // It is known once it was looked at, and then goes.
     await assert.rejects(
       builder.build(async () => {
