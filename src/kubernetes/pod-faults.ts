@@ -108,7 +108,14 @@ function askedFor({ spec }: V1Pod): string {
   const asked = (spec?.containers ?? []).flatMap(({ resources }) =>
     Object.entries(resources?.requests ?? {}),
   );
-  return asked.map(([name, quantity]) => `${quantity} of ${name}`).join(', ') || 'no amount in particular';
+  const words = asked.map(([name, quantity]) => `${amount(name, quantity)} of ${name}`);
+  return words.join(', ') || 'no amount in particular';
+}
+
+/** The API gives bytes back as a plain number, however they were written. */
+function amount(name: string, quantity: string): string {
+  const isBytes = /^(memory|ephemeral-storage)$/.test(name) && /^\d+$/.test(quantity);
+  return isBytes ? `${Math.round(Number(quantity) / 1024 / 1024)} MiB` : quantity;
 }
 
 // scheduler, framework.FitError: `0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: …`

@@ -15,7 +15,7 @@ function podOf({ state, lastState, restartPolicy = 'Always', isInit = false, sta
   const container = {
     name: 'job',
     image: 'r/tool-a@sha256:01',
-    resources: { requests: { cpu: '100m', memory: '512Mi' } },
+    resources: { requests: { cpu: '100m', memory: '512Mi', 'ephemeral-storage': '536870912' } },
   };
   const one = {
     name: 'job',
@@ -121,7 +121,7 @@ describe('what is wrong with a pod', () => {
       },
       code: 'UNSCHEDULABLE',
       words:
-        /^finds no room in the cluster: it asks for 100m of cpu, 512Mi of memory; of 3 nodes: 1 with too little cpu left, 2 with too little memory left$/,
+        /^finds no room in the cluster: it asks for 100m of cpu, 512Mi of memory, 512 MiB of ephemeral-storage; of 3 nodes: 1 with too little cpu left, 2 with too little memory left$/,
       passes: true,
     },
     {
