@@ -5,6 +5,14 @@ import { test } from 'node:test';
 
 const source = resolve(import.meta.dirname, '../../src');
 
+/** Of the sandbox, what builds and runs have in common. */
+const ofSandbox = [
+  'sandbox/built-for.ts',
+  'sandbox/disk-use.ts',
+  'sandbox/remove.ts',
+  'sandbox/sandbox.ts',
+] as const;
+
 /** Who may import whom: rooms, or single files of them where only the interface is meant. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -14,24 +22,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   sandbox: ['core', 'config.ts'],
   store: ['core', 'config.ts'],
   git: ['core', 'deploy/deployments.ts'],
-  build: [
-    'core',
-    'config.ts',
-    'kubernetes',
-    'sandbox/built-for.ts',
-    'sandbox/sandbox.ts',
-    'sandbox/disk-use.ts',
-    'sandbox/remove.ts',
-  ],
-  run: [
-    'core',
-    'config.ts',
-    'kubernetes',
-    'sandbox/built-for.ts',
-    'sandbox/sandbox.ts',
-    'sandbox/disk-use.ts',
-    'sandbox/remove.ts',
-  ],
+  build: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
+  run: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
   deploy: ['core', 'git', 'store/store.ts', 'build/builder.ts', 'run/runtime.ts'],
   cli: [
     'core',

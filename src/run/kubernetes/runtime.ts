@@ -214,7 +214,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
     const running = this.#pods.of(tool).filter(({ isOver }) => !isOver);
-    const ids = running.map(({ rolloutId }) => this.#live.releaseOf(rolloutId)?.artifact.id ?? '');
+    const ids = running.flatMap(({ rolloutId }) => this.#live.releaseOf(rolloutId)?.artifact.id ?? []);
     return new Set([...this.#oneOffs.artifacts(tool), ...ids]);
   }
 
