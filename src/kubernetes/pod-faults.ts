@@ -1,5 +1,6 @@
 import type { CoreV1Event, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import { refusalIn } from './refusals.ts';
+import { registryTrouble } from './registry-words.ts';
 
 /** What is wrong with a pod, for people. */
 export interface PodFault {
@@ -217,14 +218,19 @@ function signalName(number: number): string {
 }
 
 function pullFault(message: string): { words: string; mayPass: boolean } {
-  if (/connection refused|no such host|i\/o timeout|deadline exceeded|no route|unreachable/i.test(message))
-    return { words: 'the registry cannot be reached', mayPass: true };
-  if (/401|403|unauthorized|denied|no basic auth/i.test(message))
-    return { words: 'the registry does not let the cluster read it', mayPass: false };
-  if (/not found|manifest unknown|does not exist/i.test(message))
-    return { words: 'the registry does not have it', mayPass: false };
-  if (/x509|certificate/i.test(message))
-    return { words: "the cluster does not trust the registry's certificate", mayPass: false };
+  switch (registryTrouble(message, ['untrusted', 'unreachable', 'refused', 'missing', 'failing'])) {
+    case 'untrusted':
+      return { words: "the cluster does not trust the registry's certificate", mayPass: false };
+    case 'unreachable':
+      return { words: 'the registry cannot be reached', mayPass: true };
+    case 'refused':
+      return { words: 'the registry does not let the cluster read it', mayPass: false };
+    case 'missing':
+      return { words: 'the registry does not have it', mayPass: false };
+    case 'failing':
+      return { words: 'the registry answers with an error of its own', mayPass: true };
+    default:
+  }
   if (/InvalidImageName|invalid reference/i.test(message))
     return { words: 'its name is not one of an image', mayPass: false };
   const words = message.replace(/\s+/g, ' ').slice(0, 300) || 'the cluster does not say why';

@@ -1,5 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import type { PodFault } from '../../kubernetes/pod-faults.ts';
+import { registryTrouble } from '../../kubernetes/registry-words.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
 import { outOfDisk, stepFailed } from '../build-failures.ts';
 import { registryUnavailable } from '../registry/requests.ts';
@@ -45,7 +46,8 @@ export function phaseFailed(options: {
   }
   if (/no space left|disk quota exceeded/i.test(said))
     return outOfDisk(limits.fileBytes, 'the layers of the image');
-  if (/quota|insufficient storage|413|507/i.test(said)) {
+  const trouble = registryTrouble(said, ['full', 'refused', 'unreachable', 'untrusted', 'failing']);
+  if (trouble === 'full') {
     return new DeployError(
       'REGISTRY_FULL',
       `The registry ${registryHost} has no room for the image: ${said}.`,
@@ -53,7 +55,7 @@ export function phaseFailed(options: {
       cause,
     );
   }
-  if (/unauthorized|denied|forbidden|\b40[13]\b|no basic auth/i.test(said)) {
+  if (trouble === 'refused') {
     return new DeployError(
       'REGISTRY_REFUSED',
       `The registry ${registryHost} does not let the build in while ${PHASE_WORDS[phase]}: ${said}.`,
@@ -61,13 +63,7 @@ export function phaseFailed(options: {
       cause,
     );
   }
-  if (
-    /refused|no such host|timeout|timed out|deadline|reset by peer|EOF|tls:|x509|\b50[0-9]\b|unreachable/i.test(
-      said,
-    )
-  ) {
-    return registryUnavailable(registryHost, said, cause.cause);
-  }
+  if (trouble !== null) return registryUnavailable(registryHost, said, cause.cause);
   return new DeployError(
     'BUILD_FAILED',
     `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
