@@ -1,4 +1,5 @@
 import { DeployError } from '../core/errors.ts';
+import { mebibytes } from '../core/mebibytes.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 
 /** `15 min`, `1 min 30 s`, `45 s`. */
@@ -8,10 +9,6 @@ export function duration(ms: number): string {
   const rest = seconds % 60;
   if (minutes === 0) return `${rest} s`;
   return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`;
-}
-
-export function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / 1024 / 1024)} MiB`;
 }
 
 export function timedOut(limitMs: number, during: string): DeployError {

@@ -1,5 +1,5 @@
+import { mebibytes } from '../core/mebibytes.ts';
 import { du } from '../sandbox/disk-use.ts';
-import { mebibytes } from './build-failures.ts';
 
 /** The three largest places of a build, as its code calls them: `/workspace/data (900 MiB), …`. */
 export async function largestFolders(folder: string, signal: AbortSignal): Promise<string> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Audit } from '../core/audit.ts';
 import type { Log } from '../core/log.ts';
+import { mebibytes } from '../core/mebibytes.ts';
 import { newId, type ToolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
@@ -9,7 +10,7 @@ import type { PackServices, PushSession, ReceiveRequest } from './pack-services.
 import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
 import { readDeployBranch, updateRefs } from './refs.ts';
 import type { Repositories } from './repositories.ts';
-import { mebibytes, repositoryBytes } from './repository-size.ts';
+import { repositoryBytes } from './repository-size.ts';
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;

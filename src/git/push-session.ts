@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { mebibytes } from '../core/mebibytes.ts';
 import { commitId, type ToolName } from '../core/names.ts';
 import { paint, progressTo } from '../core/progress.ts';
 import { sentence } from '../core/sentence.ts';
@@ -291,10 +292,9 @@ export class TruthfulPush implements PushSession {
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;
-    const limit = Math.floor(this.#context.maxPackBytes / (1024 * 1024));
     return {
       ...report,
-      unpack: `the push is larger than ${limit} MiB, the limit for one push (pack_size); leave large files out of the history`,
+      unpack: `the push is larger than ${mebibytes(this.#context.maxPackBytes)}, the limit for one push (pack_size); leave large files out of the history`,
     };
   }
 }

@@ -18,11 +18,6 @@ export async function repositoryBytes(repositories: Repositories, tool: ToolName
   return objects + tags * REF_BYTES;
 }
 
-/** `12 MiB`, never less than there is. */
-export function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / (1024 * 1024))} MiB`;
-}
-
 async function countFiles(folder: string): Promise<number> {
   let count = 0;
   try {

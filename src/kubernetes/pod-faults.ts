@@ -1,4 +1,5 @@
 import type { CoreV1Event, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import { mebibytes } from '../core/mebibytes.ts';
 import { refusalIn } from './refusals.ts';
 import { registryTrouble } from './registry-words.ts';
 
@@ -116,7 +117,7 @@ function askedFor({ spec }: V1Pod): string {
 /** The API gives bytes back as a plain number, however they were written. */
 function amount(name: string, quantity: string): string {
   const isBytes = /^(memory|ephemeral-storage)$/.test(name) && /^\d+$/.test(quantity);
-  return isBytes ? `${Math.round(Number(quantity) / 1024 / 1024)} MiB` : quantity;
+  return isBytes ? mebibytes(Number(quantity)) : quantity;
 }
 
 // scheduler, framework.FitError: `0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: …`

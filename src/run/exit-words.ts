@@ -1,11 +1,11 @@
+import { mebibytes } from '../core/mebibytes.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 
 /** How a process ended, for people: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
   if (exit.diskLimit !== undefined)
-    return `was ended because it wrote more than ${exit.diskLimit / 1024 / 1024} MiB to disk`;
-  if (exit.isOutOfMemory)
-    return `was ended because it needed more than ${memoryBytes / 1024 / 1024} MiB of memory`;
+    return `was ended because it wrote more than ${mebibytes(exit.diskLimit)} to disk`;
+  if (exit.isOutOfMemory) return `was ended because it needed more than ${mebibytes(memoryBytes)} of memory`;
   if (exit.signal !== null) return `was ended by the signal ${exit.signal}`;
   return `exited with code ${exit.code}`;
 }

@@ -1,6 +1,5 @@
+import { mebibytes } from '../core/mebibytes.ts';
 import type { Release, ServiceSettings } from '../core/types.ts';
-
-const MIB = 1024 * 1024;
 
 /**
  * Bytes of memory that a process of the release may use: for web what the tool asks for, never more than the
@@ -25,6 +24,6 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
 export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
   if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
   return [
-    `mem of service.template asks for ${Math.round(memoryBytes / MIB)} MiB: a process gets at most ${runMemory / MIB} MiB here (run_memory).`,
+    `mem of service.template asks for ${mebibytes(memoryBytes)}: a process gets at most ${mebibytes(runMemory)} here (run_memory).`,
   ];
 }

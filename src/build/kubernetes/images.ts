@@ -1,7 +1,8 @@
 import type { Log } from '../../core/log.ts';
+import { mebibytes } from '../../core/mebibytes.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
-import { artifactTooLarge, mebibytes, noProcess } from '../build-failures.ts';
+import { artifactTooLarge, noProcess } from '../build-failures.ts';
 import { HandOver } from '../builder.ts';
 import { type Component, withComponents } from '../components.ts';
 import { byDigest } from '../registry/reference.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DeployError, systemCode } from '../../core/errors.ts';
-import { mebibytes } from '../build-failures.ts';
+import { mebibytes } from '../../core/mebibytes.ts';
 import type { Credentials } from './credentials.ts';
 
 export interface HarborOptions {
