@@ -159,6 +159,17 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.err, '');
     });
 
+    test('a window that is resized while the command begins has its new size', async () => {
+      const keyboard = new Keyboard();
+      const script = 'for i in {1..200}; do [ "$(stty size)" = "11 55" ] && exit 4; sleep 0.1; done';
+      const running = startOneOff(runtime, release, ['bash', '-c', script], {
+        terminal: keyboard,
+        input: keyboard.keys,
+      });
+      keyboard.resize(55, 11);
+      assert.equal((await running.end).status, 4);
+    });
+
     test('Ctrl-C ends a command that knows nothing of it, Ctrl-D one that reads', async () => {
       for (const { command, shown, key, status } of [
         { command: ['sh', '-c', 'echo asleep; exec sleep 100'], shown: /asleep/, key: '\u0003', status: 130 },

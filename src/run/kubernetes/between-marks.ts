@@ -11,6 +11,11 @@ export class BetweenMarks {
     this.#state = isOpen ? 'between' : 'before';
   }
 
+  /** The first mark was there. */
+  get hasBegun(): boolean {
+    return this.#state !== 'before';
+  }
+
   /** The second mark was there. */
   get isOver(): boolean {
     return this.#state === 'after';

@@ -2,7 +2,7 @@ import type { V1Pod, V1Secret } from '@kubernetes/client-node';
 import type { Applied } from '../../kubernetes/applying.ts';
 import { processOf } from '../one-off-command.ts';
 import { ONE_OFF_TYPE } from '../one-offs.ts';
-import type { OneOff } from '../runtime.ts';
+import type { OneOff, TerminalSize } from '../runtime.ts';
 import { configSecret } from './manifests.ts';
 import { literal, type ManifestConfig, podTemplate, toolLabels, WEB_PORT } from './manifests-pod.ts';
 import { LABELS, objectName, type Rollout } from './names.ts';
@@ -47,13 +47,21 @@ printf '\\0%s' "$mark"
 printf '\\0%s' "$mark" >&4
 cat >/dev/null
 exit "$status"`;
-/** The same for a terminal, where the line is not shown and a shell in between would get the keys' signals too. */
+/**
+ * The same for a terminal, where the line is not shown and says the size, and a shell in between would get the keys'
+ * signals too.
+ */
 const IN_TERMINAL = `stty -echo
-read -r attached || exit 129
-stty echo rows "$2" cols "$3"
+read -r rows columns || exit 129
+stty echo rows "$rows" cols "$columns"
 printf '\\0%s' "$1"
-shift 3
+shift
 exec "$@"`;
+
+/** The line that the container waits for. */
+export function attachedLine(size: TerminalSize | undefined): string {
+  return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
+}
 
 /** What the container prints around the output of the command. */
 export function markBytes(mark: string): Uint8Array {
@@ -68,8 +76,7 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
   const { spec } = podTemplate({ rollout, process, toolNumber: oneOff.toolNumber, config }, 'Never');
   const [container] = spec?.containers ?? [];
   if (spec === undefined || container === undefined) throw new Error('A pod has a container.');
-  const size = terminal === null ? [] : [String(terminal.size.rows), String(terminal.size.columns)];
-  const gate = ['/bin/bash', '-c', terminal === null ? PIPED : IN_TERMINAL, 'bash', mark, ...size];
+  const gate = ['/bin/bash', '-c', terminal === null ? PIPED : IN_TERMINAL, 'bash', mark];
   const variables = { PORT: String(WEB_PORT), ...(terminal === null ? {} : { TERM: terminal.type }) };
   return {
     apiVersion: 'v1',

@@ -10,7 +10,14 @@ import type { OneOff } from '../runtime.ts';
 import { BetweenMarks } from './between-marks.ts';
 import { CONTAINER, configName, namespaceOf, newRolloutId } from './names.ts';
 import { ensureNamespace, type ObjectParts } from './objects.ts';
-import { markBytes, ONE_OFF_LABEL, type OneOffPodOptions, oneOffPod, oneOffSecret } from './one-off-pod.ts';
+import {
+  attachedLine,
+  markBytes,
+  ONE_OFF_LABEL,
+  type OneOffPodOptions,
+  oneOffPod,
+  oneOffSecret,
+} from './one-off-pod.ts';
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
@@ -102,9 +109,7 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
   terminal?.onResize((size) => void attachment.resize(size));
-  if (terminal !== null) await attachment.resize(terminal.size);
-  // The line that the container waits for.
-  await attachment.write(Buffer.from('\n'));
+  await attachment.write(Buffer.from(attachedLine(terminal?.size)));
   // Nobody waits for it: a command may end without having read its input.
   void feed(oneOff, attachment);
   await Promise.race([take(oneOff, attachment, mark), givenUp(watched, signal)]);
@@ -136,12 +141,18 @@ async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> 
 
 /** Gives the client all that the command prints. */
 async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: string): Promise<void> {
+  let { terminal } = oneOff;
   const outputs = {
     output: new BetweenMarks(markBytes(mark), false),
     errors: new BetweenMarks(markBytes(mark), true),
   };
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
+    if (terminal !== null && outputs.output.hasBegun) {
+      // The size of the line is set by now, and may not be the newest any more.
+      await attachment.resize(terminal.size);
+      terminal = null;
+    }
     if (shown.length > 0) await oneOff[stream](shown);
     if (outputs.output.isOver && outputs.errors.isOver) return;
   }

@@ -21,8 +21,8 @@ export class OneOffPipes implements AsyncDisposable {
   readonly output: Socket;
   readonly errors: Socket;
   readonly #sizes: Socket;
-  /** Each pipe open for both, so that neither side waits for the other or sees an end too early. */
-  #keepers: number[];
+  /** The pipes open for both, so that neither side waits for the other or sees an end too early. */
+  readonly #keepers = new Map<(typeof NAMES)[number], number>();
   /** The newest, while the one before is on its way: the loop inside may have been stopped. */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
@@ -36,7 +36,7 @@ export class OneOffPipes implements AsyncDisposable {
     const writer = (name: string) =>
       quiet(new Socket({ fd: open(name, constants.O_WRONLY), readable: false, writable: true }));
     // fifo(7): on Linux opening for both never waits.
-    this.#keepers = NAMES.map((name) => open(name, constants.O_RDWR));
+    for (const name of NAMES) this.#keepers.set(name, open(name, constants.O_RDWR));
     this.input = writer('in');
     this.output = reader('out');
     this.errors = reader('err');
@@ -55,10 +55,12 @@ export class OneOffPipes implements AsyncDisposable {
     return new OneOffPipes(folder);
   }
 
-  /** The process has opened its ends: from now on an end of either side is seen by the other. */
+  /**
+   * The process has opened its ends: from now on an end of either side is seen by the other. What reads the sizes
+   * may not have come yet: they keep until then.
+   */
   opened(): void {
-    for (const keeper of this.#keepers) closeSync(keeper);
-    this.#keepers = [];
+    this.#let('in', 'out', 'err');
   }
 
   /** Tells the terminal inside its new size. */
@@ -81,10 +83,18 @@ export class OneOffPipes implements AsyncDisposable {
   /** The terminal inside is hung up (SIGHUP). */
   hangUp(): void {
     this.#sizes.destroy();
+    this.#let('size');
+  }
+
+  #let(...names: readonly (typeof NAMES)[number][]): void {
+    for (const name of names) {
+      const keeper = this.#keepers.get(name);
+      if (keeper !== undefined && this.#keepers.delete(name)) closeSync(keeper);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.opened();
+    this.#let(...NAMES);
     for (const stream of [this.input, this.output, this.errors, this.#sizes]) stream.destroy();
     await removeTree(this.mount.source);
   }

@@ -110,6 +110,8 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
+    // It may have changed since the command was made; the same once more signals nothing.
+    if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;
     ended.abort();

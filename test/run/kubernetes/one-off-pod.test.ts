@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import { service } from '../../../src/run/kubernetes/manifests.ts';
 import { LABELS } from '../../../src/run/kubernetes/names.ts';
-import { oneOffPod, oneOffSecret } from '../../../src/run/kubernetes/one-off-pod.ts';
+import { attachedLine, oneOffPod, oneOffSecret } from '../../../src/run/kubernetes/one-off-pod.ts';
 import type { Terminal } from '../../../src/run/runtime.ts';
 import { releaseOf } from '../contract-steps.ts';
 import { manifestConfig } from './manifest-config.ts';
@@ -61,7 +61,7 @@ describe('the pod of a one-off', () => {
     assert.deepEqual([container?.stdin, container?.stdinOnce, container?.tty], [true, true, false]);
   });
 
-  test('with a terminal it has TERM and its size from the start', () => {
+  test('with a terminal it has TERM, and the line that it waits for says the size', () => {
     const terminal = { type: 'xterm', size: { columns: 100, rows: 30 }, onResize: () => {} };
     const [container] = oneOffPod(options(['bash'], terminal)).spec?.containers ?? [];
     assert.equal(container?.tty, true);
@@ -69,6 +69,8 @@ describe('the pod of a one-off', () => {
       container?.env?.find(({ name }) => name === 'TERM'),
       { name: 'TERM', value: 'xterm' },
     );
-    assert.deepEqual(container?.args?.slice(-4), ['f00', '30', '100', 'bash']);
+    assert.deepEqual(container?.args?.slice(-2), ['f00', 'bash']);
+    assert.equal(attachedLine(terminal.size), '30 100\n');
+    assert.equal(attachedLine(undefined), '\n');
   });
 });
