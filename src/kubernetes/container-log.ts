@@ -34,11 +34,13 @@ const KEPT_LINES = 20;
 /** A container may print for ever without a new line. Readers of a build show less of one, and mask it before. */
 const MOST_LINE_CHARACTERS = 128 * 1024;
 const MOST_LAST_BYTES = 256 * 1024;
+// RFC 3339
+const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
 /**
  * Gives every line of a container, in order, none twice: from before the first (it waits until the container has
- * started) over its restarts to after the last. Resolves when the container will print no more (it has ended for
- * good, its pod has ended or is gone) or when the signal fires.
+ * started) over its restarts, and however long the API is away, to after the last. Resolves when the container will
+ * print no more (it has ended for good, its pod has ended or is gone) or when the signal fires.
  *
  * @throws DeployError where the API refuses for good.
  */
@@ -99,6 +101,8 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   for await (const line of linesOf(response, MOST_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
+    // The node's own words, as that it cannot watch the file.
+    if (!STAMP.test(stamp)) continue;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;
       continue;
@@ -133,6 +137,7 @@ async function containerStatus(
 ): Promise<ContainerProgress | null> {
   const found = await retrying(() => cluster.core.readNamespacedPod({ namespace, name: pod }), {
     signal,
+    timeoutMs: Number.POSITIVE_INFINITY,
   }).catch((error: unknown) => {
     if (isNotFound(error)) return null;
     throw error;

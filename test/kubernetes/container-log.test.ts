@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import type { V1ContainerState } from '@kubernetes/client-node';
+import { followContainerLog } from '../../src/kubernetes/container-log.ts';
+import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
+
+const PLACE = { namespace: 'tool-wikibot', pod: 'web', container: 'tool' };
+const RUNS: V1ContainerState = { running: {} };
+const HAS_ENDED: V1ContainerState = { terminated: { exitCode: 0 } };
+
+function answerPod(response: ServerResponse, state: V1ContainerState): void {
+  const containerStatuses = [{ name: 'tool', restartCount: 0, state }];
+  answerJson(response, { spec: { restartPolicy: 'Never' }, status: { phase: 'Running', containerStatuses } });
+}
+
+async function linesOf(t: TestContext, api: FakeApi): Promise<string[]> {
+  t.after(() => api.close());
+  const lines: string[] = [];
+  await followContainerLog(api.cluster, PLACE, ({ text }) => lines.push(text), AbortSignal.timeout(20_000));
+  return lines;
+}
+
+/** Minutes are over in a second. */
+function hurry(t: TestContext): void {
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => now() * 200);
+}
+
+test('a log goes on after the API was away for minutes', async (t) => {
+  hurry(t);
+  let awayUntil: number | null = null;
+  const api = await fakeApi((url, response) => {
+    const isAway = awayUntil !== null && Date.now() < awayUntil;
+    if (isAway) refuse(response, 503, 'ServiceUnavailable', 'it starts');
+    else if (!url.pathname.endsWith('/log')) answerPod(response, awayUntil === null ? RUNS : HAS_ENDED);
+    else if (awayUntil === null) {
+      awayUntil = Date.now() + 1500;
+      response.write('2026-11-26T00:00:00.000000001Z one\n', () => response.destroy());
+    } else {
+      response.end('2026-11-26T00:00:00.000000001Z one\n2026-11-26T00:00:01.000000001Z two\n');
+    }
+  });
+  assert.deepEqual(await linesOf(t, api), ['one', 'two']);
+});
+
+// kubelet: `failed to create fsnotify watcher: too many open files`, `unable to retrieve container logs for …`
+test('what a node says of itself in between has no time, and ends no log', async (t) => {
+  let answers = 0;
+  const api = await fakeApi((url, response) => {
+    if (!url.pathname.endsWith('/log')) answerPod(response, answers === 0 ? RUNS : HAS_ENDED);
+    else if (answers++ === 0) {
+      response.end(
+        '2026-11-26T00:00:00.000000001Z one\nfailed to create fsnotify watcher: too many open files',
+      );
+    } else {
+      response.end(
+        '2026-11-26T00:00:00.000000001Z one\nunable to retrieve container logs for containerd://3f\n2026-11-26T00:00:01.000000001Z two\n',
+      );
+    }
+  });
+  assert.deepEqual(await linesOf(t, api), ['one', 'two']);
+});
