@@ -62,3 +62,18 @@ export function answerJson(response: ServerResponse, body: unknown): void {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.end(JSON.stringify(body));
 }
+
+const KINDS = {
+  '/api/v1': { Secret: 'secrets', Service: 'services', Namespace: 'namespaces' },
+  '/apis/apps/v1': { Deployment: 'deployments' },
+  '/apis/batch/v1': { Job: 'jobs', CronJob: 'cronjobs' },
+};
+
+/** Says which kinds there are, where that was asked, as the API is before it is asked for one. @returns whether it was. */
+export function answerKinds({ pathname }: URL, response: ServerResponse): boolean {
+  const kinds = Object.entries(KINDS).find(([path]) => path === pathname)?.[1];
+  if (kinds === undefined) return false;
+  const resources = Object.entries(kinds).map(([kind, name]) => ({ kind, name, namespaced: true }));
+  answerJson(response, { resources });
+  return true;
+}

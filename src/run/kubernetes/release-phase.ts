@@ -100,7 +100,11 @@ class ReleaseRun {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {
       this.#runningSince ??= performance.now();
-      this.#output ??= this.#follow(pod);
+      if (this.#output === null) {
+        this.#output = this.#follow(pod);
+        // Where it fails, that is told once the command has ended.
+        this.#output.catch(() => {});
+      }
     }
     const end = lastEnd(pod.container);
     const fault = podFault(pod.pod, this.#events.ofPod(pod.uid));
