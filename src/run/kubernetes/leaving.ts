@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { type ObjectParts, removeRollout } from './objects.ts';
 
@@ -9,9 +10,12 @@ export interface LeavingOptions {
   readonly onGone: (rolloutId: string) => void;
 }
 
+const AGAIN_MS = 5000;
+
 interface Departure {
   readonly tool: string;
-  readonly gone: Promise<void>;
+  /** Resolves with why it could not be ended; null = it was. */
+  readonly gone: Promise<unknown>;
   readonly hurry: AbortController;
 }
 
@@ -33,15 +37,17 @@ export class Leaving {
   }
 
   /**
-   * Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself. What a schedule has started
-   * stays.
+   * Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself, also until a cluster that is
+   * away is back. What a schedule has started stays.
    */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#departures.has(rolloutId)) return;
     const hurry = new AbortController();
     const gone = this.#end(namespace, rolloutId, hurry.signal)
+      .then(() => null)
       .catch((err: unknown) => {
         this.#options.log.error({ err, tool }, 'old release not ended');
+        return err;
       })
       .finally(() => {
         this.#departures.delete(rolloutId);
@@ -50,11 +56,13 @@ export class Leaving {
     this.#departures.set(rolloutId, { tool, gone, hurry });
   }
 
-  /** Resolves when nothing of the tool is leaving any more; drains are cut short. */
+  /** Resolves when nothing of the tool is leaving any more; drains are cut short. @throws why something was not ended. */
   async hurry(tool: string): Promise<void> {
     const meant = [...this.#departures.values()].filter((departure) => departure.tool === tool);
     for (const { hurry } of meant) hurry.abort();
-    await Promise.all(meant.map(({ gone }) => gone));
+    const failures = await Promise.all(meant.map(({ gone }) => gone));
+    const failure = failures.find((one) => one !== null);
+    if (failure !== undefined) throw failure;
   }
 
   async #end(namespace: string, rolloutId: string, hurry: AbortSignal): Promise<void> {
@@ -65,14 +73,25 @@ export class Leaving {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    const ending = others.length === 0 ? null : removeRollout(parts, { ...removal, types: others });
-    if (types.has('web')) {
-      const cut = AbortSignal.any([hurry, parts.closing]);
-      await wait(drainMs, null, { signal: cut }).catch(() => {});
+    // What of it fails is tried again with all of the rollout.
+    const ending =
+      others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
+    const cut = AbortSignal.any([hurry, parts.closing]);
+    if (types.has('web')) await wait(drainMs, null, { signal: cut }).catch(() => {});
+    // While it still has requests, or the cluster is away, the next server sees to it.
+    while (!parts.closing.aborted) {
+      try {
+        await removeRollout(parts, { ...removal, types: null });
+        await ending;
+        return;
+      } catch (error) {
+        if (!isAway(error) || hurry.aborted) throw error;
+      }
+      await wait(AGAIN_MS, null, { signal: cut }).catch(() => {});
     }
-    // It still has requests; the next server sees to it.
-    if (parts.closing.aborted) return;
-    await removeRollout(parts, { ...removal, types: null });
-    await ending;
   }
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof DeployError && error.code === 'CLUSTER_UNREACHABLE';
 }

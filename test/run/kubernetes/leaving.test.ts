@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { Leaving } from '../../../src/run/kubernetes/leaving.ts';
+import { LABELS } from '../../../src/run/kubernetes/names.ts';
+import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
+import { answerJson, fakeApi, refuse } from '../../kubernetes/fake-api.ts';
+import { manifestConfig } from './manifest-config.ts';
+
+const namespace = 'tool-wikibot';
+
+function podOf(type: string) {
+  const labels = {
+    [LABELS.tool]: 'wikibot',
+    [LABELS.process]: type,
+    [LABELS.rollout]: 'k3x9q',
+    [LABELS.version]: '4',
+  };
+  return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1' } };
+}
+
+/** With a web process and a worker that are to leave. `onDelete` answers what would end them. */
+async function leavingOf(
+  t: TestContext,
+  drainMs: number,
+  onDelete: (response: ServerResponse, endPods: () => void) => void,
+) {
+  const said: string[] = [];
+  const log = pino(
+    {},
+    { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
+  );
+  const items = ['web', 'worker'].map(podOf);
+  let tell: (text: string) => void = () => {};
+  const endPods = () => {
+    for (const object of items) tell(`${JSON.stringify({ type: 'DELETED', object })}\n`);
+  };
+  const api = await fakeApi((url, response, { method }) => {
+    const isOfPods = url.pathname === '/api/v1/pods';
+    if (method === 'DELETE') onDelete(response, endPods);
+    else if (!url.searchParams.has('watch'))
+      answerJson(response, { items: isOfPods ? items : [], metadata: { resourceVersion: '1' } });
+    else {
+      response.writeHead(200).flushHeaders();
+      tell = (text) => response.write(text);
+    }
+  });
+  const stop = new AbortController();
+  t.after(async () => {
+    stop.abort();
+    await api.close();
+  });
+  const pods = new ToolPods('tool-');
+  pods.watch(api.cluster, log, stop.signal);
+  await pods.known(stop.signal, 5000);
+  const parts = { cluster: api.cluster, pods, config: manifestConfig, closing: stop.signal };
+  const gone = Promise.withResolvers<string>();
+  const leaving = new Leaving({ parts, drainMs, log, onGone: gone.resolve });
+  leaving.retire('wikibot', namespace, 'k3x9q');
+  return { leaving, gone: gone.promise, said, pods };
+}
+
+const forbid = (response: ServerResponse) =>
+  refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
+
+test('a worker that cannot be ended ends nothing else while the requests of web are waited for', async (t) => {
+  const { gone, said } = await leavingOf(t, 500, forbid);
+  await wait(300);
+  assert.deepEqual(said, []);
+  assert.equal(await gone, 'k3x9q');
+  assert.deepEqual(said, ['old release not ended']);
+});
+
+test('whoever waits for the end is told why there is none', async (t) => {
+  const { leaving } = await leavingOf(t, 60_000, forbid);
+  await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
+});
+
+test('what leaves is ended although the cluster is away for a minute', async (t) => {
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => now() * 200);
+  const backAt = Date.now() + 1500;
+  const { gone, said, pods } = await leavingOf(t, 0, (response, endPods) => {
+    if (Date.now() < backAt) return refuse(response, 503, 'ServiceUnavailable', 'it starts');
+    answerJson(response, {});
+    endPods();
+  });
+  assert.equal(await gone, 'k3x9q');
+  assert.deepEqual(pods.of('wikibot'), []);
+  assert.deepEqual(said, []);
+});
