@@ -151,7 +151,7 @@ function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: Rollou
   return sentences;
 }
 
-/** One may have ended while another was still starting. */
+/** One may have ended while another was still starting. What leaves had its name before. */
 async function assertAllUp(
   { cluster, config, pods }: RolloutParts,
   { rollout, progress }: RolloutStart,
@@ -159,7 +159,7 @@ async function assertAllUp(
 ): Promise<void> {
   const ended = pods
     .ofRollout(rollout)
-    .find(({ name, container }) => names.has(name) && lastEnd(container) !== null);
+    .find(({ name, isLeaving, container }) => names.has(name) && !isLeaving && lastEnd(container) !== null);
   if (ended !== undefined)
     throw await crashOf({ cluster, config, release: rollout.release, progress }, ended);
 }
