@@ -115,10 +115,11 @@ export class LiveRollouts {
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this.#options;
     this.#live.delete(tool);
-    await stopTraffic(parts, tool, namespace, parts.closing);
+    // What begins from here on stays.
     const rollouts = await this.#rolloutsOf(tool, namespace);
+    await stopTraffic(parts, tool, namespace, parts.closing);
     await endSchedules(parts, tool, namespace);
-    for (const id of rollouts) this.#leaving.retire(tool, namespace, id);
+    for (const id of rollouts) if (!this.#starting.has(id)) this.#leaving.retire(tool, namespace, id);
     await this.#leaving.hurry(tool);
   }
 
