@@ -58,6 +58,7 @@ export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
     check.signal.throwIfAborted();
     const found = await Promise.race([exited, look(check)]);
     if (found.kind !== 'not-yet') return found;
+    check.signal.throwIfAborted();
     const { seen, isElsewhere } = found;
     const now = performance.now();
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
@@ -94,12 +95,12 @@ async function look(check: HealthCheck): Promise<Look> {
   if (!ports.includes(check.insidePort)) return notYet(wrongPort(check, ports), ports.length > 0);
   if (check.path === null) {
     // Servers that fork accept before they have loaded the tool: only an answer, whatever its status, shows it.
-    const first = await get(check.outsidePort, '/', check.host);
+    const first = await get(check, '/');
     if (typeof first === 'number') return healthy(first < 400 ? null : `GET / answers ${first}`);
     if (first === TOO_LATE) return healthy(`GET / ${TOO_LATE}`);
     return notYet(closesConnections(check));
   }
-  const answer = await get(check.outsidePort, check.path, check.host);
+  const answer = await get(check, check.path);
   if (typeof answer === 'number' && answer >= 200 && answer < 400) return healthy(null);
   return notYet(illAnswer(check.path, answer));
 }
@@ -145,18 +146,17 @@ function seenAs(message: string, hint: string): Seen {
 }
 
 /** The status, or why there was none. */
-function get(port: number, path: string, host: string): Promise<number | string> {
+function get({ outsidePort: port, host, signal }: HealthCheck, path: string): Promise<number | string> {
+  const limit = AbortSignal.timeout(ANSWER_MS);
   return new Promise((resolve) => {
     const headers = { host, 'user-agent': 'toolforge-push (health check)', connection: 'close' };
-    const outgoing = request({ host: '127.0.0.1', port, path, headers, agent: false }, (response) => {
+    const whole = AbortSignal.any([signal, limit]);
+    const options = { host: '127.0.0.1', port, path, headers, agent: false, signal: whole };
+    const outgoing = request(options, (response) => {
       resolve(response.statusCode ?? 0);
       response.destroy();
     });
-    outgoing.setTimeout(ANSWER_MS, () => {
-      resolve(TOO_LATE);
-      outgoing.destroy();
-    });
-    outgoing.once('error', () => resolve('closed the connection without an answer'));
+    outgoing.on('error', () => resolve(limit.aborted ? TOO_LATE : 'closed the connection without an answer'));
     outgoing.end();
   });
 }

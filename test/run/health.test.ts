@@ -127,3 +127,30 @@ test('what stands in the way all the time is told anew, with the time that is le
   });
   assert.ok(asked < 120, `asked ${asked} times`);
 });
+
+test('a push that is cancelled does not wait for an answer', () =>
+  withServer(
+    () => {},
+    async (port) => {
+      const startedAt = performance.now();
+      const at = { outsidePort: port, insidePort: port, signal: AbortSignal.timeout(300) };
+      await assert.rejects(watch(new Listening([port]), at), { name: 'TimeoutError' });
+      assert.ok(performance.now() - startedAt < 3000);
+    },
+  ));
+
+test('an answer that never comes to its end is none', () =>
+  withServer(
+    ({ socket }) => {
+      socket.write('HTTP/1.1 200 OK\r\n');
+      const dripping = setInterval(() => socket.write('A: b\r\n'), 500);
+      socket.once('close', () => clearInterval(dripping));
+    },
+    async (port) => {
+      const at = { outsidePort: port, insidePort: port, path: '/', timeoutMs: 1000 };
+      const ended = { signal: AbortSignal.timeout(20_000) };
+      const { readiness } = await watch(new Listening([port]), { ...at, ...ended });
+      assert.ok(readiness.kind === 'timed-out');
+      assert.equal(readiness.seen.message, 'GET / did not answer within 10 s');
+    },
+  ));
