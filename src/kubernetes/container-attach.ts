@@ -1,5 +1,6 @@
-import { Attach } from '@kubernetes/client-node';
+import { Attach, type KubeConfig } from '@kubernetes/client-node';
 import { DeployError } from '../core/errors.ts';
+import { untilAborted } from '../core/until-aborted.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerName } from './container-log.ts';
 
@@ -13,6 +14,14 @@ const MOST_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
 // Proxies on the way cut connections that are silent.
 const PING_MS = 30_000;
+
+export interface Attaching {
+  readonly isTerminal: boolean;
+  /** How long the cluster may take to connect, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Nobody waits any more; of a connection that is there it means nothing. */
+  readonly signal: AbortSignal;
+}
 
 /** The parts of `ws` that are used here. */
 interface Socket {
@@ -56,11 +65,11 @@ export class ContainerAttachment implements Disposable {
     this.#ping = setInterval(() => socket.ping(), PING_MS).unref();
   }
 
-  /** @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED` */
+  /** @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED`; the reason of the signal. */
   static async open(
     cluster: Cluster,
     { namespace, pod, container }: ContainerName,
-    { isTerminal }: { readonly isTerminal: boolean },
+    { isTerminal, timeoutMs, signal }: Attaching,
   ): Promise<ContainerAttachment> {
     const query = new URLSearchParams({
       ...{ container, stdin: 'true', stdout: 'true' },
@@ -76,10 +85,12 @@ export class ContainerAttachment implements Disposable {
       return true;
     };
     // The library's own `attach` reads and writes without ever waiting for either side.
-    const { handler } = new Attach(cluster.kubeConfig);
-    const socket = (await handler.connect(path, null, onMessage).catch((error: unknown) => {
-      throw refused(error, namespace);
-    })) as unknown as Socket;
+    const { handler } = new Attach(givingUpAfter(timeoutMs, cluster.kubeConfig));
+    const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
+    const socket = await untilAborted(connecting, signal).catch((error: unknown) => {
+      connecting.then((late) => late.terminate()).catch(() => {});
+      throw signal.aborted ? signal.reason : refused(error, namespace);
+    });
     const attachment = new ContainerAttachment(socket, earlier);
     take = (chunk) => attachment.#take(chunk);
     return attachment;
@@ -150,6 +161,15 @@ export class ContainerAttachment implements Disposable {
       this.#socket.send(Buffer.concat([Uint8Array.of(channel), bytes]), () => resolve());
     });
   }
+}
+
+/** The same configuration; who opens a WebSocket by it waits no longer than this for the answer. */
+function givingUpAfter(timeoutMs: number, kubeConfig: KubeConfig): KubeConfig {
+  const applyToHTTPSOptions: KubeConfig['applyToHTTPSOptions'] = async (options) => {
+    await kubeConfig.applyToHTTPSOptions(options);
+    Object.assign(options, { handshakeTimeout: timeoutMs });
+  };
+  return Object.create(kubeConfig, { applyToHTTPSOptions: { value: applyToHTTPSOptions } }) as KubeConfig;
 }
 
 function refused(error: unknown, namespace: string): DeployError {

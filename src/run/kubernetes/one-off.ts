@@ -28,6 +28,7 @@ export interface OneOffParts extends ObjectParts {
 }
 
 const REMOVAL_MS = 30_000;
+const ATTACH_MS = 30_000;
 /** How long the cluster may take to say that a container whose streams have ended has ended too. */
 const END_MS = 30_000;
 /** How long a client that does not read may hold up the end of what was ended. */
@@ -101,7 +102,11 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   const { terminal, signal } = oneOff;
   const { namespace, name } = watched;
   const place = { namespace, pod: name, container: CONTAINER };
-  using attachment = await ContainerAttachment.open(parts.cluster, place, { isTerminal: terminal !== null });
+  using attachment = await ContainerAttachment.open(parts.cluster, place, {
+    isTerminal: terminal !== null,
+    timeoutMs: ATTACH_MS,
+    signal,
+  });
   const end = () => {
     const graceSeconds = Math.ceil(parts.config.grace_time / 1000);
     removePod(parts, { namespace, name, graceSeconds }).catch(() => {});
