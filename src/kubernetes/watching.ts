@@ -25,6 +25,8 @@ export interface Watching<Kind extends Watched> {
   readonly onGone?: (object: Kind) => void;
   /** What is there has been told; called again after each gap. */
   readonly onListed?: () => void;
+  /** Why the API refuses: it is asked on, and what is there is told anew once it answers. Not set: the watch ends. */
+  readonly onRefused?: (error: unknown) => void;
 }
 
 const WATCH_SECONDS = 240;
@@ -38,7 +40,7 @@ const MOST_PAUSE_MS = 5000;
  * Tells how objects change until the signal fires, over cut connections, restarts of the API server and gaps: after a
  * gap everything is listed anew, and what went meanwhile is told as gone. Resolves when the signal fires.
  *
- * @throws DeployError where the API refuses for good, as `CLUSTER_FORBIDDEN`.
+ * @throws DeployError where the API refuses and there is no `onRefused`, as `CLUSTER_FORBIDDEN`.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export async function watchObjects<Kind extends Watched>(
@@ -57,8 +59,14 @@ export async function watchObjects<Kind extends Watched>(
     } catch (error) {
       if (watching.signal.aborted) return;
       if (isStale(error)) version = null;
-      else if (!isTransient(error, wasLost)) throw refusalOf(error) ?? error;
-      else wasLost = true;
+      else if (isTransient(error, wasLost)) wasLost = true;
+      else {
+        const { onRefused } = watching;
+        if (onRefused === undefined || !(error instanceof ApiException)) throw refusalOf(error) ?? error;
+        onRefused(refusalOf(error) ?? error);
+        version = null;
+        wasLost = true;
+      }
     }
     await wait(pauseMs, null, { signal: watching.signal }).catch(() => {});
     if (wasLost) pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS);

@@ -62,15 +62,21 @@ export class ToolPods {
    */
   async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
     const end = performance.now() + timeoutMs;
-    while (!this.#isListed) {
+    for (;;) {
       if (this.#failure !== null) throw this.#failure;
+      if (this.#isListed) return;
       if (performance.now() > end) throw unreachable(null);
       await this.change(WAIT_MS, signal);
     }
   }
 
-  /** Watches until the signal fires. */
+  /** Watches until the signal fires, also where the API refuses that for a while. */
   watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
+    const onRefused = (error: unknown): void => {
+      log.error({ err: error }, 'pods of tools cannot be watched');
+      this.#failure = error;
+      this.#wake();
+    };
     watchObjects<V1Pod>(cluster, {
       path: '/api/v1/pods',
       labels: `app.kubernetes.io/managed-by=${MANAGED_BY},${LABELS.process}`,
@@ -79,13 +85,11 @@ export class ToolPods {
       onGone: (pod) => this.#forget(pod),
       onListed: () => {
         this.#isListed = true;
+        this.#failure = null;
         this.#wake();
       },
-    }).catch((error: unknown) => {
-      log.error({ err: error }, 'pods of tools cannot be watched');
-      this.#failure = error;
-      this.#wake();
-    });
+      onRefused,
+    }).catch(onRefused);
   }
 
   listen(listener: PodListener): void {

@@ -4,7 +4,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { pino } from 'pino';
 import { LABELS } from '../../../src/run/kubernetes/names.ts';
 import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
-import { answerJson, fakeApi } from '../../kubernetes/fake-api.ts';
+import { answerJson, fakeApi, refuse } from '../../kubernetes/fake-api.ts';
 
 function podOf(uid: string, namespace: string, tool: string): V1Pod {
   const labels = {
@@ -45,3 +45,47 @@ test('threat 72: a pod with the labels of another tool’s rollout is not taken 
     await api.close();
   }
 });
+
+test('after the API did not know this server for a while, pods are told again, and until then why not', async () => {
+  let isRefusing = false;
+  let watches = 0;
+  let items = [podOf('old', 'tool-wikibot', 'wikibot')];
+  const api = await fakeApi((url, response) => {
+    if (isRefusing) refuse(response, 401, 'Unauthorized', 'Unauthorized');
+    else if (!url.searchParams.has('watch'))
+      answerJson(response, { items, metadata: { resourceVersion: '1' } });
+    else {
+      watches += 1;
+      response.writeHead(200).flushHeaders();
+      if (watches > 1) return;
+      isRefusing = true;
+      response.end();
+    }
+  });
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(10_000)]);
+  try {
+    const pods = new ToolPods('tool-');
+    pods.watch(api.cluster, pino({ enabled: false }), stop.signal);
+    await pods.known(signal, 5000);
+    while (await isKnown(pods, signal)) await pods.change(100, signal);
+    await assert.rejects(pods.known(signal, 5000), { code: 'CLUSTER_FORBIDDEN' });
+    items = [podOf('new', 'tool-wikibot', 'wikibot')];
+    isRefusing = false;
+    while (!(await isKnown(pods, signal))) await pods.change(100, signal);
+    assert.deepEqual(
+      pods.of('wikibot').map(({ uid }) => uid),
+      ['new'],
+    );
+  } finally {
+    stop.abort();
+    await api.close();
+  }
+});
+
+async function isKnown(pods: ToolPods, signal: AbortSignal): Promise<boolean> {
+  return await pods.known(signal, 0).then(
+    () => true,
+    () => false,
+  );
+}
