@@ -25,6 +25,8 @@ const LOOKED_AT = 1000;
 export class PodLogs {
   readonly #options: PodLogsOptions;
   readonly #followed = new Map<string, Promise<void>>();
+  /** What was followed once. Of what its node tells again, as of an evicted pod, more may come. */
+  readonly #begun = new Set<string>();
   /** What has printed its last and is still there. */
   readonly #over = new Set<string>();
 
@@ -37,7 +39,7 @@ export class PodLogs {
     // The release phase follows its own.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
     if (this.#over.has(pod.uid)) return;
-    const following = this.#follow(pod, isOld)
+    const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))
       .then(() => {
         if (pod.isScheduled) this.#over.add(pod.uid);
       })
@@ -47,6 +49,7 @@ export class PodLogs {
       })
       .finally(() => this.#followed.delete(pod.uid));
     this.#followed.set(pod.uid, following);
+    this.#begun.add(pod.uid);
   }
 
   /** Resolves when what a pod that has ended printed is in the log. */
@@ -55,6 +58,7 @@ export class PodLogs {
   }
 
   gone(uid: string): void {
+    this.#begun.delete(uid);
     this.#over.delete(uid);
   }
 
