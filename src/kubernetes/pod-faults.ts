@@ -157,10 +157,10 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     }
     default:
   }
-  const unmounted =
-    waiting === undefined ? undefined : events.findLast(({ reason }) => reason === 'FailedMount');
-  if (unmounted !== undefined) {
-    const words = `cannot be started: ${(unmounted.message ?? '').trim()}`;
+  // Its volumes are there before its images are looked for.
+  const step = events.findLast(({ reason = '' }) => /^(FailedMount|Pulling|Pulled)$/.test(reason));
+  if (waiting !== undefined && step?.reason === 'FailedMount') {
+    const words = `cannot be started: ${(step.message ?? '').trim()}`;
     return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass: true });
   }
   const ended = terminated ?? (status.restartCount > 0 ? status.lastState?.terminated : undefined);

@@ -228,13 +228,21 @@ describe('what is wrong with a pod', () => {
     });
   }
 
-  for (const { name, given } of [
+  for (const { name, given, events } of [
     { name: 'a pod that runs', given: { state: { running: {} } } },
     { name: 'a pod that is made', given: { state: waiting('ContainerCreating') } },
+    {
+      name: 'a pod that gets a large image after it waited for a volume',
+      given: { state: waiting('ContainerCreating') },
+      events: [
+        { ...failedPull('MountVolume.SetUp failed: failed to sync secret cache'), reason: 'FailedMount' },
+        { ...failedPull('Pulling image "r/tool-a@sha256:01"'), reason: 'Pulling' },
+      ],
+    },
     { name: 'a run that ended well', given: { restartPolicy: 'Never', state: terminated(0, 'Completed') } },
     { name: 'an init container that is done', given: { isInit: true, state: terminated(0, 'Completed') } },
-  ] as readonly { name: string; given: Given }[]) {
-    test(`nothing is wrong with ${name}`, () => assert.equal(podFault(podOf(given)), null));
+  ] as readonly { name: string; given: Given; events?: CoreV1Event[] }[]) {
+    test(`nothing is wrong with ${name}`, () => assert.equal(podFault(podOf(given), events), null));
   }
 });
 
