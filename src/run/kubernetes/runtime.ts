@@ -132,12 +132,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    await this.#untilKnown(rollOut);
+    await this.#untilKnown(rollOut.release.tool, rollOut.signal);
     await this.#underWay.own(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
-    await this.#untilKnown(rollOut);
+    await this.#untilKnown(rollOut.release.tool, rollOut.signal);
     await this.#underWay.own(this.#scale(rollOut));
   }
 
@@ -153,7 +153,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async stop(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
-    await this.#pods.known(this.#closing.signal, KNOWN_MS);
+    await this.#untilKnown(tool, this.#closing.signal);
     await this.#live.stop(tool, this.#namespace(tool));
   }
 
@@ -236,10 +236,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /** What runs of the tool is known, and that its live release is this server's. */
-  async #untilKnown({ release, signal }: RollOut): Promise<void> {
+  async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     await this.#pods.known(whole, KNOWN_MS);
-    await this.#resuming.ended(release.tool, whole);
+    await this.#resuming.ended(tool, whole);
   }
 
   async #rollOut(rollOut: RollOut): Promise<void> {
