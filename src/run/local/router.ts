@@ -5,6 +5,7 @@ import { ProxyServer } from 'httpxy';
 import { systemCode } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '../pages.ts';
+import { AnswerFirstAgent } from './answer-first.ts';
 import { setForwarded, stripHopByHop } from './forwarded.ts';
 import type { Fate } from './tool-process.ts';
 import type { Traffic } from './traffic.ts';
@@ -50,6 +51,7 @@ const RETRY_PAUSES_MS = [20, 100, 400];
  */
 export class Router {
   readonly #options: RouterOptions;
+  readonly #agent = new AnswerFirstAgent();
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -79,12 +81,16 @@ export class Router {
     // Counted before anything can wait, so that a process that is drained knows of it.
     const leave = traffic.enter();
     response.once('close', leave);
-    const proxy = new ProxyServer({ target: targetOf(port), agent: false });
+    // A client that is answered early may still be sending.
+    response.once('finish', () => request.resume());
+    const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
     proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
     proxy.on('error', (error) => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
+      // The rest of a request that was answered before its end.
+      if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else this.#again({ ...forwarding, lostBy });
     });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import { releaseOf, rollOut, until } from '../contract-steps.ts';
@@ -26,6 +27,17 @@ class Handler(socketserver.StreamRequestHandler):
         while (data := self.request.recv(1000)):
             if data == b'die': os._exit(5)
             self.wfile.write(data.upper())
+class Server(socketserver.ThreadingTCPServer): daemon_threads = True
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+
+/** Closes when it has read the first line: at `/gone` without a word. */
+const hastyTool = `
+import os, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        if b'/gone' in self.rfile.readline(): return
+        self.wfile.write(b'HTTP/1.1 413 Too Large\\r\\nContent-Length: 9\\r\\nConnection: close\\r\\n\\r\\ntoo large')
 class Server(socketserver.ThreadingTCPServer): daemon_threads = True
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
@@ -173,6 +185,31 @@ describe('Router', { concurrency: 1 }, () => {
       Buffer.concat(await Array.fromAsync(response as AsyncIterable<Buffer>)).toString(),
       String(size),
     );
+  });
+
+  test('what a tool answers before it has read a large body comes to the client, whose connection goes on', async () => {
+    const tool = 'hasty' as ToolName;
+    const artifact = await bench.artifact({ 'web.py': hastyTool }, [web()]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const connections = new Set<unknown>();
+    const send = async (path: string) => {
+      const size = 20_000_000;
+      const headers = { host: 'hasty.localhost', 'content-length': size };
+      const options = { host: '127.0.0.1', port: bench.port, method: 'POST', headers, agent };
+      const outgoing = request({ ...options, path });
+      outgoing.end(Buffer.alloc(size));
+      const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+      connections.add(response.socket);
+      return { status: response.statusCode, body: await text(response) };
+    };
+    for (let count = 0; count < 5; count += 1) {
+      assert.deepEqual(await send('/'), { status: 413, body: 'too large' });
+    }
+    assert.equal(connections.size, 1);
+    assert.equal((await send('/gone')).status, 502);
+    agent.destroy();
+    await bench.runtime.stop(tool);
   });
 
   test('a tool that dies in mid answer ends that request only', async () => {
