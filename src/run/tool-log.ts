@@ -40,7 +40,7 @@ export class ToolLog {
     if (process === undefined) return Promise.resolve();
     return this.#inTurn(async () => {
       try {
-        await this.#write(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
+        await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
       } catch (error) {
         this.#options.log.error({ process, code: systemCode(error) }, 'tool log lines lost');
       }
@@ -91,6 +91,17 @@ export class ToolLog {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return [];
       throw error;
+    }
+  }
+
+  /** Also where somebody has removed the file, or the folder. */
+  async #writeAnyway(process: string, text: string): Promise<void> {
+    try {
+      await this.#write(process, text);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      this.#sizes.delete(process);
+      await this.#write(process, text);
     }
   }
 

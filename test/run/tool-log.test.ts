@@ -43,6 +43,23 @@ test('a full log file becomes the one before, and what is older goes', async () 
   });
 });
 
+test('a log whose files were removed by hand goes on', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
+    await toolLog.append('web.1', ['one']);
+    await rm(folder, { recursive: true });
+    for (const text of ['two', 'three']) await toolLog.append('web.1', [text]);
+    // The next line is too long for the file that was there.
+    await rm(join(folder, 'web.1.log'));
+    for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
+    const lines = await Array.fromAsync(toolLog.read(query(10)));
+    assert.deepEqual(
+      lines.map(({ text }) => text.trim()),
+      ['four', 'five'],
+    );
+  });
+});
+
 test('a tool without a log has no lines', async () => {
   await inFolder(async (folder) => {
     assert.deepEqual(
