@@ -22,7 +22,7 @@ export class OneOffPipes implements AsyncDisposable {
   readonly errors: Socket;
   readonly #sizes: Socket;
   /** The pipes open for both, so that neither side waits for the other or sees an end too early. */
-  readonly #keepers = new Map<(typeof NAMES)[number], number>();
+  readonly #keepers: Map<(typeof NAMES)[number], number>;
   /** The newest, while the one before is on its way: the loop inside may have been stopped. */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
@@ -30,17 +30,14 @@ export class OneOffPipes implements AsyncDisposable {
   /** Everything is opened before any code of the tool runs. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
-    const open = (name: string, flags: number) => openSync(join(folder, name), flags | constants.O_NONBLOCK);
-    const reader = (name: string) =>
-      quiet(new Socket({ fd: open(name, constants.O_RDONLY), readable: true, writable: false }));
-    const writer = (name: string) =>
-      quiet(new Socket({ fd: open(name, constants.O_WRONLY), readable: false, writable: true }));
-    // fifo(7): on Linux opening for both never waits.
-    for (const name of NAMES) this.#keepers.set(name, open(name, constants.O_RDWR));
-    this.input = writer('in');
-    this.output = reader('out');
-    this.errors = reader('err');
-    this.#sizes = writer('size');
+    const { keepers, ends } = openAll(folder);
+    this.#keepers = keepers;
+    const reader = (fd: number) => quiet(new Socket({ fd, readable: true, writable: false }));
+    const writer = (fd: number) => quiet(new Socket({ fd, readable: false, writable: true }));
+    this.input = writer(ends.in);
+    this.output = reader(ends.out);
+    this.errors = reader(ends.err);
+    this.#sizes = writer(ends.size);
   }
 
   /** @param parent - A folder that the tool's user may pass through. */
@@ -48,11 +45,16 @@ export class OneOffPipes implements AsyncDisposable {
     const folder = join(parent, randomUUID());
     const paths = NAMES.map((name) => join(folder, name));
     await mkdir(folder);
-    // The umask could have said otherwise.
-    await chmod(folder, 0o711);
-    await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
-    await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
-    return new OneOffPipes(folder);
+    try {
+      // The umask could have said otherwise.
+      await chmod(folder, 0o711);
+      await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
+      await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
+      return new OneOffPipes(folder);
+    } catch (error) {
+      await removeTree(folder);
+      throw error;
+    }
   }
 
   /**
@@ -97,6 +99,30 @@ export class OneOffPipes implements AsyncDisposable {
     this.#let(...NAMES);
     for (const stream of [this.input, this.output, this.errors, this.#sizes]) stream.destroy();
     await removeTree(this.mount.source);
+  }
+}
+
+/** Both what keeps the pipes and this side's ends of them; where one cannot be had, none is left open. */
+function openAll(folder: string) {
+  const opened: number[] = [];
+  const open = (name: (typeof NAMES)[number], flags: number): number => {
+    const fd = openSync(join(folder, name), flags | constants.O_NONBLOCK);
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    // fifo(7): on Linux opening for both never waits.
+    const keepers = new Map(NAMES.map((name) => [name, open(name, constants.O_RDWR)]));
+    const ends = {
+      in: open('in', constants.O_WRONLY),
+      out: open('out', constants.O_RDONLY),
+      err: open('err', constants.O_RDONLY),
+      size: open('size', constants.O_WRONLY),
+    };
+    return { keepers, ends };
+  } catch (error) {
+    for (const fd of opened) closeSync(fd);
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -54,6 +54,28 @@ test('a window that is resized without end, where nobody inside reads, fills no 
     await rm(parent, { recursive: true });
   }
 });
+
+for (const { name, own } of [
+  {
+    name: 'a pipe that cannot be opened',
+    own: async (path: string) => void (path.endsWith('size') && (await rm(path))),
+  },
+  { name: 'a folder that cannot be given away', own: () => Promise.reject(new Error('no')) },
+]) {
+  test(`${name} leaves nothing open and nothing behind`, async () => {
+    const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+    try {
+      const before = await readdir('/proc/self/fd');
+      for (let count = 0; count < 5; count += 1)
+        await assert.rejects(OneOffPipes.make(parent, 1, { own } as unknown as Sandbox));
+      const after = await readdir('/proc/self/fd');
+      assert.ok(after.length < before.length + 5, `${before.length} descriptors became ${after.length}`);
+      assert.deepEqual(await readdir(parent), []);
+    } finally {
+      await rm(parent, { recursive: true });
+    }
+  });
+}
 
 /** @returns how many bytes there were; 0 for none yet. */
 function readSome(reader: number, buffer: Buffer): number {
