@@ -222,18 +222,18 @@ export class ToolProcess {
     }
   }
 
-  /** Starts it unless it runs, waits until it is down again, and says why it is. */
+  /** Starts it unless it is up, or was until a moment ago; waits until it is down again, and says why it is. */
   async #untilDown(): Promise<string> {
     const { log } = this.#parts;
     try {
-      if (this.#state !== 'up' || this.#running === null) {
+      if (this.#state !== 'up') {
         const attempt = await this.start(this.#leaving.signal, () => {});
         if (attempt.kind === 'exited') return exitWords(attempt.exit, this.#memoryBytes);
         if (attempt.kind === 'timed-out') return `was ended: ${attempt.seen.message}`;
         await this.#say(`${this.name} is up`);
       }
-      const exit = await this.#running?.finished;
-      return exit === undefined ? 'ended' : exitWords(exit, this.#memoryBytes);
+      await this.#running?.finished;
+      return this.#end === null ? 'ended' : exitWords(this.#end.exit, this.#memoryBytes);
     } catch (error) {
       if (!this.#leaving.signal.aborted) log.error({ err: error, process: this.name }, 'process not started');
       return 'could not be started';

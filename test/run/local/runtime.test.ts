@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../../../src/core/names.ts';
 import { runtimeContract } from '../../contracts/runtime.ts';
 import { logOf, releaseOf, rollOut, textOf, until } from '../contract-steps.ts';
@@ -37,6 +38,22 @@ for (const mode of ['trusted', 'isolated'] as const) {
         const log = await textOf(runtime, tool);
         assert.match(log, /^no$/m);
         assert.match(log, /worker\.1 did not end within the grace time and was killed/);
+      }));
+
+    test('a process that ends between its start and the switch is told of, and counts as started again', () =>
+      within({}, async ({ runtime, artifact }) => {
+        const tool = 'brief' as ToolName;
+        const script = 'import sys, time\ntime.sleep(1.2); sys.exit(3)';
+        const release = releaseOf(tool, 1, await artifact({ 'worker.py': script }, [worker()]));
+        await rollOut(runtime, release, { beforeSwitch: () => wait(1000) });
+        const [first] = await until(async () => {
+          const lines = await logOf(runtime, tool, 'push');
+          return lines.length > 0 && lines;
+        }, 'a line');
+        assert.equal(first?.text, 'worker.1 exited with code 3; starting again in 0.1 s');
+        const [status] = await runtime.status(tool);
+        assert.ok((status?.restarts ?? 0) > 0 || status?.state === 'crashed');
+        await runtime.stop(tool);
       }));
 
     test('folders of a process are its own, fresh at each start, and gone with it', () =>
