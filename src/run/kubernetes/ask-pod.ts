@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { ApiException } from '@kubernetes/client-node';
 import { systemCode } from '../../core/errors.ts';
 import { openApiStream } from '../../kubernetes/api-stream.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
@@ -24,7 +25,8 @@ export type PodAnswer = number | 'forbidden' | 'refused' | 'closed' | 'late';
 /**
  * Asks a pod `GET path` through the API server, which reaches pods wherever this server runs.
  *
- * @throws the system's error where the API server is away; AbortError when the signal fires.
+ * @throws the system's error where the API server is away, ApiException where it has too much to do or knows no such
+ * pod; AbortError when the signal fires.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
  */
 export async function askPod(
@@ -42,7 +44,7 @@ export async function askPod(
       takesAny: true,
     });
     const status = response.statusCode ?? 0;
-    if (status !== 403 && status !== 503 && status !== 502) {
+    if (!mayBeOfApi(status, response)) {
       response.destroy();
       return status;
     }
@@ -78,11 +80,20 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8', 0, MOST_READ_BYTES);
 }
 
-/** An answer that may be the API server's instead of the tool's. */
+/** The API server speaks JSON, and where the way to a pod is broken plain text too. */
+function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
+  if (status === 403 || status === 502 || status === 503) return true;
+  return status >= 400 && headers['content-type']?.startsWith('application/json') === true;
+}
+
+/** @throws ApiException where the API server is meant, and not the way to the pod. */
 function meaningOf(status: number, body: string): PodAnswer {
   if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
   if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';
-  if (!/error trying to reach service/i.test(body)) return status;
+  if (!/error trying to reach service/i.test(body)) {
+    if (status === 403 || status === 502 || status === 503) return status;
+    throw new ApiException(status, '', body, {});
+  }
   if (/connection refused/.test(body)) return 'refused';
   return /timeout|deadline exceeded/i.test(body) ? 'late' : 'closed';
 }

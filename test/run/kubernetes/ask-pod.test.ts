@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { askPod } from '../../../src/run/kubernetes/ask-pod.ts';
-import { fakeApi } from '../../kubernetes/fake-api.ts';
+import { fakeApi, refuse } from '../../kubernetes/fake-api.ts';
 
 const pod = { namespace: 'tool-evil', podName: 'web' };
 const signal = new AbortController().signal;
@@ -74,3 +74,21 @@ describe('what a hostile pod can do to the server that asks it', () => {
     assert.deepEqual([answer, asked.length], [302, 1]);
   });
 });
+
+for (const [code, reason] of [
+  [401, 'Unauthorized'],
+  [404, 'NotFound'],
+  [429, 'TooManyRequests'],
+  [500, 'InternalError'],
+] as const) {
+  test(`that the API server itself says ${code} is no answer of the pod`, async () => {
+    await assert.rejects(
+      ask('/', (response) => refuse(response, code, reason, 'the API is meant')),
+      { code },
+    );
+    const { answer } = await ask('/', (response) => {
+      response.writeHead(code, { 'content-type': 'application/json' }).end('{"error":"the tool is meant"}');
+    });
+    assert.equal(answer, code);
+  });
+}
