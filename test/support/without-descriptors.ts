@@ -7,8 +7,13 @@ import { text } from 'node:stream/consumers';
 import { RefTransaction } from '../../src/git/refs.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { ServedRepository } from '../../src/http/git.ts';
+import type { Cgroup } from '../../src/sandbox/cgroups.ts';
+import { exitOf, startInCgroup } from '../../src/sandbox/child.ts';
 import { startGit } from '../../src/ssh/git-process.ts';
 import { wikibot } from './store-records.ts';
+
+/** What mkfifo takes, and less than what comes after it. */
+const FOR_ITS_FIFO = 7;
 
 const [what = '', folder = ''] = process.argv.slice(2);
 const path = process.env['PATH'] ?? '';
@@ -31,6 +36,11 @@ const starts: Readonly<Record<string, () => Promise<unknown>>> = {
     const { code, complaint } = await run.exited;
     if (code === null) throw new Error(complaint);
   },
+  sandbox: async () => {
+    const group = { entrances: [], remove: async () => undefined } as unknown as Cgroup;
+    const options = { env: { PATH: path }, cwd: folder, input: '', pipeFolder: folder };
+    await exitOf(startInCgroup(group, ['true'], options).child);
+  },
 };
 
 const start = starts[what] ?? (() => Promise.reject(new Error(`nothing is called ${what}`)));
@@ -52,6 +62,7 @@ function takeAll(): number[] {
 // Once before, so that nothing is left to be loaded.
 await told();
 const taken = takeAll();
+if (what === 'sandbox') for (const descriptor of taken.splice(0, FOR_ITS_FIFO)) closeSync(descriptor);
 const without = await told();
 await new Promise((resolve) => setImmediate(resolve));
 for (const descriptor of taken) closeSync(descriptor);
