@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Principal } from '../../src/core/types.ts';
@@ -81,4 +81,24 @@ test('a store that cannot be read ends a deployment, and whoever waits is told a
   place.store.tool = tool;
   assert.deepEqual(verdict, { isLive: false, reason: 'the disk fails; what was live is live still' });
   assert.deepEqual(await next.verdict, { isLive: true, version: 2 });
+});
+
+test('builds from before a clock was put right do not count for what may be built today', async () => {
+  await using place = await Place.make();
+  place.builder.may.resolve();
+  const yearAhead = Date.now() + 365 * 24 * 3600_000;
+  mock.timers.enable({ apis: ['Date'], now: yearAhead });
+  const { line } = await place.start();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  assert.deepEqual(await line.redeploy(wikibot, { useCache: true }, alice).verdict, {
+    isLive: true,
+    version: 2,
+  });
+  assert.equal((await line.redeploy(wikibot, { useCache: true }, alice).verdict).isLive, false);
+  mock.timers.reset();
+  assert.deepEqual(await line.redeploy(wikibot, { useCache: true }, alice).verdict, {
+    isLive: true,
+    version: 3,
+  });
 });
