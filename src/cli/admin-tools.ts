@@ -1,5 +1,6 @@
+import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
-import type { AdminCommand } from './admin-command.ts';
+import { type AdminCommand, LeftUndone } from './admin-command.ts';
 import { columns, json } from './printing.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -66,17 +67,29 @@ const remove: AdminCommand = {
     const tool = args[0] ?? '';
     const { tools } = await directory.list();
     // Before: the server knows it still, also where it was never pushed to.
-    const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool) : null;
+    const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
+    const again = `npx toolforge-push token revoke ${tool} --all`;
     await out(`Removed ${tool}: nobody maintains it any more.\n`);
-    await out(
-      revoked ??
-        `No server runs, so its deploy tokens are still there. Once one does: npx toolforge-push token revoke ${tool} --all\n`,
-    );
+    if (revoked === null)
+      await out(`No server runs, so its deploy tokens are still there. Once one does: ${again}\n`);
+    else if (typeof revoked === 'string') await out(revoked);
     await out(
       `What runs of it goes on until: npx toolforge-push stop ${tool}\nIts repository, releases and config vars stay with the name: whoever is given ${tool} again has them.\n`,
     );
+    if (revoked instanceof DeployError)
+      throw new LeftUndone(
+        'TOKENS_LEFT',
+        `The deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
+        `The log of the server may tell why. Then: ${again}`,
+        { cause: revoked },
+      );
   },
 };
+
+function asRefusal(error: unknown): DeployError {
+  if (error instanceof DeployError) return error;
+  throw error;
+}
 
 export const toolAdminCommands: readonly AdminCommand[] = [add, list, remove];

@@ -4,7 +4,7 @@ import { generatePassword } from '../auth/password.ts';
 import { fingerprint, keyKind, type PublicKey } from '../auth/public-key.ts';
 import { normalise } from '../auth/user-name.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
-import type { AdminCommand, AdminContext } from './admin-command.ts';
+import { type AdminCommand, type AdminContext, LeftUndone } from './admin-command.ts';
 import { columns, json, oneLine } from './printing.ts';
 import { readText } from './read-text.ts';
 
@@ -81,8 +81,13 @@ const remove: AdminCommand = {
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
     // Also of tools that they maintain no more: their tokens would open them again with the rights of a namesake.
+    const left: string[] = [];
     for (const tool of tools.keys()) {
-      const revoked = await revokeTokens(tool, normalise(name));
+      const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {
+        if (!(error instanceof DeployError)) throw error;
+        left.push(tool);
+        return '';
+      });
       if (revoked === null) {
         await out(
           `No server runs, so deploy tokens that they made are still there. Once one does, for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
@@ -94,6 +99,13 @@ const remove: AdminCommand = {
     for (const tool of orphans) {
       await out(
         `${tool} has no maintainer left. Give it one: npx toolforge-push tool add ${tool} --maintainer USER\n`,
+      );
+    }
+    if (left.length > 0) {
+      throw new LeftUndone(
+        'TOKENS_LEFT',
+        `The deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked.`,
+        `The log of the server may tell why. Then, for each: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
       );
     }
   },

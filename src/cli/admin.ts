@@ -1,6 +1,6 @@
 import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
-import type { AdminCommand, AdminContext } from './admin-command.ts';
+import { type AdminCommand, type AdminContext, LeftUndone } from './admin-command.ts';
 import { toolAdminCommands } from './admin-tools.ts';
 import { userAdminCommands } from './admin-users.ts';
 import { describeCommand, typedHere } from './commands/help.ts';
@@ -23,6 +23,10 @@ export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promis
   const found = findCommand(adminCommands, argv);
   if (found === null) throw new Error('This is no command on the directory.');
   const { command, words } = found;
+  const note = (facts: Readonly<Record<string, unknown>>): void => {
+    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
+    if (!command.name.endsWith(' list')) audit({ what: command.name, who, tool: null, facts });
+  };
   try {
     const { flags, positionals } = parseWords(command, words);
     if (flags['help'] === true) {
@@ -30,10 +34,14 @@ export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promis
       return 0;
     }
     checkCount(command, positionals);
-    await command.run({ ...rest, flags, args: positionals });
-    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
-    if (!command.name.endsWith(' list'))
-      audit({ what: command.name, who, tool: null, facts: { words: positionals, flags } });
+    const facts = { words: positionals, flags };
+    try {
+      await command.run({ ...rest, flags, args: positionals });
+    } catch (error) {
+      if (error instanceof LeftUndone) note({ ...facts, refused: error.code });
+      throw error;
+    }
+    note(facts);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

@@ -117,23 +117,27 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
   });
 }
 
-/** What the running server says, or null where none runs. */
+/** What the running server says, or null where none runs. @throws DeployError where it does not do it. */
 async function revokeTokens(socketPath: string, tool: string, by?: string): Promise<string | null> {
-  const said: Uint8Array[] = [];
-  const note = async (bytes: Uint8Array) => void said.push(bytes);
   try {
-    const status = await callControl({
-      socketPath,
-      argv: ['token', 'revoke', tool, ...(by === undefined ? ['--all'] : ['--by', by])],
-      input: null,
-      out: note,
-      err: note,
-    });
-    return by !== undefined && status !== 0 ? '' : Buffer.concat(said).toString();
+    if (by === undefined) return await ask(socketPath, ['token', 'revoke', tool, '--all']);
+    const tokens: { by: string }[] = JSON.parse(await ask(socketPath, ['token', 'list', tool, '--json']));
+    if (!tokens.some((token) => token.by === by)) return '';
+    return await ask(socketPath, ['token', 'revoke', tool, '--by', by]);
   } catch (error) {
     if (error instanceof DeployError && error.code === 'NO_SERVER') return null;
     throw error;
   }
+}
+
+/** @throws DeployError `NOT_DONE` with what the running server says to it; as `callControl`. */
+async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
+  const said: Uint8Array[] = [];
+  const note = async (bytes: Uint8Array) => void said.push(bytes);
+  const status = await callControl({ socketPath, argv, input: null, out: note, err: note });
+  const text = Buffer.concat(said).toString();
+  if (status === 0) return text;
+  throw new DeployError('NOT_DONE', text.trim(), 'Look into the log of the server.');
 }
 
 function socketOf(dataFolder: string): string {

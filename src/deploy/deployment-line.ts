@@ -84,7 +84,8 @@ export class DeploymentLine implements Deployments {
       store.setConfigVars(tool, vars);
       return null;
     }
-    const commit = this.#turns.running(tool)?.commit ?? liveRelease(this.#options.store, tool).commit;
+    const [next] = this.#turns.waiting(tool);
+    const commit = (this.#turns.running(tool) ?? next ?? liveRelease(store, tool)).commit;
     return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
   }
 
@@ -172,15 +173,11 @@ export class DeploymentLine implements Deployments {
       waiting.length > 0 &&
       push.oldCommit !== null &&
       !(await isAncestor(this.#options.repositories, tool, push.oldCommit, commit));
+    const replaces: Entry[] = [];
     for (const older of waiting) {
       if (older.request.kind !== 'push') continue;
-      if (!isForced && !(await isAncestor(this.#options.repositories, tool, older.commit, commit))) continue;
-      if (this.#turns.leave(older))
-        this.#endings.end(
-          older,
-          'superseded',
-          `superseded by ${short(commit)}, a newer push of ${push.principal.uid}`,
-        );
+      if (isForced || (await isAncestor(this.#options.repositories, tool, older.commit, commit)))
+        replaces.push(older);
     }
     const request: Request = { kind: 'push', push };
     return this.#enter(
@@ -191,6 +188,7 @@ export class DeploymentLine implements Deployments {
         request,
         principal: push.principal,
         message: push.message ?? facts.subject,
+        replaces,
       },
       ({ log }) => introducePush(push, facts, this.#options.licencePolicy === 'warn', log.progress),
     );
@@ -202,12 +200,12 @@ export class DeploymentLine implements Deployments {
   }
 
   #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
-    const { tool, commit, request, principal, message } = wanted;
+    const { tool, commit, request, principal, message, replaces = [] } = wanted;
     const { store, logs } = this.#options;
     if (this.#isClosing) {
       throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
     }
-    this.#turns.assertRoom(tool);
+    this.#turns.assertRoom(tool, replaces);
     const live = store.tool(tool).liveVersion;
     const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
     const deployment = newDeployment({
@@ -225,6 +223,10 @@ export class DeploymentLine implements Deployments {
     } catch (error) {
       logs.end(deployment.id);
       throw error;
+    }
+    for (const older of replaces) {
+      const why = `superseded by ${short(commit)}, a newer push of ${principal.uid}`;
+      if (this.#turns.leave(older)) this.#endings.end(older, 'superseded', why);
     }
     introduce(entry);
     this.#turns.enter(entry);

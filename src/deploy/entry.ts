@@ -23,6 +23,8 @@ export interface Wanted {
   readonly request: Request;
   readonly principal: Principal;
   readonly message: string | null;
+  /** What it takes the place of where that waits still. */
+  readonly replaces?: readonly Entry[];
 }
 
 /** One deployment in the line. */

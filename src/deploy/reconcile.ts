@@ -1,6 +1,8 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { progressTo } from '../core/progress.ts';
+import type { Release } from '../core/types.ts';
+import { readRefs } from '../git/ref-files.ts';
 import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
@@ -68,20 +70,41 @@ async function reconcileTool(
 }
 
 /** The branch equals the live release's commit, whatever happened in between. */
-async function followLive({ store, repositories, log }: DeployContext, tool: ToolRecord): Promise<void> {
+async function followLive(context: DeployContext, tool: ToolRecord): Promise<void> {
+  const { store, repositories, log } = context;
   const { name, liveVersion } = tool;
   const live = liveVersion === null ? null : store.release(name, liveVersion);
   const branch = await readDeployBranch(repositories, name);
-  if ((live?.commit ?? null) === branch.commit) return;
   if (live === null) {
+    if (branch.commit === null) return;
     await updateRefs(repositories, name, [`delete ${branch.ref}`]);
   } else {
     const release = `refs/releases/v${live.version}`;
-    await updateRefs(repositories, name, [
+    // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
+    const recorded = (await readRefs(repositories, name, [release])).get(release);
+    if (live.commit === branch.commit && live.commit === recorded) return;
+    await moveRefs(context, live, [
       `update ${branch.ref} ${live.commit}`,
       `update ${release} ${live.commit}`,
     ]);
     await pointHead(repositories, name, branch.ref);
   }
   log.warn({ tool: name, from: branch.commit, to: live?.commit ?? null }, 'branch follows what is live');
+}
+
+/** With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. */
+async function moveRefs(
+  { store, repositories, log }: DeployContext,
+  { tool, deploymentId }: Release,
+  lines: readonly string[],
+): Promise<void> {
+  const request = store.requestOf(deploymentId);
+  const others = request?.kind === 'push' ? request.withUpdates : [];
+  try {
+    await updateRefs(repositories, tool, [...lines, ...others]);
+  } catch (err) {
+    if (others.length === 0) throw err;
+    log.warn({ err, tool, deployment: deploymentId }, 'other refs of an atomic push do not follow');
+    await updateRefs(repositories, tool, lines);
+  }
 }

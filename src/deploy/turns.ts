@@ -36,9 +36,12 @@ export class Turns {
     return [...this.#running.values(), ...this.#waiting];
   }
 
-  /** @throws DeployError `LINE_FULL`: each that waits holds a log open, and reads its place in the line. */
-  assertRoom(tool: ToolName): void {
-    if (this.waiting(tool).length < MOST_WAITING) return;
+  /**
+   * @param leaving - Who will not wait any more.
+   * @throws DeployError `LINE_FULL`: each that waits holds a log open, and reads its place in the line.
+   */
+  assertRoom(tool: ToolName, leaving: readonly Entry[] = []): void {
+    if (this.waiting(tool).filter((entry) => !leaving.includes(entry)).length < MOST_WAITING) return;
     throw new DeployError(
       'LINE_FULL',
       `${MOST_WAITING} deployments of ${tool} are waiting already`,

@@ -1,14 +1,24 @@
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
-import type { ReleaseRecord, Store } from '../store/store.ts';
+import type { ReleaseRecord, Store, ToolRecord } from '../store/store.ts';
 
-/** What every failure ends with: `v41 is still live`. */
+/** What every failure ends with: `v41 is still live`. Never throws: a failure of the store is told too. */
 export function whatIsLive(store: Store, tool: ToolName): string {
-  const { liveVersion, isStopped } = store.tool(tool);
+  const record = recordOf(store, tool);
+  if (record === null) return 'what was live is live still';
+  const { liveVersion, isStopped } = record;
   if (liveVersion === null) return 'nothing is live yet';
   return isStopped
     ? `v${liveVersion} stays the release of ${tool}, which is stopped`
     : `v${liveVersion} is still live`;
+}
+
+function recordOf(store: Store, tool: ToolName): ToolRecord | null {
+  try {
+    return store.tool(tool);
+  } catch {
+    return null;
+  }
 }
 
 /** The live release. @throws DeployError `NOTHING_LIVE`. */

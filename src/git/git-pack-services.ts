@@ -47,18 +47,30 @@ export class GitPackServices implements PackServices {
   }
 
   async receive(request: ReceiveRequest): Promise<PushSession> {
+    const { tool } = request;
+    const folder = await this.#options.repositories.ensure(tool);
+    while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
+    // No maintenance begins from here on: what is read now holds for this push.
+    this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
+    try {
+      const push = await this.#open(request, folder);
+      this.#pushes.set(push.id, push);
+      return push;
+    } catch (error) {
+      this.#left(tool);
+      throw error;
+    }
+  }
+
+  async #open({ tool, principal, hasAdvertisement }: ReceiveRequest, folder: string): Promise<TruthfulPush> {
     const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
       this.#options;
-    const { tool, principal, hasAdvertisement } = request;
-    const folder = await repositories.ensure(tool);
     const [branch, fullness] = await Promise.all([
       readDeployBranch(repositories, tool),
       this.#fullness(tool),
     ]);
-    while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     const id = newId(new Date(), randomBytes(10));
-    this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
-    const push = new TruthfulPush({
+    return new TruthfulPush({
       id,
       tool,
       principal,
@@ -80,8 +92,6 @@ export class GitPackServices implements PackServices {
         if (this.#pushes.delete(id)) this.#left(tool);
       },
     });
-    this.#pushes.set(id, push);
-    return push;
   }
 
   async upload(

@@ -28,8 +28,11 @@ export interface PushSession {
    * `outgoing` has ended.
    */
   readonly notice: () => string | null;
-  /** True where the client's answer says that nothing or not everything was done; the exit status is then 1. */
-  readonly isRefused: () => boolean;
+  /**
+   * The exit status that goes with the client's answer, however git ended: 0 where it says that everything was done,
+   * else 1; null where there was none.
+   */
+  readonly exitStatus: () => 0 | 1 | null;
   /** Must be called once git has ended, however it did. */
   close(): void;
 }

@@ -24,7 +24,7 @@ export function readPushOptions(options: readonly string[]): PushOptions | strin
   if (options.length > MAX_OPTIONS) return `more than ${MAX_OPTIONS} push options`;
   const message =
     options.findLast((option) => option.startsWith('message='))?.slice('message='.length) ?? null;
-  const unknown = options.find((option) => !(option in known) && !option.startsWith('message='));
+  const unknown = options.find((option) => !Object.hasOwn(known, option) && !option.startsWith('message='));
   if (unknown !== undefined) {
     const name = clean(unknown).replace(/\n/g, ' ').slice(0, 50);
     return `unknown push option "${name}"; known are: ${Object.keys(known).join(', ')}`;

@@ -83,7 +83,7 @@ export class TruthfulPush implements PushSession {
     kind: 'refused',
     reason: 'the deployment did not start (the post-receive hook did not report); push again',
   });
-  #isRefused = false;
+  #exitStatus: 0 | 1 | null = null;
 
   constructor(context: PushContext) {
     this.#context = context;
@@ -124,7 +124,7 @@ export class TruthfulPush implements PushSession {
     return isEmpty ? this.#context.hints.redeploy : null;
   };
 
-  readonly isRefused = (): boolean => this.#isRefused || this.#fatal !== null;
+  readonly exitStatus = (): 0 | 1 | null => (this.#fatal !== null ? 1 : this.#exitStatus);
 
   close(): void {
     this.incoming.destroy();
@@ -264,7 +264,7 @@ export class TruthfulPush implements PushSession {
       isAtomic: this.#has('atomic'),
       hasOptions: this.#has('report-status-v2'),
     });
-    this.#isRefused = report.unpack !== 'ok' || report.refs.some(({ reason }) => reason !== null);
+    this.#exitStatus = report.unpack === 'ok' && report.refs.every(({ reason }) => reason === null) ? 0 : 1;
     this.#note(report);
     const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
     return { kind: 'report', report, progress };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ExecaError, execa } from 'execa';
 import type { CommitId, ToolName } from '../core/names.ts';
+import { withPipes } from '../core/with-pipes.ts';
 import { readRefs } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
@@ -95,7 +96,7 @@ export class RefTransaction implements AsyncDisposable {
     const folder = repositories.folder(tool);
     const env = repositories.environment([], { GIT_DIR: folder });
     const transaction = new RefTransaction(
-      spawn('git', ['update-ref', '--stdin'], { cwd: folder, env, stdio: 'pipe' }),
+      withPipes(spawn('git', ['update-ref', '--stdin'], { cwd: folder, env, stdio: 'pipe' })),
     );
     await transaction.#say('start', 'start: ok');
     transaction.#child.stdin.write(lines.map((line) => `${line}\n`).join(''));

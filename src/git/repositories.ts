@@ -46,19 +46,8 @@ export class Repositories {
     if (this.exists(tool)) return folder;
     await mkdir(this.#root, { recursive: true, mode: 0o700 });
     const made = `${folder}.${process.pid}.${Math.random().toString(36).slice(2)}.new`;
-    await execa(
-      'git',
-      ['init', '--quiet', '--bare', '--template=', `--initial-branch=${this.#deployBranch}`, made],
-      {
-        env: this.environment(),
-        extendEnv: false,
-        stdin: 'ignore',
-      },
-    );
-    await mkdir(join(made, 'info'), { recursive: true });
-    await writeFile(join(made, 'info/attributes'), ATTRIBUTES);
-    await chmod(made, 0o700);
     try {
+      await this.#make(made);
       await rename(made, folder);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
@@ -66,6 +55,15 @@ export class Repositories {
       if (!this.exists(tool)) throw error;
     }
     return folder;
+  }
+
+  async #make(folder: string): Promise<void> {
+    const args = ['--quiet', '--bare', '--template=', `--initial-branch=${this.#deployBranch}`];
+    const options = { env: this.environment(), extendEnv: false, stdin: 'ignore' } as const;
+    await execa('git', ['init', ...args, folder], options);
+    await mkdir(join(folder, 'info'), { recursive: true });
+    await writeFile(join(folder, 'info/attributes'), ATTRIBUTES);
+    await chmod(folder, 0o700);
   }
 
   /**

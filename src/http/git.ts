@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { access } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
+import { PassThrough, type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
 import { Git, type InfoData, Service } from 'node-git-server';
 import { withEnvironment, withEnvironmentInNextTick } from './with-environment.ts';
 
@@ -97,6 +97,9 @@ export class ServedRepository extends Git {
     const exited = new Promise<GitExit>((resolve) => {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
+        // Where no descriptors are left it has no pipes, and the library would fall over that in a tick of its own.
+        started.stdin ??= new PassThrough();
+        started.stdout ??= new PassThrough();
         if (isKilled) started.kill();
         watch(started, input, output, resolve);
       });

@@ -21,7 +21,7 @@ const WRONG_USAGE = 2;
  * rest is the command's standard input. Output is plain text, sent as it comes.
  *
  * A failure before any output has a status of its own; afterwards the text ends with the exit status, which
- * the trailer `Toolforge-Exit-Status` carries too.
+ * the trailer `Toolforge-Exit-Status` carries too (HTTP/1.1).
  */
 export async function serveCommand(
   exchange: Exchange,
@@ -156,11 +156,13 @@ class CommandOutput {
   }
 
   #begin(): void {
-    const { response } = this.#exchange;
+    const { request, response } = this.#exchange;
+    // HTTP/1.0, which nginx speaks to us unless it is told otherwise, has no trailers, and Node throws at one.
+    const trailer = request.httpVersion === '1.0' ? {} : { Trailer: EXIT_STATUS };
     response.writeHead(200, {
       'Content-Type': 'text/plain; charset=utf-8',
       'Cache-Control': 'no-store',
-      Trailer: EXIT_STATUS,
+      ...trailer,
       'X-Accel-Buffering': 'no',
       'X-Content-Type-Options': 'nosniff',
     });

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { Readable } from 'node:stream';
+import { withPipes } from '../core/with-pipes.ts';
 import type { Cgroup } from './cgroups.ts';
 import { openPipe } from './output-pipe.ts';
 import { asPassableError } from './passable.ts';
@@ -18,13 +19,15 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
   const pipe = openPipe(options.pipeFolder);
   let child: ChildProcess;
   try {
-    child = spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
-      env: options.env,
-      cwd: options.cwd,
-      stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
-      // A session of its own: a Ctrl-C at the server's terminal is for the server.
-      detached: true,
-    });
+    child = withPipes(
+      spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
+        env: options.env,
+        cwd: options.cwd,
+        stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
+        // A session of its own: a Ctrl-C at the server's terminal is for the server.
+        detached: true,
+      }),
+    );
   } catch (error) {
     pipe.reader.destroy();
     void cgroup.remove();

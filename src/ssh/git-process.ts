@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { withPipes } from '../core/with-pipes.ts';
 
 const KEPT_STDERR_BYTES = 8192;
 
@@ -17,9 +18,9 @@ export interface GitProcess {
   kill(): void;
 }
 
-/** Starts git with exactly this environment, apart from the terminal's signals. */
+/** Starts git with exactly this environment, apart from the terminal's signals. @throws Error where no descriptors are left. */
 export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
-  const child = spawn('git', args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  const child = withPipes(spawn('git', args, { env: environment, stdio: 'pipe', detached: true }));
   const kept: Buffer[] = [];
   let keptBytes = 0;
   child.stderr.on('data', (chunk: Buffer) => {

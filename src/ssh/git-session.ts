@@ -60,11 +60,12 @@ async function converse(
     const failure = results.find((result) => result.status === 'rejected');
     if (failure !== undefined) throw failure.reason;
     const status = await child.status;
-    const isRefused = session.isRefused();
+    const told = session.exitStatus();
     const notice = session.notice();
     // Where the session knows why git ended as it did, the operator need not.
     const problem = notice === null ? report(git, child, status) : null;
-    return { status: isRefused ? 1 : (status ?? 1), notice: notice ?? (isRefused ? null : problem) };
+    // What was told holds, also where git was killed after it had stored everything.
+    return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
     session.close();
   }

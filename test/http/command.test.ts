@@ -206,3 +206,25 @@ test('commands need a login, and only POST', async (context) => {
     415,
   );
 });
+
+for (const { status, text } of [
+  { status: 0, text: 'alice ["ps","hello"]' },
+  { status: 3, text: 'alice ["ps","hello"]\n !     exit status 3\n' },
+]) {
+  test(`a client of HTTP/1.0, as nginx is one by default, gets the output, with the status ${status}`, async (context) => {
+    const run: Run = async ({ principal, argv, out }) => {
+      await out(`${principal.uid} ${JSON.stringify(argv)}${status === 0 ? '' : '\n'}`);
+      return status;
+    };
+    const door = await openDoor(context, { runCommand: run });
+    const { stdout } = await execa(
+      'curl',
+      ['--http1.0', '--silent', '--include', '--data', 'ps hello', `${door.loggedIn}/-/command`],
+      { stripFinalNewline: false },
+    );
+    const [head = '', body] = stdout.split('\r\n\r\n');
+    assert.match(head, /^HTTP\/1\.1 200 /);
+    assert.doesNotMatch(head, /trailer|chunked/i);
+    assert.equal(body, text);
+  });
+}

@@ -43,7 +43,7 @@ export class FakePackServices implements PackServices {
       incoming: refusal === null ? new PassThrough() : new Swallow(),
       outgoing: refusal === null ? new PassThrough() : new Refusal(refusal),
       notice: () => notice,
-      isRefused: () => refusal !== null,
+      exitStatus: () => (refusal === null ? null : 1),
       close: () => {
         this.closed += 1;
       },

@@ -49,7 +49,7 @@ export class HttpPackServices implements PackServices {
       incoming,
       outgoing: this.refusal === null ? held(() => this.verdict) : refused(this.refusal),
       notice: () => null,
-      isRefused: () => this.refusal !== null,
+      exitStatus: () => (this.refusal === null ? null : 1),
       close: () => {
         this.closed += 1;
       },

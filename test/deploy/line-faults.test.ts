@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { mock, test } from 'node:test';
+import { DeployError } from '../../src/core/errors.ts';
+import type { ToolName } from '../../src/core/names.ts';
+import type { Principal } from '../../src/core/types.ts';
+import { alice } from '../support/alice.ts';
+import { wikibot } from '../support/store-records.ts';
+import { Place } from './place.ts';
+
+const bob: Principal = { ...alice, uid: 'bob' };
+const hello = 'hello' as ToolName;
+
+/** A first push that builds. */
+async function building() {
+  const place = await Place.make();
+  place.buildsADay = 9;
+  const { line } = await place.start();
+  const one = await place.park('p1');
+  const running = await line.submit(one);
+  await place.builder.told.promise;
+  return { place, line, one, running };
+}
+
+test('a push that the store does not take replaces none that waits', async () => {
+  const { place, line, one } = await building();
+  await using _place = place;
+  const two = await place.park('p2', { oldCommit: one.commit });
+  const waiting = await line.submit(two);
+  const other = new DatabaseSync(join(place.folder, 'store.sqlite'));
+  other.exec(`CREATE TRIGGER full BEFORE INSERT ON deployments BEGIN SELECT RAISE(ABORT, 'none'); END`);
+  await assert.rejects(
+    line.submit(await place.park('p3', { oldCommit: two.commit, principal: bob })),
+    /none/,
+  );
+  other.exec('DROP TRIGGER full');
+  other.close();
+  place.builder.may.resolve();
+  assert.deepEqual(await waiting.verdict, { isLive: true, version: 2 });
+  assert.equal(await place.ref('refs/heads/main'), two.commit);
+});
+
+test('a push replaces one that waits also where no more may wait', async () => {
+  const { place, line, one } = await building();
+  await using _place = place;
+  const two = await place.park('p2', { oldCommit: one.commit });
+  const waiting = await line.submit(two);
+  for (let count = 1; count < 20; count += 1) line.configure(wikibot, { A: String(count) }, alice);
+  await line.submit(await place.park('p3', { oldCommit: two.commit, principal: bob }));
+  const reason = /^superseded by .{7}, a newer push of bob; nothing is live yet$/;
+  const verdict = await waiting.verdict;
+  assert.match(verdict.isLive ? '' : verdict.reason, reason);
+  const four = await place.park('p4', { oldCommit: one.commit });
+  await assert.rejects(line.submit(four), /20 deployments of wikibot are waiting already/);
+});
+
+test('config vars can be set while the first push of a tool waits for those of others', async () => {
+  const { place, line, one } = await building();
+  await using _place = place;
+  await cp(place.repositories.folder(wikibot), place.repositories.folder(hello), { recursive: true });
+  const first = await line.submit({ ...one, id: 'h1', tool: hello });
+  const ticket = line.configure(hello, { A: '1' }, alice);
+  place.builder.may.resolve();
+  assert.deepEqual(await first.verdict, { isLive: true, version: 1 });
+  assert.deepEqual(await ticket?.verdict, { isLive: true, version: 2 });
+  assert.deepEqual(place.store.configVars(hello), { A: '1' });
+});
+
+test('a store that cannot be read ends a deployment, and whoever waits is told and goes on', async () => {
+  const { place, line, one, running } = await building();
+  await using _place = place;
+  const next = await line.submit(await place.park('p2', { oldCommit: one.commit }));
+  const { tool } = place.store;
+  place.store.tool = () => {
+    throw new DeployError('STORE_FULL', 'the disk fails', 'Tell an operator.');
+  };
+  place.builder.may.resolve();
+  const verdict = await running.verdict;
+  place.store.tool = tool;
+  assert.deepEqual(verdict, { isLive: false, reason: 'the disk fails; what was live is live still' });
+  assert.deepEqual(await next.verdict, { isLive: true, version: 2 });
+});
+
+test('builds from before a clock was put right do not count for what may be built today', async () => {
+  await using place = await Place.make();
+  place.builder.may.resolve();
+  const yearAhead = Date.now() + 365 * 24 * 3600_000;
+  mock.timers.enable({ apis: ['Date'], now: yearAhead });
+  const { line } = await place.start();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  assert.deepEqual(await line.redeploy(wikibot, { useCache: true }, alice).verdict, {
+    isLive: true,
+    version: 2,
+  });
+  assert.equal((await line.redeploy(wikibot, { useCache: true }, alice).verdict).isLive, false);
+  mock.timers.reset();
+  assert.deepEqual(await line.redeploy(wikibot, { useCache: true }, alice).verdict, {
+    isLive: true,
+    version: 3,
+  });
+});

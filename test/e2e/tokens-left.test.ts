@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { TestServer } from '../support/server.ts';
+
+test('whoever removes a user or a tool is told of deploy tokens that the server could not revoke', async () => {
+  await using server = await TestServer.start();
+  const [, password = ''] = /Password: (\S+)/.exec((await server.local('user', 'add', 'bob')).stdout) ?? [];
+  await server.local('tool', 'add', 'hello', '--maintainer', 'bob');
+  const made = await fetch(`http://${server.http}/-/command`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${Buffer.from(`bob:${password}`).toString('base64')}` },
+    body: 'token create hello ci',
+  });
+  assert.match(await made.text(), /^tfp_/);
+  const other = new DatabaseSync(join(server.folder, 'data/store.sqlite'));
+  other.exec(`CREATE TRIGGER stuck BEFORE DELETE ON deploy_tokens BEGIN SELECT RAISE(ABORT, 'stuck'); END`);
+
+  const user = await server.local('user', 'remove', 'bob');
+  assert.equal(user.exitCode, 1, user.stdout);
+  assert.match(user.stdout, /^Removed bob, also as a maintainer of hello\.$/m);
+  assert.match(user.stderr, /deploy tokens that bob made for hello could not be revoked/);
+  assert.match(user.stderr, /npx toolforge-push token revoke TOOL --by bob/);
+  const tool = await server.local('tool', 'remove', 'hello');
+  assert.equal(tool.exitCode, 1, tool.stdout);
+  assert.match(tool.stderr, /deploy tokens of hello could not be revoked/);
+  assert.match(tool.stdout, /^Removed hello: nobody maintains it any more\.$/m);
+  assert.match(tool.stderr, /npx toolforge-push token revoke hello --all/);
+  assert.doesNotMatch((await server.local('tool', 'list')).stdout, /^hello /m);
+
+  other.exec('DROP TRIGGER stuck');
+  other.close();
+  assert.match(
+    (await server.local('token', 'revoke', 'hello', '--by', 'bob')).stdout,
+    /^Revoked ci \(.*\): it opens nothing any more\.$/,
+  );
+  const noted = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
+  assert.match(noted, /"what":"user remove".*"refused":"TOKENS_LEFT"/);
+});

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, test } from 'node:test';
+import { createLog } from '../../src/core/log.ts';
+import { encodeCommandList, zeroId } from '../../src/git/command-list.ts';
+import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-pack-services.ts';
+import type { PushSession } from '../../src/git/pack-services.ts';
+import { Repositories } from '../../src/git/repositories.ts';
+import { alice } from '../support/alice.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pack-services-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const push = { tool: wikibot, principal: alice, hasAdvertisement: false };
+
+function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
+  const path = process.env['PATH'] ?? '';
+  const repositories = new Repositories({ folder: join(folder, name), path, deployBranch: 'main' });
+  const services = new GitPackServices({
+    repositories,
+    hooksFolder: folder,
+    socketPath: join(folder, 'socket'),
+    maxPackBytes: 1024 * 1024,
+    maxRefs: 10,
+    maxRepositoryBytes: 1024 * 1024,
+    submit: () => assert.fail('nothing is submitted here'),
+    follow: () => assert.fail('nothing is followed here'),
+    whatIsLive: () => 'nothing is live yet',
+    hints: () => ({ redeploy: '', follow: () => '' }),
+    audit: () => undefined,
+    log: createLog('silent'),
+    ...change,
+  });
+  return { repositories, services };
+}
+
+/** What a client is told whose commit git does not get to see. */
+async function answerOf(session: PushSession): Promise<string> {
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+  const capabilities = new Set(['report-status', 'side-band-64k']);
+  session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
+  session.outgoing.end();
+  const answer = await text(session.outgoing);
+  session.close();
+  return answer;
+}
+
+test('a push that could not be opened keeps no maintenance waiting', { timeout: 20_000 }, async () => {
+  const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
+  await assert.rejects(services.receive(push), /the store is locked/);
+  let isDone = false;
+  await services.whileIdle(wikibot, async () => {
+    isDone = true;
+  });
+  assert.ok(isDone);
+});
+
+test('a push that waited for the maintenance of a full repository finds the room that it made', async () => {
+  const { repositories, services } = open('full');
+  await repositories.ensure(wikibot);
+  const large = randomBytes(2 * 1024 * 1024).toString('latin1');
+  await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: large });
+  assert.match(await answerOf(await services.receive(push)), /the repository has [23] MiB/);
+  const may = Promise.withResolvers<void>();
+  const maintained = services.whileIdle(wikibot, async () => {
+    await may.promise;
+    await repositories.git(wikibot, ['prune', '--expire=now']);
+  });
+  const waiting = services.receive(push);
+  // Longer than weighing a repository takes.
+  for (let count = 0; count < 5; count += 1) await repositories.git(wikibot, ['count-objects', '-v']);
+  may.resolve();
+  await maintained;
+  assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
+});

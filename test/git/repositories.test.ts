@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Repositories } from '../../src/git/repositories.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('a repository that could not be made leaves nothing behind, however often it is tried', async () => {
+  // As git does it on a disk that becomes full.
+  const git =
+    '#!/bin/sh\nfor last; do :; done\nmkdir "$last"\necho "No space left on device" >&2\nexit 128\n';
+  writeFileSync(join(folder, 'git'), git, { mode: 0o755 });
+  const root = join(folder, 'root');
+  const path = `${folder}:${process.env['PATH'] ?? ''}`;
+  const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
+  await assert.rejects(repositories.ensure(wikibot), /No space left/);
+  assert.deepEqual(readdirSync(root), []);
+});

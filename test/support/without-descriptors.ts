@@ -1,0 +1,69 @@
+// A process of its own that has no file descriptor left, and starts something all the same: `WHAT FOLDER`. It prints how
+// that ended, and how the same ends once there are some again.
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { RefTransaction } from '../../src/git/refs.ts';
+import { Repositories } from '../../src/git/repositories.ts';
+import { ServedRepository } from '../../src/http/git.ts';
+import type { Cgroup } from '../../src/sandbox/cgroups.ts';
+import { exitOf, startInCgroup } from '../../src/sandbox/child.ts';
+import { startGit } from '../../src/ssh/git-process.ts';
+import { wikibot } from './store-records.ts';
+
+/** What mkfifo takes, and less than what comes after it. */
+const FOR_ITS_FIFO = 7;
+
+const [what = '', folder = ''] = process.argv.slice(2);
+const path = process.env['PATH'] ?? '';
+const repositories = new Repositories({ folder: join(folder, 'repositories'), path, deployBranch: 'main' });
+const environment = repositories.environment();
+const repository = { folder: await repositories.ensure(wikibot), environment };
+const served = await ServedRepository.open(repository);
+
+const starts: Readonly<Record<string, () => Promise<unknown>>> = {
+  ssh: async () => await startGit(['--version'], environment).status,
+  transaction: async () => {
+    await using _transaction = await RefTransaction.prepare(repositories, wikibot, []);
+  },
+  advertisement: async () => (await text(served.advertise('upload-pack'))).length > 0,
+  service: async () => {
+    const output = new PassThrough().resume();
+    const run = served.run('upload-pack', output);
+    output.on('error', () => undefined);
+    run.input.end('0000');
+    const { code, complaint } = await run.exited;
+    if (code === null) throw new Error(complaint);
+  },
+  sandbox: async () => {
+    const group = { entrances: [], remove: async () => undefined } as unknown as Cgroup;
+    const options = { env: { PATH: path }, cwd: folder, input: '', pipeFolder: folder };
+    await exitOf(startInCgroup(group, ['true'], options).child);
+  },
+};
+
+const start = starts[what] ?? (() => Promise.reject(new Error(`nothing is called ${what}`)));
+const told = () =>
+  start().then(
+    () => 'started',
+    (error: Error) => `refused: ${error.message}`,
+  );
+
+function takeAll(): number[] {
+  const taken: number[] = [];
+  try {
+    for (;;) taken.push(openSync('/dev/null', 'r'));
+  } catch {
+    return taken;
+  }
+}
+
+// Once before, so that nothing is left to be loaded.
+await told();
+const taken = takeAll();
+if (what === 'sandbox') for (const descriptor of taken.splice(0, FOR_ITS_FIFO)) closeSync(descriptor);
+const without = await told();
+await new Promise((resolve) => setImmediate(resolve));
+for (const descriptor of taken) closeSync(descriptor);
+process.stdout.write(`${without}\n${await told()}\n`);
