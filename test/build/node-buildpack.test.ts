@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { productBuildpacks } from './a-builder.ts';
+import { ASource } from './run-buildpack.ts';
 
 for (const [range, major] of Object.entries({
   '': '24',
@@ -27,6 +28,18 @@ for (const [range, major] of Object.entries({
     const library = join(productBuildpacks, 'node/lib/versions.sh');
     const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range]);
     assert.equal(stdout, major);
+  });
+}
+
+for (const range of ['*', '22.* || *', '>= 2*']) {
+  test(`node for ${JSON.stringify(range)} does not depend on the names of the files beside package.json`, async () => {
+    await using source = await ASource.of({ '404.html': '', '2024': '', '17.txt': '', '>=99': '' });
+    const script = 'source "$0"; choose_major "$1" 18 20 22 24';
+    const library = join(productBuildpacks, 'node/lib/versions.sh');
+    const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range], {
+      cwd: source.folder,
+    });
+    assert.equal(stdout, '24');
   });
 }
 

@@ -22,12 +22,14 @@ wanted_node() {
 
 # fits MAJOR RANGE: whether some release of the major version is in the range, as far as major versions tell
 fits() {
-  local major=$1 part word operator number minor isin
+  local major=$1 part word words operator number minor isin
   while IFS= read -r part; do
     isin=1
     # `>= 18` is `>=18`, and `18 - 20` is `>=18 <=20`
     part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
-    for word in $part; do
+    # An array, for `*` alone would become the names of all files here.
+    read -ra words <<<"$part"
+    for word in "${words[@]}"; do
       [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
       operator=${BASH_REMATCH[1]//v/} number=${BASH_REMATCH[2]} minor=${BASH_REMATCH[4]:-0}
       [[ $number =~ ^[xX*]$ ]] && continue
