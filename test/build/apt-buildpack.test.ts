@@ -202,6 +202,54 @@ for (const { name, line, says } of [
   });
 }
 
+const paragraph = 'Types: deb\nURIs: http://127.0.0.1:9/debian\n';
+for (const { name, text, isAdded } of [
+  { name: 'has none', text: '', isAdded: true },
+  {
+    name: 'has one',
+    text: 'deb  [a=b c=d] http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: false,
+  },
+  { name: 'has a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
+  { name: 'has a comment', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
+  {
+    name: 'has a paragraph that is off',
+    text: `\n${paragraph}Suites: bookworm-backports\nEnabled: no\n`,
+    isAdded: true,
+  },
+  {
+    name: 'has sources alone',
+    text: 'deb-src http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: true,
+  },
+]) {
+  test(`a source of backports is ${isAdded ? '' : 'not '}added where the machine ${name}`, async () => {
+    const line = text.startsWith('\n') ? '' : text;
+    await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
+      await mkdir(join(etc, 'sources.list.d'));
+      if (line === '') await writeFile(join(etc, 'sources.list.d/x.sources'), text);
+      await using source = await ASource.of({ Aptfile: 'figlet/bookworm-backports\n' });
+      await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian', TOOLFORGE_APT_ETC: etc });
+      const sources = await readdir(join(source.layers, 'state/sources'));
+      assert.equal(sources.includes('backports.sources'), isAdded);
+    });
+  });
+}
+
+test('packages are used again where the lifecycle has written the file of their layer anew', async () => {
+  await using source = await ASource.of({ Aptfile: 'figlet\n' });
+  const env = { ...registryEnvironment, CNB_TARGET_DISTRO_NAME: 'debian' };
+  const first = await source.run('apt', 'build', env);
+  assert.equal(first.code, 0, first.output);
+  const file = join(source.layers, 'apt.toml');
+  const metadata = (await readFile(file, 'utf8')).split('[metadata]\n')[1] ?? '';
+  // Numbers have become floating ones on their way through JSON.
+  const words = metadata.replace(/^/gm, '  ').replace(/ (\d+)$/m, ' $1.0');
+  await writeFile(file, `[metadata]\n${words}`);
+  const { output } = await source.run('apt', 'build', env);
+  assert.match(output, /Reusing Debian packages: figlet/);
+});
+
 /** Builds a tool of these files with the product's buildpacks. */
 const build = (builder: ABuilder, files: Readonly<Record<string, string>>) =>
   builder.build(tmpdir(), {

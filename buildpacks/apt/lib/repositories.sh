@@ -59,7 +59,7 @@ C
 # add_release RELEASE: the backports of this Debian where the machine has no source for them
 add_release() {
   local release=$1 codename
-  grep -qE "(^|[[:space:]])$release([[:space:]/]|\$)" "$sources"/* && return
+  cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   if [[ -z $codename || $release != "$codename-backports" ]]; then
     fail "$(place_of_release "$release"): there is no release $release here. Leave /$release away${codename:+, or ask for $codename-backports}."
