@@ -300,6 +300,22 @@ for (const { name, files, web, says } of [
     says: /tool\.wsgi/,
   },
   {
+    name: 'gunicorn first in a file with a byte order mark',
+    files: { 'app.py': '', 'requirements.txt': '\uFEFFgunicorn\r\nflask\r\n' },
+    web: ['gunicorn', 'app:app'],
+    says: /web: gunicorn app:app/,
+  },
+  {
+    name: 'gunicorn in a file that PowerShell wrote',
+    files: {
+      'manage.py': '',
+      'tool/wsgi.py': '',
+      'requirements.txt': Buffer.from('\uFEFFdjango\r\ngunicorn==23.0.0\r\n', 'utf16le'),
+    },
+    web: ['gunicorn', 'tool.wsgi'],
+    says: /tool\.wsgi/,
+  },
+  {
     name: 'the folder of webservice',
     files: { 'www/python/src/app.py': '', 'requirements.txt': 'gunicorn\n' },
     web: ['gunicorn', '--chdir', 'www/python/src', 'app:app'],

@@ -9,12 +9,15 @@ requirements_file() {
   if grep -qsE '^\[project\]' pyproject.toml; then echo pyproject.toml; fi
 }
 
+# text_of FILE: its lines, whatever Windows made of them (a byte order mark, CR, UTF-16 of Latin letters)
+text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
+
 # Whether gunicorn is among them
 uses_gunicorn() {
   local file
   file=$(requirements_file)
   if [[ $file == *.txt ]]; then
-    grep -qiE '^[[:space:]]*gunicorn([^a-z0-9_-]|$)' "$file"
+    text_of "$file" | grep -iE '^[[:space:]]*gunicorn([^a-z0-9_-]|$)' >/dev/null
   else
     grep -qsiE '["'\'']gunicorn([^a-z0-9_-]|$)' pyproject.toml
   fi
