@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { Readable } from 'node:stream';
 import type { Cgroup } from './cgroups.ts';
-import { openPipe } from './output-pipe.ts';
+import { type OutputPipe, openPipe } from './output-pipe.ts';
 import { asPassableError } from './passable.ts';
 import type { Exit } from './sandbox.ts';
 
@@ -15,26 +15,27 @@ import type { Exit } from './sandbox.ts';
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   const script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
-  const pipe = openPipe(options.pipeFolder);
-  let child: ChildProcess;
+  let pipe: OutputPipe | null = null;
   try {
-    child = spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
+    pipe = openPipe(options.pipeFolder);
+    const child = spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
       env: options.env,
       cwd: options.cwd,
       stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
       // A session of its own: a Ctrl-C at the server's terminal is for the server.
       detached: true,
     });
+    const output = outputOf(pipe.reader, child);
+    // EPIPE: it ended before it read; how it ended says why.
+    child.stdin?.on('error', () => {}).end(options.input);
+    return { child, output };
   } catch (error) {
-    pipe.reader.destroy();
+    pipe?.reader.destroy();
     void cgroup.remove();
     throw asPassableError(error);
   } finally {
-    pipe.closeWriter();
+    pipe?.closeWriter();
   }
-  // EPIPE: it ended before it read; how it ended says why.
-  child.stdin?.on('error', () => {}).end(options.input);
-  return { child, output: outputOf(pipe.reader, child) };
 }
 
 export interface StartOptions {
@@ -79,8 +80,13 @@ const HARMLESS =
  * The command's output as it comes, then what the wrapping said on standard error. The wrapping is silent
  * unless it cannot do its work, so its words come last, where the reason of a failed start is looked for.
  */
-function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
-  if (stderr === null) throw new Error('The child was started without a pipe.');
+function outputOf(stdout: Readable, child: ChildProcess): Readable {
+  const stderr = child.stderr ?? null;
+  if (stderr === null) {
+    // Where this server may open no more files, only an event says so, which would otherwise end the server.
+    child.once('error', () => {});
+    throw new Error('There is no room for the open files of another process.');
+  }
   let complaint = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint = (complaint + text).slice(0, MOST_COMPLAINT_BYTES);
