@@ -14,6 +14,11 @@ for (const { name, files, says } of [
   { name: 'an Aptfile', files: { Aptfile: 'figlet\n' }, says: 'apt (Aptfile)' },
   { name: 'project.toml', files: { 'project.toml': '[apt]\npackages = []\n' }, says: 'apt (project.toml)' },
   {
+    name: 'project.toml with a byte order mark',
+    files: { 'project.toml': '\uFEFF[apt]\npackages = []\n' },
+    says: 'apt (project.toml)',
+  },
+  {
     name: 'both',
     files: { Aptfile: '', 'project.toml': ' [ apt ] # x\n' },
     says: 'apt (Aptfile, project.toml)',
@@ -75,6 +80,11 @@ for (const { name, text, says } of [
   { name: 'numbers', text: '[apt]\npackages = [\n "a2ps",\n 1 ]\n', says: /Line 4 of project\.toml/ },
   { name: 'an escape', text: '[apt]\npackages = ["\\u0061"]\n', says: /Line 2 of project\.toml/ },
   { name: 'no end', text: '[apt]\npackages = ["figlet",\n', says: /of project\.toml: packages/ },
+  {
+    name: 'a byte order mark before the table',
+    text: '\uFEFF[apt]\npackages = ["-y"]\n',
+    says: /Line 2 of project\.toml: options/,
+  },
   { name: 'no comma', text: "[apt]\npackages = ['a2ps' 'figlet']\n", says: /Line 2 of project\.toml/ },
   { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
 ]) {

@@ -10,11 +10,12 @@ wanted_node() {
   local file
   for file in .nvmrc .node-version; do
     [[ -f $file ]] || continue
-    wanted=$(head -n 1 "$file" | tr -d 'v \r') said_by=$file
+    # PowerShell writes UTF-16 with its mark: `node -v >.nvmrc`
+    wanted=$(head -n 1 "$file" | LC_ALL=C tr -d 'v \r\000\357\273\277\376\377') said_by=$file
     [[ $wanted =~ ^[0-9] ]] && return
   done
   if [[ -f service.template ]]; then
-    wanted=$(sed -nE 's/^type:[[:space:]]*["'\'']?node([0-9]+).*/\1/p' service.template | head -n 1) said_by=service.template
+    wanted=$(sed -nE "s/^$bom"'type:[[:space:]]*["'\'']?node([0-9]+).*/\2/p' service.template | head -n 1) said_by=service.template
     [[ -n $wanted ]] && return
   fi
   wanted='' said_by=''
