@@ -1,5 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 import { mebibytes } from '../core/mebibytes.ts';
+import { passableErrorIn } from '../sandbox/passable.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 
 /** `15 min`, `1 min 30 s`, `45 s`. */
@@ -82,6 +83,8 @@ const NO_SPACE = /No space left on device|Disk quota exceeded/;
 /** What to tell a person about a buildpack that failed: by its limit where one was the reason. */
 export function stepFailed(step: FailedStep, limits: Limits): DeployError {
   const text = step.lastLines.join('\n');
+  const notPassable = passableErrorIn(text);
+  if (notPassable !== null) return notPassable;
   if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
   if (NO_PROCESS.test(text)) return outOfProcesses(limits.processes, step.name);
   if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {
