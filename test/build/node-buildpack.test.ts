@@ -43,6 +43,32 @@ for (const range of ['*', '22.* || *', '>= 2*']) {
   });
 }
 
+// As many as the registry has: what looks for one of the first must not end before all are told.
+const versions = Array.from({ length: 25 * 26 * 3 }, (_, n) =>
+  [Math.floor(n / 78), Math.floor(n / 3) % 26, n % 3].join('.'),
+);
+for (const [range, version] of Object.entries({
+  '18.0.0': '18.0.0',
+  'v18.0.1': '18.0.1',
+  '=18.2.0': '18.2.0',
+  '18.2.9': '18.2.2',
+  '18.2': '18.2.2',
+  '18.2.x': '18.2.2',
+  '~18.2.1': '18.2.2',
+  '18.99.1': '18.25.2',
+  '^18.2.0': '18.25.2',
+  '18': '18.25.2',
+  '>=18': '18.25.2',
+  '': '18.25.2',
+})) {
+  test(`the version of Node 18 for ${JSON.stringify(range)} is ${version}, each time`, async () => {
+    const script = 'source "$0"; for n in 1 2 3 4 5; do choose_version "$@"; done | sort -u';
+    const library = join(productBuildpacks, 'node/lib/versions.sh');
+    const words = ['-euo', 'pipefail', '-c', script, library, range, '18', ...versions];
+    assert.equal((await execa('bash', words)).stdout, version);
+  });
+}
+
 const jsonAwk = join(productBuildpacks, 'node/lib/json.awk');
 
 test('package.json is read as JSON, whatever is in its texts', async () => {

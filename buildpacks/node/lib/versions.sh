@@ -60,3 +60,19 @@ choose_major() {
   done
   echo "$best"
 }
+
+# choose_version RANGE MAJOR VERSIONS…: an exact version or the newest of a minor one where the range is that and it is there,
+# else the newest of the major version. VERSIONS are sorted. No pipe into `grep -q`: it ends before all is written.
+choose_version() {
+  local range=$1 major=$2 minor version found=''
+  shift 2
+  [[ $range =~ ^[v=~]*([0-9]+\.[0-9]+)(\.[0-9xX*]+)?$ ]] && minor=${BASH_REMATCH[1]} || minor=none
+  for version in "$@"; do
+    [[ $range =~ ^[v=]*([0-9.]+)$ && ${BASH_REMATCH[1]} == "$version" ]] && { echo "$version"; return; }
+    [[ $version == "$minor".* ]] && found=$version
+  done
+  if [[ -z $found ]]; then
+    for version in "$@"; do [[ $version == "$major".* ]] && found=$version; done
+  fi
+  echo "$found"
+}
