@@ -196,6 +196,11 @@ for (const { name, line, says } of [
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
+    name: 'threat 67: the reason is the last word also where many sources cannot be reached',
+    line: Array.from({ length: 200 }, (_, n) => `deb http://127.0.0.1:9/debian s${n} main`).join('\n'),
+    says: /sources could not be reached \(127\.0\.0\.1:9\)/,
+  },
+  {
     name: 'threat 68: a source that is not signed is not used, even where the machine would trust it',
     line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
     says: /not signed by a key that it has/,
