@@ -1,5 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 import { mebibytes } from '../core/mebibytes.ts';
+import { passableErrorIn } from '../sandbox/passable.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 
 /** `15 min`, `1 min 30 s`, `45 s`. */
@@ -76,11 +77,14 @@ const NO_PROCESS =
   /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
+const REFUSAL = /^ !\s+/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** What to tell a person about a buildpack that failed: by its limit where one was the reason. */
 export function stepFailed(step: FailedStep, limits: Limits): DeployError {
   const text = step.lastLines.join('\n');
+  const notPassable = passableErrorIn(text);
+  if (notPassable !== null) return notPassable;
   if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
   if (NO_PROCESS.test(text)) return outOfProcesses(limits.processes, step.name);
   if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {
@@ -104,19 +108,17 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
 }
 
 /**
- * What most likely says why, the best first: the buildpack's own refusal, else an error with the last cause that follows
- * it (as uv writes them), else the last line with words.
+ * What most likely says why, the best first: the buildpack's own refusal, which is its last word (an earlier one was a
+ * warning), else an error with the last cause that follows it (as uv writes them), else the last line with words.
  */
 function reasonAmong(lines: readonly string[]): string[] {
   const telling = lines.filter(
     (line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run|Note that you can also/.test(line),
   );
-  const reason =
-    telling.findLast((line) => /^ !\s/.test(line)) ??
-    telling.findLast((line) => /^(npm )?(error|ERR!|fatal)\b/i.test(line.trim())) ??
-    telling.at(-1) ??
-    '';
-  const said = reason.replace(/^ !\s+/, '').trim();
+  const last = telling.at(-1) ?? '';
+  const error = telling.findLast((line) => /^(npm )?(error|ERR!|fatal)\b/i.test(line.trim()));
+  const reason = REFUSAL.test(last) ? last : (error ?? last);
+  const said = reason.replace(REFUSAL, '').trim();
   const cause = telling.slice(telling.lastIndexOf(reason) + 1).findLast((line) => CAUSE.test(line));
   if (cause === undefined) return [said];
   const why = cause.replace(CAUSE, '').trim();

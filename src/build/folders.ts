@@ -1,3 +1,4 @@
+import type { Dirent } from 'node:fs';
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
@@ -24,6 +25,15 @@ export async function namesIn(folder: string): Promise<string[]> {
     if (systemCode(error) === 'ENOENT') return [];
     throw error;
   }
+}
+
+/**
+ * What is in a folder of a source, without what has a name that is no UTF-8: git takes such names, and no text leads
+ * to what they name.
+ */
+export async function entriesIn(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter(({ name }) => !name.includes('\uFFFD'));
 }
 
 /** A real copy, by sharing blocks where the file system can, writable for its owner. `to` must not exist. */

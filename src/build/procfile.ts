@@ -12,7 +12,7 @@ const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
  * who reads it for the build; this only says early what is wrong, with line numbers.
  */
 export async function procfileWarnings(source: string): Promise<string[]> {
-  const text = await readPlainFile(source, ['Procfile'], maxBytes);
+  const text = await readProcfile(source);
   if (text === null) {
     const sentence = misspeltProcfile(await namesIn(source));
     return sentence === null ? [] : [`${sentence}.`];
@@ -40,6 +40,16 @@ export async function procfileWarnings(source: string): Promise<string[]> {
     }
   }
   return warnings;
+}
+
+/** Empty where it is too large: the buildpack refuses it, and says so. */
+async function readProcfile(source: string): Promise<string | null> {
+  try {
+    return await readPlainFile(source, ['Procfile'], maxBytes);
+  } catch (error) {
+    if (error instanceof RangeError) return '';
+    throw error;
+  }
 }
 
 /** A sentence about a file that was meant to be the Procfile, without a full stop; null where there is none. */

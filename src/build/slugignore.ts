@@ -1,7 +1,8 @@
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { removeTree } from '../sandbox/remove.ts';
+import { entriesIn } from './folders.ts';
 import { readPlainFile } from './safe-files.ts';
 import { Matcher, type Pattern, readPatterns } from './slug-patterns.ts';
 
@@ -68,7 +69,7 @@ interface Place {
 
 async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'characters'>): Promise<void> {
   const { source, total } = clearing;
-  const entries = await readdir(join(source, ...folder.path), { withFileTypes: true });
+  const entries = await entriesIn(join(source, ...folder.path));
   for (const [index, entry] of entries.entries()) {
     // Others have their turn in between.
     if (index % 500 === 499) await nextTurn();
@@ -106,6 +107,5 @@ async function weigh(
     total.bytes += (await lstat(path)).size;
     return;
   }
-  for (const entry of await readdir(path, { withFileTypes: true }))
-    await weigh(join(path, entry.name), entry.isDirectory(), total);
+  for (const entry of await entriesIn(path)) await weigh(join(path, entry.name), entry.isDirectory(), total);
 }

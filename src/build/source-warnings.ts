@@ -1,5 +1,7 @@
-import { open, readdir, readlink } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { open, readlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
+import { entriesIn } from './folders.ts';
 import { readPlainFile } from './safe-files.ts';
 
 /** Looked at, at most: the notes are a service, not a gate. */
@@ -16,15 +18,14 @@ const maxPointerBytes = 1024;
 export async function sourceWarnings(folder: string): Promise<string[]> {
   const pointers: string[] = [];
   const links: string[] = [];
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const hasLfs = ((await readPlainFile(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
-  for (const entry of entries.slice(0, maxEntries)) {
+  const hasLfs = ((await textOf(folder, '.gitattributes')) ?? '').includes('filter=lfs');
+  for (const entry of await entriesBelow(folder)) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
     if (hasLfs && entry.isFile() && (await isPointer(path))) pointers.push(relative(folder, path));
   }
   const warnings: string[] = [];
-  if ((await readPlainFile(folder, ['.gitmodules'])) !== null) {
+  if ((await textOf(folder, '.gitmodules')) !== null) {
     warnings.push(
       'Submodules are not checked out: their folders are empty. Put the files into this repository (git subtree) or install them as a package.',
     );
@@ -38,6 +39,30 @@ export async function sourceWarnings(folder: string): Promise<string[]> {
     warnings.push(`Links that lead out of the repository have no target in a build: ${named(links)}.`);
   }
   return warnings;
+}
+
+/** Empty where it is too large to look at. */
+async function textOf(folder: string, name: string): Promise<string | null> {
+  try {
+    return await readPlainFile(folder, [name]);
+  } catch (error) {
+    if (error instanceof RangeError) return '';
+    throw error;
+  }
+}
+
+/** What is nearer to the top comes first. */
+async function entriesBelow(folder: string): Promise<Dirent[]> {
+  const found: Dirent[] = [];
+  const folders = [folder];
+  for (const one of folders) {
+    for (const entry of await entriesIn(one)) {
+      if (found.length === maxEntries) return found;
+      found.push(entry);
+      if (entry.isDirectory()) folders.push(join(one, entry.name));
+    }
+  }
+  return found;
 }
 
 function named(paths: readonly string[]): string {

@@ -78,7 +78,10 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
   if (layer.isCache || before === undefined || places.previous === null) {
     throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
-  await copyFolder(layerFolder(places.previous, layer), layerFolder(places.layers, layer));
+  const target = layerFolder(places.layers, layer);
+  // The build may have left a link there, and a copy would follow it.
+  await removeTree(target);
+  await copyFolder(layerFolder(places.previous, layer), target);
 }
 
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {

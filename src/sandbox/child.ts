@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { Readable } from 'node:stream';
 import { withPipes } from '../core/with-pipes.ts';
 import type { Cgroup } from './cgroups.ts';
-import { openPipe } from './output-pipe.ts';
+import { type OutputPipe, openPipe } from './output-pipe.ts';
 import { asPassableError } from './passable.ts';
 import type { Exit } from './sandbox.ts';
 
@@ -16,10 +16,10 @@ import type { Exit } from './sandbox.ts';
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   const script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
-  const pipe = openPipe(options.pipeFolder);
-  let child: ChildProcess;
+  let pipe: OutputPipe | null = null;
   try {
-    child = withPipes(
+    pipe = openPipe(options.pipeFolder);
+    const child = withPipes(
       spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
         env: options.env,
         cwd: options.cwd,
@@ -28,16 +28,16 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
         detached: true,
       }),
     );
+    // EPIPE: it ended before it read; how it ended says why.
+    child.stdin?.on('error', () => {}).end(options.input);
+    return { child, output: outputOf(pipe.reader, child) };
   } catch (error) {
-    pipe.reader.destroy();
+    pipe?.reader.destroy();
     void cgroup.remove();
     throw asPassableError(error);
   } finally {
-    pipe.closeWriter();
+    pipe?.closeWriter();
   }
-  // EPIPE: it ended before it read; how it ended says why.
-  child.stdin?.on('error', () => {}).end(options.input);
-  return { child, output: outputOf(pipe.reader, child) };
 }
 
 export interface StartOptions {

@@ -22,13 +22,25 @@ export function openPipe(folder: string): OutputPipe {
   const path = join(folder, `pipe-${randomUUID()}`);
   const made = spawnSync('/usr/bin/mkfifo', ['-m', '666', path], { env: {}, stdio: 'ignore' });
   if (made.status !== 0) throw new Error('A pipe for output could not be made.', { cause: made.error });
-  // Not blocking, or each side would wait here for the other.
-  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const writer = openSync(path, constants.O_WRONLY);
-  unlinkSync(path);
-  return {
-    reader: new Socket({ fd: reader, readable: true, writable: false }),
-    writer,
-    closeWriter: () => closeSync(writer),
-  };
+  try {
+    // Not blocking, or each side would wait here for the other.
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = openWriter(path, reader);
+    return {
+      reader: new Socket({ fd: reader, readable: true, writable: false }),
+      writer,
+      closeWriter: () => closeSync(writer),
+    };
+  } finally {
+    unlinkSync(path);
+  }
+}
+
+function openWriter(path: string, reader: number): number {
+  try {
+    return openSync(path, constants.O_WRONLY);
+  } catch (error) {
+    closeSync(reader);
+    throw error;
+  }
 }

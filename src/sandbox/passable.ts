@@ -20,12 +20,21 @@ export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
 
 /** From what the system says where it starts nothing: its limit is known to it alone. */
 export function asPassableError(error: unknown): unknown {
-  if (systemCode(error) !== 'E2BIG') return error;
+  return systemCode(error) === 'E2BIG' ? tooLarge({ cause: error }) : error;
+}
+
+/** The same of what bwrap, which reads the variables itself, printed instead of starting the command; null = it did not. */
+export function passableErrorIn(output: string): DeployError | null {
+  const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;
+  return said.test(output) ? tooLarge() : null;
+}
+
+function tooLarge(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
     'The command and its variables are larger than a program can be given.',
     'Put large values into files: config vars and what a build writes into env files count.',
-    { cause: error },
+    options,
   );
 }
 

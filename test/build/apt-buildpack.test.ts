@@ -14,6 +14,11 @@ for (const { name, files, says } of [
   { name: 'an Aptfile', files: { Aptfile: 'figlet\n' }, says: 'apt (Aptfile)' },
   { name: 'project.toml', files: { 'project.toml': '[apt]\npackages = []\n' }, says: 'apt (project.toml)' },
   {
+    name: 'project.toml with a byte order mark',
+    files: { 'project.toml': '\uFEFF[apt]\npackages = []\n' },
+    says: 'apt (project.toml)',
+  },
+  {
     name: 'both',
     files: { Aptfile: '', 'project.toml': ' [ apt ] # x\n' },
     says: 'apt (Aptfile, project.toml)',
@@ -75,6 +80,11 @@ for (const { name, text, says } of [
   { name: 'numbers', text: '[apt]\npackages = [\n "a2ps",\n 1 ]\n', says: /Line 4 of project\.toml/ },
   { name: 'an escape', text: '[apt]\npackages = ["\\u0061"]\n', says: /Line 2 of project\.toml/ },
   { name: 'no end', text: '[apt]\npackages = ["figlet",\n', says: /of project\.toml: packages/ },
+  {
+    name: 'a byte order mark before the table',
+    text: '\uFEFF[apt]\npackages = ["-y"]\n',
+    says: /Line 2 of project\.toml: options/,
+  },
   { name: 'no comma', text: "[apt]\npackages = ['a2ps' 'figlet']\n", says: /Line 2 of project\.toml/ },
   { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
 ]) {
@@ -186,6 +196,11 @@ for (const { name, line, says } of [
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
+    name: 'threat 67: the reason is the last word also where many sources cannot be reached',
+    line: Array.from({ length: 200 }, (_, n) => `deb http://127.0.0.1:9/debian s${n} main`).join('\n'),
+    says: /sources could not be reached \(127\.0\.0\.1:9\)/,
+  },
+  {
     name: 'threat 68: a source that is not signed is not used, even where the machine would trust it',
     line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
     says: /not signed by a key that it has/,
@@ -201,6 +216,54 @@ for (const { name, line, says } of [
     });
   });
 }
+
+const paragraph = 'Types: deb\nURIs: http://127.0.0.1:9/debian\n';
+for (const { name, text, isAdded } of [
+  { name: 'has none', text: '', isAdded: true },
+  {
+    name: 'has one',
+    text: 'deb  [a=b c=d] http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: false,
+  },
+  { name: 'has a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
+  { name: 'has a comment', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
+  {
+    name: 'has a paragraph that is off',
+    text: `\n${paragraph}Suites: bookworm-backports\nEnabled: no\n`,
+    isAdded: true,
+  },
+  {
+    name: 'has sources alone',
+    text: 'deb-src http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: true,
+  },
+]) {
+  test(`a source of backports is ${isAdded ? '' : 'not '}added where the machine ${name}`, async () => {
+    const line = text.startsWith('\n') ? '' : text;
+    await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
+      await mkdir(join(etc, 'sources.list.d'));
+      if (line === '') await writeFile(join(etc, 'sources.list.d/x.sources'), text);
+      await using source = await ASource.of({ Aptfile: 'figlet/bookworm-backports\n' });
+      await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian', TOOLFORGE_APT_ETC: etc });
+      const sources = await readdir(join(source.layers, 'state/sources'));
+      assert.equal(sources.includes('backports.sources'), isAdded);
+    });
+  });
+}
+
+test('packages are used again where the lifecycle has written the file of their layer anew', async () => {
+  await using source = await ASource.of({ Aptfile: 'figlet\n' });
+  const env = { ...registryEnvironment, CNB_TARGET_DISTRO_NAME: 'debian' };
+  const first = await source.run('apt', 'build', env);
+  assert.equal(first.code, 0, first.output);
+  const file = join(source.layers, 'apt.toml');
+  const metadata = (await readFile(file, 'utf8')).split('[metadata]\n')[1] ?? '';
+  // Numbers have become floating ones on their way through JSON.
+  const words = metadata.replace(/^/gm, '  ').replace(/ (\d+)$/m, ' $1.0');
+  await writeFile(file, `[metadata]\n${words}`);
+  const { output } = await source.run('apt', 'build', env);
+  assert.match(output, /Reusing Debian packages: figlet/);
+});
 
 /** Builds a tool of these files with the product's buildpacks. */
 const build = (builder: ABuilder, files: Readonly<Record<string, string>>) =>

@@ -25,5 +25,14 @@ test('what does not fit on a line is told by its cause, or else by the error, or
 
 test('without an error the last line with words is told, and a refusal of the buildpack before all', () => {
   assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
-  assert.equal(why(' !     Use another version.', 'error: it failed'), 'pip exited 1: Use another version.');
+  assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
+});
+
+test('a warning of the buildpack is not taken for the reason of what fails after it', () => {
+  const warning = ' !     node_modules is in the repository: it is not used. Add it to .gitignore.';
+  assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: npm error code ERESOLVE');
+  assert.equal(
+    why(warning, '-----> npm run build', 'src/a.ts: no such name'),
+    'pip exited 1: src/a.ts: no such name',
+  );
 });

@@ -42,6 +42,25 @@ for (const sandbox of ['auto', 'trusted'] as const) {
   });
 }
 
+for (const sandbox of ['auto', 'trusted'] as const) {
+  test(`config vars that together are larger than a program can be given are told as such (${sandbox})`, async () => {
+    const configVars = Object.fromEntries(
+      Array.from({ length: 100 }, (_, n) => [`V${n}`, 'x'.repeat(32_000)]),
+    );
+    await withBuilder(
+      { one: { build: webProcess } },
+      async (builder) => {
+        await assert.rejects(
+          builder.build(source.folder, { configVars }),
+          failsWith('NOT_PASSABLE', /larger than a program can be given/),
+        );
+        assert.deepEqual(await artifactsOf(builder), []);
+      },
+      { sandbox },
+    );
+  });
+}
+
 test('threat 60: the time limit ends a build and is named', async () => {
   await withBuilder(
     { slow: { build: 'sleep 1000' } },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { productBuildpacks } from './a-builder.ts';
+import { ASource } from './run-buildpack.ts';
 
 for (const [range, major] of Object.entries({
   '': '24',
@@ -27,6 +28,44 @@ for (const [range, major] of Object.entries({
     const library = join(productBuildpacks, 'node/lib/versions.sh');
     const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range]);
     assert.equal(stdout, major);
+  });
+}
+
+for (const range of ['*', '22.* || *', '>= 2*']) {
+  test(`node for ${JSON.stringify(range)} does not depend on the names of the files beside package.json`, async () => {
+    await using source = await ASource.of({ '404.html': '', '2024': '', '17.txt': '', '>=99': '' });
+    const script = 'source "$0"; choose_major "$1" 18 20 22 24';
+    const library = join(productBuildpacks, 'node/lib/versions.sh');
+    const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range], {
+      cwd: source.folder,
+    });
+    assert.equal(stdout, '24');
+  });
+}
+
+// As many as the registry has: what looks for one of the first must not end before all are told.
+const versions = Array.from({ length: 25 * 26 * 3 }, (_, n) =>
+  [Math.floor(n / 78), Math.floor(n / 3) % 26, n % 3].join('.'),
+);
+for (const [range, version] of Object.entries({
+  '18.0.0': '18.0.0',
+  'v18.0.1': '18.0.1',
+  '=18.2.0': '18.2.0',
+  '18.2.9': '18.2.2',
+  '18.2': '18.2.2',
+  '18.2.x': '18.2.2',
+  '~18.2.1': '18.2.2',
+  '18.99.1': '18.25.2',
+  '^18.2.0': '18.25.2',
+  '18': '18.25.2',
+  '>=18': '18.25.2',
+  '': '18.25.2',
+})) {
+  test(`the version of Node 18 for ${JSON.stringify(range)} is ${version}, each time`, async () => {
+    const script = 'source "$0"; for n in 1 2 3 4 5; do choose_version "$@"; done | sort -u';
+    const library = join(productBuildpacks, 'node/lib/versions.sh');
+    const words = ['-euo', 'pipefail', '-c', script, library, range, '18', ...versions];
+    assert.equal((await execa('bash', words)).stdout, version);
   });
 }
 

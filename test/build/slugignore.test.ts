@@ -100,6 +100,18 @@ test('.slugignore: how much was left out is told, and what is not understood', a
   });
 });
 
+test('.slugignore: names that are no UTF-8 stop no build, and go with the folder that holds them', async () => {
+  await withSource('big\n*.log', ['big/one', 'small'], async (folder) => {
+    for (const place of ['big/', '']) {
+      const name = Buffer.concat([Buffer.from(`${folder}/${place}caf`), Buffer.of(0xe9)]);
+      await mkdir(name);
+      await writeFile(Buffer.concat([name, Buffer.from('/x.log')]), '');
+    }
+    assert.match((await applySlugignore(folder))?.summary ?? '', /: 1 file left out/);
+    assert.deepEqual((await readdir(folder)).sort(), ['.slugignore', 'caf\uFFFD', 'small']);
+  });
+});
+
 test('a source without .slugignore is left as it is', async () => {
   await withSource('', ['a'], async (folder) => {
     await rm(join(folder, '.slugignore'));

@@ -126,6 +126,7 @@ for (const { name, text, warnings } of [
   { name: 'upper case', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
   { name: 'twice', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
   { name: 'empty command', text: 'web:  \n', warnings: ['Line 1'] },
+  { name: 'more than is read, which the buildpack refuses', text: '# \n'.repeat(30_000), warnings: [] },
 ]) {
   test(`Procfile warnings: ${name}`, async () => {
     const found = await procfileWarnings(await sourceOf({ Procfile: text }));
@@ -157,6 +158,26 @@ test('threat 41: submodules, LFS pointers and links that lead out are told', asy
   assert.match(warnings[0] ?? '', /Submodules/);
   assert.match(warnings[1] ?? '', /LFS.*: big\.bin\./);
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
+});
+
+test('files of git that are too large to look at stop no build', async () => {
+  const source = await sourceOf({
+    '.gitattributes': '*.bin -text\n'.repeat(100_000),
+    '.gitmodules': '#\n'.repeat(600_000),
+  });
+  const warnings = await sourceWarnings(source);
+  assert.match(warnings.join(), /^Submodules are not checked out/);
+});
+
+test('names that are no UTF-8 are passed over, and what is beside them is told', async () => {
+  const source = await sourceOf({});
+  const folder = Buffer.concat([Buffer.from(`${source}/caf`), Buffer.of(0xe9)]);
+  await mkdir(folder);
+  await writeFile(Buffer.concat([folder, Buffer.from('/file')]), '');
+  await symlink('/etc/passwd', Buffer.concat([folder, Buffer.from('-link')]));
+  await symlink('/etc/passwd', join(source, 'absolute'));
+  const warnings = await sourceWarnings(source);
+  assert.match(warnings.join(), /no target in a build: absolute\.$/);
 });
 
 test('an ordinary source gets no warning', async () => {

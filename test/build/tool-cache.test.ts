@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ABuilder } from './a-builder.ts';
@@ -68,6 +69,28 @@ test('a layer that is only for launch is used again where the buildpack says so'
     const second = await builder.build(source.folder, { configVars: { TYPES: 'launch', VERSION: '1' } });
     assert.equal(await contentOf(second.reference), 'first');
   });
+});
+
+test('threat 39: a layer that is used again is never put where a link in its place leads', async () => {
+  const outside = await mkdtemp(join(tmpdir(), 'outside-'));
+  try {
+    // To list it and to pass, for whom the build runs as.
+    await chmod(outside, 0o755);
+    const build = `
+      l="$CNB_LAYERS_DIR/l"
+      if [ "$LINK" = yes ]; then ln -s ${outside} "$l"; else mkdir "$l"; echo first >"$l/content"; fi
+      printf '[types]\\nlaunch = true\\n' >"$l.toml"
+      ${webProcess}`;
+    await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+    await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+    await builder.build(source.folder, { configVars: { LINK: 'no' } });
+    const { reference } = await builder.build(source.folder, { configVars: { LINK: 'yes' } });
+    assert.deepEqual(await readdir(outside), []);
+    assert.equal(await contentOf(reference), 'first\n');
+    assert.equal((await lstat(join(reference, 'layers/sample_one/l'))).isDirectory(), true);
+  } finally {
+    await rm(outside, { recursive: true });
+  }
 });
 
 test('a later build changes its copy of a layer, never the artifact that has it', async () => {

@@ -9,6 +9,7 @@ const source = resolve(import.meta.dirname, '../../src');
 const ofSandbox = [
   'sandbox/built-for.ts',
   'sandbox/disk-use.ts',
+  'sandbox/passable.ts',
   'sandbox/remove.ts',
   'sandbox/sandbox.ts',
 ] as const;

@@ -1,6 +1,6 @@
 # Which packages are asked for. Sourced by bin/detect and bin/build. The files are data: no part of them is run.
 
-has_apt_table() { [[ -f project.toml ]] && grep -qE '^[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
+has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
 
 fail() {
   echo " !     $1"
@@ -38,7 +38,7 @@ read_packages() {
     while IFS=$'\t' read -r number word; do
       [[ $word == '!' ]] && fail "Line $number of project.toml: packages of [apt] must be a list of names in quotes."
       add_package "$word" "Line $number of project.toml"
-    done < <(awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
+    done < <(LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
   fi
   [[ ${#wanted[@]} -le 200 ]] || fail "More than 200 packages are asked for: ask for fewer."
 }

@@ -1,5 +1,6 @@
 # apt with folders of its own and without root. Sourced by bin/build. Of the machine it uses the sources, keys, pins,
-# proxies and certificates; the state is in the layer `state`.
+# proxies and certificates; the state is in the layer `state`. No pipe has a `head`, which ends before all is written: that
+# would end the build without its reason.
 
 # Lists younger than this are not fetched again.
 day=86400
@@ -59,7 +60,7 @@ C
 # add_release RELEASE: the backports of this Debian where the machine has no source for them
 add_release() {
   local release=$1 codename
-  grep -qE "(^|[[:space:]])$release([[:space:]/]|\$)" "$sources"/* && return
+  cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   if [[ -z $codename || $release != "$codename-backports" ]]; then
     fail "$(place_of_release "$release"): there is no release $release here. Leave /$release away${codename:+, or ask for $codename-backports}."
@@ -107,7 +108,7 @@ refresh_lists() {
     return 0
   fi
   for file in "$state"/lists/*Packages*; do [[ -f $file ]] && has_lists=1; done
-  grep -E '^[EW]: ' "$work/update" | cut -c 1-300 | head -n 10 | sed 's/^/       /'
+  { grep -E '^[EW]: ' "$work/update" || true; } | cut -c 1-300 | sed -n '1,10s/^/       /p'
   if [[ -n $has_lists ]]; then
     echo " !     Not all lists of packages could be fetched: those that are here are used."
     return 0
@@ -120,7 +121,7 @@ refresh_lists() {
 
 unreachable_host() {
   local host
-  host=$(sed -nE 's|^[EW]: .*[a-z]+://([^/@ ]*@)?([^/ ]+)/.*|\2|p' "$work/update" | head -n 1)
+  host=$(sed -nE 's|^[EW]: .*[a-z]+://([^/@ ]*@)?([^/ ]+)/.*|\2|p' "$work/update" | sed -n 1p)
   echo "${host:-no address known}"
 }
 
@@ -159,8 +160,8 @@ explain() {
       fail "${place[index]}: ${wanted[index]#*/} has no package $name. Leave /${wanted[index]#*/} away, or search: https://packages.debian.org/$name"
     fi
   done
-  sed -n '/unmet dependencies/,/^E: /p' "$work/resolve" | head -n 20 | sed 's/^/       /'
-  line=$(sed -nE '/unmet dependencies/,$ s/^ ([^ ]+) : (Depends|PreDepends|Conflicts|Breaks): ([^ ]+).*/\1 \2 \3/p' "$work/resolve" | head -n 1)
+  sed -n '/unmet dependencies/,/^E: /p' "$work/resolve" | sed -n '1,20s/^/       /p'
+  line=$(sed -nE '/unmet dependencies/,$ s/^ ([^ ]+) : (Depends|PreDepends|Conflicts|Breaks): ([^ ]+).*/\1 \2 \3/p' "$work/resolve" | sed -n 1p)
   if [[ -n $line ]]; then
     read -r name missing line <<<"$line"
     case $missing in

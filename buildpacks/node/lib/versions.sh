@@ -10,11 +10,12 @@ wanted_node() {
   local file
   for file in .nvmrc .node-version; do
     [[ -f $file ]] || continue
-    wanted=$(head -n 1 "$file" | tr -d 'v \r') said_by=$file
+    # PowerShell writes UTF-16 with its mark: `node -v >.nvmrc`
+    wanted=$(head -n 1 "$file" | LC_ALL=C tr -d 'v \r\000\357\273\277\376\377') said_by=$file
     [[ $wanted =~ ^[0-9] ]] && return
   done
   if [[ -f service.template ]]; then
-    wanted=$(sed -nE 's/^type:[[:space:]]*["'\'']?node([0-9]+).*/\1/p' service.template | head -n 1) said_by=service.template
+    wanted=$(sed -nE "s/^$bom"'type:[[:space:]]*["'\'']?node([0-9]+).*/\2/p' service.template | head -n 1) said_by=service.template
     [[ -n $wanted ]] && return
   fi
   wanted='' said_by=''
@@ -22,12 +23,14 @@ wanted_node() {
 
 # fits MAJOR RANGE: whether some release of the major version is in the range, as far as major versions tell
 fits() {
-  local major=$1 part word operator number minor isin
+  local major=$1 part word words operator number minor isin
   while IFS= read -r part; do
     isin=1
     # `>= 18` is `>=18`, and `18 - 20` is `>=18 <=20`
     part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
-    for word in $part; do
+    # An array, for `*` alone would become the names of all files here.
+    read -ra words <<<"$part"
+    for word in "${words[@]}"; do
       [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
       operator=${BASH_REMATCH[1]//v/} number=${BASH_REMATCH[2]} minor=${BASH_REMATCH[4]:-0}
       [[ $number =~ ^[xX*]$ ]] && continue
@@ -56,4 +59,20 @@ choose_major() {
     if ((major % 2 == 0)) || [[ -z $best ]] || ((best % 2)); then best=$major; fi
   done
   echo "$best"
+}
+
+# choose_version RANGE MAJOR VERSIONS…: an exact version or the newest of a minor one where the range is that and it is there,
+# else the newest of the major version. VERSIONS are sorted. No pipe into `grep -q`: it ends before all is written.
+choose_version() {
+  local range=$1 major=$2 minor version found=''
+  shift 2
+  [[ $range =~ ^[v=~]*([0-9]+\.[0-9]+)(\.[0-9xX*]+)?$ ]] && minor=${BASH_REMATCH[1]} || minor=none
+  for version in "$@"; do
+    [[ $range =~ ^[v=]*([0-9.]+)$ && ${BASH_REMATCH[1]} == "$version" ]] && { echo "$version"; return; }
+    [[ $version == "$minor".* ]] && found=$version
+  done
+  if [[ -z $found ]]; then
+    for version in "$@"; do [[ $version == "$major".* ]] && found=$version; done
+  fi
+  echo "$found"
 }

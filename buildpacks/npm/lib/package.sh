@@ -1,5 +1,8 @@
 # What package.json says. Sourced by the buildpacks node and npm.
 
+# The byte order mark that editors of Windows put first, perhaps
+bom=$'(\xef\xbb\xbf)?'
+
 # json FILE: its values as lines of PATH<TAB>VALUE
 json() {
   if [[ $(wc -c <"$1") -gt 1000000 ]]; then
@@ -18,7 +21,7 @@ has() { awk -F '\t' -v path="$2" '$1 == path || index($1, path "|") == 1 { found
 # Whether package.json is more than a list of development tools. Takes its lines.
 is_node_tool() {
   has "$1" dependencies || has "$1" 'scripts|start' || has "$1" 'scripts|build' ||
-    grep -qsE '^type:[[:space:]]*["'\'']?node' service.template ||
-    grep -qsE '^[A-Za-z0-9_-]+:.*\b(node|npm|npx)\b' Procfile ||
+    grep -qsE "^$bom"'type:[[:space:]]*["'\'']?node' service.template ||
+    grep -qsE "^$bom"'[A-Za-z0-9_-]+:.*\b(node|npm|npx)\b' Procfile ||
     [[ -f server.js ]]
 }

@@ -1,4 +1,4 @@
-# Which Python is asked for, and which one is here. Sourced by bin/detect and bin/build.
+# Which Python is asked for, and which one is here. Sourced by bin/detect and bin/build, beside requirements.sh.
 
 # Sets $wanted (3.11; empty = any) and $said_by (the file).
 wanted_python() {
@@ -6,26 +6,28 @@ wanted_python() {
   wanted='' said_by=''
   # The places where webservice looks; more than one file is refused.
   for file in service.template www/python/src/service.template; do
-    grep -qsE '^type:[[:space:]]*["'\'']?python' "$file" || continue
-    text=$(sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/\1/p' "$file" | head -n 1)
+    [[ -f $file ]] || continue
+    text=$(text_of "$file" | sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/v\1/p' | sed -n 1p)
+    [[ -n $text ]] || continue
+    text=${text#v}
     take "${text:-3}" service.template && return
   done
   if [[ -f .python-version ]]; then
-    text=$(grep -m 1 -oE '^(python-|cpython-)?[23](\.[0-9]+)*' .python-version || true)
+    text=$(text_of .python-version | grep -oE '^(python-|cpython-)?[23](\.[0-9]+)*' | sed -n 1p || true)
     take "${text##*-}" .python-version && return
   fi
   if [[ -f runtime.txt ]]; then
-    text=$(grep -m 1 -oE '^python-[23](\.[0-9]+)*' runtime.txt || true)
+    text=$(text_of runtime.txt | grep -oE '^python-[23](\.[0-9]+)*' | sed -n 1p || true)
     take "${text##*-}" runtime.txt && return
   fi
   return 0
 }
 
-# take VERSION FILE: 3.11.4 counts as 3.11, and 3 as any
+# take VERSION FILE: 3.11.4 counts as 3.11, 3.09 as 3.9, and 3 as any
 take() {
   [[ $1 =~ ^([23])(\.([0-9]+))? ]] || return 1
   said_by=$2
-  if [[ -n ${BASH_REMATCH[3]} ]]; then wanted=${BASH_REMATCH[1]}.${BASH_REMATCH[3]}; fi
+  if [[ -n ${BASH_REMATCH[3]} ]]; then wanted=${BASH_REMATCH[1]}.$((10#${BASH_REMATCH[3]})); fi
   if [[ ${BASH_REMATCH[1]} == 2 ]]; then wanted=${wanted:-2.7}; fi
   return 0
 }

@@ -3,7 +3,6 @@ import { mebibytes } from '../../core/mebibytes.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
 import { artifactTooLarge, noProcess } from '../build-failures.ts';
-import { HandOver } from '../builder.ts';
 import { type Component, withComponents } from '../components.ts';
 import { byDigest } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -43,7 +42,7 @@ export class ToolImages {
   }
 
   /**
-   * What a build exported, as an artifact; an image that cannot be one is deleted.
+   * What a build exported, as an artifact. An image that cannot be one stays: whoever follows the build removes it.
    *
    * @throws DeployError `NO_PROCESS`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
    */
@@ -60,26 +59,17 @@ export class ToolImages {
   ): Promise<Artifact> {
     const { id, digest, service } = made;
     const repositories = this.repositories(tool);
-    const registry = this.registry(tool);
-    try {
-      const facts = await registry.facts(repositories.image, digest, signal);
-      if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
-      const { processes: built, buildpacks } = readLabels(facts.labels);
-      const processes = withComponents(built, made.components, made.warn);
-      if (processes.length === 0) throw noProcess();
-      if (facts.bytes > this.#options.maxBytes) {
-        const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
-        throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
-      }
-      const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
-      return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
-    } catch (error) {
-      // Whoever takes the build up looks at it again.
-      if (signal.reason instanceof HandOver) throw error;
-      // The signal may be what ended it.
-      await registry.delete(repositories.image, digest, AbortSignal.timeout(30_000));
-      throw error;
+    const facts = await this.registry(tool).facts(repositories.image, digest, signal);
+    if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
+    const { processes: built, buildpacks } = readLabels(facts.labels);
+    const processes = withComponents(built, made.components, made.warn);
+    if (processes.length === 0) throw noProcess();
+    if (facts.bytes > this.#options.maxBytes) {
+      const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
+      throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
     }
+    const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
+    return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
   }
 
   /** Gives an artifact's image the tag `vN`. */

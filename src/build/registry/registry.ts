@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
-import { type RegistryCall, type RegistryOptions, RegistryRequests } from './requests.ts';
+import {
+  type RegistryCall,
+  type RegistryOptions,
+  RegistryRequests,
+  registryUnavailable,
+} from './requests.ts';
 
 const layer = z.object({ digest: z.string(), size: z.number() });
 const manifest = z.object({ config: layer, layers: z.array(layer) });
@@ -82,7 +87,7 @@ export class Registry {
     const { config, layers } = manifest.parse(JSON.parse(one.text));
     const answer = await this.#pull('GET', name, `blobs/${config.digest}`, signal);
     if (!answer.ok) throw unexpected(this.host, answer);
-    const { config: settings } = imageConfig.parse(JSON.parse(await limited(answer)));
+    const { config: settings } = imageConfig.parse(JSON.parse(await this.#text(answer, signal)));
     const pairs = (settings?.Env ?? []).map((entry) => {
       const at = entry.indexOf('=');
       return [entry.slice(0, at), entry.slice(at + 1)] as const;
@@ -142,7 +147,9 @@ export class Registry {
       const answer = await this.#pull('GET', name, `tags/list?n=500${from}`, signal);
       if (answer.status === 404) return tags;
       if (!answer.ok) throw unexpected(this.host, answer);
-      const page = z.object({ tags: z.array(z.string()).nullish() }).parse(JSON.parse(await limited(answer)));
+      const page = z
+        .object({ tags: z.array(z.string()).nullish() })
+        .parse(JSON.parse(await this.#text(answer, signal)));
       const found = page.tags ?? [];
       tags.push(...found);
       const isMore = answer.headers.get('link')?.includes('rel="next"') ?? false;
@@ -163,7 +170,7 @@ export class Registry {
       return null;
     }
     if (!answer.ok) throw unexpected(this.host, answer);
-    const text = await limited(answer);
+    const text = await this.#text(answer, signal);
     // Not what the header says: what the bytes are.
     const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
     if (reference.startsWith('sha256:') && digest !== reference) {
@@ -178,6 +185,24 @@ export class Registry {
       .parse(JSON.parse(text))
       .manifests.find(({ platform }) => platform?.os === 'linux' && platform.architecture === architecture);
     return fitting === undefined ? null : await this.#manifest(name, fitting.digest, signal);
+  }
+
+  async #text(answer: Response, signal: AbortSignal): Promise<string> {
+    let text = '';
+    let isTooLarge = false;
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of answer.body ?? []) {
+        text += decoder.decode(chunk, { stream: true });
+        isTooLarge = text.length > maxBytes;
+        if (isTooLarge) break;
+      }
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw registryUnavailable(this.host, 'its answer broke off', cause);
+    }
+    if (isTooLarge) throw new Error('an answer of the registry is larger than 4 MiB');
+    return text + decoder.decode();
   }
 
   #pull(method: RegistryCall['method'], name: string, path: string, signal: AbortSignal): Promise<Response> {
@@ -197,14 +222,4 @@ function unexpected(host: string, { status }: Response): DeployError {
     `The image registry ${host} answers ${status}, which is not expected.`,
     'This is not your tool’s fault: tell the operator.',
   );
-}
-
-async function limited(answer: Response): Promise<string> {
-  let text = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of answer.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > maxBytes) throw new Error('an answer of the registry is larger than 4 MiB');
-  }
-  return text + decoder.decode();
 }

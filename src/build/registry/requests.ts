@@ -68,7 +68,7 @@ export class RegistryRequests {
     for (const pauseMs of PAUSES_MS) {
       try {
         const answer = await this.#once(call);
-        if (answer.status !== 429 && answer.status < 500) return answer;
+        if (!isForAMoment(answer)) return answer;
         await answer.body?.cancel();
       } catch (error) {
         call.signal.throwIfAborted();
@@ -79,7 +79,7 @@ export class RegistryRequests {
     }
     try {
       const answer = await this.#once(call);
-      if (answer.status < 500) return answer;
+      if (!isForAMoment(answer)) return answer;
       await answer.body?.cancel();
       throw this.#unavailable(`it answers ${answer.status}`);
     } catch (cause) {
@@ -120,6 +120,7 @@ export class RegistryRequests {
         headers: basic === null ? {} : { Authorization: basic },
         signal: AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? 30_000)]),
       });
+      if (isForAMoment(answer)) throw new Error(`it answers ${answer.status}`);
       if (!answer.ok) return null;
       const { token, access_token: accessToken } = tokenAnswer.parse(await answer.json());
       const value = token ?? accessToken;
@@ -157,6 +158,11 @@ export function registryUnavailable(host: string, why: string, cause?: unknown):
     'This is not your tool’s fault: push again in some minutes, and tell the operator if it stays so.',
     cause === undefined ? {} : { cause },
   );
+}
+
+/** Too much is asked of it, or it cannot answer. */
+function isForAMoment({ status }: Response): boolean {
+  return status === 429 || status >= 500;
 }
 
 function whyOf(error: unknown): string {

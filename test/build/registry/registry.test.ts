@@ -115,6 +115,7 @@ test('70: what fails for a moment is asked again', async () => {
 });
 
 for (const [name, answer, message] of [
+  ['answers 429', (_request, response) => void response.writeHead(429).end(), /it answers 429/],
   ['answers 502', (_request, response) => void response.writeHead(502).end(), /it answers 502/],
   ['hangs up', (request) => void request.socket.destroy(), /cannot be used at the moment/],
   ['does not answer', () => {}, /no answer in time/],
@@ -131,6 +132,36 @@ for (const [name, answer, message] of [
     });
   });
 }
+
+test('70: a token server that cannot answer is told as such, not as a refusal', async () => {
+  await withRegistry(
+    (request, response) => {
+      if (request.url?.startsWith('/token')) return void response.writeHead(503).end();
+      const challenge = `Bearer realm="http://${request.headers.host}/token"`;
+      response.writeHead(401, { 'www-authenticate': challenge }).end();
+    },
+    async (host) => {
+      await assert.rejects(
+        plain(host, login).digestOf('a/b', 'x', signal),
+        failsWith('REGISTRY_UNAVAILABLE', /its login at 127\.0\.0\.1:\d+ failed/),
+      );
+    },
+  );
+});
+
+test('70: a registry that breaks off its answer is unavailable', async () => {
+  await withRegistry(
+    (request, response) => {
+      response.writeHead(200, { 'content-type': 'x/y', 'content-length': '100' }).write('{"tags":');
+      setTimeout(() => request.socket.destroy(), 50);
+    },
+    async (host) => {
+      const broken = failsWith('REGISTRY_UNAVAILABLE', /its answer broke off/);
+      await assert.rejects(plain(host).tags('a/b', signal), broken);
+      await assert.rejects(plain(host).facts('a/b', 'x', signal), broken);
+    },
+  );
+});
 
 test('waiting for a registry ends when the build is cancelled', async () => {
   await withRegistry(
