@@ -85,7 +85,7 @@ export class Router {
     response.once('finish', () => request.resume());
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
     proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
-    proxy.on('error', (error) => {
+    const fail = (error: Error): void => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
@@ -93,7 +93,15 @@ export class Router {
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else this.#again({ ...forwarding, lostBy });
-    });
+    };
+    proxy.on('error', fail);
+    // A tool that goes over to another protocol unasked will give no answer.
+    proxy.on('proxyReq', (outgoing) =>
+      outgoing.once('upgrade', (_answer, socket) => {
+        socket.destroy();
+        fail(new Error('101 without being asked'));
+      }),
+    );
     // A body that may be sent twice is an empty one; the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
     // With a listener for errors nothing rejects but a fault of the proxy's own.

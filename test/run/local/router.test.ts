@@ -31,12 +31,16 @@ class Server(socketserver.ThreadingTCPServer): daemon_threads = True
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-/** Closes when it has read the first line: at `/gone` without a word. */
+/** Closes when it has read the first line: at `/gone` without a word, at `/switch` in another protocol. */
 const hastyTool = `
 import os, socketserver
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
-        if b'/gone' in self.rfile.readline(): return
+        line = self.rfile.readline()
+        if b'/gone' in line: return
+        if b'/switch' in line:
+            self.wfile.write(b'HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: x\\r\\nConnection: upgrade\\r\\n\\r\\n')
+            self.rfile.read(); return
         self.wfile.write(b'HTTP/1.1 413 Too Large\\r\\nContent-Length: 9\\r\\nConnection: close\\r\\n\\r\\ntoo large')
 class Server(socketserver.ThreadingTCPServer): daemon_threads = True
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
@@ -208,6 +212,8 @@ describe('Router', { concurrency: 1 }, () => {
     }
     assert.equal(connections.size, 1);
     assert.equal((await send('/gone')).status, 502);
+    assert.match(await get('hasty.localhost', '/switch'), /^HTTP\/1\.1 502 /);
+    assert.equal((await send('/switch')).status, 502);
     agent.destroy();
     await bench.runtime.stop(tool);
   });
