@@ -18,7 +18,7 @@ const PATIENCE_MS = 60_000;
  * it restarts. The action must be one that can be done twice.
  *
  * @throws DeployError in people's words where the API refuses (refusals.ts); `CLUSTER_UNREACHABLE` when the time is
- * over; AbortError when the signal fires; what is none of these as it is.
+ * over; the reason of the signal when it fires; what is none of these as it is.
  */
 export async function retrying<Result>(
   action: () => Promise<Result>,
@@ -34,7 +34,7 @@ export async function retrying<Result>(
       wasLost ||= isLost(error);
       if (!isTransient(error, wasLost)) throw refusalOf(error) ?? error;
       if (performance.now() + pauseMs > end) throw unreachable(error);
-      await wait(Math.max(pauseMs, retryAfterMs(error)), null, { signal });
+      await wait(Math.max(pauseMs, retryAfterMs(error)), null, { signal }).catch(() => {});
     }
   }
 }
