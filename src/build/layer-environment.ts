@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { tooLargeToPass } from '../sandbox/passable.ts';
 import { listPlainFolder, readPlainFile } from './safe-files.ts';
 
 export type Environment = Record<string, string>;
@@ -52,6 +53,7 @@ export async function addLayerFolders(
  * Applies the files of an `env` folder: `NAME` and `NAME.override` set, `NAME.default` sets what is not
  * there, `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
  *
+ * @throws DeployError `NOT_PASSABLE`
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
  */
 export async function addEnvFolder(
@@ -61,16 +63,24 @@ export async function addEnvFolder(
 ): Promise<void> {
   for (const { name: file, isFile } of await listPlainFolder(root, parts)) {
     if (!isFile) continue;
-    const value = await readPlainFile(root, [...parts, file]);
+    const value = await valueIn(root, [...parts, file]);
     if (value === null) continue;
     const dot = file.indexOf('.');
     const name = dot < 0 ? file : file.slice(0, dot);
     const action = dot < 0 ? 'override' : file.slice(dot + 1);
-    const delimiter = async () => (await readPlainFile(root, [...parts, `${name}.delim`])) ?? '';
+    const delimiter = async () => (await valueIn(root, [...parts, `${name}.delim`])) ?? '';
     const before = environment[name] ?? '';
     if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
     if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);
     if (action === 'append') environment[name] = before === '' ? value : before + (await delimiter()) + value;
+  }
+}
+
+async function valueIn(root: string, parts: readonly string[]): Promise<string | null> {
+  try {
+    return await readPlainFile(root, parts);
+  } catch (error) {
+    throw error instanceof RangeError ? tooLargeToPass({ cause: error }) : error;
   }
 }
 

@@ -20,16 +20,17 @@ export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
 
 /** From what the system says where it starts nothing: its limit is known to it alone. */
 export function asPassableError(error: unknown): unknown {
-  return systemCode(error) === 'E2BIG' ? tooLarge({ cause: error }) : error;
+  return systemCode(error) === 'E2BIG' ? tooLargeToPass({ cause: error }) : error;
 }
 
 /** The same of what bwrap, which reads the variables itself, printed instead of starting the command; null = it did not. */
 export function passableErrorIn(output: string): DeployError | null {
   const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;
-  return said.test(output) ? tooLarge() : null;
+  return said.test(output) ? tooLargeToPass() : null;
 }
 
-function tooLarge(options?: ErrorOptions): DeployError {
+/** What cannot be passed because of its size. */
+export function tooLargeToPass(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
     'The command and its variables are larger than a program can be given.',

@@ -123,3 +123,7 @@ test('variables of the user win over those of a build, and come first on paths',
     B: '2',
   });
 });
+
+test('a variable that is larger than a file of a layer may be is told as one that no program can be given', async () => {
+  await assert.rejects(environmentOf({ 'x_a/one/env/V': 'v'.repeat(2 ** 20 + 1) }), { code: 'NOT_PASSABLE' });
+});

@@ -84,7 +84,12 @@ export async function followBuild(following: Following): Promise<Artifact> {
   } finally {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
-    if (end === 'ended' && telling.hasReached('export')) await following.removeImage();
+    if (end === 'ended' && telling.hasReached('export')) {
+      // Why the build failed is what its push is told.
+      await following
+        .removeImage()
+        .catch((err: unknown) => log.error({ err, tool, build: id }, 'image not removed'));
+    }
   }
 }
 
