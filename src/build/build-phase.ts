@@ -82,7 +82,7 @@ async function runBuild(
         CNB_LAYERS_DIR: places.path('layers', folder),
       },
       cwd: places.path('workspace'),
-      mounts: places.mounts('build'),
+      mounts: places.buildMounts(),
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,

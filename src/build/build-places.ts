@@ -35,7 +35,9 @@ export interface BuildPlaces {
   path(name: PlaceName, ...below: string[]): string;
   /** The same place on this machine. */
   source(name: PlaceName, ...below: string[]): string;
-  mounts(phase: 'detect' | 'build'): Mount[];
+  /** @param asked - The folder of the buildpack that is asked: of what detection writes it sees its own alone. */
+  detectMounts(asked: string): Mount[];
+  buildMounts(): Mount[];
 }
 
 /** The folders of one build. */
@@ -48,10 +50,8 @@ export function foldersOf(artifact: string): BuildFolders {
   };
 }
 
-const writable = {
-  detect: new Set<PlaceName>(['detected', 'tmp', 'home']),
-  build: new Set<PlaceName>(['workspace', 'layers', 'tmp', 'home']),
-};
+const names = Object.keys(targets) as PlaceName[];
+const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 'home']);
 
 export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: Sandbox): BuildPlaces {
   const source = (name: PlaceName, ...below: string[]): string => {
@@ -59,19 +59,22 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     if (name === 'workspace' || name === 'layers') return join(folders[name], ...below);
     return join(folders.scratch, name, ...below);
   };
-  const mount = (name: PlaceName, isWritable: boolean): Mount => ({
-    source: source(name),
-    target: targets[name],
+  const mount = (name: PlaceName, isWritable: boolean, ...below: string[]): Mount => ({
+    source: source(name, ...below),
+    target: join(targets[name], ...below),
     isWritable,
   });
   return {
     folders,
     source,
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
-    mounts: (phase) =>
-      (Object.keys(targets) as PlaceName[])
-        .filter((name) => phase === 'build' || name !== 'layers')
-        .map((name) => mount(name, writable[phase].has(name))),
+    detectMounts: (asked) => [
+      ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
+      // The server makes the folders of others beside it: no link may be in their place.
+      mount('detected', true, asked),
+      ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
+    ],
+    buildMounts: () => names.map((name) => mount(name, writable.has(name))),
   };
 }
 

@@ -116,7 +116,7 @@ async function runDetect(context: BuildContext, buildpack: Buildpack): Promise<D
         CNB_BUILD_PLAN_PATH: places.path(...plan),
       },
       cwd: places.path('workspace'),
-      mounts: places.mounts('detect'),
+      mounts: places.detectMounts(name),
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,
