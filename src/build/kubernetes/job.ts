@@ -52,15 +52,17 @@ export interface BuildJob {
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source'],
   analyze: ['layers', 'control', 'registry'],
-  detect: ['workspace', 'layers', 'control', 'platform'],
-  restore: ['layers', 'control', 'registry'],
-  build: ['workspace', 'layers', 'control (read-only)', 'platform'],
-  export: ['workspace', 'layers', 'control', 'registry', 'about'],
+  detect: ['workspace', 'layers (read-only)', 'control (read-only)', 'detected', 'platform'],
+  restore: ['layers', 'control', 'detected (read-only)', 'registry'],
+  build: ['workspace', 'layers', 'control (read-only)', 'detected (read-only)', 'platform'],
+  export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
 
 // The newest that has all that is used here (insecure registries) and that older builders know as well.
 const PLATFORM_API = '0.13';
-const CONTROL = ['analyzed', 'group', 'plan'].map((name) => [`-${name}`, `/control/${name}.toml`] as const);
+const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
+  (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,
+);
 
 /**
  * The Job of a build. It is made suspended, so that its Secrets can be made as its own before the pod starts.

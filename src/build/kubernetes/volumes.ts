@@ -1,12 +1,18 @@
 import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import type { BuildJob } from './job.ts';
 
-/** What a container of a build may see. `control` holds what the lifecycle decided: no code of a tool writes it. */
+/**
+ * What a container of a build may see. `control` holds which images are read with the registry's credential: no code of
+ * a tool writes it. What detection writes is apart, since variables of a tool may have its code run there.
+ */
 export type BuildVolume =
   | 'workspace'
   | 'layers'
+  | 'layers (read-only)'
   | 'control'
   | 'control (read-only)'
+  | 'detected'
+  | 'detected (read-only)'
   | 'platform'
   | 'source'
   | 'about'
@@ -16,11 +22,14 @@ const PATHS = {
   workspace: '/workspace',
   layers: '/layers',
   control: '/control',
+  detected: '/detected',
   platform: '/platform/env',
   source: '/source',
   about: '/about',
   registry: '/registry',
 } as const;
+
+const WRITABLE: ReadonlySet<BuildVolume> = new Set(['workspace', 'layers', 'control', 'detected']);
 
 /** Where the volumes are in a container that may see these. */
 export function mountsOf(
@@ -28,10 +37,9 @@ export function mountsOf(
   { secrets }: Pick<BuildJob, 'secrets'>,
 ): V1VolumeMount[] {
   return names.flatMap((entry) => {
-    const name = entry === 'control (read-only)' ? 'control' : entry;
+    const name = entry.replace(' (read-only)', '') as keyof typeof PATHS;
     if (name === 'registry' && secrets.registry === null) return [];
-    const isWritable = entry === 'workspace' || entry === 'layers' || entry === 'control';
-    return [{ name, mountPath: PATHS[name], readOnly: !isWritable }];
+    return [{ name, mountPath: PATHS[name], readOnly: !WRITABLE.has(entry) }];
   });
 }
 
@@ -44,7 +52,7 @@ export function volumesOf({ secrets, limits }: Pick<BuildJob, 'secrets' | 'limit
   return [
     { name: 'workspace', ...room },
     { name: 'layers', ...room },
-    { name: 'control', emptyDir: { sizeLimit: '16Mi' } },
+    ...['control', 'detected'].map((name) => ({ name, emptyDir: { sizeLimit: '16Mi' } })),
     { name: 'platform', secret: { secretName: secrets.platform, defaultMode: 0o444 } },
     { name: 'source', ...secret(secrets.build, 'authorization', 'authorization') },
     { name: 'about', ...secret(secrets.build, 'project-metadata.toml', 'project-metadata.toml') },

@@ -53,11 +53,28 @@ test('the token of the source is seen where it is fetched, and config vars where
   assert.deepEqual(seeing('platform'), ['detect', 'build']);
 });
 
-test('what the lifecycle decided is out of reach of the code that is built', () => {
-  const control = containersOf()
-    .get('build')
-    ?.volumeMounts?.find(({ name }) => name === 'control');
-  assert.equal(control?.readOnly, true);
+for (const [phase, allowed] of [
+  // Here a tool's variables (LD_LIBRARY_PATH) may have its code run.
+  ['detect', ['workspace', 'detected']],
+  ['build', ['workspace', 'layers']],
+] as const) {
+  test(`threat 64: in ${phase} no code writes what says which images are read with the credential, or leaves a link`, () => {
+    const mounts = containersOf().get(phase)?.volumeMounts ?? [];
+    const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
+    assert.deepEqual(written, allowed);
+  });
+}
+
+test('each phase finds what the lifecycle decided where another phase may have written it', () => {
+  for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
+    const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
+    for (const path of paths) {
+      const mount = volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
+      assert.ok(mount !== undefined, `${phase} does not see ${path}`);
+      if (phase === 'analyze' || phase === 'restore')
+        assert.equal(mount.readOnly, !path.includes('analyzed'));
+    }
+  }
 });
 
 test('74: no container has rights that Pod Security `restricted` denies, a token of the cluster, or no limits', () => {
