@@ -1,21 +1,41 @@
-import { rm } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { execa } from 'execa';
 import { systemCode } from '../core/errors.ts';
 
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin' };
-const BY_PROGRAM = new Set(['EACCES', 'EPERM', 'ENOTEMPTY', 'ENAMETOOLONG']);
 
 /**
- * Removes a folder that a tool could write to, whatever is in it: folders that are closed against their owner, and
- * trees so deep that no path reaches their end. No process of the tool may be at work in it.
+ * Removes a folder that a tool could write to, or what is in its place, whatever is in it: millions of files, folders
+ * that are closed against their owner, and trees so deep that no path reaches their end. Follows no link. No error where
+ * nothing is there.
  */
 export async function removeTree(folder: string): Promise<void> {
+  if (!(await isFolder(folder))) return await removeFile(folder);
+  // Not node's own: that has all names in memory at once, and goes by paths, of which one may become a link meanwhile.
+  const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
+  const removed = await execa('rm', ['-rf', '--', folder], { ...options, stderr: 'ignore', reject: false });
+  if (removed.exitCode === 0) return;
+  await execa('chmod', ['-R', 'u+rwX', '--', folder], { ...options, reject: false });
+  await execa('rm', ['-rf', '--', folder], options);
+}
+
+async function isFolder(path: string): Promise<boolean> {
   try {
-    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+    return (await lstat(path)).isDirectory();
   } catch (error) {
-    if (!BY_PROGRAM.has(systemCode(error) ?? '')) throw error;
-    const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
-    await execa('chmod', ['-R', 'u+rwX', '--', folder], options);
-    await execa('rm', ['-rf', '--', folder], { ...options, reject: true });
+    if (isAbsent(error)) return false;
+    throw error;
   }
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -28,4 +28,23 @@ test('threat 82: a tree deeper than any path is removed at the next start', asyn
   await execa('python3', ['-c', script], { cwd: folder });
   await removeTree(folder);
   await assert.rejects(stat(folder), { code: 'ENOENT' });
+});
+
+test('threat 88: a folder of very many files is removed without the memory of this server', async () => {
+  const folder = await mkdtemp(join(root, 'many-'));
+  const script = 'for i in range(40000): open(str(i), "w").close()';
+  await execa('python3', ['-c', script], { cwd: folder });
+  const before = process.resourceUsage().maxRSS;
+  await removeTree(folder);
+  const grownKilobytes = process.resourceUsage().maxRSS - before;
+  assert.ok(grownKilobytes < 32 * 1024, `${grownKilobytes} kB`);
+});
+
+test('a link in place of a folder is removed, and what it leads to stays', async () => {
+  const kept = await mkdtemp(join(root, 'kept-'));
+  const link = join(root, 'link');
+  await symlink(kept, link);
+  await removeTree(link);
+  assert.ok((await stat(kept)).isDirectory());
+  await assert.rejects(lstat(link), { code: 'ENOENT' });
 });
