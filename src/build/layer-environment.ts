@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { tooLargeToPass } from '../sandbox/passable.ts';
-import { listPlainFolder, readPlainFile } from './safe-files.ts';
+import { isThere, listPlainFolder, readPlainFile } from './safe-files.ts';
 
 export type Environment = Record<string, string>;
 
@@ -20,6 +20,9 @@ const folderVariables = {
 } as const;
 
 const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([, variable]) => variable));
+
+/** execve(2): no program is given more on Linux, however large its stack may be. */
+const MOST_LENGTH = 6 * 1024 * 1024;
 
 /** Where a buildpack's layers are: here, and as the code inside calls the place. */
 export interface LayersPlace {
@@ -41,9 +44,8 @@ export async function addLayerFolders(
   layer: readonly string[],
   kind: keyof typeof folderVariables,
 ): Promise<void> {
-  const present = new Set((await listPlainFolder(place.folder, layer)).map((entry) => entry.name));
   for (const [folder, variable] of folderVariables[kind]) {
-    if (!present.has(folder)) continue;
+    if (!(await isThere(place.folder, [...layer, folder]))) continue;
     const path = join(place.path, ...layer, folder);
     environment[variable] = joined(path, ':', environment[variable] ?? '');
   }
@@ -61,14 +63,17 @@ export async function addEnvFolder(
   root: string,
   parts: readonly string[],
 ): Promise<void> {
-  for (const { name: file, isFile } of await listPlainFolder(root, parts)) {
+  let length = Object.entries(environment).reduce((sum, pair) => sum + pair.join('=').length, 0);
+  for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {
     if (!isFile) continue;
-    const value = await valueIn(root, [...parts, file]);
+    const value = await orTooLarge(readPlainFile(root, [...parts, file]));
     if (value === null) continue;
+    length += value.length;
+    if (length > MOST_LENGTH) throw tooLargeToPass();
     const dot = file.indexOf('.');
     const name = dot < 0 ? file : file.slice(0, dot);
     const action = dot < 0 ? 'override' : file.slice(dot + 1);
-    const delimiter = async () => (await valueIn(root, [...parts, `${name}.delim`])) ?? '';
+    const delimiter = async () => (await orTooLarge(readPlainFile(root, [...parts, `${name}.delim`]))) ?? '';
     const before = environment[name] ?? '';
     if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
     if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);
@@ -76,9 +81,9 @@ export async function addEnvFolder(
   }
 }
 
-async function valueIn(root: string, parts: readonly string[]): Promise<string | null> {
+async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
   try {
-    return await readPlainFile(root, parts);
+    return await reading;
   } catch (error) {
     throw error instanceof RangeError ? tooLargeToPass({ cause: error }) : error;
   }

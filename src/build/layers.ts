@@ -31,6 +31,9 @@ const layerFile = z.object({
   metadata: z.record(z.string(), z.unknown()).default({}),
 });
 
+/** Of all layer files of a buildpack together. */
+const maxBytes = 8 * 1024 * 1024;
+
 /** Files among a buildpack's layers that are no layer's. */
 const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
 
@@ -43,9 +46,12 @@ const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'st
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);
   const layers: Layer[] = [];
-  for (const { name: file, isFile } of await listPlainFolder(root, [folder])) {
+  let length = 0;
+  for (const { name: file, isFile } of await entriesOf(root, buildpack)) {
     if (!isFile || !file.endsWith('.toml') || notLayers.has(file)) continue;
-    const { types, metadata } = await readLayerFile(root, buildpack, file);
+    const { types, metadata, text } = await readLayerFile(root, buildpack, file);
+    length += text.length;
+    if (length > maxBytes) throw brokenBuildpack(buildpack, 'its layer files are too large together');
     const name = file.slice(0, -'.toml'.length);
     // Joined to the folder these would leave it.
     if (name === '' || name === '.' || name === '..')
@@ -63,13 +69,23 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
   return layers;
 }
 
+async function entriesOf(root: string, buildpack: string) {
+  try {
+    return await listPlainFolder(root, [escapeId(buildpack)]);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw brokenBuildpack(buildpack, `its folder ${cause.message}`, { cause });
+  }
+}
+
 async function readLayerFile(root: string, buildpack: string, file: string) {
   try {
-    const content = parse((await readPlainFile(root, [escapeId(buildpack), file])) ?? '');
+    const text = (await readPlainFile(root, [escapeId(buildpack), file])) ?? '';
+    const content = parse(text);
     if (['launch', 'build', 'cache'].some((key) => key in content)) {
       throw new TypeError('the launch, cache and build flags belong in the types table');
     }
-    return layerFile.parse(content);
+    return { ...layerFile.parse(content), text };
   } catch (cause) {
     throw brokenBuildpack(buildpack, `its layer file ${file} cannot be read`, { cause });
   }

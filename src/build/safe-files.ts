@@ -1,10 +1,13 @@
 import { constants } from 'node:fs';
-import { lstat, open, readdir } from 'node:fs/promises';
+import { lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 
 /** The largest metadata file that is read of what a build has made. */
 export const maxFileBytes = 1024 * 1024;
+
+/** The most entries of a folder that are read: of layers or variables a buildpack leaves far fewer. */
+const maxEntries = 5000;
 
 const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
 
@@ -45,21 +48,33 @@ export async function isPlainFolder(root: string, parts: readonly string[]): Pro
   return true;
 }
 
-/** The entries of a folder below `root`, sorted by name; none where it is absent or a symbolic link is on the way. */
+/** Whether something of this name is there, be it a link, in a folder that no symbolic link is on the way to. */
+export async function isThere(root: string, parts: readonly string[]): Promise<boolean> {
+  return (await isPlainFolder(root, parts.slice(0, -1))) && (await statOf(join(root, ...parts))) !== null;
+}
+
+/**
+ * The entries of a folder below `root`, sorted by name; none where it is absent or a symbolic link is on the way.
+ *
+ * @throws RangeError where there are more than 5,000.
+ */
 export async function listPlainFolder(
   root: string,
   parts: readonly string[],
 ): Promise<{ name: string; isFolder: boolean; isFile: boolean }[]> {
   if (!(await isPlainFolder(root, parts))) return [];
+  const entries: { name: string; isFolder: boolean; isFile: boolean }[] = [];
   try {
-    const entries = await readdir(join(root, ...parts), { withFileTypes: true });
-    return entries
-      .map((entry) => ({ name: entry.name, isFolder: entry.isDirectory(), isFile: entry.isFile() }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    for await (const entry of await opendir(join(root, ...parts), { bufferSize: 256 })) {
+      if (entries.length === maxEntries)
+        throw new RangeError(`${parts.at(-1)} has more than ${maxEntries} entries`);
+      entries.push({ name: entry.name, isFolder: entry.isDirectory(), isFile: entry.isFile() });
+    }
   } catch (error) {
     if (ABSENT.has(systemCode(error) ?? '')) return [];
     throw error;
   }
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 async function statOf(path: string) {

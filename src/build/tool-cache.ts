@@ -5,7 +5,7 @@ import { brokenBuildpack } from './build-failures.ts';
 import { copyFolder, moveFolder, namesIn } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from './layers.ts';
-import { isPlainFolder } from './safe-files.ts';
+import { isPlainFolder, listPlainFolder } from './safe-files.ts';
 
 /** Where layers of one build come from and go to. */
 export interface LayerPlaces {
@@ -60,7 +60,7 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
   await removeTree(places.cache);
   const folders = new Set(group.map(escapeId));
-  for (const name of await namesIn(places.layers)) {
+  for (const name of await besides(places.layers, group)) {
     if (!folders.has(name)) await removeTree(join(places.layers, name));
   }
   for (const buildpack of group) {
@@ -69,6 +69,17 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
     for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
     await removeOthers(places.layers, buildpack, launch);
+  }
+}
+
+async function besides(layers: string, group: readonly string[]): Promise<string[]> {
+  try {
+    return (await listPlainFolder(layers, [])).map(({ name }) => name);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw brokenBuildpack(group.at(-1) ?? '', 'too many files are beside the folders of buildpacks', {
+      cause,
+    });
   }
 }
 
