@@ -3,11 +3,13 @@ import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
 import { systemCode } from '../core/errors.ts';
+import { removeTree } from '../sandbox/remove.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 
-async function run(program: string, argv: readonly string[]): Promise<void> {
-  await execa(program, argv, { env: environment, extendEnv: false, stdin: 'ignore', stdout: 'ignore' });
+async function run(program: string, argv: readonly string[]): Promise<string> {
+  const { stdout } = await execa(program, argv, { env: environment, extendEnv: false, stdin: 'ignore' });
+  return stdout;
 }
 
 /** Makes a folder, and those on the way, with exactly this mode for the last one. */
@@ -48,6 +50,17 @@ export async function copyFolder(from: string, to: string): Promise<void> {
 export async function moveFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   await rename(from, to);
+}
+
+/**
+ * The same for a folder of which nobody else may change a file: where one is a hard link, and so may be in another
+ * folder too, all are copied.
+ */
+export async function moveApart(from: string, to: string): Promise<void> {
+  const linked = await run('find', [from, '-type', 'f', '-links', '+1', '-print', '-quit']);
+  if (linked === '') return await moveFolder(from, to);
+  await copyFolder(from, to);
+  await removeTree(from);
 }
 
 /**

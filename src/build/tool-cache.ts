@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../sandbox/remove.ts';
 import { brokenBuildpack } from './build-failures.ts';
-import { copyFolder, moveFolder, namesIn } from './folders.ts';
+import { copyFolder, moveApart, moveFolder, namesIn } from './folders.ts';
 import { escapeId } from './layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from './layers.ts';
 import { isPlainFolder, listPlainFolder } from './safe-files.ts';
@@ -67,7 +67,8 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     const layers = await readLayers(places.layers, buildpack);
     const launch = layers.filter((layer) => layer.isLaunch);
     for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
-    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
+    // The next build may change what it finds in the cache, and must not change this artifact.
+    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer, moveApart);
     await removeOthers(places.layers, buildpack, launch);
   }
 }
@@ -137,10 +138,15 @@ function isForBuilds(layer: Layer): boolean {
   return layer.isCache && !layer.isLaunch && layer.hasFolder;
 }
 
-async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
+async function toCache(
+  places: LayerPlaces,
+  layer: Layer,
+  told: Layer,
+  move: typeof moveFolder = moveFolder,
+): Promise<void> {
   const target = layerFolder(places.cache, layer);
   await removeTree(target);
-  await moveFolder(layerFolder(places.layers, layer), target);
+  await move(layerFolder(places.layers, layer), target);
   const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
   const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
   await writeFile(`${target}.toml`, text, { mode: 0o600 });

@@ -104,6 +104,20 @@ test('a later build changes its copy of a layer, never the artifact that has it'
   });
 });
 
+test('threat 64: a later build changes no artifact by a file that its cache shares with it', async () => {
+  const build = `
+    cd "$CNB_LAYERS_DIR"
+    if [ -d c ]; then chmod u+w c/content; echo changed >c/content; exit 1; fi
+    mkdir c l; echo first >c/content; ln c/content l/content
+    printf '[types]\\ncache = true\\n' >c.toml; printf '[types]\\nlaunch = true\\n' >l.toml
+    ${webProcess}`;
+  await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const { reference } = await builder.build(source.folder);
+  await assert.rejects(builder.build(source.folder), { code: 'BUILD_FAILED' });
+  assert.equal(await contentOf(reference), 'first\n');
+});
+
 test('layers are restored from the artifact that was finished last, whatever its id', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { id: 'z', configVars: firstVars('launch cache') });
