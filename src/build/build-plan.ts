@@ -37,25 +37,36 @@ interface Option {
   readonly sections: PlanSections;
 }
 
+/** Combinations of alternatives that are tried: each takes time in which nobody else is served. */
+const MOST_TRIALS = 1000;
+
 /**
  * Finds the first combination of alternatives in which every requirement is provided by the same or an
  * earlier buildpack and everything that is provided is required. A buildpack is dropped as optional only
- * with its last alternative, as the lifecycle does. Null where no combination works.
+ * with its last alternative, as the lifecycle does. Null where no combination works, of the first thousand.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
  */
 export function resolvePlan(candidates: readonly Candidate[]): ResolvedPlan | null {
-  return tryFrom(candidates, []);
+  return tryFrom(candidates, [], { left: MOST_TRIALS });
 }
 
-function tryFrom(rest: readonly Candidate[], chosen: readonly Option[]): ResolvedPlan | null {
+function tryFrom(
+  rest: readonly Candidate[],
+  chosen: readonly Option[],
+  trials: { left: number },
+): ResolvedPlan | null {
   const [next, ...others] = rest;
-  if (next === undefined) return tryOptions(chosen);
+  if (next === undefined) {
+    trials.left -= 1;
+    return tryOptions(chosen);
+  }
   for (const [index, sections] of next.alternatives.entries()) {
+    if (trials.left <= 0) return null;
     const isLast = index === next.alternatives.length - 1;
     const option = { id: next.id, isOptional: next.isOptional && isLast, sections };
-    const plan = tryFrom(others, [...chosen, option]);
+    const plan = tryFrom(others, [...chosen, option], trials);
     if (plan !== null) return plan;
   }
   return null;

@@ -35,6 +35,8 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 
 const PASS = 0;
 const FAIL = 100;
+/** A plan has few lines; what is tried of a long one is tried many times. */
+const maxPlanBytes = 64 * 1024;
 /** Kept of what one detection prints. */
 const maxLines = 100;
 /** A line of detection that is for everyone, however it ends: why a file was left aside. */
@@ -132,7 +134,7 @@ async function runDetect(context: BuildContext, buildpack: Buildpack): Promise<D
   if (end.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (end.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
-    const text = await readPlainFile(places.folders.scratch, [...plan]);
+    const text = await readPlainFile(places.folders.scratch, [...plan], maxPlanBytes);
     const { or, ...own } = planFile.parse(parse(text ?? ''));
     const alternatives = [own, ...or].map(({ provides, requires }) => ({
       provides: provides.map((provide) => provide.name),

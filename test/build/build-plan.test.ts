@@ -125,3 +125,13 @@ test('what a buildpack met is not handed to the next provider, what it left unme
     ['y'],
   );
 });
+
+test('threat 60: alternatives without end do not hold up everybody else', () => {
+  const many = Array.from({ length: 2000 }, (_, index) => sections([], [`never-${index}`]));
+  const startedAt = performance.now();
+  assert.equal(
+    resolvePlan([may('a', ...many, nothing), may('b', ...many, nothing), must('c', nothing)]),
+    null,
+  );
+  assert.ok(performance.now() - startedAt < 2000);
+});
