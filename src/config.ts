@@ -27,7 +27,7 @@ export function environmentName(setting: string): string {
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const file = readFile(environment['TOOLFORGE_PUSH_CONFIG']);
   const inherited = Object.fromEntries(Object.entries(environment).filter(([name]) => passedOn.test(name)));
-  const unknown = Object.keys(file).find((name) => !(name in settings));
+  const unknown = Object.keys(file).find((name) => !Object.hasOwn(settings, name));
   if (unknown !== undefined) {
     const meant = nearest(Object.keys(settings), unknown);
     throw new DeployError(
@@ -37,10 +37,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     );
   }
   const entries = Object.entries(settings).map(([name, [schema, byDefault]]) => {
-    const given =
-      environment[environmentName(name)] ??
-      file[name] ??
-      (name === 'build_environment' ? inherited : byDefault);
+    const set = environment[environmentName(name)] ?? file[name] ?? byDefault;
+    const given = name === 'build_environment' && set === '' ? inherited : set;
     const value = schema.safeParse(given);
     if (value.success) return [name, value.data];
     const why = value.error.issues.map((issue) => issue.message).join('; ');
