@@ -76,7 +76,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const store = new SqliteStore(data, loadOrMakeSecretsKey(config.keys));
   const audit = auditFile(data, log);
   const hostKeys = await loadOrMakeHostKeys(config.keys);
-  const { directory, first, undoFirst, countPeople } = await chooseDirectory({ config, owner, log });
+  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
 
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
@@ -184,13 +184,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const goOn = await line.takeUp(takenUp);
   await socket.listen();
-  const doors = Promise.all([ssh.listen(), http.listen(), sourcesDoor?.listen() ?? null]);
-  const [sshAt, httpAt, sourcesAt] = await doors.catch(async (error: unknown) => {
-    await undoFirst();
-    throw error;
-  });
+  const [sshAt, httpAt, sourcesAt] = await Promise.all([
+    ssh.listen(),
+    http.listen(),
+    sourcesDoor?.listen() ?? null,
+  ]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
+  const first = await makeFirst();
   for (const tool of store.tools()) void resume(context, tool);
   goOn();
 
