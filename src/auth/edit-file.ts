@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { link, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeployError, systemCode } from '../core/errors.ts';
@@ -14,9 +14,11 @@ const RETRY_MS = 50;
  * @throws DeployError `FILE_BUSY` where another edit holds the lock for 5 s.
  */
 export async function editFile<T>(
-  path: string,
+  name: string,
   change: (before: string) => { readonly after: string; readonly result: T },
 ): Promise<T> {
+  // Where the name is a symbolic link, what it points to is changed.
+  const path = await realpath(name);
   await using _lock = await lock(`${path}.lock`);
   const before = await readFile(path, 'utf8');
   const { after, result } = change(before);
@@ -51,12 +53,17 @@ export async function createFile(path: string, text: string): Promise<boolean> {
 async function writeBeside(path: string, text: string): Promise<string> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.new`;
   await using file = await open(temporary, 'wx', 0o600);
-  const owner = await stat(path).catch(() => null);
-  // An edit by root leaves the file to the account that the server runs under.
-  if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
-  await file.writeFile(text);
-  await file.sync();
-  return temporary;
+  try {
+    const owner = await stat(path).catch(() => null);
+    // An edit by root leaves the file to the account that the server runs under.
+    if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
+    await file.writeFile(text);
+    await file.sync();
+    return temporary;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }
 
 async function syncFolder(path: string): Promise<void> {
