@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,8 +51,11 @@ test('a first start that finds its port taken, or a setting wrong, keeps nothing
     assert.doesNotMatch(refused, /Password/);
     const wrong = await start('127.0.0.1:0', { TOOLFORGE_PUSH_BUILDER: 'kubernetes' });
     assert.match(wrong, /BAD_SETTING/);
+    const noKeys = await start('127.0.0.1:0', { TOOLFORGE_PUSH_KEYS: '/etc/passwd/keys' });
+    assert.match(noKeys, /^ ! {5}KEYS_FOLDER: .*\/etc\/passwd\/keys.*\n.*TOOLFORGE_PUSH_KEYS\.\n$/);
     const second = await start('127.0.0.1:0');
     assert.match(second, /Welcome, [\s\S]+Password: +\S{8,} +\(shown this once\)/);
+    assert.equal((await stat(join(folder, 'keys'))).mode & 0o777, 0o700);
     const third = await start('127.0.0.1:0');
     assert.doesNotMatch(third, /Welcome|Password/);
   } finally {
