@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { type Document, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { DeployError, systemCode } from './core/errors.ts';
 import { nearest } from './core/nearest.ts';
@@ -78,9 +78,19 @@ function readFile(path: string | undefined): Record<string, unknown> {
       `Mend it: ${firstLine(wrong.message)}`,
     );
   }
-  const file = z.record(z.string(), z.unknown()).safeParse(document.toJS() ?? {});
+  const file = z.record(z.string(), z.unknown()).safeParse(contentOf(document, path) ?? {});
   if (file.success) return file.data;
   throw badFile(path, 'holds no settings', 'Write one `name: value` a line.');
+}
+
+/** The parser finds only here that an alias stands for nothing. */
+function contentOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    if (!(cause instanceof ReferenceError)) throw cause;
+    throw badFile(path, 'is not YAML', `Mend it: ${firstLine(cause.message)}`, cause);
+  }
 }
 
 function textOf(path: string): string {

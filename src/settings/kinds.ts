@@ -28,12 +28,12 @@ export const list = z.union(
   [z.string().transform((words) => words.split(/[\s,]+/).filter((item) => item !== '')), z.array(z.string())],
   { error: 'a list, or names with spaces between them' },
 );
-export const hostPort = text.transform((address, context) => {
+const hostPortMessage = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
+export const hostPort = z.string({ error: hostPortMessage }).transform((address, context) => {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
-    const message = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
-    context.addIssue({ code: 'custom', message });
+    context.addIssue({ code: 'custom', message: hostPortMessage });
     return z.NEVER;
   }
   return { host: match[1] ?? match[2] ?? '', port };
@@ -52,7 +52,9 @@ export const publicUrl = text.refine(
   { error: 'an address as https://push.example.org' },
 );
 /** Empty = null. */
-export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort]);
+export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort], {
+  error: hostPortMessage,
+});
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 /** Networks in CIDR form (RFC 4632, RFC 4291). */

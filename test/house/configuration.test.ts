@@ -56,6 +56,16 @@ for (const { name, environment, expected } of [
     expected: /broken\.yaml is not YAML in line \d/,
   },
   {
+    name: 'a file with an alias of nothing',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('alias.yaml', 'domain: *name\n') },
+    expected: /alias\.yaml is not YAML.*name/,
+  },
+  ...['http', 'sources_listen'].map((name) => ({
+    name: `a port alone for ${name}`,
+    environment: { TOOLFORGE_PUSH_CONFIG: file(`${name}.yaml`, `${name}: 8080\n`) },
+    expected: new RegExp(`setting ${name} is 8080, but must be host:port`),
+  })),
+  {
     name: 'a file that is a list',
     environment: { TOOLFORGE_PUSH_CONFIG: file('list.yaml', '- domain\n') },
     expected: /list\.yaml holds no settings/,
