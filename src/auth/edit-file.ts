@@ -6,6 +6,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 
 const WAIT_MS = 5000;
 const RETRY_MS = 50;
+const LONGEST_EDIT_MS = 60_000;
 
 /**
  * Changes a file as one step that others see wholly or not at all: under a lock beside it, written anew,
@@ -75,7 +76,7 @@ async function lock(path: string): Promise<AsyncDisposable> {
   const deadline = performance.now() + WAIT_MS;
   while (!(await createFile(path, `${process.pid}\n`))) {
     const holder = Number(await readFile(path, 'utf8').catch(() => ''));
-    if (holder > 0 && !isRunning(holder)) {
+    if (holder > 0 && (!isRunning(holder) || (await isLeft(path)))) {
       await breakLock(path, holder);
     } else if (performance.now() > deadline) {
       throw new DeployError(
@@ -88,6 +89,12 @@ async function lock(path: string): Promise<AsyncDisposable> {
     }
   }
   return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+}
+
+/** True for a lock that no edit holds for so long: its number is another process's by now, as after a restart. */
+async function isLeft(path: string): Promise<boolean> {
+  const since = await stat(path).catch(() => null);
+  return since !== null && Date.now() - since.mtimeMs > LONGEST_EDIT_MS;
 }
 
 /** Moves a dead process's lock away; of several that try, one moves it and the others find it gone. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { lstat, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -80,6 +80,7 @@ test('a directory that is a symbolic link stays one, and what it points to is ch
   assert.ok((await lstat(path)).isSymbolicLink());
   assert.match(await readFile(real, 'utf8'), /hello/);
   await rm(path);
+  await rm(real);
 });
 
 test('an edit that the disk has no room for leaves nothing beside the file, and says so', {
@@ -99,4 +100,13 @@ test('an edit that the disk has no room for leaves nothing beside the file, and 
     execFileSync('umount', [small]);
     await rm(small, { recursive: true });
   }
+});
+
+test('an old lock whose number another process has by now is no obstacle, and a new one is', async () => {
+  const lock = `${path}.lock`;
+  await writeFile(lock, '1\n');
+  await assert.rejects(file.addTool('hello', ['alice']), { code: 'FILE_BUSY' });
+  await utimes(lock, new Date(), new Date(Date.now() - 2 * 60_000));
+  await file.addTool('hello', ['alice']);
+  assert.deepEqual(await readdir(folder), ['directory.yaml']);
 });
