@@ -1,16 +1,16 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Directory } from './auth/directory.ts';
 import type { Config } from './config.ts';
 import type { Log } from './core/log.ts';
-import { type FirstStart, firstStart } from './first-start.ts';
+import { type FirstStart, firstStart, isThere } from './first-start.ts';
 
 export interface ChosenDirectory {
   readonly directory: Directory;
-  /** What the first start made; null where there was a directory before. */
-  readonly first: FirstStart | null;
-  /** Takes back what the first start made, for one that fails before its password was shown. */
-  undoFirst(): Promise<void>;
+  /**
+   * Makes the directory of a first start; null where there was one before. Late, right before its password is shown:
+   * a start that fails or is ended has made none.
+   */
+  makeFirst(): Promise<FirstStart | null>;
   /** How many people can log in. */
   countPeople(): Promise<number | 'many'>;
 }
@@ -34,21 +34,18 @@ export async function chooseDirectory(options: {
         import('./auth/directory-file.ts'),
       ]);
       const path = join(config.data, 'directory.yaml');
-      const first = await firstStart({ directoryPath: path, ...owner });
       return {
         directory: new FileDirectory(path),
-        first,
-        undoFirst: async () => {
-          if (first !== null) await rm(path, { force: true });
-        },
-        countPeople: async () => (await new DirectoryFile(path).list()).users.size,
+        makeFirst: () => firstStart({ directoryPath: path, ...owner }),
+        countPeople: async () =>
+          (await isThere(path)) ? (await new DirectoryFile(path).list()).users.size : 1,
       };
     }
     case 'ldap': {
       const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap-directory.ts');
       const directory = await openLdapDirectory(config, log);
       void warnWhereSilent(directory, log);
-      return { directory, first: null, undoFirst: async () => {}, countPeople: async () => 'many' };
+      return { directory, makeFirst: async () => null, countPeople: async () => 'many' };
     }
   }
   config.directory satisfies never;

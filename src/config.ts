@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { type Document, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { DeployError, systemCode } from './core/errors.ts';
 import { nearest } from './core/nearest.ts';
@@ -27,7 +27,7 @@ export function environmentName(setting: string): string {
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const file = readFile(environment['TOOLFORGE_PUSH_CONFIG']);
   const inherited = Object.fromEntries(Object.entries(environment).filter(([name]) => passedOn.test(name)));
-  const unknown = Object.keys(file).find((name) => !(name in settings));
+  const unknown = Object.keys(file).find((name) => !Object.hasOwn(settings, name));
   if (unknown !== undefined) {
     const meant = nearest(Object.keys(settings), unknown);
     throw new DeployError(
@@ -37,10 +37,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     );
   }
   const entries = Object.entries(settings).map(([name, [schema, byDefault]]) => {
-    const given =
-      environment[environmentName(name)] ??
-      file[name] ??
-      (name === 'build_environment' ? inherited : byDefault);
+    const set = environment[environmentName(name)] ?? file[name] ?? byDefault;
+    const given = name === 'build_environment' && set === '' ? inherited : set;
     const value = schema.safeParse(given);
     if (value.success) return [name, value.data];
     const why = value.error.issues.map((issue) => issue.message).join('; ');
@@ -80,9 +78,19 @@ function readFile(path: string | undefined): Record<string, unknown> {
       `Mend it: ${firstLine(wrong.message)}`,
     );
   }
-  const file = z.record(z.string(), z.unknown()).safeParse(document.toJS() ?? {});
+  const file = z.record(z.string(), z.unknown()).safeParse(contentOf(document, path) ?? {});
   if (file.success) return file.data;
   throw badFile(path, 'holds no settings', 'Write one `name: value` a line.');
+}
+
+/** The parser finds only here that an alias stands for nothing. */
+function contentOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    if (!(cause instanceof ReferenceError)) throw cause;
+    throw badFile(path, 'is not YAML', `Mend it: ${firstLine(cause.message)}`, cause);
+  }
 }
 
 function textOf(path: string): string {

@@ -1,8 +1,10 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createFirstDirectory } from './auth/first-directory.ts';
 import { generatePassword } from './auth/password.ts';
+import { userName } from './auth/user-name.ts';
 import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
+import { systemCode } from './core/errors.ts';
 
 /** What the first start made. */
 export interface FirstStart {
@@ -15,6 +17,7 @@ export interface FirstStart {
 }
 
 const FIRST_TOOL = 'hello';
+const MOST_KEY_BYTES = 64 * 1024;
 
 /**
  * Makes the directory of a first start: the user of the operating system, with the public keys of its `.ssh` folder,
@@ -27,11 +30,12 @@ export async function firstStart(options: {
   readonly userName: string;
   readonly homeFolder: string;
 }): Promise<FirstStart | null> {
+  if (await isThere(options.directoryPath)) return null;
   const password = generatePassword();
   const keyLines = await publicKeys(join(options.homeFolder, '.ssh'));
   const made = await createFirstDirectory({
     path: options.directoryPath,
-    userName: options.userName,
+    userName: firstName(options.userName),
     keyLines,
     password,
     toolName: FIRST_TOOL,
@@ -39,11 +43,33 @@ export async function firstStart(options: {
   return made === null ? null : { ...made, tool: FIRST_TOOL, password };
 }
 
+/** @throws what the system says where it does not let anybody look. */
+export async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** The name of the account; without its realm, or another, where it can be no user name: `git`, `CORP\alice`. */
+function firstName(account: string): string {
+  return userName(account) ?? userName(account.replace(/^.*\\|@.*$/g, '')) ?? 'owner';
+}
+
 async function publicKeys(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => []);
   const files = names.filter((name) => name.endsWith('.pub')).sort();
-  const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8').catch(() => '')));
+  const texts = await Promise.all(files.map((name) => keyText(join(folder, name)).catch(() => '')));
   return texts.flatMap((text) => text.split('\n')).filter((line) => line.trim() !== '');
+}
+
+async function keyText(path: string): Promise<string> {
+  const found = await stat(path);
+  // A named pipe would be waited for without end.
+  return found.isFile() && found.size <= MOST_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
 /** What a start that has nothing new to tell says. */

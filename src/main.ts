@@ -1,9 +1,9 @@
 import { enableCompileCache } from 'node:module';
-import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { readConfig, unknownSettings } from './config.ts';
 import { DeployError } from './core/errors.ts';
 import { createLog } from './core/log.ts';
+import { accountName, homeFolder } from './settings/account.ts';
 
 // What children may inherit where a library starts them with the whole environment: no secret, nothing that changes
 // how node, git or a shell behave.
@@ -21,7 +21,7 @@ export async function main(): Promise<void> {
     enableCompileCache(join(config.data, 'compile-cache'));
     const { startServer } = await import('./server.ts');
     const unknown = unknownSettings(process.env);
-    const owner = { userName: userInfo().username, homeFolder: homedir() };
+    const owner = { userName: accountName(), homeFolder: homeFolder() };
     for (const name of Object.keys(process.env)) if (!kept.has(name)) delete process.env[name];
     const log = createLog(config.log_level);
     if (unknown.length > 0) log.warn({ names: unknown }, 'unknown settings in the environment');

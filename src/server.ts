@@ -31,7 +31,7 @@ import { createSourcesDoor } from './http/sources-door.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
-import { loadOrMakeSecretsKey } from './store/secrets.ts';
+import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 
 export interface ServerOptions {
@@ -73,10 +73,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { data } = config;
   // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
   await openDataFolder(data);
-  const store = new SqliteStore(data, loadOrMakeSecretsKey(config.keys));
+  const { secretsKey, hostKeys } = await openKeys(config.keys);
+  const store = new SqliteStore(data, secretsKey);
   const audit = auditFile(data, log);
-  const hostKeys = await loadOrMakeHostKeys(config.keys);
-  const { directory, first, undoFirst, countPeople } = await chooseDirectory({ config, owner, log });
+  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
 
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
@@ -184,13 +184,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const goOn = await line.takeUp(takenUp);
   await socket.listen();
-  const doors = Promise.all([ssh.listen(), http.listen(), sourcesDoor?.listen() ?? null]);
-  const [sshAt, httpAt, sourcesAt] = await doors.catch(async (error: unknown) => {
-    await undoFirst();
-    throw error;
-  });
+  const [sshAt, httpAt, sourcesAt] = await Promise.all([
+    ssh.listen(),
+    http.listen(),
+    sourcesDoor?.listen() ?? null,
+  ]);
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
+  const first = await makeFirst();
   for (const tool of store.tools()) void resume(context, tool);
   goOn();
 
@@ -247,6 +248,23 @@ async function openDataFolder(data: string): Promise<void> {
       'DATA_FOLDER',
       `The data folder ${data} cannot be made or opened (${why}).`,
       'Choose one that is yours with TOOLFORGE_PUSH_DATA.',
+      { cause },
+    );
+  }
+}
+
+/** @throws DeployError `KEYS_FOLDER`, and where a key is broken or open to others. */
+async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return { secretsKey: loadOrMakeSecretsKey(folder), hostKeys: await loadOrMakeHostKeys(folder) };
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (cause instanceof DeployError || code === null) throw cause;
+    throw new DeployError(
+      'KEYS_FOLDER',
+      `The folder of keys ${folder} cannot be made, read or written (${code}).`,
+      'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
       { cause },
     );
   }

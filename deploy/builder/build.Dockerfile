@@ -14,8 +14,9 @@ COPY . /buildpacks
 # The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id.
 RUN set -eu; \
     for folder in /buildpacks/*/; do \
-      of() { sed -nE "s/^$1 *= *\"([^\"]+)\".*/\1/p" "$folder/buildpack.toml" | head -n 1; }; \
+      of() { sed -nE "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']([^\"']+)[\"'].*/\1/p" "$folder/buildpack.toml" | sed -n 1p; }; \
       id=$(of id | tr / _); version=$(of version); \
+      [ -n "$id" ] && [ -n "$version" ] || { echo "There is no id or version in ${folder}buildpack.toml." >&2; exit 1; }; \
       mkdir -p "/cnb/buildpacks/$id"; \
       cp -r "$folder" "/cnb/buildpacks/$id/$version"; \
     done; \

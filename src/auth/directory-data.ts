@@ -1,4 +1,14 @@
-import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml';
+import {
+  type Alias,
+  type Document,
+  isMap,
+  isNode,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  type YAMLMap,
+} from 'yaml';
 import { z } from 'zod';
 import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
@@ -26,6 +36,9 @@ export interface DirectoryData {
   readonly users: ReadonlyMap<string, UserEntry>;
   readonly tools: ReadonlyMap<ToolName, ToolEntry>;
 }
+
+/** In a file that is changed by a command. */
+const MOST_ALIASES = 10_000;
 
 const name = z.string().transform((text, context) => userName(text) ?? refuse(context, 'is not a user name'));
 const toolKey = z
@@ -56,7 +69,7 @@ const shape = z
 export function readDirectoryText(text: string): DirectoryData {
   const lines = new LineCounter();
   const document = parseDirectory(text, lines);
-  const result = shape.safeParse(asPlain(document));
+  const result = shape.safeParse(plainOrBroken(document));
   if (!result.success) {
     const issue = result.error.issues[0];
     const path = (issue?.path ?? []).map(String);
@@ -81,6 +94,17 @@ export function parseDirectory(text: string, lines = new LineCounter()): Documen
   const error = document.errors[0];
   // Only the first line: what follows may quote the file, and so a password's hash.
   if (error !== undefined) throw broken(lines.linePos(error.pos[0]).line, error.message.split('\n')[0] ?? '');
+  visit(document, {
+    // A name is what was written: `007` is not 7.
+    Scalar: (key, node) => {
+      if (key !== 'value' && typeof node.value !== 'string' && node.source !== undefined)
+        node.value = node.source;
+    },
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) === undefined)
+        throw broken(keyLine(alias, lines), `there is no &${alias.source} before *${alias.source}`);
+    },
+  });
   const users = document.get('users');
   const seen = new Set<string>();
   for (const { key } of isMap(users) ? users.items : []) {
@@ -100,6 +124,33 @@ function userEntry(uid: string, entry: z.output<typeof user>): UserEntry {
     badKeys: read.filter((key) => typeof key === 'string'),
     isDisabled: entry?.disabled ?? false,
   };
+}
+
+/** Puts in place of every alias what it stands for, so that a change of the one is none of the other. */
+export function withoutAliases(document: Document): Document {
+  let left = MOST_ALIASES;
+  visit(document, {
+    Alias: (_key, alias: Alias) => {
+      left -= 1;
+      if (left < 0) throw broken(1, `there are more than ${MOST_ALIASES} aliases`);
+      return alias.resolve(document)?.clone() as Alias;
+    },
+  });
+  visit(document, {
+    Node: (_key, node) => {
+      if ('anchor' in node) delete node.anchor;
+    },
+  });
+  return document;
+}
+
+function plainOrBroken(document: Document): unknown {
+  try {
+    return asPlain(document);
+  } catch (error) {
+    if (error instanceof ReferenceError) throw broken(1, error.message);
+    throw error;
+  }
 }
 
 /** The two tables as Maps, so that no name in them can mean something to JavaScript. */

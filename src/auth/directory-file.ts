@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Document, isMap, isScalar, isSeq, YAMLMap, YAMLSeq } from 'yaml';
 import { DeployError, systemCode } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import { type DirectoryData, parseDirectory, readDirectoryText } from './directory-data.ts';
+import { type DirectoryData, parseDirectory, readDirectoryText, withoutAliases } from './directory-data.ts';
 import { editFile } from './edit-file.ts';
 import { hashPassword } from './password.ts';
 import { explain, type PublicKey, readKeyLine } from './public-key.ts';
@@ -134,14 +134,14 @@ export class DirectoryFile {
 
   /** All users and tools. */
   async list(): Promise<DirectoryData> {
-    return await whereItIs(async () => readDirectoryText(await readFile(this.#path, 'utf8')));
+    return await whereItIs(this.#path, async () => readDirectoryText(await readFile(this.#path, 'utf8')));
   }
 
   async #edit<T>(change: (document: Document, data: DirectoryData) => T): Promise<T> {
-    return await whereItIs(() =>
+    return await whereItIs(this.#path, () =>
       editFile(this.#path, (before) => {
         const data = readDirectoryText(before);
-        const document = parseDirectory(before);
+        const document = withoutAliases(parseDirectory(before));
         const result = change(document, data);
         const after = document.toString({ lineWidth: 0 });
         readDirectoryText(after);
@@ -151,11 +151,20 @@ export class DirectoryFile {
   }
 }
 
-async function whereItIs<T>(work: () => Promise<T>): Promise<T> {
+async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    if (systemCode(cause) !== 'ENOENT') throw cause;
+    const code = systemCode(cause);
+    if (cause instanceof DeployError || code === null) throw cause;
+    if (code !== 'ENOENT') {
+      throw new DeployError(
+        'DIRECTORY_FILE',
+        `The user directory ${path} cannot be read or changed (${code}).`,
+        'Be the user that the server runs as (sudo -u), and see whether the disk is full or read-only.',
+        { cause },
+      );
+    }
     throw new DeployError(
       'NO_DIRECTORY',
       'There is no user directory yet.',

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { link, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeployError, systemCode } from '../core/errors.ts';
 
 const WAIT_MS = 5000;
 const RETRY_MS = 50;
+const LONGEST_EDIT_MS = 60_000;
 
 /**
  * Changes a file as one step that others see wholly or not at all: under a lock beside it, written anew,
@@ -14,9 +15,11 @@ const RETRY_MS = 50;
  * @throws DeployError `FILE_BUSY` where another edit holds the lock for 5 s.
  */
 export async function editFile<T>(
-  path: string,
+  name: string,
   change: (before: string) => { readonly after: string; readonly result: T },
 ): Promise<T> {
+  // Where the name is a symbolic link, what it points to is changed.
+  const path = await realpath(name);
   await using _lock = await lock(`${path}.lock`);
   const before = await readFile(path, 'utf8');
   const { after, result } = change(before);
@@ -51,12 +54,17 @@ export async function createFile(path: string, text: string): Promise<boolean> {
 async function writeBeside(path: string, text: string): Promise<string> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.new`;
   await using file = await open(temporary, 'wx', 0o600);
-  const owner = await stat(path).catch(() => null);
-  // An edit by root leaves the file to the account that the server runs under.
-  if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
-  await file.writeFile(text);
-  await file.sync();
-  return temporary;
+  try {
+    const owner = await stat(path).catch(() => null);
+    // An edit by root leaves the file to the account that the server runs under.
+    if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
+    await file.writeFile(text);
+    await file.sync();
+    return temporary;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -68,7 +76,7 @@ async function lock(path: string): Promise<AsyncDisposable> {
   const deadline = performance.now() + WAIT_MS;
   while (!(await createFile(path, `${process.pid}\n`))) {
     const holder = Number(await readFile(path, 'utf8').catch(() => ''));
-    if (holder > 0 && !isRunning(holder)) {
+    if (holder > 0 && (!isRunning(holder) || (await isLeft(path)))) {
       await breakLock(path, holder);
     } else if (performance.now() > deadline) {
       throw new DeployError(
@@ -81,6 +89,12 @@ async function lock(path: string): Promise<AsyncDisposable> {
     }
   }
   return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+}
+
+/** True for a lock that no edit holds for so long: its number is another process's by now, as after a restart. */
+async function isLeft(path: string): Promise<boolean> {
+  const since = await stat(path).catch(() => null);
+  return since !== null && Date.now() - since.mtimeMs > LONGEST_EDIT_MS;
 }
 
 /** Moves a dead process's lock away; of several that try, one moves it and the others find it gone. */

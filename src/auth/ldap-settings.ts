@@ -39,7 +39,7 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   }
   return {
     servers: config.ldap_servers.map((url) => readServer(url, config)),
-    ca: config.ldap_ca === null ? null : await readText('ldap_ca', config.ldap_ca),
+    ca: config.ldap_ca === null ? null : await readAuthorities(config.ldap_ca),
     account: await readAccount(config),
     people: {
       base: checkedDn('ldap_people', config.ldap_people),
@@ -121,6 +121,16 @@ function checkedDn(setting: string, text: string): string {
   throw bad(
     `The setting ${setting} is ${JSON.stringify(text)}, which is no distinguished name.`,
     'Write one as ou=people,dc=example,dc=org.',
+  );
+}
+
+/** An empty text would stand for the authorities that Node.js knows. */
+async function readAuthorities(path: string): Promise<string> {
+  const text = await readText('ldap_ca', path);
+  if (/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(text)) return text;
+  throw bad(
+    `The file ${path} of the setting ldap_ca holds no certificate in PEM form.`,
+    'Name a file with lines -----BEGIN CERTIFICATE-----.',
   );
 }
 

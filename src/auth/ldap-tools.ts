@@ -7,6 +7,7 @@ import { isLocked, LOCK_ATTRIBUTES } from './ldap-locked.ts';
 import { chunkByChunk } from './ldap-people.ts';
 import type { LdapServers } from './ldap-servers.ts';
 import type { LdapSettings } from './ldap-settings.ts';
+import { normalise } from './user-name.ts';
 
 /** The tool's own account, which may have keys and a password of its own. */
 export interface LdapToolAccount {
@@ -75,7 +76,8 @@ export class LdapTools {
       others.length === 0 &&
       ['uid', 'cn'].includes(part.attribute) &&
       this.#toolBaseKeys.has(parentKey);
-    return isTool ? this.#toolIn(part.value) : null;
+    // A server takes every spelling of a member's name for the same.
+    return isTool ? this.#toolIn(normalise(part.value)) : null;
   }
 
   /** All names under which a tool may be a member of another. */

@@ -76,7 +76,9 @@ function put<T>(table: Map<string, T>, key: string, value: T): void {
 }
 
 function pairKey(login: string, address: string): string {
-  return `${network(address)} ${normalise(login).slice(0, 128)}`;
+  // `tool.NAME` is another spelling of `tools.NAME`.
+  const name = normalise(login).replace(/^tool\./, 'tools.');
+  return `${network(address)} ${name.slice(0, 128)}`;
 }
 
 /** One person has a /64 of IPv6 addresses, so that is what counts. */

@@ -167,10 +167,11 @@ async function readKeyFile(file: string): Promise<string> {
 /** @throws DeployError `BAD_PASSWORD` */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, maxPasswordBytes))?.replace(/\r?\n$/, '');
-  if (password !== undefined && !/[\r\n\0]/.test(password)) return password;
+  // RFC 7617 section 2: a password with a control character could never be sent.
+  if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',
-    `A password is one line of text, at most ${maxPasswordBytes} bytes.`,
+    `A password is one line of text without tabs or other control characters, at most ${maxPasswordBytes} bytes.`,
     'Give it on standard input, as in: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
   );
 }

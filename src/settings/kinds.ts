@@ -12,7 +12,14 @@ export const folder = text.min(1, 'the path of a folder').transform((path) => re
 export const optionalFile = text.transform((path) => (path === '' ? null : resolve(path)));
 export const wholeNumber = (min: number, max: number) => {
   const error = `a whole number from ${min} to ${max}`;
-  return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+  // Number() makes 0 of an empty text and 1 of true, and 0 often means "no limit".
+  const digits = z
+    .string()
+    .regex(/^\s*\d+\s*$/)
+    .transform(Number);
+  return z
+    .union([z.number(), digits], { error })
+    .pipe(z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
 };
 export const seconds = (min: number, max: number) => wholeNumber(min, max).transform((value) => value * 1000);
 export const mebibytes = (min: number, max: number) =>
@@ -21,18 +28,33 @@ export const list = z.union(
   [z.string().transform((words) => words.split(/[\s,]+/).filter((item) => item !== '')), z.array(z.string())],
   { error: 'a list, or names with spaces between them' },
 );
-export const hostPort = text.transform((address, context) => {
+const hostPortMessage = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
+export const hostPort = z.string({ error: hostPortMessage }).transform((address, context) => {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
-    const message = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
-    context.addIssue({ code: 'custom', message });
+    context.addIssue({ code: 'custom', message: hostPortMessage });
     return z.NEVER;
   }
   return { host: match[1] ?? match[2] ?? '', port };
 });
+/** What people are told to reach: a host or an address, with a port or without; empty where they are told where it listens. */
+export const publicHost = text.refine(
+  (address) => {
+    const form = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?)(:\d{1,5})?$/;
+    return address === '' || (form.test(address) && URL.canParse(`ssh://${address}`));
+  },
+  { error: 'host:port, as push.example.org:22' },
+);
+/** The same for HTTP. */
+export const publicUrl = text.refine(
+  (url) => url === '' || (/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(url) && URL.canParse(url)),
+  { error: 'an address as https://push.example.org' },
+);
 /** Empty = null. */
-export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort]);
+export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort], {
+  error: hostPortMessage,
+});
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 /** Networks in CIDR form (RFC 4632, RFC 4291). */
@@ -48,13 +70,24 @@ export const flag = z.union([z.boolean(), z.stringbool()], { error: 'true or fal
 export const oneOf = <const Choice extends string>(...choices: Choice[]) =>
   z.enum(choices, { error: `one of ${choices.join(', ')}` });
 
-/** `NAME=value`, separated by spaces. */
-export function pairs(text: string): Record<string, string> {
-  const items = text.split(/\s+/).filter((item) => item.includes('='));
-  return Object.fromEntries(
-    items.map((item) => [item.slice(0, item.indexOf('=')), item.slice(item.indexOf('=') + 1)]),
-  );
-}
+const pairsMessage = 'NAME=value, separated by spaces; where a value has spaces, a map of texts in the file';
+/** Variables: `NAME=value`, separated by spaces, or a map. */
+export const variables = z.union(
+  [
+    z.string().transform((line, context) => {
+      const items = line.split(/\s+/).filter((item) => item !== '');
+      if (items.some((item) => item.indexOf('=') < 1)) {
+        context.addIssue({ code: 'custom', message: pairsMessage });
+        return z.NEVER;
+      }
+      return Object.fromEntries(
+        items.map((item) => [item.slice(0, item.indexOf('=')), item.slice(item.indexOf('=') + 1)]),
+      );
+    }),
+    z.record(z.string(), z.string()),
+  ],
+  { error: pairsMessage },
+);
 
 function isNetwork(text: string): boolean {
   const [address = '', bits = '', ...more] = text.split('/');

@@ -1,6 +1,5 @@
-import { homedir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
+import { homeFolder } from './account.ts';
 import {
   flag,
   folder,
@@ -11,10 +10,12 @@ import {
   networks,
   oneOf,
   optionalFile,
-  pairs,
+  publicHost,
+  publicUrl,
   type Setting,
   seconds,
   text,
+  variables,
   wholeNumber,
 } from './kinds.ts';
 
@@ -22,7 +23,9 @@ const packageFolder = resolve(import.meta.dirname, '../..');
 
 /** Where the data goes unless told otherwise: the usual place of the system (FHS, XDG Base Directory). */
 function defaultDataFolder(): string {
-  return userInfo().uid === 0 ? '/var/lib/toolforge-push' : join(homedir(), '.local/share/toolforge-push');
+  return process.getuid?.() === 0
+    ? '/var/lib/toolforge-push'
+    : join(homeFolder(), '.local/share/toolforge-push');
 }
 
 /** The doors, the limits of one tool, and the embedded back ends. */
@@ -36,8 +39,12 @@ export const serverSettings = {
   buildpacks: [folder, join(packageFolder, 'buildpacks'), 'Folder of buildpacks, with their order.toml.'],
   ssh: [hostPort, '127.0.0.1:2222', 'Where the SSH door listens; port 0 takes a free one.'],
   http: [hostPort, '127.0.0.1:8080', 'Where the HTTP door and the tools’ web addresses listen.'],
-  public_ssh: [text, '', 'How people reach the SSH door, `host:port`; empty: as it listens.'],
-  public_url: [text, '', 'How people reach the HTTP door, `https://push.example.org`; empty: as it listens.'],
+  public_ssh: [publicHost, '', 'How people reach the SSH door, `host:port`; empty: as it listens.'],
+  public_url: [
+    publicUrl,
+    '',
+    'How people reach the HTTP door, `https://push.example.org`; empty: as it listens.',
+  ],
   domain: [
     text.regex(hostName, 'a host name alone, as tools.example.org'),
     'localhost',
@@ -140,9 +147,7 @@ export const serverSettings = {
     'Networks that isolated builds and tools do not reach, in CIDR form. The default is where clouds answer with credentials of the machine; add what else only this machine may ask.',
   ],
   build_environment: [
-    z.union([z.string().transform(pairs), z.record(z.string(), z.string())], {
-      error: 'NAME=value, separated by spaces',
-    }),
+    variables,
     '',
     'Variables for every build and process: proxies, package indexes, certificate authorities. `NAME=value`, separated by spaces. Empty: the proxy, certificate and package index variables of the server’s own environment.',
   ],

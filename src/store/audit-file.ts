@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, chownSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Audit } from '../core/audit.ts';
 import type { Log } from '../core/log.ts';
@@ -14,14 +14,22 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
     const { uid, door, credential, address } = who;
     const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
     try {
+      const isNew = !existsSync(path);
       // A full disk may have taken half of the line before.
       appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
       isTorn = false;
+      if (isNew && process.getuid?.() === 0) leaveToServer(path, dataFolder);
     } catch (err) {
       isTorn = true;
       log.error({ err, event: line }, 'audit log not written');
     }
   };
+}
+
+/** A command typed by root makes the file for the account that the server runs under. */
+function leaveToServer(path: string, dataFolder: string): void {
+  const { uid, gid } = statSync(dataFolder);
+  chownSync(path, uid, gid);
 }
 
 /** JSON escapes C0 alone; DEL, C1 and what turns the direction of text would still drive the terminal of whoever reads it. */

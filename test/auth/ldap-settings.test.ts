@@ -63,6 +63,8 @@ for (const [name, given, message] of [
   ['a server with a path', { ldap_servers: 'ldaps://a/dc=x??sub' }, /no LDAP server/],
   ['a server with a password', { ldap_servers: 'ldaps://cn:pw@a' }, /no LDAP server/],
   ['a CA file that is not there', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
+  ['an empty CA file', { ...ldaps, ldap_ca: 'FOLDER/empty' }, /ldap_ca holds no certificate/],
+  ['a CA file that is none', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
   ['a name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
   ['a password without a name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
   [

@@ -48,6 +48,7 @@ for (const [form, member] of [
   ['its account', accountDn('inner')],
   ['its account, named by cn', `cn=tools.inner,ou=people,ou=servicegroups,${BASE}`],
   ['its group', groupDn('inner')],
+  ['its account, in capitals', `UID=Tools.INNER,ou=people,ou=servicegroups,${BASE}`],
 ] as const) {
   test(`the maintainers of a tool that is a member (by ${form}) are maintainers`, async () => {
     await addTool(slapd, 'outer', [personDn('alice'), member]);

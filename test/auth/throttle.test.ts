@@ -34,6 +34,12 @@ test('threat 9: five slips cost nothing, then the wait doubles to five minutes',
   assert.equal(throttle.check('alice', NAT), 300_000);
 });
 
+test('threat 9: the two spellings of a tool’s login are one', () => {
+  const { throttle, fail } = throttleAt();
+  fail(20, 'tools.hello');
+  assert.ok(throttle.check('Tool.hello', NAT) > 1000);
+});
+
 test('threat 9: a wait ends, and failures are forgotten', () => {
   const { throttle, pass, fail } = throttleAt();
   fail(8, 'alice');

@@ -130,6 +130,13 @@ for (const { name, argv, input, status, says } of [
     says: /one line/,
   },
   {
+    name: 'a password with a tab, which no client could send,',
+    argv: ['alice', '--password-stdin'],
+    input: 'correct\thorse\n',
+    status: 1,
+    says: /control characters/,
+  },
+  {
     name: 'an endless password',
     argv: ['alice', '--password-stdin'],
     input: 'x'.repeat(1025),

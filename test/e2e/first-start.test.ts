@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,17 +9,21 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { firstStart } from '../../src/first-start.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
-test('a first start that finds its port taken keeps nothing that it would have shown once', async () => {
+/** Somebody without an account, as in a container that runs under a number of its own. */
+const NOBODYS_UID = 54_321;
+
+test('a first start that finds its port taken, or a setting wrong, keeps nothing that it would have shown once', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
   await mkdir(join(folder, 'home'));
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   const { port } = taken.address() as AddressInfo;
   /** @returns what it told, from its start to its end: at once where it is refused, else as soon as it is ready. */
-  const start = async (http: string): Promise<string> => {
+  const start = async (http: string, more: Record<string, string> = {}): Promise<string> => {
     const child = spawn(process.execPath, [main], {
       env: {
         PATH: process.env['PATH'] ?? '',
@@ -29,6 +33,7 @@ test('a first start that finds its port taken keeps nothing that it would have s
         TOOLFORGE_PUSH_SSH: '127.0.0.1:0',
         TOOLFORGE_PUSH_HTTP: http,
         TOOLFORGE_PUSH_SANDBOX: 'trusted',
+        ...more,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -44,8 +49,13 @@ test('a first start that finds its port taken keeps nothing that it would have s
     const refused = await start(`127.0.0.1:${port}`);
     assert.match(refused, /CANNOT_LISTEN/);
     assert.doesNotMatch(refused, /Password/);
+    const wrong = await start('127.0.0.1:0', { TOOLFORGE_PUSH_BUILDER: 'kubernetes' });
+    assert.match(wrong, /BAD_SETTING/);
+    const noKeys = await start('127.0.0.1:0', { TOOLFORGE_PUSH_KEYS: '/etc/passwd/keys' });
+    assert.match(noKeys, /^ ! {5}KEYS_FOLDER: .*\/etc\/passwd\/keys.*\n.*TOOLFORGE_PUSH_KEYS\.\n$/);
     const second = await start('127.0.0.1:0');
     assert.match(second, /Welcome, [\s\S]+Password: +\S{8,} +\(shown this once\)/);
+    assert.equal((await stat(join(folder, 'keys'))).mode & 0o777, 0o700);
     const third = await start('127.0.0.1:0');
     assert.doesNotMatch(third, /Welcome|Password/);
   } finally {
@@ -53,3 +63,56 @@ test('a first start that finds its port taken keeps nothing that it would have s
     await rm(folder, { recursive: true, force: true });
   }
 });
+
+test('a first start under a number that no account has makes a user all the same', {
+  skip: process.getuid?.() !== 0,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
+  await chown(folder, NOBODYS_UID, NOBODYS_UID);
+  const child = spawn(process.execPath, [main], {
+    uid: NOBODYS_UID,
+    gid: NOBODYS_UID,
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      TOOLFORGE_PUSH_DATA: join(folder, 'data'),
+      TOOLFORGE_PUSH_KEYS: join(folder, 'keys'),
+      TOOLFORGE_PUSH_SSH: '127.0.0.1:0',
+      TOOLFORGE_PUSH_HTTP: '127.0.0.1:0',
+      TOOLFORGE_PUSH_SANDBOX: 'trusted',
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  try {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line.includes('"msg":"ready"')) child.kill('SIGTERM');
+    });
+    assert.match(await text(child.stderr), /Welcome, user54321\./);
+  } finally {
+    child.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+for (const [account, uid] of [
+  ['git', 'owner'],
+  ['CORP\\Alice', 'alice'],
+  ['alice@EXAMPLE.ORG', 'alice'],
+] as const) {
+  test(`the account ${account}, which is no user name, is the user ${uid} after a first start`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
+    try {
+      await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });
+      // Whoever opened it would wait for a writer.
+      execFileSync('mkfifo', [join(folder, '.ssh/pipe.pub')]);
+      const options = {
+        directoryPath: join(folder, 'directory.yaml'),
+        userName: account,
+        homeFolder: folder,
+      };
+      assert.equal((await firstStart(options))?.uid, uid);
+      assert.equal(await firstStart(options), null);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}

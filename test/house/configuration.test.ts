@@ -56,9 +56,57 @@ for (const { name, environment, expected } of [
     expected: /broken\.yaml is not YAML in line \d/,
   },
   {
+    name: 'a file with an alias of nothing',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('alias.yaml', 'domain: *name\n') },
+    expected: /alias\.yaml is not YAML.*name/,
+  },
+  ...['http', 'sources_listen'].map((name) => ({
+    name: `a port alone for ${name}`,
+    environment: { TOOLFORGE_PUSH_CONFIG: file(`${name}.yaml`, `${name}: 8080\n`) },
+    expected: new RegExp(`setting ${name} is 8080, but must be host:port`),
+  })),
+  {
     name: 'a file that is a list',
     environment: { TOOLFORGE_PUSH_CONFIG: file('list.yaml', '- domain\n') },
     expected: /list\.yaml holds no settings/,
+  },
+  ...[
+    { what: 'an empty text', line: 'run_disk: ""' },
+    { what: 'a space', line: 'drain_time: " "' },
+    { what: 'a truth', line: 'max_replicas: true' },
+    { what: 'an empty list', line: 'run_disk: []' },
+    { what: 'a number in hexadecimal', line: 'run_processes: "0x10"' },
+  ].map(({ what, line }, at) => ({
+    name: `${what} in place of a number`,
+    environment: { TOOLFORGE_PUSH_CONFIG: file(`number-${at}.yaml`, line) },
+    expected: /must be a whole number from/,
+  })),
+  {
+    name: 'an empty text in place of a number in the environment',
+    environment: { TOOLFORGE_PUSH_RUN_DISK: '' },
+    expected: /setting run_disk is ""/,
+  },
+  ...['push.example.org:99999', 'ssh://push.example.org:22', '::1:22', 'push example.org'].map((address) => ({
+    name: `the public address ${address} of SSH`,
+    environment: { TOOLFORGE_PUSH_PUBLIC_SSH: address },
+    expected: /setting public_ssh/,
+  })),
+  ...['push.example.org', 'ftp://push.example.org', 'https://', 'https://push.example.org:99999'].map(
+    (url) => ({
+      name: `the public address ${url} of HTTP`,
+      environment: { TOOLFORGE_PUSH_PUBLIC_URL: url },
+      expected: /setting public_url/,
+    }),
+  ),
+  {
+    name: 'a variable that a space has cut in two',
+    environment: { TOOLFORGE_PUSH_BUILD_ENVIRONMENT: 'JAVA_OPTS=-Xmx1g -Xms2g' },
+    expected: /setting build_environment.*NAME=value.*a map of texts/,
+  },
+  {
+    name: 'a setting by a name that every object of JavaScript has',
+    environment: { TOOLFORGE_PUSH_CONFIG: file('constructor.yaml', 'constructor: 1\n') },
+    expected: /no setting constructor/,
   },
   {
     name: 'a slip in the file',
@@ -76,6 +124,32 @@ for (const { name, environment, expected } of [
     );
   });
 }
+
+test('numbers may have space around them, and public addresses a port or none', () => {
+  assert.equal(readConfig({ TOOLFORGE_PUSH_MAX_REPLICAS: ' 3\n' }).max_replicas, 3);
+  for (const address of [
+    '',
+    'push.example.org',
+    'push.example.org:22',
+    '[2001:db8::1]:2222',
+    '192.0.2.1:22',
+  ]) {
+    assert.equal(readConfig({ TOOLFORGE_PUSH_PUBLIC_SSH: address }).public_ssh, address);
+  }
+  for (const url of [
+    '',
+    'https://push.example.org',
+    'http://[2001:db8::1]:8080/',
+    'https://example.org/push',
+  ]) {
+    assert.equal(readConfig({ TOOLFORGE_PUSH_PUBLIC_URL: url }).public_url, url);
+  }
+});
+
+test('an empty build_environment is as good as none', () => {
+  const environment = { HTTPS_PROXY: 'http://proxy', TOOLFORGE_PUSH_BUILD_ENVIRONMENT: '' };
+  assert.deepEqual(readConfig(environment).build_environment, { HTTPS_PROXY: 'http://proxy' });
+});
 
 test('only proxies, certificates and indexes of the server’s own environment reach builds', () => {
   const config = readConfig({ HTTPS_PROXY: 'http://proxy', SECRET: 'x', NODE_OPTIONS: '--inspect' });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   chmodSync,
+  chownSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -39,6 +40,16 @@ test('each event is one line of JSON that only the owner can read, also after th
   assert.deepEqual(fields, { what: 'rollback', tool: 'wikibot', ...who, words: ['v2\n{'] });
   assert.equal(statSync(path).mode & 0o777, 0o600);
   assert.deepEqual(errors, []);
+});
+
+test('a command of root makes the file for whoever the data folder belongs to', {
+  skip: process.getuid?.() !== 0,
+}, () => {
+  const theirs = mkdtempSync(join(folder, 'theirs-'));
+  chownSync(theirs, 54_321, 54_322);
+  auditFile(theirs, log)(event);
+  const { uid, gid } = statSync(join(theirs, 'audit.log'));
+  assert.deepEqual([uid, gid], [54_321, 54_322]);
 });
 
 test('threat 58: what somebody claims to be cannot drive the terminal of whoever reads the log', () => {

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttp, type RequestListener } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo, Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { isHealthy } from '../../src/cli/health.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'health-'));
+after(() => rmSync(folder, { recursive: true }));
+const [certificate, key] = [join(folder, 'tls.pem'), join(folder, 'tls.key')];
+execFileSync(
+  'openssl',
+  [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'],
+    ...['-subj', '/CN=push.example.org', '-keyout', key, '-out', certificate],
+  ],
+  { stdio: 'ignore' },
+);
+
+for (const { name, open, more } of [
+  { name: 'HTTP', open: createHttp, more: {} },
+  {
+    name: 'TLS with a certificate for the name that people use',
+    open: (answer: RequestListener) =>
+      createHttps({ cert: readFileSync(certificate), key: readFileSync(key) }, answer),
+    more: { TOOLFORGE_PUSH_TLS_CERTIFICATE: certificate, TOOLFORGE_PUSH_TLS_KEY: key },
+  },
+]) {
+  test(`the health check sees how a server that speaks ${name} is`, async () => {
+    let status = 200;
+    const server: Server = open((request, response) => {
+      response.statusCode = request.url === '/healthz' ? status : 404;
+      response.end();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const environment = { ...more, TOOLFORGE_PUSH_HTTP: `127.0.0.1:${port}` };
+    assert.equal(await isHealthy(environment), true);
+    status = 503;
+    assert.equal(await isHealthy(environment), false);
+    server.close();
+    await once(server, 'close');
+    assert.equal(await isHealthy(environment), false);
+  });
+}
