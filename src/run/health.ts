@@ -156,7 +156,9 @@ function get({ outsidePort: port, host, signal }: HealthCheck, path: string): Pr
       resolve(response.statusCode ?? 0);
       response.destroy();
     });
-    outgoing.on('error', () => resolve(limit.aborted ? TOO_LATE : 'closed the connection without an answer'));
+    const noAnswer = () => resolve(limit.aborted ? TOO_LATE : 'closed the connection without an answer');
+    // A tool that goes over to another protocol unasked ends it without an error.
+    outgoing.on('error', noAnswer).once('close', noAnswer);
     outgoing.end();
   });
 }

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -112,8 +112,16 @@ export class ToolLog {
     const isFull = size > 0 && size + bytes > this.#options.sizeBytes;
     if (isFull) await rename(path, `${path}.1`);
     else if (size === 0) await mkdir(this.#options.folder, { recursive: true, mode: 0o700 });
-    this.#sizes.set(process, (isFull ? 0 : size) + bytes);
-    await appendFile(path, text, { mode: 0o600 });
+    const before = isFull ? 0 : size;
+    this.#sizes.set(process, before);
+    try {
+      await appendFile(path, text, { mode: 0o600 });
+      this.#sizes.set(process, before + bytes);
+    } catch (error) {
+      // A full disk may have taken a part.
+      if ((await sizeOf(path)) > before) await truncate(path, before);
+      throw error;
+    }
   }
 
   #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {

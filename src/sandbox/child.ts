@@ -30,7 +30,7 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
     );
     // EPIPE: it ended before it read; how it ended says why.
     child.stdin?.on('error', () => {}).end(options.input);
-    return { child, output: outputOf(pipe.reader, child) };
+    return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
   } catch (error) {
     pipe?.reader.destroy();
     void cgroup.remove();
@@ -52,6 +52,8 @@ export interface StartOptions {
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
+  /** See `OutputPipe`. */
+  readonly linkEnding: string;
 }
 
 /** Becomes the command: nothing to read, and both outputs in one pipe so that their order is kept. */

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 
 /** A pipe, from the side that reads it and the descriptor that is written to. */
@@ -10,6 +10,8 @@ export interface OutputPipe {
   readonly reader: Readable;
   /** Closed by `closeWriter` once the child has its own, so that the reader sees the end. */
   readonly writer: number;
+  /** How the link of an open descriptor in /proc ends: the name is gone. */
+  readonly linkEnding: string;
   closeWriter(): void;
 }
 
@@ -29,6 +31,7 @@ export function openPipe(folder: string): OutputPipe {
     return {
       reader: new Socket({ fd: reader, readable: true, writable: false }),
       writer,
+      linkEnding: `/${basename(path)} (deleted)`,
       closeWriter: () => closeSync(writer),
     };
   } finally {

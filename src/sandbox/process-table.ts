@@ -79,6 +79,15 @@ export function socketsOf(pids: readonly number[]): Set<string> {
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
+/** The other processes that hold a file open whose link ends like this. */
+export function holdersOf(linkEnding: string): number[] {
+  return processIds().filter(
+    (pid) =>
+      pid !== process.pid &&
+      names(`/proc/${pid}/fd`).some((fd) => link(`/proc/${pid}/fd/${fd}`).endsWith(linkEnding)),
+  );
+}
+
 /** Sends a signal; a process that is gone already is no error. */
 export function signal(pid: number, name: NodeJS.Signals): void {
   try {

@@ -6,7 +6,15 @@ import { exitOf, INTERLEAVED, startInCgroup } from './child.ts';
 import { dataLimit } from './data-limit.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
 import { assertPassable } from './passable.ts';
-import { groupOf, listenersAround, processIds, signal, socketsOf, untilGone } from './process-table.ts';
+import {
+  groupOf,
+  holdersOf,
+  listenersAround,
+  processIds,
+  signal,
+  socketsOf,
+  untilGone,
+} from './process-table.ts';
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
 
 export interface TrustedOptions {
@@ -38,7 +46,7 @@ export class TrustedSandbox implements Sandbox {
     assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.limits);
-    const { child, output } = startInCgroup(
+    const { child, output, linkEnding } = startInCgroup(
       cgroup,
       [...INTERLEAVED, ...limits(command.limits), ...command.argv],
       {
@@ -74,6 +82,8 @@ export class TrustedSandbox implements Sandbox {
       killAll();
       await endMarked(PROCESS_VARIABLE, processId);
       await untilGone(members(), 5000);
+      // A daemon may have lost its marks: with the output in its hands, nobody would ever see its end.
+      for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
       return { ...exit, isOutOfMemory };

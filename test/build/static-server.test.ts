@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { symlink, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import { productBuildpacks } from './a-builder.ts';
 import { ASource } from './run-buildpack.ts';
@@ -19,8 +21,10 @@ let outside: ASource;
 let server: ReturnType<typeof serve>;
 let port = 0;
 
-function serve(folder: string) {
-  return execa('python3', ['-u', join(productBuildpacks, 'static/lib/serve.py')], {
+function serve(folder: string, more: { idleSeconds: number } | null = null) {
+  const lib = join(productBuildpacks, 'static/lib');
+  const patient = `import sys; sys.path.insert(0, ${JSON.stringify(lib)}); import serve; serve.Handler.timeout = ${more?.idleSeconds}; serve.main()`;
+  return execa('python3', more === null ? ['-u', join(lib, 'serve.py')] : ['-uBc', patient], {
     cwd: folder,
     env: { PATH: '/usr/bin:/bin', PORT: '0', LANG: 'C.UTF-8' },
     extendEnv: false,
@@ -51,13 +55,17 @@ before(async () => {
   await symlink('.env', join(source.folder, 'link-to-hidden'));
   await writeFile(join(source.folder, 'big.bin'), Buffer.alloc(3_000_000, 1));
   server = serve(source.folder);
-  port = await new Promise((resolve) => {
-    createInterface(server.all).on('line', (line) => {
+  port = await portOf(server);
+});
+
+function portOf({ all }: ReturnType<typeof serve>): Promise<number> {
+  return new Promise((resolve) => {
+    createInterface(all).on('line', (line) => {
       const [, found] = /at port (\d+)/.exec(line) ?? [];
       if (found !== undefined) resolve(Number(found));
     });
   });
-});
+}
 
 after(async () => {
   server.kill('SIGTERM');
@@ -167,6 +175,26 @@ test('HEAD tells the length and sends no body; other methods are refused', async
   assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '3000000', '']);
   const post = await get('/', { method: 'POST' });
   assert.deepEqual([post.status, post.headers['allow']], [405, 'GET, HEAD']);
+});
+
+test('a path whose bytes are not written with percent signs is the same path', async () => {
+  assert.equal((await get(Buffer.from('/a%20b%20é.txt').toString('latin1'))).body, 'odd name');
+});
+
+test('a large file comes whole to a client that pauses for longer than a connection may be idle', async () => {
+  await writeFile(join(source.folder, 'huge.bin'), Buffer.alloc(30_000_000, 1));
+  const impatient = serve(source.folder, { idleSeconds: 1 });
+  try {
+    const at = { host: '127.0.0.1', port: await portOf(impatient), path: '/huge.bin' };
+    const [answer] = (await once(request(at).end(), 'response')) as [IncomingMessage];
+    await wait(2500);
+    let bytes = 0;
+    for await (const chunk of answer) bytes += (chunk as Buffer).length;
+    assert.equal(bytes, 30_000_000);
+  } finally {
+    impatient.kill('SIGTERM');
+    await impatient;
+  }
 });
 
 test('a large file comes whole', async () => {

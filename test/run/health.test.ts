@@ -154,3 +154,24 @@ test('an answer that never comes to its end is none', () =>
       assert.equal(readiness.seen.message, 'GET / did not answer within 10 s');
     },
   ));
+
+test('a tool that goes over to another protocol unasked gives no answer, and is not waited for without end', async () => {
+  const server = createServer();
+  server.on('connection', (socket) => {
+    socket
+      .on('error', () => {})
+      .end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const { port } = server.address() as AddressInfo;
+    const at = { outsidePort: port, insidePort: port, timeoutMs: 500 };
+    const ended = { signal: AbortSignal.timeout(15_000) };
+    const { readiness } = await watch(new Listening([port]), { ...at, ...ended });
+    assert.ok(readiness.kind === 'timed-out');
+    assert.match(readiness.seen.message, /closes connections without an answer/);
+  } finally {
+    server.close();
+  }
+});

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
 import { createLog } from '../../src/core/log.ts';
 import { LogLines } from '../../src/run/log-lines.ts';
 import type { LogLine } from '../../src/run/runtime.ts';
 import { ToolLog } from '../../src/run/tool-log.ts';
 
 const log = createLog('error');
+const isRoot = process.getuid?.() === 0;
 
 async function inFolder(action: (folder: string) => Promise<void>): Promise<void> {
   const parent = await mkdtemp(join(tmpdir(), 'toolforge-push-log-'));
@@ -57,6 +59,30 @@ test('a log whose files were removed by hand goes on', async () => {
       lines.map(({ text }) => text.trim()),
       ['four', 'five'],
     );
+  });
+});
+
+test('lines that the disk takes none of cost no line that is there, and leave no half line', {
+  skip: !isRoot,
+}, async () => {
+  await inFolder(async (folder) => {
+    await mkdir(folder);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]);
+    try {
+      const toolLog = new ToolLog({ folder, sizeBytes: 40_000, log: createLog('fatal') });
+      await toolLog.append('web.1', ['one']);
+      await writeFile(join(folder, 'full'), Buffer.alloc(56_000));
+      for (let count = 0; count < 10; count += 1) await toolLog.append('web.1', ['x'.repeat(9000)]);
+      await rm(join(folder, 'full'));
+      await toolLog.append('web.1', ['two']);
+      const lines = await Array.fromAsync(toolLog.read(query(10)));
+      assert.deepEqual(
+        lines.map(({ text }) => text.slice(0, 10)),
+        ['one', 'two'],
+      );
+    } finally {
+      await execa('umount', [folder]);
+    }
   });
 });
 

@@ -14,10 +14,12 @@ import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 ROOT = os.path.realpath(os.getcwd())
 IDLE_SECONDS = 15
+# For each chunk of a file: the link may be slow, and a player pauses.
+SEND_SECONDS = 600
 STOP_SECONDS = 10
 CHUNK_BYTES = 256 * 1024
 TEXT = {"application/javascript", "application/json", "application/xml", "application/manifest+json", "image/svg+xml"}
@@ -41,7 +43,8 @@ def content_type(path):
 
 def locate(url_path):
     """The file for a path: (file, None), or (None, the path to redirect to), or (None, None)."""
-    path = unquote(url_path, errors="surrogateescape")
+    # http.server makes a character of each byte.
+    path = unquote_to_bytes(url_path.encode("latin-1")).decode("utf-8", "surrogateescape")
     parts = [part for part in path.split("/") if part != ""]
     if "\0" in path or any(part.startswith(".") for part in parts):
         return None, None
@@ -146,12 +149,14 @@ class Handler(BaseHTTPRequestHandler):
         self.head(status, headers)
         if self.command == "HEAD":
             return
+        self.connection.settimeout(SEND_SECONDS)
         with open(path, "rb") as file:
             file.seek(first)
             left = last - first + 1
             while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
                 self.wfile.write(chunk)
                 left -= len(chunk)
+        self.connection.settimeout(self.timeout)
 
     def not_found(self):
         page = os.path.realpath(os.path.join(ROOT, "404.html"))

@@ -84,7 +84,14 @@ export class Router {
     // A client that is answered early may still be sending.
     response.once('finish', () => request.resume());
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
-    proxy.on('proxyRes', (answer) => stripHopByHop(answer.headers));
+    proxy.on('proxyRes', (answer) => {
+      stripHopByHop(answer.headers);
+      makeSendable(answer);
+      // Its body may come much later, as with Server-Sent Events; what has come with the head goes out with it.
+      setImmediate(() => {
+        if (!response.headersSent && !response.destroyed) response.flushHeaders();
+      });
+    });
     const fail = (error: Error): void => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
@@ -155,7 +162,8 @@ export class Router {
       route.traffic.hold(socket);
       // An open WebSocket is no request under way: it would hold up the drain for as long as it lives.
       leave();
-      toolSocket.once('close', () => socket.destroy());
+      // What the tool sent last may still be on its way to a client that reads slowly.
+      toolSocket.once('close', () => (socket as Socket).destroySoon());
       socket.once('close', () => toolSocket.destroy());
     });
     proxy.on('error', (error) => {
@@ -198,6 +206,12 @@ function isRepeatable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
   return isSafe && isEmpty;
+}
+
+/** Node reads status lines that it refuses to write, and throws where nobody catches. */
+function makeSendable(answer: IncomingMessage): void {
+  if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
 }
 
 function targetOf(port: number) {

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ToolName } from '../../../src/core/names.ts';
+import { releaseOf, rollOut } from '../contract-steps.ts';
+import { web, webTool } from '../tool-sources.ts';
+import { type LocalBench, localBench } from './local-bench.ts';
+
+/** Answers with the bytes that the path has in hexadecimal digits, waits a moment at each further slash, then sends more for each m. */
+const literalTool = `
+import os, socketserver, time
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        path = (self.rfile.readline().split() or [b'', b'/'])[1].decode()
+        while self.rfile.readline().strip(): pass
+        first, *rest = path[1:].split('/')
+        self.wfile.write(bytes.fromhex(first) or b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+        for part in rest:
+            time.sleep(1.5)
+            self.wfile.write(bytes.fromhex(part))
+        while self.rfile.read(1) == b'm': self.wfile.write(b'm' * 16_000)
+class Server(socketserver.ThreadingTCPServer): daemon_threads = True
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+
+const hex = (bytes: string) => Buffer.from(bytes, 'latin1').toString('hex');
+
+describe('What tools answer', { concurrency: 1 }, () => {
+  let bench: LocalBench;
+  before(async () => {
+    bench = await localBench({ mode: 'trusted', drainMs: 1000 });
+    for (const [name, source] of Object.entries({ plain: webTool('plain'), literal: literalTool })) {
+      const artifact = await bench.artifact({ 'web.py': source }, [web()]);
+      await rollOut(bench.runtime, releaseOf(name as ToolName, 1, artifact));
+    }
+  });
+  after(() => bench.close());
+
+  function open(path: string, fields = 'Connection: close\r\n'): Socket {
+    const socket = connect(bench.port, '127.0.0.1');
+    socket.setTimeout(20_000, () => socket.destroy());
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: literal.localhost\r\n${fields}\r\n`);
+    return socket;
+  }
+
+  for (const [line, expected] of [
+    ['HTTP/1.1 099 X', /^HTTP\/1\.1 502 .*ok$/s],
+    ['HTTP/1.1 000 X', /^HTTP\/1\.1 502 .*ok$/s],
+    ['HTTP/1.1 200 \u0001', /^HTTP\/1\.1 200 .*ok$/s],
+  ] as const) {
+    test(`threat 60: the status line ${JSON.stringify(line)} harms no other tool`, async () => {
+      const answer = await text(open(`/${hex(`${line}\r\nContent-Length: 2\r\n\r\nok`)}`));
+      assert.match(answer, expected);
+      assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
+    });
+  }
+
+  test('the head of an answer comes before its body', async () => {
+    const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
+    const socket = open(`/${head}/${hex('data: 1\n\n')}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    assert.match(first.toString(), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n$/s);
+    const [second] = (await once(socket, 'data')) as [Buffer];
+    assert.match(second.toString(), /data: 1/);
+    socket.destroy();
+  });
+
+  test('what a tool sends last over a WebSocket comes to a client that reads slowly', {
+    timeout: 20_000,
+  }, async (t) => {
+    const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();
+    const server = createServer().on('upgrade', (incoming, socket, head) => {
+      resolve(socket);
+      bench.runtime.upgrade('literal', incoming, socket, head);
+    });
+    t.after(() => server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const head = hex('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(`GET /${head} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n`);
+    await once(socket, 'readable');
+    const inner = await accepted;
+    let asked = 0;
+    for (; inner.writableLength === 0; asked += 1) {
+      socket.write('m');
+      await wait(2);
+    }
+    socket.write('.');
+    await wait(300);
+    const answer = await text(socket);
+    assert.equal(answer.split('\r\n\r\n')[1]?.length, asked * 16_000);
+  });
+});
