@@ -77,8 +77,9 @@ export async function startRun(start: Start, parts: RunParts): Promise<Running> 
   const place = await makeRunPlace(parts.folder, start.toolNumber, parts);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
-    if (outside !== null) parts.ports.giveBack(outside);
     await place.remove();
+    // Last: until now requests may still be on their way to it.
+    if (outside !== null) parts.ports.giveBack(outside);
   };
   try {
     return await startIn(place, outside, { start, parts, giveBack });
