@@ -21,7 +21,11 @@ describe('ToolProcess', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  async function processOf(source: string, change: Partial<ToolProcessParts>) {
+  async function processOf(
+    source: string,
+    change: Partial<ToolProcessParts>,
+    vars: Record<string, string> = {},
+  ) {
     const { sandbox, data, artifact } = bench;
     const parts: ToolProcessParts = {
       config: {
@@ -45,7 +49,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
       host: 'x.localhost',
       ...change,
     };
-    const release = releaseOf('x' as ToolName, 1, await artifact({ 'web.py': source }, [web()]));
+    const release = releaseOf('x' as ToolName, 1, await artifact({ 'web.py': source }, [web()]), vars);
     const toolLog = new ToolLog({ folder: join(data, 'logs', 'x'), sizeBytes: 100_000, log });
     const process = new ToolProcess(
       { release, toolNumber: 1, process: web(), name: 'web.1', toolLog },
@@ -78,5 +82,13 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     const { process } = await processOf('import sys\nsys.exit(3)', { ports: new WatchedPorts() });
     assert.equal((await process.start(new AbortController().signal, () => {})).kind, 'exited');
     assert.deepEqual(left, [0]);
+  });
+
+  test('of a config var that is longer than what a line loses with its end, no half is shown', async () => {
+    const KEY = Array.from({ length: 2000 }, (_, index) => `key${index}`).join('');
+    const source = "import os\nprint('x' * 8000 + os.environ['KEY'] + 'y' * 10_000)";
+    const { process } = await processOf(source, {}, { KEY });
+    const { lastLines } = await process.start(new AbortController().signal, () => {});
+    assert.match(lastLines.join(), /^x*… \(cut\)$/);
   });
 });
