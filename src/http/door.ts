@@ -89,7 +89,9 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     if (tool === null) socket.destroy();
     else gateway.upgrade(tool, request, socket, head);
   };
-  const canUpgrade = ({ headers }: IncomingMessage) => gateway.toolOf(headers.host) !== null;
+  // A tool gets an offer of another protocol, as HTTP/2, as the ordinary request that it is too.
+  const canUpgrade = ({ headers }: IncomingMessage) =>
+    headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
   const listener = createListener({
     ...{ tls, limits, log, canUpgrade },
     onRequest: (request, response) => guarded(response, () => serveRequest(request, response)),

@@ -185,6 +185,10 @@ test('requests to a tool go to the gateway, whatever their path, and upgrades to
     `GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n`,
   ]);
   assert.match(own.text, /^HTTP\/1\.1 200 [\s\S]*ok/, 'an offer of HTTP/2 is passed over');
+  const offer =
+    'GET /h2c HTTP/1.1\r\nHost: wiki.localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n';
+  await sendRaw(door.port, [offer]);
+  assert.match(seen.at(-1) ?? '', /^wiki GET \/h2c /, 'also on its way to a tool');
 });
 
 test('an upgraded connection does not hold up the end of the server', {

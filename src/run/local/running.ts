@@ -77,8 +77,9 @@ export async function startRun(start: Start, parts: RunParts): Promise<Running> 
   const place = await makeRunPlace(parts.folder, start.toolNumber, parts);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
-    if (outside !== null) parts.ports.giveBack(outside);
     await place.remove();
+    // Last: until now requests may still be on their way to it.
+    if (outside !== null) parts.ports.giveBack(outside);
   };
   try {
     return await startIn(place, outside, { start, parts, giveBack });
@@ -149,8 +150,11 @@ async function finish(start: Start, process: SandboxProcess, lastLines: string[]
   const lines = new LogLines();
   // The log is for those who may read config vars too; what goes to a push may end anywhere.
   const mask = masking(start.release.configVars);
+  // In a URL each of its bytes may be three characters.
+  const bytes = Object.values(start.release.configVars).map((value) => Buffer.byteLength(value));
+  const longest = 3 * Math.max(0, ...bytes);
   const keep = async (texts: string[]) => {
-    const masked = texts.map((text) => withoutHalves(mask(text)));
+    const masked = texts.map((text) => withoutHalves(mask(text), longest));
     lastLines.push(...masked);
     lastLines.splice(0, lastLines.length - KEPT_LINES);
     for (const text of masked) start.onLine?.(text);
@@ -162,8 +166,9 @@ async function finish(start: Start, process: SandboxProcess, lastLines: string[]
 }
 
 /** Where a line was cut, a config var may have been: the half of it that is left is not masked. */
-function withoutHalves(text: string): string {
-  return text.endsWith(CUT) ? text.slice(0, Math.floor((text.length * 3) / 4)) + CUT : text;
+function withoutHalves(text: string, longest: number): string {
+  if (!text.endsWith(CUT)) return text;
+  return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
 /** The parts of an artifact, as what runs of it sees them. */

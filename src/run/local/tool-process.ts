@@ -42,6 +42,8 @@ export class ToolProcess {
   #state: ProcessState = 'starting';
   #detail: string | null = null;
   #startedAt = Date.now();
+  /** By `performance.now()`; null since the newest start, until it is healthy. */
+  #upAt: number | null = null;
   #restarts = 0;
   #running: Running | null = null;
   #end: Ended | null = null;
@@ -159,6 +161,7 @@ export class ToolProcess {
       signal.throwIfAborted();
       this.#state = 'starting';
       this.#startedAt = Date.now();
+      this.#upAt = null;
       const running = await startRun(this.#start, this.#parts);
       this.#running = running;
       this.#end = null;
@@ -177,6 +180,7 @@ export class ToolProcess {
         if (readiness.kind === 'healthy') {
           this.#state = this.#leaving.signal.aborted ? 'stopping' : 'up';
           this.#detail = null;
+          this.#upAt = performance.now();
         } else await running.finished;
         return { ...readiness, lastLines: running.lastLines };
       } catch (error) {
@@ -207,10 +211,10 @@ export class ToolProcess {
     const { pauses } = this.#parts;
     let pauseMs = pauses.firstMs;
     while (!this.#leaving.signal.aborted) {
-      const startedAt = performance.now();
       const why = await this.#untilDown();
       if (this.#leaving.signal.aborted) return;
-      if (performance.now() - startedAt > pauses.forgottenAfterMs) pauseMs = pauses.firstMs;
+      const upMs = this.#upAt === null ? 0 : performance.now() - this.#upAt;
+      if (upMs > pauses.forgottenAfterMs) pauseMs = pauses.firstMs;
       this.#state = 'crashed';
       const again = `starting again in ${pauseMs / 1000} s`;
       this.#detail = `${why}; ${again}`;
