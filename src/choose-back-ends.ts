@@ -1,9 +1,10 @@
+import { readdir } from 'node:fs/promises';
 import type { Builder } from './build/builder.ts';
 import { launchEnvironment } from './build/launch-environment.ts';
 import { LocalBuilder } from './build/local-builder.ts';
 import type { Config } from './config.ts';
 import { type Addresses, sshCommand } from './core/addresses.ts';
-import { DeployError } from './core/errors.ts';
+import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import type { Sources } from './http/source-door.ts';
 import { LocalRuntime } from './run/local/runtime.ts';
@@ -62,6 +63,7 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
 }
 
 async function localBackEnds({ config, addresses, countPeople, log }: BackEndOptions): Promise<BackEnds> {
+  await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   return {
@@ -79,6 +81,20 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
     isolation: sandbox.mode,
     whyTrusted,
   };
+}
+
+/** Else the first who pushes would be told of a fault of the server. @throws DeployError `BAD_SETTING` */
+async function assertFolder(buildpacks: string): Promise<void> {
+  try {
+    await readdir(buildpacks);
+  } catch (cause) {
+    throw new DeployError(
+      'BAD_SETTING',
+      `The folder ${buildpacks} of the setting buildpacks cannot be read (${systemCode(cause) ?? 'unknown error'}).`,
+      'Name a folder of buildpacks, or leave the setting away for those of this project.',
+      { cause },
+    );
+  }
 }
 
 async function kubernetesBackEnds({

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { readConfig } from './config.ts';
+import { environmentName, readConfig } from './config.ts';
 import { httpRemote, sshRemote } from './core/addresses.ts';
 import { createLog } from './core/log.ts';
 import { type RunningServer, startServer } from './server.ts';
@@ -10,6 +10,10 @@ import { type RunningServer, startServer } from './server.ts';
 const USER = 'alice';
 const TOOL = 'hello';
 const PAGE_MS = 10_000;
+/** Settings that the demo takes from the environment. All others may be those of a real server, and lead there. */
+const TAKEN = ['sandbox', 'build_environment', 'buildpacks'].map(environmentName);
+
+const NO_PROXY = { no_proxy: '127.0.0.1,localhost', NO_PROXY: '127.0.0.1,localhost' };
 
 function serverSource(greeting: string): string {
   return `import http.server
@@ -48,7 +52,11 @@ class Demo implements AsyncDisposable {
     await mkdir(ssh, { recursive: true });
     await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'demo', '-f', join(ssh, 'id_ed25519')]);
     const config = readConfig({
-      ...process.env,
+      ...Object.fromEntries(
+        Object.entries(process.env).filter(
+          ([name]) => !name.startsWith('TOOLFORGE_PUSH_') || TAKEN.includes(name),
+        ),
+      ),
       TOOLFORGE_PUSH_DATA: join(folder, 'data'),
       TOOLFORGE_PUSH_KEYS: join(folder, 'keys'),
       TOOLFORGE_PUSH_SSH: '127.0.0.1:0',
@@ -139,6 +147,7 @@ class Demo implements AsyncDisposable {
     const url = http.replace('://127.0.0.1', `://${TOOL}.localhost`);
     say(`$ curl ${url}/\n`);
     const { stdout } = await execa('curl', ['-sS', '--max-time', String(PAGE_MS / 1000), `${url}/`], {
+      env: NO_PROXY,
       reject: false,
     });
     say(`${stdout}\n`);
@@ -147,6 +156,10 @@ class Demo implements AsyncDisposable {
   #environment(): Record<string, string> {
     const key = join(this.#folder, 'home/.ssh/id_ed25519');
     return {
+      ...NO_PROXY,
+      // What one has set for one's own commits and pushes (signatures, hooks, other addresses) is not for these.
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      GIT_CONFIG_NOSYSTEM: '1',
       GIT_SSH_COMMAND: `ssh -F none -i ${key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=${join(this.#folder, 'known_hosts')} -o LogLevel=ERROR`,
       GIT_TERMINAL_PROMPT: '0',
       GIT_AUTHOR_NAME: USER,

@@ -46,8 +46,8 @@ export class LdapMembership {
     let members: readonly string[] = [person.dn];
     for (let steps = 0; members.length > 0; steps += 1) {
       const names = new Set(await this.#tools.withMember(members, signal)).difference(found);
-      if (this.#isTooMuch(person.uid, steps, 0)) break;
       for (const name of names) found.add(name);
+      if (this.#isTooMuch(person.uid, steps, 0)) break;
       const active = (await this.#tools.named([...names], signal)).filter(({ isDisabled }) => !isDisabled);
       members = active.flatMap(({ name }) => this.#tools.namesOf(name));
     }

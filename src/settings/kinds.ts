@@ -57,6 +57,11 @@ export const optionalHostPort = z.union([z.literal('').transform(() => null), ho
 });
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+/** What git-check-ref-format(1) takes, in the characters that need no quotes. */
+export const branch = text.regex(
+  /^(?!.*(\.\.|\/\/|\/\.|\.lock(\/|$)|[./]$))[A-Za-z0-9][-A-Za-z0-9._/]{0,99}$/,
+  'the name of a branch, as main',
+);
 /** Networks in CIDR form (RFC 4632, RFC 4291). */
 export const networks = list.superRefine((items, context) => {
   const wrong = items.find((item) => !isNetwork(item));

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { homeFolder } from './account.ts';
 import {
+  branch,
   flag,
   folder,
   hostName,
@@ -58,11 +59,7 @@ export const serverSettings = {
     '',
     'Addresses or CIDR ranges of reverse proxies that end TLS and set X-Forwarded-Proto and X-Forwarded-For.',
   ],
-  deploy_branch: [
-    text.regex(/^[A-Za-z0-9][-A-Za-z0-9._/]{0,99}$/, 'the name of a branch, as main'),
-    'main',
-    'The branch that is what is live.',
-  ],
+  deploy_branch: [branch, 'main', 'The branch that is what is live.'],
   licence_policy: [oneOf('ignore', 'warn', 'refuse'), 'warn', 'What a push without a licence file gets.'],
   concurrent_deployments: [wholeNumber(1, 64), '2', 'Deployments at once, over all tools.'],
   build_time: [seconds(1, 86_400), '900', 'Seconds that one build may take.'],

@@ -203,6 +203,20 @@ test('a key that is taken away opens nothing under git, though it was listed', a
   await remembering.close();
 });
 
+test('maintainers of a tool eight steps away count, and are told so', async () => {
+  const chain = Array.from({ length: 10 }, (_, step) => `step${step}`);
+  for (const [step, name] of chain.entries()) {
+    const inner = chain[step + 1];
+    await addTool(slapd, name, inner === undefined ? [personDn('bob')] : [personDn('alice'), groupDn(inner)]);
+  }
+  const bobs = await directory.toolsOf('bob', signal);
+  assert.deepEqual(bobs, chain.slice(1));
+  for (const name of chain) {
+    const isMaintainer = (await maintainers(name)).includes('bob');
+    assert.equal(isMaintainer, bobs.includes(tool(name)), name);
+  }
+});
+
 test('another tree: bases, filters, login attribute and no prefix are settings', async () => {
   await slapd.add(`ou=staff,${BASE}`, { objectClass: 'organizationalUnit', ou: 'staff' });
   await slapd.add(`ou=projects,${BASE}`, { objectClass: 'organizationalUnit', ou: 'projects' });

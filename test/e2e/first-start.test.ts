@@ -51,6 +51,8 @@ test('a first start that finds its port taken, or a setting wrong, keeps nothing
     assert.doesNotMatch(refused, /Password/);
     const wrong = await start('127.0.0.1:0', { TOOLFORGE_PUSH_BUILDER: 'kubernetes' });
     assert.match(wrong, /BAD_SETTING/);
+    const noBuildpacks = await start('127.0.0.1:0', { TOOLFORGE_PUSH_BUILDPACKS: '/nowhere' });
+    assert.match(noBuildpacks, /BAD_SETTING: .*\/nowhere.*buildpacks.*ENOENT/);
     const noKeys = await start('127.0.0.1:0', { TOOLFORGE_PUSH_KEYS: '/etc/passwd/keys' });
     assert.match(noKeys, /^ ! {5}KEYS_FOLDER: .*\/etc\/passwd\/keys.*\n.*TOOLFORGE_PUSH_KEYS\.\n$/);
     const second = await start('127.0.0.1:0');

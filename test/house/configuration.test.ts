@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -143,6 +144,27 @@ test('numbers may have space around them, and public addresses a port or none', 
     'https://example.org/push',
   ]) {
     assert.equal(readConfig({ TOOLFORGE_PUSH_PUBLIC_URL: url }).public_url, url);
+  }
+});
+
+test('deploy_branch may be what git takes for a branch', () => {
+  for (const name of [
+    'main',
+    'v1.0',
+    'live/main',
+    'a..b',
+    'a.lock',
+    'a.lock/b',
+    'a/',
+    'a//b',
+    'a/.b',
+    'a.',
+    'HEAD',
+  ]) {
+    const isBranch = spawnSync('git', ['check-ref-format', `refs/heads/${name}`]).status === 0;
+    const read = () => readConfig({ TOOLFORGE_PUSH_DEPLOY_BRANCH: name });
+    if (isBranch) assert.equal(read().deploy_branch, name);
+    else assert.throws(read, /setting deploy_branch/);
   }
 });
 
