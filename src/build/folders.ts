@@ -72,7 +72,19 @@ export async function sweepFolder(folder: string, options: { readonly isFinal: b
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
   // Before the walk: a folder that cannot be read would hide what is in it.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
-  await run('find', [folder, '(', ...special, ')', '-exec', 'rm', '-f', '--', '{}', '+']);
+  // By find itself, which also comes to what lies deeper than any path.
+  await run('find', [folder, '(', ...special, ')', '-delete']);
   // Folders stay as they are, or nobody could remove the data folder with an ordinary rm.
-  if (options.isFinal) await run('find', [folder, '-type', 'f', '-exec', 'chmod', 'a-w', '--', '{}', '+']);
+  if (options.isFinal) await protectFiles(folder);
+}
+
+async function protectFiles(folder: string): Promise<void> {
+  const files = [folder, '-type', 'f'];
+  const protect = ['chmod', 'a-w', '--', '{}', '+'];
+  try {
+    await run('find', [...files, '-exec', ...protect]);
+  } catch {
+    // Folder by folder, which is slow: a path was too long.
+    await run('find', [...files, '-execdir', ...protect]);
+  }
 }

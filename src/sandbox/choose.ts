@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Config } from '../config.ts';
@@ -36,6 +36,8 @@ export async function chooseSandbox(
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
+  // To pass, not to list: while a process starts, anyone may open the pipe of its output who knows the name.
+  await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
+import { sweepFolder } from '../../src/build/folders.ts';
 import { readLayers } from '../../src/build/layers.ts';
 import { removeTree } from '../../src/sandbox/remove.ts';
 
@@ -28,6 +29,20 @@ test('threat 82: a tree deeper than any path is removed at the next start', asyn
   await execa('python3', ['-c', script], { cwd: folder });
   await removeTree(folder);
   await assert.rejects(stat(folder), { code: 'ENOENT' });
+});
+
+test('threat 65: a pipe deeper than any path is removed, and a file there is no longer to be written', async () => {
+  const folder = await mkdtemp(join(root, 'deep-'));
+  const script = `import os
+for i in range(60):
+    os.mkdir("x" * 100); os.chdir("x" * 100)
+os.mkfifo("pipe")
+os.close(os.open("plain", os.O_CREAT, 0o666))`;
+  await execa('python3', ['-c', script], { cwd: folder });
+  await sweepFolder(folder, { isFinal: true });
+  const left = await execa('find', [folder, '!', '-type', 'd', '-printf', '%f %m\n']);
+  assert.match(left.stdout, /^plain 4[04]4$/);
+  await removeTree(folder);
 });
 
 test('threat 88: a folder of very many files is removed without the memory of this server', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
@@ -31,6 +31,14 @@ test('trusted is trusted, without a reason to give', async () => {
   });
   assert.equal(sandbox.mode, 'trusted');
   assert.equal(whyTrusted, null);
+});
+
+test('nobody else on this machine can list the folder in which pipes of tools are opened', async () => {
+  await using data = await dataFolder();
+  const folder = join(data.path, 'sandbox');
+  await mkdir(folder, { mode: 0o755 });
+  await chooseSandbox({ data: data.path, sandbox: 'trusted', sandbox_uid: 700_000, blocked_networks: [] });
+  assert.equal((await stat(folder)).mode & 0o777, 0o711);
 });
 
 test('auto isolates where that works', async () => {
