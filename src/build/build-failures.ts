@@ -159,3 +159,12 @@ export function noProcess(): DeployError {
     'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
   );
 }
+
+/** Each process type has a process at least, and each of those takes of the machine. */
+export function tooManyProcesses(count: number, most: number): DeployError {
+  return new DeployError(
+    'TOO_MANY_PROCESSES',
+    `The tool has ${count} process types that stay up, and may have ${most} (process_types).`,
+    'Let one of them do the work of several, or ask the operator for a higher process_types.',
+  );
+}

@@ -11,5 +11,6 @@ export type BuildSettings = Pick<
   | 'artifact_size'
   | 'build_output'
   | 'build_environment'
+  | 'process_types'
   | 'scheduled_processes'
 >;

@@ -1,4 +1,5 @@
 import type { Process, Schedule } from '../core/types.ts';
+import { noProcess, tooManyProcesses } from './build-failures.ts';
 import { processType } from './processes.ts';
 
 /** A component of toolforge.yaml. */
@@ -49,6 +50,13 @@ export function withComponents(
     byType.set(process.type, process);
   }
   return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
+}
+
+/** @throws DeployError `NO_PROCESS`; `TOO_MANY_PROCESSES`, where more stay up than a tool may have. */
+export function assertRunnable(processes: readonly Process[], most: number): void {
+  if (processes.length === 0) throw noProcess();
+  const staying = processes.filter(({ type, schedule }) => type !== 'release' && schedule === undefined);
+  if (staying.length > most) throw tooManyProcesses(staying.length, most);
 }
 
 function ofCommand({ name, command, schedule, isPublished }: Component): Process {

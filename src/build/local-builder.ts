@@ -12,14 +12,14 @@ import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Artifacts } from './artifacts.ts';
 import type { BuildContext } from './build-context.ts';
-import { artifactTooLarge, duration, noProcess } from './build-failures.ts';
+import { artifactTooLarge, duration } from './build-failures.ts';
 import { BuildGuard } from './build-guard.ts';
 import { buildAll } from './build-phase.ts';
 import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';
 import type { BuildSettings } from './build-settings.ts';
 import type { Builder, BuildRequest } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
-import { withComponents } from './components.ts';
+import { assertRunnable, withComponents } from './components.ts';
 import { detect } from './detection.ts';
 import { makeFolder, sweepFolder } from './folders.ts';
 import { largestFolders } from './largest-folders.ts';
@@ -168,7 +168,7 @@ export class LocalBuilder implements Builder {
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
     const processes = withComponents(built.processes, source.components, (text) => progress.warn(text));
-    if (processes.length === 0) throw noProcess();
+    assertRunnable(processes, this.#options.config.process_types);
     return await this.#finish(request, context, layerPlaces, {
       processes,
       buildpacks: built.buildpacks,

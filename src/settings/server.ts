@@ -94,6 +94,7 @@ export const serverSettings = {
     '86400',
     'Seconds that one run of a scheduled process may take; `timeout` in toolforge.yaml may ask for less.',
   ],
+  process_types: [wholeNumber(1, 1000), '20', 'Process types of one tool that stay up, `web` included.'],
   scheduled_processes: [wholeNumber(0, 1000), '20', 'Scheduled processes of one tool.'],
   drain_time: [
     seconds(0, 3600),

@@ -68,6 +68,7 @@ export class ABuilder implements AsyncDisposable {
       artifact_size: 2048 * MIB,
       build_output: 100 * MIB,
       build_environment: {},
+      process_types: 20,
       scheduled_processes: 20,
       ...options.limits,
     };

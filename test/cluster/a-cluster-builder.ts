@@ -80,6 +80,7 @@ export class AClusterBuilder implements AsyncDisposable {
     const registry = `${registryHost}/${name}`;
     const builder = new KubernetesBuilder({
       config: {
+        process_types: 20,
         scheduled_processes: 20,
         data,
         build_time: 600_000,

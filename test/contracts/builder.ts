@@ -168,6 +168,20 @@ export function builderContract(
     );
   });
 
+  promise(
+    'more process types than a tool may have are refused, and a release command is none',
+    async (builder) => {
+      const procfile = (count: number) =>
+        ['release: true', ...Array.from({ length: count }, (_, index) => `p${index}: sleep 9`)].join('\n');
+      await assert.rejects(builder.build(request('one', { Procfile: procfile(21) }), silent, signal), {
+        code: 'TOO_MANY_PROCESSES',
+        message: /^The tool has 21 process types that stay up, and may have 20/,
+      });
+      const { processes } = await builder.build(request('one', { Procfile: procfile(20) }), silent, signal);
+      assert.equal(processes.length, 21);
+    },
+  );
+
   promise('a buildpack that fails is named with its exit status', async (builder) => {
     await assert.rejects(
       builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal),

@@ -64,7 +64,10 @@ export class KubernetesBuilder implements Builder {
     this.#options = options;
     const open = (host: string) => this.#registry(host);
     this.#builderImages = new BuilderImages(open);
-    this.#images = new ToolImages({ registry: config.registry, open, maxBytes: config.artifact_size, log });
+    this.#images = new ToolImages({
+      ...{ registry: config.registry, open, log },
+      ...{ maxBytes: config.artifact_size, mostProcesses: config.process_types },
+    });
     this.#login = new RegistryLogin(config, log);
   }
 

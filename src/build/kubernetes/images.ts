@@ -2,8 +2,8 @@ import type { Log } from '../../core/log.ts';
 import { mebibytes } from '../../core/mebibytes.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
-import { artifactTooLarge, noProcess } from '../build-failures.ts';
-import { type Component, withComponents } from '../components.ts';
+import { artifactTooLarge } from '../build-failures.ts';
+import { assertRunnable, type Component, withComponents } from '../components.ts';
 import { byDigest } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { readLabels } from './artifact.ts';
@@ -19,6 +19,7 @@ export interface ImagesOptions {
   readonly registry: string;
   readonly open: (host: string) => Registry;
   readonly maxBytes: number;
+  readonly mostProcesses: number;
   readonly log: Log;
 }
 
@@ -44,7 +45,7 @@ export class ToolImages {
   /**
    * What a build exported, as an artifact. An image that cannot be one stays: whoever follows the build removes it.
    *
-   * @throws DeployError `NO_PROCESS`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
+   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
    */
   async artifactOf(
     tool: ToolName,
@@ -63,7 +64,7 @@ export class ToolImages {
     if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
     const { processes: built, buildpacks } = readLabels(facts.labels);
     const processes = withComponents(built, made.components, made.warn);
-    if (processes.length === 0) throw noProcess();
+    assertRunnable(processes, this.#options.mostProcesses);
     if (facts.bytes > this.#options.maxBytes) {
       const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
       throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);

@@ -29,6 +29,7 @@ for (const { name, status } of [
       registry: host,
       open: () => new Registry({ host, isPlainHttp: true, credentials: async () => null }),
       maxBytes: 1024 ** 2,
+      mostProcesses: 20,
       log: pino({ level: 'silent' }),
     });
     const service = { healthCheckPath: null };
