@@ -1,6 +1,6 @@
 import { namesIn } from './folders.ts';
 import { processType } from './processes.ts';
-import { readPlainFile } from './safe-files.ts';
+import { readIfSmall } from './safe-files.ts';
 
 const maxBytes = 64 * 1024;
 /** As `procfile`, `PROCFILE`, `Procfile.txt`. */
@@ -12,7 +12,8 @@ const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
  * who reads it for the build; this only says early what is wrong, with line numbers.
  */
 export async function procfileWarnings(source: string): Promise<string[]> {
-  const text = await readProcfile(source);
+  // One that is too large the buildpack refuses, and says so.
+  const text = await readIfSmall(source, ['Procfile'], maxBytes);
   if (text === null) {
     const sentence = misspeltProcfile(await namesIn(source));
     return sentence === null ? [] : [`${sentence}.`];
@@ -40,16 +41,6 @@ export async function procfileWarnings(source: string): Promise<string[]> {
     }
   }
   return warnings;
-}
-
-/** Empty where it is too large: the buildpack refuses it, and says so. */
-async function readProcfile(source: string): Promise<string | null> {
-  try {
-    return await readPlainFile(source, ['Procfile'], maxBytes);
-  } catch (error) {
-    if (error instanceof RangeError) return '';
-    throw error;
-  }
 }
 
 /** A sentence about a file that was meant to be the Procfile, without a full stop; null where there is none. */

@@ -39,6 +39,16 @@ export async function readPlainFile(
   }
 }
 
+/** The same for a look alone: empty where the file is too large. */
+export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
+  try {
+    return await readPlainFile(...file);
+  } catch (error) {
+    if (error instanceof RangeError) return '';
+    throw error;
+  }
+}
+
 /** Whether each of the parts below `root` is a folder and none a symbolic link. */
 export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
   for (let depth = 1; depth <= parts.length; depth += 1) {

@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs';
 import { open, readlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { entriesIn } from './folders.ts';
-import { readPlainFile } from './safe-files.ts';
+import { readIfSmall } from './safe-files.ts';
 
 /** Looked at, at most: the notes are a service, not a gate. */
 const maxEntries = 50_000;
@@ -18,14 +18,14 @@ const maxPointerBytes = 1024;
 export async function sourceWarnings(folder: string): Promise<string[]> {
   const pointers: string[] = [];
   const links: string[] = [];
-  const hasLfs = ((await textOf(folder, '.gitattributes')) ?? '').includes('filter=lfs');
+  const hasLfs = ((await readIfSmall(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
   for (const entry of await entriesBelow(folder)) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
     if (hasLfs && entry.isFile() && (await isPointer(path))) pointers.push(relative(folder, path));
   }
   const warnings: string[] = [];
-  if ((await textOf(folder, '.gitmodules')) !== null) {
+  if ((await readIfSmall(folder, ['.gitmodules'])) !== null) {
     warnings.push(
       'Submodules are not checked out: their folders are empty. Put the files into this repository (git subtree) or install them as a package.',
     );
@@ -39,16 +39,6 @@ export async function sourceWarnings(folder: string): Promise<string[]> {
     warnings.push(`Links that lead out of the repository have no target in a build: ${named(links)}.`);
   }
   return warnings;
-}
-
-/** Empty where it is too large to look at. */
-async function textOf(folder: string, name: string): Promise<string | null> {
-  try {
-    return await readPlainFile(folder, [name]);
-  } catch (error) {
-    if (error instanceof RangeError) return '';
-    throw error;
-  }
 }
 
 /** What is nearer to the top comes first. */

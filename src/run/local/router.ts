@@ -71,6 +71,8 @@ export class Router {
     // The server has answered “100 Continue” itself.
     delete request.headers.expect;
 
+    // A client that is answered early may still be sending.
+    response.once('finish', () => request.resume());
     const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
     this.#forward({ tool, request, response, pauses, lostBy: null }, route);
   }
@@ -81,8 +83,6 @@ export class Router {
     // Counted before anything can wait, so that a process that is drained knows of it.
     const leave = traffic.enter();
     response.once('close', leave);
-    // A client that is answered early may still be sending.
-    response.once('finish', () => request.resume());
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
     proxy.on('proxyRes', (answer) => {
       stripHopByHop(answer.headers);
