@@ -1,21 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { V1Deployment } from '@kubernetes/client-node';
-import type { ToolName } from '../../../src/core/names.ts';
 import { adoption } from '../../../src/run/kubernetes/adoption.ts';
 import { LABELS, LIVE } from '../../../src/run/kubernetes/names.ts';
-import { releaseOf } from '../contract-steps.ts';
 import { web, worker } from '../tool-sources.ts';
+import { imageRelease } from './a-rollout.ts';
 
-const release = releaseOf('wikibot' as ToolName, 42, {
-  id: 'b',
-  kind: 'image',
-  reference: 'r/t@sha256:0',
-  processes: [web(), worker()],
-  buildpacks: [],
-  service: { healthCheckPath: null },
-  bytes: 1,
-});
+const release = imageRelease([web(), worker()]);
 
 interface Found {
   readonly version?: number;

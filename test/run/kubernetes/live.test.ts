@@ -1,31 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import type { ToolName } from '../../../src/core/names.ts';
 import type { Process } from '../../../src/core/types.ts';
 import { LiveRollouts } from '../../../src/run/kubernetes/live.ts';
 import { LABELS } from '../../../src/run/kubernetes/names.ts';
 import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
 import { answerJson, answerKinds, fakeApi } from '../../kubernetes/fake-api.ts';
-import { releaseOf } from '../contract-steps.ts';
+import { rolloutOf } from './a-rollout.ts';
 import { manifestConfig } from './manifest-config.ts';
 
 const worker: Process = { type: 'worker', command: ['work'], isDefault: false };
 const namespace = 'tool-wikibot';
-const rolloutOf = (id: string, version: number) => ({
-  release: releaseOf('wikibot' as ToolName, version, {
-    ...{ id: 'b', kind: 'image', reference: 'r/t@sha256:0', buildpacks: [], bytes: 1 },
-    processes: [worker],
-    service: { healthCheckPath: null },
-  }),
-  ...{ id, namespace, replicas: {} },
-});
 
 test('a rollout that begins while its tool is stopped is not ended by that', async () => {
   const log = pino({ enabled: false });
   const there = ['old'];
   const ended: string[] = [];
-  const next = rolloutOf('next', 2);
+  const next = rolloutOf([worker], { id: 'next', version: 2 });
   let onUnrouted: () => void = () => {};
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;
@@ -50,7 +41,7 @@ test('a rollout that begins while its tool is stopped is not ended by that', asy
     const config = { ...manifestConfig, ingress_time: 500 };
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const live = new LiveRollouts({ parts, drainMs: 0, log });
-    live.adopt(rolloutOf('old', 1));
+    live.adopt(rolloutOf([worker], { id: 'old', version: 1 }));
     onUnrouted = () => {
       live.start(next);
       there.push('next');

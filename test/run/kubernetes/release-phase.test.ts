@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { V1ContainerState } from '@kubernetes/client-node';
 import { pino } from 'pino';
-import type { ToolName } from '../../../src/core/names.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Process } from '../../../src/core/types.ts';
 import { CONTAINER, LABELS } from '../../../src/run/kubernetes/names.ts';
@@ -10,19 +9,12 @@ import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
 import { runReleaseJob } from '../../../src/run/kubernetes/release-phase.ts';
 import { ToolLogs } from '../../../src/run/tool-logs.ts';
 import { answerJson, answerKinds, fakeApi, refuse } from '../../kubernetes/fake-api.ts';
-import { releaseOf } from '../contract-steps.ts';
+import { rolloutOf } from './a-rollout.ts';
 import { manifestConfig } from './manifest-config.ts';
 
 const process: Process = { type: 'release', command: ['migrate'], isDefault: false };
 const namespace = 'tool-wikibot';
-const rollout = {
-  release: releaseOf('wikibot' as ToolName, 4, {
-    ...{ id: 'b', kind: 'image', reference: 'r/t@sha256:0', buildpacks: [], bytes: 1 },
-    processes: [process],
-    service: { healthCheckPath: null },
-  }),
-  ...{ id: 'k3x9q', namespace, replicas: {} },
-};
+const rollout = rolloutOf([process], { version: 4 });
 
 function podIn(state: V1ContainerState, resourceVersion: string) {
   const labels = {

@@ -9,16 +9,12 @@ import type { Process } from '../../../src/core/types.ts';
 import { LABELS } from '../../../src/run/kubernetes/names.ts';
 import { KubernetesRuntime } from '../../../src/run/kubernetes/runtime.ts';
 import { answerJson, answerKinds, fakeApi, refuse } from '../../kubernetes/fake-api.ts';
-import { releaseOf } from '../contract-steps.ts';
+import { imageRelease } from './a-rollout.ts';
 import { manifestConfig } from './manifest-config.ts';
 
 const worker: Process = { type: 'worker', command: ['work'], isDefault: false };
 const tool = 'wikibot' as ToolName;
-const release = releaseOf(tool, 4, {
-  ...{ id: 'b', kind: 'image', reference: 'r/t@sha256:0', buildpacks: [], bytes: 1 },
-  processes: [worker],
-  service: { healthCheckPath: null },
-});
+const release = imageRelease([worker], 4);
 
 test('a tool that is stopped while a server that starts takes it over stays stopped', async () => {
   const deployments = new Map<string, object>();

@@ -2,26 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { V1Pod } from '@kubernetes/client-node';
 import { pino } from 'pino';
-import type { ToolName } from '../../../src/core/names.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Process } from '../../../src/core/types.ts';
 import { CONTAINER, LABELS } from '../../../src/run/kubernetes/names.ts';
 import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
 import { grow } from '../../../src/run/kubernetes/scaling.ts';
 import { answerJson, answerKinds, fakeApi } from '../../kubernetes/fake-api.ts';
-import { releaseOf } from '../contract-steps.ts';
+import { rolloutOf } from './a-rollout.ts';
 import { manifestConfig } from './manifest-config.ts';
 
 const worker: Process = { type: 'worker', command: ['work'], isDefault: false };
 const namespace = 'tool-wikibot';
-const rollout = {
-  release: releaseOf('wikibot' as ToolName, 4, {
-    ...{ id: 'b', kind: 'image', reference: 'r/t@sha256:0', buildpacks: [], bytes: 1 },
-    processes: [worker],
-    service: { healthCheckPath: null },
-  }),
-  ...{ id: 'k3x9q', namespace, replicas: { worker: 2 } },
-};
+const rollout = rolloutOf([worker], { version: 4, replicas: { worker: 2 } });
 const labels = {
   [LABELS.tool]: 'wikibot',
   [LABELS.process]: 'worker',

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { V1CronJob, V1Pod } from '@kubernetes/client-node';
-import type { ToolName } from '../../../src/core/names.ts';
 import type { Process, Schedule } from '../../../src/core/types.ts';
 import { adoption } from '../../../src/run/kubernetes/adoption.ts';
 import { rolloutObjects } from '../../../src/run/kubernetes/manifests.ts';
@@ -13,8 +12,8 @@ import { scheduleStatuses } from '../../../src/run/kubernetes/schedule-status.ts
 import { ScheduledEnds } from '../../../src/run/kubernetes/scheduled-ends.ts';
 import { areSet } from '../../../src/run/kubernetes/schedules.ts';
 import type { ScheduledRun } from '../../../src/run/runtime.ts';
-import { releaseOf } from '../contract-steps.ts';
 import { web } from '../tool-sources.ts';
+import { rolloutOf } from './a-rollout.ts';
 import { manifestConfig } from './manifest-config.ts';
 
 const config: ManifestConfig = { ...manifestConfig, pod_uid: 50_000, pod_disk: 0 };
@@ -26,19 +25,6 @@ const update: Process = {
   launchedAs: null,
   schedule: daily,
 };
-
-function rolloutOf(processes: readonly Process[], version = 42, id = 'k3x9q') {
-  const release = releaseOf('wikibot' as ToolName, version, {
-    id: 'b',
-    kind: 'image',
-    reference: 'r/t@sha256:0',
-    processes,
-    buildpacks: [],
-    service: { healthCheckPath: null },
-    bytes: 1,
-  });
-  return { release, id, namespace: 'tool-wikibot', replicas: {} };
-}
 
 const made = (...processes: Process[]) => {
   const rollout = rolloutOf(processes);
@@ -134,7 +120,7 @@ describe('what a server that starts goes on with', () => {
   const release = rolloutOf([update]).release;
   test('the rollout of its CronJobs, where nothing stays up', () => {
     assert.deepEqual(adoption([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
-    assert.deepEqual(adoption([cronJob()], rolloutOf([update], 43).release, null), {
+    assert.deepEqual(adoption([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
       rolloutId: null,
       others: ['k3x9q'],
     });
@@ -142,7 +128,7 @@ describe('what a server that starts goes on with', () => {
 
   test('schedules of the release before are set anew', () => {
     assert.equal(areSet([cronJob()], rolloutOf([update])), true);
-    assert.equal(areSet([cronJob()], rolloutOf([update], 43, 'other')), false);
+    assert.equal(areSet([cronJob()], rolloutOf([update], { version: 43, id: 'other' })), false);
     assert.equal(areSet([], rolloutOf([update])), false);
     assert.equal(areSet([], rolloutOf([web()])), true);
   });
