@@ -6,11 +6,11 @@ WORKDIR /opt/toolforge-push
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make python3 \
  && rm -rf /var/lib/apt/lists/*
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json .npmrc ./
 COPY src/install src/install
-# The image brings its own Node: the package of the same name is for machines with an older one.
+# The image brings its own Node: the packages are for machines with an older one.
 RUN npm ci --omit=dev \
- && rm -rf node_modules/node node_modules/.bin/node
+ && rm -rf node_modules/node-linux-* node_modules/.bin/node
 
 # In one layer, whatever changes.
 FROM scratch AS source

@@ -6,25 +6,28 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * npm builds ssh2's native ciphers for the Node that runs npm; this server runs under its own, so they are built once
- * more, with that Node's headers and without what would end it (object-wrap-without-hooks.h). Those of npm are removed
- * first, and where there is no compiler there are none: ssh2 works all the same, more slowly.
+ * Builds ssh2's native ciphers for the Node of package.json, without what would end the server
+ * (object-wrap-without-hooks.h). `npm ci` runs no install script of a package, because node-gyp downloads headers of
+ * Node unless it is told where some are. The headers come with the locked package of Node, or with a Node that was
+ * installed by hand. Without headers or a compiler, ssh2 works all the same, more slowly.
  */
-function rebuildNatives(): void {
-  const brought = join(root, `node_modules/node/node_modules/node-${process.platform}-${process.arch}`);
-  const headers = [brought, resolve(process.execPath, '../..')].find((folder) =>
+function buildNatives(): void {
+  const locked = join(root, `node_modules/node-${process.platform}-${process.arch}`);
+  const headers = [locked, resolve(process.execPath, '../..')].find((folder) =>
     existsSync(join(folder, 'include/node/node.h')),
   );
-  const shim = join(import.meta.dirname, 'object-wrap-without-hooks.h');
+  // An npm that does not know `allowScripts` has built them for the Node that runs npm.
   rmSync(join(root, 'node_modules/ssh2/lib/protocol/crypto/build'), { recursive: true, force: true });
   try {
+    if (headers === undefined) throw new Error('there are no headers of Node');
     execFileSync('npm', ['rebuild', 'ssh2', 'cpu-features'], {
       cwd: root,
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {
         ...process.env,
-        ...(headers === undefined ? {} : { npm_config_nodedir: headers }),
-        CXXFLAGS: `-include ${shim}`,
+        npm_config_nodedir: headers,
+        npm_config_dangerously_allow_all_scripts: 'true',
+        CXXFLAGS: `-include ${join(import.meta.dirname, 'object-wrap-without-hooks.h')}`,
       },
     });
   } catch {
@@ -44,5 +47,5 @@ function linkCommand(): void {
   symlinkSync('../../src/cli/toolforge-push.js', link);
 }
 
-rebuildNatives();
+buildNatives();
 linkCommand();

@@ -8,7 +8,7 @@ import { builderImage, registry, registryHost } from '../images.ts';
 const root = resolve(import.meta.dirname, '../../..');
 
 /** What the Dockerfile copies. */
-const PARTS = ['Dockerfile', 'package.json', 'package-lock.json', 'LICENSE', 'README.md'];
+const PARTS = ['Dockerfile', 'package.json', 'package-lock.json', '.npmrc', 'LICENSE', 'README.md'];
 const FOLDERS = ['src', 'hooks', 'buildpacks'];
 
 /** The image of the server as it stands here, in the registry of the cluster. */
