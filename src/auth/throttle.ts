@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import { networkOf } from '../core/network.ts';
 import { normalise } from './user-name.ts';
 
 /** Failures of one user name from one address that cost nothing. */
@@ -44,13 +44,13 @@ export class LoginThrottle {
     const pair = pairKey(login, address);
     const own = (this.#pairs.get(pair)?.until ?? 0) - now;
     const isKnown = (this.#known.get(pair) ?? 0) > now;
-    const shared = isKnown ? 0 : (this.#addresses.get(network(address))?.until ?? 0) - now;
+    const shared = isKnown ? 0 : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
     return Math.max(0, Math.ceil(own), Math.ceil(shared));
   }
 
   failed(login: string, address: string): void {
     this.#count(this.#pairs, pairKey(login, address), FREE_TRIES, LONGEST_WAIT_MS);
-    this.#count(this.#addresses, network(address), FREE_TRIES_OF_ADDRESS, LONGEST_WAIT_OF_ADDRESS_MS);
+    this.#count(this.#addresses, networkOf(address), FREE_TRIES_OF_ADDRESS, LONGEST_WAIT_OF_ADDRESS_MS);
   }
 
   succeeded(login: string, address: string): void {
@@ -78,20 +78,5 @@ function put<T>(table: Map<string, T>, key: string, value: T): void {
 function pairKey(login: string, address: string): string {
   // `tool.NAME` is another spelling of `tools.NAME`.
   const name = normalise(login).replace(/^tool\./, 'tools.');
-  return `${network(address)} ${name.slice(0, 128)}`;
-}
-
-/** One person has a /64 of IPv6 addresses, so that is what counts. */
-function network(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail] = plain.split('::');
-  const before = head.split(':').filter((group) => group !== '');
-  const after = (tail ?? '').split(':').filter((group) => group !== '');
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length);
-  const groups = [...before, ...Array<string>(zeros).fill('0'), ...after];
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
+  return `${networkOf(address)} ${name.slice(0, 128)}`;
 }

@@ -127,8 +127,17 @@ export const serverSettings = {
     'Builds of a tool whose artifacts are kept for rollback: the newest that were released. Config vars and rollbacks, which build nothing, do not count.',
   ],
   ssh_grace_time: [seconds(1, 600), '30', 'Seconds from connection to login.'],
-  ssh_startups: [wholeNumber(1, 10_000), '100', 'Connections that have not logged in, at once.'],
-  ssh_per_address: [wholeNumber(1, 10_000), '20', 'Connections of one address, at once.'],
+  ssh_startups: [
+    wholeNumber(1, 10_000),
+    '100',
+    'Connections at one step of the login, of all addresses. The steps: silent, introduced, keys exchanged.',
+  ],
+  ssh_per_address: [
+    wholeNumber(1, 10_000),
+    '20',
+    'Connections of one address (a /64 of IPv6) at one step of the login; the oldest gives way to a new one.',
+  ],
+  ssh_per_person: [wholeNumber(1, 10_000), '20', 'Connections of one person that have logged in.'],
   sandbox: [
     oneOf('auto', 'isolated', 'trusted'),
     'auto',

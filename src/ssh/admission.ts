@@ -1,73 +1,129 @@
 import type { Socket } from 'node:net';
+import { networkOf } from '../core/network.ts';
 
 export interface AdmissionLimits {
   /** From connection to login. */
   readonly graceMs: number;
-  /** Connections without a login, of all addresses. */
+  /** Connections of all addresses at one step of the login. */
   readonly startups: number;
-  /** Connections of one address, with and without a login. */
+  /** Connections of one address at one step of the login. */
   readonly perAddress: number;
+  /** Connections of one person that have logged in. */
+  readonly perPerson: number;
 }
+
+/** The steps to a login: nothing was received; the client has named its software; keys are exchanged. */
+const STEPS = ['silent', 'introduced', 'exchanged'] as const;
+export type Step = (typeof STEPS)[number];
 
 /** After our end of a connection has been closed, how long the other side has for its own. */
 const LINGER_MS = 2000;
 
 /**
- * Who may hold a connection before they have logged in. When all places are taken, the oldest connection of
- * the address that holds most gives way, so that one address cannot shut others out.
+ * Who may hold a connection, before and after the login.
+ *
+ * Before the login, each step has places of its own, and whoever reaches a step gets one. If the places of their
+ * address are taken, the oldest connection of that address at that step gives way; if all places are taken, the oldest
+ * of the address that holds most of them. So connections that stay silent can push out only other silent ones.
+ * After the login, connections count for the person alone, whatever the address.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
-  /** Connections without a login, the oldest first. */
-  readonly #startups = new Map<Socket, { readonly address: string; readonly grace: NodeJS.Timeout }>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #pushOut: (socket: Socket, step: Step) => void;
+  readonly #steps: ReadonlyMap<Step, Places>;
+  readonly #graces = new Map<Socket, NodeJS.Timeout>();
+  readonly #persons = new Map<Socket, string>();
+  #leaving = 0;
 
-  constructor(limits: AdmissionLimits) {
+  /** @param pushOut - Tells the client why its connection ends. */
+  constructor(limits: AdmissionLimits, pushOut: (socket: Socket, step: Step) => void) {
     this.#limits = limits;
+    this.#pushOut = pushOut;
+    this.#steps = new Map(STEPS.map((step) => [step, new Places(limits)]));
   }
 
-  /** Takes the connection in, or returns false: the caller destroys it. */
-  admit(socket: Socket): boolean {
-    const address = plainAddress(socket.remoteAddress);
-    if (address === '') return false;
-    const held = this.#perAddress.get(address) ?? 0;
-    if (held >= this.#limits.perAddress) return false;
-    if (this.#startups.size >= this.#limits.startups && !this.#makeRoom(address)) return false;
-    this.#perAddress.set(address, held + 1);
-    const grace = setTimeout(() => socket.destroy(), this.#limits.graceMs);
-    this.#startups.set(socket, { address, grace });
+  /** Takes a new connection in. */
+  admit(socket: Socket): void {
+    if (socket.remoteAddress === undefined) return void socket.destroy();
+    this.#graces.set(
+      socket,
+      setTimeout(() => socket.destroy(), this.#limits.graceMs),
+    );
     socket.once('finish', () => setTimeout(() => socket.destroy(), LINGER_MS).unref());
     socket.once('close', () => {
-      this.loggedIn(socket);
-      const left = (this.#perAddress.get(address) ?? 1) - 1;
-      if (left === 0) this.#perAddress.delete(address);
-      else this.#perAddress.set(address, left);
+      this.#leaveSteps(socket);
+      this.#persons.delete(socket);
     });
+    this.reach(socket, 'silent');
+  }
+
+  /** The connection has come to this step of the login. */
+  reach(socket: Socket, step: Step): void {
+    // A key exchange may also happen after the login, and a connection that was pushed out has no step.
+    if (!this.#graces.has(socket)) return;
+    for (const places of this.#steps.values()) places.leave(socket);
+    const out = this.#steps.get(step)?.take(socket) ?? null;
+    if (out !== null) this.#end(out, step);
+  }
+
+  /** The connection has logged in. False if the person has as many connections as one may have. */
+  logIn(socket: Socket, uid: string): boolean {
+    const held = [...this.#persons.values()].filter((other) => other === uid).length;
+    if (held >= this.#limits.perPerson) return false;
+    this.#leaveSteps(socket);
+    if (!socket.destroyed) this.#persons.set(socket, uid);
     return true;
   }
 
-  /** The connection has logged in and no longer counts as one that has not. */
-  loggedIn(socket: Socket): void {
-    clearTimeout(this.#startups.get(socket)?.grace);
-    this.#startups.delete(socket);
+  #end(socket: Socket, step: Step): void {
+    this.#leaveSteps(socket);
+    if (this.#leaving >= this.#limits.startups) return void socket.destroy();
+    this.#leaving += 1;
+    socket.once('close', () => {
+      this.#leaving -= 1;
+    });
+    this.#pushOut(socket, step);
+    // A client that does not read never lets the socket finish.
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.end();
   }
 
-  #makeRoom(newcomer: string): boolean {
-    const counts = new Map<string, number>();
-    for (const { address } of this.#startups.values()) counts.set(address, (counts.get(address) ?? 0) + 1);
-    const most = Math.max(...counts.values());
-    if ((counts.get(newcomer) ?? 0) >= most) return false;
-    for (const [socket, { address }] of this.#startups) {
-      if (counts.get(address) !== most) continue;
-      this.loggedIn(socket);
-      socket.destroy();
-      return true;
-    }
-    return false;
+  #leaveSteps(socket: Socket): void {
+    clearTimeout(this.#graces.get(socket));
+    this.#graces.delete(socket);
+    for (const places of this.#steps.values()) places.leave(socket);
   }
 }
 
-/** The address as people write it: IPv4 in an IPv6 socket is IPv4. */
-export function plainAddress(address: string | undefined): string {
-  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+/** The places of one step of the login. */
+class Places {
+  readonly #limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>;
+  /** Each connection with its address, the oldest first. */
+  readonly #held = new Map<Socket, string>();
+
+  constructor(limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>) {
+    this.#limits = limits;
+  }
+
+  /** @returns the connection that gives way for this one, if one must. */
+  take(socket: Socket): Socket | null {
+    const address = networkOf(socket.remoteAddress ?? '');
+    const counts = new Map<string, number>([[address, 0]]);
+    for (const other of this.#held.values()) counts.set(other, (counts.get(other) ?? 0) + 1);
+    this.#held.set(socket, address);
+    if ((counts.get(address) ?? 0) >= this.#limits.perAddress)
+      return this.#oldest((other) => other === address);
+    if (this.#held.size <= this.#limits.startups) return null;
+    const most = Math.max(...counts.values());
+    return this.#oldest((other) => counts.get(other) === most);
+  }
+
+  leave(socket: Socket): void {
+    this.#held.delete(socket);
+  }
+
+  #oldest(isRight: (address: string) => boolean): Socket | null {
+    for (const [socket, address] of this.#held) if (isRight(address)) return socket;
+    return null;
+  }
 }

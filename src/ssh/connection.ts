@@ -15,7 +15,6 @@ const LAST_WORDS_MS = 1000;
 export interface ConnectionOptions extends SessionServices {
   readonly login: Omit<LoginOptions, 'gone'>;
   readonly idleMs: number;
-  readonly onLogin: () => void;
 }
 
 /** One client's connection: its login, then its sessions. Whatever goes wrong in it ends it and nothing else. */
@@ -91,8 +90,7 @@ export class ServedConnection {
   }
 
   #onReady(): void {
-    const { log, onLogin, login } = this.#options;
-    onLogin();
+    const { log, login } = this.#options;
     log.info(
       {
         uid: this.#login.principal?.uid,

@@ -1,18 +1,25 @@
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import ssh2 from 'ssh2';
+import ssh2, { type Connection } from 'ssh2';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import type { Config } from '../config.ts';
 import { cannotListen } from '../core/listen-error.ts';
-import { Admission, plainAddress } from './admission.ts';
+import { plainAddress } from '../core/network.ts';
+import { Admission } from './admission.ts';
 import { algorithms, hasNativeCiphers } from './algorithms.ts';
 import { ServedConnection } from './connection.ts';
+import { disconnect, disconnectUnmet } from './disconnect.ts';
 import type { SessionServices } from './session.ts';
 
+const GAVE_WAY =
+  'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 
 export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
-  readonly config: Pick<Config, 'ssh' | 'ssh_grace_time' | 'ssh_startups' | 'ssh_per_address'>;
+  readonly config: Pick<
+    Config,
+    'ssh' | 'ssh_grace_time' | 'ssh_startups' | 'ssh_per_address' | 'ssh_per_person'
+  >;
   readonly hostKeys: readonly Buffer[];
   readonly throttle: LoginThrottle;
   /** At closing, how long what runs may go on. */
@@ -35,13 +42,24 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000 } = options;
   const isNative = hasNativeCiphers();
   if (!isNative) log.warn('ssh runs without native ciphers');
-  const admission = new Admission({
+  const sockets = new Map<string, Socket>();
+  const connections = new Map<Socket, ServedConnection>();
+  const clients = new Map<Socket, Connection>();
+  const limits = {
     graceMs: config.ssh_grace_time,
     startups: config.ssh_startups,
     perAddress: config.ssh_per_address,
+    perPerson: config.ssh_per_person,
+  };
+  const admission = new Admission(limits, (socket, step) => {
+    log.debug(
+      { address: plainAddress(socket.remoteAddress), step },
+      'ssh connection gave way to a newer one',
+    );
+    const client = clients.get(socket);
+    if (client === undefined) disconnectUnmet(socket, GAVE_WAY);
+    else disconnect(client, GAVE_WAY);
   });
-  const sockets = new Map<string, Socket>();
-  const connections = new Map<Socket, ServedConnection>();
 
   const ssh = new ssh2.Server(
     {
@@ -58,15 +76,27 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         client.end();
         return;
       }
+      clients.set(socket, client);
+      client.on('handshake', () => admission.reach(socket, 'exchanged'));
       const served = new ServedConnection(client, socket, {
         ...options,
         stallMs,
         idleMs,
-        login: { directory, throttle, audit: services.audit, log, address: plainAddress(info.ip) },
-        onLogin: () => admission.loggedIn(socket),
+        login: {
+          directory,
+          throttle,
+          audit: services.audit,
+          log,
+          address: plainAddress(info.ip),
+          hasPlace: (uid) => admission.logIn(socket, uid),
+        },
       });
       connections.set(socket, served);
-      socket.once('close', () => connections.delete(socket));
+      socket.once('close', () => {
+        connections.delete(socket);
+        clients.delete(socket);
+      });
+      admission.reach(socket, 'introduced');
     },
   );
 
@@ -74,14 +104,11 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   // Nagle's algorithm a small push takes 160 ms instead of 90.
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => {});
-    if (!admission.admit(socket)) {
-      socket.destroy();
-      return;
-    }
     const name = nameOf(socket.remoteAddress, socket.remotePort);
     sockets.set(name, socket);
     socket.once('close', () => sockets.delete(name));
     ssh.injectSocket(socket);
+    admission.admit(socket);
   });
   // Of accept(), as for too many open files: the next one may succeed.
   const onError = (error: Error) => log.error({ err: error }, 'ssh door failed to accept');

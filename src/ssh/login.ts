@@ -20,6 +20,8 @@ export interface LoginOptions {
   readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
+  /** Takes a place for a connection of this person. False if all of theirs are taken. */
+  readonly hasPlace: (uid: string) => boolean;
   /** Aborted when the connection has ended. */
   readonly gone: AbortSignal;
 }
@@ -75,6 +77,7 @@ export class Login {
     }
     // verify() may return an Error, which is as truthy as true.
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
+    if (!this.#options.hasPlace(identity.uid)) return this.#refuseOneMore(identity.uid);
     this.#principal = {
       uid: identity.uid,
       door: 'ssh',
@@ -123,6 +126,15 @@ export class Login {
     } else {
       context.reject(['publickey']);
     }
+  }
+
+  #refuseOneMore(uid: string): void {
+    const { log, address } = this.#options;
+    log.info({ uid, address }, 'ssh login refused: the person has too many connections');
+    this.#end(
+      `${uid} has as many connections to this server as one person may have.`,
+      'Close one of them (perhaps one that follows a log), and try again.',
+    );
   }
 
   /** Where the directory cannot answer, nobody is let in, and nobody is told that their key is wrong. */

@@ -8,10 +8,11 @@ interface Protocol {
   readonly _cipher: { encrypt(packet: Buffer): void };
   readonly _packetRW: {
     readonly write: {
-      /** Where the payload begins in a packet. */
+      /** Where the payload begins in a packet, and in one that may be sent during a key exchange. */
       readonly allocStart: number;
-      alloc(payloadBytes: number): Buffer;
-      finalize(packet: Buffer): Buffer;
+      readonly allocStartKEX: number;
+      alloc(payloadBytes: number, isDuringExchange?: boolean): Buffer;
+      finalize(packet: Buffer, isDuringExchange?: boolean): Buffer;
     };
   };
   _onHandshakeComplete(...negotiated: unknown[]): void;
@@ -25,6 +26,16 @@ export function sendMessage(client: Connection, payload: Buffer): void {
   const packet = writer.alloc(payload.length);
   payload.copy(packet, writer.allocStart);
   protocol._cipher.encrypt(writer.finalize(packet));
+}
+
+/** Sends a message of the transport layer (RFC 4253 section 11), which may be sent during a key exchange too. */
+export function sendTransportMessage(client: Connection, payload: Buffer): void {
+  const protocol = protocolOf(client);
+  const writer = protocol?._packetRW?.write;
+  if (protocol === null || typeof writer?.alloc !== 'function') return;
+  const packet = writer.alloc(payload.length, true);
+  payload.copy(packet, writer.allocStartKEX);
+  protocol._cipher.encrypt(writer.finalize(packet, true));
 }
 
 /**

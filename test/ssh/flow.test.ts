@@ -204,7 +204,7 @@ describe('closing', { concurrency: false }, () => {
   test('an address that is taken is refused with what to set', async () => {
     const bench = await open();
     const ssh = { host: '127.0.0.1', port: bench.port };
-    const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10 };
+    const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10, ssh_per_person: 10 };
     await assert.rejects(SshWorkbench.open({ config }), {
       name: 'DeployError',
       code: 'CANNOT_LISTEN',

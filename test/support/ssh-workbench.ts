@@ -74,6 +74,7 @@ export class SshWorkbench {
         ssh_grace_time: 30_000,
         ssh_startups: 100,
         ssh_per_address: 50,
+        ssh_per_person: 50,
         ...config,
       },
       hostKeys: await loadOrMakeHostKeys(join(this.folder, 'keys')),

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { after, test } from 'node:test';
+import { execa } from 'execa';
+import ssh2 from 'ssh2';
+import { connect } from '../support/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh-workbench.ts';
+
+const config = {
+  ssh: { host: '127.0.0.1', port: 0 },
+  ssh_grace_time: 30_000,
+  ssh_startups: 100,
+  ssh_per_address: 20,
+  ssh_per_person: 20,
+};
+
+const ends: (() => unknown)[] = [];
+after(async () => {
+  for (const end of ends.toReversed()) await end();
+});
+
+async function open(limits: Partial<typeof config> = {}): Promise<SshWorkbench> {
+  const bench = await SshWorkbench.open({ config: { ...config, ...limits } });
+  ends.push(() => bench.close());
+  return bench;
+}
+
+/** What an attacker holds open: sockets that stop at one step of the login. */
+async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchanged'): Promise<Socket> {
+  const socket = createConnection({ host: '127.0.0.1', port: bench.port });
+  socket.on('error', () => {});
+  ends.push(() => socket.destroy());
+  if (step === 'exchanged') {
+    const client = new ssh2.Client();
+    client.on('error', () => {});
+    // It never says who it is.
+    client.connect({ sock: socket, username: 'alice', authHandler: () => {} } as ssh2.ConnectConfig);
+    await once(client, 'handshake');
+    return socket;
+  }
+  await once(socket, 'data');
+  socket.resume();
+  if (step === 'introduced') socket.write('SSH-2.0-x\r\n');
+  return socket;
+}
+
+for (const step of ['silent', 'introduced', 'exchanged'] as const) {
+  test(`20: twenty connections that are ${step} do not close their address to others behind it`, async () => {
+    const bench = await open();
+    await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
+    const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
+    assert.equal(code, 0, stderr);
+    const second = await bench.ssh('bob', 'bob', ['x']);
+    assert.equal(second.code, 0, second.stderr);
+  });
+}
+
+test('20: connections that log in do not use up the address of those who have not yet', async () => {
+  const bench = await open({ ssh_per_address: 3 });
+  const privateKey = readFileSync(bench.path('alice'));
+  for (let count = 0; count < 5; count += 1) {
+    const client = await connect({ port: bench.port, username: 'alice', privateKey });
+    ends.push(() => client.end());
+  }
+  assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0);
+});
+
+const REASON =
+  /Received disconnect from 127\.0\.0\.1 port \d+:12: Too many connections from your address.*Try again in a few seconds/;
+
+/** A real `ssh` that comes to a step of the login and stays there. */
+function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string) {
+  const script = `const s=require('net').connect(${bench.port},'127.0.0.1');s.pipe(process.stdout);process.stdin.resume()`;
+  const proxy = `ProxyCommand='${process.execPath}' -e "${script}"`;
+  const more = step === 'silent' ? ['-o', proxy] : ['-o', 'IdentitiesOnly=no'];
+  const target = ['-p', String(bench.port), '-l', 'alice', '127.0.0.1', 'x'];
+  return execa('ssh', [...bench.sshArguments('alice', more), ...target], {
+    env: { SSH_AUTH_SOCK: agent },
+    reject: false,
+    stdin: 'ignore',
+    timeout: 30_000,
+  });
+}
+
+test('20: a real ssh that gives way before the key exchange prints why', async () => {
+  const bench = await open({ ssh_per_address: 1 });
+  const slow = stuck(bench, 'silent', '');
+  let isOver = false;
+  void slow.then(() => {
+    isOver = true;
+  });
+  while (!isOver) await hold(bench, 'silent');
+  // Through a proxy command, ssh does not know the address.
+  assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
+});
+
+test('20: a real ssh that gives way after the key exchange prints why', async () => {
+  const bench = await open({ ssh_per_address: 1 });
+  const agent = createServer((socket) => socket.on('error', () => {}));
+  agent.listen(bench.path('agent'));
+  ends.push(() => agent.close());
+  const asked = once(agent, 'connection');
+  const slow = stuck(bench, 'exchanged', bench.path('agent'));
+  const [waiting] = await asked;
+  await bench.ssh('bob', 'bob', ['x']);
+  // ssh reads nothing while it waits for its agent.
+  waiting.destroy();
+  assert.match((await slow).stderr, REASON);
+});
+
+test('20: a person has a number of connections, is told so at one more, and gets them back', async () => {
+  const bench = await open({ ssh_per_person: 2 });
+  const privateKey = readFileSync(bench.path('alice'));
+  const held = await Promise.all(
+    [1, 2].map(() => connect({ port: bench.port, username: 'alice', privateKey })),
+  );
+  ends.push(() => held.map((client) => client.end()));
+  const third = await bench.ssh('alice', 'alice', ['x']);
+  assert.notEqual(third.code, 0);
+  assert.match(third.stderr, /alice has as many connections to this server as one person may have/);
+  assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0, 'somebody else at the same address');
+  held[0]?.end();
+  const limit = AbortSignal.timeout(20_000);
+  while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
+    assert.ok(!limit.aborted, 'no place came back');
+});
+
+test('20: silent connections push out only silent ones', async () => {
+  const bench = await open({ ssh_per_address: 2 });
+  const speaking = await hold(bench, 'exchanged');
+  for (let count = 0; count < 20; count += 1) await hold(bench, 'silent');
+  assert.equal(speaking.destroyed, false);
+  assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
+});
