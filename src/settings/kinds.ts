@@ -94,6 +94,16 @@ export const variables = z.union(
   { error: pairsMessage },
 );
 
+// Kubernetes: "Annotations", syntax and character set.
+const annotationName =
+  /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+/** Annotations of an object of Kubernetes: as variables. */
+export const annotations = variables.superRefine((given, context) => {
+  const wrong = Object.keys(given).find((name) => !annotationName.test(name));
+  if (wrong !== undefined)
+    context.addIssue({ code: 'custom', message: `annotations as example.org/name, which ${wrong} is not` });
+});
+
 function isNetwork(text: string): boolean {
   const [address = '', bits = '', ...more] = text.split('/');
   const version = isIP(address);

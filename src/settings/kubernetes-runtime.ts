@@ -1,4 +1,14 @@
-import { flag, list, mebibytes, type Setting, seconds, text, wholeNumber } from './kinds.ts';
+import {
+  annotations,
+  flag,
+  list,
+  mebibytes,
+  networks,
+  type Setting,
+  seconds,
+  text,
+  wholeNumber,
+} from './kinds.ts';
 
 const objectName = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
 const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, as 500m or 1`);
@@ -13,7 +23,22 @@ export const kubernetesRuntimeSettings = {
   make_namespaces: [
     flag,
     'false',
-    'Make the namespace of a tool where it is missing, with Pod Security `restricted`; false: the platform makes them.',
+    'Make the namespace of a tool where it is missing, with Pod Security `restricted` and a NetworkPolicy; false: the platform makes them. The server then needs rights in every namespace: docs/operating.md.',
+  ],
+  ingress_namespace: [
+    text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
+    'ingress-nginx',
+    'With `make_namespaces`: the namespace of the ingress controller, whose pods reach the tools.',
+  ],
+  tool_networks_in: [
+    networks,
+    '',
+    'With `make_namespaces`: networks that reach the tools, as those of nodes whose ingress controller is in no pod network.',
+  ],
+  tool_networks_out: [
+    networks,
+    '',
+    'With `make_namespaces`: networks inside that tools reach, as those of databases. The world they reach anyway.',
   ],
   ingress_class: [
     text.regex(objectName, 'the name of an IngressClass'),
@@ -24,6 +49,19 @@ export const kubernetesRuntimeSettings = {
     text.regex(/^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/, 'https://TOOL.DOMAIN/, http or with a port'),
     'https://TOOL.DOMAIN/',
     'How people reach a tool through the ingress controller; TOOL is its name and DOMAIN the setting `domain`.',
+  ],
+  ingress_annotations: [
+    annotations,
+    '',
+    'Annotations of each tool’s Ingress, as for who issues its certificate.',
+  ],
+  ingress_tls_secret: [
+    text.regex(
+      /^((TOOL|[a-z0-9])([-.]?(TOOL|[a-z0-9]))*)?$/,
+      'the name of a Secret, with TOOL for that of the tool',
+    ),
+    '',
+    'Secret in the namespace of each tool with the certificate of its Ingress; TOOL is its name. Empty: the controller’s own certificate.',
   ],
   ingress_time: [
     wholeNumber(0, 60_000),

@@ -105,6 +105,21 @@ for (const { name, environment, expected } of [
     expected: /setting build_environment.*NAME=value.*a map of texts/,
   },
   {
+    name: 'an annotation that is none',
+    environment: { TOOLFORGE_PUSH_INGRESS_ANNOTATIONS: 'cert manager/issuer=x' },
+    expected: /setting ingress_annotations/,
+  },
+  {
+    name: 'an annotation without a name after its /',
+    environment: { TOOLFORGE_PUSH_INGRESS_ANNOTATIONS: 'cert-manager.io/=x' },
+    expected: /ingress_annotations.*annotations as example\.org\/name, which cert-manager\.io\/ is not/,
+  },
+  {
+    name: 'a Secret that can be none',
+    environment: { TOOLFORGE_PUSH_INGRESS_TLS_SECRET: 'TOOL_TLS' },
+    expected: /setting ingress_tls_secret.*the name of a Secret, with TOOL/,
+  },
+  {
     name: 'a setting by a name that every object of JavaScript has',
     environment: { TOOLFORGE_PUSH_CONFIG: file('constructor.yaml', 'constructor: 1\n') },
     expected: /no setting constructor/,

@@ -1,13 +1,27 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
-import { BlockList } from 'node:net';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import type { V1ClusterRole, V1LabelSelector, V1Service, V1StatefulSet } from '@kubernetes/client-node';
+import type {
+  V1ClusterRole,
+  V1ClusterRoleBinding,
+  V1RoleBinding,
+  V1Service,
+  V1StatefulSet,
+} from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
 import { labelsOf, newJobName } from '../../src/build/kubernetes/names.ts';
 import { readConfig } from '../../src/config.ts';
 import type { ToolName } from '../../src/core/names.ts';
+import {
+  INSIDE,
+  matches,
+  mayReach,
+  mayReachAddress,
+  type Place,
+  type Policy,
+  WORLD,
+} from './network-policies.ts';
 
 const folder = resolve(import.meta.dirname, '../../deploy/kubernetes');
 const { resources } = parse(await readFile(join(folder, 'kustomization.yaml'), 'utf8')) as {
@@ -38,10 +52,6 @@ const pod = template?.spec;
 const [container] = pod?.containers ?? [];
 const settings = readConfig({ TOOLFORGE_PUSH_CONFIG: join(folder, 'settings.yaml') });
 
-interface Place {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
 const serverPlace: Place = { namespace: 'toolforge-push', labels: template?.metadata?.labels ?? {} };
 const tool = 'wikibot' as ToolName;
 const buildPlace: Place = {
@@ -54,72 +64,7 @@ const toolPlace: Place = {
 };
 const ingressPlace: Place = { namespace: 'ingress-nginx', labels: {} };
 
-// As they are written: the library has another name for `from`.
-interface Peer {
-  readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
-  readonly namespaceSelector?: V1LabelSelector;
-  readonly podSelector?: V1LabelSelector;
-}
-interface Rule {
-  readonly ports?: readonly { readonly port: string | number }[];
-  readonly from?: readonly Peer[];
-  readonly to?: readonly Peer[];
-}
-interface Policy {
-  readonly metadata: { readonly namespace: string };
-  readonly spec: {
-    readonly podSelector: V1LabelSelector;
-    readonly policyTypes: readonly string[];
-    readonly ingress?: readonly Rule[];
-    readonly egress?: readonly Rule[];
-  };
-}
-
-function policies({ namespace, labels }: Place, type: 'Ingress' | 'Egress'): Policy[] {
-  return all<Policy>('NetworkPolicy').filter(
-    ({ metadata, spec }) =>
-      metadata.namespace === namespace &&
-      spec.policyTypes.includes(type) &&
-      matches(spec.podSelector.matchLabels, labels),
-  );
-}
-
-function matches(
-  wanted: Readonly<Record<string, string>> | undefined,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(wanted ?? {}).every(([name, value]) => labels[name] === value);
-}
-
-function isPeer(peer: Peer, { namespace, labels }: Place, own: string): boolean {
-  if (peer.ipBlock !== undefined) return false;
-  const isNamespace =
-    peer.namespaceSelector === undefined
-      ? namespace === own
-      : matches(peer.namespaceSelector.matchLabels, { 'kubernetes.io/metadata.name': namespace });
-  return isNamespace && matches(peer.podSelector?.matchLabels, labels);
-}
-
-/** Whether the policies of both ends let a connection through: none that selects an end forbids nothing. */
-function mayReach(from: Place, to: Place, port: string): boolean {
-  const out = policies(from, 'Egress');
-  const into = policies(to, 'Ingress');
-  const goesOut = out.some(({ spec }) =>
-    spec.egress?.some(
-      (rule) =>
-        (rule.ports?.some((each) => each.port === port) ?? true) &&
-        (rule.to?.some((peer) => isPeer(peer, to, from.namespace)) ?? true),
-    ),
-  );
-  const comesIn = into.some(({ spec }) =>
-    spec.ingress?.some(
-      (rule) =>
-        (rule.ports?.some((each) => each.port === port) ?? true) &&
-        (rule.from?.some((peer) => isPeer(peer, from, to.namespace)) ?? true),
-    ),
-  );
-  return (out.length === 0 || goesOut) && (into.length === 0 || comesIn);
-}
+const policies = all<Policy>('NetworkPolicy');
 
 for (const { name, from, to, port, may } of [
   { name: 'a build fetches its source', from: buildPlace, to: serverPlace, port: 'sources', may: true },
@@ -140,43 +85,12 @@ for (const { name, from, to, port, may } of [
   { name: 'a tool does not reach the HTTP door', from: toolPlace, to: serverPlace, port: 'http', may: false },
   { name: 'anybody comes to SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
 ]) {
-  test(`NetworkPolicy: ${name}`, () => assert.equal(mayReach(from, to, port), may));
+  test(`NetworkPolicy: ${name}`, () => assert.equal(mayReach(policies, { from, to, port }), may));
 }
 
 test('NetworkPolicy: a build reaches the world, and nothing that is inside', () => {
-  const reach = new BlockList();
-  const inside = new BlockList();
-  const add = (list: BlockList, network: string) => {
-    const [address = '', bits] = network.split('/');
-    list.addSubnet(address, Number(bits), address.includes(':') ? 'ipv6' : 'ipv4');
-  };
-  for (const { spec } of policies(buildPlace, 'Egress')) {
-    for (const { ipBlock } of spec.egress?.flatMap(({ to = [] }) => to) ?? []) {
-      if (ipBlock === undefined) continue;
-      add(reach, ipBlock.cidr);
-      for (const network of ipBlock.except ?? []) {
-        add(inside, network);
-      }
-    }
-  }
-  const mayGo = (address: string) => {
-    const family = address.includes(':') ? 'ipv6' : 'ipv4';
-    return reach.check(address, family) && !inside.check(address, family);
-  };
-  for (const address of ['151.101.0.223', '2a04:4e42::223']) assert.ok(mayGo(address), address);
-  for (const address of [
-    '10.96.0.1',
-    '10.0.0.5',
-    '100.100.100.200',
-    '127.0.0.1',
-    '169.254.169.254',
-    '172.16.0.1',
-    '192.168.1.1',
-    'fd00:ec2::254',
-    'fe80::1',
-  ]) {
-    assert.ok(!mayGo(address), address);
-  }
+  for (const address of WORLD) assert.ok(mayReachAddress(policies, buildPlace, address), address);
+  for (const address of INSIDE) assert.ok(!mayReachAddress(policies, buildPlace, address), address);
 });
 
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
@@ -193,6 +107,19 @@ test('the server passes Pod Security restricted, with a root filesystem that it 
     assert.deepEqual(each.securityContext?.capabilities, { drop: ['ALL'] });
     assert.ok((each.ports ?? []).every(({ hostPort }) => hostPort === undefined));
   }
+});
+
+test('18: a pod that crashes for a bad setting is replaced as soon as the setting was corrected', () => {
+  assert.equal(server.spec?.podManagementPolicy, 'Parallel');
+});
+
+test('15: by default the server works in no namespace of a tool, and may make or change rights in none', () => {
+  const bound = all<V1ClusterRoleBinding>('ClusterRoleBinding').map(({ roleRef }) => roleRef.name);
+  assert.deepEqual(bound, ['toolforge-push-looks']);
+  const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
+  assert.deepEqual(looks, [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch'] }]);
+  const inNamespaces = all<V1RoleBinding>('RoleBinding').map(({ metadata }) => metadata?.namespace);
+  assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push-builds']);
 });
 
 test('one server is active, and no PodDisruptionBudget holds up a drain', () => {
@@ -252,8 +179,7 @@ test('settings and objects name the same ports, paths and namespaces', () => {
 });
 
 test('every file is applied', async () => {
-  const files = (await readdir(folder)).filter(
-    (name) => !['kustomization.yaml', 'settings.yaml'].includes(name),
-  );
+  const others = ['kustomization.yaml', 'settings.yaml', 'tool', 'rights-everywhere'];
+  const files = (await readdir(folder)).filter((name) => !others.includes(name));
   assert.deepEqual(files.toSorted(), resources.toSorted());
 });

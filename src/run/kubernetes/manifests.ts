@@ -155,8 +155,11 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
 /** The tool's public host, `TOOL.DOMAIN`. */
 export function ingress(
   { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
-  { domain, ingress_class }: Pick<ManifestConfig, 'domain' | 'ingress_class'>,
+  config: Pick<ManifestConfig, 'domain' | 'ingress_class' | 'ingress_annotations' | 'ingress_tls_secret'>,
 ): Applied<V1Ingress> {
+  const { ingress_class } = config;
+  const host = `${tool}.${config.domain}`;
+  const secretName = config.ingress_tls_secret.replace('TOOL', tool);
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'Ingress',
@@ -164,12 +167,14 @@ export function ingress(
       name: `${tool}-subdomain`,
       namespace,
       labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+      annotations: config.ingress_annotations,
     },
     spec: {
       ...(ingress_class === '' ? {} : { ingressClassName: ingress_class }),
+      ...(secretName === '' ? {} : { tls: [{ hosts: [host], secretName }] }),
       rules: [
         {
-          host: `${tool}.${domain}`,
+          host,
           http: {
             paths: [
               {

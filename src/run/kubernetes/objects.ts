@@ -4,6 +4,7 @@ import { applyObject } from '../../kubernetes/applying.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import { type ReleaseOptions, rolloutObjects, toolNamespace } from './manifests.ts';
+import { networkPolicy } from './manifests-network.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './names.ts';
 import type { ToolPod, ToolPods } from './pods.ts';
@@ -21,7 +22,7 @@ const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
 const REMOVAL_MS = 30_000;
 
-/** Makes the namespace where it is missing and this server is to make it (`make_namespaces`). */
+/** If this server is to make namespaces (`make_namespaces`), makes the tool's if it is missing, and its NetworkPolicy. */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
   { namespace, release }: Rollout,
@@ -36,8 +37,21 @@ export async function ensureNamespace(
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;
   });
-  if (found === null || found.items.length > 0) return;
-  await applyObject(cluster, toolNamespace(release.tool, namespace), { signal });
+  const { tool } = release;
+  if (found !== null && found.items.length === 0)
+    await applyObject(cluster, toolNamespace(tool, namespace), { signal });
+  const apiServers = await apiServerAddresses(cluster, signal);
+  await applyObject(cluster, networkPolicy({ tool, namespace, apiServers, config }), { signal });
+}
+
+/** @see https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--endpoint-reconciler-type) */
+async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promise<string[]> {
+  const labelSelector = 'kubernetes.io/service-name=kubernetes';
+  const { items } = await retrying(
+    () => cluster.discovery.listNamespacedEndpointSlice({ namespace: 'default', labelSelector }),
+    { signal },
+  );
+  return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
 }
 
 /** Makes everything of a rollout; its pods come by themselves. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { V1ObjectMeta } from '@kubernetes/client-node';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Process, Replicas, ServiceSettings } from '../../../src/core/types.ts';
@@ -243,6 +244,16 @@ describe('manifests', () => {
     assert.deepEqual(way.spec?.rules?.[0]?.http?.paths[0]?.backend, {
       service: { name: 'wikibot', port: { number: 8000 } },
     });
+  });
+
+  test('the Ingress has the annotations and the certificate of the settings', () => {
+    const annotations = { 'cert-manager.io/cluster-issuer': 'letsencrypt' };
+    const given = { ...config, ingress_annotations: annotations, ingress_tls_secret: 'tls-TOOL' };
+    const way = ingress({ tool: 'wikibot', namespace: 'tool-wikibot' }, given);
+    assert.deepEqual((way.metadata as V1ObjectMeta).annotations, annotations);
+    assert.deepEqual(way.spec?.tls, [{ hosts: ['wikibot.toolforge.org'], secretName: 'tls-wikibot' }]);
+    const plain = ingress({ tool: 'wikibot', namespace: 'tool-wikibot' }, config);
+    assert.equal(plain.spec?.tls, undefined);
   });
 
   test('the release phase is a Job that is tried once and ends', () => {
