@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { readConfig, unknownSettings } from './config.ts';
 import { DeployError } from './core/errors.ts';
 import { createLog } from './core/log.ts';
+import type { RunningServer } from './server.ts';
 import { accountName, homeFolder } from './settings/account.ts';
 
 // What children may inherit where a library starts them with the whole environment: no secret, nothing that changes
@@ -13,19 +14,33 @@ const kept = new Set([
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
+// A server that is not the only one any more takes no more pushes at once. This is how long it has to end those it has.
+const LOST_STOP_MS = 10_000;
+
 /** Starts the server from the environment and ends the process when it has ended. */
 export async function main(): Promise<void> {
   try {
     const config = readConfig(process.env);
     // A third of a start is making JavaScript of TypeScript, and of the memory a tenth: kept for the next start.
     enableCompileCache(join(config.data, 'compile-cache'));
-    const { startServer } = await import('./server.ts');
+    const [{ startServer }, { claimInstallation }] = await Promise.all([
+      import('./server.ts'),
+      import('./claim-installation.ts'),
+    ]);
     const unknown = unknownSettings(process.env);
     const owner = { userName: accountName(), homeFolder: homeFolder() };
     for (const name of Object.keys(process.env)) if (!kept.has(name)) delete process.env[name];
     const log = createLog(config.log_level);
     if (unknown.length > 0) log.warn({ names: unknown }, 'unknown settings in the environment');
     const tell = (text: string): void => void process.stderr.write(text);
+    let running: RunningServer | null = null;
+    const onLost = (why: DeployError): void => {
+      log.error(factsOf(why), 'the server ends: it is no longer the only one');
+      if (running === null) process.exit(1);
+      setTimeout(() => process.exit(1), LOST_STOP_MS);
+      void running.close().finally(() => process.exit(1));
+    };
+    const claim = await claimInstallation({ config, log, onLost });
     const server = await startServer({
       config,
       log,
@@ -33,13 +48,15 @@ export async function main(): Promise<void> {
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });
+    running = server;
     let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
       // A Ctrl-C comes twice where npx passes on what the terminal sent to all: the second must not cut the stop short.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
-      void server.close().then(() => {
+      void server.close().then(async () => {
+        await claim?.release();
         if (config.runtime === 'local') tell('Stopped. Your tools are down until the next start.\n');
         process.exit(0);
       });
@@ -47,9 +64,16 @@ export async function main(): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
   } catch (error) {
+    // In a cluster, somebody looks for errors in the log; nobody is at a terminal.
+    if (error instanceof DeployError && process.env['KUBERNETES_SERVICE_HOST'] !== undefined)
+      createLog('error').error(factsOf(error), 'the server cannot start');
     process.stderr.write(explain(error));
     process.exit(1);
   }
+}
+
+function factsOf({ code, message, hint }: DeployError): Record<string, string> {
+  return { code, why: message, hint };
 }
 
 function explain(error: unknown): string {

@@ -1,6 +1,7 @@
 import {
   AppsV1Api,
   BatchV1Api,
+  CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
   DiscoveryV1Api,
@@ -18,11 +19,14 @@ export interface Cluster {
   /** For people: the context, or `in-cluster`. */
   readonly name: string;
   readonly kubeConfig: KubeConfig;
+  /** The namespace of the pod that this server runs in; null outside a cluster. */
+  readonly podNamespace: string | null;
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;
   readonly batch: BatchV1Api;
   readonly networking: NetworkingV1Api;
   readonly discovery: DiscoveryV1Api;
+  readonly coordination: CoordinationV1Api;
   /** Any kind of object; for server-side apply see applying.ts. */
   readonly objects: KubernetesObjectApi;
 }
@@ -36,11 +40,7 @@ const CALL_MS = 30_000;
  * @throws DeployError `BAD_CLUSTER` where there is no configuration or not that context: never localhost.
  */
 export function connectCluster(options: ClusterOptions): Cluster {
-  const { kubeConfig, server, name } = loadKubeConfig(options);
-  return clusterOf(kubeConfig, server, name);
-}
-
-function clusterOf(kubeConfig: KubeConfig, server: string, name: string): Cluster {
+  const { kubeConfig, server, name, podNamespace } = loadKubeConfig(options);
   const configuration = createConfiguration({
     baseServer: new ServerConfiguration(server, {}),
     authMethods: { default: kubeConfig },
@@ -49,11 +49,13 @@ function clusterOf(kubeConfig: KubeConfig, server: string, name: string): Cluste
   return {
     name,
     kubeConfig,
+    podNamespace,
     core: new CoreV1Api(configuration),
     apps: new AppsV1Api(configuration),
     batch: new BatchV1Api(configuration),
     networking: new NetworkingV1Api(configuration),
     discovery: new DiscoveryV1Api(configuration),
+    coordination: new CoordinationV1Api(configuration),
     objects: new KubernetesObjectApi(configuration),
   };
 }

@@ -18,6 +18,8 @@ export interface LoadedKubeConfig {
   readonly name: string;
   /** The address of the API. */
   readonly server: string;
+  /** The namespace of the pod that this server runs in; null outside a cluster. */
+  readonly podNamespace: string | null;
 }
 
 const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/token';
@@ -52,7 +54,13 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
     const what = name ? `The kubeconfig has no context ${name}` : 'The kubeconfig has no current context';
     throw badCluster(what, `kubernetes_context is one of these: ${known.join(', ') || 'none'}`);
   }
-  return { kubeConfig, name: isInCluster ? 'in-cluster' : name, server: serverOf(kubeConfig, name) };
+  const podNamespace = isInCluster ? (kubeConfig.getContextObject(name)?.namespace ?? null) : null;
+  return {
+    kubeConfig,
+    name: isInCluster ? 'in-cluster' : name,
+    server: serverOf(kubeConfig, name),
+    podNamespace,
+  };
 }
 
 /** @returns the address of a context that names what is there. */

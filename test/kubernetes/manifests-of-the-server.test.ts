@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type {
   V1ClusterRole,
   V1ClusterRoleBinding,
+  V1Role,
   V1RoleBinding,
   V1Service,
   V1StatefulSet,
@@ -13,6 +14,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { labelsOf, newJobName } from '../../src/build/kubernetes/names.ts';
 import { readConfig } from '../../src/config.ts';
 import type { ToolName } from '../../src/core/names.ts';
+import { LEASE_NAME } from '../../src/kubernetes/server-lease.ts';
 import {
   INSIDE,
   matches,
@@ -119,7 +121,30 @@ test('15: by default the server works in no namespace of a tool, and may make or
   const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
   assert.deepEqual(looks, [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch'] }]);
   const inNamespaces = all<V1RoleBinding>('RoleBinding').map(({ metadata }) => metadata?.namespace);
-  assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push-builds']);
+  assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push', 'toolforge-push-builds']);
+});
+
+test('17: the server may hold the Lease of its own namespace, and no other', () => {
+  const leases = [...all<V1ClusterRole>('ClusterRole'), ...all<V1Role>('Role')].filter((role) =>
+    role.rules?.some(({ resources = [] }) => resources.includes('leases')),
+  );
+  assert.deepEqual(
+    leases.map(({ kind, metadata, rules = [] }) => [
+      kind,
+      metadata?.namespace,
+      rules?.map(({ verbs, resourceNames }) => [verbs, resourceNames]),
+    ]),
+    [
+      [
+        'Role',
+        serverPlace.namespace,
+        [
+          [['create'], undefined],
+          [['get', 'update'], [LEASE_NAME]],
+        ],
+      ],
+    ],
+  );
 });
 
 test('one server is active, and no PodDisruptionBudget holds up a drain', () => {

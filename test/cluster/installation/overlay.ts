@@ -46,15 +46,6 @@ export async function writeOverlay(folder: string, { image, settings, secrets }:
       },
     ],
     patches: [
-      // The rights in tools' namespaces come from the platform, in each of them alone.
-      {
-        patch: stringify({
-          apiVersion: 'rbac.authorization.k8s.io/v1',
-          kind: 'ClusterRoleBinding',
-          metadata: { name: 'toolforge-push-tools' },
-          $patch: 'delete',
-        }),
-      },
       { target: { kind: 'StatefulSet' }, patch: stringify(smallVolume) },
       { target: { kind: 'Namespace' }, patch: stringify(ours) },
     ],

@@ -1,0 +1,35 @@
+import { hostname } from 'node:os';
+import type { Config } from './config.ts';
+import type { DeployError } from './core/errors.ts';
+import type { Log } from './core/log.ts';
+
+/** The right to be the only server of an installation. */
+export interface Claim {
+  /** Never throws. */
+  release(): Promise<void>;
+}
+
+export interface ClaimOptions {
+  readonly config: Pick<Config, 'runtime' | 'kubernetes_context'>;
+  readonly log: Log;
+  /** Called once if another server has the claim. */
+  readonly onLost: (why: DeployError) => void;
+}
+
+/**
+ * In a pod of a cluster, makes sure that this is the only server of the installation, before it opens anything.
+ * Elsewhere the lock of the data folder is enough, so there is no claim.
+ *
+ * @throws DeployError as `ServerLease.take`, and `BAD_CLUSTER`.
+ */
+export async function claimInstallation({ config, log, onLost }: ClaimOptions): Promise<Claim | null> {
+  if (config.runtime !== 'kubernetes') return null;
+  const [{ connectCluster }, { ServerLease }] = await Promise.all([
+    import('./kubernetes/cluster.ts'),
+    import('./kubernetes/server-lease.ts'),
+  ]);
+  const cluster = connectCluster({ context: config.kubernetes_context });
+  const namespace = cluster.podNamespace;
+  if (namespace === null) return null;
+  return await ServerLease.take({ cluster, namespace, podName: hostname(), log, onLost });
+}

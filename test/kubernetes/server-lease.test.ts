@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { json } from 'node:stream/consumers';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { V1Lease } from '@kubernetes/client-node';
+import { DeployError } from '../../src/core/errors.ts';
+import { createLog } from '../../src/core/log.ts';
+import { ServerLease } from '../../src/kubernetes/server-lease.ts';
+import { until } from '../support/server.ts';
+import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
+
+/** What the API has; versions count up. */
+let lease: V1Lease | null;
+let version: number;
+let isForbidden: boolean;
+let isAway: boolean;
+let api: FakeApi;
+let leases: ServerLease[];
+
+beforeEach(async () => {
+  lease = null;
+  [version, isForbidden, isAway, leases] = [0, false, false, []];
+  api = await fakeApi((_url, response, request) => void answer(response, request));
+});
+afterEach(async () => {
+  await Promise.all(leases.map((each) => each.release()));
+  await api.close();
+});
+
+async function answer(response: ServerResponse, request: IncomingMessage): Promise<void> {
+  if (isAway) return void response.destroy();
+  if (isForbidden) return refuse(response, 403, 'Forbidden', 'leases is forbidden');
+  if (request.method === 'GET') {
+    if (lease === null) return refuse(response, 404, 'NotFound', 'leases "toolforge-push" not found');
+    return answerJson(response, lease);
+  }
+  const body = (await json(request)) as V1Lease;
+  if (request.method === 'POST' && lease !== null)
+    return refuse(response, 409, 'AlreadyExists', 'there is one');
+  if (request.method === 'PUT' && body.metadata?.resourceVersion !== lease?.metadata?.resourceVersion)
+    return refuse(response, 409, 'Conflict', 'it has changed');
+  version += 1;
+  lease = { ...body, metadata: { ...body.metadata, resourceVersion: `${version}` } };
+  answerJson(response, lease);
+}
+
+async function take(podName: string): Promise<{ lease: ServerLease; lost: DeployError[] }> {
+  const lost: DeployError[] = [];
+  const taken = await ServerLease.take({
+    cluster: api.cluster,
+    namespace: 'here',
+    podName,
+    log: createLog('silent'),
+    onLost: (why) => lost.push(why),
+    leaseSeconds: 1,
+  });
+  leases.push(taken);
+  return { lease: taken, lost };
+}
+
+/** The lease as a killed server leaves it. */
+async function leftBy(podName: string): Promise<void> {
+  const { lease: taken } = await take(podName);
+  const left = lease;
+  await taken.release();
+  lease = left;
+}
+
+const refusedWith = (code: string, words: RegExp) => (error: unknown) =>
+  error instanceof DeployError && error.code === code && words.test(`${error.message} ${error.hint}`);
+
+test('split brain: the second pod of a StatefulSet refuses, and says how to have one', async () => {
+  await assert.rejects(
+    take('toolforge-push-1'),
+    refusedWith('NOT_FIRST', /kubectl -n here scale statefulset toolforge-push --replicas=1/),
+  );
+  assert.deepEqual(api.asked, []);
+});
+
+test('split brain: a server refuses while another renews the Lease', async () => {
+  const first = await take('one-0');
+  await assert.rejects(
+    take('two-0'),
+    refusedWith('ANOTHER_SERVER', /one-0 has the Lease.*scale statefulset one/),
+  );
+  assert.deepEqual(first.lost, []);
+});
+
+test('split brain: of two servers that start at once, one gets the Lease', async () => {
+  const results = await Promise.allSettled([take('one-0'), take('two-0')]);
+  assert.deepEqual(results.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
+});
+
+test('the Lease of a killed server does not hold up a pod of its own name', async () => {
+  await leftBy('one-0');
+  const start = performance.now();
+  await take('one-0');
+  assert.ok(performance.now() - start < 900);
+});
+
+test('another pod waits for the Lease of a killed server to expire', async () => {
+  await leftBy('one-0');
+  const start = performance.now();
+  const { lost } = await take('two-0');
+  assert.ok(performance.now() - start > 1000);
+  await wait(500);
+  assert.deepEqual(lost, []);
+});
+
+test('a server that ends gives the Lease back', async () => {
+  const { lease: taken } = await take('one-0');
+  await taken.release();
+  assert.equal(lease?.spec?.holderIdentity, '');
+  const start = performance.now();
+  await take('two-0');
+  assert.ok(performance.now() - start < 900);
+});
+
+test('split brain: a server whose Lease another has taken hears of it, even from a pod of the same name', async () => {
+  const first = await take('one-0');
+  await take('one-0');
+  await until(async () => first.lost.length === 1, 'the first hears of it');
+  assert.equal(first.lost[0]?.code, 'ANOTHER_SERVER');
+  const holder = lease?.spec?.holderIdentity;
+  await first.lease.release();
+  assert.equal(lease?.spec?.holderIdentity, holder);
+});
+
+test('a Lease that was deleted or edited by hand is made anew', async () => {
+  const { lost } = await take('one-0');
+  const holder = lease?.spec?.holderIdentity;
+  lease = null;
+  await until(async () => lease !== null, 'it is there again');
+  lease = { ...(lease as unknown as V1Lease), metadata: { resourceVersion: 'edited' } };
+  await until(async () => lease?.metadata?.resourceVersion !== 'edited', 'it is renewed');
+  assert.deepEqual([lease?.spec?.holderIdentity, lost], [holder, []]);
+});
+
+test('a server goes on while the API is away, and keeps the Lease that nobody took meanwhile', async () => {
+  const { lost } = await take('one-0');
+  isAway = true;
+  await wait(2500);
+  isAway = false;
+  const before = version;
+  await until(async () => version > before, 'it is renewed');
+  assert.deepEqual(lost, []);
+});
+
+test('a server without the right to the Lease refuses to start, and one that loses the right ends', async () => {
+  const { lost } = await take('one-0');
+  isForbidden = true;
+  await assert.rejects(
+    take('one-0'),
+    refusedWith('NO_LEASE', /refuses the Lease.*Apply deploy\/kubernetes again/),
+  );
+  await until(async () => lost.length === 1, 'it hears of it');
+  assert.equal(lost[0]?.code, 'NO_LEASE');
+});
