@@ -43,9 +43,15 @@ export class LoginThrottle {
     const now = this.#now();
     const pair = pairKey(login, address);
     const own = (this.#pairs.get(pair)?.until ?? 0) - now;
-    const isKnown = (this.#known.get(pair) ?? 0) > now;
-    const shared = isKnown ? 0 : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
+    const shared = this.isKnown(login, address)
+      ? 0
+      : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
     return Math.max(0, Math.ceil(own), Math.ceil(shared));
+  }
+
+  /** Whether this login has succeeded from this address within the last week. */
+  isKnown(login: string, address: string): boolean {
+    return (this.#known.get(pairKey(login, address)) ?? 0) > this.#now();
   }
 
   failed(login: string, address: string): void {

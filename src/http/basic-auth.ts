@@ -1,11 +1,14 @@
 import { credentialOf, type DeployTokens, tokenId } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
+import { LoginQueue } from '../auth/login-queue.ts';
 import type { Audit } from '../core/audit.ts';
 import type { Principal } from '../core/types.ts';
 
 /** What keeps guessing slow; `check` gives the milliseconds that this login must wait, 0 for none. */
 export interface LoginThrottle {
   check(login: string, address: string): number;
+  /** Whether this login has succeeded from this address lately. */
+  isKnown(login: string, address: string): boolean;
   failed(login: string, address: string): void;
   succeeded(login: string, address: string): void;
 }
@@ -21,9 +24,6 @@ export type Login =
 /** Sent with every 401. RFC 7617 names the encoding of what comes back. */
 export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
-/** Passwords that are checked at once for one address: more guesses wait, and meet the throttle afterwards. */
-const AT_ONCE = 4;
-
 /**
  * Logs in by the Authorization header, with the user's own password or with a deploy token, which opens its tool
  * under any user name.
@@ -35,20 +35,17 @@ export function createBasicAuth(
   throttle: LoginThrottle,
   { tokens, audit }: { readonly tokens: DeployTokens; readonly audit: Audit },
 ): (authorization: string | undefined, address: string, signal: AbortSignal) => Promise<Login> {
-  const gates = new Map<string, Gate>();
+  const queue = new LoginQueue();
 
   return async (authorization, address, signal) => {
     const credentials = readBasic(authorization);
     if (credentials === null) return { kind: 'unknown' };
     const { login, password } = credentials;
-    const gate = gates.get(address) ?? new Gate();
-    gates.set(address, gate);
-    await gate.enter();
-    try {
+    const token = tokenId(password);
+    // Under any user name: with a token of theirs nobody may wipe out their guesses at another's password.
+    const counted = token === null ? login : `token ${token}`;
+    const decide = async (): Promise<Login> => {
       signal.throwIfAborted();
-      const token = tokenId(password);
-      // Under any user name: with a token of theirs nobody may wipe out their guesses at another's password.
-      const counted = token === null ? login : `token ${token}`;
       const waitMs = throttle.check(counted, address);
       if (waitMs > 0) return { kind: 'throttled', waitMs };
       const found =
@@ -62,9 +59,12 @@ export function createBasicAuth(
       throttle.succeeded(counted, address);
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
-    } finally {
-      if (gate.leave() === 0) gates.delete(address);
-    }
+    };
+    // A token is looked up at once, and somebody who must wait longer anyway needs no turn.
+    if (token !== null || throttle.check(counted, address) > 0) return await decide();
+    const isKnown = throttle.isKnown(login, address);
+    // The throttle is asked again in its turn: what came together is not let through together.
+    return await queue.run({ login, address, isKnown }, decide, signal);
   };
 }
 
@@ -116,23 +116,4 @@ function decodeUtf8(bytes: Buffer): string | null {
 /** RFC 7617 section 2: neither part may hold a control character. */
 function hasControl(text: string): boolean {
   return /\p{Cc}/u.test(text);
-}
-
-/** Lets AT_ONCE in and keeps the others in order. */
-class Gate {
-  #present = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  async enter(): Promise<void> {
-    this.#present += 1;
-    if (this.#present <= AT_ONCE) return;
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  /** @returns how many are left, inside and waiting. */
-  leave(): number {
-    this.#present -= 1;
-    this.#waiting.shift()?.();
-    return this.#present;
-  }
 }

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { FileDirectory } from '../../src/auth/file-directory.ts';
+import { tooManyLogins } from '../../src/auth/in-time.ts';
+import { hashPassword } from '../../src/auth/password.ts';
+import { LoginThrottle } from '../../src/auth/throttle.ts';
+import { basic, HttpDirectory, openDoor, PASSWORD } from '../support/http-door.ts';
+
+const PATH = '/hello.git/info/refs?service=git-receive-pack';
+let stored: string;
+before(async () => {
+  stored = await hashPassword('right');
+});
+
+/** A door whose people have passwords that take their time to be checked. */
+async function openCrowdedDoor(context: TestContext) {
+  const folder = await mkdtemp(join(tmpdir(), 'login-crowd-'));
+  context.after(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'directory.yaml');
+  const names = ['alice', ...Array.from({ length: 40 }, (_, index) => `person${index}`)];
+  const users = Object.fromEntries(names.map((name) => [name, { password: stored }]));
+  await writeFile(path, JSON.stringify({ users, tools: { hello: { maintainers: names } } }));
+  return await openDoor(context, { throttle: new LoginThrottle(), directory: new FileDirectory(path) });
+}
+
+/** The status of a login from this address, which is one of this machine; 0 if the client was told to leave. */
+function logIn(
+  port: number,
+  localAddress: string,
+  credentials: string,
+  signal = new AbortController().signal,
+): Promise<number> {
+  return new Promise((resolve) => {
+    const headers = { authorization: credentials };
+    const options = {
+      host: '127.0.0.1',
+      port,
+      path: PATH,
+      localAddress,
+      headers,
+      signal,
+      agent: new Agent(),
+    };
+    request(options, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? 0);
+    })
+      .on('error', () => resolve(0))
+      .end();
+  });
+}
+
+/** Guesses from 120 addresses, four at once from each, until they are told to stop. */
+function guess(port: number, nameOf: (index: number) => string): () => Promise<void> {
+  const over = new AbortController();
+  const all = Array.from({ length: 480 }, async (_, index) => {
+    for (let count = 0; !over.signal.aborted && count < 20; count += 1) {
+      const credentials = basic(nameOf(index + count), `guess${count}`);
+      await logIn(port, `127.0.1.${1 + (index % 120)}`, credentials, over.signal);
+    }
+  });
+  return async () => {
+    over.abort();
+    await Promise.all(all);
+  };
+}
+
+for (const { title, nameOf } of [
+  { title: 'at random names', nameOf: (index: number) => `name${index}` },
+  { title: 'at the name of one person', nameOf: () => 'alice' },
+]) {
+  test(`9: guesses from 120 addresses ${title} keep no first login out`, async (context) => {
+    const door = await openCrowdedDoor(context);
+    const stop = guess(door.port, nameOf);
+    context.after(stop);
+    await delay(500);
+    const logins = Array.from({ length: 20 }, (_, index) =>
+      logIn(door.port, `127.0.2.${1 + index}`, basic(index === 0 ? 'alice' : `person${index}`, 'right')),
+    );
+    const statuses = await Promise.all(logins);
+    await stop();
+    assert.deepEqual(statuses, Array<number>(20).fill(200));
+  });
+}
+
+/** Answers alice at once, and about everybody else when the time that a directory has is over. */
+class SlowDirectory extends HttpDirectory {
+  underWay = 0;
+  most = 0;
+
+  override async identifyByPassword(login: string, password: string) {
+    if (login === 'alice') return await super.identifyByPassword(login, password);
+    this.asked.push(login);
+    this.underWay += 1;
+    this.most = Math.max(this.most, this.underWay);
+    await delay(2000);
+    this.underWay -= 1;
+    throw tooManyLogins();
+  }
+}
+
+test('6, 9: of a slow directory few checks are asked at once, and who logged in lately passes', async (context) => {
+  const directory = new SlowDirectory();
+  const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
+  const alice = () => logIn(door.port, '127.0.0.1', basic('alice', PASSWORD));
+  assert.equal(await alice(), 200);
+  const stop = guess(door.port, (index) => `name${index}`);
+  context.after(stop);
+  while (directory.most < 6) await delay(10);
+  for (let count = 0; count < 5; count += 1) assert.equal(await alice(), 200);
+  assert.ok(directory.underWay > 0, 'alice waited until all others were answered');
+  await stop();
+  assert.ok(directory.most <= 8, `${directory.most} were asked at once`);
+  const { length } = directory.asked;
+  while (directory.underWay > 0) await delay(50);
+  assert.equal(directory.asked.length, length, 'a check was made for somebody who had left');
+});
