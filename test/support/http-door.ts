@@ -74,7 +74,7 @@ function assert(message: string): never {
   throw new Error(message);
 }
 
-const noThrottle = { check: () => 0, isKnown: () => false,  failed: () => {}, succeeded: () => {} };
+const noThrottle = { check: () => 0, isKnown: () => false, failed: () => {}, succeeded: () => {} };
 
 /** A door on a free port over an empty folder; all gone at the end of the test. */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
