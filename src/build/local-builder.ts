@@ -95,7 +95,7 @@ export class LocalBuilder implements Builder {
           fileBytes: config.build_disk,
         },
         progress,
-        mask: masking(request.configVars),
+        mask: await masking(request.configVars),
         environment: {
           PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
           HOME: places.path('home'),

@@ -20,7 +20,7 @@ export class OutputLines {
     this.#line = options.line;
   }
 
-  write(chunk: Buffer): void {
+  write(chunk: Uint8Array): void {
     let start = 0;
     for (;;) {
       const end = chunk.indexOf(0x0a, start);
@@ -37,7 +37,7 @@ export class OutputLines {
     if (this.#heldBytes > 0) this.#flush();
   }
 
-  #hold(bytes: Buffer): void {
+  #hold(bytes: Uint8Array): void {
     const room = maxHeldBytes - this.#heldBytes;
     if (bytes.length > room) this.#isCut = true;
     const kept = bytes.subarray(0, Math.max(0, room));

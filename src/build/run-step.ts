@@ -1,3 +1,4 @@
+import { inPieces, outputTime } from '../core/time-shares.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../sandbox/sandbox.ts';
 import type { BuildGuard } from './build-guard.ts';
 import { OutputLines } from './output-lines.ts';
@@ -29,6 +30,8 @@ export async function runStep(
   guard.signal.addEventListener('abort', kill, { once: true });
   // What it left behind would hold its output open for ever.
   const exited = process.exited.finally(kill);
+  // Of the tool, not of this build: a tool's builds and processes share one part of the time.
+  const share = String(command.toolNumber);
   const lastLines: string[] = [];
   const lines = new OutputLines({
     mask: options.mask,
@@ -42,7 +45,7 @@ export async function runStep(
   try {
     for await (const chunk of process.output) {
       guard.hear(chunk.length);
-      lines.write(chunk);
+      for (const piece of inPieces(chunk)) await outputTime.run(share, () => lines.write(piece));
     }
     lines.end();
     const exit = await exited;

@@ -1,132 +1,151 @@
+import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { ByteSearch, type Pattern } from './byte-search.ts';
+import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from './decoded-text.ts';
 import { clean } from './progress.ts';
 
-/** Characters that are compared for one line, and what looking at one secret counts for. */
-const MOST_COMPARED = 4_000_000;
-const LOOK = 20;
-const HEAD = 64;
-const LEFT_OUT = '[line left out: too much of it looks like config vars]';
+/** Replaces secrets in one line by their names. */
+export type Mask = (text: string) => string;
 
 /** Shorter values are words of everyday output. */
-const minSecretLength = 6;
+const MIN_SECRET_CHARACTERS = 6;
+/** A longer value of several lines is found line by line only. */
+const MAX_WHOLE_BYTES = 4096;
 
 /**
- * A function that replaces the values of config vars by their names: the values themselves, each line of
- * those with several, and their forms in URLs, in JSON and in base64, those within longer base64 included. Colours
- * within a value do not hide it.
+ * A function that replaces the values of config vars by their names: the values themselves, and each line of those
+ * with several. It finds them also as URLs, JSON and base64 write them, within longer base64, and with colours in
+ * them. Of secrets that overlap, nothing is left.
+ *
+ * Its time grows with the line alone. What it finds secrets with is shared by all that have the same config vars.
  */
-export function masking(configVars: Readonly<Record<string, string>>): (text: string) => string {
-  const secrets = new Secrets();
-  for (const [name, value] of Object.entries(configVars)) {
-    for (const form of formsOf(value)) secrets.add(form, `[config var ${name}]`);
-  }
-  if (secrets.isEmpty) return (text) => text;
-  secrets.sort();
+export async function masking(configVars: Readonly<Record<string, string>>): Promise<Mask> {
+  const secrets = await secretsOf(configVars);
+  if (secrets === null) return (text) => text;
   return (text) => {
-    const masked = secrets.mask(text);
-    if (!CONTROL.test(masked)) return masked;
-    const plain = stripVTControlCharacters(clean(masked));
-    const again = secrets.mask(plain);
-    return again === plain ? masked : again;
+    if (!CONTROL.test(text)) return secrets.mask(text);
+    const plain = stripped(text);
+    const masked = secrets.mask(plain);
+    const coloured = secrets.mask(text);
+    return masked === plain || stripped(coloured) === masked ? coloured : masked;
   };
 }
 
 const CONTROL = /(?![\t\n])\p{Cc}/u;
 
-interface Secret {
-  readonly form: string;
-  readonly head: string;
-  readonly label: string;
+function stripped(text: string): string {
+  return stripVTControlCharacters(clean(text));
 }
 
-/**
- * Texts to find, by how they begin: a value of thousands of lines makes a regular expression that V8 refuses, and
- * most places of most lines begin none of them.
- */
+const shared = new Map<string, WeakRef<Secrets>>();
+const forget = new FinalizationRegistry<string>((digest) => {
+  if (shared.get(digest)?.deref() === undefined) shared.delete(digest);
+});
+
+async function secretsOf(configVars: Readonly<Record<string, string>>): Promise<Secrets | null> {
+  const digest = createHash('sha256').update(JSON.stringify(configVars)).digest('base64');
+  const known = shared.get(digest)?.deref();
+  if (known !== undefined) return known;
+  const names = Object.keys(configVars);
+  const patterns = await patternsOf(Object.values(configVars));
+  if (patterns.length === 0) return null;
+  const leastBytes = patterns.reduce(
+    (least, { bytes }) => Math.min(least, bytes.length),
+    Number.MAX_SAFE_INTEGER,
+  );
+  const made = new Secrets(names, await ByteSearch.of(patterns), leastBytes);
+  shared.set(digest, new WeakRef(made));
+  forget.register(made, digest);
+  return made;
+}
+
+/** The values and their lines, each text once, labelled with the number of the value. */
+async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
+  const labels = new Map<string, number>();
+  for (const [label, value] of values.entries()) {
+    // A value may have thousands of lines.
+    await nextTurn();
+    const lines = value.split(/\r\n|\n|\r/);
+    const isWhole = lines.length === 1 || Buffer.byteLength(value) <= MAX_WHOLE_BYTES;
+    for (const part of isWhole ? [value, ...lines] : lines) {
+      const text = part.trim().toWellFormed();
+      // The second is how the text is looked for without its control characters.
+      for (const form of CONTROL.test(text) ? [text, stripped(text)] : [text]) {
+        if (form.length >= MIN_SECRET_CHARACTERS && !labels.has(form)) labels.set(form, label);
+      }
+    }
+  }
+  return [...labels].map(([text, label]) => ({ bytes: Buffer.from(text), label }));
+}
+
+/** A part of a line that shows secrets, in bytes. */
+interface Covered {
+  start: number;
+  end: number;
+  /** Of the longest secret in it. */
+  label: number;
+  longest: number;
+}
+
 class Secrets {
-  readonly #byBeginning = new Map<string, Secret[]>();
-  /** Whether any begins with two letters that share this number. */
-  readonly #firstLetters = new Uint8Array(1 << 16);
+  readonly #names: readonly string[];
+  readonly #search: ByteSearch;
+  readonly #leastBytes: number;
 
-  get isEmpty(): boolean {
-    return this.#byBeginning.size === 0;
-  }
-
-  /** @param form - At least `minSecretLength` long. */
-  add(form: string, label: string): void {
-    const beginning = form.slice(0, minSecretLength);
-    const alike = this.#byBeginning.get(beginning) ?? [];
-    alike.push({ form, head: form.slice(0, HEAD), label });
-    this.#byBeginning.set(beginning, alike);
-    this.#firstLetters[lettersAt(form, 0)] = 1;
-  }
-
-  /** One secret may hold another: from now on the longest of those that begin alike is found first. */
-  sort(): void {
-    for (const alike of this.#byBeginning.values()) alike.sort((a, b) => b.form.length - a.form.length);
+  constructor(names: readonly string[], search: ByteSearch, leastBytes: number) {
+    this.#names = names;
+    this.#search = search;
+    this.#leastBytes = leastBytes;
   }
 
   mask(text: string): string {
+    const bytes = Buffer.from(text);
+    const found = this.#find(bytes);
+    if (found.length === 0) return text;
     let masked = '';
     let done = 0;
-    let left = MOST_COMPARED;
-    const isAt = ({ form, head }: Secret, at: number): boolean => {
-      left -= LOOK;
-      if (left < 0 || !text.startsWith(head, at)) return false;
-      left -= form.length;
-      return text.startsWith(form, at);
-    };
-    for (let at = 0; at + minSecretLength <= text.length; at++) {
-      if (this.#firstLetters[lettersAt(text, at)] === 0) continue;
-      const alike = this.#byBeginning.get(text.slice(at, at + minSecretLength));
-      const found = alike?.find((secret) => isAt(secret, at));
-      // A build that makes its own lines like its own config vars slows nobody else down.
-      if (left < 0) return LEFT_OUT;
-      if (found === undefined) continue;
-      masked += text.slice(done, at) + found.label;
-      done = at + found.form.length;
-      at = done - 1;
+    for (const { start, end, label } of found) {
+      masked += `${bytes.toString('utf8', done, start)}[config var ${this.#names[label]}]`;
+      done = end;
     }
-    return masked + text.slice(done);
+    return masked + bytes.toString('utf8', done);
+  }
+
+  /** In order, and no two overlap. */
+  #find(bytes: Uint8Array): Covered[] {
+    const found: Covered[] = [];
+    this.#search.scan(bytes, bytes.length, (end, longest, label) =>
+      add(found, { start: end - longest, end, label, longest }),
+    );
+    for (const { bytes: decoded, length, starts, ends } of this.#decodings(bytes)) {
+      this.#search.scan(decoded, length, (after, longest, label) => {
+        const [start, end] = [starts[after - longest] as number, ends[after - 1] as number];
+        add(found, { start, end, label, longest });
+      });
+    }
+    const merged: Covered[] = [];
+    for (const covered of found.sort((a, b) => a.start - b.start)) add(merged, covered);
+    return merged;
+  }
+
+  *#decodings(bytes: Uint8Array): Generator<Decoded> {
+    const decoded = [withoutBackslashes(bytes), withoutPercents(bytes, false), withoutPercents(bytes, true)];
+    for (const one of decoded) if (one !== null) yield one;
+    yield* fromBase64(bytes, this.#leastBytes);
   }
 }
 
-function lettersAt(text: string, at: number): number {
-  return (text.charCodeAt(at) ^ (text.charCodeAt(at + 1) << 7)) & 0xffff;
-}
-
-function formsOf(value: string): string[] {
-  const parts = [value, ...value.split(/\r\n|\n|\r/)].map((part) => part.trim().toWellFormed());
-  const long = parts.filter((part) => part.length >= minSecretLength);
-  const forms = long.flatMap((part) => [part, quoted(part), ...urlForms(part), ...base64Forms(part)]);
-  return [...new Set(forms)];
-}
-
-/** As it stands in JSON, and in most languages' literals. */
-function quoted(text: string): string {
-  return JSON.stringify(text).slice(1, -1);
-}
-
-/** As JavaScript, RFC 3986, forms and a path write it, in large and small hexadecimal digits. */
-function urlForms(text: string): string[] {
-  const loose = encodeURIComponent(text);
-  if (loose === text && !/[!'()*]/.test(text)) return [];
-  const strict = loose.replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
-  const forms = [loose, strict, strict.replaceAll('%20', '+'), strict.replaceAll('%2F', '/')];
-  return [...forms, ...forms.map((form) => form.replace(/%../g, (code) => code.toLowerCase()))];
-}
-
-/**
- * What of the text's base64 is the same wherever it begins in three bytes (RFC 4648, 4 and 5): `user:secret` in a
- * header of HTTP holds the second or third of these.
- */
-function base64Forms(text: string): string[] {
-  const bytes = Buffer.from(text);
-  return [0, 1, 2].flatMap((before) => {
-    const whole = Buffer.concat([Buffer.alloc(before), bytes]);
-    // A digit is six bits: those that also hold bits of what is before or after it are left out.
-    const [start, end] = [Math.ceil((before * 8) / 6), Math.floor((whole.length * 8) / 6)];
-    const forms = [whole.toString('base64'), whole.toString('base64url')];
-    return forms.map((form) => form.slice(start, end)).filter((form) => form.length >= minSecretLength);
-  });
+/** Adds a part, as one with the last part if the two overlap. */
+function add(parts: Covered[], part: Covered): void {
+  const last = parts.at(-1);
+  if (last === undefined || part.start >= last.end || part.end <= last.start) {
+    parts.push(part);
+    return;
+  }
+  last.start = Math.min(last.start, part.start);
+  last.end = Math.max(last.end, part.end);
+  if (part.longest <= last.longest) return;
+  last.label = part.label;
+  last.longest = part.longest;
 }

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, type V1ContainerStatus, type V1Pod } from '@kubernetes/client-node';
+import { outputTime } from '../core/time-shares.ts';
 import { linesOf, openApiStream } from './api-stream.ts';
 import type { Cluster } from './cluster.ts';
 import { isNotFound } from './refusals.ts';
@@ -9,6 +10,8 @@ export interface ContainerName {
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
+  /** Whose part of the time for output its lines take; the namespace's if not set. */
+  readonly share?: string;
 }
 
 /** A line that a container printed, without its end. */
@@ -110,7 +113,8 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     known = 0;
     const at = new Date(stamp).toISOString();
     moveTo(place, stamp, at.slice(0, 19));
-    onLine({ at, text: space === -1 ? '' : line.slice(space + 1) });
+    const text = space === -1 ? '' : line.slice(space + 1);
+    await outputTime.run(name.share ?? name.namespace, () => onLine({ at, text }));
   }
 }
 

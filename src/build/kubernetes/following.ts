@@ -52,6 +52,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
   await using pod = new BuildPod(cluster, place);
   const telling = new BuildTelling({ progress, guard, source, config, job });
   const timesMs: Record<string, number> = {};
+  const mask = await masking(request.configVars);
   let end: 'done' | 'ended' | 'handed over' = 'ended';
   try {
     await following.begin?.();
@@ -60,7 +61,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
       namespace: job.namespace,
       pod,
       guard,
-      mask: masking(request.configVars),
+      mask,
       limits: job.limits,
       patienceMs: following.patienceMs,
       waiting: (words) => progress.line(`waiting: the build ${words}`),

@@ -61,7 +61,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
     cluster,
-    { namespace, pod: pod.name ?? '', container: phase },
+    // All builds run in one namespace.
+    { namespace, pod: pod.name ?? '', container: phase, share: pod.name ?? '' },
     ({ text }) => {
       const bytes = Buffer.from(`${text}\n`);
       lines.write(bytes);

@@ -38,7 +38,7 @@ export async function showLastLines(
   run: 'current' | 'previous',
 ): Promise<string[]> {
   const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, run);
-  const mask = masking(release.configVars);
+  const mask = await masking(release.configVars);
   for (const line of lines) progress.line(`${name} | ${mask(line)}`);
   return lines;
 }

@@ -8,6 +8,7 @@ import { podFault } from '../../kubernetes/pod-faults.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import { exitWords } from '../exit-words.ts';
 import type { ReleasePhase } from '../runtime.ts';
+import { toldOutput } from '../told-output.ts';
 import type { ToolLog } from '../tool-log.ts';
 import { NamespaceEvents } from './events.ts';
 import { exitOf, lastEnd } from './exit.ts';
@@ -129,13 +130,14 @@ class ReleaseRun {
     const { cluster, toolLog } = this.#parts;
     const { release, progress, signal } = this.#phase;
     const lines = new LineGathering(toolLog, name);
-    const mask = masking(release.configVars);
+    const mask = await masking(release.configVars);
+    const tell = toldOutput((text) => progress.line(text));
     const place = { namespace, pod: podName, container: CONTAINER };
     await followContainerLog(
       cluster,
       place,
       (line) => {
-        progress.line(mask(line.text));
+        tell(mask(line.text));
         lines.add(line);
       },
       signal,

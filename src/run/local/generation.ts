@@ -128,7 +128,7 @@ export class Generation {
     await Promise.allSettled(starts);
     // One may have ended while another was still starting.
     const ended = this.#processes.find((process) => process.end !== null);
-    if (ended?.end && !failed.signal.aborted) failed.abort(this.#failure(ended, ended.end, progress));
+    if (ended?.end && !failed.signal.aborted) failed.abort(await this.#failure(ended, ended.end, progress));
     if (!failed.signal.aborted) {
       const now = this.#options.parts.clock.now();
       for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
@@ -183,19 +183,19 @@ export class Generation {
   async #startOne(process: ToolProcess, progress: Progress, signal: AbortSignal): Promise<void> {
     const startedAt = performance.now();
     const attempt = await process.start(signal, ({ soFar }) => progress.line(soFar));
-    if (attempt.kind !== 'healthy') throw this.#failure(process, attempt, progress);
+    if (attempt.kind !== 'healthy') throw await this.#failure(process, attempt, progress);
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
     const how = process.type === 'web' ? 'healthy' : 'up';
     const remark = attempt.remark === null ? '' : ` (${attempt.remark})`;
     progress.line(`${process.name} started · ${how} after ${seconds} s${remark}`);
   }
 
-  #failure(
+  async #failure(
     process: ToolProcess,
     attempt: Exclude<Attempt, { kind: 'healthy' }>,
     progress: Progress,
-  ): DeployError {
-    for (const line of attempt.lastLines) progress.line(`${process.name} | ${line}`);
+  ): Promise<DeployError> {
+    for (const line of await attempt.lastLines()) progress.line(`${process.name} | ${line}`);
     const { run_memory } = this.#options.parts.config;
     if (attempt.kind === 'exited') {
       const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../../config.ts';
 import type { Log } from '../../core/log.ts';
 import { masking } from '../../core/masking.ts';
+import { inPieces, outputTime } from '../../core/time-shares.ts';
 import type { Process, Release } from '../../core/types.ts';
 import type { Exit, Mount, Sandbox, SandboxProcess } from '../../sandbox/sandbox.ts';
 import { CUT, LogLines } from '../log-lines.ts';
@@ -60,7 +61,7 @@ export interface Running {
   /** Where it is reached at 127.0.0.1 and what PORT says; null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
   /** The last lines that it printed, with config vars masked. */
-  readonly lastLines: readonly string[];
+  lastLines(): Promise<readonly string[]>;
   /** Once it has ended, its output is in the log and its folders are gone. */
   readonly finished: Promise<Exit>;
 }
@@ -120,12 +121,12 @@ async function startIn(
     publish: port,
   });
   const process = withinDisk(started, place, parts);
-  const lastLines: string[] = [];
-  const finished = finish(start, process, lastLines).then(async (exit) => {
+  const output = new RunOutput(start);
+  const finished = output.taken(process).then(async (exit) => {
     await giveBack();
     return exit;
   });
-  return { process, port, lastLines, finished };
+  return { process, port, lastLines: () => output.lastLines(), finished };
 }
 
 /** The same, but ended where it writes too much. */
@@ -146,23 +147,52 @@ export function withinDisk(
   return { ...process, exited };
 }
 
-async function finish(start: Start, process: SandboxProcess, lastLines: string[]): Promise<Exit> {
-  const lines = new LogLines();
-  // The log is for those who may read config vars too; what goes to a push may end anywhere.
-  const mask = masking(start.release.configVars);
-  // In a URL each of its bytes may be three characters.
-  const bytes = Object.values(start.release.configVars).map((value) => Buffer.byteLength(value));
-  const longest = 3 * Math.max(0, ...bytes);
-  const keep = async (texts: string[]) => {
-    const masked = texts.map((text) => withoutHalves(mask(text), longest));
-    lastLines.push(...masked);
-    lastLines.splice(0, lastLines.length - KEPT_LINES);
-    for (const text of masked) start.onLine?.(text);
-    await start.toolLog.append(start.name, texts);
-  };
-  for await (const chunk of process.output) await keep(lines.push(chunk));
-  await keep(lines.end());
-  return await process.exited;
+/** What one start prints, on its way to the tool's log: `logs` shows it to those who may read config vars too. */
+class RunOutput {
+  readonly #start: Start;
+  readonly #lines = new LogLines();
+  #last: string[] = [];
+
+  constructor(start: Start) {
+    this.#start = start;
+  }
+
+  /** Resolves with the exit once the output is in the log. */
+  async taken(process: SandboxProcess): Promise<Exit> {
+    const { onLine, toolNumber, name, toolLog } = this.#start;
+    const mask = onLine === undefined ? null : await this.#masking();
+    const take = (texts: string[]) => {
+      this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
+      if (mask !== null) for (const text of texts) onLine?.(mask(text));
+      return texts;
+    };
+    for await (const chunk of process.output) {
+      const texts: string[] = [];
+      for (const piece of inPieces(chunk)) {
+        texts.push(...(await outputTime.run(String(toolNumber), () => take(this.#lines.push(piece)))));
+      }
+      await toolLog.append(name, texts);
+    }
+    await toolLog.append(name, take(this.#lines.end()));
+    return await process.exited;
+  }
+
+  /** Masked only now: most of what is printed never goes to a push. */
+  async lastLines(): Promise<string[]> {
+    return this.#last.map(await this.#masking());
+  }
+
+  /** What goes to a push may end anywhere. */
+  async #masking(): Promise<(text: string) => string> {
+    const { configVars } = this.#start.release;
+    const mask = await masking(configVars);
+    // In a URL each of its bytes may be three characters.
+    const longest = Object.values(configVars).reduce(
+      (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
+      0,
+    );
+    return (text) => withoutHalves(mask(text), longest);
+  }
 }
 
 /** Where a line was cut, a config var may have been: the half of it that is left is not masked. */

@@ -25,7 +25,7 @@ export interface ToolProcessParts extends RunParts {
 }
 
 /** How one attempt to start went, with the last lines that the process printed. */
-export type Attempt = Readiness & { readonly lastLines: readonly string[] };
+export type Attempt = Readiness & Pick<Running, 'lastLines'>;
 /** What has become of a run: `crashed` is one that ended by itself. */
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
+import { TestServer } from '../support/server.ts';
+import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_BUILD_OUTPUT: '4096' });
+  await liveTool(server, 'neighbour');
+});
+after(async () => server[Symbol.asyncDispose]());
+
+const PRINT_SECONDS = 8;
+/** Prints lines made like the beginnings of the config vars, as fast as it can. */
+const PRINTING = `import os, sys, time
+line = (('the same beginning for all ' * 600)[:15000] + '\\n').encode()
+until = time.monotonic() + ${PRINT_SECONDS}
+while time.monotonic() < until: os.write(1, line)
+`;
+const SERVING = webTool('noisy')['server.py'] ?? '';
+
+/** A tool with ten config vars of 32 kB with many lines that begin alike, and a first commit that is not pushed yet. */
+async function noisyTool(name: string, files: Readonly<Record<string, string>>): Promise<WorkTree> {
+  await server.addTool(name);
+  const [host = '', port = ''] = server.ssh.split(':');
+  const ssh = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+  for (let index = 0; index < 10; index++) {
+    const lines = Array.from({ length: 1000 }, (_, line) => `the same beginning for all ${index}.${line}`);
+    const words = [...ssh, '-p', port, `${server.user}@${host}`, `config set ${name} KEY${index} -`];
+    await execa('ssh', words, { input: lines.join('\n').slice(0, 32_000) });
+  }
+  const tree = await WorkTree.create(server, 'ssh', name);
+  await tree.commit('one', { ...webTool('noisy'), 'print.py': PRINTING, ...files });
+  return tree;
+}
+
+/** How long the neighbour's page took, each time. */
+async function pageTimes(until: Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  let isOver = false;
+  void until.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    const startedAt = performance.now();
+    assert.equal((await server.get('neighbour')).body, 'one');
+    times.push(Math.round(performance.now() - startedAt));
+    await wait(100);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+for (const [name, files] of Object.entries({
+  web: {
+    'server.py': `import subprocess, sys, threading
+threading.Timer(2, lambda: subprocess.run([sys.executable, 'print.py'])).start()
+${SERVING}`,
+  },
+  build: { 'build.sh': 'python3 print.py\n' },
+  release: { Procfile: 'web: python3 server.py\nrelease: python3 print.py\n' },
+})) {
+  test(`threat 55: a ${name} process that prints without a pause leaves the pages of other tools quick`, async () => {
+    const tree = await noisyTool(`noisy-${name}`, files);
+    const pushed = tree.push();
+    const over = name === 'web' ? pushed.then(() => wait((PRINT_SECONDS + 2) * 1000)) : pushed;
+    const times = await pageTimes(over);
+    const { exitCode, stderr } = await pushed;
+    assert.equal(exitCode, 0, stderr.slice(-1000));
+    const [median, most] = [times.at(times.length >> 1) ?? 0, times.at(-1) ?? 0];
+    if (name === 'release') assert.match(stderr, /prints more than 10 MiB, and the rest is not shown here/);
+    // 13 ms when nobody prints; 5 to 10 s when each line was compared with each config var.
+    assert.ok(median < 120, `half of all pages took more than ${median} ms`);
+    assert.ok(most < 1500, `one page took ${most} ms`);
+  });
+}
