@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { ApiException } from '@kubernetes/client-node';
 import type { Cluster } from './cluster.ts';
@@ -31,7 +32,7 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, { ...options, agent: false });
   outgoing.setTimeout(stream.idleMs, () => outgoing.destroy(new Error('the connection went silent')));
   outgoing.end();
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+  const response = await headOf(outgoing);
   // Whoever reads gets the error by iterating; between two reads nobody listens.
   response.on('error', () => {});
   outgoing.on('error', (error) => response.destroy(error));
@@ -39,6 +40,15 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   if (stream.takesAny || (status >= 200 && status <= 299)) return response;
   const body = await text(response);
   throw new ApiException(status, response.statusMessage ?? '', body, {});
+}
+
+/** The answer without its body. A pod behind the API server may switch to another protocol unasked. */
+async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
+  const switched = once(outgoing, 'upgrade') as Promise<[IncomingMessage, Duplex]>;
+  const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;
+  const [response, socket] = await Promise.race([answered, switched]);
+  socket?.destroy();
+  return response;
 }
 
 /**

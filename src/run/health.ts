@@ -1,6 +1,8 @@
 import { request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
+import { systemCode } from '../core/errors.ts';
 import type { Exit, SandboxProcess } from '../sandbox/sandbox.ts';
+import { PatientQuestion } from './patient-question.ts';
 
 export interface HealthCheck {
   readonly process: SandboxProcess;
@@ -9,7 +11,7 @@ export interface HealthCheck {
   readonly outsidePort: number;
   /** What PORT says. */
   readonly insidePort: number;
-  /** Null: any answer will do, and an open connection that is not answered for 10 s. */
+  /** Null: an answer with any status to `GET /` will do. */
   readonly path: string | null;
   /** The Host header of a request. */
   readonly host: string;
@@ -18,6 +20,8 @@ export interface HealthCheck {
   readonly elsewhereMs?: number;
   /** What is seen all the time is told anew after this long; 30,000 where not set. */
   readonly againMs?: number;
+  /** What it printed last, with config vars masked: its workers may die there. */
+  readonly lastLines?: readonly string[];
   readonly signal: AbortSignal;
   /** Called while it is not healthy and has not been for a while, for each thing that is seen, and now and then anew. */
   readonly onSeen: (seen: Seen) => void;
@@ -37,41 +41,65 @@ export type Readiness =
   | { readonly kind: 'exited'; readonly exit: Exit }
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
 
+/** The status of an answer, or why there was none. */
+export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
+
 const PAUSE_MS = 60;
 /** After a while: what is not healthy by then takes its time, and each look stands in its log. */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const AGAIN_MS = 30_000;
 const ELSEWHERE_MS = 15_000;
-const ANSWER_MS = 10_000;
-/** What a look that got no answer in time has seen. */
-export const TOO_LATE = `did not answer within ${ANSWER_MS / 1000} s`;
+/** Answers such as `102 Processing` before the one that counts. */
+const MAX_INTERIM_ANSWERS = 16;
 
-/** Waits until a web process answers. @throws AbortError when the signal fires. */
+/**
+ * Waits until a web process answers, exits, or the time is over. An answer is a whole head of HTTP; an open connection
+ * is not.
+ *
+ * @throws AbortError when the signal fires.
+ */
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
+  const over = new AbortController();
+  const { signal, timeoutMs, path } = check;
+  const limit = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)]);
+  const question = new PatientQuestion((until) => get(check, path ?? '/', until), limit);
+  try {
+    return await untilAnswered(check, () => question.next());
+  } finally {
+    over.abort();
+  }
+}
+
+async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>): Promise<Readiness> {
   const exited = check.process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
   const { timeoutMs, elsewhereMs = ELSEWHERE_MS, againMs = AGAIN_MS } = check;
   const start = performance.now();
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
+  /** What the newest question saw that had its full time. */
+  let answered: Seen | null = null;
   for (;;) {
     check.signal.throwIfAborted();
-    const found = await Promise.race([exited, look(check)]);
+    const found = await Promise.race([exited, look(check, ask)]);
     if (found.kind !== 'not-yet') return found;
     check.signal.throwIfAborted();
     const { seen, isElsewhere } = found;
     const now = performance.now();
+    const leftMs = start + timeoutMs - now;
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
-    if (now - start > timeoutMs) return { kind: 'timed-out', seen, waitedMs: timeoutMs };
+    // The end of the time cuts the last question short.
+    if (leftMs <= 0) return { kind: 'timed-out', seen: answered ?? seen, waitedMs: timeoutMs };
+    answered = found.wasAsked ? seen : null;
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)
       return { kind: 'timed-out', seen, waitedMs: elsewhereMs };
     const isNew = seen.soFar !== last.soFar;
     if (now - last.at > (isNew ? FIRST_SEEN_MS : againMs)) {
-      const left = Math.round((timeoutMs - (now - start)) / 1000);
+      const left = Math.round(leftMs / 1000);
       check.onSeen(isNew ? seen : { ...seen, soFar: `${seen.soFar}; waiting ${left} s more` });
       last = { soFar: seen.soFar, at: now };
     }
-    const pause = now - start > FIRST_SEEN_MS ? LATER_PAUSE_MS : PAUSE_MS;
+    const pause = Math.min(now - start > FIRST_SEEN_MS ? LATER_PAUSE_MS : PAUSE_MS, leftMs);
     await Promise.race([exited, wait(pause, null, { signal: check.signal })]);
   }
 }
@@ -88,46 +116,110 @@ export async function untilSettled(
 
 type Look =
   | Extract<Readiness, { kind: 'healthy' }>
-  | { readonly kind: 'not-yet'; readonly seen: Seen; readonly isElsewhere: boolean };
+  | {
+      readonly kind: 'not-yet';
+      readonly seen: Seen;
+      readonly isElsewhere: boolean;
+      readonly wasAsked: boolean;
+    };
 
-async function look(check: HealthCheck): Promise<Look> {
+async function look(check: HealthCheck, ask: () => Promise<WebAnswer>): Promise<Look> {
   const ports = await check.process.listeningPorts();
-  if (!ports.includes(check.insidePort)) return notYet(wrongPort(check, ports), ports.length > 0);
-  if (check.path === null) {
-    // Servers that fork accept before they have loaded the tool: only an answer, whatever its status, shows it.
-    const first = await get(check, '/');
-    if (typeof first === 'number') return healthy(first < 400 ? null : `GET / answers ${first}`);
-    if (first === TOO_LATE) return healthy(`GET / ${TOO_LATE}`);
-    return notYet(closesConnections(check));
+  if (!ports.includes(check.insidePort)) {
+    const seen = wrongPort(check, ports);
+    return { kind: 'not-yet', seen, isElsewhere: ports.length > 0, wasAsked: false };
   }
-  const answer = await get(check, check.path);
-  if (typeof answer === 'number' && answer >= 200 && answer < 400) return healthy(null);
-  return notYet(illAnswer(check.path, answer));
+  const verdict = judge(await ask(), { ...check, lines: check.lastLines ?? [] });
+  return verdict.kind === 'healthy' ? verdict : { ...verdict, isElsewhere: false, wasAsked: true };
 }
 
-function healthy(remark: string | null): Look {
-  return { kind: 'healthy', remark };
+export type Verdict =
+  | Extract<Readiness, { kind: 'healthy' }>
+  | { readonly kind: 'not-yet'; readonly seen: Seen };
+
+export interface Asked extends Port {
+  /** The health check path; null = an answer with any status will do. */
+  readonly path: string | null;
+  /** What the process printed last, with config vars masked. */
+  readonly lines: readonly string[];
 }
 
-function notYet(seen: Seen, isElsewhere = false): Look {
-  return { kind: 'not-yet', seen, isElsewhere };
+/** What an answer says about the health of a web process. */
+export function judge(answer: WebAnswer, asked: Asked): Verdict {
+  const { path } = asked;
+  if (typeof answer !== 'number') return { kind: 'not-yet', seen: unanswered(answer, asked) };
+  if (path === null)
+    return { kind: 'healthy', remark: answer >= 200 && answer < 400 ? null : `GET / answers ${answer}` };
+  if (answer >= 200 && answer < 400) return { kind: 'healthy', remark: null };
+  return {
+    kind: 'not-yet',
+    seen: seenAs(
+      `GET ${path} answered ${answer}`,
+      'The health check path must answer with a status from 200 to 399: mend it, or change health-check-path in service.template.',
+    ),
+  };
 }
 
 type Port = Pick<HealthCheck, 'name' | 'insidePort'>;
 
-export function closesConnections({ name, insidePort }: Port): Seen {
-  return seenAs(
-    `${name} listens on port ${insidePort} but closes connections without an answer`,
-    'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
-  );
+function unanswered(answer: Exclude<WebAnswer, number>, asked: Asked): Seen {
+  const { name, insidePort, lines } = asked;
+  const path = asked.path ?? '/';
+  const dying = dyingWorkers(lines);
+  if (dying !== null && answer !== 'not HTTP') {
+    const message = `${name} does not answer GET ${path}: its workers ${dying.how}`;
+    return { message, hint: dying.hint, soFar: `${message}; it printed: ${dying.line}` };
+  }
+  switch (answer) {
+    case 'too late':
+      return {
+        message: `${name} accepted connections on port ${insidePort} but never answered GET ${path}`,
+        hint: `See what it printed last. Make the first answer come sooner${asked.path === null ? ', or name a path that answers as health-check-path in service.template,' : ''} and push again.`,
+        soFar: `${name} has accepted GET ${path} but has not answered yet`,
+      };
+    case 'closed':
+      return seenAs(
+        `${name} listens on port ${insidePort} but closes connections without an answer to GET ${path}`,
+        'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
+      );
+    case 'not HTTP':
+      return seenAs(
+        `${name} listens on port ${insidePort} but does not answer in HTTP/1.1`,
+        'Make it speak plain HTTP/1.1 on PORT, without TLS, and push again.',
+      );
+    default:
+      return answer satisfies never;
+  }
 }
 
-/** The health check path answered with this status, or why it did not. */
-export function illAnswer(path: string, answer: number | string): Seen {
-  return seenAs(
-    `GET ${path} ${typeof answer === 'number' ? `answered ${answer}` : answer}`,
-    'The health check path must answer with a status from 200 to 399: mend it, or change health-check-path in service.template.',
-  );
+// gunicorn, uWSGI, uvicorn, PHP-FPM, Apache httpd, and programs that use the cluster module of Node.js.
+const DEATH =
+  /\b(?:worker|child)\b.{0,80}\b(?:died|SIGKILL|SIGSEGV|signal \d+|exited with code|failed to boot|timeout)\b|\bWORKER TIMEOUT\b|\bchild pid \d+ exit signal\b/i;
+const KILLED = /SIGKILL|signal:? 9\b|Killed \(9\)|out of memory/i;
+const MAX_LINE_CHARACTERS = 160;
+
+interface Dying {
+  readonly how: string;
+  readonly hint: string;
+  readonly line: string;
+}
+
+/** What a server of several processes printed about the end of its workers; null = nothing. */
+export function dyingWorkers(lines: readonly string[]): Dying | null {
+  const dead = lines.filter((line) => DEATH.test(line.slice(0, 1000)));
+  const line = dead.at(-1)?.trim().slice(0, MAX_LINE_CHARACTERS);
+  if (line === undefined) return null;
+  return dead.some((one) => KILLED.test(one.slice(0, 1000)))
+    ? {
+        line,
+        how: 'are killed, as happens when they need too much memory',
+        hint: 'Start fewer workers, make them need less memory, or ask for more (mem in service.template), and push again.',
+      }
+    : {
+        line,
+        how: 'end before they answer',
+        hint: 'See why in what it printed last, mend it and push again.',
+      };
 }
 
 /** Nothing listens on PORT, but perhaps on these. */
@@ -145,20 +237,40 @@ function seenAs(message: string, hint: string): Seen {
   return { message, hint, soFar: message };
 }
 
-/** The status, or why there was none. */
-function get({ outsidePort: port, host, signal }: HealthCheck, path: string): Promise<number | string> {
-  const limit = AbortSignal.timeout(ANSWER_MS);
-  return new Promise((resolve) => {
+/** @throws the signal's reason when it fires. */
+function get(
+  { outsidePort: port, host }: HealthCheck,
+  path: string,
+  signal: AbortSignal,
+): Promise<Exclude<WebAnswer, 'too late'>> {
+  return new Promise((resolve, reject) => {
     const headers = { host, 'user-agent': 'toolforge-push (health check)', connection: 'close' };
-    const whole = AbortSignal.any([signal, limit]);
-    const options = { host: '127.0.0.1', port, path, headers, agent: false, signal: whole };
-    const outgoing = request(options, (response) => {
-      resolve(response.statusCode ?? 0);
-      response.destroy();
-    });
-    const noAnswer = () => resolve(limit.aborted ? TOO_LATE : 'closed the connection without an answer');
-    // A tool that goes over to another protocol unasked ends it without an error.
-    outgoing.on('error', noAnswer).once('close', noAnswer);
+    const outgoing = request({ host: '127.0.0.1', port, path, headers, agent: false, signal });
+    let interim = 0;
+    outgoing
+      .on('response', (response) => {
+        resolve(response.statusCode ?? 0);
+        response.destroy();
+      })
+      // Some servers that speak WebSocket alone switch to it unasked.
+      .on('upgrade', ({ statusCode = 101 }, socket) => {
+        resolve(statusCode);
+        socket.destroy();
+      })
+      .on('information', () => {
+        interim += 1;
+        if (interim > MAX_INTERIM_ANSWERS) outgoing.destroy();
+      })
+      .on('error', (error) => {
+        if (signal.aborted) reject(signal.reason);
+        else resolve(isOtherProtocol(error) ? 'not HTTP' : 'closed');
+      })
+      .once('close', () => resolve('closed'));
     outgoing.end();
   });
+}
+
+/** Whether what was answered is no HTTP/1.1, and not only a head that is too long. */
+export function isOtherProtocol(error: unknown): boolean {
+  return /^HPE_(?!HEADER_OVERFLOW)/.test(systemCode(error) ?? '');
 }

@@ -81,7 +81,7 @@ export const serverSettings = {
   health_time: [
     seconds(1, 3600),
     '120',
-    'Seconds that a new release has to become healthy; a web process that listens on another port than PORT alone has 15.',
+    'Seconds that a new release has until it answers. A web process that listens only on another port than PORT has 15.',
   ],
   settle_time: [
     wholeNumber(0, 60_000),

@@ -15,8 +15,11 @@ import {
 import {
   acceptingTool,
   crashingTool,
+  dyingWorkersTool,
   everyMinute,
+  hungTool,
   politeWorker,
+  rawAnswerTool,
   silentTool,
   web,
   webTool,
@@ -123,6 +126,74 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(seen, /the tool could not be loaded/);
       assert.equal(await ask(tool), 'old');
     });
+
+    for (const { name, tool, source, message, printed } of [
+      {
+        name: 'takes connections and never answers',
+        tool: 'hangs' as ToolName,
+        source: hungTool,
+        message: /^web\.1 accepted connections on port \d+ but never answered GET \/; waited 3 s/,
+        printed: /web\.1 \| waiting for the database/,
+      },
+      {
+        name: 'loses its workers one after the other',
+        tool: 'dying' as ToolName,
+        source: dyingWorkersTool,
+        message: /^web\.1 does not answer GET \/: its workers are killed, as happens when they need too much/,
+        printed: /web\.1 \| \[ERROR\] Worker \(pid:\d+\) was sent SIGKILL/,
+      },
+      {
+        name: 'does not speak HTTP',
+        tool: 'no-http' as ToolName,
+        source: rawAnswerTool('\x00\x00\x12\x04\x00\x00\x00\x00\x00hello\nhello'),
+        message: /^web\.1 listens on port \d+ but does not answer in HTTP\/1\.1; waited 3 s/,
+        printed: /web\.1 \| listening/,
+      },
+    ]) {
+      test(`promise 2: a web process that ${name} does not replace one that works`, async () => {
+        await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
+        const broken = await bench.artifact({ 'web.py': source }, [web()]);
+        const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
+        assert.equal(error.code, 'ROLLOUT_TIMED_OUT');
+        assert.match(error.message, message);
+        assert.match(seen, printed);
+        assert.equal(await ask(tool), 'old');
+        assert.deepEqual(
+          (await runtime.status(tool)).map(({ version }) => version),
+          [1],
+        );
+      });
+    }
+
+    for (const { name, tool, source, remark } of [
+      {
+        name: 'comes after two seconds',
+        tool: 'late-first' as ToolName,
+        source: rawAnswerTool('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', 2),
+        remark: '',
+      },
+      {
+        name: 'has a body without end',
+        tool: 'streams' as ToolName,
+        source: rawAnswerTool('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n'),
+        remark: '',
+      },
+      {
+        name: 'switches to another protocol',
+        tool: 'switches' as ToolName,
+        source: rawAnswerTool(
+          'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+        ),
+        remark: ' (GET / answers 101)',
+      },
+    ]) {
+      test(`an answer that ${name} is an answer`, async () => {
+        const artifact = await bench.artifact({ 'web.py': source }, [web()]);
+        const seen = await rollOut(runtime, releaseOf(tool, 1, artifact));
+        const told = /web\.1 started · healthy after \d+\.\d s(.*)$/m.exec(seen);
+        assert.equal(told?.[1], remark, seen);
+      });
+    }
 
     test('threat 63: what a crashed process printed of its config vars is masked in the push', async () => {
       const tool = 'talkative' as ToolName;

@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { type HealthCheck, type Readiness, untilHealthy } from '../../src/run/health.ts';
+import { type HealthCheck, judge, type Readiness, untilHealthy } from '../../src/run/health.ts';
 import type { SandboxProcess } from '../../src/sandbox/sandbox.ts';
 
 /** A process that never ends and listens on these ports. */
@@ -151,27 +151,133 @@ test('an answer that never comes to its end is none', () =>
       const ended = { signal: AbortSignal.timeout(20_000) };
       const { readiness } = await watch(new Listening([port]), { ...at, ...ended });
       assert.ok(readiness.kind === 'timed-out');
-      assert.equal(readiness.seen.message, 'GET / did not answer within 10 s');
+      assert.match(readiness.seen.message, /accepted connections on port \d+ but never answered GET \/$/);
     },
   ));
 
-test('a tool that goes over to another protocol unasked gives no answer, and is not waited for without end', async () => {
+test('a first answer that takes longer than one look is waited for, and no more than two requests are open', async () => {
+  let open = 0;
+  let most = 0;
+  const listener: RequestListener = (_request, response) => {
+    open += 1;
+    most = Math.max(most, open);
+    response.once('close', () => {
+      open -= 1;
+    });
+    setTimeout(() => response.end('loaded'), 23_000);
+  };
+  await withServer(listener, async (port) => {
+    const at = { outsidePort: port, insidePort: port, timeoutMs: 60_000 };
+    const startedAt = performance.now();
+    const { readiness, seen } = await watch(new Listening([port]), at);
+    assert.deepEqual(readiness, { kind: 'healthy', remark: null });
+    assert.ok(performance.now() - startedAt > 22_000);
+    assert.deepEqual(seen, ['web.1 has accepted GET / but has not answered yet']);
+    assert.equal(most, 2);
+  });
+});
+
+test('a process whose first request is lost is healthy by a later one', async () => {
+  let asked = 0;
+  const listener: RequestListener = (_request, response) => {
+    asked += 1;
+    if (asked > 1) response.end('here');
+  };
+  await withServer(listener, async (port) => {
+    const at = { outsidePort: port, insidePort: port, timeoutMs: 30_000 };
+    const { readiness } = await watch(new Listening([port]), at);
+    assert.deepEqual(readiness, { kind: 'healthy', remark: null });
+  });
+});
+
+test('a process that never answers is refused when health_time is over, and not 10 s later', async () => {
+  await withServer(
+    () => {},
+    async (port) => {
+      const startedAt = performance.now();
+      const at = { outsidePort: port, insidePort: port, timeoutMs: 1500 };
+      const { readiness } = await watch(new Listening([port]), at);
+      assert.ok(readiness.kind === 'timed-out');
+      assert.match(readiness.seen.message, /never answered GET \/$/);
+      assert.ok(performance.now() - startedAt < 6000);
+    },
+  );
+});
+
+test('a process whose answers are all provisional is not healthy, and costs nothing', async () => {
   const server = createServer();
   server.on('connection', (socket) => {
-    socket
-      .on('error', () => {})
-      .end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
+    const piece = 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000);
+    const send = () => {
+      while (!socket.destroyed && socket.write(piece));
+    };
+    socket.on('error', () => {}).on('drain', send);
+    send();
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   try {
     const { port } = server.address() as AddressInfo;
-    const at = { outsidePort: port, insidePort: port, timeoutMs: 500 };
-    const ended = { signal: AbortSignal.timeout(15_000) };
-    const { readiness } = await watch(new Listening([port]), { ...at, ...ended });
+    const before = process.cpuUsage();
+    const at = { outsidePort: port, insidePort: port, timeoutMs: 2000 };
+    const { readiness } = await watch(new Listening([port]), at);
     assert.ok(readiness.kind === 'timed-out');
-    assert.match(readiness.seen.message, /closes connections without an answer/);
+    const { user } = process.cpuUsage(before);
+    assert.ok(user < 1_000_000, `${user / 1000} ms`);
   } finally {
     server.close();
   }
+});
+
+for (const { name, line, how } of [
+  {
+    name: 'gunicorn, out of memory',
+    line: '[2026-01-01 00:00:00 +0000] [7] [ERROR] Worker (pid:12) was sent SIGKILL! Perhaps out of memory?',
+    how: /are killed/,
+  },
+  {
+    name: 'uWSGI, out of memory',
+    line: 'DAMN ! worker 1 (pid: 9) died, killed by signal 9 :( trying respawn ...',
+    how: /are killed/,
+  },
+  {
+    name: 'PHP-FPM, out of memory',
+    line: 'WARNING: [pool www] child 12 exited on signal 9 (SIGKILL) after 3.1 seconds from start',
+    how: /are killed/,
+  },
+  {
+    name: 'Apache httpd, out of memory',
+    line: '[core:notice] [pid 1] AH00052: child pid 12 exit signal Killed (9)',
+    how: /are killed/,
+  },
+  {
+    name: 'gunicorn, too slow',
+    line: '[2026-01-01 00:00:00 +0000] [7] [CRITICAL] WORKER TIMEOUT (pid:12)',
+    how: /end before they answer/,
+  },
+  {
+    name: 'gunicorn, by itself',
+    line: '[2026-01-01 00:00:00 +0000] [7] [ERROR] Worker (pid:12) exited with code 1',
+    how: /end before they answer/,
+  },
+  { name: 'uvicorn', line: 'INFO:     Child process [12] died', how: /end before they answer/ },
+]) {
+  test(`workers that die are seen in what is printed: ${name}`, () => {
+    const asked = { name: 'web.1', insidePort: 8000, path: null, lines: ['starting', line, 'again'] };
+    const verdict = judge('too late', asked);
+    assert.ok(verdict.kind === 'not-yet');
+    assert.match(verdict.seen.message, how);
+    assert.ok(verdict.seen.soFar.includes(line));
+  });
+}
+
+test('lines about workers that start are no deaths', () => {
+  const lines = [
+    '[INFO] Booting worker with pid: 8',
+    'spawned uWSGI worker 1 (pid: 9, cores: 1)',
+    'child ready',
+  ];
+  const verdict = judge('too late', { name: 'web.1', insidePort: 8000, path: null, lines });
+  assert.ok(verdict.kind === 'not-yet');
+  assert.match(verdict.seen.message, /never answered/);
 });

@@ -87,6 +87,43 @@ print('the tool could not be loaded', flush=True)
 sys.exit(3)
 `;
 
+/** Takes every connection, and never answers. */
+export const hungTool = `
+import os, socket
+server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
+print('waiting for the database')
+held = []
+while True: held.append(server.accept())
+`;
+
+/** As a server that forks: its port is open, and its workers are killed one after the other before they answer. */
+export const dyingWorkersTool = `
+import os, signal, socket, time
+server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
+while True:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    print(f'[ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?')
+`;
+
+/** Answers \`GET /\` with these bytes after this long, and leaves the connection open. */
+export const rawAnswerTool = (answer: string, afterSeconds = 0) => `
+import os, socket, time
+server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
+print('listening')
+held = []
+while True:
+    connection, _ = server.accept()
+    if not connection.recv(4096): continue
+    time.sleep(${afterSeconds})
+    try: connection.sendall(${JSON.stringify(answer)}.encode())
+    except OSError: pass
+    held.append(connection)
+`;
+
 /** Prints \`tick\` often, and \`goodbye\` on SIGTERM. */
 export const politeWorker = `
 import signal, sys, time

@@ -3,6 +3,7 @@ import { ApiException } from '@kubernetes/client-node';
 import { systemCode } from '../../core/errors.ts';
 import { openApiStream } from '../../kubernetes/api-stream.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
+import { isOtherProtocol } from '../health.ts';
 import type { ToolPod } from './pods.ts';
 
 export interface PodRequest {
@@ -18,9 +19,10 @@ const MOST_READ_BYTES = 16 * 1024;
 
 /**
  * The status of an answer; or why there was none: this server may not ask (`pods/proxy`), nothing listens on the port,
- * the connection was closed without an answer in HTTP, or there was none in time.
+ * the API server cannot connect to the pod, the connection was closed without an answer, the answer was not HTTP/1.1,
+ * or there was none in time.
  */
-export type PodAnswer = number | 'forbidden' | 'refused' | 'closed' | 'late';
+export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed' | 'not HTTP' | 'late';
 
 /**
  * Asks a pod `GET path` through the API server, which reaches pods wherever this server runs.
@@ -53,7 +55,7 @@ export async function askPod(
     signal.throwIfAborted();
     if (limit.aborted) return 'late';
     // What the pod answered is no HTTP, or has headers without end; the API server passes it on.
-    if (systemCode(error)?.startsWith('HPE_')) return 'closed';
+    if (systemCode(error)?.startsWith('HPE_')) return isOtherProtocol(error) ? 'not HTTP' : 'closed';
     throw error;
   }
 }
@@ -90,10 +92,14 @@ function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
 function meaningOf(status: number, body: string): PodAnswer {
   if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
   if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';
+  // Go's reverse proxy does not pass on `101 Switching Protocols` that nobody asked for.
+  if (/tried to switch protocol/.test(body)) return 101;
   if (!/error trying to reach service/i.test(body)) {
     if (status === 403 || status === 502 || status === 503) return status;
     throw new ApiException(status, '', body, {});
   }
   if (/connection refused/.test(body)) return 'refused';
+  if (/dial tcp .*(?:timeout|no route|unreachable)/.test(body)) return 'unreached';
+  if (/malformed HTTP/.test(body)) return 'not HTTP';
   return /timeout|deadline exceeded/i.test(body) ? 'late' : 'closed';
 }

@@ -7,7 +7,7 @@ import type { Seen } from '../health.ts';
 import { type CrashParts, crashOf, faultError, showLastLines } from './crash.ts';
 import type { NamespaceEvents } from './events.ts';
 import { lastEnd } from './exit.ts';
-import { type Look, lookAt } from './look.ts';
+import { type Look, PodLooks } from './look.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { objectName, type Rollout } from './names.ts';
 import { OtherPorts } from './other-ports.ts';
@@ -54,7 +54,8 @@ export class InstanceStart {
   #faultSince: number | null = null;
   readonly #others: OtherPorts;
   #look: Look | null = null;
-  #isLooking = false;
+  #looks: PodLooks | null = null;
+  #looking: Promise<void> | null = null;
   #lookedAt = 0;
   #told = { text: '', at: performance.now() };
 
@@ -78,7 +79,7 @@ export class InstanceStart {
     }
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
     const how = process.type === 'web' ? 'healthy' : 'up';
-    const remark = this.#look?.kind === 'well' && this.#look.remark !== null ? ` (${this.#look.remark})` : '';
+    const remark = this.#remark === null ? '' : ` (${this.#remark})`;
     progress.line(`${name} started · ${how} after ${seconds} s${remark}`);
   }
 
@@ -96,7 +97,7 @@ export class InstanceStart {
       return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
     }
     const look = this.#look?.kind;
-    if (pod.isReady && (look === 'well' || look === 'unknown')) return true;
+    if (pod.isReady && (look === 'healthy' || look === 'unknown')) return true;
     this.#lookNow(pod);
     const seen = this.#seen(pod);
     if (seen !== null) this.#tell(seen.soFar);
@@ -105,28 +106,48 @@ export class InstanceStart {
   }
 
   #lookNow(pod: ToolPod): void {
-    if (this.#isLooking || performance.now() - this.#lookedAt < LOOK_MS) return;
-    this.#isLooking = true;
+    if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
-    this.#lookAt(pod)
+    this.#looking = this.#lookAt(pod)
       // The API server is away; the next look may find it.
       .catch(() => {})
       .finally(() => {
-        this.#isLooking = false;
+        this.#looking = null;
       });
   }
 
   async #lookAt(pod: ToolPod): Promise<void> {
     const { rollout, signal } = this.#instance;
-    const path = rollout.release.artifact.service.healthCheckPath;
-    this.#look = await lookAt(this.#parts.cluster, pod, path, signal);
+    const { cluster, config } = this.#parts;
+    if (this.#looks?.podUid !== pod.uid) {
+      const { release } = rollout;
+      const answerMs = Math.max(1, Math.ceil(config.health_time - this.#runningMs()));
+      this.#looks = new PodLooks({ cluster, release, podUid: pod.uid, answerMs, signal });
+    }
+    const look = await this.#looks.look(pod);
+    // The end of the time cuts the last question short.
+    if (!this.#looks.isOver || this.#look?.kind !== 'not-yet') this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
     else if (this.#runningMs() >= OTHERS_AFTER_MS) await this.#others.look(pod);
   }
 
   #seen(pod: ToolPod): Seen | null {
-    if (this.#look?.kind === 'ill') return this.#look.seen;
-    return this.#look?.kind === 'no-port' ? this.#others.seenOf(pod) : null;
+    switch (this.#look?.kind) {
+      case 'not-yet':
+        return this.#look.seen;
+      case 'no-port':
+        return this.#others.seenOf(pod);
+      case undefined:
+        return null;
+      default:
+        return probeFails(pod, this.#parts.events);
+    }
+  }
+
+  /** What people should know although the process counts as healthy. */
+  get #remark(): string | null {
+    if (this.#look?.kind === 'healthy') return this.#look.remark;
+    return this.#look?.kind === 'unknown' ? `nobody could ask it: ${this.#look.why}` : null;
   }
 
   #runningMs(): number {
@@ -194,6 +215,8 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
+    // It ends with the time of the process.
+    await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
     await showLastLines(this.#crashParts, pod, 'current');
@@ -208,4 +231,18 @@ export class InstanceStart {
     const { rollout, progress } = this.#instance;
     return { cluster, config, release: rollout.release, progress };
   }
+}
+
+const MAX_PROBE_CHARACTERS = 200;
+
+/** The process answered this server, but the cluster does not give the pod any traffic. */
+function probeFails({ name, uid }: ToolPod, events: NamespaceEvents): Seen | null {
+  const said = events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
+  if (said === undefined) return null;
+  const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
+  return {
+    message,
+    hint: 'The cluster asks the health check path again and again: it must answer within 10 s each time.',
+    soFar: message,
+  };
 }

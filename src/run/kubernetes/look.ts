@@ -1,56 +1,104 @@
+import { masking } from '../../core/masking.ts';
+import type { Release } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
-import { closesConnections, illAnswer, type Seen, TOO_LATE } from '../health.ts';
-import { askPod } from './ask-pod.ts';
+import { lastLines } from '../../kubernetes/container-log.ts';
+import { judge, type Verdict } from '../health.ts';
+import { PatientQuestion } from '../patient-question.ts';
+import { askPod, type PodAnswer } from './ask-pod.ts';
 import { WEB_PORT } from './manifests-pod.ts';
+import { CONTAINER } from './names.ts';
 import type { ToolPod } from './pods.ts';
 
 export type Look =
-  /** The remark is what people should know all the same: `GET / answers 500`; null = nothing. */
-  | { readonly kind: 'well'; readonly remark: string | null }
-  /** This server may not look (`pods/proxy`). */
-  | { readonly kind: 'unknown' }
+  | Verdict
+  /** This server cannot ask the pod, for this reason. */
+  | { readonly kind: 'unknown'; readonly why: string }
   /** Nothing listens on PORT. */
-  | { readonly kind: 'no-port' }
-  | { readonly kind: 'ill'; readonly seen: Seen };
+  | { readonly kind: 'no-port' };
 
-const ANSWER_MS = 10_000;
+export interface PodLooksOptions {
+  readonly cluster: Cluster;
+  readonly release: Release;
+  readonly podUid: string;
+  /** How long it is asked, and how long an answer may take, in milliseconds. */
+  readonly answerMs: number;
+  readonly signal: AbortSignal;
+}
+
+const LINES_AGAIN_MS = 5000;
 
 /**
- * Asks a web process as the local runtime does. The kubelet's probes decide when a pod gets traffic; but they do not
- * say what they saw, and a port that is open counts for them, though a server that forks opens it before it has
- * loaded the tool.
- *
- * @param path - The health check path; null = any answer will do.
+ * Asks the web process of one pod as the local runtime does. The kubelet's probes decide when a pod gets traffic; but
+ * they do not say what they saw, and an open port is enough for them, though a server that forks opens it before it
+ * has loaded the tool.
  */
-export async function lookAt(
-  cluster: Cluster,
-  pod: ToolPod,
-  path: string | null,
-  signal: AbortSignal,
-): Promise<Look> {
-  const request = { port: WEB_PORT, path: path ?? '/', answerMs: ANSWER_MS };
-  const answer = await askPod(cluster, pod, request, signal);
-  switch (answer) {
-    case 'forbidden':
-      return { kind: 'unknown' };
-    case 'refused':
-      return { kind: 'no-port' };
-    case 'closed':
-      return path === null
-        ? ill(closesConnections({ name: pod.name, insidePort: WEB_PORT }))
-        : ill(illAnswer(path, 'closed the connection without an answer'));
-    case 'late':
-      return path === null ? well(`GET / ${TOO_LATE}`) : ill(illAnswer(path, TOO_LATE));
-    default:
-      if (path === null) return well(answer < 400 ? null : `GET / answers ${answer}`);
-      return answer >= 200 && answer < 400 ? well(null) : ill(illAnswer(path, answer));
+export class PodLooks {
+  readonly podUid: string;
+  readonly #options: PodLooksOptions;
+  readonly #path: string | null;
+  readonly #question: PatientQuestion<PodAnswer>;
+  readonly #end: AbortSignal;
+  #pod: ToolPod | null = null;
+  /** Whether the API server has ever had a connection to the pod, or a refusal of one. */
+  #wasReached = false;
+  #lines: readonly string[] = [];
+  #linesAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PodLooksOptions) {
+    const { cluster, release, answerMs, signal } = options;
+    this.#options = options;
+    this.podUid = options.podUid;
+    this.#path = release.artifact.service.healthCheckPath;
+    const request = { port: WEB_PORT, path: this.#path ?? '/', answerMs };
+    this.#end = AbortSignal.timeout(answerMs);
+    this.#question = new PatientQuestion(
+      (until) => askPod(cluster, this.#pod as ToolPod, request, until),
+      AbortSignal.any([signal, this.#end]),
+    );
   }
-}
 
-function well(remark: string | null): Look {
-  return { kind: 'well', remark };
-}
+  /** Whether the time for an answer is over. */
+  get isOver(): boolean {
+    return this.#end.aborted;
+  }
 
-function ill(seen: Seen): Look {
-  return { kind: 'ill', seen };
+  /** @throws the system's error if the API server is away. */
+  async look(pod: ToolPod): Promise<Look> {
+    this.#pod = pod;
+    const answer = await this.#question.next();
+    switch (answer) {
+      case 'forbidden':
+        return { kind: 'unknown', why: 'this server may not (pods/proxy)' };
+      case 'unreached':
+        // The kubelet reaches the port and the API server does not: a policy of the network is in the way.
+        if (!this.#wasReached && pod.isReady)
+          return { kind: 'unknown', why: 'the API server does not reach its pod' };
+        return await this.#judged(pod, 'too late');
+      case 'refused':
+        this.#wasReached = true;
+        return { kind: 'no-port' };
+      case 'too late':
+      case 'late':
+        return await this.#judged(pod, 'too late');
+      default:
+        this.#wasReached = true;
+        return await this.#judged(pod, answer);
+    }
+  }
+
+  async #judged(pod: ToolPod, answer: Parameters<typeof judge>[0]): Promise<Verdict> {
+    const lines = typeof answer === 'number' ? [] : await this.#newestLines(pod);
+    return judge(answer, { name: pod.name, insidePort: WEB_PORT, path: this.#path, lines });
+  }
+
+  /** Masked, because they are told to the push. */
+  async #newestLines({ namespace, podName }: ToolPod): Promise<readonly string[]> {
+    if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
+    this.#linesAt = performance.now();
+    const { cluster, release } = this.#options;
+    const mask = masking(release.configVars);
+    const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
+    this.#lines = lines.map((line) => mask(line));
+    return this.#lines;
+  }
 }

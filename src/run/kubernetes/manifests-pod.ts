@@ -197,8 +197,9 @@ function probes(
   // The rollout has given up before the kubelet would start the process anew.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
   return {
-    startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 5, failureThreshold },
-    readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+    // A tool may be loaded by its first request, which then takes long (patient-question.ts).
+    startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
+    readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
   };
 }
 

@@ -75,7 +75,7 @@ export class OtherPorts {
     const isLateOpen = answers.includes('refused');
     this.#ports = ports.filter((_, index) => {
       const answer = answers[index];
-      if (answer === 'late') return isLateOpen;
+      if (answer === 'late' || answer === 'unreached') return isLateOpen;
       return answer !== 'refused' && answer !== 'forbidden';
     });
     this.#since = this.#ports.length === 0 ? null : (this.#since ?? now);

@@ -202,6 +202,7 @@ export class ToolProcess {
       path: this.#start.release.artifact.service.healthCheckPath,
       host,
       timeoutMs: config.health_time,
+      lastLines: running.lastLines,
       signal,
       onSeen,
     });

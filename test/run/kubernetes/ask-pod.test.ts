@@ -67,6 +67,36 @@ describe('what a hostile pod can do to the server that asks it', () => {
     assert.equal(answer, 'closed');
   });
 
+  test('that a pod switches to another protocol unasked is an answer, and nothing is waited for', async () => {
+    const { answer } = await ask('/', (response) => {
+      response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
+    });
+    assert.equal(answer, 101);
+  });
+
+  test('that a pod switched, in the words of an API server, is an answer', async () => {
+    const said = 'backend tried to switch protocol "websocket" when "" was requested';
+    const { answer } = await ask('/', (response) => refuse(response, 500, '', said));
+    assert.equal(answer, 101);
+  });
+
+  for (const [said, meant] of [
+    ['dial tcp 10.88.0.7:8000: connect: connection refused', 'refused'],
+    ['dial tcp 10.88.0.7:8000: i/o timeout', 'unreached'],
+    ['dial tcp 10.88.0.7:8000: connect: no route to host', 'unreached'],
+    ['EOF', 'closed'],
+    ['read tcp 10.88.0.1:4->10.88.0.7:8000: read: connection reset by peer', 'closed'],
+    ['net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x00"', 'not HTTP'],
+    ['net/http: timeout awaiting response headers', 'late'],
+  ] as const) {
+    test(`what the API server says of a pod that it cannot ask: ${said}`, async () => {
+      const { answer } = await ask('/', (response) =>
+        refuse(response, 503, 'ServiceUnavailable', `error trying to reach service: ${said}`),
+      );
+      assert.equal(answer, meant);
+    });
+  }
+
   test('a redirect is an answer, and is not followed', async () => {
     const { answer, asked } = await ask('/', (response) =>
       response.writeHead(302, { location: '/api/v1/secrets' }).end(),

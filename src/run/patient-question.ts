@@ -1,0 +1,65 @@
+/** The answer that a question has when it is given up. */
+export type TooLate = 'too late';
+
+/** How long a second question waits, in milliseconds. */
+export const MAX_SECOND_MS = 10_000;
+
+/**
+ * Asks a process until it answers, with at most two questions open at once. The first stays open, because a process
+ * may load the tool at its first request. The second gives up after 10 s: the first may have reached a worker that
+ * hangs while another one would answer.
+ */
+export class PatientQuestion<Answer> {
+  readonly #ask: (signal: AbortSignal) => Promise<Answer>;
+  readonly #signal: AbortSignal;
+  readonly #secondMs: number;
+  #first: Promise<Answer> | null = null;
+
+  /**
+   * @param ask - Asks once. It rejects when its signal fires.
+   * @param signal - Ends every question.
+   */
+  constructor(
+    ask: (signal: AbortSignal) => Promise<Answer>,
+    signal: AbortSignal,
+    secondMs: number = MAX_SECOND_MS,
+  ) {
+    this.#ask = ask;
+    this.#signal = signal;
+    this.#secondMs = secondMs;
+  }
+
+  /**
+   * Waits up to 10 s for the next answer to any question.
+   *
+   * @throws what `ask` throws, unless a signal ended it.
+   */
+  async next(): Promise<Answer | TooLate> {
+    const limit = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#secondMs)]);
+    const isFirst = this.#first === null;
+    this.#first ??= this.#begin();
+    const answers: Promise<Answer | TooLate>[] = [this.#first, untilFired(limit)];
+    if (!isFirst) answers.push(this.#ask(limit));
+    for (const answer of answers) answer.catch(() => {});
+    try {
+      return await Promise.race(answers);
+    } catch (error) {
+      if (limit.aborted) return 'too late';
+      throw error;
+    }
+  }
+
+  #begin(): Promise<Answer> {
+    const first = this.#ask(this.#signal).finally(() => {
+      this.#first = null;
+    });
+    return first;
+  }
+}
+
+function untilFired(signal: AbortSignal): Promise<TooLate> {
+  const { promise, resolve } = Promise.withResolvers<TooLate>();
+  if (signal.aborted) resolve('too late');
+  else signal.addEventListener('abort', () => resolve('too late'), { once: true });
+  return promise;
+}
