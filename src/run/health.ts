@@ -21,7 +21,7 @@ export interface HealthCheck {
   /** What is seen all the time is told anew after this long; 30,000 where not set. */
   readonly againMs?: number;
   /** What it printed last, with config vars masked: its workers may die there. */
-  readonly lastLines?: readonly string[];
+  readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
   /** Called while it is not healthy and has not been for a while, for each thing that is seen, and now and then anew. */
   readonly onSeen: (seen: Seen) => void;
@@ -129,7 +129,9 @@ async function look(check: HealthCheck, ask: () => Promise<WebAnswer>): Promise<
     const seen = wrongPort(check, ports);
     return { kind: 'not-yet', seen, isElsewhere: ports.length > 0, wasAsked: false };
   }
-  const verdict = judge(await ask(), { ...check, lines: check.lastLines ?? [] });
+  const answer = await ask();
+  const lines = typeof answer === 'number' ? [] : await check.lastLines?.();
+  const verdict = judge(answer, { ...check, lines: lines ?? [] });
   return verdict.kind === 'healthy' ? verdict : { ...verdict, isElsewhere: false, wasAsked: true };
 }
 

@@ -96,7 +96,7 @@ export class PodLooks {
     if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
     this.#linesAt = performance.now();
     const { cluster, release } = this.#options;
-    const mask = masking(release.configVars);
+    const mask = await masking(release.configVars);
     const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
     this.#lines = lines.map((line) => mask(line));
     return this.#lines;
