@@ -18,7 +18,7 @@ import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { reconcile } from './deploy/reconcile.ts';
-import { plannedReplicas } from './deploy/replicas.ts';
+import { resumeTool } from './deploy/resume-tool.ts';
 import { tidy } from './deploy/tidy.ts';
 import { upToDate, whatIsLive } from './deploy/what-is-live.ts';
 import { running, welcome } from './first-start.ts';
@@ -81,6 +81,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
   let isClosing = false;
+  const resuming = new AbortController();
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
     path: options.path,
@@ -192,7 +193,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   Object.assign(addresses, addressesOf(config, { ssh: sshAt, http: httpAt }));
   sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
   const first = await makeFirst();
-  for (const tool of store.tools()) void resume(context, tool);
+  for (const { name } of store.tools()) void resumeTool(context, name, resuming.signal);
   goOn();
 
   if (whyTrusted !== null)
@@ -222,6 +223,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     addresses,
     close: async () => {
       isClosing = true;
+      resuming.abort();
       await Promise.all([
         line.close(),
         runtime.endOneOffs(),
@@ -267,19 +269,6 @@ async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostK
       'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
       { cause },
     );
-  }
-}
-
-/** What was live before the restart comes up again, and what was begun goes; the doors are open meanwhile. */
-async function resume(context: DeployContext, tool: ReturnType<SqliteStore['tools']>[number]): Promise<void> {
-  const { store, runtime, log } = context;
-  try {
-    const release = tool.liveVersion === null ? null : store.release(tool.name, tool.liveVersion);
-    if (release !== null && tool.isStopped) await runtime.stop(tool.name);
-    else if (release !== null) await runtime.resume(release, tool.number, plannedReplicas(context, release));
-    await runtime.cleanUp(tool.name);
-  } catch (err) {
-    log.error({ err, tool: tool.name }, 'tool did not come up again');
   }
 }
 

@@ -1,4 +1,5 @@
 import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
+import { alarmAbout, calm } from '../core/alarms.ts';
 import { FewAtOnce } from '../core/few-at-once.ts';
 import type { Log } from '../core/log.ts';
 import { untilAborted } from '../core/until-aborted.ts';
@@ -81,6 +82,7 @@ export class LdapServers {
       try {
         const answer = await work(server, AbortSignal.any([signal, time]));
         this.#preferred = index;
+        calm(this.#log, ['DIRECTORY_UNAVAILABLE']);
         return answer;
       } catch (error) {
         signal.throwIfAborted();
@@ -89,7 +91,10 @@ export class LdapServers {
         this.#log.warn({ server: `${server.host}:${server.port}`, err: error }, 'LDAP server failed');
       }
     }
-    throw unavailable('The user directory (LDAP) does not answer just now.', lastError);
+    const error = unavailable('The user directory (LDAP) does not answer just now.', lastError);
+    const asked = servers.map(({ host, port }) => `${host}:${port}`);
+    alarmAbout(this.#log, error, { servers: asked, err: lastError });
+    throw error;
   }
 
   async #searchOn(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {

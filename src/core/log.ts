@@ -1,4 +1,5 @@
-import { type Logger, pino, stdTimeFunctions } from 'pino';
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
+import { errorFacts } from './error-facts.ts';
 
 export type Log = Logger;
 
@@ -6,14 +7,16 @@ export type Log = Logger;
  * The operator's voice: one JSON line for each event on standard output, with a fixed message and facts as
  * fields. Never a secret: values under the names below are replaced whatever they are.
  */
-export function createLog(level: string): Log {
-  return pino({
+export function createLog(level: string, destination?: DestinationStream): Log {
+  const options = {
     level,
     base: null,
+    serializers: { err: (error: unknown) => errorFacts(error) },
     timestamp: stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+    formatters: { level: (label: string) => ({ level: label }) },
     redact: {
       paths: ['password', '*.password', 'configVars', '*.configVars', 'authorization', '*.authorization'],
     },
-  });
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
 }

@@ -1,3 +1,4 @@
+import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
@@ -27,12 +28,14 @@ export async function deploy(
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));
   signal.throwIfAborted();
+  if (plan.artifact === null) calm(context.log, BUILD_FAULTS);
   const builtAt = performance.now();
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
   if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
   await rollOut(context, plan, release, progress, signal);
+  calm(context.log, ROLLOUT_FAULTS);
 
   await tagArtifact(context, release);
 

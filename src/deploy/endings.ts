@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { BuildGoesOn } from '../build/builder.ts';
+import { alarmAbout } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { sentence } from '../core/sentence.ts';
@@ -44,7 +45,9 @@ export class Endings {
     }
     const bugId = randomUUID();
     const facts = { tool, deployment: entry.id, by: entry.principal.uid };
+    const isAlarm = alarmAbout(log, error, facts);
     if (error instanceof DeployError) log.info({ ...facts, code: error.code }, 'deployment failed');
+    else if (isAlarm) log.warn({ ...facts, id: bugId, err: error }, 'deployment failed');
     else log.error({ ...facts, id: bugId, err: error }, 'deployment failed by a fault of the server');
     const { reason, text } = explainFailure(error, whatIsLive(store, tool), bugId);
     entry.log.progress.warn(text);

@@ -1,8 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { alarm, calm } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import { cannotListen } from '../core/listen-error.ts';
 import type { Log } from '../core/log.ts';
@@ -83,14 +85,23 @@ export function createListener(options: ListenerOptions): Listener {
     socket.once('close', () => sockets.delete(socket));
   });
 
+  const watchEnd = () => {
+    if (tls !== null) alarmIfOver(tls, log);
+  };
+  const watchingEnd = setInterval(watchEnd, END_CHECK_MS).unref();
+  watchEnd();
+
   const reload = () => {
     if (tls === null) return;
     try {
       tlsServer?.setSecureContext({ ...readTls(tls), minVersion: 'TLSv1.2' });
+      calm(log, [TLS_FILES]);
+      watchEnd();
       log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
     } catch (error) {
       // The two files are replaced one after the other: until both fit, the old pair serves.
-      log.error({ err: error, certificate: tls.certificate }, 'tls certificate not reloaded');
+      const facts = { err: error, certificate: tls.certificate };
+      alarm(log, { key: TLS_FILES, message: 'tls certificate not reloaded', facts });
     }
   };
   const files = tls === null ? [] : [tls.certificate, tls.key];
@@ -108,6 +119,7 @@ export function createListener(options: ListenerOptions): Listener {
         });
       }),
     close: async () => {
+      clearInterval(watchingEnd);
       for (const file of files) unwatchFile(file, reload);
       if (!server.listening) return;
       const cut = setTimeout(() => {
@@ -117,6 +129,27 @@ export function createListener(options: ListenerOptions): Listener {
       clearTimeout(cut);
     },
   };
+}
+
+/** Troubles of the log (alarms.ts). */
+const TLS_FILES = 'TLS_FILES';
+const TLS_END = 'TLS_END';
+const END_CHECK_MS = 60 * 60_000;
+
+/** A certificate that has ended makes every client refuse the door. */
+export function alarmIfOver(
+  { certificate }: Pick<TlsFiles, 'certificate'>,
+  log: Log,
+  now: number = Date.now(),
+): void {
+  try {
+    const { validTo } = new X509Certificate(readFileSync(certificate));
+    if (new Date(validTo).getTime() > now) calm(log, [TLS_END]);
+    else
+      alarm(log, { key: TLS_END, message: 'tls certificate has expired', facts: { certificate, validTo } });
+  } catch {
+    // Reading the files tells what is wrong with them.
+  }
 }
 
 /** @throws DeployError `BAD_SETTING` */

@@ -303,6 +303,11 @@ test('threat 7: a certificate that the settings do not trust lets nobody in, and
   assert.doesNotMatch(login.stderr, /certificate|127\.0\.0\.1:/);
   const failures = distrustful.lines.filter(({ msg }) => msg === 'LDAP server failed');
   assert.match(JSON.stringify(failures[0]), /certificate/);
+  const alarms = distrustful.lines.filter(({ level }) => level === 'error');
+  assert.deepEqual(
+    alarms.map(({ msg }) => msg),
+    ['user directory does not answer'],
+  );
 });
 
 test('threat 7: a server that would send passwords in clear does not start', async () => {

@@ -7,6 +7,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { createLog } from '../../src/core/log.ts';
+import { alarmIfOver } from '../../src/http/listener.ts';
 import type { Gateway } from '../../src/run/runtime.ts';
 import { basic, makeCommit, noGateway, openDoor, runGit } from '../support/http-door.ts';
 import { collect, sendRaw } from '../support/http-raw.ts';
@@ -294,4 +296,23 @@ test('over TLS git pushes, and a new certificate is taken up while the server ru
   await rename(second.certificate, certificate);
   const deadline = performance.now() + 5_000;
   while ((await nameNow()) !== 'two') assert.ok(performance.now() < deadline, 'still the old certificate');
+});
+
+test('a certificate that has expired is an alarm, once, and its end too', async (context) => {
+  const { root } = await openDoor(context);
+  const tls = await makeCertificate(root, 'old');
+  const lines: { level: string; msg: string }[] = [];
+  const log = createLog('info', { write: (text) => void lines.push(JSON.parse(text)) });
+  const day = 24 * 60 * 60_000;
+  alarmIfOver(tls, log);
+  assert.deepEqual(lines, []);
+  for (const days of [3, 3.001]) alarmIfOver(tls, log, Date.now() + days * day);
+  alarmIfOver(tls, log);
+  assert.deepEqual(
+    lines.map(({ level, msg }) => [level, msg]),
+    [
+      ['error', 'tls certificate has expired'],
+      ['info', 'trouble is over'],
+    ],
+  );
 });

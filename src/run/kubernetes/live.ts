@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { V1CronJob } from '@kubernetes/client-node';
+import { alarmAbout } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import type { Release, Schedule } from '../../core/types.ts';
 import type { Applied } from '../../kubernetes/applying.ts';
@@ -145,7 +146,7 @@ export class LiveRollouts {
     } catch (err) {
       // Where this server is to stop, the next one sees to it.
       if (!this.#isMeant(rollout)) return true;
-      log.error({ err, tool, version }, 'traffic not moved');
+      if (!alarmAbout(log, err, { tool, version })) log.error({ err, tool, version }, 'traffic not moved');
       return false;
     }
   }

@@ -1,4 +1,5 @@
 import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import { alarm, calm } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import { untilAborted } from '../../core/until-aborted.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
@@ -29,6 +30,8 @@ export interface ToolPod {
 }
 
 const WAIT_MS = 1000;
+/** The trouble of the log (alarms.ts). */
+const WATCH = 'POD_WATCH';
 
 export interface PodListener {
   /** @param isOld - It was there before this server. */
@@ -73,7 +76,7 @@ export class ToolPods {
   /** Watches until the signal fires, also where the API refuses that for a while. */
   watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
     const onRefused = (error: unknown): void => {
-      log.error({ err: error }, 'pods of tools cannot be watched');
+      alarm(log, { key: WATCH, message: 'pods of tools cannot be watched', facts: { err: error } });
       this.#failure = error;
       this.#wake();
     };
@@ -86,6 +89,7 @@ export class ToolPods {
       onListed: () => {
         this.#isListed = true;
         this.#failure = null;
+        calm(log, [WATCH]);
         this.#wake();
       },
       onRefused,

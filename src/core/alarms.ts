@@ -1,0 +1,113 @@
+import { DeployError, systemCode } from './errors.ts';
+import type { Log } from './log.ts';
+
+/**
+ * Failures that only an operator can end, by the code of their DeployError, with the message of their log line. What a
+ * person at a push can mend is not here.
+ */
+export const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
+  BUILDER_IMAGE: 'builder image cannot be used',
+  BAD_IMAGE: 'builder image cannot be used',
+  BUILD_IMAGE_PULL: 'image of a build cannot be pulled',
+  BUILD_UNSCHEDULABLE: 'builds find no room in the cluster',
+  BUILD_REFUSED: 'cluster refuses the pods of builds',
+  BUILD_SOURCE: 'builds cannot fetch their source',
+  BUILD_QUOTA: 'quota of the build namespace is too small',
+  BUILD_NAMESPACE: 'build namespace cannot be used',
+  CLUSTER_FORBIDDEN: 'cluster does not allow what this server needs',
+  CLUSTER_UNREACHABLE: 'cluster does not answer',
+  DIRECTORY_UNAVAILABLE: 'user directory does not answer',
+  DISK_FULL: 'disk is full',
+  POD_SECURITY: 'cluster refuses the pods of tools',
+  REGISTRY_FULL: 'registry is full',
+  REGISTRY_REFUSED: 'registry refuses this server',
+  REGISTRY_UNAVAILABLE: 'registry does not answer',
+  ROLLOUT_IMAGE_PULL: 'images of tools cannot be pulled',
+  ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
+};
+
+/** What a build that went well shows to be in order again. */
+export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
+  /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
+);
+/** What a rollout that went well shows to be in order again. */
+export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
+  /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
+);
+
+/** A trouble that goes on is told again after this long. */
+const AGAIN_MS = 10 * 60_000;
+
+interface Trouble {
+  readonly since: number;
+  toldAt: number;
+  /** How often it was seen since it began. */
+  count: number;
+}
+
+const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
+
+/**
+ * Logs at level `error` that an operator must act: once when it begins, and while it goes on at most every ten
+ * minutes, with the number of times it was seen.
+ *
+ * @param key - Names the trouble for `calm`.
+ */
+export function alarm(
+  log: Log,
+  { key, message, facts }: { readonly key: string; readonly message: string; readonly facts: object },
+  now: number = Date.now(),
+): void {
+  const troubles = TROUBLES.get(log) ?? new Map<string, Trouble>();
+  TROUBLES.set(log, troubles);
+  const trouble = troubles.get(key) ?? { since: now, toldAt: Number.NEGATIVE_INFINITY, count: 0 };
+  troubles.set(key, trouble);
+  trouble.count += 1;
+  if (now - trouble.toldAt < AGAIN_MS) return;
+  trouble.toldAt = now;
+  const { count } = trouble;
+  log.error(
+    { trouble: key, ...facts, ...(count > 1 ? { count, since: new Date(trouble.since) } : {}) },
+    message,
+  );
+}
+
+/**
+ * Raises the alarm that belongs to an error.
+ *
+ * @returns whether it is a failure that only an operator can end.
+ */
+export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
+  const found = operatorFault(error);
+  if (found === null) return false;
+  const { code, why, hint } = found;
+  const message = OPERATOR_FAULTS[code] ?? code;
+  alarm(log, { key: code, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
+  return true;
+}
+
+/** Logs that these troubles are over; nothing if there were none. */
+export function calm(log: Log, keys: readonly string[], now: number = Date.now()): void {
+  const troubles = TROUBLES.get(log);
+  for (const key of keys) {
+    const trouble = troubles?.get(key);
+    if (trouble === undefined) continue;
+    troubles?.delete(key);
+    const seconds = Math.round((now - trouble.since) / 1000);
+    log.info({ trouble: key, count: trouble.count, seconds }, 'trouble is over');
+  }
+}
+
+function operatorFault(error: unknown): { code: string; why: string; hint: string } | null {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    if (isDiskFull(one)) return { code: 'DISK_FULL', why: systemCode(one) ?? one.message, hint: '' };
+  }
+  if (!(error instanceof DeployError) || !(error.code in OPERATOR_FAULTS)) return null;
+  return { code: error.code, why: error.message, hint: error.hint };
+}
+
+/** Of the file system, or of SQLite (SQLITE_FULL). */
+function isDiskFull(error: Error): boolean {
+  const code = systemCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT' || ('errcode' in error && error.errcode === 13);
+}

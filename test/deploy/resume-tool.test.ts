@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NullRuntime } from '../../bench/null-back-ends.ts';
+import { createLog } from '../../src/core/log.ts';
+import { resumeTool } from '../../src/deploy/resume-tool.ts';
+import { unreachable } from '../../src/kubernetes/retrying.ts';
+import { wikibot } from '../support/store-records.ts';
+import { Place } from './place.ts';
+
+/** A runtime of a cluster that does not answer at first. */
+class LateRuntime extends NullRuntime {
+  failures: number;
+  isClean = false;
+
+  constructor(failures: number) {
+    super();
+    this.failures = failures;
+  }
+
+  override async cleanUp(): Promise<void> {
+    this.failures -= 1;
+    if (this.failures >= 0) throw unreachable(null);
+    this.isClean = true;
+  }
+}
+
+test('what a killed server had begun is removed, also if the cluster does not answer at the start', async () => {
+  await using place = await Place.make();
+  const lines: { level: string; msg: string }[] = [];
+  const log = createLog('info', { write: (text) => void lines.push(JSON.parse(text)) });
+  const runtime = new LateRuntime(3);
+  await resumeTool({ ...place.context, runtime, log }, wikibot, AbortSignal.timeout(20_000), 20);
+  assert.equal(runtime.isClean, true);
+  assert.deepEqual(
+    lines.filter(({ level }) => level !== 'warn').map(({ level, msg }) => [level, msg]),
+    [
+      ['error', 'cluster does not answer'],
+      ['info', 'tool taken over'],
+    ],
+  );
+});
+
+test('a server that is stopped does not go on to take tools over', async () => {
+  await using place = await Place.make();
+  const runtime = new LateRuntime(Number.POSITIVE_INFINITY);
+  const stop = new AbortController();
+  const resuming = resumeTool({ ...place.context, runtime }, wikibot, stop.signal, 50_000);
+  stop.abort();
+  await resuming;
+  assert.equal(runtime.isClean, false);
+});
