@@ -11,6 +11,7 @@ import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
 import { type Addresses, addressesOf, hostPort, sshCommand } from './core/addresses.ts';
 import { DeployError, systemCode } from './core/errors.ts';
+import { Followers } from './core/followers.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
 import type { Principal } from './core/types.ts';
@@ -151,7 +152,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     audit,
     log,
   });
-  const services: Services = { directory, deployments: line, runtime, store, tokens, audit, addresses };
+  const services: Services = {
+    directory,
+    deployments: line,
+    runtime,
+    store,
+    tokens,
+    audit,
+    addresses,
+    followers: new Followers(),
+  };
   const throttle = new LoginThrottle();
   const socket = new LocalSocket({
     path: socketPath,

@@ -2,6 +2,7 @@ import type { ParseArgsOptionsConfig } from 'node:util';
 import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import type { Audit } from '../core/audit.ts';
+import type { Followers } from '../core/followers.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';
@@ -16,6 +17,7 @@ export interface Services {
   readonly store: Store;
   readonly tokens: DeployTokens;
   readonly audit: Audit;
+  readonly followers: Followers;
   /** The addresses that hints name: `ssh://HOST:PORT` and `http://HOST:PORT`, as people reach them. */
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
@@ -104,6 +106,6 @@ export interface CommandLine {
   /** Only for a command that `takesTerminal`, where the client has one. */
   readonly terminal?: Terminal;
   readonly signal: AbortSignal;
-  /** Told the code of the DeployError that ends the command, before its words go to `err`. */
-  readonly onRefusal?: (code: string) => void;
+  /** Told the code and message of the DeployError that ends the command, before its words go to `err`. */
+  readonly onRefusal?: (code: string, message: string) => void;
 }

@@ -9,9 +9,14 @@ import type { ToolContext } from './command.ts';
  * @throws DeployError `NOT_LIVE` with the reason; the signal's own reason when it fires.
  */
 export async function followTicket(context: ToolContext, ticket: Ticket): Promise<number> {
-  const { services, tool, out, signal } = context;
-  for await (const text of services.deployments.follow(ticket.id, { isColoured: false, signal })) {
-    await out(text);
+  const { services, principal, tool, out, signal } = context;
+  {
+    using place = services.followers.enterIfFree(principal, tool);
+    if (place === null) await out('You follow as many logs as you may: only the result is shown here.\n');
+    else {
+      const texts = services.deployments.follow(ticket.id, { isColoured: false, signal });
+      for await (const text of texts) await place.write(out(text));
+    }
   }
   const verdict = await unlessAborted(ticket.verdict, signal);
   if (verdict.isLive) return 0;

@@ -36,7 +36,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
       return 2;
     }
     if (error instanceof DeployError) {
-      line.onRefusal?.(error.code);
+      line.onRefusal?.(error.code, error.message);
       await err(warning(error.message, asTyped(error.hint, commands, typed)));
       return 1;
     }

@@ -6,7 +6,8 @@ import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { ToldLines } from './told-lines.ts';
 
-const CHUNK_BYTES = 64 * 1024;
+/** What one reader of a log costs is a few times this. */
+const CHUNK_BYTES = 16 * 1024;
 const LOST = ' !     Lines are missing here: the disk of this server took none.\n';
 
 /** The log of one deployment: an append-only file, and the readers that follow it. */
@@ -130,11 +131,16 @@ export class DeploymentLogs {
     const path = this.path(tool, id);
     if (!existsSync(path)) return;
     await using file = await open(path, 'r');
-    const buffer = Buffer.alloc(CHUNK_BYTES);
     let position = 0;
     let cut: Buffer = Buffer.alloc(0);
     while (!options.signal.aborted) {
-      const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, position);
+      // A new one each time: a reader that waits for more holds none.
+      const { buffer, bytesRead } = await file.read(
+        Buffer.allocUnsafe(CHUNK_BYTES),
+        0,
+        CHUNK_BYTES,
+        position,
+      );
       position += bytesRead;
       if (bytesRead === 0) {
         if (live === null || (live.isEnded && live.bytes <= position)) break;
@@ -143,7 +149,7 @@ export class DeploymentLogs {
       }
       const bytes = Buffer.concat([cut, buffer.subarray(0, bytesRead)]);
       const end = bytes.lastIndexOf(10) + 1;
-      cut = bytes.subarray(end);
+      cut = Buffer.from(bytes.subarray(end));
       if (end > 0) yield paint(bytes.toString('utf8', 0, end), options.isColoured);
     }
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Audit } from '../core/audit.ts';
+import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { mebibytes } from '../core/mebibytes.ts';
 import { newId, type ToolName } from '../core/names.ts';
@@ -11,6 +12,10 @@ import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
 import { readDeployBranch, updateRefs } from './refs.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
+
+/** Pushes under way; each has processes of git, also while it waits for its deployment or joins another. */
+const MAX_PUSHES_OF_PERSON = 40;
+const MAX_PUSHES_OF_TOOL = 30;
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;
@@ -37,6 +42,7 @@ export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
   readonly #busy = new Map<ToolName, number>();
+  readonly #busyPersons = new Map<string, number>();
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
   /** Bytes of repositories, where no push has ended since they were weighed. */
@@ -47,17 +53,19 @@ export class GitPackServices implements PackServices {
   }
 
   async receive(request: ReceiveRequest): Promise<PushSession> {
-    const { tool } = request;
+    const { tool, principal } = request;
     const folder = await this.#options.repositories.ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
+    this.#assertPlace(request);
     // No maintenance begins from here on: what is read now holds for this push.
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
+    this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
     try {
       const push = await this.#open(request, folder);
       this.#pushes.set(push.id, push);
       return push;
     } catch (error) {
-      this.#left(tool);
+      this.#left(request);
       throw error;
     }
   }
@@ -89,7 +97,7 @@ export class GitPackServices implements PackServices {
       audit,
       log,
       onClose: () => {
-        if (this.#pushes.delete(id)) this.#left(tool);
+        if (this.#pushes.delete(id)) this.#left({ tool, principal });
       },
     });
   }
@@ -167,7 +175,23 @@ export class GitPackServices implements PackServices {
     });
   }
 
-  #left(tool: ToolName): void {
+  /** @throws DeployError `TOO_MANY_PUSHES` */
+  #assertPlace({ tool, principal: { uid } }: ReceiveRequest): void {
+    const isPersonFull = (this.#busyPersons.get(uid) ?? 0) >= MAX_PUSHES_OF_PERSON;
+    if (!isPersonFull && (this.#busy.get(tool) ?? 0) < MAX_PUSHES_OF_TOOL) return;
+    throw new DeployError(
+      'TOO_MANY_PUSHES',
+      isPersonFull
+        ? `${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already.`
+        : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already.`,
+      'Wait until some of them have ended, and push again.',
+    );
+  }
+
+  #left({ tool, principal: { uid } }: Pick<ReceiveRequest, 'tool' | 'principal'>): void {
+    const leftOfPerson = (this.#busyPersons.get(uid) ?? 1) - 1;
+    if (leftOfPerson > 0) this.#busyPersons.set(uid, leftOfPerson);
+    else this.#busyPersons.delete(uid);
     const left = (this.#busy.get(tool) ?? 1) - 1;
     this.#busy.set(tool, left);
     // Also what does not come to a deployment (tags, a push that is refused late) has left its objects.

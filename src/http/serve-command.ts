@@ -13,6 +13,8 @@ export interface CommandServing {
 
 const LINE_BYTES = 64 * 1024;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
+/** How long a client that was dropped since it read nothing has to read why. */
+const LAST_WORDS_MS = 30_000;
 /** The exit status of a command line that is none. */
 const WRONG_USAGE = 2;
 
@@ -126,6 +128,8 @@ class CommandOutput {
 
   refuse(code: string): void {
     this.#refusal = statusOf({ code });
+    const { response } = this.#exchange;
+    if (code === 'FOLLOWER_STALLED') setTimeout(() => response.destroy(), LAST_WORDS_MS).unref();
   }
 
   async end(status: number): Promise<void> {

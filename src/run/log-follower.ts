@@ -1,38 +1,92 @@
 import { once } from 'node:events';
 import type { LogLine } from './runtime.ts';
 
-const MOST_WAITING = 1000;
+const MAX_WAITING_LINES = 1000;
+const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
+const MIN_CHARACTERS_OF_ONE = 64 * 1024;
+/** What a line costs beside its text. */
+const LINE_CHARACTERS = 100;
+
+/** The room for lines that wait for readers, shared by all readers of all tools. */
+export class LineRoom {
+  #held = 0;
+
+  /**
+   * Takes room for a line. A reader may hold an eighth of what the others leave free: so many slow readers get less
+   * each, and never nothing.
+   *
+   * @param own - What this reader holds already. @returns false if that is as much as it may.
+   */
+  take(characters: number, own: number): boolean {
+    const free = MAX_CHARACTERS_OF_ALL - this.#held + own;
+    if (own + characters > Math.max(MIN_CHARACTERS_OF_ONE, free / 8)) return false;
+    this.#held += characters;
+    return true;
+  }
+
+  give(characters: number): void {
+    this.#held -= characters;
+  }
+}
+
+interface Waiting {
+  readonly line: LogLine;
+  /** The room that it takes. */
+  readonly characters: number;
+}
 
 /**
  * The lines that wait for one reader. A reader that falls behind loses lines and is told how many; it never
  * holds the tool back.
  */
-export class LogFollower {
+export class LogFollower implements Disposable {
   readonly #accepts: (process: string) => boolean;
+  readonly #room: LineRoom;
   readonly #arrivals = new EventTarget();
-  #waiting: LogLine[] = [];
+  #waiting: Waiting[] = [];
+  #held = 0;
   #leftOut = 0;
 
-  constructor(accepts: (process: string) => boolean) {
+  constructor(accepts: (process: string) => boolean, room: LineRoom) {
     this.#accepts = accepts;
+    this.#room = room;
+  }
+
+  /** Takes the lines of the past, before any other. If there is no room for all, the oldest are left out. */
+  begin(past: readonly LogLine[]): void {
+    const taken: Waiting[] = [];
+    for (const line of past.toReversed()) {
+      const characters = this.#take(line);
+      if (characters === null) {
+        taken.push(notice('older lines are left out: they are too long to be shown at once'));
+        break;
+      }
+      taken.push({ line, characters });
+    }
+    this.#waiting = taken.reverse();
   }
 
   push(line: LogLine): void {
     if (!this.#accepts(line.process)) return;
-    if (this.#waiting.length >= MOST_WAITING) {
+    const characters = this.#waiting.length >= MAX_WAITING_LINES ? null : this.#take(line);
+    if (characters === null) {
       this.#leftOut += 1;
       return;
     }
-    this.#waiting.push(...this.#gap(), line);
+    this.#waiting.push(...this.#gap(), { line, characters });
     this.#arrivals.dispatchEvent(new Event('line'));
   }
 
-  /** The lines as they come, until the signal. */
-  async *lines(signal: AbortSignal): AsyncGenerator<LogLine> {
+  /** The lines that wait, and with `follow` those that come, until the signal. */
+  async *lines(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine> {
     while (!signal.aborted) {
-      const lines = [...this.#waiting, ...this.#gap()];
+      const waiting = [...this.#waiting, ...this.#gap()].reverse();
       this.#waiting = [];
-      yield* lines;
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+        yield next.line;
+        this.#give(next.characters);
+      }
+      if (!follow) return;
       if (this.#waiting.length > 0 || signal.aborted) continue;
       try {
         await once(this.#arrivals, 'line', { signal });
@@ -42,10 +96,32 @@ export class LogFollower {
     }
   }
 
-  #gap(): LogLine[] {
-    if (this.#leftOut === 0) return [];
-    const text = `… ${this.#leftOut} lines left out`;
-    this.#leftOut = 0;
-    return [{ at: new Date().toISOString(), process: 'push', text }];
+  /** Gives all room back. */
+  [Symbol.dispose](): void {
+    this.#waiting = [];
+    this.#give(this.#held);
   }
+
+  #take({ process, text }: LogLine): number | null {
+    const characters = process.length + text.length + LINE_CHARACTERS;
+    if (!this.#room.take(characters, this.#held)) return null;
+    this.#held += characters;
+    return characters;
+  }
+
+  #give(characters: number): void {
+    this.#held -= characters;
+    this.#room.give(characters);
+  }
+
+  #gap(): Waiting[] {
+    if (this.#leftOut === 0) return [];
+    const gap = notice(`${this.#leftOut} lines left out`);
+    this.#leftOut = 0;
+    return [gap];
+  }
+}
+
+function notice(text: string): Waiting {
+  return { line: { at: new Date().toISOString(), process: 'push', text: `… ${text}` }, characters: 0 };
 }

@@ -3,8 +3,8 @@ import { systemCode } from '../core/errors.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** The last lines of a file, read from its end; none where it is not there. */
-export async function lastLines(path: string, count: number): Promise<string[]> {
+/** The last whole lines of a file within `maxBytes` of its end, at most `count`; none if there is no such file. */
+export async function lastLines(path: string, count: number, maxBytes: number): Promise<string[]> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
@@ -13,17 +13,18 @@ export async function lastLines(path: string, count: number): Promise<string[]> 
     throw error;
   }
   try {
-    return await readBack(file, count);
+    return await readBack(file, count, maxBytes);
   } finally {
     await file.close();
   }
 }
 
-async function readBack(file: FileHandle, count: number): Promise<string[]> {
-  let position = (await file.stat()).size;
+async function readBack(file: FileHandle, count: number, maxBytes: number): Promise<string[]> {
+  const { size } = await file.stat();
+  let position = size;
   let chunks: Buffer[] = [];
   let newLines = 0;
-  while (position > 0 && newLines <= count) {
+  while (position > 0 && newLines <= count && size - position < maxBytes) {
     const length = Math.min(CHUNK_BYTES, position);
     position -= length;
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);

@@ -2,7 +2,7 @@ import { appendFile, mkdir, readdir, rename, stat, truncate } from 'node:fs/prom
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
-import { LogFollower } from './log-follower.ts';
+import { LineRoom, LogFollower } from './log-follower.ts';
 import { lastLines } from './log-tail.ts';
 import type { LogLine, LogQuery } from './runtime.ts';
 
@@ -12,7 +12,12 @@ export interface ToolLogOptions {
   /** Of one process: a file this long, and the one before. */
   readonly sizeBytes: number;
   readonly log: Log;
+  /** For lines that wait for readers; shared with other logs. */
+  readonly room?: LineRoom;
 }
+
+/** Of the past, one reader gets no more than this of each file; a line room holds less. */
+const MAX_PAST_BYTES = 5 * 1024 * 1024;
 
 /**
  * What a tool's processes print: `web.1.log` with one `TIME TEXT` a line, and `web.1.log.1`, the file before.
@@ -21,11 +26,13 @@ export interface ToolLogOptions {
 export class ToolLog {
   readonly #options: ToolLogOptions;
   readonly #followers = new Set<LogFollower>();
+  readonly #room: LineRoom;
   readonly #sizes = new Map<string, number>();
   #chain: Promise<unknown> = Promise.resolve();
 
   constructor(options: ToolLogOptions) {
     this.#options = options;
+    this.#room = options.room ?? new LineRoom();
   }
 
   /** Resolves when the lines are in the file, or are lost because the disk is full; never rejects. */
@@ -52,14 +59,13 @@ export class ToolLog {
   async *read(query: LogQuery): AsyncGenerator<LogLine> {
     const accepts = (process: string) =>
       query.process === null || process === query.process || process.startsWith(`${query.process}.`);
-    const follower = new LogFollower(accepts);
-    const past = await this.#inTurn(async () => {
+    using follower = new LogFollower(accepts, this.#room);
+    await this.#inTurn(async () => {
       if (query.follow) this.#followers.add(follower);
-      return await this.#past(accepts, query.lines);
+      follower.begin(await this.#past(accepts, query.lines));
     });
     try {
-      yield* past;
-      if (query.follow) yield* follower.lines(query.signal);
+      yield* follower.lines(query.follow, query.signal);
     } finally {
       this.#followers.delete(follower);
     }
@@ -67,14 +73,15 @@ export class ToolLog {
 
   async #past(accepts: (process: string) => boolean, count: number): Promise<LogLine[]> {
     const files = (await this.#files()).filter(({ process }) => accepts(process));
-    const lines: LogLine[] = [];
+    let lines: LogLine[] = [];
     for (const { name, process } of files) {
-      for (const line of await lastLines(join(this.#options.folder, name), count)) {
-        lines.push({ at: line.slice(0, 24), process, text: line.slice(25) });
-      }
+      const last = await lastLines(join(this.#options.folder, name), count, MAX_PAST_BYTES);
+      const more = last.map((line) => ({ at: line.slice(0, 24), process, text: line.slice(25) }));
+      // Sorting keeps the order of lines with the same time, and those of one process are in order.
+      const sorted = [...lines, ...more].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+      lines = newest(sorted, count, MAX_PAST_BYTES);
     }
-    // Sorting keeps the order of lines with the same time, and those of one process are in order.
-    return lines.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)).slice(-count);
+    return lines;
   }
 
   /** The file before comes before the current one. */
@@ -129,6 +136,16 @@ export class ToolLog {
     this.#chain = result.catch(() => {});
     return result;
   }
+}
+
+/** The last lines, as many as are asked for and fit. */
+function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
+  let first = lines.length;
+  for (let characters = 0; first > 0 && lines.length - first < count; first -= 1) {
+    characters += lines[first - 1]?.text.length ?? 0;
+    if (characters > maxCharacters) break;
+  }
+  return lines.slice(first);
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { Log } from '../core/log.ts';
+import { LineRoom } from './log-follower.ts';
 import { ToolLog } from './tool-log.ts';
 
 export interface ToolLogsOptions {
@@ -12,6 +13,7 @@ export interface ToolLogsOptions {
 export class ToolLogs {
   readonly #options: ToolLogsOptions;
   readonly #logs = new Map<string, ToolLog>();
+  readonly #room = new LineRoom();
 
   constructor(options: ToolLogsOptions) {
     this.#options = options;
@@ -21,7 +23,8 @@ export class ToolLogs {
     const { config, log } = this.#options;
     const known = this.#logs.get(tool);
     if (known !== undefined) return known;
-    const made = new ToolLog({ folder: join(config.data, 'logs', tool), sizeBytes: config.log_size, log });
+    const folder = join(config.data, 'logs', tool);
+    const made = new ToolLog({ folder, sizeBytes: config.log_size, log, room: this.#room });
     this.#logs.set(tool, made);
     return made;
   }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Connection } from 'ssh2';
 import type { ClientStreams } from './client-streams.ts';
+import { BY_APPLICATION, disconnect } from './disconnect.ts';
 import { Login, type LoginOptions } from './login.ts';
 import { type SessionServices, serveSession } from './session.ts';
 import { announceSignatureAlgorithms } from './signature-algorithms.ts';
@@ -58,6 +59,7 @@ export class ServedConnection {
         principal,
         socket,
         signal: this.#stop.signal,
+        drop: (streams, why) => this.#drop(streams, why),
         onRun: (streams, done) => this.#onRun(streams, done),
       });
     });
@@ -87,6 +89,21 @@ export class ServedConnection {
     this.#stop.abort();
     this.#leave();
     this.#socket.destroy();
+  }
+
+  /** The client prints the reason of a disconnect at once, though it takes no more output. */
+  #drop(streams: ClientStreams, why: string): void {
+    const { log, login } = this.#options;
+    log.info(
+      { uid: this.#login.principal?.uid, address: login.address },
+      'ssh client dropped: it reads nothing',
+    );
+    if (this.#running.size === 1) {
+      disconnect(this.#client, BY_APPLICATION, why);
+      this.#socket.end();
+      setTimeout(() => this.#socket.destroy(), LAST_WORDS_MS).unref();
+    }
+    streams.leave();
   }
 
   #onReady(): void {

@@ -3,7 +3,8 @@ import type { Connection } from 'ssh2';
 import { sendTransportMessage, sshString, uint32 } from './ssh2-inner.ts';
 
 const DISCONNECT = 1;
-const TOO_MANY_CONNECTIONS = 12;
+export const TOO_MANY_CONNECTIONS = 12;
+export const BY_APPLICATION = 11;
 /** Without a cipher, a packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
 const BLOCK_BYTES = 8;
 const LEAST_PADDING_BYTES = 4;
@@ -14,20 +15,19 @@ const LEAST_PADDING_BYTES = 4;
  *
  * @see https://www.rfc-editor.org/rfc/rfc4253#section-11.1
  */
-export function disconnect(client: Connection, text: string): void {
-  sendTransportMessage(client, disconnectMessage(text));
+export function disconnect(client: Connection, reason: number, text: string): void {
+  sendTransportMessage(client, disconnectMessage(reason, text));
 }
 
 /** The same on a connection that has received nothing yet: its packets have no cipher. */
-export function disconnectUnmet(socket: Socket, text: string): void {
-  const payload = disconnectMessage(text);
+export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
+  const payload = disconnectMessage(reason, text);
   const bare = 4 + 1 + payload.length + LEAST_PADDING_BYTES;
   const padding = LEAST_PADDING_BYTES + ((BLOCK_BYTES - (bare % BLOCK_BYTES)) % BLOCK_BYTES);
   const length = uint32(1 + payload.length + padding);
   socket.write(Buffer.concat([length, Buffer.from([padding]), payload, Buffer.alloc(padding)]));
 }
 
-function disconnectMessage(text: string): Buffer {
-  const reason = uint32(TOO_MANY_CONNECTIONS);
-  return Buffer.concat([Buffer.from([DISCONNECT]), reason, sshString(text), sshString('')]);
+function disconnectMessage(reason: number, text: string): Buffer {
+  return Buffer.concat([Buffer.from([DISCONNECT]), uint32(reason), sshString(text), sshString('')]);
 }

@@ -8,7 +8,7 @@ import { plainAddress } from '../core/network.ts';
 import { Admission } from './admission.ts';
 import { algorithms, hasNativeCiphers } from './algorithms.ts';
 import { ServedConnection } from './connection.ts';
-import { disconnect, disconnectUnmet } from './disconnect.ts';
+import { disconnect, disconnectUnmet, TOO_MANY_CONNECTIONS } from './disconnect.ts';
 import type { SessionServices } from './session.ts';
 
 const GAVE_WAY =
@@ -57,8 +57,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       'ssh connection gave way to a newer one',
     );
     const client = clients.get(socket);
-    if (client === undefined) disconnectUnmet(socket, GAVE_WAY);
-    else disconnect(client, GAVE_WAY);
+    if (client === undefined) disconnectUnmet(socket, TOO_MANY_CONNECTIONS, GAVE_WAY);
+    else disconnect(client, TOO_MANY_CONNECTIONS, GAVE_WAY);
   });
 
   const ssh = new ssh2.Server(

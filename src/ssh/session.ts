@@ -31,6 +31,8 @@ export interface SessionContext extends SessionServices {
   readonly socket: Socket;
   /** Aborted when the server shuts down and has waited long enough. */
   readonly signal: AbortSignal;
+  /** Ends the connection, or only this session if others run, of a client that reads nothing. */
+  readonly drop: (client: ClientStreams, why: string) => void;
   /** A request has begun to be served; `done` never rejects. */
   readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
 }
@@ -108,6 +110,9 @@ async function answer(
       err: (text) => (typeof text === 'string' ? client.err(text) : client.errors(text)),
       ...(terminal === null ? {} : { terminal }),
       signal,
+      onRefusal: (code, message) => {
+        if (code === 'FOLLOWER_STALLED') context.drop(client, message);
+      },
     });
   }
   const { service, tool } = request;

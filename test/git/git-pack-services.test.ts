@@ -11,7 +11,7 @@ import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-
 import type { PushSession } from '../../src/git/pack-services.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
-import { wikibot } from '../support/store-records.ts';
+import { nameOf, wikibot } from '../support/store-records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pack-services-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -77,4 +77,19 @@ test('a push that waited for the maintenance of a full repository finds the room
   may.resolve();
   await maintained;
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
+});
+
+test('21: a person, and all people of a tool, have a number of pushes under way', async () => {
+  const { services } = open('many');
+  const openOne = (tool: string, uid: string) =>
+    services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
+  const held = [];
+  for (let count = 0; count < 40; count += 1) held.push(await openOne(`tool-${count % 4}`, 'alice'));
+  await assert.rejects(openOne('tool-9', 'alice'), /alice has 40 pushes under way already/);
+  for (let count = 0; count < 20; count += 1) held.push(await openOne('tool-0', 'bob'));
+  await assert.rejects(openOne('tool-0', 'carol'), /30 pushes to tool-0 are under way already/);
+  held.push(await openOne('tool-9', 'carol'));
+  held.shift()?.close();
+  held.push(await openOne('tool-9', 'alice'));
+  for (const session of held) session.close();
 });

@@ -7,6 +7,7 @@ import type { Services } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import type { AuditEvent } from '../../src/core/audit.ts';
 import { DeployError } from '../../src/core/errors.ts';
+import { Followers } from '../../src/core/followers.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
@@ -140,6 +141,13 @@ export class Desk implements Disposable {
   readonly store = new SqliteStore(this.#folder, new SecretsKey(Buffer.alloc(32, 1)));
   readonly alice = alice;
 
+  readonly followers: Followers;
+
+  /** @param stallMs - How long a reader may take nothing. */
+  constructor(stallMs?: number) {
+    this.followers = new Followers(stallMs);
+  }
+
   /** What the audit log would hold. */
   readonly events: AuditEvent[] = [];
 
@@ -147,7 +155,16 @@ export class Desk implements Disposable {
     const audit = (event: AuditEvent) => void this.events.push(event);
     const { directory, deployments, runtime, store } = this;
     const addresses = { ssh: 'ssh://127.0.0.1:2222', http: 'http://127.0.0.1:8080' };
-    return { directory, deployments, runtime, store, tokens: new DeployTokens(store), audit, addresses };
+    return {
+      directory,
+      deployments,
+      runtime,
+      store,
+      tokens: new DeployTokens(store),
+      audit,
+      addresses,
+      followers: this.followers,
+    };
   }
 
   maintain(tool: ToolName, uid: string, isDisabled = false): void {

@@ -1,6 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import type { LogLine } from '../../run/runtime.ts';
-import type { ToolCommand, ToolContext } from '../command.ts';
+import type { Output, ToolCommand, ToolContext } from '../command.ts';
 import { findDeployment } from '../find-deployment.ts';
 import { countOf } from '../parse-words.ts';
 import { json, oneLineOfLog } from '../printing.ts';
@@ -29,13 +29,15 @@ export const logsCommand: ToolCommand = {
   words: { min: 0, max: 0 },
   async run(context) {
     const { flags } = context;
-    if (typeof flags['build'] === 'string') return await buildLog(context, flags['build']);
-    assertMayReadOutput(context);
-    if (flags['json'] !== true) return await printLines(context);
+    if (typeof flags['build'] !== 'string') assertMayReadOutput(context);
+    using place = context.services.followers.enter(context.principal, context.tool);
+    const out = (text: Output) => place.write(context.out(text));
+    if (typeof flags['build'] === 'string') return await buildLog({ ...context, out }, flags['build']);
+    if (flags['json'] !== true) return await printLines({ ...context, out });
     if (flags['follow'] === true) throw new UsageError('--json gives one whole array: leave -f away.');
     const lines: LogLine[] = [];
     for await (const { at, process, text } of query(context)) lines.push({ at, process, text });
-    await context.out(json(lines));
+    await out(json(lines));
     return 0;
   },
 };

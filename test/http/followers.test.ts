@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { createConnection } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runCommand } from '../../src/cli/run-command.ts';
+import { toolName } from '../../src/core/names.ts';
+import { Desk } from '../support/cli-services.ts';
+import { basic, openDoor } from '../support/http-door.ts';
+
+const hello = toolName('hello') ?? assert.fail();
+
+test('21: a reader over HTTP that takes nothing is dropped, and the answer ends with why', async (context) => {
+  using desk = new Desk(300);
+  desk.maintain(hello, 'alice');
+  desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
+    at: '',
+    process: 'web.1',
+    text: 'x'.repeat(2000),
+  }));
+  const door = await openDoor(context, { runCommand, services: desk.services });
+  const socket = createConnection({ host: '127.0.0.1', port: door.port });
+  const head = `Host: 127.0.0.1\r\nAuthorization: ${basic()}\r\nContent-Length: 10\r\nConnection: close`;
+  socket.write(`POST /-/command HTTP/1.1\r\n${head}\r\n\r\nlogs hello`);
+  // Nobody reads the socket until its place among the readers is free again.
+  const isHeld = () => desk.followers.size > 0;
+  while (!isHeld()) await delay(10);
+  while (isHeld()) await delay(10);
+  const said = await text(socket);
+  assert.match(said, / ! {5}This connection took no output for 1 s, so the server stopped showing it\./);
+  assert.match(said, /Toolforge-Exit-Status: 1/);
+  assert.ok(said.length < 20_000_000, 'the whole log was sent');
+});
