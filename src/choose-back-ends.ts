@@ -64,7 +64,7 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
 
 async function localBackEnds({ config, addresses, countPeople, log }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
-  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config);
+  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   return {
     builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),

@@ -2,7 +2,7 @@
 # Brings what the tests need from Debian: installs it where we may, and names it where we may not.
 set -euo pipefail
 
-packages=(bubblewrap passt util-linux iproute2 procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential openssl slapd ldap-utils)
+packages=(bubblewrap passt util-linux iproute2 procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential python3-seccomp openssl slapd ldap-utils)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

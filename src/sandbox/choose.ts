@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
 import { Cgroups } from './cgroups.ts';
 import { IsolatedSandbox, WRAPPER_ENVIRONMENT } from './isolated.ts';
 import { instanceId } from './leftovers.ts';
@@ -33,6 +34,7 @@ const PROBE_MS = 10_000;
  */
 export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'>,
+  log: Pick<Log, 'error'>,
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
@@ -53,7 +55,9 @@ export async function chooseSandbox(
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
     cgroups,
-  });
+    log,
+  }).catch((error: Error) => error);
+  if (isolated instanceof Error) return without(config.sandbox, trusted, isolated.message);
   if (process.getuid?.() === 0) await checkReach(folder);
   const problem = await probe(isolated, folder);
   if (problem === null) return { sandbox: isolated, whyTrusted: null, remedy: INSTALL };
@@ -69,7 +73,7 @@ function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): 
 
 /** The first program that isolation needs and that this machine does not have, or null. */
 function missingProgram(): string | null {
-  const programs = ['bwrap', 'pasta', 'prlimit', 'ip', ...(process.getuid?.() === 0 ? ['setpriv'] : [])];
+  const programs = ['bwrap', 'pasta', 'prlimit', 'setpriv', 'nsenter', 'ip'];
   for (const program of programs) {
     const places = WRAPPER_ENVIRONMENT.PATH.split(':').map((folder) => join(folder, program));
     if (!places.some((place) => existsSync(place))) return program;

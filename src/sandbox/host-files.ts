@@ -6,6 +6,15 @@ import { join } from 'node:path';
 export interface HostFiles {
   readonly bwrap: readonly string[];
   readonly pasta: readonly string[];
+  /** The address at which pasta answers for the resolver; null if the sandbox asks servers outside by itself. */
+  readonly forwarder: string | null;
+}
+
+export interface HostFilesOptions {
+  /** `/`, except in tests. */
+  readonly root?: string;
+  /** Whether sandboxes are kept away from an address. */
+  readonly isFenced: (address: string) => boolean;
 }
 
 /** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
@@ -33,10 +42,11 @@ const DNS_ADDRESS = '169.254.1.53';
 
 /**
  * Looks at this machine and writes the few files that a sandbox has of its own into `folder`.
- *
- * @param root - `/`, save in tests.
  */
-export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> {
+export async function hostFiles(
+  folder: string,
+  { root = '/', isFenced }: HostFilesOptions,
+): Promise<HostFiles> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const own = async (name: string, lines: readonly string[]) => {
     const path = join(folder, name);
@@ -54,7 +64,7 @@ export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> 
     ...shown('etc/ssl', SHOWN_OF_SSL),
     ...shown('etc/apt', SHOWN_OF_APT),
   ];
-  const resolverFile = resolver(root);
+  const resolverFile = resolver(root, isFenced);
   return {
     bwrap: [
       ...['--ro-bind', join(root, 'usr'), '/usr'],
@@ -68,6 +78,7 @@ export async function hostFiles(folder: string, root = '/'): Promise<HostFiles> 
         : ['--ro-bind-try', resolverFile, '/etc/resolv.conf']),
     ],
     pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
+    forwarder: resolverFile === null ? DNS_ADDRESS : null,
   };
 }
 
@@ -81,20 +92,21 @@ function topFolder(root: string, name: string): string[] {
 }
 
 /**
- * The resolver file to show. A resolver on this machine's loopback (systemd-resolved, dnsmasq) is out of reach
- * from inside: then the servers that systemd-resolved itself asks, and where it does not say, null for a
- * forwarder of pasta's.
+ * The resolver file to show. A resolver on this machine itself (systemd-resolved, dnsmasq) is out of reach from inside,
+ * and so is one in a blocked network. Then it is the file with the servers that systemd-resolved asks. If those are out
+ * of reach as well, null: pasta forwards.
  */
-function resolver(root: string): string | null {
+function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');
   if (!existsSync(usual)) return usual;
-  return [usual, join(root, 'run/systemd/resolve/resolv.conf')].find(hasOutsideServer) ?? null;
+  return (
+    [usual, join(root, 'run/systemd/resolve/resolv.conf')].find((path) => hasOutsideServer(path, isFenced)) ??
+    null
+  );
 }
 
-function hasOutsideServer(path: string): boolean {
+function hasOutsideServer(path: string, isFenced: HostFilesOptions['isFenced']): boolean {
   if (!existsSync(path)) return false;
   const servers = readFileSync(path, 'utf8').matchAll(/^\s*nameserver\s+(\S+)/gm);
-  return Array.from(servers, ([, address = '']) => address).some(
-    (address) => !/^127\.|^::1$|^::ffff:127\./i.test(address),
-  );
+  return Array.from(servers, ([, address = '']) => address).some((address) => !isFenced(address));
 }

@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
 import { dataLimit } from './data-limit.ts';
+import type { Fence } from './fence/fence.ts';
+import { DEVICE, SET_ROUTES } from './fence/routes.ts';
 import type { HostFiles } from './host-files.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from './leftovers.ts';
 import type { SandboxCommand } from './sandbox.ts';
@@ -7,7 +10,9 @@ export interface Isolation {
   readonly hostFiles: HostFiles;
   /** The uid outside; null = the server's own, where it is not root. */
   readonly uid: number | null;
-  readonly blockedNetworks: readonly string[];
+  readonly fence: Pick<Fence, 'files'>;
+  /** The path of the seccomp filter. */
+  readonly filter: string;
   readonly instance: string;
   /** An id for this one start. */
   readonly processId: string;
@@ -16,12 +21,14 @@ export interface Isolation {
 }
 
 const HOME = '/home/tool';
+// A shell redirects descriptors of one digit only.
+const FILTER_DESCRIPTOR = '9';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
  * The whole argument list: setpriv (where the server is root) → pasta, which makes a network of its own
- * without this machine's loopback → bwrap, which makes the file system and the process namespace → prlimit →
- * the command.
+ * without this machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the
+ * process namespace → prlimit → the command.
  *
  * pasta is the outer one since it does not run inside bwrap, and setpriv is without --no-new-privs since the
  * uid map could not be set then; bwrap sets that itself.
@@ -30,7 +37,7 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
   return [
     ...asUser(isolation.uid),
     ...network(command, isolation),
-    ...blockade(isolation),
+    ...behindFence(isolation),
     ...fileSystem(command, isolation),
     '--',
     ...isolation.wrapper,
@@ -77,22 +84,18 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
   return [
     ...['pasta', '--foreground', '--quiet', '--config-net'],
     ...['-t', publish === null ? 'none' : `127.0.0.1/${publish.outside}:${publish.inside}`],
-    ...['-u', 'none', '-T', 'none', '-U', 'none', '--no-map-gw', ...hostFiles.pasta, '--'],
+    ...['-u', 'none', '-T', 'none', '-U', 'none', '--no-map-gw', '--ns-ifname', DEVICE],
+    ...[...hostFiles.pasta, '--'],
   ];
 }
 
-/** Routes of the sandbox's own network, set while that can still be done: bwrap takes the right to change them away. */
-function blockade({ blockedNetworks }: Isolation): string[] {
-  if (blockedNetworks.length === 0) return [];
-  // A machine without IPv6 has nothing to block there, and takes no such route.
-  const script = `while [ "$1" != -- ]; do
-  case $1 in *:*) [ -s /proc/net/if_inet6 ] || { shift; continue; } ;; esac
-  ip route add prohibit "$1" || exit 1
-  shift
-done
-shift
-exec "$@"`;
-  return ['sh', '-c', script, 'sh', ...blockedNetworks, '--'];
+/**
+ * Sets the routes while that can still be done: bwrap takes the right to change them away. The seccomp filter is opened
+ * here because pasta closes the descriptors that it does not know.
+ */
+function behindFence({ fence, filter }: Isolation): string[] {
+  const script = `${SET_ROUTES}\nfilter=$3; shift 3; exec "$@" ${FILTER_DESCRIPTOR}<"$filter"`;
+  return ['sh', '-c', script, 'sh', ...fence.files, filter];
 }
 
 function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
@@ -104,8 +107,11 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     // The marks are for whoever reads the arguments; the command does not see them.
     ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
     ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
+    ...['--seccomp', FILTER_DESCRIPTOR],
     ...isolation.hostFiles.bwrap,
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
+    // It would list the keys of the session that the server was started in.
+    ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
     ...command.mounts.flatMap(({ source, target, isWritable }) => [
       isWritable ? '--bind' : '--ro-bind',

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Log } from '../core/log.ts';
 import type { Cgroups } from './cgroups.ts';
 import { exitOf, INTERLEAVED, startInCgroup } from './child.ts';
+import { Fence } from './fence/fence.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
@@ -17,6 +19,7 @@ import {
   untilGone,
 } from './process-table.ts';
 import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
+import { copyFilter } from './seccomp/filter.ts';
 
 export interface IsolatedOptions {
   /** For the few files that a sandbox has of its own; made where it is not there. */
@@ -28,6 +31,7 @@ export interface IsolatedOptions {
   /** In CIDR form: what no command reaches. */
   readonly blockedNetworks: readonly string[];
   readonly cgroups: Cgroups;
+  readonly log: Pick<Log, 'error'>;
 }
 
 /** What pasta, setpriv and bwrap are found with: none of it reaches the command. */
@@ -38,15 +42,27 @@ export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly #options: IsolatedOptions;
   readonly #hostFiles: HostFiles;
+  readonly #fence: Fence;
+  readonly #filter: string;
   readonly #isRoot = process.getuid?.() === 0;
 
-  private constructor(options: IsolatedOptions, files: HostFiles) {
+  private constructor(options: IsolatedOptions, files: HostFiles, fence: Fence, filter: string) {
     this.#options = options;
     this.#hostFiles = files;
+    this.#fence = fence;
+    this.#filter = filter;
   }
 
+  /** @throws Error that says why this machine cannot isolate. */
   static async open(options: IsolatedOptions): Promise<IsolatedSandbox> {
-    return new IsolatedSandbox(options, await hostFiles(join(options.folder, 'etc')));
+    const folder = join(options.folder, 'etc');
+    const filter = await copyFilter(folder);
+    if (filter === null)
+      throw new Error(`there is no seccomp filter for processors of the kind ${process.arch}`);
+    const fence = await Fence.open({ ...options, folder });
+    const files = await hostFiles(folder, { isFenced: (address) => fence.isFenced(address) });
+    await fence.watch(files.forwarder);
+    return new IsolatedSandbox(options, files, fence, filter);
   }
 
   path(mount: Mount): string {
@@ -60,7 +76,8 @@ export class IsolatedSandbox implements Sandbox {
     const argv = isolatedArguments(command, {
       hostFiles: this.#hostFiles,
       uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
-      blockedNetworks: this.#options.blockedNetworks,
+      fence: this.#fence,
+      filter: this.#filter,
       instance: this.#options.instance,
       processId,
       wrapper: INTERLEAVED,
@@ -71,11 +88,14 @@ export class IsolatedSandbox implements Sandbox {
       input: secretArguments(command),
       pipeFolder: this.#options.folder,
     });
+    const { pid: pastaPid } = child;
+    if (pastaPid !== undefined) this.#fence.add(pastaPid);
     let hasEnded = false;
     let wrappers: number[] = [];
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
+      if (pastaPid !== undefined) this.#fence.delete(pastaPid);
       // After a SIGKILL the kernel ends what is inside a moment later.
       await untilGone(wrappers, 5000);
       // A pasta that cannot make its network, or is killed between its fork and its exec, leaves behind the process

@@ -151,7 +151,7 @@ export const serverSettings = {
   blocked_networks: [
     networks,
     '169.254.169.254/32 fd00:ec2::254/128',
-    'Networks that isolated builds and tools do not reach, in CIDR form. The default is where clouds answer with credentials of the machine; add what else only this machine may ask.',
+    'Networks that isolated builds and tools do not reach, in CIDR form. The default is where clouds answer with credentials of the machine; add what else only this machine may ask. The addresses of this machine itself are never reached.',
   ],
   build_environment: [
     variables,

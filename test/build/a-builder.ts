@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import type { BuildRequest } from '../../src/build/builder.ts';
 import { LocalBuilder, type LocalBuilderOptions } from '../../src/build/local-builder.ts';
+import { createLog } from '../../src/core/log.ts';
 import { type Progress, progressTo } from '../../src/core/progress.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
@@ -53,12 +54,15 @@ export class ABuilder implements AsyncDisposable {
   ): Promise<ABuilder> {
     const data = await mkdtemp(join(tmpdir(), 'builder-'));
     await chmod(data, 0o711);
-    const { sandbox } = await chooseSandbox({
-      sandbox: options.sandbox ?? 'auto',
-      sandbox_uid: 710_000,
-      blocked_networks: [],
-      data,
-    });
+    const { sandbox } = await chooseSandbox(
+      {
+        sandbox: options.sandbox ?? 'auto',
+        sandbox_uid: 710_000,
+        blocked_networks: [],
+        data,
+      },
+      createLog('error'),
+    );
     const config = {
       data,
       build_time: 600_000,

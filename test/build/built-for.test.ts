@@ -32,12 +32,15 @@ for (const [mode, other] of [
     await first.build(source.folder);
     assert.match(first.said, /it is there/);
 
-    const { sandbox } = await chooseSandbox({
-      sandbox: other,
-      sandbox_uid: 710_000,
-      blocked_networks: [],
-      data: first.data,
-    });
+    const { sandbox } = await chooseSandbox(
+      {
+        sandbox: other,
+        sandbox_uid: 710_000,
+        blocked_networks: [],
+        data: first.data,
+      },
+      createLog('error'),
+    );
     const second = new LocalBuilder({
       config: first.config,
       sandbox,

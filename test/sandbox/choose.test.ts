@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { DeployError } from '../../src/core/errors.ts';
+import { createLog } from '../../src/core/log.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import { dataFolder, isRoot } from './sandbox-bench.ts';
 
@@ -14,7 +15,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   const script = `
     import { chooseSandbox } from ${JSON.stringify(source)};
     try {
-      const { sandbox, whyTrusted } = await chooseSandbox({ data: ${JSON.stringify(data)}, sandbox: '${sandbox}', sandbox_uid: 700000, blocked_networks: [] });
+      const { sandbox, whyTrusted } = await chooseSandbox({ data: ${JSON.stringify(data)}, sandbox: '${sandbox}', sandbox_uid: 700000, blocked_networks: [] }, { error: console.error });
       console.log(sandbox.mode, whyTrusted);
     } catch (error) { console.log(error.code, error.message, error.hint); }`;
   const [file = '', ...args] = [...wrapper, process.execPath, '--input-type=module', '-e', script];
@@ -23,12 +24,15 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
 
 test('trusted is trusted, without a reason to give', async () => {
   await using data = await dataFolder();
-  const { sandbox, whyTrusted } = await chooseSandbox({
-    data: data.path,
-    sandbox: 'trusted',
-    sandbox_uid: 700_000,
-    blocked_networks: [],
-  });
+  const { sandbox, whyTrusted } = await chooseSandbox(
+    {
+      data: data.path,
+      sandbox: 'trusted',
+      sandbox_uid: 700_000,
+      blocked_networks: [],
+    },
+    createLog('error'),
+  );
   assert.equal(sandbox.mode, 'trusted');
   assert.equal(whyTrusted, null);
 });
@@ -37,18 +41,24 @@ test('nobody else on this machine can list the folder in which pipes of tools ar
   await using data = await dataFolder();
   const folder = join(data.path, 'sandbox');
   await mkdir(folder, { mode: 0o755 });
-  await chooseSandbox({ data: data.path, sandbox: 'trusted', sandbox_uid: 700_000, blocked_networks: [] });
+  await chooseSandbox(
+    { data: data.path, sandbox: 'trusted', sandbox_uid: 700_000, blocked_networks: [] },
+    createLog('error'),
+  );
   assert.equal((await stat(folder)).mode & 0o777, 0o711);
 });
 
 test('auto isolates where that works', async () => {
   await using data = await dataFolder();
-  const { sandbox, whyTrusted } = await chooseSandbox({
-    data: data.path,
-    sandbox: 'auto',
-    sandbox_uid: 700_000,
-    blocked_networks: [],
-  });
+  const { sandbox, whyTrusted } = await chooseSandbox(
+    {
+      data: data.path,
+      sandbox: 'auto',
+      sandbox_uid: 700_000,
+      blocked_networks: [],
+    },
+    createLog('error'),
+  );
   assert.equal(sandbox.mode, 'isolated');
   assert.equal(whyTrusted, null);
 });
@@ -94,12 +104,15 @@ test('a data folder that tools cannot reach is refused by the name of what is cl
   const closed = join(data.path, 'closed');
   await mkdir(join(closed, 'data'), { recursive: true });
   await chmod(closed, 0o700);
-  const choice = chooseSandbox({
-    data: join(closed, 'data'),
-    sandbox: 'auto',
-    sandbox_uid: 700_000,
-    blocked_networks: [],
-  });
+  const choice = chooseSandbox(
+    {
+      data: join(closed, 'data'),
+      sandbox: 'auto',
+      sandbox_uid: 700_000,
+      blocked_networks: [],
+    },
+    createLog('error'),
+  );
   await assert.rejects(choice, (error) => {
     assert.ok(error instanceof DeployError);
     assert.equal(error.code, 'DATA_FOLDER_CLOSED');

@@ -5,6 +5,9 @@ import { test } from 'node:test';
 import { hostFiles } from '../../src/sandbox/host-files.ts';
 import { dataFolder } from './sandbox-bench.ts';
 
+/** What a machine with the address 192.0.2.9 fences. */
+const isFenced = (address: string) => /^127\.|^::1$|^192\.0\.2\.9$/.test(address);
+
 /** A root folder with these files. */
 async function rootWith(folder: string, files: Readonly<Record<string, string>>): Promise<string> {
   for (const name of ['etc/apt', 'etc/ssl/certs', 'etc/ssl/private', 'usr/bin', 'run/systemd/resolve'])
@@ -20,6 +23,13 @@ function sourceOf(bwrap: readonly string[], target: string): string | undefined 
 }
 
 for (const { name, files, shown, own, pasta } of [
+  {
+    name: 'a resolver on another address of this machine is asked through pasta',
+    files: { 'etc/resolv.conf': 'nameserver 192.0.2.9\n' },
+    shown: null,
+    own: 'nameserver 169.254.1.53\n',
+    pasta: ['--dns-forward', '169.254.1.53'],
+  },
   {
     name: 'a resolver in the network is used',
     files: { 'etc/resolv.conf': 'nameserver 192.0.2.1\n' },
@@ -48,7 +58,7 @@ for (const { name, files, shown, own, pasta } of [
   test(`names: ${name}`, async () => {
     await using data = await dataFolder();
     const root = await rootWith(join(data.path, 'root'), files);
-    const result = await hostFiles(join(data.path, 'own'), root);
+    const result = await hostFiles(join(data.path, 'own'), { root, isFenced });
     const source = sourceOf(result.bwrap, '/etc/resolv.conf') ?? '';
     if (shown !== null) assert.equal(source, join(root, shown));
     else assert.equal(await readFile(source, 'utf8'), own);
@@ -66,7 +76,7 @@ test('of /etc only what is needed is shown, and accounts are the sandbox’s own
     'etc/apt/auth.conf': 'machine example.org login x password y',
     'etc/apt/sources.list': '',
   });
-  const { bwrap } = await hostFiles(join(data.path, 'own'), root);
+  const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced });
   assert.equal(sourceOf(bwrap, '/etc/hosts'), join(root, 'etc/hosts'));
   assert.match(await readFile(sourceOf(bwrap, '/etc/passwd') ?? '', 'utf8'), /^tool:x:1000:1000:/m);
   assert.equal(sourceOf(bwrap, '/cnb/run-image/dpkg-status'), join(root, 'var/lib/dpkg/status'));
@@ -78,7 +88,7 @@ test('of /etc only what is needed is shown, and accounts are the sandbox’s own
 test('promise 4: of /etc/ssl the certificates are shown, and no key that lies beside them', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/push.key': '', 'etc/ssl/openssl.cnf': '' });
-  const { bwrap } = await hostFiles(join(data.path, 'own'), root);
+  const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced });
   assert.deepEqual(
     bwrap.filter((word) => word.startsWith('/etc/ssl')),
     ['/etc/ssl/certs', '/etc/ssl/openssl.cnf'],

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { createLog } from '../../src/core/log.ts';
 import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import type { Exit, Sandbox, SandboxCommand, SandboxProcess } from '../../src/sandbox/sandbox.ts';
 
@@ -23,7 +24,7 @@ export async function sandboxIn(
   blockedNetworks: readonly string[] = [],
 ): Promise<Sandbox> {
   const config = { data, sandbox: mode, sandbox_uid: 700_000, blocked_networks: [...blockedNetworks] };
-  return (await chooseSandbox(config)).sandbox;
+  return (await chooseSandbox(config, createLog('error'))).sandbox;
 }
 
 /** Starts a program with small limits; what is not said is empty. */

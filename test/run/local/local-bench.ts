@@ -37,12 +37,15 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
   const clock = new SetClock('2026-01-01T00:00:30');
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-run-'));
   await chmod(data, 0o711);
-  const { sandbox } = await chooseSandbox({
-    data,
-    sandbox: options.mode,
-    sandbox_uid: 700_000,
-    blocked_networks: [],
-  });
+  const { sandbox } = await chooseSandbox(
+    {
+      data,
+      sandbox: options.mode,
+      sandbox_uid: 700_000,
+      blocked_networks: [],
+    },
+    createLog('error'),
+  );
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

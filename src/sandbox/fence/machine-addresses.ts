@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { execa } from 'execa';
+import { withPipes } from '../../core/with-pipes.ts';
+
+const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+const SETTLING_MS = 1000;
+
+/**
+ * Every address at which this machine itself answers, as the kernel's local tables have it. That includes secondary,
+ * broadcast and anycast addresses, and those of interfaces that are down.
+ *
+ * @returns addresses and networks, sorted: `192.0.2.2`, `10.1.0.0/16`, `2001:db8::2`
+ */
+export async function machineAddresses(): Promise<string[]> {
+  // Without this file the kernel has no IPv6, and `ip -6` fails.
+  const families = existsSync('/proc/net/if_inet6') ? ['-4', '-6'] : ['-4'];
+  const tables = await Promise.all(families.map(localTable));
+  return [...new Set(tables.flat())].sort();
+}
+
+async function localTable(family: string): Promise<string[]> {
+  const argv = [family, 'route', 'show', 'table', 'local'];
+  const { stdout, stderr, exitCode } = await execa('ip', argv, {
+    env: PATH,
+    extendEnv: false,
+    stdin: 'ignore',
+    reject: false,
+  });
+  // A machine without any address has no table.
+  if (exitCode !== 0 && !/table does not exist/i.test(stderr)) {
+    throw new Error(`the addresses of this machine are unknown: ${stderr.split('\n')[0]}`);
+  }
+  return Array.from(stdout.matchAll(/^(?:local|broadcast|anycast) (\S+)/gm), ([, address = '']) => address);
+}
+
+/**
+ * Calls back whenever an address of this machine may have changed, as long as this process runs. It calls once more a
+ * second later, because the kernel tells of an IPv6 address before it answers there.
+ */
+export function watchAddresses(changed: () => void): void {
+  // Should the server be killed, the child ends as well.
+  const argv = ['--pdeathsig', 'KILL', '--', 'ip', 'monitor', 'address'];
+  const monitor = withPipes(spawn('setpriv', argv, { env: PATH, stdio: ['ignore', 'pipe', 'ignore'] }));
+  let settled: NodeJS.Timeout | undefined;
+  const later = () => {
+    clearTimeout(settled);
+    settled = setTimeout(changed, SETTLING_MS).unref();
+  };
+  monitor.stdout.on('data', () => {
+    changed();
+    later();
+  });
+  monitor.on('error', () => undefined);
+  monitor.once('close', () => {
+    setTimeout(() => {
+      watchAddresses(changed);
+      // What changed since then was not told.
+      changed();
+    }, SETTLING_MS).unref();
+  });
+  // This process does not stay for it.
+  monitor.unref();
+  (monitor.stdout as Socket).unref();
+}

@@ -1,0 +1,119 @@
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { childrenOf } from '../process-table.ts';
+
+/** The name of the one device that a sandbox has besides loopback. */
+export const DEVICE = 'eth0';
+
+const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+const isRoot = process.getuid?.() === 0;
+
+const CHOOSE_FILE = `off=1
+read -r off 2>/dev/null </proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6
+if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
+
+/**
+ * A shell script that fences the network namespace it runs in. Its two arguments are `routeFiles`.
+ *
+ * Routes do not stop multicast to a link by a bound socket. A policy does, if the kernel has policies
+ * (CONFIG_XFRM_USER).
+ */
+export const SET_ROUTES = `${CHOOSE_FILE}
+ip -batch "$file" || exit 1
+ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
+
+/** The same for a namespace that has the first line already. */
+const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
+
+/** Any rule of its own makes the kernel ask the local table first, whatever more narrow routes the main table has. */
+const FIRST_LINE = 'rule add pref 32000 lookup main';
+
+/** The file with all routes, and the one for a namespace without IPv6, which would refuse some of them. */
+export function routeFiles(folder: string): [whole: string, withoutIpv6: string] {
+  return [join(folder, 'fence'), join(folder, 'fence-without-ipv6')];
+}
+
+/**
+ * Writes `routeFiles`.
+ *
+ * @param networks - what sandboxes take for their own addresses.
+ * @param exception - an IPv4 address in one of the networks that stays outside; null = none.
+ */
+export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const text = (some: readonly string[]) => {
+    // The metric keeps them apart from the routes to the same place that the namespace has by itself.
+    const lines = some.map((network) => `route replace local ${network} dev ${DEVICE} metric 1`);
+    if (exception !== null) lines.push(`route replace ${exception} dev ${DEVICE} scope link table local`);
+    return `${[FIRST_LINE, ...lines].join('\n')}\n`;
+  };
+  const [whole, withoutIpv6] = routeFiles(folder);
+  await replaceFile(whole, text(networks));
+  await replaceFile(withoutIpv6, text(networks.filter((network) => !network.includes(':'))));
+}
+
+/**
+ * Sets the routes of a running sandbox as `routeFiles` have them now.
+ *
+ * @param pastaPid - the outermost process of the sandbox.
+ * @returns false if it has to be tried again: the sandbox is still starting, or is ending.
+ */
+export async function setRoutesAgain(pastaPid: number, folder: string): Promise<boolean> {
+  for (const pid of childrenOf(pastaPid)) {
+    const namespaces = openNamespaces(pid);
+    if (namespaces === null) continue;
+    try {
+      // Its id may have gone to another process before the namespaces were opened.
+      if (!childrenOf(pastaPid).includes(pid)) continue;
+      // Root may set routes in any network. Others may because the user namespace around it is their own.
+      const user = isRoot ? [] : [`--user=${namespaces.user}`, '--preserve-credentials'];
+      const script = ['sh', '-c', SET_ROUTES_AGAIN, 'sh', ...routeFiles(folder)];
+      const set = await execa('nsenter', [...user, `--net=${namespaces.net}`, '--', ...script], {
+        env: PATH,
+        extendEnv: false,
+        stdio: 'ignore',
+        reject: false,
+      });
+      if (set.exitCode === 0) return true;
+    } finally {
+      namespaces.close();
+    }
+  }
+  return false;
+}
+
+interface OpenNamespaces {
+  readonly user: string;
+  readonly net: string;
+  close(): void;
+}
+
+/** Holds the namespaces of a process, as paths. Null if it has ended, or has no network of its own. */
+function openNamespaces(pid: number): OpenNamespaces | null {
+  const opened: number[] = [];
+  const open = (name: string) => {
+    const fd = openSync(`/proc/${pid}/ns/${name}`, 'r');
+    opened.push(fd);
+    return fd;
+  };
+  const close = () => opened.forEach(closeSync);
+  try {
+    const [user, net] = [open('user'), open('net')];
+    const path = (fd: number) => `/proc/${process.pid}/fd/${fd}`;
+    // Never the network of this machine itself.
+    if (fstatSync(net).ino !== statSync('/proc/self/ns/net').ino) {
+      return { user: path(user), net: path(net), close };
+    }
+  } catch {
+    // It has ended, or its id belongs to another process by now.
+  }
+  close();
+  return null;
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o644 });
+  await rename(`${path}.new`, path);
+}

@@ -1,0 +1,22 @@
+import { chmod, copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
+
+/**
+ * Copies the seccomp filter for this processor into `folder`, where tools' users may read it.
+ *
+ * @returns the path of the copy; null if there is none for this processor. See make-filters.py.
+ */
+export async function copyFilter(
+  folder: string,
+  architecture: string = process.arch,
+): Promise<string | null> {
+  const name = ARCHITECTURES[architecture];
+  if (name === undefined) return null;
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const path = join(folder, 'seccomp.bpf');
+  await copyFile(join(import.meta.dirname, `${name}.bpf`), path);
+  await chmod(path, 0o644);
+  return path;
+}

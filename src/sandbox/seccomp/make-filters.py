@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+"""Makes the seccomp filters of sandboxes: one compiled BPF program for each processor architecture.
+
+    /usr/bin/python3 src/sandbox/seccomp/make-filters.py FOLDER
+
+It writes x86_64.bpf and aarch64.bpf into FOLDER. It needs Debian's python3-seccomp. The program depends on the version
+of libseccomp: the files in this folder were made with 2.5.4.
+
+allowed.json is the list of Podman and Buildah as Debian ships it: /usr/share/containers/seccomp.json of
+golang-github-containers-common 0.50.1+ds1-4, Apache-2.0. Its rules for a container without capabilities count. CLOSED
+takes more away, since a sandbox starts no containers. A system call that no list names fails with ENOSYS, so that
+programs fall back to an older one. That covers io_uring and all that the kernel will add.
+
+A system call of another architecture's table (i386, x32, 32-bit ARM) kills the process.
+"""
+
+import errno
+import json
+import sys
+from pathlib import Path
+
+import seccomp
+from seccomp import ALLOW, EQ, ERRNO, MASKED_EQ, NE, Arch, Arg, Attr, SyscallFilter
+
+ARCHITECTURES = {"x86_64": (Arch.X86_64, "amd64"), "aarch64": (Arch.AARCH64, "arm64")}
+
+CLOSED = {
+    # Namespaces and mounts.
+    *("setns", "unshare", "chroot", "pivot_root", "mount", "umount", "umount2", "mount_setattr", "move_mount"),
+    *("open_tree", "fsconfig", "fsmount", "fsopen", "fspick"),
+    # Keyrings, which no namespace keeps apart.
+    *("add_key", "keyctl", "request_key"),
+    # The kernel's log, and what only the machine's owner may do.
+    *("syslog", "reboot"),
+}
+
+# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. clone3 takes them from memory, where no filter
+# can look: it fails with ENOSYS, and the C library uses clone.
+NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+NETLINK_AUDIT = 9
+
+
+def make(architecture, name_in_list):
+    """The filter for one architecture."""
+    made = SyscallFilter(ERRNO(errno.ENOSYS))
+    made.remove_arch(Arch())
+    made.add_arch(architecture)
+    made.set_attr(Attr.CTL_OPTIMIZE, 2)
+    rules = [rule for rule in listed() if applies(rule, name_in_list)]
+    refused = CLOSED | {name for rule in rules if rule["action"] == "SCMP_ACT_ERRNO" for name in rule["names"]}
+    for name in sorted(refused - {"socket"}):
+        add(made, ERRNO(errno.EPERM), architecture, name)
+    for rule in rules:
+        for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW" else []:
+            if name not in refused | {"clone", "clone3", "socket", "socketpair"}:
+                add(made, ALLOW, architecture, name, *map(argument, rule["args"] or []))
+    made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, sum(NEW_NAMESPACES), 0))
+    for flag in NEW_NAMESPACES:
+        made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
+    # Other kinds of sockets either reach around the network namespace (AF_VSOCK reaches the hypervisor) or open rarely
+    # used parts of the kernel.
+    for family in (AF_UNIX, AF_INET, AF_INET6):
+        made.add_rule(ALLOW, "socket", Arg(0, EQ, family))
+    made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, NE, NETLINK_AUDIT))
+    made.add_rule(ALLOW, "socketpair", Arg(0, EQ, AF_UNIX))
+    return made
+
+
+def listed():
+    return json.loads(Path(__file__).with_name("allowed.json").read_text())["syscalls"]
+
+
+def applies(rule, name_in_list):
+    """Whether a rule of the list counts on this architecture, without any capability."""
+    wanted = rule.get("includes") or {}
+    return "caps" not in wanted and name_in_list in wanted.get("arches", [name_in_list])
+
+
+def argument(of_rule):
+    return Arg(of_rule["index"], {"SCMP_CMP_EQ": EQ}[of_rule["op"]], of_rule["value"])
+
+
+def add(made, action, architecture, name, *arguments):
+    # Names that this architecture does not have get a negative number.
+    if seccomp.resolve_syscall(architecture, name) >= 0:
+        made.add_rule(action, name, *arguments)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    for name, (architecture, name_in_list) in ARCHITECTURES.items():
+        with open(folder / f"{name}.bpf", "wb") as file:
+            make(architecture, name_in_list).export_bpf(file)

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { isRoot } from '../sandbox-bench.ts';
+import { CLOUD, GATEWAY, INTERNET, MACHINE, Machine } from './machine.ts';
+
+const attack = await readFile(join(import.meta.dirname, 'attack.py'), 'utf8');
+const CLOUD_NETWORKS = [`${CLOUD.ipv4}/32`, `${CLOUD.ipv6}/128`];
+const PLAIN_USER = 65_534;
+
+const attackOn = (...hosts: readonly string[]) => ['python3', '-c', attack, '0.6', ...hosts];
+// A first packet of IPv6 may be lost while neighbours find each other.
+const reachFor = (...hosts: readonly string[]) => ['python3', '-c', attack, '4', ...hosts];
+
+describe('the fence around a sandbox', { skip: !isRoot }, () => {
+  let machine: Machine;
+  before(async () => {
+    machine = await Machine.create();
+  });
+  after(async () => machine[Symbol.asyncDispose]());
+
+  for (const uid of [0, PLAIN_USER]) {
+    const who = uid === 0 ? 'root' : 'a plain user';
+
+    test(`threat 62: no bound or unbound socket gets an answer from a blocked network (server of ${who})`, async () => {
+      const argv = attackOn(CLOUD.ipv4, CLOUD.ipv6, `::ffff:${CLOUD.ipv4}`);
+      const output = await machine.output({ blocked: CLOUD_NETWORKS, argv }, { uid });
+      assert.match(output, /^169\.254\.169\.254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+      assert.match(output, /^fd00:ec2::254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+      assert.doesNotMatch(output, /answer|secret/);
+    });
+
+    test(`threat 62: no address of the machine answers, by any socket (server of ${who})`, async () => {
+      const link = `${await machine.linkAddress()}%eth0`;
+      const groups = ['10.77.0.255', '255.255.255.255', '224.0.0.251', 'ff02::1%eth0'];
+      const mapped = MACHINE.ipv4.map((address) => `::ffff:${address}`);
+      const hosts = [...MACHINE.ipv4, ...MACHINE.ipv6, ...mapped, link, ...groups, '0.0.0.0', '::'];
+      const output = await machine.output({ blocked: [], argv: attackOn(...hosts) }, { uid });
+      for (const host of hosts) assert.match(output, new RegExp(`^${host} tcp `, 'm'));
+      assert.doesNotMatch(output, /answer|secret/);
+    });
+
+    test(`threat 62: an address that the machine gets later is fenced in running sandboxes (server of ${who})`, async () => {
+      const addresses = uid === 0 ? ['10.77.0.50', 'fd77::50'] : ['10.77.0.51', 'fd77::51'];
+      const loop = `import time\nfor i in range(60):\n  exec(attack)\n  print('round', flush=True)\n  time.sleep(0.2)`;
+      const argv = ['python3', '-c', `attack = ${JSON.stringify(attack)}\n${loop}`, '0.6', ...addresses];
+      let rounds = 0;
+      let seen = '';
+      for await (const line of machine.sandboxed({ blocked: [], argv }, { uid })) {
+        seen += `${line}\n`;
+        if (line !== 'round') continue;
+        rounds += 1;
+        if (rounds === 1)
+          for (const address of addresses)
+            await machine.addAddress(`${address}/${address.includes(':') ? 64 : 24}`);
+        if (rounds === 4) break;
+        if (rounds < 4) seen = '';
+      }
+      for (const address of addresses)
+        assert.match(seen, new RegExp(`^${address} tcp ECONNREFUSED: unbound, .*bound to eth0,`, 'm'));
+      assert.doesNotMatch(seen, /answer|secret/);
+    });
+  }
+
+  test('what is not fenced is reached as before, by IPv4 and IPv6', async () => {
+    const argv = reachFor(INTERNET.ipv4, INTERNET.ipv6);
+    const output = await machine.output({ blocked: CLOUD_NETWORKS, argv });
+    assert.match(output, /^203\.0\.113\.8 tcp answer from outside: unbound, .*bound to eth0,/m);
+    assert.match(output, /^2001:db8:8::8 tcp answer from outside: unbound, .*bound to eth0,/m);
+    assert.match(output, /^203\.0\.113\.8 udp answer from outside: unbound/m);
+  });
+
+  test('threat 62: a blocked network covers the machine’s own subnet, and the gateway still forwards', async () => {
+    const argv = reachFor(GATEWAY.ipv4, GATEWAY.ipv6, INTERNET.ipv4, INTERNET.ipv6);
+    const output = await machine.output({ blocked: ['10.0.0.0/8', 'fd00::/8'], argv });
+    assert.match(output, /^10\.77\.0\.1 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+    assert.match(output, /^fd77::1 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+    assert.match(output, /^203\.0\.113\.8 tcp answer from outside: unbound/m);
+    assert.match(output, /^2001:db8:8::8 tcp answer from outside: unbound/m);
+    assert.doesNotMatch(output, /^(10\.77\.0\.1|fd77::1) .*answer/m);
+  });
+
+  test('threat 62: curl bound to the device reads no credentials of the machine', async () => {
+    const urls = [
+      `http://${CLOUD.ipv4}:8000/`,
+      `http://[${CLOUD.ipv6}]:8000/`,
+      `http://${INTERNET.ipv4}:8000/`,
+    ];
+    const argv = [
+      'sh',
+      '-c',
+      'for u; do curl -sS -m 2 --interface eth0 "$u" 2>&1; echo; done',
+      'sh',
+      ...urls,
+    ];
+    const output = await machine.output({ blocked: CLOUD_NETWORKS, argv });
+    assert.equal(output.match(/curl: \(7\)/g)?.length, 2, output);
+    assert.match(output, /answer from outside$/);
+  });
+
+  for (const { blocked, address } of [
+    { blocked: [], address: MACHINE.ipv4[1] },
+    { blocked: ['169.254.0.0/16'], address: MACHINE.ipv4[0] },
+  ]) {
+    test(`names are resolved if the resolver is the machine itself at ${address} and ${blocked[0] ?? 'nothing'} is blocked`, async () => {
+      await using resolver = await machine.serving(join(import.meta.dirname, 'resolver.py'), `${address}`);
+      assert.ok(resolver);
+      const argv = ['getent', 'ahostsv4', 'example.org'];
+      const output = await machine.output({ blocked, argv }, { resolver: `nameserver ${address}\n` });
+      assert.match(output, /^192\.0\.2\.77 /);
+    });
+  }
+});
+
+test('threat 62: a machine without IPv6 is fenced as well', { skip: !isRoot }, async () => {
+  await using machine = await Machine.create({ isIpv6: false });
+  const argv = attackOn(
+    CLOUD.ipv4,
+    MACHINE.ipv4[1] ?? '',
+    `${await machine.linkAddress()}%eth0`,
+    INTERNET.ipv4,
+  );
+  const output = await machine.output({ blocked: CLOUD_NETWORKS, argv });
+  assert.match(output, /^169\.254\.169\.254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+  assert.match(output, /^203\.0\.113\.8 tcp answer from outside: unbound/m);
+  assert.doesNotMatch(output, /secret/);
+});

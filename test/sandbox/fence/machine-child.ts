@@ -1,0 +1,10 @@
+import { sandboxIn, startIn } from '../sandbox-bench.ts';
+import type { Ask } from './machine.ts';
+
+// A server on a `Machine`: runs one program in a sandbox, and prints what it prints.
+const { data, blocked, argv } = JSON.parse(process.argv[2] ?? '') as Ask;
+const sandbox = await sandboxIn(data, 'isolated', blocked);
+const running = startIn(sandbox, argv);
+process.once('SIGTERM', () => running.kill());
+running.output.pipe(process.stdout);
+await running.exited;

@@ -1,0 +1,95 @@
+// Tries what a sandbox has no use for, and prints a line for each: "mount EPERM", "unshare user allowed",
+// "i386 getpid killed". Each is tried in a process of its own.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char memory[4096];
+
+static long try_clone(unsigned long flags) {
+  long pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) _exit(0);
+  return pid;
+}
+
+static long try_clone3(void) {
+  struct { unsigned long long flags, rest[10]; } given = {.flags = CLONE_NEWUSER};
+  long pid = syscall(SYS_clone3, &given, 64);
+  if (pid == 0) _exit(0);
+  return pid;
+}
+
+#ifdef __x86_64__
+static long i386(long number, long first) {
+  long result;
+  __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first) : "memory", "r8", "r9", "r10", "r11");
+  if (result < 0) { errno = -result; return -1; }
+  return result;
+}
+#endif
+
+static void report(const char *name, long (*attempt)(void)) {
+  fflush(stdout);
+  if (fork() == 0) {
+    long result = attempt();
+    printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "allowed");
+    fflush(stdout);
+    _exit(0);
+  }
+  int status;
+  wait(&status);
+  if (WIFSIGNALED(status)) printf("%s killed\n", name);
+}
+
+#define TRY(name, call) long attempt(void) { return (call); } report(name, attempt)
+
+int main(void) {
+  { TRY("unshare user", unshare(CLONE_NEWUSER)); }
+  { TRY("unshare mount", unshare(CLONE_NEWNS)); }
+  { TRY("unshare user+net", unshare(CLONE_NEWUSER | CLONE_NEWNET)); }
+  { TRY("clone user", try_clone(CLONE_NEWUSER)); }
+  { TRY("clone user+mount, high bits set", try_clone(0xffff000000000000 | CLONE_NEWUSER | CLONE_NEWNS)); }
+  { TRY("clone3 user", try_clone3()); }
+  { TRY("setns", setns(0, 0)); }
+  { TRY("mount", syscall(SYS_mount, "none", "/tmp", "tmpfs", 0, 0)); }
+  { TRY("umount", syscall(SYS_umount2, "/tmp", 0)); }
+  { TRY("fsopen", syscall(SYS_fsopen, "tmpfs", 0)); }
+  { TRY("open_tree", syscall(SYS_open_tree, -100, "/tmp", 1)); }
+  { TRY("pivot_root", syscall(SYS_pivot_root, "/", "/")); }
+  { TRY("chroot", chroot("/")); }
+  { TRY("io_uring_setup", syscall(SYS_io_uring_setup, 4, memory)); }
+  { TRY("userfaultfd", syscall(SYS_userfaultfd, 1)); }
+  { TRY("keyctl read session", syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", "secret", 0)); }
+  { TRY("keyctl clear session", syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_SESSION_KEYRING)); }
+  { TRY("keyctl user keyring", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1)); }
+  { TRY("add_key", syscall(SYS_add_key, "user", "mine", "x", 1, KEY_SPEC_USER_KEYRING)); }
+  { TRY("request_key", syscall(SYS_request_key, "user", "secret", 0, 0)); }
+  { TRY("bpf", syscall(SYS_bpf, 0, memory, 64)); }
+  { TRY("perf_event_open", syscall(SYS_perf_event_open, memory, 0, -1, -1, 0)); }
+  { TRY("syslog", syscall(SYS_syslog, 3, memory, 100)); }
+  { TRY("socket vsock", socket(AF_VSOCK, SOCK_STREAM, 0)); }
+  { TRY("socket packet", socket(AF_PACKET, SOCK_DGRAM, 0)); }
+  { TRY("socket crypto", socket(AF_ALG, SOCK_SEQPACKET, 0)); }
+  { TRY("socketpair tipc", socketpair(AF_TIPC, SOCK_STREAM, 0, (int *)memory)); }
+#ifdef __x86_64__
+  { TRY("i386 getpid", i386(20, 0)); }
+  { TRY("i386 unshare", i386(310, CLONE_NEWUSER)); }
+  { TRY("x32 getpid", syscall(0x40000000 | SYS_getpid)); }
+  { TRY("x32 unshare", syscall(0x40000000 | SYS_unshare, CLONE_NEWUSER)); }
+#endif
+  printf("and in the end:\n");
+  { TRY("fork", try_clone(0)); }
+  { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
+  { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }
+  { TRY("socketpair unix", socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)memory)); }
+  return 0;
+}

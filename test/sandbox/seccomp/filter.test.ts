@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { copyFilter } from '../../../src/sandbox/seccomp/filter.ts';
+import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
+
+const source = resolve(import.meta.dirname, '../../../src/sandbox/seccomp');
+const MADE_WITH = '2.5.4';
+
+/** Compiles the attack into a folder that a sandbox gets as /attack. */
+async function attackIn(
+  folder: string,
+): Promise<{ mounts: { source: string; target: string; isWritable: boolean }[] }> {
+  const built = join(folder, 'attack');
+  await mkdir(built);
+  await execa('gcc', ['-w', '-o', join(built, 'attack'), join(import.meta.dirname, 'attack.c')]);
+  return { mounts: [{ source: built, target: '/attack', isWritable: false }] };
+}
+
+test('inside, no namespaces, mounts, keyrings, io_uring or old system call tables are to be had', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { output } = await runIn(sandbox, ['/attack/attack'], await attackIn(data.path));
+  const [attacks = '', usual = ''] = output.split('and in the end:\n');
+  assert.ok(attacks.split('\n').length > 27, output);
+  assert.doesNotMatch(attacks, /allowed$/m);
+  for (const name of [
+    'unshare user',
+    'clone user',
+    'mount',
+    'keyctl read session',
+    'keyctl user keyring',
+    'add_key',
+  ])
+    assert.match(attacks, new RegExp(`^${name} EPERM$`, 'm'));
+  for (const name of ['clone3 user', 'io_uring_setup', 'socket vsock'])
+    assert.match(attacks, new RegExp(`^${name} ENOSYS$`, 'm'));
+  if (process.arch === 'x64') assert.equal(attacks.match(/^(i386|x32) \w+ killed$/gm)?.length, 4, attacks);
+  assert.equal(usual.match(/^.* allowed$/gm)?.length, 4, usual);
+});
+
+test('promise 4: a tool does not see what is in the keyring of the session that the server was started in', async () => {
+  await using data = await dataFolder();
+  const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
+  // Python asks the kernel by itself, so that the test needs no program for keys.
+  const session = `
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+keyctl, add_key = (250, 248) if os.uname().machine == 'x86_64' else (219, 217)
+assert libc.syscall(keyctl, 1, None) > 0
+assert libc.syscall(add_key, b'user', b'secret', b'of a tool', 9, -3) > 0
+os.execvp(sys.argv[1], sys.argv[1:])`;
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(bench)};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+const mounts = ${JSON.stringify((await attackIn(data.path)).mounts)};
+console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:; cat /proc/keys'], { mounts })).output);`;
+  const argv = ['-c', session, process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('/usr/bin/python3', argv);
+  assert.match(stdout, /^keyctl read session EPERM$/m);
+  assert.match(stdout, /^keyctl clear session EPERM$/m);
+  assert.doesNotMatch(stdout, /user +secret/);
+  assert.match(stdout, /^keys:/m);
+});
+
+test('what programs of every kind do still works: threads, processes, packages', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = `
+import concurrent.futures, multiprocessing, os, subprocess, tempfile
+def double(x): return 2 * x
+with concurrent.futures.ThreadPoolExecutor(4) as pool: print('threads', sum(pool.map(double, range(10))))
+with multiprocessing.get_context('fork').Pool(2) as pool: print('processes', sum(pool.map(double, range(10))))
+print('child', subprocess.run(['/bin/echo', 'said'], capture_output=True, text=True).stdout.strip())
+print('limits', subprocess.run(['prlimit', '--nofile=64', 'true']).returncode)
+os.mkdir('/tmp/p'); os.makedirs('/tmp/p/DEBIAN'); open('/tmp/p/DEBIAN/control', 'w').write('Package: p\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@example.org>\\nDescription: p\\n')
+print('package', subprocess.run('dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb >/dev/null && dpkg-deb -x /tmp/p.deb /tmp/q', shell=True).returncode)`;
+  const { output } = await runIn(sandbox, ['python3', '-c', script]);
+  assert.equal(output, 'threads 90\nprocesses 90\nchild said\nlimits 0\npackage 0\n');
+});
+
+test('a processor without a filter gets none, and others their own', async () => {
+  await using data = await dataFolder();
+  assert.equal(await copyFilter(data.path, 'riscv64'), null);
+  const copied = await copyFilter(data.path, 'arm64');
+  assert.deepEqual(await readFile(copied ?? ''), await readFile(join(source, 'aarch64.bpf')));
+});
+
+test('the compiled filters are what the script makes of the list', async (context) => {
+  const asked = await execa('dpkg-query', ['-W', 'python3-seccomp'], { reject: false });
+  const installed = asked.stdout?.split('\t')[1] ?? '';
+  if (!installed.startsWith(`${MADE_WITH}-`)) {
+    return context.skip(`they were made with libseccomp ${MADE_WITH}, and here is ${installed || 'none'}`);
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'toolforge-push-seccomp-'));
+  await execa('/usr/bin/python3', [join(source, 'make-filters.py'), folder]);
+  for (const name of ['x86_64.bpf', 'aarch64.bpf'])
+    assert.deepEqual(await readFile(join(folder, name)), await readFile(join(source, name)));
+  await rm(folder, { recursive: true });
+});
