@@ -10,6 +10,7 @@ import { Installation, namespaceOf } from './installation/an-installation.ts';
 import { kubectl } from './installation/kubectl.ts';
 import { Visitor } from './installation/visitor.ts';
 
+const HOME = 'toolforge-push';
 const BUILDS = 'toolforge-push-builds';
 const tools = ['by-key', 'by-password'] as const;
 let installation: Installation;
@@ -229,4 +230,114 @@ test('the volume holds no source of a build, and keys that only the server reads
   );
   const { stdout } = await run('find', [join(volume, 'keys'), '-type', 'f', '-perm', '/077']);
   assert.equal(stdout, '');
+});
+
+const asServer = '--as=system:serviceaccount:toolforge-push:toolforge-push';
+
+test('15: the server may make pods in the namespaces that the platform gave it, and in no other', async () => {
+  const may = async (namespace: string, what: string) =>
+    (await run('kubectl', ['auth', 'can-i', 'create', what, '-n', namespace, asServer])).stdout;
+  assert.equal(await may(namespaceOf('by-key'), 'pods'), 'yes');
+  for (const namespace of ['default', 'kube-system', HOME]) {
+    for (const what of ['pods', 'jobs.batch', 'deployments.apps', 'rolebindings.rbac.authorization.k8s.io'])
+      assert.equal(await may(namespace, what), 'no', `${what} in ${namespace}`);
+  }
+});
+
+test('19: what the page adds to the overlay changes the manifests, and leaves the rest of it', async () => {
+  const manifests = await kubectl('kustomize', installation.overlay);
+  assert.match(manifests, /kubernetes.io\/metadata.name: kube-system[\s\S]*name: doors/);
+  assert.match(manifests, /cidr: 10\.99\.0\.1\/32/);
+  assert.doesNotMatch(manifests, /kind: ClusterRoleBinding\nmetadata:\n {2}name: toolforge-push-tools/);
+  const [component = ''] = installation.page.choices("Tools' namespaces, and rights");
+  const wide = await installation.kustomizeWith(component);
+  assert.match(wide, /kind: ClusterRoleBinding\nmetadata:\n {2}name: toolforge-push-tools/);
+  assert.match(wide, /cidr: 10\.99\.0\.1\/32/);
+});
+
+test('17: a second server of the set refuses to start, says what to do, and no push comes to it', async () => {
+  await using _ = await installation.secondVolume();
+  await kubectl('-n', HOME, 'scale', 'statefulset', HOME, '--replicas=2');
+  const second = `${HOME}-1`;
+  const refusal = await until(
+    async () => {
+      const { stdout } = await run('kubectl', ['-n', HOME, 'logs', second]);
+      const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+      return lines.map((line) => JSON.parse(line)).find(({ code }) => code === 'NOT_FIRST') ?? false;
+    },
+    'the second server refuses',
+    120_000,
+  );
+  assert.equal(refusal.level, 'error');
+  assert.match(refusal.hint, /kubectl -n toolforge-push scale statefulset toolforge-push --replicas=1/);
+  await byKey.commit('with two replicas', politeTool('four'));
+  const pushed = await byKey.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  const ready = `{.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}`;
+  const words = ['get', 'endpointslices', '-l', `kubernetes.io/service-name=${HOME}`];
+  assert.equal(await kubectl('-n', HOME, ...words, '-o', `jsonpath=${ready}`), `${HOME}-0`);
+  await kubectl('-n', HOME, 'scale', 'statefulset', HOME, '--replicas=1');
+  await kubectl('-n', HOME, 'wait', '--for=delete', `pod/${second}`, '--timeout=120s');
+});
+
+test('17: a server whose Lease another takes ends with an error, and is back when that Lease has expired', async () => {
+  const uid = await installation.uid();
+  const patch = { spec: { holderIdentity: 'another-0_x' } };
+  await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));
+  const previous = async () => (await run('kubectl', ['-n', HOME, 'logs', `${HOME}-0`, '--previous'])).stdout;
+  await until(async () => (await previous()).includes('ANOTHER_SERVER'), 'the server ends', 60_000);
+  assert.match(await previous(), /"level":"error".*the server ends: it is no longer the only one/);
+  await installation.untilReady('');
+  assert.equal(await installation.uid(), uid, 'the same pod');
+  const { stdout } = await run('kubectl', ['-n', HOME, 'logs', `${HOME}-0`]);
+  assert.match(stdout, /"holder":"another-0".*waiting for the Lease of another server to expire/);
+  await installation.untilServed();
+});
+
+test('18: a bad setting crashes the server, and the right one brings it back without another hand', async () => {
+  await installation.change({ ssh: 'nowhere' });
+  await kubectl('apply', '-k', installation.overlay);
+  const crashes = 'jsonpath={.status.containerStatuses[0].restartCount}';
+  await until(
+    async () =>
+      Number((await run('kubectl', ['-n', HOME, 'get', 'pod', `${HOME}-0`, '-o', crashes])).stdout) > 0,
+    'the server crashes',
+    120_000,
+  );
+  await installation.change({ ssh: '0.0.0.0:2222' });
+  await kubectl('apply', '-k', installation.overlay);
+  await kubectl('-n', HOME, 'rollout', 'status', `statefulset/${HOME}`, '--timeout=90s');
+  await installation.untilServed();
+  assert.equal((await installation.command('ps', 'by-key')).exitCode, 0);
+});
+
+test('19: an existing StatefulSet is replaced without its pod and its volume', async () => {
+  const uid = await installation.uid();
+  await installation.page.walk('Day by day', '--cascade=orphan');
+  assert.equal(await installation.uid(), uid);
+});
+
+test('19: a backup as the page makes it is restored as the page says', async () => {
+  const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
+  assert.match(key, /SHA256:\S+ .* \(ED25519\)/);
+  await installation.page.walk('Backup and restore', 'kind: Pod');
+  await installation.page.walk('Backup and restore', '>backup.tar');
+  await installation.untilServed();
+  await byKey.commit('after the backup', politeTool('five'));
+  assert.equal((await byKey.push()).exitCode, 0);
+  await installation.page.walk('Backup and restore', '<backup.tar');
+  await installation.untilServed();
+  assert.equal(await mainOf(byKey), live);
+});
+
+test('19: the server is removed without its volume, and installed again on it', async () => {
+  const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
+  await installation.page.walk('Removal', 'Retain');
+  assert.equal((await installation.get('by-key')).status, 200, 'the tools go on');
+  await installation.page.walk('Removal', 'claimRef/uid');
+  await installation.found();
+  await byKey.git('remote', 'set-url', 'toolforge', installation.remote('ssh', 'by-key'));
+  assert.equal(await mainOf(byKey), live);
+  const fingerprints = (text: string) => text.match(/SHA256:\S+/g)?.toSorted();
+  assert.deepEqual(fingerprints(await installation.page.walk('The first push')), fingerprints(key));
 });

@@ -57,7 +57,7 @@ describe('what pods of tools are given', { concurrency: 1 }, () => {
     assert.match(text, /^services \[\]$/m);
   });
 
-  test('as many web processes as service.template asks for', async () => {
+  test('as many web processes as service.template asks for, behind the NetworkPolicy of their namespace', async () => {
     const plain = await clusterBench();
     try {
       const tool = 'twice' as ToolName;
@@ -66,6 +66,18 @@ describe('what pods of tools are given', { concurrency: 1 }, () => {
       const seen = await rollOut(plain.runtime, releaseOf(tool, 1, { ...artifact, service }));
       assert.match(seen, /web\.1 started · healthy/);
       assert.match(seen, /web\.2 started · healthy/);
+      const namespace = `${plain.prefix}${tool}`;
+      const { items } = await plain.cluster.networking.listNamespacedNetworkPolicy({ namespace });
+      assert.deepEqual(
+        items.map(({ metadata }) => metadata?.name),
+        ['toolforge-push'],
+      );
+      const apiServer = `${process.env['CLUSTER_NODE_IP']}/32`;
+      const from = items[0]?.spec?.ingress?.flatMap(({ _from = [] }) => _from) ?? [];
+      assert.ok(
+        from.some(({ ipBlock }) => ipBlock?.cidr === apiServer),
+        'the API servers ask it whether it is well',
+      );
       assert.deepEqual((await plain.runtime.status(tool)).map(({ name, state }) => [name, state]).sort(), [
         ['web.1', 'up'],
         ['web.2', 'up'],

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { parse, stringify } from 'yaml';
 import { registryEnvironment } from '../../build/a-builder.ts';
 import { type Run, run, until } from '../../support/server.ts';
 import { TestAuthority } from '../../support/slapd/certificates.ts';
@@ -11,20 +13,23 @@ import { makeKey } from '../../support/slapd/directory.ts';
 import { READER, READER_PASSWORD } from '../../support/slapd/slapd.ts';
 import type { Remote } from '../../support/work-tree.ts';
 import { registryHost } from '../images.ts';
-import { builderWithScript, serverImage } from './images.ts';
-import { apply, kubectl, namespace, OURS } from './kubectl.ts';
-import { hostVolume, rightsIn, writeOverlay } from './overlay.ts';
+import { builderWithScript, buildpacksWithScript, serverImage } from './images.ts';
+import { apply, kubectl, OURS } from './kubectl.ts';
+import { OperatingPage } from './operating-page.ts';
 import { SlapdPod } from './slapd-pod.ts';
 import { TlsFront } from './tls-front.ts';
 
 const HOME = 'toolforge-push';
 const POD = 'toolforge-push-0';
 const DOMAIN = 'tools.test';
+const NAMESPACES = "Tools' namespaces, and rights";
+const REGISTRY = 'registry.example.org/toolforge';
+const root = resolve(import.meta.dirname, '../../..');
 const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
 
 /**
- * The server in the cluster as its manifests install it, with what an operator and the platform add: people in a slapd,
- * namespaces of tools, a volume, and what ends TLS.
+ * The server in the cluster as docs/operating.md installs it, with people in a slapd, and what ends TLS before its door:
+ * the ingress controller of this cluster does not.
  */
 export class Installation implements AsyncDisposable, Remote {
   readonly folder: string;
@@ -37,6 +42,9 @@ export class Installation implements AsyncDisposable, Remote {
   readonly #authority: TestAuthority;
   readonly #front: TlsFront;
   readonly #tools: readonly string[];
+  readonly #yours: Readonly<Record<string, string>>;
+  /** docs/operating.md with what is ours in it. */
+  readonly page: OperatingPage;
   #address = '';
 
   private constructor(made: {
@@ -45,12 +53,16 @@ export class Installation implements AsyncDisposable, Remote {
     authority: TestAuthority;
     front: TlsFront;
     tools: readonly string[];
+    yours: Readonly<Record<string, string>>;
+    page: OperatingPage;
   }) {
     this.folder = made.folder;
     this.slapd = made.slapd;
     this.#authority = made.authority;
     this.#front = made.front;
     this.#tools = made.tools;
+    this.#yours = made.yours;
+    this.page = made.page;
     this.publicKey = makeKey(made.folder, 'id_ed25519');
   }
 
@@ -58,13 +70,14 @@ export class Installation implements AsyncDisposable, Remote {
   static async open(tools: readonly string[]): Promise<Installation> {
     await removeObjects(tools);
     const folder = await mkdtemp(join(tmpdir(), 'installation-'));
-    const [image, builder] = [await serverImage(), await builderWithScript()];
     const authority = await TestAuthority.create(folder);
     const front = await TlsFront.listen(await authority.issue('front', 'IP:127.0.0.1'));
     const slapd = await SlapdPod.start(authority);
-    const installation = new Installation({ folder, slapd, authority, front, tools });
+    const yours = await values({ folder, authority, tool: tools[0] ?? '' });
+    const page = await pageIn(folder, yours);
+    const installation = new Installation({ folder, slapd, authority, front, tools, yours, page });
     try {
-      await installation.#install(image, builder);
+      await installation.#install();
     } catch (error) {
       await installation[Symbol.asyncDispose]();
       throw error;
@@ -72,42 +85,93 @@ export class Installation implements AsyncDisposable, Remote {
     return installation;
   }
 
-  async #install(image: string, builder: string): Promise<void> {
-    const password = join(this.folder, 'ldap-password');
-    await writeFile(password, `${READER_PASSWORD}\n`);
-    const secrets = '/etc/toolforge-push-secrets';
-    const overlay = await writeOverlay(this.folder, {
-      image,
-      secrets: { 'ldap-password': password, 'ldap-ca.pem': this.#authority.ca },
-      settings: {
-        public_url: `https://127.0.0.1:${this.#front.port}`,
-        domain: DOMAIN,
-        ingress_url: `http://TOOL.DOMAIN:${ingress.port}/`,
-        trusted_proxies: this.#front.addresses,
-        registry: `${registryHost}/test-installation`,
-        registry_plain_http: [registryHost],
-        builder_image: builder,
-        build_environment: registryEnvironment,
-        ldap_servers: this.slapd.url,
-        ldap_ca: `${secrets}/ldap-ca.pem`,
-        ldap_bind_dn: READER,
-        ldap_bind_password_file: `${secrets}/ldap-password`,
-        ldap_cache_time: 1,
-      },
-    });
-    await apply(await hostVolume(HOME, join(this.folder, 'volume')));
-    await apply(...this.#tools.map((tool) => namespace(namespaceOf(tool))));
-    await kubectl('apply', '-k', overlay);
-    await apply(...this.#tools.map((tool) => rightsIn(namespaceOf(tool))));
-    await this.untilReady('');
+  async #install(): Promise<void> {
+    const { page, folder } = this;
+    await mkdir(join(folder, 'overlay'));
+    await symlink(root, join(folder, 'toolforge-push'));
+    for (const title of ['Three images', 'A volume', 'An overlay']) await page.walk(title);
+    await this.change(this.#settings);
+    for (const title of ['Two doors', 'The server', NAMESPACES]) await page.walk(title);
+    for (const wikibot of this.#tools.slice(1)) {
+      const another = await pageIn(folder, { ...this.#yours, wikibot });
+      await another.walk(NAMESPACES, 'kubectl create namespace');
+    }
+    await this.found();
+  }
+
+  /** Where the server is, after it was installed. */
+  async found(): Promise<void> {
     const address = ['get', 'service', HOME, '-o', 'jsonpath={.spec.clusterIP}'];
     this.#address = await kubectl('-n', HOME, ...address);
     this.#front.behind = { host: this.#address, port: 8080 };
-    await this.#untilServed();
+    await this.untilServed();
+  }
+
+  get overlay(): string {
+    return join(this.folder, 'overlay');
+  }
+
+  /** The manifests as they are with something more in the kustomization.yaml of the page. */
+  async kustomizeWith(more: string): Promise<string> {
+    const other = join(this.folder, 'other-overlay');
+    await cp(this.overlay, other, { recursive: true });
+    await appendFile(join(other, 'kustomization.yaml'), more);
+    return await kubectl('kustomize', other);
+  }
+
+  /** A volume for a second server, which a StorageClass would make. */
+  async secondVolume(): Promise<AsyncDisposable> {
+    const name = `${HOME}-1`;
+    const volume = parse(await readFile(join(this.overlay, 'volume.yaml'), 'utf8'));
+    const path = join(this.folder, 'second-volume');
+    await mkdir(path);
+    await chown(path, 10_001, 10_001);
+    volume.metadata.name = name;
+    volume.spec.claimRef.name = `volume-${name}`;
+    volume.spec.hostPath.path = path;
+    await apply(volume);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        await kubectl('-n', HOME, 'delete', 'pvc', `volume-${name}`, '--ignore-not-found', '--wait=false');
+        await kubectl('delete', 'persistentvolume', name, '--ignore-not-found', '--wait=false');
+      },
+    };
+  }
+
+  get #builderImage(): string {
+    const tag = /"(.+)"/.exec(this.#yours['newTag: "1"'] ?? '')?.[1];
+    return `${this.#yours[REGISTRY]}/toolforge-buildpack-build:${tag}`;
+  }
+
+  /** Settings in place of those that the page copies. */
+  get #settings(): Readonly<Record<string, unknown>> {
+    const secrets = '/etc/toolforge-push-secrets';
+    return {
+      public_url: `https://127.0.0.1:${this.#front.port}`,
+      domain: DOMAIN,
+      ingress_url: `http://TOOL.DOMAIN:${ingress.port}/`,
+      trusted_proxies: this.#front.addresses,
+      registry: this.#yours[REGISTRY],
+      registry_plain_http: [registryHost],
+      builder_image: this.#builderImage,
+      build_environment: registryEnvironment,
+      ldap_servers: this.slapd.url,
+      ldap_ca: `${secrets}/ldap-ca.pem`,
+      ldap_bind_dn: READER,
+      ldap_bind_password_file: `${secrets}/ldap-password`,
+      ldap_cache_time: 1,
+    };
+  }
+
+  /** Changes settings of the overlay, which is not applied by this. */
+  async change(settings: Readonly<Record<string, unknown>>): Promise<void> {
+    const file = join(this.overlay, 'settings.yaml');
+    const given = parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+    await writeFile(file, stringify({ ...given, ...settings }));
   }
 
   /** The node learns of a Service's endpoints a little after they are there. */
-  async #untilServed(): Promise<void> {
+  async untilServed(): Promise<void> {
     const health = new URL(`http://${this.#address}:8080/healthz`);
     const isThere = async () => (await ask(health, {}).catch(() => null))?.status === 200;
     await until(isThere, 'the Service leads to the server', 90_000);
@@ -152,16 +216,16 @@ export class Installation implements AsyncDisposable, Remote {
   /** Kills the server at once, and waits until it is there again. */
   async kill(): Promise<void> {
     await this.#keepLog();
-    const uid = await this.#uid();
+    const uid = await this.uid();
     await kubectl('-n', HOME, 'delete', 'pod', POD, '--grace-period=0', '--force', '--wait=false');
     await this.untilReady(uid);
-    await this.#untilServed();
+    await this.untilServed();
   }
 
   /** Ends the server as a drain of its node does. @throws where something forbids it. */
   async evict(): Promise<void> {
     await this.#keepLog();
-    const uid = await this.#uid();
+    const uid = await this.uid();
     const eviction = join(this.folder, 'eviction.json');
     await writeFile(
       eviction,
@@ -170,7 +234,7 @@ export class Installation implements AsyncDisposable, Remote {
     const path = `/api/v1/namespaces/${HOME}/pods/${POD}/eviction`;
     await kubectl('create', '--raw', path, '-f', eviction);
     await this.untilReady(uid);
-    await this.#untilServed();
+    await this.untilServed();
   }
 
   /** @param before - The pod that it is not; empty = any will do. */
@@ -201,7 +265,7 @@ export class Installation implements AsyncDisposable, Remote {
     this.log.push(...(await kubectl('-n', HOME, 'logs', POD)).split('\n'));
   }
 
-  async #uid(): Promise<string> {
+  async uid(): Promise<string> {
     return await kubectl('-n', HOME, 'get', 'pod', POD, '-o', 'jsonpath={.metadata.uid}');
   }
 
@@ -223,18 +287,61 @@ export function namespaceOf(tool: string): string {
   return `tool-${tool}`;
 }
 
+/** The values of the page that are ours. */
+async function values(given: {
+  readonly folder: string;
+  readonly authority: TestAuthority;
+  readonly tool: string;
+}): Promise<Record<string, string>> {
+  const { folder, authority, tool } = given;
+  const buildpacks = join(folder, 'buildpacks');
+  await buildpacksWithScript(buildpacks);
+  // From the same files, so that a node that has an image by this tag has the right one.
+  const made = [await serverImage(), await builderWithScript()];
+  const tag = `test-${createHash('sha256').update(made.join()).digest('hex').slice(0, 12)}`;
+  const door = await authority.issue('door', 'DNS:push.test');
+  const node = await kubectl('get', 'nodes', '-o', 'jsonpath={.items[0].metadata.name}');
+  const port = `${20_000 + (process.pid % 10_000)}`;
+  return {
+    'build-images --tag 1 ': `build-images --plain-http --buildpacks ${buildpacks} --tag ${tag} `,
+    [REGISTRY]: `${registryHost}/test-installation`,
+    // What the manifests call it, everywhere.
+    [`- name: ${REGISTRY}/toolforge-push`]: `- name: ${REGISTRY}/toolforge-push`,
+    [`${REGISTRY}/toolforge-push:1`]: `${registryHost}/test-installation/toolforge-push:${tag}`,
+    'newTag: "1"': `newTag: "${tag}"`,
+    node1: node,
+    '/srv/toolforge-push': join(folder, 'volume'),
+    '/etc/ssl/certs/ca-certificates.crt': authority.ca,
+    'push.example.org': 'push.test',
+    'push.example.org.pem': door.certificate,
+    'push.example.org.key': door.key,
+    '10.1.2.3/32': `${registryHost.split(':')[0]}/32`,
+    '10.1.2.4/32': `${process.env['CLUSTER_NODE_IP']}/32`,
+    'statefulset/toolforge-push 2222': `statefulset/toolforge-push ${port}:2222`,
+    '-p 2222': `-p ${port}`,
+    wikibot: tool,
+  };
+}
+
+async function pageIn(folder: string, yours: Readonly<Record<string, string>>): Promise<OperatingPage> {
+  // As this machine's buildah wants it.
+  const environment = { PASSWORD: READER_PASSWORD, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot' };
+  return await OperatingPage.read({ yours, folder: join(folder, 'overlay'), environment });
+}
+
 /** Removes what this test has installed. @throws where it is somebody else's. */
 async function removeObjects(tools: readonly string[]): Promise<void> {
-  const names = [HOME, `${HOME}-builds`, SlapdPod.namespace, ...tools.map(namespaceOf)];
+  // As the page makes them, they do not say whose they are. The people's namespace does, and goes last.
+  const names = [HOME, `${HOME}-builds`, ...tools.map(namespaceOf)];
   const found = await kubectl('get', 'namespaces', '--ignore-not-found', '-o', 'name', ...names);
   const ours = await kubectl('get', 'namespaces', '-l', OURS, '-o', 'name');
-  const others = found.split('\n').filter((name) => name !== '' && !ours.split('\n').includes(name));
-  if (others.length > 0)
-    throw new Error(`${others.join(', ')} is not this test's: it installs a server of its own`);
+  if (found !== '' && !ours.includes(SlapdPod.namespace))
+    throw new Error(`${found} is not this test's: it installs a server of its own`);
   const gone = ['--ignore-not-found', '--timeout=120s'];
   await kubectl('delete', 'namespaces', ...gone, ...names);
-  await kubectl('delete', 'persistentvolume', ...gone, HOME);
+  await kubectl('delete', 'persistentvolume', ...gone, HOME, `${HOME}-1`);
   const rights = ['toolforge-push-tools', 'toolforge-push-looks'];
   await kubectl('delete', 'clusterrole', ...gone, ...rights);
   await kubectl('delete', 'clusterrolebinding', ...gone, ...rights);
+  await kubectl('delete', 'namespaces', ...gone, SlapdPod.namespace);
 }

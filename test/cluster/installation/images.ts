@@ -26,14 +26,19 @@ export async function slapdImage(): Promise<string> {
 export async function builderWithScript(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'buildpacks-'));
   try {
-    await cp(join(root, 'buildpacks'), folder, { recursive: true });
-    await cp(join(root, 'test/support/buildpacks'), folder, { recursive: true });
-    const order = join(folder, 'order.toml');
-    await writeFile(order, SCRIPT + (await readFile(order, 'utf8')));
+    await buildpacksWithScript(folder);
     return await builderImage({ buildpacks: folder });
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** Fills a folder with the buildpacks of that builder. */
+export async function buildpacksWithScript(folder: string): Promise<void> {
+  await cp(join(root, 'buildpacks'), folder, { recursive: true });
+  await cp(join(root, 'test/support/buildpacks'), folder, { recursive: true });
+  const order = join(folder, 'order.toml');
+  await writeFile(order, SCRIPT + (await readFile(order, 'utf8')));
 }
 
 const SCRIPT = `[[order]]
