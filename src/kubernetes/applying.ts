@@ -1,5 +1,6 @@
-import { type KubernetesObject, PatchStrategy } from '@kubernetes/client-node';
+import { ApiException, type KubernetesObject, PatchStrategy } from '@kubernetes/client-node';
 import type { Cluster } from './cluster.ts';
+import { isNotFound, statusOf } from './refusals.ts';
 import { type Retrying, retrying } from './retrying.ts';
 
 /** Whose fields these are, in an object's managedFields. */
@@ -35,4 +36,59 @@ export async function applyObject<Kind extends KubernetesObject>(
       ),
     options,
   );
+}
+
+/**
+ * As `applyObject`, unless somebody else has changed one of these fields: then the object stays as it is.
+ *
+ * @throws as `retrying`.
+ */
+export async function applyUnlessChanged<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  object: Applied<Kind>,
+  options: Retrying,
+): Promise<void> {
+  await retrying(async () => {
+    try {
+      await cluster.objects.patch<Kind>(
+        object,
+        undefined,
+        undefined,
+        FIELD_MANAGER,
+        false,
+        PatchStrategy.ServerSideApply,
+      );
+    } catch (error) {
+      if (!isFieldConflict(error)) throw error;
+    }
+  }, options);
+}
+
+/**
+ * An object as it is in the cluster; null if it is not there. The right to change it is enough: this is a change of
+ * nothing, and a dry run.
+ *
+ * @throws as `retrying`.
+ */
+export async function findObject<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  { apiVersion, kind, metadata: { name, namespace } }: Applied<Kind>,
+  options: Retrying,
+): Promise<KubernetesObject | null> {
+  const nothing = { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
+  try {
+    return await retrying(
+      () =>
+        cluster.objects.patch(nothing, undefined, 'All', FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+      options,
+    );
+  } catch (error) {
+    if (isNotFound(error)) return null;
+    throw error;
+  }
+}
+
+function isFieldConflict(error: unknown): boolean {
+  if (!(error instanceof ApiException) || error.code !== 409) return false;
+  return /Apply failed with \d+ conflict/.test(statusOf(error).message);
 }

@@ -40,6 +40,11 @@ export const kubernetesRuntimeSettings = {
     '',
     'With `make_namespaces`: networks inside that tools reach, as those of databases. The world they reach anyway.',
   ],
+  namespace_pods: [
+    wholeNumber(0, 100_000),
+    '64',
+    'Processes of the largest size that the ResourceQuota of a namespace made by `make_namespaces` has room for; a rollout needs room for two releases; 0: no quota.',
+  ],
   ingress_class: [
     text.regex(objectName, 'the name of an IngressClass'),
     '',
@@ -79,10 +84,20 @@ export const kubernetesRuntimeSettings = {
     'Cores that one process may use; `cpu` of service.template may ask for less.',
   ],
   pod_cpu_reserved: [cores('cores'), '100m', 'Cores that are reserved for one process.'],
+  pod_memory_reserved: [
+    wholeNumber(0, 100),
+    '0',
+    'Percent of its memory that is reserved for one process; 0: as on Toolforge, all of up to 512 MiB and half of more.',
+  ],
   pod_disk: [
     mebibytes(0, 1_048_576),
     '2048',
     'MiB that one process may write to its node’s disk; 0: no limit.',
+  ],
+  pod_disk_reserved: [
+    mebibytes(0, 1_048_576),
+    '100',
+    'MiB of its node’s disk that are reserved for one process.',
   ],
   pod_start_time: [
     seconds(1, 3600),

@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { createLog } from '../../src/core/log.ts';
+import { createLog, type Log } from '../../src/core/log.ts';
 import type { Artifact, Process } from '../../src/core/types.ts';
 import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 import { KubernetesRuntime, type KubernetesRuntimeOptions } from '../../src/run/kubernetes/runtime.ts';
@@ -26,6 +26,8 @@ export interface ClusterBenchOptions {
   readonly config?: Partial<KubernetesRuntimeOptions['config']>;
   /** How it is reached; the kubeconfig's unless told. */
   readonly cluster?: Cluster;
+  /** Errors to standard output unless told. */
+  readonly log?: Log;
 }
 
 const registry = process.env['CLUSTER_REGISTRY'] ?? '';
@@ -65,7 +67,10 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     pod_uid: 0,
     pod_cpu: '1',
     pod_cpu_reserved: '10m',
+    pod_memory_reserved: 0,
     pod_disk: 100 * 1024 * 1024,
+    pod_disk_reserved: 10 * 1024 * 1024,
+    namespace_pods: 64,
     pod_start_time: 60_000,
     image_pull_secrets: [],
     dumps_claim: '',
@@ -77,7 +82,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
       cluster,
       config: folder === null ? config : { ...config, data: join(data, folder) },
       httpOrigin: () => 'http://127.0.0.1:1',
-      log: createLog('error'),
+      log: options.log ?? createLog('error'),
     });
   const runtime = start(null);
   const agent = new Agent({ keepAlive: true });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
 import { applyObject } from '../../src/kubernetes/applying.ts';
-import { toolNamespace } from '../../src/run/kubernetes/manifests.ts';
+import { toolNamespace } from '../../src/run/kubernetes/manifests-namespace.ts';
 import { releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import { web, webTool, worker } from '../run/tool-sources.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';

@@ -67,6 +67,8 @@ const KINDS = {
   '/api/v1': { Secret: 'secrets', Service: 'services', Namespace: 'namespaces' },
   '/apis/apps/v1': { Deployment: 'deployments' },
   '/apis/batch/v1': { Job: 'jobs', CronJob: 'cronjobs' },
+  '/apis/networking.k8s.io/v1': { Ingress: 'ingresses' },
+  '/apis/policy/v1': { PodDisruptionBudget: 'poddisruptionbudgets' },
 };
 
 /** Says which kinds there are, where that was asked, as the API is before it is asked for one. @returns whether it was. */

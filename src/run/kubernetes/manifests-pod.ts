@@ -10,8 +10,17 @@ import type {
 } from '@kubernetes/client-node';
 import type { Config } from '../../config.ts';
 import type { Process, Release } from '../../core/types.ts';
-import { memoryLimit } from '../service-limits.ts';
-import { COMPONENT, CONTAINER, configName, LABELS, MANAGED_BY, type Rollout, SCHEDULED } from './names.ts';
+import { podResources } from './manifests-resources.ts';
+import {
+  COMPONENT,
+  CONTAINER,
+  configName,
+  LABELS,
+  MANAGED_BY,
+  objectName,
+  type Rollout,
+  SCHEDULED,
+} from './names.ts';
 
 export type ManifestConfig = Pick<
   Config,
@@ -34,7 +43,10 @@ export type ManifestConfig = Pick<
   | 'pod_uid'
   | 'pod_cpu'
   | 'pod_cpu_reserved'
+  | 'pod_memory_reserved'
   | 'pod_disk'
+  | 'pod_disk_reserved'
+  | 'namespace_pods'
   | 'pod_start_time'
   | 'image_pull_secrets'
   | 'dumps_claim'
@@ -52,14 +64,15 @@ export interface PodOptions {
 export const WEB_PORT = 8000;
 const DATA = 'data';
 const REPLICA_FILE = 'replica.my.cnf';
-const MIB = 1024 * 1024;
 
 /** The labels of what belongs to one process of one rollout. */
-export function labelsOf({ release, id }: Rollout, type: string): Record<string, string> {
+export function labelsOf(rollout: Rollout, type: string): Record<string, string> {
+  const { release, id } = rollout;
   return {
     ...toolLabels(release.tool),
     [COMPONENT]: type === 'web' ? 'web' : 'deployments',
-    'app.kubernetes.io/name': labelValue(type),
+    'app.kubernetes.io/instance': objectName(type, rollout),
+    'app.kubernetes.io/version': `v${release.version}`,
     [LABELS.version]: String(release.version),
     [LABELS.rollout]: id,
     [LABELS.process]: labelValue(type),
@@ -75,6 +88,8 @@ export function scheduledLabels(rollout: Rollout, type: string): Record<string, 
 export function toolLabels(tool: string): Record<string, string> {
   return {
     toolforge: 'tool',
+    // No selector names it: until 2026 its value was the type of process, and a selector cannot change.
+    'app.kubernetes.io/name': tool,
     'app.kubernetes.io/managed-by': MANAGED_BY,
     'app.kubernetes.io/created-by': tool,
     [LABELS.tool]: tool,
@@ -152,7 +167,7 @@ function container(
     ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
     // Whoever still sends requests here learns within this time that it is leaving.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
-    resources: resources(release, process.type, config),
+    resources: podResources(release, process.type, config),
     securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
     volumeMounts: volumeMounts(release.tool, config),
     terminationMessagePolicy: 'File',
@@ -182,7 +197,7 @@ export function literal(value: string): string {
 function probes(
   release: Release,
   config: ManifestConfig,
-): Pick<V1Container, 'startupProbe' | 'readinessProbe'> {
+): Pick<V1Container, 'startupProbe' | 'readinessProbe' | 'livenessProbe'> {
   const path = release.artifact.service.healthCheckPath;
   const look: V1Probe =
     path === null
@@ -200,33 +215,15 @@ function probes(
     // A tool may be loaded by its first request, which then takes long (patient-question.ts).
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
-  };
-}
-
-function resources(
-  release: Release,
-  type: string,
-  config: ManifestConfig,
-): V1Container['resources'] & object {
-  const memory = memoryLimit(release, type, config.run_memory);
-  const asked = type === 'web' ? release.artifact.service.cpuCores : undefined;
-  const most = milliCores(config.pod_cpu);
-  const cpu = Math.min(asked === undefined ? most : Math.round(asked * 1000), most);
-  const disk = config.pod_disk === 0 ? {} : { 'ephemeral-storage': `${config.pod_disk / MIB}Mi` };
-  // Toolforge reserves small amounts whole, and half of large ones.
-  const reserved = memory <= 512 * MIB ? memory : memory / 2;
-  return {
-    limits: { cpu: `${cpu}m`, memory: `${Math.ceil(memory / MIB)}Mi`, ...disk },
-    requests: {
-      cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
-      memory: `${Math.ceil(reserved / MIB)}Mi`,
+    // Never a request: a busy process answers none, while its kernel takes connections for it. Only a process that has
+    // not listened, or not taken one connection, for a quarter of an hour starts again.
+    livenessProbe: {
+      tcpSocket: { port: WEB_PORT },
+      periodSeconds: 60,
+      timeoutSeconds: 30,
+      failureThreshold: 15,
     },
   };
-}
-
-/** `500m` or `0.5` → 500. */
-export function milliCores(quantity: string): number {
-  return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Math.round(Number(quantity) * 1000);
 }
 
 function volumes({ dumps_claim, replica_secret }: ManifestConfig): V1Volume[] {

@@ -2,7 +2,8 @@ import type {
   V1Deployment,
   V1Ingress,
   V1Job,
-  V1Namespace,
+  V1OwnerReference,
+  V1PodDisruptionBudget,
   V1Secret,
   V1Service,
 } from '@kubernetes/client-node';
@@ -69,6 +70,43 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
       ]),
     ),
   };
+}
+
+/**
+ * Lets a drain end one pod of a process at a time, and waits until it is replaced. It never holds up a drain for good:
+ * not of a process with one pod, nor of pods that are not ready.
+ */
+export function disruptionBudget(
+  deployment: Applied<V1Deployment>,
+  owner: V1OwnerReference,
+): Applied<V1PodDisruptionBudget> {
+  const { metadata, spec } = deployment;
+  const { name, namespace, labels } = metadata as typeof metadata & { labels?: Record<string, string> };
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(labels === undefined ? {} : { labels }),
+      ownerReferences: [owner],
+    },
+    spec: {
+      maxUnavailable: 1,
+      unhealthyPodEvictionPolicy: 'AlwaysAllow',
+      ...(spec === undefined ? {} : { selector: spec.selector }),
+    },
+  };
+}
+
+/** What goes when the last of these Deployments goes. */
+export function ownedBy(deployments: readonly V1Deployment[]): V1OwnerReference[] {
+  return deployments.map(({ metadata }) => ({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+  }));
 }
 
 function deployment(
@@ -186,18 +224,6 @@ export function ingress(
           },
         },
       ],
-    },
-  };
-}
-
-/** For a server that makes the namespaces of tools itself. */
-export function toolNamespace(tool: string, namespace: string): Applied<V1Namespace> {
-  return {
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: {
-      name: namespace,
-      labels: { ...toolLabels(tool), 'pod-security.kubernetes.io/enforce': 'restricted' },
     },
   };
 }

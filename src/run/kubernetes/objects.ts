@@ -1,9 +1,10 @@
-import type { V1Deployment } from '@kubernetes/client-node';
+import type { V1Deployment, V1Secret } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
-import { applyObject } from '../../kubernetes/applying.ts';
+import { applyObject, applyUnlessChanged } from '../../kubernetes/applying.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
-import { type ReleaseOptions, rolloutObjects, toolNamespace } from './manifests.ts';
+import { disruptionBudget, ownedBy, type ReleaseOptions, rolloutObjects } from './manifests.ts';
+import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests-namespace.ts';
 import { networkPolicy } from './manifests-network.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './names.ts';
@@ -22,7 +23,10 @@ const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
 const REMOVAL_MS = 30_000;
 
-/** If this server is to make namespaces (`make_namespaces`), makes the tool's if it is missing, and its NetworkPolicy. */
+/**
+ * If this server is to make namespaces (`make_namespaces`), makes the tool's if it is missing, its NetworkPolicy and its
+ * quota. A quota that somebody else has changed stays as it is.
+ */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
   { namespace, release }: Rollout,
@@ -38,8 +42,13 @@ export async function ensureNamespace(
     throw error;
   });
   const { tool } = release;
-  if (found !== null && found.items.length === 0)
+  const there = found?.items[0];
+  if (found !== null && there === undefined)
     await applyObject(cluster, toolNamespace(tool, namespace), { signal });
+  const isOwn = found !== null && (there === undefined || hasOwnLimits(there));
+  for (const limits of isOwn ? namespaceLimits(tool, namespace, config) : []) {
+    await applyUnlessChanged(cluster, limits, { signal });
+  }
   const apiServers = await apiServerAddresses(cluster, signal);
   await applyObject(cluster, networkPolicy({ tool, namespace, apiServers, config }), { signal });
 }
@@ -62,7 +71,18 @@ export async function makeRollout(
 ): Promise<void> {
   const { config, deployments } = rolloutObjects(options);
   await applyObject(cluster, config, { signal });
-  await Promise.all(deployments.map((deployment) => applyObject(cluster, deployment, { signal })));
+  const made = await Promise.all(
+    deployments.map(async (deployment) => {
+      const found: V1Deployment = await applyObject(cluster, deployment, { signal });
+      for (const owner of ownedBy([found]))
+        await applyObject(cluster, disruptionBudget(deployment, owner), { signal });
+      return found;
+    }),
+  );
+  const ownerReferences = ownedBy(made);
+  if (ownerReferences.length === 0) return;
+  const { metadata } = config;
+  await applyObject<V1Secret>(cluster, { ...config, metadata: { ...metadata, ownerReferences } }, { signal });
 }
 
 /** The Deployments that this server made for a tool, those of all rollouts. */

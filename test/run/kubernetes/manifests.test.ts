@@ -5,13 +5,15 @@ import { DeployError } from '../../../src/core/errors.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Process, Replicas, ServiceSettings } from '../../../src/core/types.ts';
 import {
+  disruptionBudget,
   ingress,
   releaseJob,
   rolloutObjects,
   service,
-  toolNamespace,
 } from '../../../src/run/kubernetes/manifests.ts';
-import { labelValue, type ManifestConfig, milliCores } from '../../../src/run/kubernetes/manifests-pod.ts';
+import { namespaceLimits, toolNamespace } from '../../../src/run/kubernetes/manifests-namespace.ts';
+import { labelValue, type ManifestConfig } from '../../../src/run/kubernetes/manifests-pod.ts';
+import { milliCores } from '../../../src/run/kubernetes/manifests-resources.ts';
 import { namespaceOf, newRolloutId, objectName, type Rollout } from '../../../src/run/kubernetes/names.ts';
 import { releaseOf } from '../contract-steps.ts';
 import { manifestConfig } from './manifest-config.ts';
@@ -71,7 +73,15 @@ describe('manifests', () => {
       assert.equal(metadata.labels?.['toolforge'], 'tool');
       assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'toolforge-push');
       assert.equal(metadata.labels?.['app.kubernetes.io/created-by'], 'wikibot');
+      assert.equal(metadata.labels?.['app.kubernetes.io/name'], 'wikibot');
+      assert.equal(metadata.labels?.['app.kubernetes.io/instance'], metadata.name);
+      assert.equal(metadata.labels?.['app.kubernetes.io/version'], 'v42');
       assert.equal(metadata.labels?.['push.toolforge.org/version'], '42');
+      // A selector cannot change, and objects of earlier servers have other values.
+      assert.deepEqual(
+        Object.keys(spec?.selector.matchLabels ?? {}).filter((name) => name.startsWith('app.')),
+        [],
+      );
       for (const [name, value] of Object.entries(spec?.selector.matchLabels ?? {})) {
         assert.equal(spec?.template.metadata?.labels?.[name], value, name);
       }
@@ -158,7 +168,7 @@ describe('manifests', () => {
       const { resources } = webPod({ service: { healthCheckPath: null, ...settings } }).container;
       assert.deepEqual(resources, {
         limits: { cpu, memory, 'ephemeral-storage': '2048Mi' },
-        requests: { cpu: '100m', memory: reserved },
+        requests: { cpu: '100m', memory: reserved, 'ephemeral-storage': '100Mi' },
       });
     });
   }
@@ -166,6 +176,46 @@ describe('manifests', () => {
   test('of large amounts of memory half is reserved', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
+  });
+
+  test('the memory that is reserved is the part of the limit that the operator says', () => {
+    const { resources } = webPod({}, { pod_memory_reserved: 25 }).container;
+    assert.deepEqual([resources?.requests?.['memory'], resources?.limits?.['memory']], ['128Mi', '512Mi']);
+  });
+
+  for (const { name, changed, reserved } of [
+    { name: 'no limit', changed: { pod_disk: 0 }, reserved: '100Mi' },
+    { name: 'a limit below what is reserved', changed: { pod_disk: 50 * MIB }, reserved: '50Mi' },
+    { name: 'nothing reserved', changed: { pod_disk_reserved: 0 }, reserved: '0Mi' },
+  ]) {
+    test(`a pod does not reserve the disk that it may use: ${name}`, () => {
+      const { resources } = webPod({}, changed).container;
+      assert.equal(resources?.requests?.['ephemeral-storage'], reserved);
+    });
+  }
+
+  test('a web process that is busy for ten minutes is not restarted', () => {
+    for (const path of [null, '/healthz']) {
+      const { livenessProbe } = webPod({ service: { healthCheckPath: path } }).container;
+      assert.deepEqual(livenessProbe?.tcpSocket, { port: 8000 });
+      assert.equal(livenessProbe?.httpGet, undefined);
+      const { periodSeconds = 10, failureThreshold = 3 } = livenessProbe ?? {};
+      assert.ok(periodSeconds * failureThreshold > 600);
+    }
+  });
+
+  test('a budget lets a drain end one pod of a process at a time, and never holds it up', () => {
+    const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
+    const [deployment] = deployments;
+    assert.ok(deployment !== undefined);
+    const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: deployment.metadata.name, uid: 'u' };
+    const { metadata, spec } = disruptionBudget(deployment, owner);
+    assert.deepEqual(spec, {
+      maxUnavailable: 1,
+      unhealthyPodEvictionPolicy: 'AlwaysAllow',
+      selector: deployment.spec?.selector,
+    });
+    assert.deepEqual((metadata as V1ObjectMeta).ownerReferences, [owner]);
   });
 
   test('readiness is the path where there is one, else the port, and has the time of the setting', () => {
@@ -271,6 +321,17 @@ describe('manifests', () => {
       labels?: Record<string, string>;
     };
     assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
+  });
+
+  test('the quota of a namespace that this server makes is as the settings say', () => {
+    const [quota, range] = namespaceLimits('wikibot', 'tool-wikibot', config);
+    assert.deepEqual(quota?.spec?.hard, { pods: '64', 'limits.cpu': '64000m', 'limits.memory': '32768Mi' });
+    assert.deepEqual(range?.spec?.limits?.[0]?._default, {
+      cpu: '1000m',
+      memory: '512Mi',
+      'ephemeral-storage': '2048Mi',
+    });
+    assert.deepEqual(namespaceLimits('wikibot', 'tool-wikibot', { ...config, namespace_pods: 0 }), []);
   });
 });
 
