@@ -13,6 +13,8 @@ export interface ApiStream {
   readonly signal: AbortSignal;
   /** Milliseconds without a byte after which the connection counts as lost. */
   readonly idleMs: number;
+  /** The form of the answer, as `application/json`; the API's choice unless told. */
+  readonly accept?: string;
   /** Answers outside 200 to 299 that are no exception. */
   readonly takesAny?: boolean;
 }
@@ -26,7 +28,10 @@ export interface ApiStream {
 export async function openApiStream(cluster: Cluster, stream: ApiStream): Promise<IncomingMessage> {
   const url = new URL(`${cluster.kubeConfig.getCurrentCluster()?.server}${stream.path}`);
   for (const [name, value] of Object.entries(stream.query ?? {})) url.searchParams.set(name, value);
-  const options: RequestOptions = { signal: stream.signal, headers: {} };
+  const options: RequestOptions = {
+    signal: stream.signal,
+    headers: stream.accept === undefined ? {} : { accept: stream.accept },
+  };
   await cluster.kubeConfig.applyToHTTPSOptions(options);
   // The library's agent shares what the calls use; a stream keeps a connection of its own.
   const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, { ...options, agent: false });

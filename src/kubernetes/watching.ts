@@ -19,6 +19,8 @@ export interface Watching<Kind extends Watched> {
   /** A field selector, as `involvedObject.name=x`. */
   readonly fields?: string;
   readonly signal: AbortSignal;
+  /** What is kept of an object between two changes, for its gap or its end; then only metadata is asked for. */
+  readonly keep?: (object: Kind) => Kind;
   /** The object as it is now: at first for each that is there, then at each change. */
   readonly onState: (object: Kind) => void;
   /** It is no more; called with its last state. */
@@ -82,13 +84,16 @@ async function list<Kind extends Watched>(
   const response = await openApiStream(cluster, {
     path: watching.path,
     query: selectors(watching),
+    ...form(watching, 'PartialObjectMetadataList'),
     signal: watching.signal,
     idleMs: LIST_MS,
   });
-  const { items, metadata } = (await json(response)) as {
-    items: Kind[];
+  const { items: listed, metadata } = (await json(response)) as {
+    items: Kind[] | null;
     metadata: { resourceVersion: string };
   };
+  // An empty list of metadata has null.
+  const items = listed ?? [];
   const there = new Set(items.map((item) => item.metadata?.uid ?? ''));
   for (const [uid, object] of [...known]) if (!there.has(uid)) forget(uid, object, watching, known);
   for (const item of items) tell(item, watching, known);
@@ -119,6 +124,7 @@ async function follow<Kind extends Watched>(
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(WATCH_SECONDS),
     },
+    ...form(watching, 'PartialObjectMetadata'),
     signal: watching.signal,
     idleMs: IDLE_MS,
   });
@@ -146,7 +152,7 @@ function tell<Kind extends Watched>(object: Kind, watching: Watching<Kind>, know
   const uid = object.metadata?.uid ?? '';
   const version = object.metadata?.resourceVersion;
   if (version !== undefined && known.get(uid)?.metadata?.resourceVersion === version) return;
-  known.set(uid, object);
+  known.set(uid, watching.keep?.(object) ?? object);
   watching.onState(object);
 }
 
@@ -158,6 +164,11 @@ function forget<Kind extends Watched>(
 ): void {
   known.delete(uid);
   watching.onGone?.(object);
+}
+
+// https://kubernetes.io/docs/reference/using-api/api-concepts/#fetching-metadata
+function form<Kind extends Watched>({ keep }: Watching<Kind>, as: string): { readonly accept?: string } {
+  return keep === undefined ? {} : { accept: `application/json;as=${as};g=meta.k8s.io;v=v1` };
 }
 
 function isStale(error: unknown): boolean {

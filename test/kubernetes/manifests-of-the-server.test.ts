@@ -119,7 +119,16 @@ test('15: by default the server works in no namespace of a tool, and may make or
   const bound = all<V1ClusterRoleBinding>('ClusterRoleBinding').map(({ roleRef }) => roleRef.name);
   assert.deepEqual(bound, ['toolforge-push-looks']);
   const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
-  assert.deepEqual(looks, [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch'] }]);
+  assert.deepEqual(
+    looks?.map(({ apiGroups, resources, verbs }) => [apiGroups?.join(), resources?.join(), verbs.join()]),
+    [
+      ['', 'pods,services', 'list,watch'],
+      ['apps', 'deployments', 'list,watch'],
+      ['batch', 'cronjobs', 'list,watch'],
+      ['networking.k8s.io', 'ingresses', 'list,watch'],
+      ['policy', 'poddisruptionbudgets', 'list,watch'],
+    ],
+  );
   const inNamespaces = all<V1RoleBinding>('RoleBinding').map(({ metadata }) => metadata?.namespace);
   assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push', 'toolforge-push-builds']);
 });

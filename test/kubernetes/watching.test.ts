@@ -20,7 +20,7 @@ const event = (type: string, object: unknown) => `${JSON.stringify({ type, objec
 type Step = (response: ServerResponse) => void;
 
 /** Watches against an API that answers lists and watches by these steps. @returns what was told until `done`. */
-async function told(lists: Step[], watches: Step[], done: (log: string[]) => boolean) {
+async function told(lists: Step[], watches: Step[], done: (log: string[]) => boolean, isMetadata = false) {
   const api = await fakeApi((url, response) => {
     const steps = url.searchParams.get('watch') === null ? lists : watches;
     const step = steps.length > 1 ? steps.shift() : steps[0];
@@ -38,6 +38,7 @@ async function told(lists: Step[], watches: Step[], done: (log: string[]) => boo
       path: '/things',
       labels: 'a=b',
       signal: limit,
+      ...(isMetadata ? { keep: (one: Thing) => one } : {}),
       onState: ({ metadata }) => note(`${metadata.uid}@${metadata.resourceVersion}`),
       onGone: ({ metadata }) => note(`gone ${metadata.uid}`),
     });
@@ -101,6 +102,24 @@ describe('watchObjects', () => {
       asked.map((path) => /resourceVersion=(\d+)/.exec(path)?.[1] ?? 'list'),
       ['list', '5', '9', '10'],
     );
+  });
+
+  test('metadata alone is asked for by its form, and an empty list of it has no items', async () => {
+    const accepts: unknown[] = [];
+    const nothing: Step = (response) => {
+      accepts.push(response.req.headers.accept);
+      answerJson(response, { items: null, metadata: { resourceVersion: '5' } });
+    };
+    const isThere: Step = (response) => {
+      accepts.push(response.req.headers.accept);
+      stays(event('ADDED', thing('a', 6)))(response);
+    };
+    const { log } = await told([nothing], [isThere], (seen) => seen.includes('a@6'), true);
+    assert.deepEqual(log, ['a@6']);
+    assert.deepEqual(accepts, [
+      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
+      'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+    ]);
   });
 
   for (const { name, gone } of [

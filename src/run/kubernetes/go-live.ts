@@ -2,7 +2,6 @@ import type { Log } from '../../core/log.ts';
 import type { RollOut } from '../runtime.ts';
 import type { LiveRollouts } from './live.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { cronJobs } from './manifests-schedule.ts';
 import type { Rollout } from './names.ts';
 import { type RolloutParts, startRollout, undoRollout } from './rollout.ts';
 import { grow, shrink } from './scaling.ts';
@@ -42,8 +41,7 @@ export async function goLive(
   }
   // From the record on the release is live, and nothing here may fail.
   const before = live.of(release.tool)?.release.version ?? null;
-  const schedules = cronJobs({ rollout, toolNumber, config: parts.config });
-  const { later } = await live.switchTo(rollout, schedules);
+  const { later } = await live.switchTo(rollout, toolNumber);
   if (later !== null) {
     progress.warn(
       'Requests do not reach the new processes yet: the cluster does not answer. It is tried on.',
@@ -70,7 +68,7 @@ export async function goInNumbers(
     whole.throwIfAborted();
     await beforeSwitch();
   });
-  live.adopt(rollout);
+  live.adopt(rollout, toolNumber);
   // From the record on nothing may fail.
   await shrink(parts, rollout, parts.closing).catch((err: unknown) => {
     log.error({ err, tool: rollout.release.tool }, 'processes beyond the number asked for not ended');

@@ -1,11 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { V1CronJob } from '@kubernetes/client-node';
 import { alarmAbout } from '../../core/alarms.ts';
+import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import type { Release, Schedule } from '../../core/types.ts';
-import type { Applied } from '../../kubernetes/applying.ts';
 import { Leaving } from './leaving.ts';
+import type { ReleaseOptions } from './manifests.ts';
 import { labelValue } from './manifests-pod.ts';
+import { cronJobs } from './manifests-schedule.ts';
 import { LABELS, newRolloutId, type Rollout } from './names.ts';
 import { deploymentsOf, type ObjectParts } from './objects.ts';
 import type { ToolPod } from './pods.ts';
@@ -24,7 +25,9 @@ const AGAIN_MS = 5000;
 export class LiveRollouts {
   readonly #options: LiveRolloutsOptions;
   readonly #leaving: Leaving;
-  readonly #live = new Map<string, Rollout>();
+  readonly #live = new Map<string, ReleaseOptions>();
+  /** By tool: its traffic is moved, or what is missing of its live rollout restored. */
+  readonly #turns = new Map<string, FewAtOnce>();
   /** By rollout: of those that are started, live or leaving. */
   readonly #releases = new Map<string, Release>();
   readonly #begun = new Map<string, Set<string>>();
@@ -37,7 +40,23 @@ export class LiveRollouts {
   }
 
   of(tool: string): Rollout | null {
-    return this.#live.get(tool) ?? null;
+    return this.#live.get(tool)?.rollout ?? null;
+  }
+
+  /** Those that have a live rollout. */
+  tools(): string[] {
+    return [...this.#live.keys()];
+  }
+
+  /**
+   * Does something for the live rollout of a tool while its traffic is not moved to another and is not stopped: they wait
+   * for its end. Nothing is done if there is none.
+   */
+  async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
+    await this.#turn(tool, async () => {
+      const live = this.#live.get(tool);
+      if (live !== undefined) await work(live);
+    });
   }
 
   /** Null where this server has not started or adopted it. */
@@ -91,8 +110,9 @@ export class LiveRollouts {
   }
 
   /** It has got the traffic already, and there is no other. */
-  adopt(rollout: Rollout): void {
-    this.#live.set(rollout.release.tool, rollout);
+  adopt(rollout: Rollout, toolNumber: number): void {
+    const { config } = this.#options.parts;
+    this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
     this.#starting.delete(rollout.id);
     this.remember(rollout);
   }
@@ -103,33 +123,40 @@ export class LiveRollouts {
    *
    * @returns What goes on where it has not worked at once; null = it has.
    */
-  async switchTo(
-    rollout: Rollout,
-    cronJobs: readonly Applied<V1CronJob>[],
-  ): Promise<{ readonly later: Promise<void> | null }> {
-    this.adopt(rollout);
-    if (await this.#move(rollout, cronJobs)) return { later: null };
-    return { later: this.#moveLater(rollout, cronJobs) };
+  async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
+    this.adopt(rollout, toolNumber);
+    const { tool } = rollout.release;
+    const move = () => this.#turn(tool, () => this.#move(rollout, toolNumber));
+    if (await move()) return { later: null };
+    return { later: this.#moveLater(rollout, move) };
   }
 
   /** Takes the traffic from a tool and ends all that runs of it. Resolves when it is gone. */
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this.#options;
     this.#live.delete(tool);
-    // What begins from here on stays.
-    const rollouts = await this.#rolloutsOf(tool, namespace);
-    await stopTraffic(parts, tool, namespace, parts.closing);
-    await endSchedules(parts, tool, namespace);
-    for (const id of rollouts) if (!this.#starting.has(id)) this.#leaving.retire(tool, namespace, id);
+    await this.#turn(tool, async () => {
+      // What begins from here on stays.
+      const rollouts = await this.#rolloutsOf(tool, namespace);
+      await stopTraffic(parts, tool, namespace, parts.closing);
+      await endSchedules(parts, tool, namespace);
+      for (const id of rollouts) if (!this.#starting.has(id)) this.#leaving.retire(tool, namespace, id);
+    });
     await this.#leaving.hurry(tool);
   }
 
-  async #moveLater(rollout: Rollout, cronJobs: readonly Applied<V1CronJob>[]): Promise<void> {
-    do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
-    while (this.#isMeant(rollout) && !(await this.#move(rollout, cronJobs)));
+  async #turn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
+    const turns = this.#turns.get(tool) ?? new FewAtOnce(1);
+    this.#turns.set(tool, turns);
+    return await turns.run(work);
   }
 
-  async #move(rollout: Rollout, cronJobs: readonly Applied<V1CronJob>[]): Promise<boolean> {
+  async #moveLater(rollout: Rollout, move: () => Promise<boolean>): Promise<void> {
+    do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
+    while (this.#isMeant(rollout) && !(await move()));
+  }
+
+  async #move(rollout: Rollout, toolNumber: number): Promise<boolean> {
     const { parts, log } = this.#options;
     const { namespace, release, id } = rollout;
     const { tool, version } = release;
@@ -138,7 +165,8 @@ export class LiveRollouts {
       await markLive(parts, rollout, parts.closing);
       // Before: a CronJob knows only the rollout that it is of now.
       const rollouts = await this.#rolloutsOf(tool, namespace);
-      await setSchedules(parts, { tool, namespace }, cronJobs);
+      const { config } = parts;
+      await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
       for (const other of rollouts) {
         if (other !== id && !this.#starting.has(other)) this.#leaving.retire(tool, namespace, other);
       }

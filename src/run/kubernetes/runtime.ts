@@ -24,23 +24,21 @@ import { servedElsewhere } from '../served-elsewhere.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { ToolLogs } from '../tool-logs.ts';
 import { UnderWay } from '../under-way.ts';
+import { Drift } from './drift.ts';
 import { type GoLiveParts, goInNumbers, goLive } from './go-live.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
-import { deploymentsOf } from './objects.ts';
 import { removeOldOneOffs, runAsPod } from './one-off.ts';
 import { ToolPods } from './pods.ts';
+import { processStatuses } from './process-statuses.ts';
 import { runReleaseJob } from './release-phase.ts';
 import { Restarts } from './restarts.ts';
 import { Resuming } from './resuming.ts';
 import type { RolloutParts } from './rollout.ts';
-import { scheduleStatuses } from './schedule-status.ts';
 import { ScheduledEnds } from './scheduled-ends.ts';
-import { cronJobsOf } from './schedules.ts';
-import { type StatusParts, toolStatus } from './status.ts';
 import { takeOver } from './take-over.ts';
 
 export interface KubernetesRuntimeOptions {
@@ -73,6 +71,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #live: LiveRollouts;
   readonly #podLogs: PodLogs;
   readonly #ends: ScheduledEnds;
+  readonly #drift: Drift;
   readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
   /** At its start a server resumes every tool. */
@@ -117,7 +116,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
         void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
     });
     this.#pods.listen(this.#ends);
+    this.#drift = new Drift({ parts: this.#parts, live: this.#live, log });
+    this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
+    void this.#underWay.own(this.#drift.watch());
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
@@ -159,24 +161,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
-    const namespace = this.#namespace(tool);
-    const { signal } = this.#closing;
-    const [deployments, schedules] = await Promise.all([
-      deploymentsOf(this.#parts, tool, namespace, signal),
-      cronJobsOf(this.#parts, tool, namespace, signal),
-    ]);
-    const all = this.#pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
-    const pods = all.filter(({ isScheduled }) => !isScheduled);
-    const parts: StatusParts = {
-      runMemory: this.#options.config.run_memory,
-      release: (id) => this.#live.releaseOf(id),
-      isDraining: (id) => this.#live.isLeaving(id),
-    };
-    return [
-      ...toolStatus(pods, deployments, parts),
-      ...scheduleStatuses(schedules, all, { ...parts, lastRun: (type) => this.#ends.last(tool, type) }),
-      ...this.#oneOffs.statuses(tool),
-    ];
+    const parts = { ...this.#parts, live: this.#live, drift: this.#drift, ends: this.#ends };
+    const statuses = await processStatuses(parts, tool, this.#namespace(tool));
+    return [...statuses, ...this.#oneOffs.statuses(tool)];
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {

@@ -1,4 +1,4 @@
-import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
+import type { V1CronJob, V1Deployment, V1ObjectMeta } from '@kubernetes/client-node';
 import type { Process, Release } from '../../core/types.ts';
 import { FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { podFault } from '../../kubernetes/pod-faults.ts';
@@ -7,8 +7,10 @@ import { commandLine } from '../command-line.ts';
 import { exitWords } from '../exit-words.ts';
 import type { ProcessState, ProcessStatus } from '../runtime.ts';
 import { memoryLimit } from '../service-limits.ts';
+import type { DriftNote } from './drift.ts';
 import { exitOf, lastEnd, pauseWords } from './exit.ts';
-import { LABELS } from './names.ts';
+import { labelValue } from './manifests-pod.ts';
+import { LABELS, type Rollout } from './names.ts';
 import type { ToolPod } from './pods.ts';
 
 export interface StatusParts {
@@ -81,8 +83,14 @@ export function missingStatus(deployment: V1Deployment, parts: StatusParts): Pro
   };
 }
 
-/** Who else has changed what a Deployment or CronJob runs: `changed by kubectl-edit`; null = nobody. */
-export function foreignChange({ metadata }: V1Deployment | V1CronJob): string | null {
+/** Who else has changed what a Deployment or CronJob runs, for people; null = nobody. */
+export function foreignChange(object: V1Deployment | V1CronJob): string | null {
+  const others = foreignManagers(object);
+  return others === null ? null : `changed outside of this server by ${others}`;
+}
+
+/** The same for the log: `kubectl-edit, kubectl (scale)`. */
+export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])
     .filter(
       ({ manager, subresource, fieldsV1 }) =>
@@ -93,7 +101,60 @@ export function foreignChange({ metadata }: V1Deployment | V1CronJob): string | 
         'f:spec' in fieldsV1,
     )
     .map(({ manager, subresource }) => `${manager}${subresource === undefined ? '' : ` (${subresource})`}`);
-  return others.length === 0 ? null : `changed outside of this server by ${[...new Set(others)].join(', ')}`;
+  const names = new Set(isScaled(metadata) ? [...others, 'somebody (scale)'] : others);
+  return names.size === 0 ? null : [...names].join(', ');
+}
+
+/**
+ * Whether nobody has set the number of replicas of a Deployment. What comes by the subresource `scale`, as from `kubectl
+ * scale` and autoscalers, takes the field from the one who applied it, and is not always listed as a manager itself.
+ */
+function isScaled(metadata: V1ObjectMeta | undefined): boolean {
+  const specs = (metadata?.managedFields ?? []).map(
+    ({ fieldsV1 }) => (fieldsV1 as { 'f:spec'?: object } | undefined)?.['f:spec'] ?? {},
+  );
+  return specs.some((spec) => 'f:template' in spec) && !specs.some((spec) => 'f:replicas' in spec);
+}
+
+/**
+ * Adds what was deleted by others to the processes of the live release that it concerns, and those that have nothing in
+ * the cluster at all.
+ */
+export function withNotes(
+  statuses: readonly ProcessStatus[],
+  live: Rollout | null,
+  notes: readonly DriftNote[],
+): ProcessStatus[] {
+  if (live === null) return [...statuses];
+  const { release } = live;
+  const ofLive = ({ version, state }: ProcessStatus) => version === release.version && state !== 'stopping';
+  const told = statuses.map((status) => {
+    if (!ofLive(status)) return status;
+    const texts = notes
+      .filter(({ type }) => type === null || typeOf(status) === type)
+      .map(({ text }) => text);
+    const detail = [status.detail, ...texts].filter((text) => text !== null).join('; ');
+    return texts.length === 0 ? status : { ...status, detail };
+  });
+  const gone = release.artifact.processes.filter(({ type }) => {
+    const label = labelValue(type);
+    const isNoted = notes.some((note) => note.type === label);
+    return isNoted && !statuses.some((status) => ofLive(status) && typeOf(status) === label);
+  });
+  const missing = gone.map((process): ProcessStatus => {
+    const type = labelValue(process.type);
+    const texts = notes.filter((note) => note.type === type).map(({ text }) => text);
+    const command = commandLine(process);
+    const { version } = release;
+    const rest = { startedAt: 0, restarts: 0, detail: texts.join('; ') };
+    return { name: `${type}.1`, version, state: 'crashed', command, ...rest };
+  });
+  return [...told, ...missing];
+}
+
+/** `web.1` → `web` */
+function typeOf({ name }: ProcessStatus): string {
+  return name.slice(0, name.lastIndexOf('.'));
 }
 
 function stateOf(pod: ToolPod, { isDraining }: StatusParts): ProcessState {

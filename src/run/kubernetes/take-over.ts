@@ -2,7 +2,6 @@ import { stayingUp } from '../../core/replicas.ts';
 import { adoption } from './adoption.ts';
 import type { LiveRollouts } from './live.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
-import { cronJobs } from './manifests-schedule.ts';
 import type { Rollout } from './names.ts';
 import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from './objects.ts';
 import { restoreReplicas } from './scaling.ts';
@@ -49,8 +48,8 @@ export async function takeOver(
   const isSelected = selected === (hasWeb ? rollout.id : null);
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
   if (isSelected && isWhole) {
-    live.adopt(rollout);
+    live.adopt(rollout, toolNumber);
     return { later: null };
   }
-  return await live.switchTo(rollout, cronJobs({ rollout, toolNumber, config }));
+  return await live.switchTo(rollout, toolNumber);
 }

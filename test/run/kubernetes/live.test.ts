@@ -41,7 +41,7 @@ test('a rollout that begins while its tool is stopped is not ended by that', asy
     const config = { ...manifestConfig, ingress_time: 500 };
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const live = new LiveRollouts({ parts, drainMs: 0, log });
-    live.adopt(rolloutOf([worker], { id: 'old', version: 1 }));
+    live.adopt(rolloutOf([worker], { id: 'old', version: 1 }), 7);
     onUnrouted = () => {
       live.start(next);
       there.push('next');

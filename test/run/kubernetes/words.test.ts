@@ -126,6 +126,22 @@ describe('who has changed a Deployment', () => {
       managedFields: [by('kubectl', 'scale')],
       expected: 'changed outside of this server by kubectl (scale)',
     },
+    {
+      name: 'a scale that is not listed, as by kubectl after a server-side apply',
+      managedFields: [
+        by('toolforge-push', undefined, { 'f:spec': { 'f:template': {} } }),
+        by('toolforge-push', undefined, { 'f:metadata': {} }),
+      ],
+      expected: 'changed outside of this server by somebody (scale)',
+    },
+    {
+      name: 'a scale by this server after that',
+      managedFields: [
+        by('toolforge-push', undefined, { 'f:spec': { 'f:template': {} } }),
+        by('toolforge-push', undefined, { 'f:spec': { 'f:replicas': {} } }),
+      ],
+      expected: null,
+    },
   ]) {
     test(name, () => assert.equal(foreignChange({ metadata: { managedFields } }), expected));
   }

@@ -1,0 +1,217 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { V1Deployment } from '@kubernetes/client-node';
+import { alarmAbout } from '../../core/alarms.ts';
+import { DeployError } from '../../core/errors.ts';
+import { FewAtOnce } from '../../core/few-at-once.ts';
+import type { Log } from '../../core/log.ts';
+import type { LiveRollouts } from './live.ts';
+import type { ReleaseOptions } from './manifests.ts';
+import { LABELS, type Rollout } from './names.ts';
+import { deploymentsOf, type ObjectParts } from './objects.ts';
+import type { PodListener, ToolPod } from './pods.ts';
+import { type PresentObject, PresentObjects } from './present-objects.ts';
+import { Gaps, type Missing } from './restoring.ts';
+import { foreignManagers } from './status.ts';
+
+export interface DriftOptions {
+  readonly parts: ObjectParts;
+  readonly live: LiveRollouts;
+  readonly log: Log;
+}
+
+/** What `ps` says of a process. */
+export interface DriftNote {
+  /** Null = each process. */
+  readonly type: string | null;
+  readonly text: string;
+}
+
+/** What is known of one live rollout. */
+interface ToolDrift {
+  readonly rolloutId: string;
+  notes: readonly (DriftNote & { readonly at: number })[];
+  /** Why what is missing cannot be made, as the log has it; null = nothing is missing. */
+  failure: string | null;
+}
+
+interface Change {
+  readonly tool: string;
+  readonly rolloutId: string;
+  readonly object: string;
+  readonly name: string;
+  readonly by: string;
+  isTold: boolean;
+}
+
+// What a deletion takes along goes a moment later.
+const SETTLE_MS = 1000;
+const PASS_MS = 20_000;
+// A look at one tool is a request where all is well: for its Secret, which nothing else tells of.
+const LEAST_PAUSE_MS = 200;
+const CALL_MS = 10_000;
+const NOTED_MS = 3600_000;
+
+/**
+ * Makes again what others have deleted of live releases, and tells it in `ps` and in the log. What others have changed
+ * stays as they want it, and is told too. A rollout, a stop and a namespace that is being deleted are left alone.
+ *
+ * A watch shows a deletion at once. Besides, each tool is looked at in turn: every 20 s for a hundred of them, every ten
+ * minutes for 3,000. A pod that waits for a Secret which is gone gets it at once.
+ */
+export class Drift implements PodListener {
+  readonly #options: DriftOptions;
+  readonly #present = new PresentObjects();
+  readonly #tools = new Map<string, ToolDrift>();
+  readonly #changes = new Map<string, Change>();
+  readonly #suspected = new Set<string>();
+  readonly #looks = new FewAtOnce(4);
+
+  constructor(options: DriftOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the server is to stop. */
+  async watch(): Promise<void> {
+    const { parts, live, log } = this.#options;
+    const { cluster, closing } = parts;
+    const listener = {
+      onState: (object: PresentObject) => this.#note(object),
+      onGone: ({ metadata }: PresentObject) => {
+        this.#changes.delete(metadata.uid ?? '');
+        this.#suspect(metadata.labels?.[LABELS.tool] ?? '');
+      },
+    };
+    this.#present.watch(cluster, log, listener, closing);
+    while (!closing.aborted) {
+      const tools = live.tools();
+      for (const tool of tools) {
+        await pause(Math.max(PASS_MS / tools.length, LEAST_PAUSE_MS), closing);
+        if (!closing.aborted) await this.#look(tool);
+      }
+      if (tools.length === 0) await pause(PASS_MS, closing);
+    }
+  }
+
+  /** @see PodListener */
+  pod({ tool, rolloutId, container }: ToolPod): void {
+    const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
+    if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool);
+  }
+
+  /** What there is to say of a tool's processes, for people. */
+  notes(tool: string): readonly DriftNote[] {
+    const drift = this.#tools.get(tool);
+    if (drift === undefined || drift.rolloutId !== this.#options.live.of(tool)?.id) return [];
+    return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
+  }
+
+  #suspect(tool: string): void {
+    const { live, parts } = this.#options;
+    if (live.of(tool) === null || this.#suspected.has(tool)) return;
+    this.#suspected.add(tool);
+    void pause(SETTLE_MS, parts.closing)
+      .then(() => this.#suspected.delete(tool))
+      .then(() => this.#looks.run(() => this.#look(tool)));
+  }
+
+  /** Looks for what is missing of a tool, and makes it. Failures are told, and it is tried again in the next pass. */
+  async #look(tool: string): Promise<void> {
+    const { live, parts } = this.#options;
+    if (parts.closing.aborted) return;
+    let drift: ToolDrift | null = null;
+    try {
+      await live.whileLive(tool, async (options) => {
+        drift = this.#of(options.rollout);
+        await this.#restore(options, drift);
+      });
+      await this.#tellChanges(tool);
+    } catch (error) {
+      if (drift !== null) this.#failed(tool, drift, error);
+    }
+  }
+
+  async #restore(options: ReleaseOptions, drift: ToolDrift): Promise<void> {
+    const { parts, log } = this.#options;
+    const { tool, version } = options.rollout.release;
+    const call = { signal: parts.closing, timeoutMs: CALL_MS };
+    const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
+    const { missing } = gaps;
+    if (missing.length > 0) {
+      // The Secret goes with the Deployments.
+      const isAll = missing.some(({ kind }) => kind === 'Deployment');
+      const meant = missing.filter(({ kind }) => !(isAll && kind === 'Secret'));
+      const said = (text: string) => (drift.notes = meant.map((one) => note(one, text)));
+      said('is being made again');
+      await gaps.restore().catch((error: unknown) => {
+        said(`is not made again: ${error instanceof Error ? error.message : String(error)}`);
+        throw error;
+      });
+      said(`was made again at ${new Date().toISOString().slice(0, 19)}Z`);
+      const restored = missing.map(({ kind, name }) => `${kind} ${name}`);
+      log.warn({ tool, version, restored }, 'deleted objects of a live release made again');
+    } else await gaps.makeBudgets();
+    drift.failure = null;
+  }
+
+  #failed(tool: string, drift: ToolDrift, error: unknown): void {
+    const { parts, log } = this.#options;
+    const code = error instanceof DeployError ? error.code : null;
+    const message = error instanceof Error ? error.message : String(error);
+    // It is tried again; a cluster that is away is told by others.
+    if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || drift.failure === message) return;
+    drift.failure = message;
+    const facts = { tool, code, why: message };
+    // Whoever deletes a namespace means it.
+    if (code === 'NAMESPACE_MISSING') log.warn(facts, 'namespace of a live release is gone');
+    else if (!alarmAbout(log, error, { tool }))
+      log.error(facts, 'deleted objects of a live release not made again');
+  }
+
+  #note({ kind, metadata }: PresentObject): void {
+    const { uid = '', labels = {}, name = '' } = metadata;
+    const [tool, rolloutId] = [labels[LABELS.tool], labels[LABELS.rollout]];
+    if (tool === undefined || rolloutId === undefined || kind === 'PodDisruptionBudget') return;
+    const by = foreignManagers({ metadata });
+    if (by === null) return void this.#changes.delete(uid);
+    const object = `${kind} ${name} ${by} ${metadata.generation}`;
+    if (this.#changes.get(uid)?.object === object) return;
+    this.#changes.set(uid, { tool, rolloutId, object, name, by, isTold: false });
+    this.#suspect(tool);
+  }
+
+  async #tellChanges(tool: string): Promise<void> {
+    const { live, parts, log } = this.#options;
+    const rollout = live.of(tool);
+    if (rollout === null) return;
+    const changes = [...this.#changes.values()].filter(
+      (one) => one.tool === tool && one.rolloutId === rollout.id && !one.isTold,
+    );
+    if (changes.length === 0) return;
+    const all = await deploymentsOf(parts, tool, rollout.namespace, parts.closing);
+    for (const change of changes) {
+      change.isTold = true;
+      const now = all.find(({ metadata }: V1Deployment) => metadata?.name === change.name);
+      const replicas = now === undefined ? {} : { replicas: now.spec?.replicas ?? 1 };
+      const { name, by } = change;
+      const facts = { tool, version: rollout.release.version, object: name, by, ...replicas };
+      log.warn(facts, 'changed outside of this server and left as it is');
+    }
+  }
+
+  #of({ id, release }: Rollout): ToolDrift {
+    const known = this.#tools.get(release.tool);
+    if (known?.rolloutId === id) return known;
+    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null };
+    this.#tools.set(release.tool, drift);
+    return drift;
+  }
+}
+
+function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number] {
+  return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
+}
+
+/** A while, more or less, so that many tools are not looked at together. Ends when the signal fires. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await wait(ms * (0.75 + Math.random() / 2), null, { signal }).catch(() => {});
+}

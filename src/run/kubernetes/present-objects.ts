@@ -1,0 +1,82 @@
+import type { V1ObjectMeta } from '@kubernetes/client-node';
+import type { Log } from '../../core/log.ts';
+import type { Applied } from '../../kubernetes/applying.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { watchObjects } from '../../kubernetes/watching.ts';
+import { LABELS, MANAGED_BY } from './names.ts';
+
+/** What is known of an object: its kind, and the metadata that this server needs. */
+export interface PresentObject {
+  readonly kind: string;
+  readonly metadata: V1ObjectMeta;
+}
+
+export interface PresentObjectsListener {
+  /** It is there, or has changed. */
+  readonly onState: (object: PresentObject) => void;
+  /** It is there no more. */
+  readonly onGone: (object: PresentObject) => void;
+}
+
+// No Secrets: this server has no right to read one.
+const PATHS = {
+  Deployment: '/apis/apps/v1/deployments',
+  Service: '/api/v1/services',
+  Ingress: '/apis/networking.k8s.io/v1/ingresses',
+  CronJob: '/apis/batch/v1/cronjobs',
+  PodDisruptionBudget: '/apis/policy/v1/poddisruptionbudgets',
+} as const;
+
+/**
+ * The objects of all tools, as one watch for each kind tells. Only metadata is asked for and kept: one server may have
+ * thousands of tools.
+ */
+export class PresentObjects {
+  readonly #listed = new Set<string>();
+  readonly #present = new Set<string>();
+
+  /** Begins to watch, until the signal fires. A kind that the API refuses is asked for again, and told once. */
+  watch(cluster: Cluster, log: Log, listener: PresentObjectsListener, signal: AbortSignal): void {
+    for (const [kind, path] of Object.entries(PATHS)) {
+      let isTold = false;
+      const onRefused = (err: unknown): void => {
+        this.#listed.delete(kind);
+        if (!isTold) log.warn({ err, kind }, 'objects of tools cannot be watched: each is asked for instead');
+        isTold = true;
+      };
+      watchObjects<{ readonly metadata?: V1ObjectMeta }>(cluster, {
+        path,
+        labels: `app.kubernetes.io/managed-by=${MANAGED_BY},${LABELS.tool}`,
+        signal,
+        keep: ({ metadata }) => ({ metadata: withoutFields(metadata) }),
+        onState: ({ metadata = {} }) => {
+          this.#present.add(keyOf(kind, metadata.namespace, metadata.name));
+          listener.onState({ kind, metadata });
+        },
+        onGone: ({ metadata = {} }) => {
+          this.#present.delete(keyOf(kind, metadata.namespace, metadata.name));
+          listener.onGone({ kind, metadata });
+        },
+        onListed: () => {
+          isTold = false;
+          this.#listed.add(kind);
+        },
+        onRefused,
+      }).catch(onRefused);
+    }
+  }
+
+  /** Whether an object is there; null if no watch tells. */
+  has({ kind, metadata }: Applied<object>): boolean | null {
+    if (!this.#listed.has(kind)) return null;
+    return this.#present.has(keyOf(kind, metadata.namespace, metadata.name));
+  }
+}
+
+function withoutFields({ managedFields: _, annotations: __, ...metadata }: V1ObjectMeta = {}): V1ObjectMeta {
+  return metadata;
+}
+
+function keyOf(kind: string, namespace = '', name = ''): string {
+  return `${kind}/${namespace}/${name}`;
+}

@@ -1,0 +1,136 @@
+import type { KubernetesObject, V1Deployment, V1Secret } from '@kubernetes/client-node';
+import { stayingUp } from '../../core/replicas.ts';
+import { type Applied, applyObject, findObject } from '../../kubernetes/applying.ts';
+import type { Retrying } from '../../kubernetes/retrying.ts';
+import {
+  disruptionBudget,
+  ingress,
+  ownedBy,
+  type ReleaseOptions,
+  rolloutObjects,
+  service,
+} from './manifests.ts';
+import { cronJobs } from './manifests-schedule.ts';
+import { LABELS, LIVE } from './names.ts';
+import type { ObjectParts } from './objects.ts';
+import type { PresentObjects } from './present-objects.ts';
+
+export type RestoringParts = Pick<ObjectParts, 'cluster'> & { readonly present: PresentObjects };
+
+/** An object of a live rollout that was not there. */
+export interface Missing {
+  readonly kind: string;
+  readonly name: string;
+  /** The process that it belongs to; null = all of the rollout. */
+  readonly type: string | null;
+}
+
+type Any = Applied<KubernetesObject>;
+
+/** What of a live rollout is not there. */
+export class Gaps {
+  readonly #parts: RestoringParts;
+  readonly #options: ReleaseOptions;
+  readonly #call: Retrying;
+  readonly #secret: Applied<V1Secret>;
+  readonly #deployments: readonly Applied<V1Deployment>[];
+  readonly #missing = new Set<Any>();
+
+  private constructor(parts: RestoringParts, options: ReleaseOptions, call: Retrying) {
+    const { config, deployments } = rolloutObjects(options);
+    this.#parts = parts;
+    this.#options = options;
+    this.#call = call;
+    this.#secret = config;
+    this.#deployments = deployments;
+  }
+
+  /** Looks for each object; one that is being deleted counts as there. @throws as `retrying`. */
+  static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
+    const gaps = new Gaps(parts, options, call);
+    for (const object of gaps.#wanted()) {
+      if (!(await gaps.#isThere(object))) gaps.#missing.add(object);
+    }
+    return gaps;
+  }
+
+  get missing(): Missing[] {
+    return [...this.#missing].map((object) => ({
+      kind: object.kind,
+      name: object.metadata.name,
+      type: typeOf(object),
+    }));
+  }
+
+  /** Makes what is missing; what is there stays as it is. @throws as `retrying`. */
+  async restore(): Promise<void> {
+    const { cluster } = this.#parts;
+    const deployments = this.#deployments.filter((one) => this.#missing.has(one));
+    if (deployments.length > 0 || this.#missing.has(this.#secret)) {
+      // Before the pods, which need it; again with its owners, for it goes with those that are gone.
+      await applyObject(cluster, this.#secret, this.#call);
+      for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
+      const ownerReferences = ownedBy(await this.#present());
+      const { metadata } = this.#secret;
+      if (ownerReferences.length > 0) {
+        const owned = { ...this.#secret, metadata: { ...metadata, ownerReferences } };
+        await applyObject<V1Secret>(cluster, owned, this.#call);
+      }
+    }
+    await this.makeBudgets();
+    for (const object of this.#missing) {
+      if (!['Secret', 'Deployment'].includes(object.kind)) await applyObject(cluster, object, this.#call);
+    }
+  }
+
+  /** A rollout of an earlier server has none. @throws as `retrying`. */
+  async makeBudgets(): Promise<void> {
+    const { cluster, present } = this.#parts;
+    for (const deployment of this.#deployments) {
+      const kind = 'PodDisruptionBudget';
+      const isThere = present.has({ ...deployment, apiVersion: 'policy/v1', kind });
+      if (isThere === true && !this.#missing.has(deployment)) continue;
+      const found = await findObject(cluster, deployment, this.#call);
+      for (const owner of ownedBy(found === null ? [] : [found as V1Deployment])) {
+        await applyObject(cluster, disruptionBudget(deployment, owner), this.#call);
+      }
+    }
+  }
+
+  /** The Deployments as the cluster has them. */
+  async #present(): Promise<V1Deployment[]> {
+    const found = await Promise.all(
+      this.#deployments.map((one) => findObject(this.#parts.cluster, one, this.#call)),
+    );
+    return found.filter((one) => one !== null) as V1Deployment[];
+  }
+
+  #wanted(): Any[] {
+    const { rollout, config } = this.#options;
+    const { namespace, release, id } = rollout;
+    const { tool } = release;
+    const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+    const way = [service({ tool, namespace, rolloutId: id }), ingress({ tool, namespace }, config)];
+    return [this.#secret, ...this.#deployments, ...cronJobs(this.#options), ...(hasWeb ? way : [])];
+  }
+
+  /** A watch may be behind: what it does not know is asked for. */
+  async #isThere(object: Any): Promise<boolean> {
+    const { cluster, present } = this.#parts;
+    return present.has(object) === true || (await findObject(cluster, object, this.#call)) !== null;
+  }
+}
+
+function markedLive(deployment: Applied<V1Deployment>): Applied<V1Deployment> {
+  const { metadata } = deployment as V1Deployment & Applied<V1Deployment>;
+  return {
+    ...deployment,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [LIVE]: 'true' } },
+  } as Applied<V1Deployment>;
+}
+
+function typeOf({ kind, metadata }: Any): string | null {
+  if (kind === 'Secret') return null;
+  const { labels } = metadata as { readonly labels?: Record<string, string> };
+  return labels?.[LABELS.process] ?? 'web';
+}
