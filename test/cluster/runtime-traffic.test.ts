@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { ApiException } from '@kubernetes/client-node';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import { releaseOf, rollOut } from '../run/contract-steps.ts';
@@ -57,6 +58,49 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.deepEqual(failures, []);
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
   });
+
+  test('a drain ends the pods of a tool one after the other, and no request fails', async (t) => {
+    const tool = 'drained' as ToolName;
+    const [artifact] = await artifacts(1);
+    assert.ok(artifact !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact), { replicas: { web: 3 } });
+    const load = steadyLoad(tool);
+    await wait(1000);
+    const evicted = await drain(tool, AbortSignal.timeout(60_000));
+    const { answers, failures } = await load.end();
+    t.diagnostic(`${evicted} pods evicted, ${answers} requests, ${failures.length} failed`);
+    assert.equal(evicted, 3);
+    assert.deepEqual(failures, []);
+  });
+
+  test('a drain of a tool with one pod is not held up', async () => {
+    const tool = 'single' as ToolName;
+    const [artifact] = await artifacts(1);
+    assert.ok(artifact !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
+  });
+
+  /** Evicts every pod that is there now, as `kubectl drain` does: again while a budget refuses. */
+  async function drain(tool: ToolName, signal: AbortSignal): Promise<number> {
+    const { core } = bench.cluster;
+    const namespace = `${bench.prefix}${tool}`;
+    const { items } = await core.listNamespacedPod({ namespace });
+    const evict = async (name: string): Promise<void> => {
+      for (;;) {
+        const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
+        try {
+          await core.createNamespacedPodEviction({ name, namespace, body });
+          return;
+        } catch (error) {
+          if (!(error instanceof ApiException) || error.code !== 429) throw error;
+        }
+        await wait(250, null, { signal });
+      }
+    };
+    await Promise.all(items.map(({ metadata }) => evict(metadata?.name ?? '')));
+    return items.length;
+  }
 
   /** Requests at a steady pace, whether or not the ones before are answered. */
   function steadyLoad(tool: ToolName) {
