@@ -30,9 +30,19 @@ def tcp(server):
 
 
 def udp(server):
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     while True:
-        _, client = server.recvfrom(1000)
-        server.sendto(words, client)
+        _, asked, _, client = server.recvmsg(1000, 100)
+        # Answers come from the address that was asked, which connected sockets insist on. A group cannot be one.
+        from_address = [] if is_group(asked[0][2]) else [(*asked[0][:2], asked[0][2][:16] + bytes(4))]
+        try:
+            server.sendmsg([words], from_address, 0, client)
+        except OSError:
+            server.sendto(words, client)
+
+
+def is_group(info):
+    return info[0] == 0xFF or (info[:12] == bytes(10) + b"\xff\xff" and info[12] >= 224)
 
 
 stream = listening(socket.SOCK_STREAM)
