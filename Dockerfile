@@ -33,8 +33,9 @@ ENV NODE_ENV=production \
     TOOLFORGE_PUSH_KEYS=/etc/toolforge-push
 VOLUME ["/var/lib/toolforge-push", "/etc/toolforge-push"]
 EXPOSE 2222 8080
+# Only a server that is stuck is to be started again: a full disk would be as full afterwards.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["node", "src/cli/health.ts"]
+  CMD ["node", "src/cli/health.ts", "--live"]
 # Children whose parent has ended come to process 1, which Node is not made for.
 ENTRYPOINT ["tini", "--", "node", "src/main.ts"]
 COPY --from=source / ./

@@ -1,4 +1,3 @@
-import { chmod, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { authorizeAgain } from './auth/authorize-again.ts';
 import { DeployTokens } from './auth/deploy-tokens.ts';
@@ -10,7 +9,7 @@ import { serveControl } from './cli/control-protocol.ts';
 import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
 import { type Addresses, addressesOf, hostPort, sshCommand } from './core/addresses.ts';
-import { DeployError, systemCode } from './core/errors.ts';
+import { DiskRoom } from './core/disk-room.ts';
 import { Followers } from './core/followers.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
@@ -29,10 +28,11 @@ import { serveHook } from './hook/serve-hook.ts';
 import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { createSourcesDoor } from './http/sources-door.ts';
+import { openDataFolder, openKeys } from './open-folders.ts';
+import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
-import { hostKeyFingerprint, loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { hostKeyFingerprint } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
-import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 
 export interface ServerOptions {
@@ -77,11 +77,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { secretsKey, hostKeys } = await openKeys(config.keys);
   const store = new SqliteStore(data, secretsKey);
   const audit = auditFile(data, log);
+  const room = new DiskRoom(data);
+  const health = new ServerHealth({ room, store, log });
   const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
 
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
-  let isClosing = false;
   const resuming = new AbortController();
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
@@ -137,6 +138,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     maxPackBytes: config.pack_size,
     maxRefs: config.push_refs,
     maxRepositoryBytes: config.repository_size,
+    room,
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
       return await line.submit(push);
@@ -188,7 +190,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     services,
     throttle,
     log,
-    isHealthy: () => (isClosing ? 'the server is being stopped' : null),
+    health,
   });
 
   const sourcesDoor = sources === null ? null : createSourcesDoor({ config, sources, log });
@@ -232,7 +234,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     addresses,
     close: async () => {
-      isClosing = true;
+      health.close();
       resuming.abort();
       await Promise.all([
         line.close(),
@@ -247,39 +249,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       store.close();
     },
   };
-}
-
-/** @throws DeployError `DATA_FOLDER` */
-async function openDataFolder(data: string): Promise<void> {
-  try {
-    await mkdir(data, { recursive: true });
-    await chmod(data, 0o711);
-  } catch (cause) {
-    const why = systemCode(cause) ?? 'unknown error';
-    throw new DeployError(
-      'DATA_FOLDER',
-      `The data folder ${data} cannot be made or opened (${why}).`,
-      'Choose one that is yours with TOOLFORGE_PUSH_DATA.',
-      { cause },
-    );
-  }
-}
-
-/** @throws DeployError `KEYS_FOLDER`, and where a key is broken or open to others. */
-async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    return { secretsKey: loadOrMakeSecretsKey(folder), hostKeys: await loadOrMakeHostKeys(folder) };
-  } catch (cause) {
-    const code = systemCode(cause);
-    if (cause instanceof DeployError || code === null) throw cause;
-    throw new DeployError(
-      'KEYS_FOLDER',
-      `The folder of keys ${folder} cannot be made, read or written (${code}).`,
-      'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
-      { cause },
-    );
-  }
 }
 
 /** The socket in the data folder: hooks, and the local binary as the operator. */

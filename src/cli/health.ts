@@ -1,21 +1,36 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { readConfig } from '../config.ts';
 
-/** Whether the server of this machine answers as healthy: for a container's health check. */
-export async function isHealthy(environment: NodeJS.ProcessEnv): Promise<boolean> {
+const MAX_WAIT_MS = 2000;
+
+/**
+ * Asks the server of this machine how it is, for the health check of a container: `/healthz`, or `/livez` if only
+ * its being stuck counts.
+ *
+ * @returns null if it is well, otherwise what is wrong.
+ */
+export async function askHealth(
+  environment: NodeJS.ProcessEnv,
+  path: '/healthz' | '/livez' = '/healthz',
+): Promise<string | null> {
   const { http, tls_certificate } = readConfig(environment);
   const ask = tls_certificate === null ? requestHttp : requestHttps;
   // The certificate is for the name that people use, which is not that of this machine.
-  const options = { ...http, path: '/healthz', rejectUnauthorized: false, signal: AbortSignal.timeout(2000) };
+  const options = { ...http, path, rejectUnauthorized: false, signal: AbortSignal.timeout(MAX_WAIT_MS) };
   try {
     const [response] = (await once(ask(options).end(), 'response')) as [IncomingMessage];
-    response.destroy();
-    return response.statusCode === 200;
+    const said = (await text(response)).trim();
+    return response.statusCode === 200 ? null : said || `the server answered ${response.statusCode}`;
   } catch {
-    return false;
+    return `the server did not answer within ${MAX_WAIT_MS / 1000} s`;
   }
 }
 
-if (import.meta.main) process.exit((await isHealthy(process.env)) ? 0 : 1);
+if (import.meta.main) {
+  const complaint = await askHealth(process.env, process.argv.includes('--live') ? '/livez' : '/healthz');
+  if (complaint !== null) process.stderr.write(`${complaint}\n`);
+  process.exit(complaint === null ? 0 : 1);
+}

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Audit } from '../core/audit.ts';
+import type { DiskRoom } from '../core/disk-room.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { mebibytes } from '../core/mebibytes.ts';
@@ -26,6 +27,8 @@ export interface GitPackServicesOptions {
   readonly maxPackBytes: number;
   readonly maxRefs: number;
   readonly maxRepositoryBytes: number;
+  /** Of the disk that the repositories are on. */
+  readonly room: DiskRoom;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
@@ -54,7 +57,7 @@ export class GitPackServices implements PackServices {
 
   async receive(request: ReceiveRequest): Promise<PushSession> {
     const { tool, principal } = request;
-    const folder = await this.#options.repositories.ensure(tool);
+    const folder = await this.#ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     this.#assertPlace(request);
     // No maintenance begins from here on: what is read now holds for this push.
@@ -108,13 +111,13 @@ export class GitPackServices implements PackServices {
     reader: Principal | null,
   ): Promise<{ folder: string; environment: Record<string, string> }> {
     if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
-    const folder = await this.#options.repositories.ensure(tool);
+    const folder = await this.#ensure(tool);
     const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
     return { folder, environment: this.#options.repositories.environment(hiddenRefs, more) };
   }
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {
-    const folder = await this.#options.repositories.ensure(tool);
+    const folder = await this.#ensure(tool);
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
@@ -163,10 +166,22 @@ export class GitPackServices implements PackServices {
   }
 
   async #fullness(tool: ToolName): Promise<string | null> {
+    const complaint = await this.#options.room.complaint();
+    if (complaint !== null) return `${complaint}; tell the operators, and push again later`;
     const bytes = this.#sizes.get(tool) ?? (await this.#weigh(tool));
     const limit = this.#options.maxRepositoryBytes;
     if (bytes <= limit) return null;
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear or enlarge it`;
+  }
+
+  /** @throws DeployError `DISK_NEARLY_FULL` */
+  async #ensure(tool: ToolName): Promise<string> {
+    try {
+      return await this.#options.repositories.ensure(tool);
+    } catch (error) {
+      await this.#options.room.assertRoom();
+      throw error;
+    }
   }
 
   #idle(tool: ToolName): Promise<void> {

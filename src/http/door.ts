@@ -34,9 +34,16 @@ export interface HttpDoorOptions {
   readonly services: Services;
   readonly throttle: LoginThrottle;
   readonly log: Log;
-  /** Null while the server is well, else what is wrong in one line without secrets. */
-  readonly isHealthy: () => string | null;
+  readonly health: HealthQuestions;
   readonly limits?: Partial<HttpLimits>;
+}
+
+/** What is wrong with the server, in one line without secrets; null if nothing is. */
+export interface HealthQuestions {
+  /** Only what makes it useless to send anybody here. */
+  ready(): Promise<string | null>;
+  /** Whatever an operator must mend. */
+  health(): Promise<string | null>;
 }
 
 export interface HttpDoor {
@@ -121,8 +128,12 @@ function createOwnHost(
   ): Promise<void> => {
     const { request, signal } = exchange;
     switch (route.kind) {
+      case 'live':
+        answerText(exchange, 200, 'ok\n');
+        return;
+      case 'ready':
       case 'health': {
-        const complaint = options.isHealthy();
+        const complaint = await options.health[route.kind]();
         answerText(exchange, complaint === null ? 200 : 503, `${complaint ?? 'ok'}\n`);
         return;
       }
@@ -175,7 +186,8 @@ function createOwnHost(
     let uid: string | null = null;
     response.once('close', () => {
       gone.abort();
-      const level = route.kind === 'health' ? 'debug' : 'info';
+      const isProbe = route.kind === 'live' || route.kind === 'ready' || route.kind === 'health';
+      const level = isProbe ? 'debug' : 'info';
       const facts = {
         method: request.method,
         path: pathOf(request.url ?? '').slice(0, 200),

@@ -4,7 +4,8 @@ import type { GitService } from './git.ts';
 
 /** Where a request to the server's own host goes. */
 export type Route =
-  | { readonly kind: 'health' }
+  /** Whether it runs at all, whether it serves, and whether all is well. */
+  | { readonly kind: 'live' | 'ready' | 'health' }
   | { readonly kind: 'landing' }
   | { readonly kind: 'style' }
   | { readonly kind: 'command' }
@@ -16,8 +17,10 @@ export type Route =
   | { readonly kind: 'wrong-method'; readonly allow: string }
   | { readonly kind: 'nothing' };
 
-const PAGES: Readonly<Record<string, 'health' | 'landing' | 'style'>> = {
+const PAGES: Readonly<Record<string, 'live' | 'ready' | 'health' | 'landing' | 'style'>> = {
   '/': 'landing',
+  '/livez': 'live',
+  '/readyz': 'ready',
   '/healthz': 'health',
   '/-/style.css': 'style',
 };

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { DeployError, systemCode } from '../core/errors.ts';
 
@@ -27,6 +27,8 @@ const NOTADB = 26;
 export class Database {
   readonly #connection: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #path: string;
+  readonly #identity: string | null;
 
   /**
    * @throws DeployError `STORE_FULL` when the disk takes nothing; `STORE_DAMAGED` when the file is not a
@@ -45,6 +47,8 @@ export class Database {
       }
       return connection;
     });
+    this.#path = path;
+    this.#identity = identityOf(path);
   }
 
   /** @returns how many rows it changed. */
@@ -93,6 +97,22 @@ export class Database {
     } finally {
       this.script('PRAGMA synchronous = FULL');
     }
+  }
+
+  /** @throws DeployError `STORE_FULL` or `STORE_DAMAGED` if a transaction cannot be written. */
+  assertWritable(): void {
+    const version = this.get<{ user_version: number }>('PRAGMA user_version')?.user_version ?? 0;
+    this.withoutWaiting(() => this.transaction(() => this.script(`PRAGMA user_version = ${version}`)));
+  }
+
+  /** Reads all of the file. @throws DeployError `STORE_DAMAGED` */
+  assertWhole(): void {
+    const identity = identityOf(this.#path);
+    if (identity === null || identity !== this.#identity) throw damaged(null);
+    // SQLite would answer from its memory what the disk does not hold any more.
+    this.script('PRAGMA shrink_memory');
+    const said = this.get<{ quick_check: string }>('PRAGMA quick_check(1)')?.quick_check;
+    if (said !== 'ok') throw damaged(null);
   }
 
   close(): void {
@@ -153,15 +173,28 @@ function explain(error: unknown): unknown {
   if (code === IOERR || code === CANTOPEN) {
     return full('disk full or failing: the server cannot store anything', error);
   }
-  if (code === CORRUPT || code === NOTADB) {
-    return new DeployError(
-      'STORE_DAMAGED',
-      'The store is damaged or is not a store.',
-      'Stop the server and bring back store.sqlite from a backup of the data folder.',
-      { cause: error },
-    );
-  }
+  if (code === CORRUPT || code === NOTADB) return damaged(error);
   return error;
+}
+
+function damaged(cause: unknown): DeployError {
+  return new DeployError(
+    'STORE_DAMAGED',
+    'The store is damaged or is not a store.',
+    'Stop the server and bring back store.sqlite from a backup of the data folder.',
+    { cause },
+  );
+}
+
+/** Tells the file from another that somebody put in its place; null if there is none. */
+function identityOf(path: string): string | null {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev} ${ino}`;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 function full(message: string, cause: unknown): DeployError {

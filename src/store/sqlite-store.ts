@@ -18,6 +18,7 @@ import { migrate } from './migrate.ts';
 import { ReleasesTable } from './releases-table.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
 import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
+import type { CheckedStore } from './store-health.ts';
 import { TokensTable } from './tokens-table.ts';
 import { ToolsTable } from './tools-table.ts';
 
@@ -26,7 +27,7 @@ import { ToolsTable } from './tools-table.ts';
  * stands on (a deployment that was accepted, what is live, config vars, tokens) is on the disk before it returns; the
  * steps of a deployment on its way there are not waited for.
  */
-export class SqliteStore implements Store {
+export class SqliteStore implements Store, CheckedStore {
   readonly #lock: DataLock;
   readonly #database: Database;
   readonly #tools: ToolsTable;
@@ -53,6 +54,14 @@ export class SqliteStore implements Store {
     this.#builds = new BuildsTable(this.#database);
     this.#releases = new ReleasesTable(this.#database, key);
     this.#tokens = new TokensTable(this.#database);
+  }
+
+  assertWritable(): void {
+    this.#database.assertWritable();
+  }
+
+  assertWhole(): void {
+    this.#database.assertWhole();
   }
 
   tool(name: ToolName): ToolRecord {

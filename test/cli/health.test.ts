@@ -8,7 +8,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isHealthy } from '../../src/cli/health.ts';
+import { askHealth } from '../../src/cli/health.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'health-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -35,16 +35,16 @@ for (const { name, open, more } of [
     let status = 200;
     const server: Server = open((request, response) => {
       response.statusCode = request.url === '/healthz' ? status : 404;
-      response.end();
+      response.end(status === 200 ? 'ok\n' : 'the disk is full\n');
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const environment = { ...more, TOOLFORGE_PUSH_HTTP: `127.0.0.1:${port}` };
-    assert.equal(await isHealthy(environment), true);
+    assert.equal(await askHealth(environment), null);
     status = 503;
-    assert.equal(await isHealthy(environment), false);
+    assert.equal(await askHealth(environment), 'the disk is full');
     server.close();
     await once(server, 'close');
-    assert.equal(await isHealthy(environment), false);
+    assert.equal(await askHealth(environment), 'the server did not answer within 2 s');
   });
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { DiskRoom } from '../../src/core/disk-room.ts';
 import { createLog } from '../../src/core/log.ts';
 import { encodeCommandList, zeroId } from '../../src/git/command-list.ts';
 import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-pack-services.ts';
@@ -28,6 +29,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     maxPackBytes: 1024 * 1024,
     maxRefs: 10,
     maxRepositoryBytes: 1024 * 1024,
+    room: new DiskRoom(folder),
     submit: () => assert.fail('nothing is submitted here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',

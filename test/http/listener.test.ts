@@ -144,15 +144,22 @@ test('no answer tells what this server is made of', async (context) => {
   }
 });
 
-test('health is 200 or 503 with the reason', async (context) => {
-  let complaint: string | null = null;
-  const door = await openDoor(context, { isHealthy: () => complaint });
-  const well = await fetch(`${door.url}/healthz`);
-  assert.deepEqual([well.status, await well.text()], [200, 'ok\n']);
-  complaint = 'the disk is full';
-  const ill = await fetch(`${door.url}/healthz`);
-  assert.deepEqual([ill.status, await ill.text()], [503, 'the disk is full\n']);
-});
+for (const question of ['ready', 'health'] as const) {
+  test(`/${question}z is 200 or 503 with the reason, and /livez is 200 whatever it is`, async (context) => {
+    let complaint: string | null = null;
+    const nothing = async () => null;
+    const health = { ready: nothing, health: nothing, [question]: async () => complaint };
+    const door = await openDoor(context, { health });
+    const ask = async (path: string) => {
+      const answer = await fetch(door.url + path);
+      return [answer.status, await answer.text()];
+    };
+    assert.deepEqual(await ask(`/${question}z`), [200, 'ok\n']);
+    complaint = 'the disk is full';
+    assert.deepEqual(await ask(`/${question}z`), [503, 'the disk is full\n']);
+    assert.deepEqual(await ask('/livez'), [200, 'ok\n']);
+  });
+}
 
 test('requests to a tool go to the gateway, whatever their path, and upgrades too', async (context) => {
   const seen: string[] = [];

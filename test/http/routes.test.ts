@@ -10,6 +10,8 @@ const push = { kind: 'git', name: 'hello', service: 'receive-pack' } as const;
 for (const { method, target, route } of [
   { method: 'GET', target: '/', route: { kind: 'landing' } },
   { method: 'HEAD', target: '/healthz', route: { kind: 'health' } },
+  { method: 'GET', target: '/readyz', route: { kind: 'ready' } },
+  { method: 'GET', target: '/livez', route: { kind: 'live' } },
   { method: 'POST', target: '/-/command', route: { kind: 'command' } },
   { method: 'GET', target: '/hello.git', route: clone },
   { method: 'GET', target: '/hello.git/', route: clone },

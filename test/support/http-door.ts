@@ -99,7 +99,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
       { level: 'debug', formatters: { level: (label) => ({ level: label }) } },
       { write: (line: string) => void log.push(line) },
     ),
-    isHealthy: () => null,
+    health: { ready: async () => null, health: async () => null },
     ...overrides,
     packServices: overrides.packServices?.(packs) ?? packs,
     config: {

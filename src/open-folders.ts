@@ -1,0 +1,37 @@
+import { chmod, mkdir } from 'node:fs/promises';
+import { DeployError, systemCode } from './core/errors.ts';
+import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
+
+/** Makes the data folder if it is not there, and lets others pass through it. @throws DeployError `DATA_FOLDER` */
+export async function openDataFolder(data: string): Promise<void> {
+  try {
+    await mkdir(data, { recursive: true });
+    await chmod(data, 0o711);
+  } catch (cause) {
+    const why = systemCode(cause) ?? 'unknown error';
+    throw new DeployError(
+      'DATA_FOLDER',
+      `The data folder ${data} cannot be made or opened (${why}).`,
+      'Choose one that is yours with TOOLFORGE_PUSH_DATA.',
+      { cause },
+    );
+  }
+}
+
+/** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`, and where a key is broken or open to others. */
+export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return { secretsKey: loadOrMakeSecretsKey(folder), hostKeys: await loadOrMakeHostKeys(folder) };
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (cause instanceof DeployError || code === null) throw cause;
+    throw new DeployError(
+      'KEYS_FOLDER',
+      `The folder of keys ${folder} cannot be made, read or written (${code}).`,
+      'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,64 @@
+import type { DiskRoom } from './core/disk-room.ts';
+import type { Log } from './core/log.ts';
+import type { HealthQuestions } from './http/door.ts';
+import { type CheckedStore, StoreHealth } from './store/store-health.ts';
+
+export interface ServerHealthParts {
+  /** Of the data folder. */
+  readonly room: DiskRoom;
+  readonly store: CheckedStore;
+  readonly log: Log;
+}
+
+const LOOK_MS = 10_000;
+
+/**
+ * What is wrong with this server. Others ask at `/readyz` and `/healthz`, and the log tells it by itself.
+ *
+ * A full disk is no reason to send nobody here: pages, fetches and commands still work, and a push is told why it is
+ * refused.
+ */
+export class ServerHealth implements HealthQuestions {
+  readonly #parts: ServerHealthParts;
+  readonly #store: StoreHealth;
+  readonly #timer: NodeJS.Timeout;
+  #isClosing = false;
+  #told: string | null = null;
+
+  constructor(parts: ServerHealthParts) {
+    this.#parts = parts;
+    this.#store = new StoreHealth(parts.store);
+    this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref();
+  }
+
+  async ready(): Promise<string | null> {
+    return this.#isClosing ? 'the server is being stopped' : this.#store.complaint();
+  }
+
+  async health(): Promise<string | null> {
+    return (await this.ready()) ?? (await this.#parts.room.complaint());
+  }
+
+  /** From now on it is being stopped. */
+  close(): void {
+    this.#isClosing = true;
+    clearInterval(this.#timer);
+  }
+
+  /** Once when something is wrong, and once when it is well again. */
+  async #look(): Promise<void> {
+    const { log } = this.#parts;
+    try {
+      const complaint = await this.health();
+      if (this.#isClosing) return;
+      // What is left of a disk changes all the time.
+      const kind = complaint?.replace(/\(.*\)/, '') ?? null;
+      if (kind === this.#told) return;
+      this.#told = kind;
+      if (complaint === null) log.info('server well again');
+      else log.error({ complaint }, 'server not well');
+    } catch (err) {
+      log.error({ err }, 'health not known');
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { DeployError } from '../core/errors.ts';
+
+/** What can be asked of a store about itself. Each throws a DeployError that says what is wrong. */
+export interface CheckedStore {
+  /** Writes nothing new, but as everything is written. */
+  assertWritable(): void;
+  /** Reads all of it from the disk. */
+  assertWhole(): void;
+}
+
+const WRITE_PAUSE_MS = 5000;
+const READ_PAUSE_MS = 60_000;
+/** To read all of a large store takes long: at most this part of the time goes into it. */
+const READ_PART = 0.001;
+
+/** Says whether the store works, by trying it, no matter how often somebody asks. */
+export class StoreHealth {
+  readonly #store: CheckedStore;
+  #complaint: string | null = null;
+  #damage: string | null = null;
+  #nextWriteAt = 0;
+  #nextReadAt = 0;
+
+  constructor(store: CheckedStore) {
+    this.#store = store;
+  }
+
+  /** What is wrong, in a sentence without its full stop; null if nothing is. */
+  complaint(): string | null {
+    const startedAt = performance.now();
+    if (startedAt >= this.#nextReadAt) {
+      this.#damage = complaintOf(() => this.#store.assertWhole());
+      const tookMs = performance.now() - startedAt;
+      this.#nextReadAt = startedAt + Math.max(READ_PAUSE_MS, tookMs / READ_PART);
+    }
+    if (startedAt >= this.#nextWriteAt) {
+      this.#complaint = complaintOf(() => this.#store.assertWritable());
+      this.#nextWriteAt = startedAt + WRITE_PAUSE_MS;
+    }
+    return this.#damage ?? this.#complaint;
+  }
+}
+
+function complaintOf(check: () => void): string | null {
+  try {
+    check();
+    return null;
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    return error.message.replace(/\.$/, '').replace(/^The/, 'the');
+  }
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { execa } from 'execa';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { StoreHealth } from '../../src/store/store-health.ts';
+import { nameOf } from '../support/store-records.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'store-health-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const key = new SecretsKey(randomBytes(32));
+
+/** A store whose file holds everything, and nothing is in the file beside it. */
+function settledStore(): { folder: string; store: SqliteStore } {
+  const folder = mkdtempSync(join(root, 'data-'));
+  const first = new SqliteStore(folder, key);
+  for (let number = 0; number < 500; number++) first.tool(nameOf(`tool-${number}`));
+  first.close();
+  return { folder, store: new SqliteStore(folder, key) };
+}
+
+test('a store that is written and read again and again is well, and says nothing new', () => {
+  const { store } = settledStore();
+  for (let count = 0; count < 3; count++) assert.equal(new StoreHealth(store).complaint(), null);
+  assert.equal(store.tools().length, 500);
+  store.close();
+});
+
+// Other processes do it: closing the file in this one would let go the locks of the store.
+for (const { what, command } of [
+  { what: 'was deleted', command: 'rm store.sqlite' },
+  { what: 'was replaced', command: 'cp store.sqlite other && mv other store.sqlite' },
+  { what: 'was emptied', command: 'truncate -s 0 store.sqlite' },
+  { what: 'was cut', command: 'truncate -s 8192 store.sqlite' },
+  {
+    what: 'was overwritten',
+    command: 'dd if=/dev/urandom of=store.sqlite bs=4096 seek=1 count=20 conv=notrunc',
+  },
+]) {
+  test(`83: a store that ${what} under the server is told as damaged`, async () => {
+    const { folder, store } = settledStore();
+    assert.equal(new StoreHealth(store).complaint(), null);
+    await execa('sh', ['-c', command], { cwd: folder });
+    assert.equal(new StoreHealth(store).complaint(), 'the store is damaged or is not a store');
+  });
+}
+
+test('however often somebody asks, the store is tried now and then', () => {
+  let count = 0;
+  const check = () => {
+    count += 1;
+  };
+  const health = new StoreHealth({ assertWritable: check, assertWhole: check });
+  for (let asked = 0; asked < 1000; asked++) health.complaint();
+  assert.equal(count, 2);
+});
