@@ -28,6 +28,22 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
   );
 }
 
+export function outOfFiles(limit: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    `The build made more than its limit of ${limit} files and folders (build_files). Most are in: ${largest}.`,
+    'Leave out what the build does not need, or ask the operator to raise build_files. The build cache was emptied, so push again if the cache had the most.',
+  );
+}
+
+export function filledTheDisk(): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    'The disk of this server is nearly full, and the build was ended because it was filling it.',
+    'Tell the operator, and push again later. The build cache was emptied.',
+  );
+}
+
 export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_TOO_LARGE',

@@ -1,14 +1,19 @@
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
+import { DiskRoom } from '../core/disk-room.ts';
+import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
-import { diskUse } from '../sandbox/disk-use.ts';
-import { duration, outOfDisk, timedOut, tooMuchOutput } from './build-failures.ts';
+import { DiskPace } from '../sandbox/disk-pace.ts';
+import { type DiskUse, diskUse } from '../sandbox/disk-use.ts';
+import { duration, filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
+/** No build may have more than this part of all files that the file system can hold. */
+const MAX_ENTRIES_PART = 0.5;
+
 export interface GuardOptions {
-  readonly limits: Pick<Config, 'build_time' | 'build_disk' | 'build_output'>;
-  /** What is weighed against the disk limit. */
+  readonly limits: Pick<Config, 'data' | 'build_time' | 'build_disk' | 'build_files' | 'build_output'>;
+  /** What is weighed against the limits of disk and files. */
   readonly folder: string;
   readonly progress: Progress;
   /** Of whoever may cancel the build. */
@@ -28,6 +33,7 @@ export class BuildGuard implements AsyncDisposable {
   readonly #options: GuardOptions;
   readonly #limit = new AbortController();
   readonly #ended = new AbortController();
+  readonly #room: DiskRoom;
   readonly #startedAt: number;
   readonly #timers: NodeJS.Timeout[];
   readonly #watching: Promise<void>;
@@ -35,9 +41,11 @@ export class BuildGuard implements AsyncDisposable {
   #step = 'detection';
   #stepAt = performance.now();
   #outputBytes = 0;
+  #use: DiskUse = { bytes: 0, entries: 0 };
 
   constructor(options: GuardOptions) {
     this.#options = options;
+    this.#room = new DiskRoom(options.limits.data);
     const spentMs = options.spentMs ?? 0;
     this.#startedAt = performance.now() - spentMs;
     this.signal = AbortSignal.any([options.signal, this.#limit.signal]);
@@ -70,14 +78,23 @@ export class BuildGuard implements AsyncDisposable {
 
   /** Weighs the folder now. @throws what aborted the build, also where that is the disk limit just passed. */
   async weigh(): Promise<void> {
-    const { folder, limits } = this.#options;
-    const bytes = await diskUse(folder, this.#ended.signal);
-    if (bytes > limits.build_disk && !this.signal.aborted) {
-      // Kept for the moment of the failure: naming folders costs a walk.
-      const largest = await largestFolders(folder, this.#ended.signal);
-      this.#limit.abort(outOfDisk(limits.build_disk, largest));
-    }
+    this.#use = await diskUse(this.#options.folder, this.#ended.signal);
+    const passed = this.signal.aborted ? null : await this.#passed();
+    if (passed !== null) this.#limit.abort(passed);
     this.signal.throwIfAborted();
+  }
+
+  /** Why it may not go on with what it has on disk; null if it may. */
+  async #passed(): Promise<DeployError | null> {
+    const { folder, limits } = this.#options;
+    const { build_disk } = limits;
+    const { entries } = await this.#room.space();
+    const files = Math.min(limits.build_files, Math.floor(entries * MAX_ENTRIES_PART));
+    // Kept for the moment of the failure: naming folders costs a walk.
+    const largest = (by: 'bytes' | 'entries') => largestFolders(folder, this.#ended.signal, by);
+    if (this.#use.bytes > build_disk) return outOfDisk(build_disk, await largest('bytes'));
+    if (this.#use.entries > files) return outOfFiles(files, await largest('entries'));
+    return null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -97,14 +114,15 @@ export class BuildGuard implements AsyncDisposable {
   }
 
   async #watchDisk(): Promise<void> {
+    // A walk over many files costs: at most a tenth of the time goes into it while the disk does not fill.
+    const pace = new DiskPace({ room: this.#room, pauseMs: 1000, rest: 9 });
     while (!this.#ended.signal.aborted && !this.signal.aborted) {
       const startedAt = performance.now();
       try {
+        const before = this.#use;
         await this.weigh();
-        // A walk over many files costs: at most a tenth of the time goes into it.
-        await sleep(Math.max(1000, 9 * (performance.now() - startedAt)), undefined, {
-          signal: this.#ended.signal,
-        });
+        const { low } = await pace.next(performance.now() - startedAt, this.#ended.signal);
+        if (low !== null && isFilling(before, this.#use)) this.#limit.abort(filledTheDisk());
       } catch (error) {
         if (this.#ended.signal.aborted || this.signal.aborted) return;
         this.#limit.abort(error);
@@ -116,4 +134,9 @@ export class BuildGuard implements AsyncDisposable {
 /** Whole minutes where there are some: nobody needs the seconds of 13 minutes. */
 function roughly(ms: number): number {
   return ms > 120_000 ? Math.floor(ms / 60_000) * 60_000 : ms;
+}
+
+/** Whether so much came between two looks that it is what fills the disk at this moment. */
+function isFilling(before: DiskUse, now: DiskUse): boolean {
+  return now.entries - before.entries > 500 || now.bytes - before.bytes > 8 * 1024 * 1024;
 }

@@ -8,6 +8,7 @@ export type BuildSettings = Pick<
   | 'build_processes'
   | 'build_memory'
   | 'build_disk'
+  | 'build_files'
   | 'artifact_size'
   | 'build_output'
   | 'build_environment'

@@ -2,16 +2,20 @@ import { mebibytes } from '../core/mebibytes.ts';
 import { du } from '../sandbox/disk-use.ts';
 
 /** The three largest places of a build, as its code calls them: `/workspace/data (900 MiB), …`. */
-export async function largestFolders(folder: string, signal: AbortSignal): Promise<string> {
-  const entries = await du(['-a', '-k', '-x', '-d', '3', folder], signal);
+export async function largestFolders(
+  folder: string,
+  signal: AbortSignal,
+  by: 'bytes' | 'entries' = 'bytes',
+): Promise<string> {
+  const entries = await du(['-a', by === 'bytes' ? '-k' : '--inodes', '-x', '-d', '3', folder], signal);
   const places = entries
-    .map(({ bytes, path }) => ({ bytes, path: path.slice(folder.length) }))
+    .map(({ count, path }) => ({ count, path: path.slice(folder.length) }))
     .filter(({ path }) => isPlace(path))
-    .sort((a, b) => b.bytes - a.bytes)
+    .sort((a, b) => b.count - a.count)
     .slice(0, 3);
-  const named = places.map(({ bytes, path }) => {
+  const named = places.map(({ count, path }) => {
     const shown = path.replace(/^\/scratch/, '').replace(/[^\x20-\x7e]/g, '?');
-    return `${shown} (${mebibytes(bytes)})`;
+    return `${shown} (${by === 'bytes' ? mebibytes(count * 1024) : `${count} files`})`;
   });
   return named.join(', ');
 }

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DiskRoom } from '../core/disk-room.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { masking } from '../core/masking.ts';
@@ -57,6 +58,7 @@ export class LocalBuilder implements Builder {
     signal.throwIfAborted();
     const { config, sandbox, log } = this.#options;
     const { tool } = request;
+    await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
@@ -189,7 +191,7 @@ export class LocalBuilder implements Builder {
     await keepLayers(layerPlaces, group);
     await sweepFolder(folders.workspace, { isFinal: true });
     await sweepFolder(folders.layers, { isFinal: true });
-    const bytes = await diskUse(folders.artifact, context.guard.signal);
+    const { bytes } = await diskUse(folders.artifact, context.guard.signal);
     const limit = this.#options.config.artifact_size;
     if (bytes > limit)
       throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));

@@ -1,10 +1,9 @@
 import { mebibytes } from '../core/mebibytes.ts';
-import type { Exit } from '../sandbox/sandbox.ts';
+import type { DiskEnd, Exit } from '../sandbox/sandbox.ts';
 
 /** How a process ended, for people: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
-  if (exit.diskLimit !== undefined)
-    return `was ended because it wrote more than ${mebibytes(exit.diskLimit)} to disk`;
+  if (exit.disk !== undefined) return `was ended because ${diskWords(exit.disk)}`;
   if (exit.isOutOfMemory) return `was ended because it needed more than ${mebibytes(memoryBytes)} of memory`;
   if (exit.signal !== null) return `was ended by the signal ${exit.signal}`;
   return `exited with code ${exit.code}`;
@@ -12,8 +11,7 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
 
 /** What to do about it, as a sentence. */
 export function exitHint(exit: Exit): string {
-  if (exit.diskLimit !== undefined)
-    return 'Write less to /tmp and home, which are gone with the process anyway, or ask the operator for a higher run_disk.';
+  if (exit.disk !== undefined) return diskHint(exit.disk);
   if (exit.isOutOfMemory)
     return 'Make it need less memory, ask for more (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)
@@ -22,4 +20,33 @@ export function exitHint(exit: Exit): string {
   if (exit.code === 0)
     return 'A process has to stay up: let its command run in the foreground, and push again.';
   return 'What it printed last, if anything, is above. Mend it and push again.';
+}
+
+function diskWords(end: DiskEnd): string {
+  switch (end.kind) {
+    case 'bytes':
+      return `it wrote more than ${mebibytes(end.limit)} to disk`;
+    case 'entries':
+      return `it made more than ${end.limit} files and folders`;
+    case 'entries-of-tool':
+      return `the processes of this tool made more than ${end.limit} files and folders together`;
+    case 'room':
+      return 'the disk of this server is nearly full, and it was filling it';
+  }
+  return end satisfies never;
+}
+
+function diskHint(end: DiskEnd): string {
+  const less = 'to /tmp and home, which are gone with the process anyway, or ask the operator for a higher';
+  switch (end.kind) {
+    case 'bytes':
+      return `Write less ${less} run_disk.`;
+    case 'entries':
+      return `Write fewer files ${less} run_files.`;
+    case 'entries-of-tool':
+      return 'Write fewer files to /tmp and home: this is a quarter of what the disk of this server can hold.';
+    case 'room':
+      return 'Write less to /tmp and home, and tell the operator that the disk is nearly full.';
+  }
+  return end satisfies never;
 }

@@ -113,8 +113,7 @@ export class OneOffs {
   }
 
   #why(exit: Exit, memoryBytes: number): string | null {
-    if (exit.isOutOfMemory || exit.diskLimit !== undefined)
-      return `The command ${exitWords(exit, memoryBytes)}.`;
+    if (exit.isOutOfMemory || exit.disk !== undefined) return `The command ${exitWords(exit, memoryBytes)}.`;
     return this.#closing.signal.aborted ? 'The command was ended: this server is being stopped.' : null;
   }
 }

@@ -42,9 +42,17 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
   /** True where the memory limit ended it. */
   readonly isOutOfMemory: boolean;
-  /** Bytes: whoever started it has ended it for writing more than this to disk. */
-  readonly diskLimit?: number;
+  /** Set if it was ended because of what it wrote to disk. */
+  readonly disk?: DiskEnd;
 }
+
+/**
+ * Why a process was ended because of what it wrote to disk: it passed a limit, all processes of its tool together made
+ * too many files, or the disk was nearly full.
+ */
+export type DiskEnd =
+  | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool'; readonly limit: number }
+  | { readonly kind: 'room' };
 
 export interface SandboxProcess {
   /** Standard output and standard error, interleaved. It must be consumed. */

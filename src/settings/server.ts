@@ -66,6 +66,11 @@ export const serverSettings = {
   build_processes: [wholeNumber(16, 32_768), '512', 'Processes and threads of one build.'],
   build_memory: [mebibytes(64, 1_048_576), '4096', 'MiB of memory for one build.'],
   build_disk: [mebibytes(16, 1_048_576), '4096', 'MiB of disk for one build.'],
+  build_files: [
+    wholeNumber(1000, 100_000_000),
+    '500000',
+    'Files and folders of one build; never more than half of what the file system can hold.',
+  ],
   artifact_size: [mebibytes(1, 1_048_576), '2048', 'MiB of what one build leaves to run.'],
   build_output: [mebibytes(1, 4096), '100', 'MiB of output of one build; more ends it.'],
   pack_size: [mebibytes(1, 102_400), '512', 'MiB of one push.'],
@@ -108,6 +113,11 @@ export const serverSettings = {
     mebibytes(0, 1_048_576),
     '2048',
     'MiB that one process of a tool may have on disk, in /tmp and its home, where tools run on this machine; 0: no limit.',
+  ],
+  run_files: [
+    wholeNumber(0, 100_000_000),
+    '50000',
+    'Files and folders that one process of a tool may have there; 0: no limit. All processes of a tool together may have a quarter of what the file system can hold.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),

@@ -69,6 +69,7 @@ export class ABuilder implements AsyncDisposable {
       build_processes: 512,
       build_memory: 4096 * MIB,
       build_disk: 4096 * MIB,
+      build_files: 500_000,
       artifact_size: 2048 * MIB,
       build_output: 100 * MIB,
       build_environment: {},

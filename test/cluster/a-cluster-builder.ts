@@ -87,6 +87,7 @@ export class AClusterBuilder implements AsyncDisposable {
         build_processes: 512,
         build_memory: 2048 * MIB,
         build_disk: 4096 * MIB,
+        build_files: 500_000,
         artifact_size: 2048 * MIB,
         build_output: 100 * MIB,
         build_environment: registryEnvironment,

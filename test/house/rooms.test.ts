@@ -8,6 +8,7 @@ const source = resolve(import.meta.dirname, '../../src');
 /** Of the sandbox, what builds and runs have in common. */
 const ofSandbox = [
   'sandbox/built-for.ts',
+  'sandbox/disk-pace.ts',
   'sandbox/disk-use.ts',
   'sandbox/passable.ts',
   'sandbox/remove.ts',

@@ -1,62 +1,158 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import type { DiskRoom } from '../../core/disk-room.ts';
 import type { Log } from '../../core/log.ts';
-import { du } from '../../sandbox/disk-use.ts';
+import { DiskPace, type LookCause } from '../../sandbox/disk-pace.ts';
+import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../sandbox/disk-use.ts';
+import type { DiskEnd } from '../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
-  /** For each folder; 0: no limit. */
-  readonly limitBytes: number;
-  /** The least time between two looks; 2000 where not set. */
+  /** For each folder. */
+  readonly limits: DiskLimits;
+  readonly room: DiskRoom;
+  /** The least time between two looks while the disk does not fill; 2000 if not set. */
   readonly pauseMs?: number;
   readonly log: Log;
 }
 
+/** No tool may have more than this part of all files that the file system can hold. */
+const MAX_ENTRIES_PART = 0.25;
+/** What grows by less is not what fills the disk at this moment. */
+const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
+/** If nothing grows so fast, what is large and grows at all is ended this often. */
+const SLOW_MS = 10_000;
+
+/** What one start of a process writes to. */
+export interface WatchedFolder {
+  readonly folder: string;
+  readonly toolNumber: number;
+}
+
+interface Watched extends WatchedFolder {
+  readonly onOver: (end: DiskEnd) => void;
+  /** As of the last look. */
+  use: DiskUse;
+  grew: 'fast' | 'slowly' | 'not';
+}
+
 /**
- * Weighs the folders of what runs now and then, all with one `du`. It is for what grows by mistake: what somebody hides
- * (a file without a name, a folder that nobody may read) ends with its process all the same.
+ * Weighs the folders of what runs and counts their files, all at once, now and then, and at once if the disk fills
+ * quickly. If the disk is nearly full, it ends what grows, the largest first. What somebody hides (a file without a
+ * name, a folder that nobody may read) is not seen, but goes with its process.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
-  /** By folder, what to do where it is too large. */
-  readonly #watched = new Map<string, () => void>();
+  readonly #watched = new Map<string, Watched>();
   #isLooking = false;
+  #endedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
   }
 
-  /** Calls `onOver` once where a folder passes the limit, until what is returned is disposed of. */
-  watch(folder: string, onOver: () => void): Disposable {
-    if (this.#options.limitBytes > 0) {
-      this.#watched.set(folder, onOver);
-      if (!this.#isLooking) void this.#look();
-    }
-    return { [Symbol.dispose]: () => void this.#watched.delete(folder) };
+  /** Calls `onOver` once if the folder passes a limit, until what is returned is disposed of. */
+  watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
+    this.#watched.set(place.folder, { ...place, onOver, use: { bytes: 0, entries: 0 }, grew: 'not' });
+    if (!this.#isLooking) void this.#look();
+    return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
 
   async #look(): Promise<void> {
-    const { limitBytes, pauseMs = 2000, log } = this.#options;
+    const { room, pauseMs = 2000, log } = this.#options;
     this.#isLooking = true;
+    // A walk over many files costs: at most a twentieth of the time goes into it while nothing happens.
+    const pace = new DiskPace({ room, pauseMs, rest: 19 });
     let tookMs = 0;
     while (this.#watched.size > 0) {
-      // A walk over many files costs: at most a twentieth of the time goes into it.
-      await wait(Math.max(pauseMs, 19 * tookMs), null, { ref: false });
-      const startedAt = performance.now();
       try {
-        const folders = [...this.#watched.keys()];
-        const sizes = folders.length === 0 ? [] : await du(['-s', '-k', '-x', ...folders], NEVER);
-        for (const { path, bytes } of sizes) {
-          const onOver = this.#watched.get(path);
-          if (bytes <= limitBytes || onOver === undefined) continue;
-          this.#watched.delete(path);
-          onOver();
-        }
+        const space = await pace.next(tookMs);
+        const startedAt = performance.now();
+        // By the last look: the next one takes long if there are many files.
+        if (space.low !== null) this.#makeRoom(space.low);
+        if (this.#hasLimits || space.low !== null) await this.#weigh(space.cause);
+        if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
+        tookMs = performance.now() - startedAt;
       } catch (error) {
         log.error({ err: error }, 'disk use of processes not known');
+        // Such an error may come at once, and again.
+        tookMs = pauseMs;
       }
-      tookMs = performance.now() - startedAt;
     }
     this.#isLooking = false;
   }
+
+  get #hasLimits(): boolean {
+    const { bytes, entries } = this.#options.limits;
+    return bytes > 0 || entries > 0;
+  }
+
+  /** Looks only at what became less quickly, if that is why: there is no time for more. */
+  async #weigh(cause: LookCause): Promise<void> {
+    const folders = [...this.#watched.keys()];
+    const [bytes, entries] = await Promise.all([
+      cause === 'entries' ? null : bytesOf(folders, NEVER),
+      cause === 'bytes' ? null : entriesOf(folders, NEVER),
+    ]);
+    for (const watched of this.#watched.values()) {
+      const { folder, use } = watched;
+      const now = {
+        bytes: bytes?.get(folder) ?? use.bytes,
+        entries: entries?.get(folder) ?? use.entries,
+      };
+      watched.grew = growth(use, now);
+      watched.use = now;
+      const end = this.#passed(now);
+      if (end !== null) this.#end(watched, end);
+    }
+  }
+
+  #passed({ bytes, entries }: DiskUse): DiskEnd | null {
+    const { limits } = this.#options;
+    if (limits.bytes > 0 && bytes > limits.bytes) return { kind: 'bytes', limit: limits.bytes };
+    if (limits.entries > 0 && entries > limits.entries) return { kind: 'entries', limit: limits.entries };
+    return null;
+  }
+
+  /** Ends what grows of each tool whose processes together have more files than `most`, or the largest of it. */
+  #keepShares(most: number): void {
+    const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
+    for (const ofTool of tools.values()) {
+      const entries = ofTool.reduce((sum, { use }) => sum + use.entries, 0);
+      if (entries <= most) continue;
+      const growing = ofTool.filter(({ grew }) => grew === 'fast');
+      const ended = growing.length > 0 ? growing : ofTool.sort(byUse('entries')).slice(0, 1);
+      for (const watched of ended) this.#end(watched, { kind: 'entries-of-tool', limit: Math.floor(most) });
+    }
+  }
+
+  /** Ends the largest of what grows. */
+  #makeRoom(measure: 'bytes' | 'entries'): void {
+    const now = performance.now();
+    const isSlowTurn = now - this.#endedAt > SLOW_MS;
+    const [largest] = [...this.#watched.values()]
+      .filter(({ grew, use }) => grew === 'fast' || (isSlowTurn && grew === 'slowly' && isMuch(use)))
+      .sort(byUse(measure));
+    if (largest === undefined) return;
+    this.#endedAt = now;
+    this.#end(largest, { kind: 'room' });
+  }
+
+  #end(watched: Watched, end: DiskEnd): void {
+    if (this.#watched.delete(watched.folder)) watched.onOver(end);
+  }
+}
+
+function growth(before: DiskUse, now: DiskUse): Watched['grew'] {
+  const [bytes, entries] = [now.bytes - before.bytes, now.entries - before.entries];
+  if (isMuch({ bytes, entries })) return 'fast';
+  return bytes > 0 || entries > 0 ? 'slowly' : 'not';
+}
+
+function isMuch({ bytes, entries }: DiskUse): boolean {
+  return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
+}
+
+/** The largest first. */
+function byUse(measure: 'bytes' | 'entries') {
+  return (a: Watched, b: Watched) => b.use[measure] - a.use[measure];
 }
 
 const NEVER = new AbortController().signal;

@@ -9,6 +9,7 @@ import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 export interface RunPlace {
   /** On this machine, with all that the process writes to disk below it. */
   readonly folder: string;
+  readonly toolNumber: number;
   readonly mounts: readonly Mount[];
   /** How the process calls them. */
   readonly tmp: string;
@@ -32,6 +33,7 @@ export async function makeRunPlace(
   await chmod(folder, 0o711);
   return {
     folder,
+    toolNumber,
     mounts: [tmp, home],
     tmp: sandbox.path(tmp),
     home: sandbox.path(home),

@@ -5,7 +5,7 @@ import type { Log } from '../../core/log.ts';
 import { masking } from '../../core/masking.ts';
 import { inPieces, outputTime } from '../../core/time-shares.ts';
 import type { Process, Release } from '../../core/types.ts';
-import type { Exit, Mount, Sandbox, SandboxProcess } from '../../sandbox/sandbox.ts';
+import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../sandbox/sandbox.ts';
 import { CUT, LogLines } from '../log-lines.ts';
 import { memoryLimit } from '../service-limits.ts';
 import type { ToolLog } from '../tool-log.ts';
@@ -132,17 +132,17 @@ async function startIn(
 /** The same, but ended where it writes too much. */
 export function withinDisk(
   process: SandboxProcess,
-  { folder }: RunPlace,
-  { diskWatch, config }: Pick<RunParts, 'diskWatch' | 'config'>,
+  { folder, toolNumber }: RunPlace,
+  { diskWatch }: Pick<RunParts, 'diskWatch'>,
 ): SandboxProcess {
-  let isOver = false;
-  const watching = diskWatch.watch(folder, () => {
-    isOver = true;
+  let disk: DiskEnd | null = null;
+  const watching = diskWatch.watch({ folder, toolNumber }, (end) => {
+    disk = end;
     process.kill();
   });
   const exited = process.exited.then((exit) => {
     watching[Symbol.dispose]();
-    return isOver ? { ...exit, diskLimit: config.run_disk } : exit;
+    return disk === null ? exit : { ...exit, disk };
   });
   return { ...process, exited };
 }

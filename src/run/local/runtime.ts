@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
+import { DiskRoom } from '../../core/disk-room.ts';
 import type { Log } from '../../core/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
@@ -54,6 +55,7 @@ export interface LocalRuntimeOptions {
     | 'run_processes'
     | 'run_memory'
     | 'run_disk'
+    | 'run_files'
     | 'log_size'
     | 'build_environment'
     | 'concurrent_one_offs'
@@ -96,7 +98,12 @@ export class LocalRuntime implements Runtime, Gateway {
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
-    this.#diskWatch = new DiskWatch({ limitBytes: options.config.run_disk, log: options.log });
+    const { data, run_disk, run_files } = options.config;
+    this.#diskWatch = new DiskWatch({
+      limits: { bytes: run_disk, entries: run_files },
+      room: new DiskRoom(data),
+      log: options.log,
+    });
     this.#oneOffs = new OneOffs(options.config);
     this.#leaving = new Departures(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };

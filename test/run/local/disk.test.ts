@@ -19,11 +19,22 @@ for number in range(1000):
 time.sleep(600)
 `;
 
+/** Empty files, as fast as it can. */
+const crowding = `
+import os, time
+folder = os.environ['TMPDIR']
+for number in range(1, 500_001):
+    if number % 1000 == 1: os.mkdir(f'{folder}/{number}')
+    open(f'{folder}/{number - (number - 1) % 1000}/f{number}', 'wb').close()
+    if number % 1000 == 0: print(f'{number} made', flush=True)
+time.sleep(600)
+`;
+
 for (const mode of ['isolated', 'trusted'] as const) {
   describe(`threat 60: what a tool writes to disk is limited: ${mode}`, { concurrency: 1 }, () => {
     let bench: LocalBench;
     before(async () => {
-      bench = await localBench({ mode, diskBytes: 20 * MIB });
+      bench = await localBench({ mode, diskBytes: 20 * MIB, diskFiles: 5000 });
     });
     after(() => bench.close());
     const processFolders = async () =>
@@ -45,6 +56,22 @@ for (const mode of ['isolated', 'trusted'] as const) {
       const said = /worker\.1 was ended because it wrote more than 20 MiB to disk; starting again in/;
       await until(async () => said.test(await textOf(bench.runtime, tool, 'push')), 'the end');
       await until(async () => ((await bench.runtime.status(tool))[0]?.restarts ?? 0) > 0, 'the restart');
+      await bench.runtime.stop(tool);
+      await until(async () => (await processFolders()).length === 0, 'its files to be gone');
+    });
+
+    test('83: so is one that makes many empty files, long before it has all that the disk can hold', async () => {
+      const tool = 'crowd' as ToolName;
+      const artifact = await bench.artifact({ 'worker.py': `import time\ntime.sleep(1.2)\n${crowding}` }, [
+        worker(),
+      ]);
+      await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+      const said = /worker\.1 was ended because it made more than 5000 files and folders; starting again in/;
+      await until(async () => said.test(await textOf(bench.runtime, tool, 'push')), 'the end');
+      const made = Number(
+        /(\d+) made\n(?!.*made)/s.exec(`${await textOf(bench.runtime, tool, 'worker')}\n`)?.[1],
+      );
+      assert.ok(made < 50_000, `${made} files were made`);
       await bench.runtime.stop(tool);
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });

@@ -30,6 +30,7 @@ export interface LocalBenchOptions {
   readonly logBytes?: number;
   readonly oneOffMs?: number;
   readonly diskBytes?: number;
+  readonly diskFiles?: number;
 }
 
 /** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
@@ -64,6 +65,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       run_processes: 64,
       run_memory: 256 * 1024 * 1024,
       run_disk: options.diskBytes ?? 0,
+      run_files: options.diskFiles ?? 0,
       log_size: options.logBytes ?? 1024 * 1024,
       build_environment: {},
       concurrent_one_offs: 2,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { DiskRoom } from '../../../src/core/disk-room.ts';
 import { createLog } from '../../../src/core/log.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import { DiskWatch } from '../../../src/run/local/disk-watch.ts';
@@ -40,7 +41,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         build_environment: {},
       },
       sandbox,
-      diskWatch: new DiskWatch({ limitBytes: 0, log }),
+      diskWatch: new DiskWatch({ limits: { bytes: 0, entries: 0 }, room: new DiskRoom(data), log }),
       launchEnvironment: async ({ base }) => ({ ...base }),
       ports: new Ports(),
       log,

@@ -1,0 +1,47 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A file system of its own, ext4 in a file, which takes root to mount. */
+export class SmallDisk implements Disposable {
+  readonly folder: string;
+  readonly #parent: string;
+
+  /** @param entries - Files and folders that it can hold. */
+  constructor({ mebibytes, entries }: { readonly mebibytes: number; readonly entries: number }) {
+    this.#parent = mkdtempSync(join(tmpdir(), 'small-disk-'));
+    this.folder = join(this.#parent, 'disk');
+    mkdirSync(this.folder);
+    const image = join(this.#parent, 'image');
+    try {
+      quietly('truncate', '-s', `${mebibytes}M`, image);
+      quietly('mkfs.ext4', '-q', '-m', '0', '-N', String(entries), image);
+      quietly('mount', '-o', 'loop', image, this.folder);
+      quietly('chmod', '0711', this.#parent, this.folder);
+    } catch (error) {
+      rmSync(this.#parent, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Why none can be made here; false if one can. */
+  static get whyNot(): string | false {
+    if (process.getuid?.() !== 0) return 'only root mounts a disk';
+    try {
+      new SmallDisk({ mebibytes: 8, entries: 100 })[Symbol.dispose]();
+      return false;
+    } catch {
+      return 'no disk can be mounted from a file here';
+    }
+  }
+
+  [Symbol.dispose](): void {
+    quietly('umount', '-l', this.folder);
+    rmSync(this.#parent, { recursive: true, force: true });
+  }
+}
+
+function quietly(command: string, ...args: string[]): void {
+  execFileSync(command, args, { stdio: 'ignore' });
+}
