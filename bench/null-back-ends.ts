@@ -37,6 +37,7 @@ export class NullBuilder implements Builder {
 
 /** Runs nothing: a rollout is its switch. */
 export class NullRuntime implements Runtime, Gateway {
+  async assertReady(): Promise<void> {}
   async runReleasePhase(): Promise<void> {}
 
   async rollOut({ beforeSwitch }: RollOut): Promise<void> {

@@ -113,6 +113,7 @@ async function kubernetesBackEnds({
   const cluster = connectCluster({ context: config.kubernetes_context });
   await assertCredentials(cluster.kubeConfig);
   const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin });
+  void builder.place.checkAtStart();
   return {
     builder,
     runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log }),

@@ -1,6 +1,6 @@
 import { DeployError } from '../core/errors.ts';
+import { parseQuantity } from '../core/quantity.ts';
 import type { ServiceSettings } from '../core/types.ts';
-import { parseQuantity } from './quantity.ts';
 import { readPlainFile } from './safe-files.ts';
 import { parseMapping, shown } from './small-yaml.ts';
 

@@ -18,10 +18,13 @@ export async function buildStep(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Artifact> {
-  const { store, builder, repositories } = context;
+  const { store, builder, runtime, repositories } = context;
   const { deployment, commit, isTakenUp } = plan;
   const { tool, id } = deployment;
-  if (!isTakenUp) recordStart(context, plan);
+  if (!isTakenUp) {
+    await runtime.assertReady(tool, signal);
+    recordStart(context, plan);
+  }
   const request = {
     id,
     tool,

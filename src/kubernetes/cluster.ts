@@ -1,5 +1,6 @@
 import {
   AppsV1Api,
+  AuthorizationV1Api,
   BatchV1Api,
   CoordinationV1Api,
   CoreV1Api,
@@ -25,6 +26,7 @@ export interface Cluster {
   readonly apps: AppsV1Api;
   readonly batch: BatchV1Api;
   readonly networking: NetworkingV1Api;
+  readonly authorization: AuthorizationV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly coordination: CoordinationV1Api;
   /** Any kind of object; for server-side apply see applying.ts. */
@@ -54,6 +56,7 @@ export function connectCluster(options: ClusterOptions): Cluster {
     apps: new AppsV1Api(configuration),
     batch: new BatchV1Api(configuration),
     networking: new NetworkingV1Api(configuration),
+    authorization: new AuthorizationV1Api(configuration),
     discovery: new DiscoveryV1Api(configuration),
     coordination: new CoordinationV1Api(configuration),
     objects: new KubernetesObjectApi(configuration),

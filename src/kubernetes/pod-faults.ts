@@ -1,5 +1,5 @@
 import type { CoreV1Event, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
-import { mebibytes } from '../core/mebibytes.ts';
+import { amountWords, quotaFaultWords, quotaRefusal } from './quota-words.ts';
 import { refusalIn } from './refusals.ts';
 import { registryTrouble } from './registry-words.ts';
 
@@ -14,6 +14,7 @@ export interface PodFault {
     | 'BAD_CONTAINER'
     | 'NODE_LOST'
     | 'DEADLINE'
+    | 'QUOTA'
     | 'REFUSED';
   /** A sentence without its subject and full stop: `exited with code 1`. */
   readonly words: string;
@@ -110,14 +111,8 @@ function askedFor({ spec }: V1Pod): string {
   const asked = (spec?.containers ?? []).flatMap(({ resources }) =>
     Object.entries(resources?.requests ?? {}),
   );
-  const words = asked.map(([name, quantity]) => `${amount(name, quantity)} of ${name}`);
+  const words = asked.map(([name, quantity]) => `${amountWords(name, quantity)} of ${name}`);
   return words.join(', ') || 'no amount in particular';
-}
-
-/** The API gives bytes back as a plain number, however they were written. */
-function amount(name: string, quantity: string): string {
-  const isBytes = /^(memory|ephemeral-storage)$/.test(name) && /^\d+$/.test(quantity);
-  return isBytes ? mebibytes(Number(quantity)) : quantity;
 }
 
 // scheduler, framework.FitError: `0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: …`
@@ -249,6 +244,10 @@ function statuses({ status }: V1Pod): V1ContainerStatus[] {
 
 /** Why no pod is made, from a controller's message. */
 export function creationFault(message: string): PodFault {
+  const quota = quotaRefusal(message);
+  if (quota !== null) {
+    return fault('QUOTA', quotaFaultWords(quota), OPERATOR, { mayPass: quota.canFit });
+  }
   const refusal = refusalIn(message);
   return refusal === null
     ? fault('REFUSED', `cannot be made: ${message}`, OPERATOR)

@@ -1,5 +1,6 @@
 import { ApiException } from '@kubernetes/client-node';
 import { DeployError } from '../core/errors.ts';
+import { quotaRefusal, resourceWords } from './quota-words.ts';
 
 /** The parts of the API's Status that say why. */
 export interface ApiStatus {
@@ -57,18 +58,12 @@ export function refusalIn(message: string, cause?: unknown): DeployError | null 
   );
 }
 
-// apiserver, plugin/pkg/admission/resourcequota/controller.go
 function quota(message: string, cause: unknown): DeployError | null {
-  const match = /exceeded quota: (\S+), requested: (.*), used: (.*), limited: (.*)$/s.exec(message);
-  if (match === null) return null;
-  const [used, limited] = [amounts(match[3]), amounts(match[4])];
-  const parts = [...amounts(match[2])].map(
-    ([name, asked]) =>
-      `${quotaWord(name)}: ${asked} more asked for, ${used.get(name) ?? '?'} of ${limited.get(name) ?? '?'} in use`,
-  );
+  const refusal = quotaRefusal(message);
+  if (refusal === null) return null;
   return new DeployError(
     'QUOTA_EXCEEDED',
-    `The tool's quota ${match[1]} is used up (${parts.join('; ')}).`,
+    `The tool's quota ${refusal.quota} is used up (${refusal.words}).`,
     'End what is not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. While a release is rolled out, the old and the new one run side by side.',
     { cause },
   );
@@ -95,7 +90,7 @@ function limitRange(message: string, cause: unknown): DeployError | null {
   if (found.length === 0) return null;
   const parts = found.map(([, which = '', resource = '', , bound, , given]) => {
     const most = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
-    return `${quotaWord(resource)} may be ${most} ${bound}, asked for: ${given ?? 'none'}`;
+    return `${resourceWords(resource)} may be ${most} ${bound}, asked for: ${given ?? 'none'}`;
   });
   return new DeployError(
     'LIMIT_RANGE',
@@ -118,7 +113,13 @@ function podSecurity(message: string, cause: unknown): DeployError | null {
 
 function terminating(message: string, cause: unknown): DeployError | null {
   const match = /new content in namespace (\S+) because it is being terminated/.exec(message);
-  return match === null ? null : noNamespace(match[1] ?? '', cause);
+  if (match === null) return null;
+  return new DeployError(
+    NAMESPACE_LEAVING,
+    `The tool's namespace ${match[1]} is being deleted.`,
+    'Nothing can be made in it any more. Ask the operator who deletes it; when it is gone and made anew, push again.',
+    { cause },
+  );
 }
 
 function webhook(message: string, cause: unknown): DeployError | null {
@@ -147,13 +148,17 @@ function tooLarge(message: string, cause: unknown): DeployError | null {
 // `deployments.apps "x" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n"`
 function forbidden(message: string, cause: unknown): DeployError {
   const match = /User "[^"]*" cannot (\S+) resource "([^"]+)"/.exec(message);
-  const what = match === null ? 'what this step needs' : `${match[1]} ${match[2]}`;
-  const namespace = /in the namespace "([^"]+)"/.exec(message)?.[1];
+  const what = match === null ? 'do what this step needs' : `${match[1]} ${match[2]}`;
+  return mayNot(what, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
+}
+
+/** @param what - As `create jobs`. */
+export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
-    `This server may not ${what}${namespace === undefined ? '' : ` in the namespace ${namespace}`}.`,
+    `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
     'Tell the operator: the role of its service account (RBAC) lacks this.',
-    { cause },
+    cause === undefined ? {} : { cause },
   );
 }
 
@@ -162,6 +167,10 @@ function missingNamespace(error: ApiException<unknown>): string | null {
   return /^namespaces "([^"]+)" not found/.exec(statusOf(error).message)?.[1] ?? null;
 }
 
+/** Codes of errors about a namespace that is not there or will not be. */
+const NAMESPACE_LEAVING = 'NAMESPACE_LEAVING';
+export const NO_NAMESPACE_CODES: readonly string[] = ['NAMESPACE_MISSING', NAMESPACE_LEAVING];
+
 function noNamespace(namespace: string, cause: unknown): DeployError {
   return new DeployError(
     'NAMESPACE_MISSING',
@@ -169,20 +178,6 @@ function noNamespace(namespace: string, cause: unknown): DeployError {
     'The platform makes it when a tool is created, which can take some minutes: push again later, or ask the operator.',
     { cause },
   );
-}
-
-/** `pods=1,limits.memory=512Mi` */
-function amounts(text = ''): Map<string, string> {
-  return new Map(
-    text.split(',').map((part) => {
-      const at = part.indexOf('=');
-      return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
-    }),
-  );
-}
-
-function quotaWord(resource: string): string {
-  return resource.replace(/^count\//, '').replace(/^(limits|requests)\.(.+)$/, '$2 ($1)');
 }
 
 function parsed(body: string): unknown {

@@ -125,6 +125,12 @@ export interface OneOffEnd {
 /** Release → running processes. */
 export interface Runtime {
   /**
+   * Before a build: that a release of the tool could be started at all, as far as that can be known.
+   *
+   * @throws DeployError that says what the operator must mend, as that the tool's namespace is not there.
+   */
+  assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
+  /**
    * Runs the release's process of type `release`, if it has one, to its end: before any of its other processes
    * starts. What it prints goes to `progress`.
    *

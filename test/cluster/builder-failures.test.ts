@@ -147,22 +147,108 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('77: a quota that is used up is told with its numbers', async () => {
-    await using builder = await open();
-    await builder.cluster.core.createNamespacedResourceQuota({
+  const limitPods = (builder: AClusterBuilder, pods: string) =>
+    builder.cluster.core.createNamespacedResourceQuota({
       namespace: builder.namespace,
-      body: { metadata: { name: 'few' }, spec: { hard: { pods: '0' } } },
+      body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
     });
+
+  test('77: a quota in which no build ever fits is the operator’s, and told with its numbers', async () => {
+    await using builder = await open();
+    await limitPods(builder, '0');
     await assert.rejects(
       builder.build(script('')),
-      failsWith('BUILD_REFUSED', /quota few.*pods: 1 more asked for, 0 of 0/),
+      failsWith('BUILD_QUOTA', /quota few \(pods: 1 more asked for, 0 of 0 in use\) of the build namespace/),
     );
     await assertNothingLeft(builder);
   });
 
-  test('a namespace that is not there is named', async () => {
+  test('a build waits until the quota of the build namespace has room for it', async () => {
+    await using builder = await open();
+    await limitPods(builder, '1');
+    const first = builder.build(script('echo begun; sleep 15'));
+    await until(async () => builder.said.includes('begun'), 'the first build runs', 60_000);
+    const second = builder.build(script('echo second'));
+    await until(
+      async () => builder.said.includes('waiting: the build finds no room'),
+      'the second waits',
+      20_000,
+    );
+    await Promise.all([first, second]);
+    assert.match(builder.said, /pods: 1 more asked for, 1 of 1 in use/);
+    assert.match(builder.said, /second/);
+    await assertNothingLeft(builder);
+  });
+
+  test('a build that finds no room in the quota within its time says whose quota it is', async () => {
+    await using builder = await open({ build_time: 30_000 });
+    await limitPods(builder, '1');
+    const { namespace } = builder;
+    const container = {
+      name: 'c',
+      image: 'docker.io/library/debian:bookworm-slim',
+      command: ['sleep', '600'],
+    };
+    await builder.cluster.core.createNamespacedPod({
+      namespace,
+      body: {
+        metadata: { name: 'other' },
+        spec: {
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 1000,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          containers: [
+            {
+              ...container,
+              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+            },
+          ],
+        },
+      },
+    });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_QUOTA', /1 of 1 in use\) of the build namespace within 15 s/),
+    );
+  });
+
+  test('a namespace that is not there is named before anything is built', async () => {
     await using builder = await open({ build_namespace: 'no-such-namespace' });
-    await assert.rejects(builder.build(script('')), failsWith('NAMESPACE_MISSING', /no-such-namespace/));
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_NAMESPACE', /builds, no-such-namespace, is not there/),
+    );
+    await builder.builder.place.checkAtStart();
+    const alarms = builder.log.filter(({ level }) => level === 50);
+    assert.deepEqual(
+      alarms.map(({ msg }) => msg),
+      ['build namespace cannot be used'],
+    );
+  });
+
+  test('a namespace that is being deleted is told as that', async () => {
+    await using builder = await open();
+    const { core } = builder.cluster;
+    const name = `${builder.namespace}-leaving`;
+    await core.createNamespace({ body: { metadata: { name } } });
+    const held = { metadata: { name: 'held', finalizers: ['push.toolforge.org/test'] } };
+    await core.createNamespacedConfigMap({ namespace: name, body: held });
+    await core.deleteNamespace({ name });
+    try {
+      await using leaving = await open({ build_namespace: name });
+      await assert.rejects(
+        leaving.build(script('')),
+        failsWith('BUILD_NAMESPACE', new RegExp(`builds, ${name}, is being deleted`)),
+      );
+    } finally {
+      await core.replaceNamespacedConfigMap({
+        name: 'held',
+        namespace: name,
+        body: { metadata: { name: 'held' } },
+      });
+    }
   });
 
   test('a builder image that is not there, or is none, is named before anything is built', async () => {

@@ -167,6 +167,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
       /The tool's namespace push-\w+-nowhere is not there; nothing is live yet$/,
     );
     assert.equal((await other.git('ls-remote', 'toolforge')).stdout, '');
+    assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'nothing is built that cannot run');
   });
 
   test('a quota that is used up', async () => {

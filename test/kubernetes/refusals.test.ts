@@ -15,7 +15,7 @@ describe('refusals of the API, in words', () => {
       said: 'pods "web-1" is forbidden: exceeded quota: tool-wikibot, requested: limits.memory=512Mi,pods=1, used: limits.memory=7936Mi,pods=10, limited: limits.memory=8Gi,pods=10',
       is: 'QUOTA_EXCEEDED',
       message:
-        /^The tool's quota tool-wikibot is used up \(memory \(limits\): 512Mi more asked for, 7936Mi of 8Gi in use; pods: 1 more asked for, 10 of 10 in use\)\.$/,
+        /^The tool's quota tool-wikibot is used up \(memory \(limits\): 512 MiB more asked for, 7\.8 GiB of 8 GiB in use; pods: 1 more asked for, 10 of 10 in use\)\.$/,
     },
     {
       name: 'quota of objects',
@@ -70,8 +70,8 @@ describe('refusals of the API, in words', () => {
       code: 403,
       reason: 'Forbidden',
       said: 'secrets "x" is forbidden: unable to create new content in namespace tool-x because it is being terminated',
-      is: 'NAMESPACE_MISSING',
-      message: /tool-x is not there/,
+      is: 'NAMESPACE_LEAVING',
+      message: /^The tool's namespace tool-x is being deleted\.$/,
     },
     {
       name: 'RBAC',

@@ -97,6 +97,7 @@ class ListedRuntime implements Runtime {
   oneOffs: OneOff[] = [];
   end: OneOffEnd = { status: 0, why: null };
 
+  async assertReady(): Promise<void> {}
   async runReleasePhase(): Promise<void> {}
   async rollOut(): Promise<void> {}
   async resume(): Promise<void> {}

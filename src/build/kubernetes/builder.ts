@@ -12,6 +12,7 @@ import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../build
 import { type PreparedSource, prepareSource } from '../prepared-source.ts';
 import { credentialsIn } from '../registry/credentials.ts';
 import { Registry } from '../registry/registry.ts';
+import { BuildPlace } from './build-place.ts';
 import { BuilderImages } from './builder-image.ts';
 import { buildGone } from './failures.ts';
 import { type Following, followBuild, untilItEnds } from './following.ts';
@@ -21,6 +22,7 @@ import { deleteJob, jobsOf, startJob } from './objects.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
 import { assertConfigured, followedJob, planJob } from './plan.ts';
 import { RegistryLogin } from './registry-login.ts';
+import { ROOM_SHARE, roomOf } from './room.ts';
 import { SourceOffers } from './source-offers.ts';
 import { annotationsOf, jobsUnderWay } from './taken-up.ts';
 
@@ -50,6 +52,7 @@ const READING_MS = 120_000;
 export class KubernetesBuilder implements Builder {
   /** For the HTTP door. */
   readonly sources = new SourceOffers();
+  readonly place: BuildPlace;
   readonly #options: KubernetesBuilderOptions;
   readonly #registries = new Map<string, Registry>();
   readonly #builderImages: BuilderImages;
@@ -64,6 +67,10 @@ export class KubernetesBuilder implements Builder {
     this.#options = options;
     const open = (host: string) => this.#registry(host);
     this.#builderImages = new BuilderImages(open);
+    this.place = new BuildPlace({
+      ...{ cluster: options.cluster, namespace: config.build_namespace, log },
+      ...{ images: this.#builderImages, image: config.builder_image },
+    });
     this.#images = new ToolImages({
       ...{ registry: config.registry, open, log },
       ...{ maxBytes: config.artifact_size, mostProcesses: config.process_types },
@@ -161,7 +168,7 @@ export class KubernetesBuilder implements Builder {
     const [preparing, ...asking] = await Promise.allSettled([
       this.#prepareSource(request, folder, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
-      this.#builderImages.find(config.builder_image, guard.signal),
+      this.place.assertUsable(guard.signal),
     ]);
     if (preparing.status === 'rejected') throw preparing.reason;
     for (const answer of asking) if (answer.status === 'rejected') throw answer.reason;
@@ -185,7 +192,8 @@ export class KubernetesBuilder implements Builder {
       });
       const variables = { ...config.build_environment, ...request.configVars };
       const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
-      const begin = () => startJob(cluster, job, secrets, guard.signal);
+      const room = roomOf(config, progress, guard.signal);
+      const begin = () => startJob(cluster, job, secrets, room);
       return await this.#follow({ request, source, progress, guard, job, begin }, oldCache);
     });
   }
@@ -227,7 +235,7 @@ export class KubernetesBuilder implements Builder {
     const { tool, id } = request;
     const artifact = await followBuild({
       ...build,
-      ...{ config, cluster, log, patienceMs },
+      ...{ config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE },
       finish: (digest) => {
         const { service, components } = source;
         const made = { id, digest, service, components, warn: (text: string) => progress.warn(text) };

@@ -2,7 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { PodFault } from '../../kubernetes/pod-faults.ts';
 import { registryTrouble } from '../../kubernetes/registry-words.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
-import { outOfDisk, stepFailed } from '../build-failures.ts';
+import { duration, outOfDisk, stepFailed } from '../build-failures.ts';
 import { registryUnavailable } from '../registry/requests.ts';
 import type { Phase } from './job.ts';
 import type { ContainerEnd } from './pod.ts';
@@ -16,6 +16,9 @@ export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   build: 'the build',
   export: 'storing the image',
 };
+
+/** What a build does whose namespace is full. */
+export const ROOM_WORDS = 'waiting for other builds to end';
 
 /** Why a step failed in which no buildpack runs. */
 export function phaseFailed(options: {
@@ -77,7 +80,10 @@ export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
+  /** How long it was waited for what may pass. */
+  waitedMs = 0,
 ): DeployError {
+  if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);
   if (fault.code === 'EVICTED' && /wrote more than/.test(fault.words)) {
     return outOfDisk(limits.diskBytes, `what was written during ${during}`);
   }
@@ -106,13 +112,30 @@ export function buildGone(during: string): DeployError {
   );
 }
 
-/** There is no place for builds. */
-export function buildNamespaceMissing(namespace: string, cause: unknown): DeployError {
+/** There is no place for builds. @param cause - What the API said. */
+export function buildNamespaceUnusable(namespace: string, cause: DeployError): DeployError {
+  const isLeaving = cause.code === 'NAMESPACE_LEAVING';
   return new DeployError(
-    'NAMESPACE_MISSING',
-    `The namespace for builds, ${namespace}, is not there.`,
+    'BUILD_NAMESPACE',
+    `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'is not there'}.`,
     'This is not your tool’s fault: tell the operator. Operators: make it, or name another in build_namespace.',
     { cause },
+  );
+}
+
+/**
+ * The quota of the build namespace has no room for a build.
+ *
+ * @param words - As `quotaFaultWords` has them.
+ * @param waitedMs - 0 = the build could never fit.
+ */
+export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
+  const isTooSmall = waitedMs === 0;
+  return new DeployError(
+    'BUILD_QUOTA',
+    `The build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}.`,
+    `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk say what one asks for.`,
+    cause === undefined ? {} : { cause },
   );
 }
 

@@ -26,6 +26,8 @@ export interface Following {
   readonly log: Log;
   /** How long a build waits for what may pass. */
   readonly patienceMs: number;
+  /** How long it waits for room in the quota of the namespace. */
+  readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;
   readonly progress: Progress;
@@ -64,6 +66,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
       mask,
       limits: job.limits,
       patienceMs: following.patienceMs,
+      roomMs: following.roomMs,
       waiting: (words) => progress.line(`waiting: the build ${words}`),
       enter: (phase) => telling.enter(phase),
       line: (phase, text) => telling.line(phase, text),

@@ -1,15 +1,15 @@
 import type { V1Job, V1OwnerReference, V1Secret } from '@kubernetes/client-node';
 import { stringify } from 'smol-toml';
-import { DeployError } from '../../core/errors.ts';
 import { type Applied, applyObject } from '../../kubernetes/applying.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNotFound } from '../../kubernetes/refusals.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import { isVariableName } from '../build-places.ts';
 import type { BuildRequest } from '../builder.ts';
-import { buildNamespaceMissing, variablesTooLarge } from './failures.ts';
+import { variablesTooLarge } from './failures.ts';
 import { type BuildJob, buildJob } from './job.ts';
 import { BUILD_LABEL } from './names.ts';
+import { makeInRoom, type Room } from './room.ts';
 
 /** What the Secrets of a build hold. */
 export interface BuildSecrets {
@@ -28,26 +28,24 @@ const maxSecretBytes = 1024 * 1024;
  * Makes a build's Job and its Secrets, then lets it begin. The Secrets belong to the Job: whatever deletes that
  * deletes them.
  *
- * @throws DeployError `CONFIG_TOO_LARGE`, `NAMESPACE_MISSING`; as `retrying`.
+ * @throws DeployError `CONFIG_TOO_LARGE`; as `makeInRoom` and `retrying`.
  */
 export async function startJob(
   cluster: Cluster,
   job: BuildJob,
   secrets: BuildSecrets,
-  signal: AbortSignal,
+  room: Room,
 ): Promise<void> {
+  const { signal } = room;
   const platform = encoded(platformVariables(secrets.variables));
   const bytes = Object.entries(platform).reduce((sum, pair) => sum + pair.join('').length, 0);
   if (bytes > maxSecretBytes) throw variablesTooLarge();
   const object = buildJob(job);
-  const made = await applyObject<V1Job>(cluster, object, { signal }).catch((error: unknown) => {
-    const isMissing = error instanceof DeployError && error.code === 'NAMESPACE_MISSING';
-    throw isMissing ? buildNamespaceMissing(job.namespace, error) : error;
-  });
+  const made = await makeInRoom(() => applyObject<V1Job>(cluster, object, { signal }), room);
   const owner = { apiVersion: 'batch/v1', kind: 'Job', name: job.name, uid: made.metadata?.uid ?? '' };
   await Promise.all(
     secretsOf(job, secrets, platform, owner).map((secret) =>
-      applyObject<V1Secret>(cluster, secret, { signal }),
+      makeInRoom(() => applyObject<V1Secret>(cluster, secret, { signal }), room),
     ),
   );
   await applyObject<V1Job>(cluster, { ...object, spec: { ...object.spec, suspend: false } }, { signal });

@@ -3,7 +3,7 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { followContainerLog } from '../../kubernetes/container-log.ts';
 import type { BuildGuard } from '../build-guard.ts';
 import { OutputLines } from '../output-lines.ts';
-import { buildGone, PHASE_WORDS, podFailed } from './failures.ts';
+import { buildGone, PHASE_WORDS, podFailed, ROOM_WORDS } from './failures.ts';
 import { PHASES, type Phase } from './job.ts';
 import type { BuildPod, ContainerEnd } from './pod.ts';
 
@@ -19,6 +19,8 @@ export interface PhasesOptions {
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /** How long a build waits for what may pass: room on a node, a registry that is away. */
   readonly patienceMs: number;
+  /** How long a build waits for room in the quota of the namespace. */
+  readonly roomMs: number;
   /** Says once that it waits. */
   readonly waiting: (words: string) => void;
   /** Each line of each phase, masked, in order. */
@@ -107,7 +109,10 @@ async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void>
     if (found === null) continue;
     if (said === '') options.waiting(found.words);
     said = found.words;
-    const patience = AbortSignal.timeout(options.patienceMs);
+    const isFull = found.code === 'QUOTA';
+    const patienceMs = isFull ? options.roomMs : options.patienceMs;
+    const patience = AbortSignal.timeout(patienceMs);
+    if (isFull) guard.enter(ROOM_WORDS);
     try {
       await pod.until(
         () => pod.hasStarted(phase) || pod.isOver || pod.fault?.code !== found.code,
@@ -115,7 +120,8 @@ async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void>
       );
     } catch (error) {
       if (!patience.aborted || guard.signal.aborted) throw error;
-      throw podFailed(pod.fault ?? found, PHASE_WORDS[phase], options.limits);
+      throw podFailed(pod.fault ?? found, PHASE_WORDS[phase], options.limits, patienceMs);
     }
+    if (isFull) guard.enter(PHASE_WORDS[phase]);
   }
 }

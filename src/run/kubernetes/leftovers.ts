@@ -1,5 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
+import { NO_NAMESPACE_CODES } from '../../kubernetes/refusals.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import type { LiveRollouts } from './live.ts';
 import { LABELS, MANAGED_BY } from './names.ts';
@@ -13,7 +14,7 @@ export interface Leftovers {
 }
 
 // Of a namespace that is not there, or not this server's: then nothing was begun in it.
-const NOWHERE = ['NAMESPACE_MISSING', 'CLUSTER_FORBIDDEN'];
+const NOWHERE = [...NO_NAMESPACE_CODES, 'CLUSTER_FORBIDDEN'];
 
 /**
  * Removes what a server that was killed had begun for a tool: rollouts that never got live, release phases, and the

@@ -3,6 +3,7 @@ import { alarmAbout } from '../../core/alarms.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import type { Release, Schedule } from '../../core/types.ts';
+import { memoryLimit } from '../service-limits.ts';
 import { Leaving } from './leaving.ts';
 import type { ReleaseOptions } from './manifests.ts';
 import { labelValue } from './manifests-pod.ts';
@@ -115,6 +116,12 @@ export class LiveRollouts {
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
     this.#starting.delete(rollout.id);
     this.remember(rollout);
+  }
+
+  /** How much memory a process may use. @param otherwise - For one whose release is not known. */
+  memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
+    const release = this.releaseOf(rolloutId);
+    return release === null ? otherwise : memoryLimit(release, type, otherwise);
   }
 
   /**

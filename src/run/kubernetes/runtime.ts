@@ -21,7 +21,6 @@ import type {
   Runtime,
 } from '../runtime.ts';
 import { servedElsewhere } from '../served-elsewhere.ts';
-import { memoryLimit } from '../service-limits.ts';
 import { ToolLogs } from '../tool-logs.ts';
 import { UnderWay } from '../under-way.ts';
 import { Drift } from './drift.ts';
@@ -40,6 +39,7 @@ import { Resuming } from './resuming.ts';
 import type { RolloutParts } from './rollout.ts';
 import { ScheduledEnds } from './scheduled-ends.ts';
 import { takeOver } from './take-over.ts';
+import { assertToolPlace } from './tool-place.ts';
 
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
@@ -101,10 +101,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     this.#pods.listen(
       new Restarts({
         isLive: ({ tool, rolloutId }) => this.#live.of(tool)?.id === rolloutId,
-        memoryBytes: ({ rolloutId, type }) => {
-          const release = this.#live.releaseOf(rolloutId);
-          return release === null ? config.run_memory : memoryLimit(release, type, config.run_memory);
-        },
+        memoryBytes: (pod) => this.#live.memoryOf(pod, config.run_memory),
         say: (tool, text) => void this.#logs.of(tool).append('push', [text]),
       }),
     );
@@ -120,6 +117,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
     void this.#underWay.own(this.#drift.watch());
+  }
+
+  async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
+    if (this.#canRun(tool)) await assertToolPlace(this.#options, tool, signal);
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {

@@ -147,6 +147,8 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#underWay.own(this.#scale(rollOut));
   }
 
+  async assertReady(): Promise<void> {}
+
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#closing.signal.throwIfAborted();
     const next = this.#generation(release, toolNumber, replicas);

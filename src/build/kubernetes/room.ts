@@ -1,0 +1,65 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { ApiException } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
+import type { Progress } from '../../core/progress.ts';
+import { type QuotaRefusal, quotaFaultWords, quotaRefusal } from '../../kubernetes/quota-words.ts';
+import { NO_NAMESPACE_CODES, statusOf } from '../../kubernetes/refusals.ts';
+import { buildNamespaceUnusable, noRoomForBuilds } from './failures.ts';
+import type { KubernetesBuilderConfig } from './options.ts';
+
+export interface Room {
+  readonly namespace: string;
+  /** How long a build waits until others have left room for it, in milliseconds. */
+  readonly waitMs: number;
+  /** Called once, if it must wait, with a sentence without its subject. */
+  readonly onWait: (words: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const AGAIN_MS = 2000;
+/** How much of its time a build may wait for room. */
+export const ROOM_SHARE = 0.5;
+
+export function roomOf(
+  config: Pick<KubernetesBuilderConfig, 'build_namespace' | 'build_time'>,
+  progress: Progress,
+  signal: AbortSignal,
+): Room {
+  const onWait = (words: string) => progress.line(`waiting: the build ${words}`);
+  return {
+    namespace: config.build_namespace,
+    waitMs: config.build_time * ROOM_SHARE,
+    onWait,
+    signal,
+  };
+}
+
+/**
+ * Makes something in the build namespace; waits while the quota of the namespace has no room for it.
+ *
+ * @throws DeployError `BUILD_QUOTA` if it can never fit or the time is over, `BUILD_NAMESPACE`; what `make` throws.
+ */
+export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): Promise<Made> {
+  const { namespace, waitMs, onWait, signal } = room;
+  const start = performance.now();
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await make();
+    } catch (error) {
+      if (error instanceof DeployError && NO_NAMESPACE_CODES.includes(error.code))
+        throw buildNamespaceUnusable(namespace, error);
+      const refusal = refusalIn(error);
+      if (refusal === null) throw error;
+      const words = quotaFaultWords(refusal);
+      if (!refusal.canFit) throw noRoomForBuilds(words, 0, error);
+      if (performance.now() - start > waitMs) throw noRoomForBuilds(words, waitMs, error);
+      if (isFirst) onWait(words);
+    }
+    await wait(AGAIN_MS, null, { signal });
+  }
+}
+
+function refusalIn(error: unknown): QuotaRefusal | null {
+  if (!(error instanceof DeployError) || !(error.cause instanceof ApiException)) return null;
+  return quotaRefusal(statusOf(error.cause).message);
+}

@@ -1,0 +1,74 @@
+import type { V1Secret, V1SelfSubjectAccessReview } from '@kubernetes/client-node';
+import { DeployError } from '../core/errors.ts';
+import { applyObject } from './applying.ts';
+import type { Cluster } from './cluster.ts';
+import { mayNot, NO_NAMESPACE_CODES } from './refusals.ts';
+import { retrying } from './retrying.ts';
+
+export interface Right {
+  /** Empty = the core group. */
+  readonly group: string;
+  /** `jobs`, or `pods/log`. */
+  readonly resource: string;
+  readonly verbs: readonly string[];
+}
+
+export interface Preflight {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly rights: readonly Right[];
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Checks, without making anything, that a namespace is there and stays, and that this server may do what it needs in
+ * it. What it cannot find out counts as in order: the step that needs it says more.
+ *
+ * @throws DeployError `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
+ */
+export async function preflight({ cluster, namespace, rights, signal }: Preflight): Promise<void> {
+  // Rights can be there in a namespace that is not.
+  await assertNamespace(cluster, namespace, signal);
+  await Promise.all(
+    rights.flatMap((right) =>
+      right.verbs.map((verb) => assertMay(cluster, { ...right, verb, namespace }, signal)),
+    ),
+  );
+}
+
+/** A dry run of making something tells of a namespace that this server may not read. */
+async function assertNamespace(cluster: Cluster, namespace: string, signal: AbortSignal): Promise<void> {
+  const secret = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'toolforge-push-preflight', namespace },
+  };
+  try {
+    await applyObject<V1Secret>(cluster, secret, { signal, isDryRun: true });
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    // A quota or a policy may refuse this Secret and take what matters.
+    if ([...NO_NAMESPACE_CODES, 'CLUSTER_UNREACHABLE'].includes(error.code)) throw error;
+  }
+}
+
+async function assertMay(
+  cluster: Cluster,
+  asked: { group: string; resource: string; verb: string; namespace: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { group, verb, namespace } = asked;
+  const [resource = '', subresource] = asked.resource.split('/');
+  const resourceAttributes = {
+    ...{ group, resource, verb, namespace },
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+  const body: V1SelfSubjectAccessReview = { spec: { resourceAttributes } };
+  const review = await retrying(() => cluster.authorization.createSelfSubjectAccessReview({ body }), {
+    signal,
+  }).catch((error: unknown) => {
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
+    throw error;
+  });
+  if (review?.status?.allowed === false) throw mayNot(`${verb} ${asked.resource}`, namespace);
+}
