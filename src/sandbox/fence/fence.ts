@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Log } from '../../core/log.ts';
@@ -49,14 +50,7 @@ export class Fence {
   /** Whether sandboxes are kept away from an address. It may name a zone: `fe80::1%eth0`. */
   isFenced(address: string): boolean {
     const [plain = ''] = address.split('%');
-    if (isIP(plain) === 0) return false;
-    const list = new BlockList();
-    for (const network of this.#networks) {
-      const [start = '', bits] = network.split('/');
-      if (bits === undefined) list.addAddress(start, family(start));
-      else list.addSubnet(start, Number(bits), family(start));
-    }
-    return list.check(plain, family(plain));
+    return isIP(plain) !== 0 && listOf(this.#networks).check(plain, family(plain));
   }
 
   /**
@@ -66,6 +60,7 @@ export class Fence {
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;
+    await mkdir(this.#options.folder, { recursive: true, mode: 0o755 });
     await this.#write();
     watchAddresses(() => void this.#update());
   }
@@ -123,13 +118,28 @@ export class Fence {
   }
 
   async #look(): Promise<string[]> {
-    const all = [...FENCED_EVERYWHERE, ...this.#options.blockedNetworks, ...(await machineAddresses())];
-    return [...new Set(all)];
+    const everywhere = listOf(FENCED_EVERYWHERE);
+    // Link-local addresses come and go with each container of the machine, and change nothing.
+    const own = (await machineAddresses()).filter((network) => {
+      const [start = ''] = network.split('/');
+      return !everywhere.check(start, family(start));
+    });
+    return [...new Set([...FENCED_EVERYWHERE, ...this.#options.blockedNetworks, ...own])];
   }
 
   async #write(): Promise<void> {
     await writeRoutes(this.#options.folder, this.#networks, this.#exception);
   }
+}
+
+function listOf(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [start = '', bits] = network.split('/');
+    if (bits === undefined) list.addAddress(start, family(start));
+    else list.addSubnet(start, Number(bits), family(start));
+  }
+  return list;
 }
 
 function family(address: string): 'ipv4' | 'ipv6' {

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { childrenOf } from '../process-table.ts';
@@ -36,13 +36,12 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
 }
 
 /**
- * Writes `routeFiles`.
+ * Writes `routeFiles` into a folder that exists.
  *
  * @param networks - what sandboxes take for their own addresses.
  * @param exception - an IPv4 address in one of the networks that stays outside; null = none.
  */
 export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {
-  await mkdir(folder, { recursive: true, mode: 0o755 });
   const text = (some: readonly string[]) => {
     // The metric keeps them apart from the routes to the same place that the namespace has by itself.
     const lines = some.map((network) => `route replace local ${network} dev ${DEVICE} metric 1`);

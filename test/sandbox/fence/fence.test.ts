@@ -11,7 +11,7 @@ const PLAIN_USER = 65_534;
 
 const attackOn = (...hosts: readonly string[]) => ['python3', '-c', attack, '0.6', ...hosts];
 // A first packet of IPv6 may be lost while neighbours find each other.
-const reachFor = (...hosts: readonly string[]) => ['python3', '-c', attack, '4', ...hosts];
+const reachFor = (...hosts: readonly string[]) => ['python3', '-c', attack, '3', ...hosts];
 
 describe('the fence around a sandbox', { skip: !isRoot }, () => {
   let machine: Machine;
