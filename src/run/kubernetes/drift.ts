@@ -35,8 +35,8 @@ interface ToolDrift {
 }
 
 interface Change {
-  readonly tool: string;
   readonly rolloutId: string;
+  readonly namespace: string;
   readonly object: string;
   readonly name: string;
   readonly by: string;
@@ -45,7 +45,9 @@ interface Change {
 
 // What a deletion takes along goes a moment later.
 const SETTLE_MS = 1000;
-const PASS_MS = 20_000;
+// A release that has just come live waits for two of them at most.
+const PASS_MS = 10_000;
+const NOBODY_MS = 1000;
 // A look at one tool is a request where all is well: for its Secret, which nothing else tells of.
 const LEAST_PAUSE_MS = 200;
 const CALL_MS = 10_000;
@@ -55,7 +57,7 @@ const NOTED_MS = 3600_000;
  * Makes again what others have deleted of live releases, and tells it in `ps` and in the log. What others have changed
  * stays as they want it, and is told too. A rollout, a stop and a namespace that is being deleted are left alone.
  *
- * A watch shows a deletion at once. Besides, each tool is looked at in turn: every 20 s for a hundred of them, every ten
+ * A watch shows a deletion at once. Besides, each tool is looked at in turn: every 10 s for fifty of them, every ten
  * minutes for 3,000. A pod that waits for a Secret which is gone gets it at once.
  */
 export class Drift implements PodListener {
@@ -78,7 +80,7 @@ export class Drift implements PodListener {
       onState: (object: PresentObject) => this.#note(object),
       onGone: ({ metadata }: PresentObject) => {
         this.#changes.delete(metadata.uid ?? '');
-        this.#suspect(metadata.labels?.[LABELS.tool] ?? '');
+        this.#suspect(metadata.labels?.[LABELS.tool] ?? '', metadata.namespace);
       },
     };
     this.#present.watch(cluster, log, listener, closing);
@@ -88,14 +90,14 @@ export class Drift implements PodListener {
         await pause(Math.max(PASS_MS / tools.length, LEAST_PAUSE_MS), closing);
         if (!closing.aborted) await this.#look(tool);
       }
-      if (tools.length === 0) await pause(PASS_MS, closing);
+      if (tools.length === 0) await pause(NOBODY_MS, closing);
     }
   }
 
   /** @see PodListener */
-  pod({ tool, rolloutId, container }: ToolPod): void {
+  pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
-    if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool);
+    if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
   /** What there is to say of a tool's processes, for people. */
@@ -105,9 +107,10 @@ export class Drift implements PodListener {
     return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
   }
 
-  #suspect(tool: string): void {
+  /** @param namespace - Who may make objects in that of one tool may give them the labels of another's. */
+  #suspect(tool: string, namespace: string | undefined): void {
     const { live, parts } = this.#options;
-    if (live.of(tool) === null || this.#suspected.has(tool)) return;
+    if (live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
     this.#suspected.add(tool);
     void pause(SETTLE_MS, parts.closing)
       .then(() => this.#suspected.delete(tool))
@@ -168,15 +171,15 @@ export class Drift implements PodListener {
   }
 
   #note({ kind, metadata }: PresentObject): void {
-    const { uid = '', labels = {}, name = '' } = metadata;
+    const { uid = '', labels = {}, name = '', namespace = '' } = metadata;
     const [tool, rolloutId] = [labels[LABELS.tool], labels[LABELS.rollout]];
     if (tool === undefined || rolloutId === undefined || kind === 'PodDisruptionBudget') return;
     const by = foreignManagers({ metadata });
     if (by === null) return void this.#changes.delete(uid);
     const object = `${kind} ${name} ${by} ${metadata.generation}`;
     if (this.#changes.get(uid)?.object === object) return;
-    this.#changes.set(uid, { tool, rolloutId, object, name, by, isTold: false });
-    this.#suspect(tool);
+    this.#changes.set(uid, { rolloutId, namespace, object, name, by, isTold: false });
+    this.#suspect(tool, namespace);
   }
 
   async #tellChanges(tool: string): Promise<void> {
@@ -184,7 +187,7 @@ export class Drift implements PodListener {
     const rollout = live.of(tool);
     if (rollout === null) return;
     const changes = [...this.#changes.values()].filter(
-      (one) => one.tool === tool && one.rolloutId === rollout.id && !one.isTold,
+      (one) => one.rolloutId === rollout.id && one.namespace === rollout.namespace && !one.isTold,
     );
     if (changes.length === 0) return;
     const all = await deploymentsOf(parts, tool, rollout.namespace, parts.closing);
