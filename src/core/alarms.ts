@@ -86,6 +86,15 @@ export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   return true;
 }
 
+/** Logs what failed beside a deployment: as an alarm if only an operator can end it, otherwise as an error of its own. */
+export function logFailure(
+  log: Log,
+  { error, message, facts }: { readonly error: unknown; readonly message: string; readonly facts: object },
+): void {
+  if (alarmAbout(log, error, facts)) log.warn({ ...facts, err: error }, message);
+  else log.error({ ...facts, err: error }, message);
+}
+
 /** Logs that these troubles are over; nothing if there were none. */
 export function calm(log: Log, keys: readonly string[], now: number = Date.now()): void {
   const troubles = TROUBLES.get(log);

@@ -6,7 +6,7 @@ import { outOfDisk, stepFailed } from '../../src/build/build-failures.ts';
 import { phaseFailed, podFailed } from '../../src/build/kubernetes/failures.ts';
 import { registryFull } from '../../src/build/registry/harbor.ts';
 import { registryUnavailable } from '../../src/build/registry/requests.ts';
-import { alarm, alarmAbout, BUILD_FAULTS, calm } from '../../src/core/alarms.ts';
+import { alarm, alarmAbout, BUILD_FAULTS, calm, logFailure } from '../../src/core/alarms.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { createLog, type Log } from '../../src/core/log.ts';
 import type { PodFault } from '../../src/kubernetes/pod-faults.ts';
@@ -192,4 +192,20 @@ describe('what an operator must mend is an alarm', () => {
       assert.match(JSON.stringify(line), /cannot list resource/);
     }
   });
+});
+
+test('what fails beside a deployment is one error too: an alarm, or an error of its own', () => {
+  const { log, lines } = listeningLog();
+  const lacking = refusalOf(answer(403, 'jobs is forbidden: User "push" cannot delete resource "jobs"'));
+  for (const error of [lacking, lacking, new Error('odd')])
+    logFailure(log, { error, message: 'build not removed from the cluster', facts: { job: 'b-1' } });
+  assert.deepEqual(
+    lines.map(({ level, msg }) => [level, msg]),
+    [
+      ['error', 'cluster does not allow what this server needs'],
+      ['warn', 'build not removed from the cluster'],
+      ['warn', 'build not removed from the cluster'],
+      ['error', 'build not removed from the cluster'],
+    ],
+  );
 });

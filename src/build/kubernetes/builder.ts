@@ -15,7 +15,7 @@ import { Registry } from '../registry/registry.ts';
 import { BuildPlace } from './build-place.ts';
 import { BuilderImages } from './builder-image.ts';
 import { buildGone } from './failures.ts';
-import { type Following, followBuild, untilItEnds } from './following.ts';
+import { type Following, followBuild, logNotRemoved, untilItEnds } from './following.ts';
 import { ToolImages } from './images.ts';
 import { selectorOf } from './names.ts';
 import { deleteJob, jobsOf, startJob } from './objects.ts';
@@ -101,8 +101,7 @@ export class KubernetesBuilder implements Builder {
       if (signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
       // Where it was not followed yet, nobody else removes it.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
-        (err: unknown) =>
-          this.#options.log.error({ err, tool, build: id }, 'build not removed from the cluster'),
+        (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
       );
       throw error;
     }

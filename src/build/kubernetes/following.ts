@@ -1,5 +1,6 @@
 import { parse } from 'smol-toml';
 import { z } from 'zod';
+import { logFailure } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import { masking } from '../../core/masking.ts';
 import type { Progress } from '../../core/progress.ts';
@@ -92,7 +93,9 @@ export async function followBuild(following: Following): Promise<Artifact> {
       // Why the build failed is what its push is told.
       await following
         .removeImage()
-        .catch((err: unknown) => log.error({ err, tool, build: id }, 'image not removed'));
+        .catch((error: unknown) =>
+          logFailure(log, { error, message: 'image not removed', facts: { tool, build: id } }),
+        );
     }
   }
 }
@@ -121,6 +124,11 @@ async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone
     if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
   } catch (error) {
     // Why the build ended says more; the Job has its own end, after which the cluster deletes it.
-    log.error({ err: error, job: job.name }, 'build not removed from the cluster');
+    logNotRemoved(log, error, { job: job.name });
   }
+}
+
+/** The Job has its own end, after which the cluster deletes it. */
+export function logNotRemoved(log: Log, error: unknown, facts: object): void {
+  logFailure(log, { error, message: 'build not removed from the cluster', facts });
 }

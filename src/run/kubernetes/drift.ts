@@ -4,6 +4,7 @@ import { alarmAbout } from '../../core/alarms.ts';
 import { DeployError } from '../../core/errors.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
+import { NO_NAMESPACE_CODES } from '../../kubernetes/refusals.ts';
 import type { LiveRollouts } from './live.ts';
 import type { ReleaseOptions } from './manifests.ts';
 import { LABELS, type Rollout } from './names.ts';
@@ -165,7 +166,7 @@ export class Drift implements PodListener {
     drift.failure = message;
     const facts = { tool, code, why: message };
     // Whoever deletes a namespace means it.
-    if (code === 'NAMESPACE_MISSING') log.warn(facts, 'namespace of a live release is gone');
+    if (NO_NAMESPACE_CODES.includes(code ?? '')) log.warn(facts, 'namespace of a live release is gone');
     else if (!alarmAbout(log, error, { tool }))
       log.error(facts, 'deleted objects of a live release not made again');
   }

@@ -1,3 +1,4 @@
+import { logFailure } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import type { RollOut } from '../runtime.ts';
 import type { LiveRollouts } from './live.ts';
@@ -70,8 +71,9 @@ export async function goInNumbers(
   });
   live.adopt(rollout, toolNumber);
   // From the record on nothing may fail.
-  await shrink(parts, rollout, parts.closing).catch((err: unknown) => {
-    log.error({ err, tool: rollout.release.tool }, 'processes beyond the number asked for not ended');
+  await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
+    const facts = { tool: rollout.release.tool };
+    logFailure(log, { error, message: 'processes beyond the number asked for not ended', facts });
     progress.warn(
       'What is too many runs on: the cluster does not answer. It is ended when this server starts again, or by the next scale.',
     );

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { logFailure } from '../../core/alarms.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { type ObjectParts, removeRollout } from './objects.ts';
@@ -46,7 +47,7 @@ export class Leaving {
     const gone = this.#end(namespace, rolloutId, hurry.signal)
       .then(() => null)
       .catch((err: unknown) => {
-        this.#options.log.error({ err, tool }, 'old release not ended');
+        logFailure(this.#options.log, { error: err, message: 'old release not ended', facts: { tool } });
         return err;
       })
       .finally(() => {

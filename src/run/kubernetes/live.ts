@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { alarmAbout } from '../../core/alarms.ts';
+import { logFailure } from '../../core/alarms.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
 import type { Release, Schedule } from '../../core/types.ts';
@@ -181,7 +181,7 @@ export class LiveRollouts {
     } catch (err) {
       // Where this server is to stop, the next one sees to it.
       if (!this.#isMeant(rollout)) return true;
-      if (!alarmAbout(log, err, { tool, version })) log.error({ err, tool, version }, 'traffic not moved');
+      logFailure(log, { error: err, message: 'traffic not moved', facts: { tool, version } });
       return false;
     }
   }

@@ -1,3 +1,4 @@
+import { logFailure } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
@@ -45,7 +46,8 @@ export class PodLogs {
       })
       .catch((error: unknown) => {
         if (this.#options.signal.aborted) return;
-        this.#options.log.error({ err: error, tool: pod.tool, pod: pod.podName }, 'pod log not followed');
+        const facts = { tool: pod.tool, pod: pod.podName };
+        logFailure(this.#options.log, { error, message: 'pod log not followed', facts });
       })
       .finally(() => this.#followed.delete(pod.uid));
     this.#followed.set(pod.uid, following);

@@ -148,7 +148,6 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async assertReady(): Promise<void> {}
-
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#closing.signal.throwIfAborted();
     const next = this.#generation(release, toolNumber, replicas);
