@@ -13,8 +13,11 @@ import { servePage } from '../web/serve-page.ts';
 import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
 import { CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
 import { sendContinue, watchBody } from './body.ts';
+import { Connections } from './connections.ts';
 import { createListener, HTTP_LIMITS, type HttpLimits } from './listener.ts';
-import { createPeerReader, type Peer } from './peer.ts';
+import { createPeerReader, type Peer, trustedProxyList } from './peer.ts';
+import { rawRefusal, refuseForNow } from './refusal.ts';
+import { RequestShares } from './request-shares.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
 import { assertSafeListener, type ListenerConfig } from './safe-listener.ts';
 import { assertSameSite } from './same-site.ts';
@@ -62,6 +65,11 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const tls = assertSafeListener(config);
   const limits = { ...HTTP_LIMITS, ...options.limits };
   const readPeer = createPeerReader(config.trusted_proxies);
+  const trustedProxies = trustedProxyList(config.trusted_proxies);
+  const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
+  const { toolRequests } = limits;
+  const ownRequests = limits.connections - toolRequests;
+  const shares = new RequestShares({ toolRequests, ownRequests, trustedProxies, log });
   const serveOwn = createOwnHost(options, limits);
 
   // A fault with one request costs that connection, never the server.
@@ -82,6 +90,16 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       return;
     }
     const tool = gateway.toolOf(request.headers.host);
+    const admitted = shares.enter(tool, peer.address);
+    if (admitted.kind === 'refused') {
+      refuseForNow(response, admitted.sentence);
+      return;
+    }
+    const rest = connections.occupy(request.socket);
+    response.once('close', () => {
+      admitted.leave();
+      rest();
+    });
     if (tool === null) {
       serveOwn(request, response, peer);
       return;
@@ -90,17 +108,26 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     gateway.serve(tool, request, response);
   };
   const serveUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    readPeer(request);
+    const peer = readPeer(request);
     socket.on('error', () => socket.destroy());
     const tool = hasTwoHosts(request) ? null : gateway.toolOf(request.headers.host);
-    if (tool === null) socket.destroy();
-    else gateway.upgrade(tool, request, socket, head);
+    if (tool === null) return void socket.destroy();
+    const admitted = shares.enter(tool, peer.address);
+    if (admitted.kind === 'refused') {
+      socket.write(rawRefusal(admitted.sentence));
+      request.socket.destroySoon();
+      return;
+    }
+    // It stays occupied until it closes.
+    connections.occupy(request.socket);
+    socket.once('close', admitted.leave);
+    gateway.upgrade(tool, request, socket, head);
   };
   // A tool gets an offer of another protocol, as HTTP/2, as the ordinary request that it is too.
   const canUpgrade = ({ headers }: IncomingMessage) =>
     headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
   const listener = createListener({
-    ...{ tls, limits, log, canUpgrade },
+    ...{ tls, limits, connections, log, canUpgrade },
     onRequest: (request, response) => guarded(response, () => serveRequest(request, response)),
     onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
   });

@@ -2,13 +2,14 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { alarm, calm } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import { cannotListen } from '../core/listen-error.ts';
 import type { Log } from '../core/log.ts';
 import { expectContinue } from './body.ts';
+import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';
 
 export interface HttpLimits {
@@ -20,7 +21,10 @@ export interface HttpLimits {
   readonly lingerMs: number;
   /** For answers under way when the door closes. */
   readonly drainMs: number;
+  /** Connections at once. */
   readonly connections: number;
+  /** Requests under way to tools; what is left of the connections is for git, commands and health. */
+  readonly toolRequests: number;
   /** How often the TLS files are looked at for a change. */
   readonly tlsCheckMs: number;
 }
@@ -31,6 +35,7 @@ export const HTTP_LIMITS: HttpLimits = {
   lingerMs: 3_000,
   drainMs: 5_000,
   connections: 2_000,
+  toolRequests: 1_500,
   tlsCheckMs: 60_000,
 };
 
@@ -39,6 +44,7 @@ export interface ListenerOptions {
   readonly door?: Parameters<typeof cannotListen>[0];
   readonly tls: TlsFiles | null;
   readonly limits: HttpLimits;
+  readonly connections: Connections;
   readonly log: Log;
   readonly onRequest: RequestListener;
   /** Whether a request to change protocols may do so; else it is an ordinary request. */
@@ -54,7 +60,7 @@ export interface Listener {
 
 /** A server of Node for HTTP/1.1, with limits on everything that happens before somebody has logged in. */
 export function createListener(options: ListenerOptions): Listener {
-  const { tls, limits, log } = options;
+  const { tls, limits, connections, log } = options;
   const settings: ServerOptions = {
     insecureHTTPParser: false,
     maxHeaderSize: 16 * 1024,
@@ -71,19 +77,13 @@ export function createListener(options: ListenerOptions): Listener {
   const tlsServer =
     tls === null ? null : createTlsServer({ ...settings, ...readTls(tls), minVersion: 'TLSv1.2' });
   const server = tlsServer ?? createServer(settings);
-  server.maxConnections = limits.connections;
   server.on('request', options.onRequest);
   server.on('checkContinue', (request, response) => {
     expectContinue(response);
     options.onRequest(request, response);
   });
   server.on('upgrade', options.onUpgrade);
-  // An upgraded connection is no longer the server's: closing must know it all the same.
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
+  server.on('connection', (socket) => connections.add(socket));
 
   const watchEnd = () => {
     if (tls !== null) alarmIfOver(tls, log);
@@ -122,9 +122,8 @@ export function createListener(options: ListenerOptions): Listener {
       clearInterval(watchingEnd);
       for (const file of files) unwatchFile(file, reload);
       if (!server.listening) return;
-      const cut = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, limits.drainMs);
+      // An upgraded connection is no longer the server's, and must end all the same.
+      const cut = setTimeout(() => connections.destroyAll(), limits.drainMs);
       await new Promise((resolve) => server.close(resolve));
       clearTimeout(cut);
     },

@@ -26,7 +26,7 @@ const FORWARDING = [
  * @throws DeployError `BAD_SETTING` for what is neither an address nor a CIDR range.
  */
 export function createPeerReader(trustedProxies: readonly string[]): (request: IncomingMessage) => Peer {
-  const trusted = proxyList(trustedProxies);
+  const trusted = trustedProxyList(trustedProxies);
   const isTrusted = (address: string) => trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
   return (request) => {
     const address = plainAddress(request.socket.remoteAddress ?? '');
@@ -49,7 +49,12 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-function proxyList(entries: readonly string[]): BlockList {
+/**
+ * Addresses and CIDR ranges of the setting `trusted_proxies`, as a list to look in.
+ *
+ * @throws DeployError `BAD_SETTING`
+ */
+export function trustedProxyList(entries: readonly string[]): BlockList {
   const proxies = new BlockList();
   for (const entry of entries) {
     const [address = '', prefix, ...rest] = entry.split('/');

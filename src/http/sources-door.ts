@@ -4,7 +4,9 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { answerError, answerText, type Exchange } from './answer.ts';
 import { watchBody } from './body.ts';
+import { Connections } from './connections.ts';
 import { createListener, HTTP_LIMITS, type Listener } from './listener.ts';
+import { trustedProxyList } from './peer.ts';
 import { pathOf, routeOf } from './routes.ts';
 import { type Sources, serveSource } from './source-door.ts';
 
@@ -45,14 +47,18 @@ export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions):
     if (routeOf(method, url).kind === 'source') return await serveSource(exchange, sources);
     answerText(exchange, 404, `There is nothing here but ${SOURCE_PATH}, for builds.\n`);
   };
+  const places = HTTP_LIMITS.connections;
+  const connections = new Connections({ places, trustedProxies: trustedProxyList([]), isTls: false });
   const listener = createListener({
     door: 'SOURCES_LISTEN',
     tls: null,
     limits: HTTP_LIMITS,
+    connections,
     log,
     canUpgrade: () => false,
     onUpgrade: (_request, socket) => socket.destroy(),
     onRequest: (request, response) => {
+      response.once('close', connections.occupy(request.socket));
       const gone = new AbortController();
       const { lingerMs, bodyIdleMs } = HTTP_LIMITS;
       const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs };

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { escapeHtml } from '../core/escape-html.ts';
 
@@ -11,7 +12,9 @@ export type Obstacle =
   | { readonly kind: 'starting' }
   | { readonly kind: 'stopped' }
   | { readonly kind: 'crashed'; readonly detail: string }
-  | { readonly kind: 'no-answer' };
+  | { readonly kind: 'no-answer' }
+  | { readonly kind: 'too-late'; readonly seconds: number }
+  | { readonly kind: 'only-interim' };
 
 /** In the page itself, as a tool's address has nothing else of this server; its hash lets it through the policy. */
 const STYLE = `:root{color-scheme:light dark}
@@ -84,6 +87,23 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
         sentences: ['The tool closed the connection before it answered.', maintainers],
         retryAfterSeconds: null,
       };
+    case 'too-late':
+      return {
+        status: 504,
+        title: `${tool} did not answer in time`,
+        sentences: [`The tool took the request and gave no answer for ${obstacle.seconds} s.`, maintainers],
+        retryAfterSeconds: null,
+      };
+    case 'only-interim':
+      return {
+        status: 502,
+        title: `${tool} gave no answer`,
+        sentences: [
+          'The tool sent interim answers (status 1xx) again and again, and no answer.',
+          maintainers,
+        ],
+        retryAfterSeconds: null,
+      };
     default:
       return obstacle satisfies never;
   }
@@ -112,7 +132,9 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
     'Cache-Control: no-store',
     'Connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Not end(): a client that keeps its side open would hold the connection.
+  (socket as Socket).destroySoon();
 }
 
 function html({ status, title, sentences }: Page): string {

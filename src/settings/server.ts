@@ -101,6 +101,11 @@ export const serverSettings = {
   ],
   process_types: [wholeNumber(1, 1000), '20', 'Process types of one tool that stay up, `web` included.'],
   scheduled_processes: [wholeNumber(0, 1000), '20', 'Scheduled processes of one tool.'],
+  answer_time: [
+    seconds(1, 86_400),
+    '300',
+    'Seconds that a tool has until its answer to a web request begins, where tools run on this machine; then the client gets 504. Queries of wiki replicas take minutes.',
+  ],
   drain_time: [
     seconds(0, 3600),
     '10',

@@ -10,6 +10,7 @@ import { execa } from 'execa';
 import { createLog } from '../../src/core/log.ts';
 import { alarmIfOver } from '../../src/http/listener.ts';
 import type { Gateway } from '../../src/run/runtime.ts';
+import { HeldConnections } from '../support/hostile/connections.ts';
 import { basic, makeCommit, noGateway, openDoor, runGit } from '../support/http-door.ts';
 import { collect, sendRaw } from '../support/http-raw.ts';
 
@@ -263,8 +264,11 @@ test('over TLS git pushes, and a new certificate is taken up while the server ru
   const { certificate, key } = await makeCertificate(first.root, 'one');
   const door = await openDoor(context, {
     config: { tls_certificate: certificate, tls_key: key },
-    limits: { tlsCheckMs: 30 },
+    limits: { tlsCheckMs: 30, connections: 40, toolRequests: 30 },
   });
+  // They never begin TLS.
+  using held = new HeldConnections(door.port);
+  await held.open(100, { address: '127.0.0.9' });
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(2_000_000) });
   const url = door.loggedIn.replace('http:', 'https:');
   const push = await runGit(work, [
@@ -275,6 +279,7 @@ test('over TLS git pushes, and a new certificate is taken up while the server ru
     'main',
   ]);
   assert.equal(push.exitCode, 0, String(push.all));
+  assert.equal(held.closed, 80);
 
   const nameNow = () =>
     new Promise<string>((resolve, reject) => {

@@ -1,4 +1,4 @@
-import { Agent, type AgentOptions } from 'node:http';
+import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
 import { Socket, type TcpNetConnectOpts } from 'node:net';
 import { systemCode } from '../../core/errors.ts';
 
@@ -16,11 +16,38 @@ export class AnswerFirstAgent extends Agent {
   override createConnection(options: AgentOptions): Socket {
     return new AnswerFirstSocket().connect(options as TcpNetConnectOpts);
   }
+
+  /** Tells the connection of a request that its answer has begun. */
+  static watch(outgoing: ClientRequest): void {
+    outgoing.once('response', ({ socket }) => {
+      if (socket instanceof AnswerFirstSocket) socket.answered();
+    });
+  }
 }
+
+/** Until the answer begins, what the tool sends is read in pieces of this size. */
+const PIECE_BYTES = 1024;
 
 type Done = (error?: Error | null) => void;
 
 class AnswerFirstSocket extends Socket {
+  #hasAnswer = false;
+
+  /** The answer has begun. */
+  answered(): void {
+    this.#hasAnswer = true;
+  }
+
+  /** A packet can hold thousands of interim answers: whoever counts them can end the connection after each piece. */
+  override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+    let rest = chunk;
+    while (rest !== null && rest.length > PIECE_BYTES && !this.#hasAnswer && !this.destroyed) {
+      super.push(rest.subarray(0, PIECE_BYTES), encoding);
+      rest = rest.subarray(PIECE_BYTES);
+    }
+    return this.destroyed ? false : super.push(rest, encoding);
+  }
+
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
     super._write(chunk, encoding, unlessClosed(done));
   }

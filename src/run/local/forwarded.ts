@@ -36,6 +36,20 @@ export function stripHopByHop(headers: IncomingMessage['headers']): void {
 }
 
 /**
+ * Removes the fields that CGI and WSGI programs could take for others. They see `X_Forwarded_For`, and with some
+ * servers `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`; so only letters, digits and hyphens may stand in a name, as in
+ * nginx. `Proxy` becomes `HTTP_PROXY`, which many programs obey.
+ *
+ * @see https://httpoxy.org/
+ * @see https://nginx.org/en/docs/http/ngx_http_core_module.html#ignore_invalid_headers
+ */
+export function keepPlainNames(headers: IncomingMessage['headers']): void {
+  for (const name of Object.keys(headers)) {
+    if (name === 'proxy' || !/^[a-z0-9-]+$/.test(name)) delete headers[name];
+  }
+}
+
+/**
  * Says to the tool who asked, and how. What a client itself says about that is dropped, unless it is a proxy
  * that the operator trusts.
  */
@@ -48,6 +62,8 @@ export function setForwarded(request: IncomingMessage, trustedProxies: BlockList
   const own = socket instanceof TLSSocket ? 'https' : 'http';
   for (const name of ['forwarded', 'x-forwarded-port', 'x-real-ip', 'x-forwarded-server'])
     delete headers[name];
+  const others = isProxy ? [] : Object.keys(headers).filter((name) => name.startsWith('x-forwarded-'));
+  for (const name of others) delete headers[name];
   headers['x-forwarded-for'] = before === undefined ? address : `${String(before)}, ${address}`;
   headers['x-forwarded-proto'] = said === 'https' || said === 'http' ? said : own;
   headers['x-forwarded-host'] = headers.host ?? '';

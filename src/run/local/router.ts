@@ -6,7 +6,8 @@ import { systemCode } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '../pages.ts';
 import { AnswerFirstAgent } from './answer-first.ts';
-import { setForwarded, stripHopByHop } from './forwarded.ts';
+import { NoAnswer, watchAnswer } from './answer-watch.ts';
+import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded.ts';
 import type { Fate } from './tool-process.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -27,6 +28,8 @@ export interface RouterOptions {
   /** What a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
   readonly trustedProxies: BlockList;
+  /** How long a tool has until its answer begins. */
+  readonly answerMs: number;
   readonly log: Log;
 }
 
@@ -41,7 +44,6 @@ interface Forwarding {
   readonly lostBy: WayIn | null;
 }
 
-const UPGRADE_MS = 60_000;
 // Many tools have a short queue of connections: one that was turned away gets in a moment later.
 const RETRY_PAUSES_MS = [20, 100, 400];
 
@@ -71,6 +73,8 @@ export class Router {
     // The server has answered “100 Continue” itself.
     delete request.headers.expect;
 
+    // Each attempt listens.
+    response.setMaxListeners(50);
     // A client that is answered early may still be sending.
     response.once('finish', () => request.resume());
     const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
@@ -99,16 +103,18 @@ export class Router {
       // The rest of a request that was answered before its end.
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
+      else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
       else this.#again({ ...forwarding, lostBy });
     };
     proxy.on('error', fail);
     // A tool that goes over to another protocol unasked will give no answer.
-    proxy.on('proxyReq', (outgoing) =>
+    proxy.on('proxyReq', (outgoing) => {
+      watchAnswer(outgoing, this.#options.answerMs);
       outgoing.once('upgrade', (_answer, socket) => {
         socket.destroy();
         fail(new Error('101 without being asked'));
-      }),
-    );
+      });
+    });
     // A body that may be sent twice is an empty one; the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
     // With a listener for errors nothing rejects but a fault of the proxy's own.
@@ -155,7 +161,8 @@ export class Router {
     socket.once('close', leave);
     this.#prepare(request);
 
-    const proxy = new ProxyServer({ target: targetOf(route.port), agent: false, upgradeTimeout: UPGRADE_MS });
+    const proxy = new ProxyServer({ target: targetOf(route.port), agent: this.#agent });
+    proxy.on('proxyReqWs', (outgoing) => watchAnswer(outgoing, this.#options.answerMs));
     let isOpen = false;
     proxy.on('open', (toolSocket) => {
       isOpen = true;
@@ -168,8 +175,9 @@ export class Router {
     });
     proxy.on('error', (error) => {
       this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
+      const obstacle = error instanceof NoAnswer ? this.#about(error) : this.#reason(tool);
       if (isOpen || socket.destroyed || !socket.writable) socket.destroy();
-      else refuseUpgrade(this.#page(tool, this.#reason(tool)), socket);
+      else refuseUpgrade(this.#page(tool, obstacle), socket);
     });
     proxy.ws(request, socket as Socket, {}, head).catch((error: unknown) => {
       this.#options.log.error({ tool, err: error }, 'proxy failed');
@@ -178,6 +186,7 @@ export class Router {
   }
 
   #prepare(request: IncomingMessage): void {
+    keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
     // RFC 9112 section 3.2.2: a request to a proxy may name the whole address; a tool gets the path.
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
@@ -187,6 +196,12 @@ export class Router {
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
+  }
+
+  #about({ reason }: NoAnswer): Obstacle {
+    return reason === 'too-late'
+      ? { kind: 'too-late', seconds: this.#options.answerMs / 1000 }
+      : { kind: 'only-interim' };
   }
 
   #page(tool: string, obstacle: Obstacle): Page {

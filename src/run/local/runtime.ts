@@ -51,6 +51,7 @@ export interface LocalRuntimeOptions {
     | 'release_time'
     | 'schedule_time'
     | 'drain_time'
+    | 'answer_time'
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
@@ -111,6 +112,7 @@ export class LocalRuntime implements Runtime, Gateway {
       routeOf: (tool) => this.#routeOf(tool),
       logsCommand: options.logsCommand,
       trustedProxies: addressList(options.config.trusted_proxies),
+      answerMs: options.config.answer_time,
       log: options.log,
     });
   }

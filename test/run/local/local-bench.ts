@@ -27,6 +27,7 @@ export interface LocalBenchOptions {
   readonly mode: 'isolated' | 'trusted';
   readonly graceMs?: number;
   readonly drainMs?: number;
+  readonly answerMs?: number;
   readonly logBytes?: number;
   readonly oneOffMs?: number;
   readonly diskBytes?: number;
@@ -61,6 +62,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       schedule_time: 3000,
       settle_time: 900,
       drain_time: options.drainMs ?? 5000,
+      answer_time: options.answerMs ?? 60_000,
       grace_time: options.graceMs ?? 3000,
       run_processes: 64,
       run_memory: 256 * 1024 * 1024,

@@ -1,0 +1,67 @@
+import { type BlockList, isIPv6 } from 'node:net';
+import type { Log } from '../core/log.ts';
+import { networkOf } from '../core/network.ts';
+import { Shares } from './shares.ts';
+
+const LOG_PAUSE_MS = 60_000;
+
+/** A request that may go on until `leave` is called, or the sentence with which it is refused. */
+export type Admitted =
+  | { readonly kind: 'admitted'; readonly leave: () => void }
+  | { readonly kind: 'refused'; readonly sentence: string };
+
+export interface RequestSharesOptions {
+  /** Requests under way to tools. */
+  readonly toolRequests: number;
+  /** Requests under way to the server itself: git, commands, health. */
+  readonly ownRequests: number;
+  readonly trustedProxies: BlockList;
+  readonly log: Log;
+}
+
+/**
+ * The requests under way over all connections. Tools have places of their own, so they never take those of git,
+ * commands and health. Each tool and each client address has a share.
+ */
+export class RequestShares {
+  readonly #tools: Shares;
+  readonly #own: Shares;
+  readonly #options: RequestSharesOptions;
+  #loggedAt = -LOG_PAUSE_MS;
+
+  constructor(options: RequestSharesOptions) {
+    this.#options = options;
+    this.#tools = new Shares(options.toolRequests);
+    this.#own = new Shares(options.ownRequests);
+  }
+
+  /**
+   * @param tool - Null if the request is for the server itself.
+   * @param address - The client; if a trusted proxy does not say who the client is, the proxy, which has no share.
+   */
+  enter(tool: string | null, address: string): Admitted {
+    const client = this.#isProxy(address) ? {} : { [networkOf(address)]: 1 as const };
+    // The smaller share: people behind the address that fills one tool still reach the others.
+    const taken =
+      tool === null ? this.#own.take(client) : this.#tools.take({ [`tool ${tool}`]: 0.5, ...client });
+    if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };
+    this.#tell(tool, taken.holder);
+    return { kind: 'refused', sentence: sentenceAbout(tool, taken.holder) };
+  }
+
+  #tell(tool: string | null, holder: string | null): void {
+    if (performance.now() - this.#loggedAt < LOG_PAUSE_MS) return;
+    this.#loggedAt = performance.now();
+    this.#options.log.warn({ tool, holder }, 'http requests refused: too many under way');
+  }
+
+  #isProxy(address: string): boolean {
+    return this.#options.trustedProxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  }
+}
+
+function sentenceAbout(tool: string | null, holder: string | null): string {
+  if (holder === null) return 'This server has too many requests under way.';
+  if (holder === `tool ${tool}`) return `The tool ${tool} has too many requests under way.`;
+  return `Your address ${holder} has too many requests under way.`;
+}

@@ -1,0 +1,49 @@
+/** What a request got: places to give back, or the holder that has its share already (null if no place is free). */
+export type Taken =
+  | { readonly kind: 'taken'; readonly giveBack: () => void }
+  | { readonly kind: 'refused'; readonly holder: string | null };
+
+/** A holder may have this many places for each one that is free. */
+export type Weight = 0.5 | 1;
+
+/**
+ * A number of places that holders share, such as requests under way. A holder gets another place only while it has
+ * fewer than its weight times those that are free. With weight 1, one holder alone gets half of all places, two get a
+ * third each, and something is always left for the next one.
+ *
+ * @see https://doi.org/10.1109/90.664262 Choudhury and Hahne, dynamic queue length thresholds
+ */
+export class Shares {
+  readonly #places: number;
+  readonly #held = new Map<string, number>();
+  #taken = 0;
+
+  constructor(places: number) {
+    this.#places = places;
+  }
+
+  /** Takes one place that counts for each of these holders. `giveBack` may be called more than once. */
+  take(weights: Readonly<Record<string, Weight>>): Taken {
+    const holders = Object.keys(weights);
+    const free = this.#places - this.#taken;
+    if (free <= 0) return { kind: 'refused', holder: null };
+    const holder = holders.find((each) => (this.#held.get(each) ?? 0) >= free * (weights[each] ?? 1));
+    if (holder !== undefined) return { kind: 'refused', holder };
+    this.#count(holders, 1);
+    let isHeld = true;
+    const giveBack = () => {
+      if (isHeld) this.#count(holders, -1);
+      isHeld = false;
+    };
+    return { kind: 'taken', giveBack };
+  }
+
+  #count(holders: readonly string[], change: 1 | -1): void {
+    this.#taken += change;
+    for (const holder of holders) {
+      const held = (this.#held.get(holder) ?? 0) + change;
+      if (held === 0) this.#held.delete(holder);
+      else this.#held.set(holder, held);
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import type { ClientRequest } from 'node:http';
+import { AnswerFirstAgent } from './answer-first.ts';
+
+/** More of them say nothing that a client could need. */
+const MAX_INTERIM_ANSWERS = 16;
+
+/** Why a request to a tool was ended before its answer began. */
+export class NoAnswer extends Error {
+  override readonly name = 'NoAnswer';
+  readonly reason: 'too-late' | 'only-interim';
+
+  constructor(reason: NoAnswer['reason']) {
+    super(reason);
+    this.reason = reason;
+  }
+}
+
+/**
+ * Destroys a request to a tool with `NoAnswer` if its answer does not begin within `answerMs`, or if more than
+ * {@link MAX_INTERIM_ANSWERS} interim answers come first. While the tool takes in more of the request's body, the time
+ * begins anew. Interim answers do not count as an answer, and no client gets them: browsers use `103 Early Hints` only
+ * over HTTP/2 and newer, which this server does not speak.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
+ */
+export function watchAnswer(outgoing: ClientRequest, answerMs: number): void {
+  AnswerFirstAgent.watch(outgoing);
+  let taken = 0;
+  let quietSince = performance.now();
+  const timer = setInterval(
+    () => {
+      const { bytesWritten = 0 } = outgoing.socket ?? {};
+      if (bytesWritten > taken) {
+        taken = bytesWritten;
+        quietSince = performance.now();
+      } else if (performance.now() - quietSince >= answerMs) outgoing.destroy(new NoAnswer('too-late'));
+    },
+    Math.max(answerMs / 20, 10),
+  );
+  let interim = 0;
+  outgoing.on('information', () => {
+    interim += 1;
+    if (interim > MAX_INTERIM_ANSWERS) outgoing.destroy(new NoAnswer('only-interim'));
+  });
+  const stop = () => clearInterval(timer);
+  outgoing.once('response', stop);
+  outgoing.once('upgrade', stop);
+  outgoing.once('close', stop);
+}
