@@ -82,9 +82,10 @@ test('a tool that sends interim answers without end does not hold up the server'
     await get('localhost', '/healthz', AbortSignal.timeout(DOOR_LIMIT_MS));
     times.push(performance.now() - startedAt);
   }
-  const slowest = Math.max(...times);
-  context.diagnostic(`healthz took ${slowest.toFixed(0)} ms at most`);
-  assert.ok(slowest < 400, `${slowest.toFixed(0)} ms`);
+  times.sort((a, b) => a - b);
+  const median = times[times.length / 2] ?? Number.POSITIVE_INFINITY;
+  context.diagnostic(`healthz took ${median.toFixed(0)} ms, at most ${times.at(-1)?.toFixed(0)} ms`);
+  assert.ok(median < 300, `${median.toFixed(0)} ms`);
   await assertAllAnswer();
   assert.equal(held.answers.filter((answer) => answer.startsWith('HTTP/1.1 502 ')).length, 8);
 });

@@ -99,21 +99,17 @@ export class LocalRuntime implements Runtime, Gateway {
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
-    const { data, run_disk, run_files } = options.config;
-    this.#diskWatch = new DiskWatch({
-      limits: { bytes: run_disk, entries: run_files },
-      room: new DiskRoom(data),
-      log: options.log,
-    });
+    const { data, run_disk: bytes, run_files: entries } = options.config;
+    const room = new DiskRoom(data);
+    this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
     this.#oneOffs = new OneOffs(options.config);
     this.#leaving = new Departures(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
+      ...options,
       routeOf: (tool) => this.#routeOf(tool),
-      logsCommand: options.logsCommand,
       trustedProxies: addressList(options.config.trusted_proxies),
       answerMs: options.config.answer_time,
-      log: options.log,
     });
   }
 
