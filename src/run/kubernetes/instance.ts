@@ -125,8 +125,9 @@ export class InstanceStart {
       this.#looks = new PodLooks({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The end of the time cuts the last question short.
-    if (!this.#looks.isOver || this.#look?.kind !== 'not-yet') this.#look = look;
+    // The end of the time cuts the last question short: what was seen before says more.
+    const isIll = this.#look?.kind === 'not-yet';
+    if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
     else if (this.#runningMs() >= OTHERS_AFTER_MS) await this.#others.look(pod);
   }

@@ -26,6 +26,8 @@ export interface PodLooksOptions {
 }
 
 const LINES_AGAIN_MS = 5000;
+/** An API server that has much to do takes its time to say that nothing listens. */
+const MIN_LOOK_MS = 1500;
 
 /**
  * Asks the web process of one pod as the local runtime does. The kubelet's probes decide when a pod gets traffic; but
@@ -41,6 +43,7 @@ export class PodLooks {
   #pod: ToolPod | null = null;
   /** Whether the API server has ever had a connection to the pod, or a refusal of one. */
   #wasReached = false;
+  #tookMs = 0;
   #lines: readonly string[] = [];
   #linesAt = Number.NEGATIVE_INFINITY;
 
@@ -62,10 +65,17 @@ export class PodLooks {
     return this.#end.aborted;
   }
 
+  /** Whether the end of the time cut the newest look so short that it says nothing. */
+  get wasCutShort(): boolean {
+    return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
+  }
+
   /** @throws the system's error if the API server is away. */
   async look(pod: ToolPod): Promise<Look> {
     this.#pod = pod;
+    const lookedAt = performance.now();
     const answer = await this.#question.next();
+    this.#tookMs = performance.now() - lookedAt;
     switch (answer) {
       case 'forbidden':
         return { kind: 'unknown', why: 'this server may not (pods/proxy)' };
