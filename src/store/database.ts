@@ -143,7 +143,7 @@ function makePrivate(path: string): void {
 }
 
 /** Runs `work`; what an operator can mend comes out as a DeployError. */
-function explained<Result>(work: () => Result): Result {
+export function explained<Result>(work: () => Result): Result {
   try {
     return work();
   } catch (error) {
@@ -181,7 +181,7 @@ function damaged(cause: unknown): DeployError {
   return new DeployError(
     'STORE_DAMAGED',
     'The store is damaged or is not a store.',
-    'Stop the server and bring back store.sqlite from a backup of the data folder.',
+    'An operator of this server has to stop it and run: npx toolforge-push doctor',
     { cause },
   );
 }

@@ -1,6 +1,7 @@
-import type { ToolName } from '../core/names.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
 import type { Release } from '../core/types.ts';
 import type { Database, Value } from './database.ts';
+import type { ReleaseCopy } from './release-copies.ts';
 import type { SecretsKey } from './secrets.ts';
 import type { ReleaseRecord } from './store.ts';
 
@@ -43,6 +44,69 @@ export class ReleasesTable {
 
   newest(tool: ToolName, limit: number): ReleaseRecord[] {
     return this.#rows('WHERE tool = ? ORDER BY sequence DESC LIMIT ?', tool, limit);
+  }
+
+  /** As it is kept outside the store; null if it is not there. */
+  copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
+    const row = this.#database.get<ReleaseRow>(
+      `SELECT ${selected} FROM releases WHERE tool = ? AND version = ?`,
+      tool,
+      version,
+    );
+    if (row === null) return null;
+    const { sealed, artifact, state: _, ...release } = row;
+    return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
+  }
+
+  /** Of all that are or were live, without a look at their config vars. */
+  commits(tool: ToolName): Map<number, CommitId> {
+    const rows = this.#database.all<{ version: number; commit: CommitId }>(
+      `SELECT version, "commit" FROM releases WHERE tool = ? AND state IN ('live', 'replaced')`,
+      tool,
+    );
+    return new Map(rows.map(({ version, commit }) => [version, commit]));
+  }
+
+  /** The newest versions that have been live. */
+  wereLive(tool: ToolName, limit: number): number[] {
+    const rows = this.#database.all<{ version: number }>(
+      `SELECT version FROM releases WHERE tool = ? AND state IN ('live', 'replaced') ORDER BY version DESC LIMIT ?`,
+      tool,
+      limit,
+    );
+    return rows.map(({ version }) => version);
+  }
+
+  /** Enters a release that has been live elsewhere as `replaced`, or makes one that is there so. */
+  enter(release: ReleaseCopy['release']): void {
+    this.#database.run(
+      `INSERT INTO releases
+        (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
+        VALUES (?, ?, 'replaced', ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (tool, version) DO UPDATE SET state = 'replaced', "commit" = excluded."commit",
+          artifact = excluded.artifact, config_vars = excluded.config_vars, deployment_id = excluded.deployment_id`,
+      release.tool,
+      release.version,
+      release.commit,
+      JSON.stringify(release.artifact),
+      Buffer.from(release.sealed, 'base64'),
+      release.description,
+      release.by,
+      release.credential,
+      release.deploymentId,
+      release.createdAt,
+    );
+  }
+
+  /** An entered release is the live one. Within the caller's transaction. */
+  setEnteredLive(tool: ToolName, version: number): void {
+    this.#database.run(
+      `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
+        WHERE tool = ? AND (state = 'live' OR version = ?)`,
+      version,
+      tool,
+      version,
+    );
   }
 
   fail(tool: ToolName, version: number): void {

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { DeployError, systemCode } from '../core/errors.ts';
+import { syncFolder } from './sync-folder.ts';
 
 const keyBytes = 32;
 const idBytes = 8;
@@ -74,7 +75,7 @@ export function wrongKey(wanted: string, given: string): DeployError {
   return new DeployError(
     'STORE_KEY',
     `The store is encrypted with the key ${wanted}, and secrets.key is the key ${given}.`,
-    'Bring back the secrets.key that belongs to this data folder (setting `keys`), from its backup. Without it the config vars are lost: set the data folder aside and start with an empty one.',
+    'Bring back the secrets.key that belongs to this data folder (setting `keys`), from its backup. Without it the config vars are lost, and nothing else: npx toolforge-push start-over config-vars',
   );
 }
 
@@ -95,6 +96,12 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
     );
   }
   return new SecretsKey(bytes);
+}
+
+/** The id of the key in `folder`/secrets.key; null if there is no such file, or it is no key. */
+export function secretsKeyId(folder: string): string | null {
+  const bytes = readKey(join(folder, 'secrets.key'));
+  return bytes?.length === keyBytes ? new SecretsKey(bytes).id : null;
 }
 
 function readKey(path: string): Buffer | null {
@@ -133,14 +140,4 @@ function makeKey(folder: string, path: string): Buffer {
   }
   syncFolder(folder);
   return readFileSync(path);
-}
-
-/** A name in a folder is durable once the folder is (fsync(2)). */
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }

@@ -15,9 +15,11 @@ import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
 import { DeploymentsTable } from './deployments-table.ts';
 import { migrate } from './migrate.ts';
+import { ReadBack } from './read-back.ts';
 import { ReleasesTable } from './releases-table.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
 import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
+import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { TokensTable } from './tokens-table.ts';
 import { ToolsTable } from './tools-table.ts';
@@ -35,6 +37,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #builds: BuildsTable;
   readonly #releases: ReleasesTable;
   readonly #tokens: TokensTable;
+  readonly #readBack: ReadBack;
 
   /**
    * Opens the store of an existing data folder, or makes it.
@@ -54,6 +57,15 @@ export class SqliteStore implements Store, CheckedStore {
     this.#builds = new BuildsTable(this.#database);
     this.#releases = new ReleasesTable(this.#database, key);
     this.#tokens = new TokensTable(this.#database);
+    this.#readBack = new ReadBack({
+      folder,
+      key,
+      database: this.#database,
+      tools: this.#tools,
+      deployments: this.#deployments,
+      builds: this.#builds,
+      releases: this.#releases,
+    });
   }
 
   assertWritable(): void {
@@ -150,9 +162,35 @@ export class SqliteStore implements Store, CheckedStore {
 
   failRelease(tool: ToolName, version: number): void {
     this.#database.withoutWaiting(() => this.#releases.fail(tool, version));
+    this.#readBack.copies.remove(tool, version);
+  }
+
+  releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId> {
+    return this.#releases.commits(tool);
+  }
+
+  copiedVersions(tool: ToolName): number[] {
+    return this.#readBack.copies.versions(tool);
+  }
+
+  copiedTools(): ToolName[] {
+    return this.#readBack.copies.tools();
+  }
+
+  copyReleases(tool: ToolName): void {
+    this.#readBack.copyAll(tool);
+  }
+
+  readBack(tool: ToolName, versions: readonly number[]): number[] {
+    return this.#readBack.enter(tool, versions);
+  }
+
+  skipVersions(tool: ToolName, upTo: number): void {
+    this.#tools.skipVersions(tool, upTo);
   }
 
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {
+    this.#readBack.copy(tool, version, { state: 'live', version, reason: null, endedAt: at });
     this.#database.transaction(() => {
       this.#releases.setLive(tool, version);
       this.#tools.setLive(tool, version, this.#releases.find(tool, version)?.configVars ?? {});
@@ -198,6 +236,15 @@ export class SqliteStore implements Store, CheckedStore {
       this.#tools.setReplicas(tool, replicas);
       this.#deployments.update(deploymentId, { state: 'live', reason: null, endedAt: at });
     });
+  }
+
+  /** The operator begins with an empty store: the next start does not take it for a lost one. */
+  beginAnew(): void {
+    this.#database.run(
+      'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',
+      BEGUN_ANEW,
+      new Date().toISOString(),
+    );
   }
 
   close(): void {

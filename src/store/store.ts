@@ -69,6 +69,25 @@ export interface Store {
   /** The newest first. */
   releases(tool: ToolName, limit: number): ReleaseRecord[];
   failRelease(tool: ToolName, version: number): void;
+  /** The commits of all releases that are or were live, by their versions. */
+  releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
+  /**
+   * The versions that went live and have a copy outside the store, whole or torn, in no order. `goLive` makes one of
+   * each.
+   */
+  copiedVersions(tool: ToolName): number[];
+  copiedTools(): ToolName[];
+  /** Makes the copies that are missing, as those of earlier versions of this server. */
+  copyReleases(tool: ToolName): void;
+  /**
+   * In one transaction: enters these releases from their copies with their builds and deployments, and makes the
+   * highest of all the live one. For a store that is older than the repositories.
+   *
+   * @returns those that were entered: the others have no copy, or a torn one.
+   */
+  readBack(tool: ToolName, versions: readonly number[]): number[];
+  /** The next version is above this one. */
+  skipVersions(tool: ToolName, upTo: number): void;
   /**
    * In one transaction: this release is live, the one before is `replaced`, the tool's config vars are the
    * release's, the tool is not stopped, and the deployment is `live`.

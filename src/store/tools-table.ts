@@ -52,6 +52,27 @@ export class ToolsTable {
     );
   }
 
+  /** Makes the record of a tool that was known elsewhere, with the number that it had there unless that is taken. */
+  enter(name: ToolName, number: number): void {
+    if (this.#find(name) !== null) return;
+    this.#database.run(
+      'INSERT INTO tools (number, name) VALUES (?, ?) ON CONFLICT (number) DO NOTHING',
+      number,
+      name,
+    );
+    this.tool(name);
+  }
+
+  /** The next version is above this one. */
+  skipVersions(name: ToolName, upTo: number): void {
+    this.#database.run(
+      'UPDATE tools SET last_version = ? WHERE name = ? AND last_version < ?',
+      upTo,
+      name,
+      upTo,
+    );
+  }
+
   /** Counts one version on, within the caller's transaction. */
   nextVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(

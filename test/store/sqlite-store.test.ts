@@ -51,8 +51,9 @@ test('no byte of a config var stands in any file', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   const isClean = () => {
-    for (const file of readdirSync(folder)) {
-      const bytes = readFileSync(join(folder, file));
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    for (const { parentPath, name: file } of entries.filter((entry) => entry.isFile())) {
+      const bytes = readFileSync(join(parentPath, file));
       for (const word of ['s3cr3t-value', 'SECRET_NAME'])
         assert.ok(!bytes.includes(word), `${word} in ${file}`);
     }
@@ -108,7 +109,7 @@ test('threat 87: a newer schema is refused and not touched', () => {
 test('threat 87: a file that is not a database is refused with what to do', () => {
   const folder = newFolder();
   writeFileSync(join(folder, 'store.sqlite'), 'x'.repeat(8192));
-  assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /backup/));
+  assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /doctor/));
 });
 
 test('a second store in the same process is refused with the process id, and the first keeps its lock', () => {

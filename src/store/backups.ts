@@ -1,0 +1,154 @@
+import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { systemCode } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { timeStamp } from '../core/set-aside.ts';
+import { readStoreFacts } from './store-facts.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+/** One an hour, for a day. */
+const MAX_BACKUPS = 25;
+
+export type BackedUp = 'store' | 'directory';
+
+const NAMES = { store: /^store-\d{8}T\d{9}Z\.sqlite$/, directory: /^directory-\d{8}T\d{9}Z\.yaml$/ } as const;
+
+/** The backups in a data folder, `backups/`: the store and the user directory, each as one file of mode 0600. */
+export class Backups {
+  readonly #data: string;
+  readonly #folder: string;
+
+  constructor(data: string) {
+    this.#data = data;
+    this.#folder = join(data, 'backups');
+  }
+
+  /** Paths, the newest first. */
+  async list(what: BackedUp): Promise<string[]> {
+    const names = await readdir(this.#folder).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw error;
+    });
+    const own = names.filter((name) => NAMES[what].test(name)).sort();
+    return own.reverse().map((name) => join(this.#folder, name));
+  }
+
+  /** In milliseconds; Infinity if there is none, or it is of the future. */
+  async ageOfNewest(now: number): Promise<number> {
+    const [newest] = await this.list('store');
+    if (newest === undefined) return Number.POSITIVE_INFINITY;
+    const age = now - (await stat(newest)).mtimeMs;
+    return age < 0 ? Number.POSITIVE_INFINITY : age;
+  }
+
+  /** The newest backup of the store that is whole and knows a tool, or null. */
+  async newestGoodStore(): Promise<string | null> {
+    for (const path of await this.list('store')) {
+      const facts = readStoreFacts(path);
+      if (facts.state === 'whole' && facts.tools.length > 0) return path;
+    }
+    return null;
+  }
+
+  /**
+   * Backs up the store while it is in use. Another thread copies it row by row, so this one is not held up, and a
+   * damaged store fails instead of replacing good backups.
+   */
+  async backUpStore(now: number = Date.now()): Promise<string> {
+    return await this.#make(`store-${timeStamp(now)}.sqlite`, 'store', async (draft) => {
+      await copyStore(join(this.#data, 'store.sqlite'), draft);
+    });
+  }
+
+  /** Backs up the user directory. The caller has checked that it can be read. */
+  async backUpDirectory(now: number = Date.now()): Promise<string> {
+    return await this.#make(`directory-${timeStamp(now)}.yaml`, 'directory', async (draft) => {
+      await copyFile(join(this.#data, 'directory.yaml'), draft);
+    });
+  }
+
+  async #make(name: string, what: BackedUp, write: (draft: string) => Promise<void>): Promise<string> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const path = join(this.#folder, name);
+    const draft = `${path}.new`;
+    try {
+      // Made first, so that it is private from its first byte on.
+      await using file = await open(draft, 'w', 0o600);
+      await write(draft);
+      await chmod(draft, 0o600);
+      await file.sync();
+      await rename(draft, path);
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+    await using folder = await open(this.#folder, 'r');
+    await folder.sync();
+    for (const old of (await this.list(what)).slice(MAX_BACKUPS)) await rm(old, { force: true });
+    return path;
+  }
+}
+
+/**
+ * Copies a whole store into an empty file, with what is only in its write-ahead log.
+ *
+ * @throws Error if it is damaged.
+ */
+export function copyStore(from: string, to: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const worker = new Worker(new URL('./backup-thread.ts', import.meta.url), { workerData: { from, to } });
+  worker.once('error', reject);
+  worker.once('exit', () => resolve());
+  return promise;
+}
+
+/**
+ * Makes a backup every hour, until it is closed: the first when the newest is an hour old, so that a server that is
+ * restarted all the time keeps those of a day. A backup that fails is an error in the log.
+ */
+export class BackupClock implements AsyncDisposable {
+  readonly #backups: Backups;
+  readonly #isDirectoryGood: () => Promise<boolean>;
+  readonly #log: Log;
+  #timer: NodeJS.Timeout | null = null;
+  #making: Promise<void>;
+  #isClosed = false;
+
+  /** @param isDirectoryGood - Whether there is a user directory that can be read. */
+  constructor(data: string, isDirectoryGood: () => Promise<boolean>, log: Log) {
+    this.#backups = new Backups(data);
+    this.#isDirectoryGood = isDirectoryGood;
+    this.#log = log;
+    this.#making = this.#makeIfDue();
+  }
+
+  async #makeIfDue(): Promise<void> {
+    const age = await this.#backups.ageOfNewest(Date.now());
+    if (age >= HOUR_MS) await this.#make();
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#making = this.#makeIfDue();
+      },
+      age >= HOUR_MS ? HOUR_MS : HOUR_MS - age,
+    );
+    this.#timer.unref();
+  }
+
+  async #make(): Promise<void> {
+    try {
+      const path = await this.#backups.backUpStore();
+      if (await this.#isDirectoryGood()) await this.#backups.backUpDirectory();
+      this.#log.info({ path, bytes: (await stat(path)).size }, 'store backed up');
+    } catch (err) {
+      this.#log.error({ err }, 'store not backed up: see the free space of the data folder, and run doctor');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#making;
+  }
+}

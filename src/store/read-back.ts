@@ -1,0 +1,111 @@
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import type { Deployment } from '../core/types.ts';
+import type { BuildsTable } from './builds-table.ts';
+import type { Database } from './database.ts';
+import type { DeploymentsTable } from './deployments-table.ts';
+import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
+import type { ReleasesTable } from './releases-table.ts';
+import type { SecretsKey } from './secrets.ts';
+import type { ToolsTable } from './tools-table.ts';
+
+/** A copy is made of so many releases of a tool that earlier versions of this server left without one. */
+const MAX_COPIED_LATER = 100;
+
+export interface ReadBackOptions {
+  /** The data folder. */
+  readonly folder: string;
+  readonly key: SecretsKey;
+  readonly database: Database;
+  readonly tools: ToolsTable;
+  readonly deployments: DeploymentsTable;
+  readonly builds: BuildsTable;
+  readonly releases: ReleasesTable;
+}
+
+/** Copies releases out of the store when they go live, and reads them back into a store that lacks them. */
+export class ReadBack {
+  readonly copies: ReleaseCopies;
+  readonly #options: ReadBackOptions;
+
+  constructor(options: ReadBackOptions) {
+    this.#options = options;
+    this.copies = new ReleaseCopies(options.folder);
+  }
+
+  /**
+   * Copies a release, unless it has a copy: a release never changes.
+   *
+   * @param end - What its deployment is about to become.
+   */
+  copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
+    const { tools, deployments, builds, releases } = this.#options;
+    if (this.copies.read(tool, version) !== null) return;
+    const release = releases.copyOf(tool, version);
+    const deployment = release === null ? null : deployments.find(release.deploymentId);
+    if (release === null || deployment === null) return;
+    const build = builds.find(release.artifact.id);
+    const buildDeployment =
+      build === null || build.deploymentId === deployment.id ? null : deployments.find(build.deploymentId);
+    this.copies.write({
+      toolNumber: tools.tool(tool).number,
+      release,
+      deployment: { ...deployment, ...end },
+      build: build === null ? null : { ...build, state: 'BUILD_SUCCESS', artifact: release.artifact },
+      buildDeployment,
+    });
+  }
+
+  copyAll(tool: ToolName): void {
+    const copied = new Set(this.copies.versions(tool));
+    for (const version of this.#options.releases.wereLive(tool, MAX_COPIED_LATER)) {
+      if (!copied.has(version)) this.copy(tool, version, {});
+    }
+  }
+
+  /** @returns the versions that were entered. */
+  enter(tool: ToolName, versions: readonly number[]): number[] {
+    const { database, tools, releases } = this.#options;
+    const copies = versions
+      .toSorted((a, b) => a - b)
+      .flatMap((version) => this.copies.read(tool, version) ?? []);
+    const newest = copies.at(-1)?.release.version;
+    if (newest === undefined) return [];
+    database.transaction(() => {
+      for (const copy of copies) this.#enterOne(copy);
+      tools.skipVersions(tool, newest);
+      if (newest < (tools.tool(tool).liveVersion ?? 0)) return;
+      releases.setEnteredLive(tool, newest);
+      tools.setLive(tool, newest, releases.find(tool, newest)?.configVars ?? {});
+    });
+    return copies.map(({ release }) => release.version);
+  }
+
+  #enterOne({ toolNumber, release, deployment, build, buildDeployment }: ReleaseCopy): void {
+    const { tools, builds, releases } = this.#options;
+    tools.enter(release.tool, toolNumber);
+    this.#enterDeployment(deployment);
+    if (buildDeployment !== null) this.#enterDeployment(buildDeployment);
+    if (build !== null && builds.find(build.id) === null) builds.add(build);
+    else if (build !== null) builds.end(build.id, build.state, build.artifact, build.endedAt ?? 0);
+    releases.enter({ ...release, sealed: this.#openable(release) });
+  }
+
+  #enterDeployment(deployment: Deployment): void {
+    const { deployments } = this.#options;
+    if (deployments.find(deployment.id) === null) deployments.add(deployment, null);
+    else deployments.update(deployment.id, deployment);
+  }
+
+  /** Config vars of another key are lost: whoever has gone on with a new key knows that. */
+  #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
+    const context = [tool, `v${version}`];
+    try {
+      this.#options.key.decrypt(Buffer.from(sealed, 'base64'), context);
+      return sealed;
+    } catch (error) {
+      if (!(error instanceof DeployError)) throw error;
+      return this.#options.key.encrypt('{}', context).toString('base64');
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+import { type ToolName, toolName } from '../core/names.ts';
+import type { Build, Deployment, Release } from '../core/types.ts';
+import { explained } from './database.ts';
+import { syncFolder } from './sync-folder.ts';
+
+/** A release with everything that it takes to enter it into a store that does not have it. */
+export interface ReleaseCopy {
+  readonly toolNumber: number;
+  /** `sealed`: the config vars as the store has them, encrypted, in base64. */
+  readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
+  readonly deployment: Deployment;
+  /** Of the artifact. */
+  readonly build: Build | null;
+  /** The deployment that the build belongs to; null if it is `deployment`. */
+  readonly buildDeployment: Deployment | null;
+}
+
+const NAME = /^v([1-9][0-9]*)\.json$/;
+
+/**
+ * The second copy of every release that went live: `releases/TOOL/vN.json` in the data folder, mode 0600. Each is on
+ * the disk before the store says that its release is live, so that a store that is older than the repositories, or
+ * lost, can be brought up to them.
+ */
+export class ReleaseCopies {
+  readonly #folder: string;
+
+  constructor(data: string) {
+    this.#folder = join(data, 'releases');
+  }
+
+  has(tool: ToolName, version: number): boolean {
+    return existsSync(this.path(tool, version));
+  }
+
+  path(tool: ToolName, version: number): string {
+    return join(this.#folder, tool, `v${version}.json`);
+  }
+
+  /** Durable when it returns. @throws DeployError `STORE_FULL` */
+  write(copy: ReleaseCopy): void {
+    explained(() => this.#write(copy));
+  }
+
+  #write(copy: ReleaseCopy): void {
+    const path = this.path(copy.release.tool, copy.release.version);
+    const isNewFolder = mkdirSync(dirname(path), { recursive: true, mode: 0o700 }) !== undefined;
+    const draft = `${path}.new`;
+    const file = openSync(draft, 'w', 0o600);
+    try {
+      writeFileSync(file, `${JSON.stringify(copy)}\n`);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(draft, path);
+    syncFolder(dirname(path));
+    if (isNewFolder) syncFolder(this.#folder);
+  }
+
+  /** Null if there is none, or it is torn. */
+  read(tool: ToolName, version: number): ReleaseCopy | null {
+    try {
+      const copy = JSON.parse(readFileSync(this.path(tool, version), 'utf8')) as ReleaseCopy;
+      return copy.release.tool === tool && copy.release.version === version ? copy : null;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof TypeError)
+        return null;
+      throw error;
+    }
+  }
+
+  /** Of a release that did not go live after all. */
+  remove(tool: ToolName, version: number): void {
+    rmSync(this.path(tool, version), { force: true });
+  }
+
+  /** The versions that have a copy, whole or torn, in no order. */
+  versions(tool: ToolName): number[] {
+    return namesIn(join(this.#folder, tool)).flatMap((name) => {
+      const version = NAME.exec(name)?.[1];
+      return version === undefined ? [] : [Number(version)];
+    });
+  }
+
+  tools(): ToolName[] {
+    return namesIn(this.#folder).flatMap((name) => toolName(name) ?? []);
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+import { statSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { systemCode } from '../core/errors.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
+import type { Artifact } from '../core/types.ts';
+
+/** What a store says of one tool. */
+export interface StoredTool {
+  readonly name: ToolName;
+  readonly lastVersion: number;
+  /** Null if nothing is live. */
+  readonly live: { readonly version: number; readonly commit: CommitId; readonly artifact: Artifact } | null;
+  /** The versions that are or were live. */
+  readonly wereLive: ReadonlySet<number>;
+}
+
+/** The name of the fact that `isBegunAnew` is about. */
+export const BEGUN_ANEW = 'begun-anew';
+
+export type StoreFacts =
+  | { readonly state: 'missing' }
+  | { readonly state: 'empty' }
+  | { readonly state: 'damaged'; readonly why: string }
+  | {
+      readonly state: 'whole';
+      /** The id of the key that its config vars are encrypted with; null = it was never opened. */
+      readonly keyId: string | null;
+      /** The operator began with an empty store although there was more in the data folder. */
+      readonly isBegunAnew: boolean;
+      readonly tools: readonly StoredTool[];
+    };
+
+/**
+ * Reads a store without changing it, in a server's start or beside a running server. Looks at every page.
+ *
+ * Only for a file that this process has not opened: closing a file lets go all locks that a process has on it.
+ */
+export function readStoreFacts(path: string): StoreFacts {
+  try {
+    if (statSync(path).size === 0) return { state: 'empty' };
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return { state: 'missing' };
+    throw error;
+  }
+  try {
+    const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+    try {
+      return factsIn(database);
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    if (!(error instanceof Error && 'errcode' in error)) throw error;
+    return { state: 'damaged', why: error.message };
+  }
+}
+
+function factsIn(database: DatabaseSync): StoreFacts {
+  const rows = <Row>(sql: string) => database.prepare(sql).all() as Row[];
+  const [check] = rows<{ quick_check: string }>('PRAGMA quick_check(1)');
+  if (check?.quick_check !== 'ok') return { state: 'damaged', why: check?.quick_check ?? 'unreadable' };
+  const tables = rows<{ name: string }>(`SELECT name FROM sqlite_schema WHERE name = 'releases'`);
+  if (tables.length === 0) return { state: 'empty' };
+  const releases = rows<{ tool: ToolName; version: number; commit: CommitId; artifact: string }>(
+    `SELECT tool, version, "commit", artifact FROM releases WHERE state IN ('live', 'replaced')`,
+  );
+  const ofTool = Map.groupBy(releases, ({ tool }) => tool);
+  const tools = rows<{ name: ToolName; lastVersion: number; liveVersion: number | null }>(
+    'SELECT name, last_version AS lastVersion, live_version AS liveVersion FROM tools ORDER BY name',
+  ).map(({ name, lastVersion, liveVersion }): StoredTool => {
+    const own = ofTool.get(name) ?? [];
+    const live = own.find(({ version }) => version === liveVersion);
+    return {
+      name,
+      lastVersion,
+      live: live === undefined ? null : { ...live, artifact: JSON.parse(live.artifact) },
+      wereLive: new Set(own.map(({ version }) => version)),
+    };
+  });
+  const facts = new Map(
+    rows<{ name: string; value: string }>('SELECT name, value FROM facts').map(({ name, value }) => [
+      name,
+      value,
+    ]),
+  );
+  return {
+    state: 'whole',
+    keyId: facts.get('secrets-key') ?? null,
+    isBegunAnew: facts.has(BEGUN_ANEW),
+    tools,
+  };
+}
