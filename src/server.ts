@@ -13,6 +13,7 @@ import { DiskRoom } from './core/disk-room.ts';
 import { Followers } from './core/followers.ts';
 import type { Log } from './core/log.ts';
 import type { ToolName } from './core/names.ts';
+import { SetAside } from './core/set-aside.ts';
 import type { Principal } from './core/types.ts';
 import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
@@ -29,10 +30,13 @@ import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { createSourcesDoor } from './http/sources-door.ts';
 import { openDataFolder, openKeys } from './open-folders.ts';
+import { hasUsers, readDataFacts } from './recovery/data-facts.ts';
+import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
+import { BackupClock } from './store/backups.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 
 export interface ServerOptions {
@@ -74,6 +78,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { data } = config;
   // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
   await openDataFolder(data);
+  const findings = examine(await readDataFacts(config));
+  assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
   const store = new SqliteStore(data, secretsKey);
   const audit = auditFile(data, log);
@@ -107,8 +113,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
-  await repositories.cleanUp();
-  const takenUp = await reconcile(context, logs);
+  await tellFindings(findings, data, log);
+  const torn = await repositories.cleanUp(new SetAside(data));
+  const takenUp = await reconcile(context, logs, torn);
 
   const socketPath = join(data, 'run/server.sock');
   const line = new DeploymentLine({
@@ -230,6 +237,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(sourcesAt === null ? {} : { sources: hostPort(sourcesAt) }),
   };
   log.info({ ...listening, data, sandbox: isolation }, 'ready');
+  const backups = new BackupClock(data, () => hasUsers(config), log);
 
   return {
     addresses,
@@ -246,6 +254,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await socket.close();
       await runtime.close();
       await directory.close();
+      await backups[Symbol.asyncDispose]();
       store.close();
     },
   };

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
+import type { SetAside } from '../core/set-aside.ts';
 import { removeTree } from '../sandbox/remove.ts';
+import type { FateOf } from './builder.ts';
 import { makeFolder, namesIn } from './folders.ts';
 
 /** Written last: an artifact without it was never finished. */
@@ -59,12 +62,22 @@ export class Artifacts {
     await removeTree(this.folder(tool, id));
   }
 
-  /** Removes artifacts whose ids are not in `keep`, and those that were never finished. */
-  async removeOthers(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
+  /** Does with every artifact what `fateOf` says. @returns the places of those that were set aside. */
+  async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
+    const moved: string[] = [];
     for (const id of await namesIn(this.#toolFolder(tool))) {
-      if (!keep.has(id) || !finished.has(id)) await removeTree(join(this.#toolFolder(tool), id));
+      const folder = join(this.#toolFolder(tool), id);
+      const fate = fateOf(id, finished.has(id));
+      if (fate === 'remove') await removeTree(folder);
+      if (fate === 'set-aside') moved.push((await setAside.move(folder)) ?? folder);
     }
+    return moved;
+  }
+
+  /** Whether the artifact is there, to its end. */
+  has(tool: ToolName, id: string): boolean {
+    return existsSync(join(this.folder(tool, id), MARK));
   }
 
   #toolFolder(tool: ToolName): string {

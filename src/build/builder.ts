@@ -32,6 +32,14 @@ export class BuildGoesOn extends Error {
   override readonly name = 'BuildGoesOn';
 }
 
+/**
+ * What becomes of an artifact that is found at the start. `set-aside` is for what the store does not know: the store
+ * may be older. A builder that cannot move such an artifact leaves it where it is.
+ *
+ * @param isFinished - False if the build did not come to its end.
+ */
+export type FateOf = (artifactId: string, isFinished: boolean) => 'keep' | 'remove' | 'set-aside';
+
 /** Source → artifact. */
 export interface Builder {
   /**
@@ -52,12 +60,11 @@ export interface Builder {
   /** Forgets an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
   /**
-   * At start: ends what an earlier server left running and removes half-made artifacts of this tool, that
-   * is those not in `keep`.
+   * At start: ends what an earlier server left running, and does with each artifact of this tool what `fateOf` says.
    *
    * @param takenUp - Builds of `underWay` that go on.
    */
-  cleanUp(tool: ToolName, keep: ReadonlySet<string>, takenUp: ReadonlySet<string>): Promise<void>;
+  cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void>;
   /**
    * At start: the ids of the tool's builds that went on without a server, or have ended meanwhile, and can be taken
    * up; none where builds end with their server.

@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import { masking } from '../core/masking.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
+import { SetAside } from '../core/set-aside.ts';
 import type { Artifact } from '../core/types.ts';
 import { isBuiltFor, markBuiltFor, whyUnusable } from '../sandbox/built-for.ts';
 import { diskUse } from '../sandbox/disk-use.ts';
@@ -18,7 +19,7 @@ import { BuildGuard } from './build-guard.ts';
 import { buildAll } from './build-phase.ts';
 import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';
 import type { BuildSettings } from './build-settings.ts';
-import type { Builder, BuildRequest } from './builder.ts';
+import type { Builder, BuildRequest, FateOf } from './builder.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from './buildpack-store.ts';
 import { assertRunnable, withComponents } from './components.ts';
 import { detect } from './detection.ts';
@@ -129,8 +130,11 @@ export class LocalBuilder implements Builder {
   }
 
   /** The sandbox ends what an earlier server left running, of all tools, before this is called. */
-  async cleanUp(tool: ToolName, keep: ReadonlySet<string>): Promise<void> {
-    await this.#artifacts.removeOthers(tool, keep);
+  async cleanUp(tool: ToolName, fateOf: FateOf): Promise<void> {
+    const { config, log } = this.#options;
+    const moved = await this.#artifacts.sort(tool, fateOf, new SetAside(config.data));
+    if (moved.length > 0)
+      log.warn({ tool, artifacts: moved }, 'artifacts that the store does not know set aside');
   }
 
   /** Builds here are processes of this server's own. */

@@ -14,6 +14,7 @@ import { callControl } from './control-client.ts';
 import { findCommand } from './find-command.ts';
 import { hiddenLine } from './hidden-line.ts';
 import { warning } from './printing.ts';
+import { recoveryCommands, runRecovery } from './recovery.ts';
 import { unknownCommand } from './run-command.ts';
 import { commands, takesTerminal } from './table.ts';
 
@@ -43,9 +44,13 @@ export async function runBinary(terminal: Terminal): Promise<number> {
     if (argv[0] === 'start') return await start(terminal);
     if (isCallForHelp(argv)) return await help(terminal);
     if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
+    if (findCommand(recoveryCommands, argv) !== null) return await recover(terminal);
     const [first, ...words] = argv;
     if (first === 'help' && findCommand(adminCommands, words) !== null) {
       return await administer({ ...terminal, argv: [...words, '--help'] });
+    }
+    if (first === 'help' && findCommand(recoveryCommands, words) !== null) {
+      return await recover({ ...terminal, argv: [...words, '--help'] });
     }
     return await command(terminal);
   } catch (error) {
@@ -96,7 +101,10 @@ async function help({ out }: Terminal): Promise<number> {
     options: {},
     words: { min: 0, max: 0 },
   };
-  await write(out, listCommands([startCommand, ...adminCommands, ...commands], typedHere));
+  await write(
+    out,
+    listCommands([startCommand, ...recoveryCommands, ...adminCommands, ...commands], typedHere),
+  );
   return 0;
 }
 
@@ -114,6 +122,18 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
     out: (text) => write(out, text),
     err: (text) => write(err, text),
     audit: auditFile(config.data, createLog(config.log_level)),
+  });
+}
+
+async function recover({ argv, environment, out, err }: Terminal): Promise<number> {
+  const config = readConfig(environment);
+  return await runRecovery({
+    argv,
+    config,
+    path: environment['PATH'] ?? '/usr/bin:/bin',
+    audit: auditFile(config.data, createLog(config.log_level)),
+    out: (text) => write(out, text),
+    err: (text) => write(err, text),
   });
 }
 
@@ -154,7 +174,7 @@ function keptInLdap(servers: readonly string[]): DeployError {
 
 async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
   if (findCommand(commands, argv) === null) {
-    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...adminCommands]));
+    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...adminCommands, ...recoveryCommands]));
     return 2;
   }
   return await callControl({

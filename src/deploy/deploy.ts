@@ -4,17 +4,24 @@ import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { readRefs } from '../git/ref-files.ts';
-import { type DeployBranch, pointHead, RefTransaction, readDeployBranch, updateRefs } from '../git/refs.ts';
+import { RefTransaction } from '../git/ref-transaction.ts';
+import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
+/** What is live now. */
+export interface Deployed {
+  readonly version: number;
+  /** False if git could not move the branch to it. */
+  readonly isBranchMoved: boolean;
+}
+
 /**
  * The whole line, once: commit → artifact → release → running processes → the branch. State is written before the
  * step that it describes; what was live stays live until the step that replaces it has succeeded.
  *
- * @returns the version that is live now.
  * @throws DeployError where a step fails; AbortError when the signal fires.
  */
 export async function deploy(
@@ -22,7 +29,7 @@ export async function deploy(
   plan: DeployPlan,
   progress: Progress,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Deployed> {
   const startedAt = performance.now();
   const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
@@ -34,7 +41,7 @@ export async function deploy(
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
   if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
-  await rollOut(context, plan, release, progress, signal);
+  const isBranchMoved = await rollOut(context, plan, release, progress, signal);
   calm(context.log, ROLLOUT_FAULTS);
 
   await tagArtifact(context, release);
@@ -45,7 +52,7 @@ export async function deploy(
   const buildMs = builtAt - startedAt + beforeThisServer;
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${at}     (${times})`);
-  return release.version;
+  return { version: release.version, isBranchMoved };
 }
 
 const TAG_MS = 5000;
@@ -99,6 +106,8 @@ async function runReleasePhase(
 /**
  * Processes first, then the record, then the traffic, then the branch, whose new value was written beside its place
  * before the traffic moved. From the record on nothing here throws: the release is live.
+ *
+ * @returns whether the branch has moved too.
  */
 async function rollOut(
   context: DeployContext,
@@ -106,7 +115,7 @@ async function rollOut(
   release: Release,
   progress: Progress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { store, repositories, runtime } = context;
   const { tool, id } = plan.deployment;
   store.updateDeployment(id, { state: 'rolling-out', version: release.version });
@@ -130,10 +139,12 @@ async function rollOut(
     if (plan.restartOf === null) store.failRelease(tool, release.version);
     throw error;
   }
-  for (const transaction of prepared) await moveRefs(context, tool, transaction, lines);
+  let isBranchMoved = true;
+  for (const transaction of prepared) isBranchMoved = await moveRefs(context, tool, transaction);
   await pointHead(repositories, tool, plan.branchRef ?? branch.ref).catch((err: unknown) =>
     context.log.error({ err, tool }, 'HEAD does not name the deploy branch; the next deployment mends it'),
   );
+  return isBranchMoved;
 }
 
 /** @throws DeployError `REFS_MOVED` where what is in the way are the other refs of an atomic push. */
@@ -155,19 +166,19 @@ async function prepareRefs(
   }
 }
 
+/** @returns false if git fails again and again: the branch is behind what is live. */
 async function moveRefs(
-  { repositories, log }: DeployContext,
+  { log }: DeployContext,
   tool: ToolName,
   transaction: RefTransaction,
-  lines: readonly string[],
-): Promise<void> {
+): Promise<boolean> {
   try {
+    await using _done = transaction;
     await transaction.commit();
+    return true;
   } catch (err) {
-    log.error({ err, tool }, 'branch did not follow what is live; trying again');
-    await updateRefs(repositories, tool, lines).catch((cause: unknown) =>
-      log.error({ err: cause, tool }, 'branch does not follow what is live; the next start mends it'),
-    );
+    log.error({ err, tool }, 'branch does not follow what is live; the server keeps trying');
+    return false;
   }
 }
 

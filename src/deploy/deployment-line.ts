@@ -1,18 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { HandOver } from '../build/builder.ts';
 import { DeployError } from '../core/errors.ts';
+import { InOrder } from '../core/in-order.ts';
 import { newId, short, type ToolName } from '../core/names.ts';
 import { replicasLine } from '../core/replicas.ts';
+import { sentence } from '../core/sentence.ts';
 import type { Deployment, Principal, Replicas } from '../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { isAncestor } from '../git/refs.ts';
+import { BranchFollowers } from './branch-followers.ts';
 import { changeConfigVars } from './config-vars.ts';
 import { deploy } from './deploy.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
-import { InOrder } from './in-order.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join.ts';
 import { deploymentRunning, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
@@ -37,6 +39,7 @@ export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
   readonly #endings: Endings;
+  readonly #followers: BranchFollowers;
   /** Deciding who wins asks git. */
   readonly #submitting = new InOrder();
   #isClosing = false;
@@ -44,6 +47,7 @@ export class DeploymentLine implements Deployments {
   constructor(options: DeploymentLineOptions) {
     this.#options = options;
     this.#endings = new Endings(options);
+    this.#followers = new BranchFollowers(options);
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
 
@@ -159,6 +163,7 @@ export class DeploymentLine implements Deployments {
       if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
     }
     await Promise.all(all.map((entry) => entry.verdict));
+    await this.#followers.close();
   }
 
   async #take(push: ParkedPush, facts: CommitFacts): Promise<Ticket> {
@@ -251,17 +256,32 @@ export class DeploymentLine implements Deployments {
       }
       const { commit } = plan.kind === 'scale' ? plan.plan.release : plan.plan;
       if (commit !== entry.commit) store.updateDeployment(entry.id, { commit });
-      const version = await (plan.kind === 'scale'
-        ? scale(this.#options, plan.plan, entry.log.progress, signal)
-        : deploy(this.#options, plan.plan, entry.progress, signal));
+      const { version, isBranchMoved } =
+        plan.kind === 'scale'
+          ? {
+              version: await scale(this.#options, plan.plan, entry.log.progress, signal),
+              isBranchMoved: true,
+            }
+          : await deploy(this.#options, plan.plan, entry.progress, signal);
       this.#options.log.info(
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
         'release live',
       );
-      this.#endings.finish(entry, { isLive: true, version });
+      if (isBranchMoved) this.#endings.finish(entry, { isLive: true, version });
+      else this.#followLater(entry, version);
     } catch (error) {
       this.#endings.fail(entry, error);
     }
+  }
+
+  /** The release is live and its branch is not there yet: nobody is told that it is, and it follows later. */
+  #followLater(entry: Entry, version: number): void {
+    const { tool } = entry.deployment;
+    const { deployBranch } = this.#options.repositories;
+    const reason = `v${version} is live, but ${deployBranch} is not moved to it yet: git fails on the server, which keeps trying`;
+    entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether it has moved.`);
+    this.#endings.finish(entry, { isLive: false, reason });
+    this.#followers.follow(tool);
   }
 
   /** Whoever waits an hour for their turn may have lost, meanwhile, the right by which they asked. */

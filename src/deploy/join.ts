@@ -1,6 +1,7 @@
 import type { Progress } from '../core/progress.ts';
 import { parkedRef } from '../git/push-session.ts';
-import { branchName, isAncestor, pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
+import { updateRefs } from '../git/ref-transaction.ts';
+import { branchName, isAncestor, pointHead, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 import type { Entry } from './entry.ts';
@@ -71,7 +72,7 @@ async function withOtherRefs(
   } catch {
     // The parked commit goes with the old ones.
     if (push.withUpdates.length === 0) return verdict;
-    const reason = `v${verdict.version} is live, but the other refs of this push have moved meanwhile; push them again`;
+    const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
   }
 }
@@ -89,7 +90,11 @@ export async function alreadyLive(
   const { tool, branchRef, commit } = push;
   const { ref, commit: old } = await readDeployBranch(repositories, tool);
   const live: Verdict = { isLive: true, version };
-  if (ref === branchRef || old === null) return await withOtherRefs(repositories, push, live);
+  // It may not have followed what is live: then this push moves it.
+  const move = old === null ? `create ${branchRef} ${commit}` : `update ${branchRef} ${commit} ${old}`;
+  if (old === null || (ref === branchRef && old !== commit))
+    return await withOtherRefs(repositories, { ...push, withUpdates: [move, ...push.withUpdates] }, live);
+  if (ref === branchRef) return await withOtherRefs(repositories, push, live);
   const withUpdates = [`create ${branchRef} ${commit}`, `delete ${ref} ${old}`, ...push.withUpdates];
   const verdict = await withOtherRefs(repositories, { ...push, withUpdates }, live);
   if (!verdict.isLive) return verdict;

@@ -1,6 +1,6 @@
 import type { ToolName } from '../core/names.ts';
 import { refNames } from '../git/ref-files.ts';
-import { updateRefs } from '../git/refs.ts';
+import { updateRefs } from '../git/ref-transaction.ts';
 import type { DeployContext } from './deploy-context.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -1,22 +1,31 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { FateOf } from '../build/builder.ts';
 import { progressTo } from '../core/progress.ts';
-import type { Release } from '../core/types.ts';
-import { readRefs } from '../git/ref-files.ts';
-import { pointHead, readDeployBranch, updateRefs } from '../git/refs.ts';
+import type { Build } from '../core/types.ts';
+import type { Torn } from '../git/torn-refs.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
+import { followLive } from './follow-live.ts';
 import { dropOldParked } from './parked.ts';
+import { readBackReleases, restoreReleaseRefs } from './read-back-releases.ts';
 import { findTakenUp, type TakenUp } from './taken-up.ts';
 
 /**
  * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
- * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows.
+ * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows. A store
+ * that is older than the repositories is brought up to them first, and nothing that it does not know is deleted.
  *
+ * @param torn - What `Repositories.cleanUp` found.
  * @returns the deployments whose build went on without a server: they are as they were, for the line to take up.
  */
-export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
+export async function reconcile(
+  context: DeployContext,
+  logs: DeploymentLogs,
+  torn: readonly Torn[] = [],
+): Promise<TakenUp[]> {
+  await readBackReleases(context, torn);
   const takenUp = await findTakenUp(context);
   const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
   await interruptUnfinished(context, logs, goOn);
@@ -62,49 +71,17 @@ async function reconcileTool(
 ): Promise<void> {
   const { store, repositories, builder } = context;
   const { name } = tool;
-  const kept = store.builds(name, 10_000).filter(({ artifact }) => artifact !== null);
-  await builder.cleanUp(name, new Set(kept.map(({ id }) => id)), goOn);
+  await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), goOn);
   if (!repositories.exists(name)) return;
-  await followLive(context, tool);
+  await restoreReleaseRefs(context, name);
+  await followLive(context, name);
   await dropOldParked(context, name);
 }
 
-/** The branch equals the live release's commit, whatever happened in between. */
-async function followLive(context: DeployContext, tool: ToolRecord): Promise<void> {
-  const { store, repositories, log } = context;
-  const { name, liveVersion } = tool;
-  const live = liveVersion === null ? null : store.release(name, liveVersion);
-  const branch = await readDeployBranch(repositories, name);
-  if (live === null) {
-    if (branch.commit === null) return;
-    await updateRefs(repositories, name, [`delete ${branch.ref}`]);
-  } else {
-    const release = `refs/releases/v${live.version}`;
-    // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
-    const recorded = (await readRefs(repositories, name, [release])).get(release);
-    if (live.commit === branch.commit && live.commit === recorded) return;
-    await moveRefs(context, live, [
-      `update ${branch.ref} ${live.commit}`,
-      `update ${release} ${live.commit}`,
-    ]);
-    await pointHead(repositories, name, branch.ref);
-  }
-  log.warn({ tool: name, from: branch.commit, to: live?.commit ?? null }, 'branch follows what is live');
-}
-
-/** With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. */
-async function moveRefs(
-  { store, repositories, log }: DeployContext,
-  { tool, deploymentId }: Release,
-  lines: readonly string[],
-): Promise<void> {
-  const request = store.requestOf(deploymentId);
-  const others = request?.kind === 'push' ? request.withUpdates : [];
-  try {
-    await updateRefs(repositories, tool, [...lines, ...others]);
-  } catch (err) {
-    if (others.length === 0) throw err;
-    log.warn({ err, tool, deployment: deploymentId }, 'other refs of an atomic push do not follow');
-    await updateRefs(repositories, tool, lines);
-  }
+function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
+  if (build === null) return 'set-aside';
+  if (build.artifact !== null) return 'keep';
+  // Its end was not stored: by a crash, or because the store is from before it.
+  const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
+  return isFinished && isOpen ? 'set-aside' : 'remove';
 }

@@ -17,10 +17,11 @@ export const baseSettings: GitSettings = [
   ['advice.detachedHead', 'false'],
 ];
 
-/** What fetch and push never show or accept: parked pushes. */
+/** What fetch and push never show or accept: parked pushes, and what a start has set aside. */
 export const hiddenRefs: GitSettings = [
   ['transfer.hideRefs', 'refs/deployments'],
   ['transfer.hideRefs', 'refs/parked'],
+  ['transfer.hideRefs', 'refs/set-aside'],
 ];
 
 /**

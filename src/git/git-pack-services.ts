@@ -10,7 +10,8 @@ import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { type GitSettings, hiddenRefs } from './environment.ts';
 import type { PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
-import { readDeployBranch, updateRefs } from './refs.ts';
+import { updateRefs } from './ref-transaction.ts';
+import { readDeployBranch } from './refs.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 

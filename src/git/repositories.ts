@@ -2,8 +2,11 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { ToolName } from '../core/names.ts';
+import { InOrder } from '../core/in-order.ts';
+import { type ToolName, toolName } from '../core/names.ts';
+import type { SetAside } from '../core/set-aside.ts';
 import { type GitSettings, gitEnvironment } from './environment.ts';
+import { setTornAside, type Torn } from './torn-refs.ts';
 
 // No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
@@ -13,6 +16,7 @@ export class Repositories {
   readonly #root: string;
   readonly #path: string;
   readonly #deployBranch: string;
+  readonly #changes = new InOrder();
 
   /** @param path - PATH for git and what it starts. */
   constructor(options: { readonly folder: string; readonly path: string; readonly deployBranch: string }) {
@@ -23,6 +27,23 @@ export class Repositories {
 
   get deployBranch(): string {
     return this.#deployBranch;
+  }
+
+  /**
+   * Takes the turn to change refs of the tool: this server does so in one place at a time, so that it knows whose lock
+   * files it finds.
+   *
+   * @returns what gives the turn to the next one.
+   */
+  async takeRefs(tool: ToolName): Promise<() => void> {
+    const taken = Promise.withResolvers<void>();
+    const done = Promise.withResolvers<void>();
+    void this.#changes.run(tool, async () => {
+      taken.resolve();
+      await done.promise;
+    });
+    await taken.promise;
+    return done.resolve;
   }
 
   folder(tool: ToolName): string {
@@ -84,17 +105,34 @@ export class Repositories {
 
   /**
    * At start, before any door is open: removes lock files and half-received objects that a killed server's
-   * git processes left, and half-made repositories.
+   * git processes left, and half-made repositories. Files of refs that are torn are moved to `setAside`, for git
+   * changes no ref beside a torn one.
+   *
+   * @returns what was torn, for `reconcile`.
    */
-  async cleanUp(): Promise<void> {
+  async cleanUp(setAside: SetAside): Promise<Torn[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
-    for (const entry of entries) {
-      const folder = join(this.#root, entry);
-      if (entry.endsWith('.new')) await rm(folder, { recursive: true, force: true });
-      // What else may be here (lost+found, a folder that an operator set aside) is not ours.
-      else if (existsSync(join(folder, 'refs')) && existsSync(join(folder, 'objects')))
-        await removeLeftovers(folder);
+    for (const entry of entries.filter((name) => name.endsWith('.new')))
+      await rm(join(this.#root, entry), { recursive: true, force: true });
+    const torn: Torn[] = [];
+    for (const tool of await this.tools()) {
+      await removeLeftovers(this.folder(tool));
+      torn.push(...(await setTornAside(this, tool, setAside)));
     }
+    return torn;
+  }
+
+  /**
+   * The tools that have a repository, whole or damaged. What else may be in the folder (lost+found, a folder that an
+   * operator set aside) is not ours.
+   */
+  async tools(): Promise<ToolName[]> {
+    const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
+    return entries.flatMap((entry) => {
+      const tool = entry.endsWith('.git') ? toolName(entry.slice(0, -'.git'.length)) : null;
+      const isRepository = ['refs', 'objects'].every((name) => existsSync(join(this.#root, entry, name)));
+      return tool === null || !isRepository ? [] : [tool];
+    });
   }
 }
 
@@ -107,7 +145,7 @@ export interface GitRun {
 
 async function removeLeftovers(folder: string): Promise<void> {
   const top = (await readdir(folder))
-    .filter((name) => /\.lock$|^checkout-/.test(name))
+    .filter((name) => /\.lock$|^checkout-|^packed-refs\.new$/.test(name))
     .map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });
   const locks = refs.filter((name) => name.endsWith('.lock')).map((name) => join(folder, 'refs', name));

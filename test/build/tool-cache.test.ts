@@ -214,7 +214,9 @@ test('threat 82: cleaning up removes what was half made, what nobody keeps, and 
     await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
     await builder.build(source.folder, { configVars: { TYPES: 'cache' } });
     await rm(join(builder.data, 'artifacts/wikibot/build-2/complete'));
-    await builder.builder.cleanUp(tool('wikibot'), new Set(['build-2']));
+    await builder.builder.cleanUp(tool('wikibot'), (id, isFinished) =>
+      id === 'build-2' && isFinished ? 'keep' : 'remove',
+    );
     assert.deepEqual(await readdir(join(builder.data, 'artifacts/wikibot')), []);
     await builder.build(source.folder);
     assert.equal(found(builder).content, 'first');

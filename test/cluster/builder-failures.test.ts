@@ -325,7 +325,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     const building = builder.build(script('echo begun; sleep 300'));
     const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
     await until(async () => builder.said.includes('begun'), 'the build runs', 60_000);
-    await builder.builder.cleanUp(builder.request('').tool, new Set(), new Set());
+    await builder.builder.cleanUp(builder.request('').tool, () => 'remove', new Set());
     await rejected;
     await assertNothingLeft(builder);
   });

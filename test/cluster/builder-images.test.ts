@@ -49,11 +49,16 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.ok((await registry.facts(name, two.reference.split('@')[1] ?? '', signal)) !== null);
   });
 
-  test('71: cleaning up removes the images of builds that nobody keeps', async () => {
+  test('71: cleaning up removes the images of forgotten builds, and none that the store does not know', async () => {
     await using there = await open();
     const { builder, tags } = there;
     for (const id of ['first', 'second', 'third']) await builder.build(source, { id });
-    await builder.builder.cleanUp(builder.request('').tool, new Set(['second', 'third']), new Set());
+    const fates = new Map([
+      ['first', 'remove'],
+      ['second', 'keep'],
+    ] as const);
+    const fateOf = (id: string) => fates.get(id as 'first') ?? 'set-aside';
+    await builder.builder.cleanUp(builder.request('').tool, fateOf, new Set());
     assert.deepEqual(await tags(), ['latest', 'second', 'third']);
   });
 

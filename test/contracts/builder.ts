@@ -255,7 +255,7 @@ export function builderContract(
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);
     await builder.build(request('two', worker), silent, signal);
-    await builder.cleanUp(tool, new Set(['two']), new Set());
+    await builder.cleanUp(tool, (id) => (id === 'two' ? 'keep' : 'remove'), new Set());
     await builder.build(request('one', worker), silent, signal);
     await builder.remove(tool, 'two');
   });
@@ -284,7 +284,7 @@ export function builderContract(
         assert.ok(error instanceof BuildGoesOn, String(error));
         const underWay = await builder.underWay(build.tool);
         assert.deepEqual([...underWay], ['one']);
-        await builder.cleanUp(build.tool, new Set(), underWay);
+        await builder.cleanUp(build.tool, () => 'remove', underWay);
         let again = '';
         const telling = progressTo((text) => {
           again += text;
@@ -301,7 +301,7 @@ export function builderContract(
     promise('a build that went on and is not wanted any more is cleaned up', async (builder) => {
       const build = request('one', worker);
       await stopped(builder, build);
-      await builder.cleanUp(build.tool, new Set(), new Set());
+      await builder.cleanUp(build.tool, () => 'remove', new Set());
       assert.equal((await builder.underWay(build.tool)).size, 0);
     });
   } else {

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { execa } from 'execa';
 import type { ToolName } from '../../src/core/names.ts';
-import { RefTransaction } from '../../src/git/refs.ts';
+import { RefTransaction } from '../../src/git/ref-transaction.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { TestServer, until } from '../support/server.ts';
 import { type Files, WorkTree, webTool } from '../support/work-tree.ts';

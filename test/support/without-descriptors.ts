@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { RefTransaction } from '../../src/git/refs.ts';
+import { RefTransaction } from '../../src/git/ref-transaction.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { ServedRepository } from '../../src/http/git.ts';
 import type { Cgroup } from '../../src/sandbox/cgroups.ts';

@@ -8,7 +8,7 @@ import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { removeTree } from '../../sandbox/remove.ts';
 import { BuildGuard } from '../build-guard.ts';
-import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, type FateOf, HandOver } from '../builder.ts';
 import { type PreparedSource, prepareSource } from '../prepared-source.ts';
 import { credentialsIn } from '../registry/credentials.ts';
 import { Registry } from '../registry/registry.ts';
@@ -120,12 +120,13 @@ export class KubernetesBuilder implements Builder {
     await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
   }
 
-  async cleanUp(tool: ToolName, keep: ReadonlySet<string>, takenUp: ReadonlySet<string>): Promise<void> {
+  async cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void> {
     await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !takenUp.has(build), signal));
     await removeTree(this.#sourcesOf(tool));
-    const kept = new Set([...keep, ...takenUp]);
+    // An image has no other place: what the store does not know stays.
+    const isForgotten = (build: string) => !takenUp.has(build) && fateOf(build, true) === 'remove';
     await this.#ifRegistryAnswers(tool, 'images', () =>
-      this.#images.removeOthers(tool, kept, AbortSignal.timeout(CLEANING_MS)),
+      this.#images.removeForgotten(tool, isForgotten, AbortSignal.timeout(CLEANING_MS)),
     );
   }
 

@@ -86,12 +86,16 @@ export class ToolImages {
     if (digest !== null) await this.#delete(tool, image, digest, signal);
   }
 
-  /** Deletes the images of all builds but these. */
-  async removeOthers(tool: ToolName, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  /** Deletes the images of the builds of which `isForgotten` is true, and no others. */
+  async removeForgotten(
+    tool: ToolName,
+    isForgotten: (build: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { image } = this.repositories(tool);
     const tags = await this.registry(tool).tags(image, signal);
     for (const tag of tags) {
-      if (tag !== NEWEST && !VERSION.test(tag) && !keep.has(tag)) await this.remove(tool, tag, signal);
+      if (tag !== NEWEST && !VERSION.test(tag) && isForgotten(tag)) await this.remove(tool, tag, signal);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { ToolName } from '../core/names.ts';
+import type { ToolName } from './names.ts';
 
 /** Steps of the same tool one after the other, in the order in which they came. */
 export class InOrder {

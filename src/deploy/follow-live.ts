@@ -1,0 +1,68 @@
+import type { ToolName } from '../core/names.ts';
+import { timeStamp } from '../core/set-aside.ts';
+import type { Release } from '../core/types.ts';
+import { readRefs, refNames } from '../git/ref-files.ts';
+import { updateRefs } from '../git/ref-transaction.ts';
+import { branchName, type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
+import type { DeployContext } from './deploy-context.ts';
+import { RELEASES, versionOf } from './read-back-releases.ts';
+
+/**
+ * Makes the deploy branch and the live release's own ref name the commit that is live, whatever happened in between.
+ * A branch is never moved to an older release than the repository knows, and never deleted.
+ *
+ * @throws Error if git cannot move them.
+ */
+export async function followLive(context: DeployContext, name: ToolName): Promise<void> {
+  const { store, repositories, log } = context;
+  const { liveVersion } = store.tool(name);
+  const live = liveVersion === null ? null : store.release(name, liveVersion);
+  const branch = await readDeployBranch(repositories, name);
+  if (live === null) {
+    if (branch.commit !== null)
+      log.error({ tool: name, ref: branch.ref }, 'branch of a tool that has no release in the store');
+    return;
+  }
+  const names = await refNames(repositories, name, [RELEASES]);
+  const newest = Math.max(0, ...names.map(versionOf));
+  if (newest > live.version) {
+    log.error({ tool: name, live: live.version, newest }, 'repository has releases that the store lacks');
+    return;
+  }
+  const release = `${RELEASES}/v${live.version}`;
+  const recorded = (await readRefs(repositories, name, [release])).get(release);
+  // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
+  if (live.commit === branch.commit && live.commit === recorded) return;
+  const refs = await readRefs(repositories, name, names);
+  await moveRefs(context, live, [
+    ...keepUnknown(branch, live, new Set(refs.values())),
+    `update ${branch.ref} ${live.commit}`,
+    `update ${release} ${live.commit}`,
+  ]);
+  await pointHead(repositories, name, branch.ref);
+  log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
+}
+
+/** A commit that only the branch names gets a ref of its own before the branch leaves it. */
+function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
+  const { commit, ref } = branch;
+  if (commit === null || commit === live.commit || known.has(commit)) return [];
+  return [`create refs/set-aside/${timeStamp(Date.now())}/${branchName(ref)} ${commit}`];
+}
+
+/** With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. */
+async function moveRefs(
+  { store, repositories, log }: DeployContext,
+  { tool, deploymentId }: Release,
+  lines: readonly string[],
+): Promise<void> {
+  const request = store.requestOf(deploymentId);
+  const others = request?.kind === 'push' ? request.withUpdates : [];
+  try {
+    await updateRefs(repositories, tool, [...lines, ...others]);
+  } catch (err) {
+    if (others.length === 0) throw err;
+    log.warn({ err, tool, deployment: deploymentId }, 'other refs of an atomic push do not follow');
+    await updateRefs(repositories, tool, lines);
+  }
+}

@@ -1,0 +1,170 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ToolName } from '../core/names.ts';
+import { withPipes } from '../core/with-pipes.ts';
+import { remaining, removeDeadLocks } from './dead-locks.ts';
+import type { Repositories } from './repositories.ts';
+
+/** Before each further try of a git that was killed, or that found the lock of one that was. */
+const PAUSES_MS = [20, 100, 400, 1500];
+
+/**
+ * Updates refs in one transaction; `lines` are commands of git-update-ref(1) `--stdin`. A git that is killed is
+ * followed by another one.
+ *
+ * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
+ */
+export async function updateRefs(
+  repositories: Repositories,
+  tool: ToolName,
+  lines: readonly string[],
+): Promise<void> {
+  await using transaction = await RefTransaction.prepare(repositories, tool, lines);
+  await transaction.commit();
+}
+
+/**
+ * A ref transaction that has been prepared: every lock is held and every value written beside its place, so
+ * that `commit` hardly can fail. Ends by itself, undone, when this process dies.
+ */
+export class RefTransaction implements AsyncDisposable {
+  readonly #repositories: Repositories;
+  readonly #tool: ToolName;
+  readonly #letGo: () => void;
+  #git: InteractiveGit;
+  /** What it is to do. */
+  #left: readonly string[];
+
+  private constructor(
+    repositories: Repositories,
+    tool: ToolName,
+    lines: readonly string[],
+    prepared: { readonly git: InteractiveGit; readonly letGo: () => void },
+  ) {
+    this.#repositories = repositories;
+    this.#tool = tool;
+    this.#left = lines;
+    this.#git = prepared.git;
+    this.#letGo = prepared.letGo;
+  }
+
+  /** @throws Error with git's own words where a ref has moved, a name is bad or the disk is full. */
+  static async prepare(
+    repositories: Repositories,
+    tool: ToolName,
+    lines: readonly string[],
+  ): Promise<RefTransaction> {
+    const letGo = await repositories.takeRefs(tool);
+    try {
+      const git = await prepareAgain(repositories, tool, lines);
+      return new RefTransaction(repositories, tool, lines, { git, letGo });
+    } catch (error) {
+      letGo();
+      throw error;
+    }
+  }
+
+  /**
+   * Moves the refs. Where git is killed in the middle, another one does what is left.
+   *
+   * @throws Error if that fails too: some of the refs may have moved.
+   */
+  async commit(): Promise<void> {
+    for (const pauseMs of [...PAUSES_MS, null]) {
+      try {
+        await this.#git.say('commit', 'commit: ok');
+        await this.#git.end();
+        return;
+      } catch (error) {
+        await removeDeadLocks(this.#repositories, this.#tool, this.#left, this.#git.isKilled);
+        if (pauseMs === null) throw error;
+        await delay(pauseMs);
+        this.#left = await remaining(this.#repositories, this.#tool, this.#left);
+        if (this.#left.length === 0) return;
+        this.#git = await prepareAgain(this.#repositories, this.#tool, this.#left);
+      }
+    }
+  }
+
+  /** Undoes what was not committed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#git.end();
+    this.#letGo();
+  }
+}
+
+async function prepareAgain(
+  repositories: Repositories,
+  tool: ToolName,
+  lines: readonly string[],
+): Promise<InteractiveGit> {
+  for (const pauseMs of [...PAUSES_MS, null]) {
+    const git = new InteractiveGit(repositories, tool);
+    try {
+      await git.say('start', 'start: ok');
+      git.write(lines);
+      await git.say('prepare', 'prepare: ok');
+      return git;
+    } catch (error) {
+      if (!git.isKilled && !git.isLockedOut) throw error;
+      await removeDeadLocks(repositories, tool, lines, false);
+      if (pauseMs === null) throw error;
+      await delay(pauseMs);
+    }
+  }
+  throw new Error('unreachable');
+}
+
+/** One `git update-ref --stdin` that is spoken with. */
+class InteractiveGit {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #answers: AsyncIterator<string>;
+  #errors = '';
+
+  constructor(repositories: Repositories, tool: ToolName) {
+    const folder = repositories.folder(tool);
+    const env = repositories.environment([], { GIT_DIR: folder });
+    this.#child = withPipes(spawn('git', ['update-ref', '--stdin'], { cwd: folder, env, stdio: 'pipe' }));
+    this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      this.#errors = (this.#errors + chunk.toString()).slice(-2000);
+    });
+    this.#child.on('error', (error) => {
+      this.#errors = error.message;
+    });
+    // What was written to a git that has ended is told by its missing answer.
+    this.#child.stdin.on('error', () => undefined);
+  }
+
+  get isKilled(): boolean {
+    return this.#child.signalCode !== null;
+  }
+
+  /** It found a lock that somebody holds, or that a killed git has left. */
+  get isLockedOut(): boolean {
+    return /\.(lock|new)': File exists|packed-refs\.new: File exists/.test(this.#errors);
+  }
+
+  write(lines: readonly string[]): void {
+    this.#child.stdin.write(lines.map((line) => `${line}\n`).join(''));
+  }
+
+  /** @throws Error with git's own words, once it has ended. */
+  async say(word: string, expected: string): Promise<void> {
+    this.#child.stdin.write(`${word}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done === true || value !== expected) {
+      await this.end();
+      const why = this.isKilled ? `it was killed by ${this.#child.signalCode}` : this.#errors.trim();
+      throw new Error(`git update-ref did not ${word}: ${why}`);
+    }
+  }
+
+  /** Waits until it has ended, and undoes what was not committed. */
+  async end(): Promise<void> {
+    this.#child.stdin.end();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'close');
+  }
+}

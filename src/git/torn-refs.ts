@@ -1,0 +1,82 @@
+import { existsSync } from 'node:fs';
+import { open, readdir, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import type { SetAside } from '../core/set-aside.ts';
+import type { Repositories } from './repositories.ts';
+
+/** A file that names refs and could not be read. */
+export interface Torn {
+  readonly tool: ToolName;
+  /** `refs/releases/v3`, `HEAD` or `packed-refs`. */
+  readonly name: string;
+  /** Where it is now, in the data folder. */
+  readonly at: string | null;
+}
+
+// gitrepository-layout(5), git-pack-refs(1)
+const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
+const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
+
+/** The files of refs that are torn, as after a loss of power: empty, cut off or overwritten. */
+export async function tornRefs(repositories: Repositories, tool: ToolName): Promise<string[]> {
+  const folder = repositories.folder(tool);
+  if (existsSync(join(folder, 'reftable'))) return [];
+  const entries = await readdir(join(folder, 'refs'), { recursive: true, withFileTypes: true });
+  const refs = entries
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+  const torn = [];
+  for (const name of ['HEAD', ...refs]) {
+    if (!LOOSE.test((await textOf(join(folder, name))) ?? '')) torn.push(name);
+  }
+  const packed = (await textOf(join(folder, 'packed-refs'))) ?? '';
+  if (packed !== wholeLines(packed)) torn.push('packed-refs');
+  return torn;
+}
+
+/** Moves torn files away. HEAD is made anew, and `packed-refs` with the lines that are whole. */
+export async function setTornAside(
+  repositories: Repositories,
+  tool: ToolName,
+  setAside: SetAside,
+): Promise<Torn[]> {
+  const folder = repositories.folder(tool);
+  const found: Torn[] = [];
+  for (const name of await tornRefs(repositories, tool)) {
+    const path = join(folder, name);
+    const text = (await textOf(path)) ?? '';
+    const at = await setAside.move(path);
+    if (name === 'HEAD') await write(path, `ref: refs/heads/${repositories.deployBranch}\n`);
+    if (name === 'packed-refs') await write(path, wholeLines(text));
+    found.push({ tool, name, at });
+  }
+  return found;
+}
+
+function wholeLines(text: string): string {
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .filter((line) => PACKED.test(line))
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+async function write(path: string, text: string): Promise<void> {
+  const draft = `${path}.new`;
+  {
+    await using file = await open(draft, 'w', 0o600);
+    await file.writeFile(text);
+    await file.sync();
+  }
+  await rename(draft, path);
+}
+
+async function textOf(path: string): Promise<string | null> {
+  return await readFile(path, 'utf8').catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  });
+}

@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DirectoryFile } from '../auth/directory-file.ts';
+import type { Config } from '../config.ts';
+import { DeployError, systemCode } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import { listSetAside } from '../core/set-aside.ts';
+import { RELEASES, versionOf } from '../deploy/read-back-releases.ts';
+import { refNames } from '../git/ref-files.ts';
+import { Repositories } from '../git/repositories.ts';
+import { tornRefs } from '../git/torn-refs.ts';
+import { Backups } from '../store/backups.ts';
+import { ReleaseCopies } from '../store/release-copies.ts';
+import { secretsKeyId } from '../store/secrets.ts';
+import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
+
+export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
+
+/** What a repository says, without a start of git. */
+export interface RepositoryFacts {
+  readonly tool: ToolName;
+  /** The versions of the releases that have a ref, a torn one too. */
+  readonly released: readonly number[];
+  readonly torn: readonly string[];
+}
+
+export type DirectoryFacts =
+  | { readonly state: 'elsewhere' | 'missing' | 'empty' }
+  | { readonly state: 'damaged'; readonly why: string }
+  | { readonly state: 'whole'; readonly tools: ReadonlySet<ToolName> };
+
+/** Everything in a data folder that has to agree. */
+export interface DataFacts {
+  readonly config: DataConfig;
+  readonly store: StoreFacts;
+  readonly repositories: readonly RepositoryFacts[];
+  readonly directory: DirectoryFacts;
+  readonly copies: ReleaseCopies;
+  /** The id of the secrets key; null = there is none. */
+  readonly keyId: string | null;
+  /** Paths in the data folder; null = none that is good. */
+  readonly storeBackup: string | null;
+  readonly directoryBackup: string | null;
+  readonly setAside: readonly string[];
+}
+
+/** Looks at a data folder and changes nothing, whether a server runs on it or not. Not for the server's own process once it has opened the store. */
+export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
+  const { data, keys } = config;
+  const store = readStoreFacts(join(data, 'store.sqlite'));
+  const directory = await readDirectory(config);
+  const backups = new Backups(data);
+  const isStoreGood = store.state === 'whole' && store.tools.length > 0;
+  return {
+    config,
+    store,
+    repositories: await readRepositories(repositoriesOf(config)),
+    directory,
+    copies: new ReleaseCopies(data),
+    keyId: secretsKeyId(keys),
+    // Looked at only if it may be needed: that takes as long as the store is large.
+    storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
+    directoryBackup: within(data, (await backups.list('directory'))[0] ?? null),
+    setAside: await listSetAside(data),
+  };
+}
+
+/** The repositories of a data folder. */
+export function repositoriesOf(config: DataConfig, path = '/usr/local/bin:/usr/bin:/bin'): Repositories {
+  return new Repositories({
+    folder: join(config.data, 'repositories'),
+    path,
+    deployBranch: config.deploy_branch,
+  });
+}
+
+/** Where the artifact of a build is, for the embedded builder. */
+export function artifactFolder(config: DataConfig, tool: ToolName, id: string): string {
+  return join(config.data, 'artifacts', tool, id);
+}
+
+async function readRepositories(repositories: Repositories): Promise<RepositoryFacts[]> {
+  const found: RepositoryFacts[] = [];
+  for (const tool of await repositories.tools()) {
+    const names = await refNames(repositories, tool, [RELEASES]);
+    const released = names.map(versionOf).filter((version) => version > 0);
+    found.push({ tool, released, torn: await tornRefs(repositories, tool) });
+  }
+  return found;
+}
+
+async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
+  if (config.directory !== 'file') return { state: 'elsewhere' };
+  const path = join(config.data, 'directory.yaml');
+  try {
+    if ((await readFile(path, 'utf8')).trim() === '') return { state: 'empty' };
+    const { users, tools } = await new DirectoryFile(path).list();
+    return users.size === 0 ? { state: 'empty' } : { state: 'whole', tools: new Set(tools.keys()) };
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return { state: 'missing' };
+    if (!(error instanceof DeployError)) throw error;
+    return { state: 'damaged', why: error.message };
+  }
+}
+
+/** Whether the user directory is a file that can be read and has users: one that is worth a backup. */
+export async function hasUsers(config: DataConfig): Promise<boolean> {
+  return (await readDirectory(config)).state === 'whole';
+}
+
+function within(data: string, path: string | null): string | null {
+  return path === null || !existsSync(path) ? null : path.slice(data.length + 1);
+}

@@ -1,0 +1,232 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { dropOldSetAside } from '../core/set-aside.ts';
+import { removeTree } from '../sandbox/remove.ts';
+import type { StoredTool } from '../store/store-facts.ts';
+import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
+import { behind, expectedLive } from './expected-live.ts';
+
+/** Something about a data folder that an operator should know. */
+export interface Finding {
+  /**
+   * `refuses`: the server does not start. `act`: it starts, and somebody must do something. `repaired`: the start does
+   * what is needed.
+   */
+  readonly kind: 'refuses' | 'act' | 'repaired';
+  /** What is wrong, as full sentences. */
+  readonly what: string;
+  /** What to do, as full sentences. */
+  readonly advice: string;
+}
+
+/** Compares store, repositories, artifacts, directory and keys. What refuses the start comes first. */
+export function examine(facts: DataFacts): Finding[] {
+  const findings = [
+    ...keyFindings(facts),
+    ...storeFindings(facts),
+    ...wholeFolders(facts),
+    ...directoryFindings(facts),
+    ...facts.repositories.flatMap((repository) => repositoryFindings(facts, repository)),
+    ...toolFindings(facts),
+  ];
+  const order = ['refuses', 'act', 'repaired'];
+  return findings.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+}
+
+/** @throws DeployError `DATA_DISAGREES` if the server must not start. */
+export function assertStartable(findings: readonly Finding[]): void {
+  const [first, second] = findings.filter(({ kind }) => kind === 'refuses');
+  if (first === undefined) return;
+  const more = second === undefined ? '' : ' There is more: npx toolforge-push doctor';
+  throw new DeployError('DATA_DISAGREES', first.what, `${first.advice}${more}`);
+}
+
+/** Logs what the start finds, and deletes what was set aside long ago. */
+export async function tellFindings(findings: readonly Finding[], data: string, log: Log): Promise<void> {
+  for (const { kind, what, advice } of findings) {
+    if (kind === 'act') log.error({ what, advice }, 'the data folder needs somebody');
+    else log.warn({ what, advice }, 'the data folder is being repaired');
+  }
+  const dropped = await dropOldSetAside(data, removeTree);
+  if (dropped.length > 0) log.warn({ folders: dropped }, 'what was set aside long ago deleted');
+}
+
+function refuses(what: string, advice: string): Finding {
+  return { kind: 'refuses', what, advice };
+}
+
+function toolsOf({ store }: DataFacts): readonly StoredTool[] {
+  return store.state === 'whole' ? store.tools : [];
+}
+
+function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
+  if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
+  const file = join(config.keys, 'secrets.key');
+  const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
+  return [
+    refuses(
+      `The config vars in store.sqlite are encrypted with the key ${store.keyId}, and ${given}.`,
+      `Bring back the secrets.key of this data folder from the backup of the folder of keys. If it is lost, so are the config vars, and nothing else: npx toolforge-push start-over config-vars`,
+    ),
+  ];
+}
+
+/** What shows that this is no first start. */
+function history({ repositories, copies, config, storeBackup }: DataFacts): string[] {
+  const released = repositories.filter(({ released: versions }) => versions.length > 0).length;
+  return [
+    ...(released > 0 ? [`repositories with releases of ${counted(released, 'tool')}`] : []),
+    ...(existsSync(join(config.data, 'artifacts')) ? ['artifacts'] : []),
+    ...(copies.tools().length > 0 ? ['copies of releases'] : []),
+    ...(storeBackup === null ? [] : ['backups']),
+  ];
+}
+
+function storeFindings(facts: DataFacts): Finding[] {
+  const { store } = facts;
+  const found = history(facts);
+  if (store.state === 'damaged')
+    return [refuses(`The store, store.sqlite, is damaged: ${store.why}.`, bringBackStore(facts))];
+  if (found.length === 0) return [];
+  if (store.state === 'whole' && (store.tools.length > 0 || store.isBegunAnew)) return [];
+  const what = store.state === 'missing' ? 'is missing' : 'is empty';
+  return [
+    refuses(`The store, store.sqlite, ${what}, but there are ${listed(found)}.`, bringBackStore(facts)),
+  ];
+}
+
+function bringBackStore({ storeBackup, copies }: DataFacts): string {
+  const count = copies.tools().reduce((sum, tool) => sum + copies.versions(tool).length, 0);
+  if (storeBackup !== null) {
+    return `Stop the server and bring back the newest good backup, ${storeBackup}: npx toolforge-push restore store. What is there now is set aside, and the next start reads back the releases that are newer.`;
+  }
+  return `There is no good backup in the data folder. If you have one elsewhere, bring that back (npx toolforge-push help restore). Otherwise begin anew: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, the lists of builds and deployments, and config vars of tools without a release.`;
+}
+
+/** A whole folder that is gone is rather a disk that is not mounted. */
+function wholeFolders(facts: DataFacts): Finding[] {
+  const { repositories, config } = facts;
+  const live = expectedLive(facts);
+  if (live.length === 0) return [];
+  const lostRepositories = live.every(({ name }) => !repositories.some(({ tool }) => tool === name));
+  const slugs = live.filter(({ artifact }) => artifact.kind === 'slug');
+  const isLocal = config.runtime === 'local' && slugs.length > 0;
+  const lostArtifacts =
+    isLocal && slugs.every(({ name, artifact }) => !existsSync(artifactFolder(config, name, artifact.id)));
+  const of = `of ${counted(live.length, 'tool')} that the store says ${live.length === 1 ? 'is' : 'are'} live`;
+  return [
+    ...(lostRepositories
+      ? [
+          refuses(
+            `The repositories ${of} are missing (repositories/).`,
+            'Mount the disk that holds them, or bring the folder back from a backup. If they are lost: npx toolforge-push start-over repositories makes empty ones; what is live stays live, and its maintainers push their history again.',
+          ),
+        ]
+      : []),
+    ...(lostArtifacts
+      ? [
+          refuses(
+            `The artifacts ${of} are missing (artifacts/).`,
+            'Mount the disk that holds them, or bring the folder back from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool anew with: npx toolforge-push redeploy TOOL',
+          ),
+        ]
+      : []),
+  ];
+}
+
+function directoryFindings(facts: DataFacts): Finding[] {
+  const { directory, directoryBackup, repositories } = facts;
+  const tools = toolsOf(facts);
+  if (directory.state === 'elsewhere' || (tools.length === 0 && repositories.length === 0)) return [];
+  if (directory.state === 'whole') {
+    const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
+    return orphans.map(({ name }) => ({
+      kind: 'act',
+      what: `${name} is live, and the user directory, directory.yaml, does not have it: nobody can push to it.`,
+      advice: `If you removed it on purpose, stop it: npx toolforge-push stop ${name}. Else give it maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or bring back ${directoryBackup}: npx toolforge-push restore directory`}`,
+    }));
+  }
+  const what = {
+    missing: 'is missing, but tools have been pushed here',
+    empty: 'has no users, but tools have been pushed here',
+    damaged: `cannot be read: ${directory.state === 'damaged' ? directory.why : ''}`,
+  }[directory.state];
+  const advice =
+    directoryBackup === null
+      ? 'There is no backup of it in the data folder. Bring it back from elsewhere, or mend it. Else begin with one user and no tools: npx toolforge-push start-over directory'
+      : `Mend it, or bring back the newest backup, ${directoryBackup}: npx toolforge-push restore directory. What is there now is set aside.`;
+  return [refuses(`The user directory, directory.yaml, ${what}`.replace(/\.?$/, '.'), advice)];
+}
+
+function repositoryFindings(facts: DataFacts, repository: RepositoryFacts): Finding[] {
+  const { tool, torn } = repository;
+  const { copies } = facts;
+  const findings: Finding[] = torn.map((name) => ({
+    kind: 'repaired',
+    what: `${name} in the repository of ${tool} is torn.`,
+    advice: 'The start sets it aside and makes it anew from the store.',
+  }));
+  const lacking = behind(facts, repository);
+  const newest = lacking.at(-1);
+  if (newest === undefined) return findings;
+  const live = toolsOf(facts).find(({ name }) => name === tool)?.live?.version ?? 0;
+  const lacks = `The repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`;
+  if (copies.read(tool, newest) === null && newest > live) {
+    const copy = `releases/${tool}/v${newest}.json`;
+    return [
+      ...findings,
+      refuses(
+        `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
+        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases keeps ${versions(lacking)} under refs/set-aside in the repository, and what the store says is live${live === 0 ? ' (nothing)' : ` (v${live})`} becomes the branch.`,
+      ),
+    ];
+  }
+  const advice = 'The start reads them back from their copies in releases/.';
+  return [...findings, { kind: 'repaired', what: `${lacks}.`, advice }];
+}
+
+function toolFindings(facts: DataFacts): Finding[] {
+  const { config, repositories } = facts;
+  return expectedLive(facts).flatMap(({ name, version, artifact }): Finding[] => {
+    const repository = repositories.find(({ tool }) => tool === name);
+    const hasArtifact =
+      config.runtime !== 'local' ||
+      artifact.kind !== 'slug' ||
+      existsSync(join(artifactFolder(config, name, artifact.id), 'workspace'));
+    return [
+      ...(repository === undefined
+        ? [
+            {
+              kind: 'act' as const,
+              what: `${name} is live at v${version}, and its repository (repositories/${name}.git) is missing.`,
+              advice: 'Bring it back from a backup, or let its maintainers push their history again.',
+            },
+          ]
+        : []),
+      ...(hasArtifact
+        ? []
+        : [
+            {
+              kind: 'act' as const,
+              what: `What v${version} of ${name} runs (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down.`,
+              advice: `Bring it back from a backup, or build it anew once the server runs: npx toolforge-push redeploy ${name}`,
+            },
+          ]),
+    ];
+  });
+}
+
+function versions(list: readonly number[]): string {
+  const [first, last] = [list[0], list.at(-1)];
+  return first === last ? `v${first}` : `v${first} to v${last}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function listed(items: readonly string[]): string {
+  return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`;
+}

@@ -1,0 +1,99 @@
+import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { DirectoryFile } from '../auth/directory-file.ts';
+import { createFile } from '../auth/edit-file.ts';
+import { DeployError } from '../core/errors.ts';
+import { SetAside } from '../core/set-aside.ts';
+import { Backups, copyStore } from '../store/backups.ts';
+import { DataLock } from '../store/data-lock.ts';
+import { readStoreFacts } from '../store/store-facts.ts';
+import type { DataConfig } from './data-facts.ts';
+
+/**
+ * Brings back the store from a backup, while no server runs. What is there now is set aside.
+ *
+ * @param file - null = the newest good one of the data folder.
+ * @returns what was done, as lines for the operator.
+ * @throws DeployError `DATA_IN_USE`, `NO_BACKUP`
+ */
+export async function restoreStore({ data }: DataConfig, file: string | null): Promise<string[]> {
+  using _lock = new DataLock(data);
+  const source = file ?? (await new Backups(data).newestGoodStore());
+  if (source === null) throw noBackup('store', 'npx toolforge-push start-over store');
+  const facts = readStoreFacts(source);
+  if (facts.state !== 'whole') {
+    throw new DeployError(
+      'NO_BACKUP',
+      `${source} is not a whole store${facts.state === 'damaged' ? `: ${facts.why}` : ''}.`,
+      'Name another file: npx toolforge-push restore store FILE',
+    );
+  }
+  const draft = join(data, 'store.sqlite.restored');
+  await rm(draft, { force: true });
+  {
+    await using made = await open(draft, 'w', 0o600);
+    await copyStore(source, draft);
+    await made.sync();
+  }
+  const told = await setStoreAside(data);
+  await rename(draft, join(data, 'store.sqlite'));
+  await finish(data, join(data, 'store.sqlite'));
+  return [
+    ...told,
+    `store.sqlite is now what ${basename(source)} was. Releases that are newer are read back at the next start.`,
+  ];
+}
+
+/** Moves the store with its write-ahead log away. The caller holds the lock of the data folder. */
+export async function setStoreAside(data: string): Promise<string[]> {
+  const setAside = new SetAside(data);
+  const told: string[] = [];
+  for (const name of ['store.sqlite', 'store.sqlite-wal', 'store.sqlite-shm']) {
+    const at = await setAside.move(join(data, name));
+    if (at !== null) told.push(`Set aside: ${at}`);
+  }
+  return told;
+}
+
+/**
+ * Brings back the user directory from a backup, whether a server runs or not. What is there now is set aside.
+ *
+ * @param file - null = the newest one of the data folder.
+ * @throws DeployError `NO_BACKUP`, and what is wrong with the file.
+ */
+export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
+  const source = file ?? (await new Backups(data).list('directory'))[0] ?? null;
+  if (source === null) throw noBackup('directory', 'npx toolforge-push start-over directory');
+  const { users, tools } = await new DirectoryFile(source).list();
+  const path = join(data, 'directory.yaml');
+  const text = await readFile(source, 'utf8');
+  const at = await new SetAside(data).move(path);
+  await createFile(path, text);
+  await finish(data, path);
+  return [
+    ...(at === null ? [] : [`Set aside: ${at}`]),
+    `directory.yaml is now what ${basename(source)} was: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
+  ];
+}
+
+function noBackup(what: string, otherwise: string): DeployError {
+  return new DeployError(
+    'NO_BACKUP',
+    `There is no good backup of the ${what} in the data folder.`,
+    `If you have one elsewhere: npx toolforge-push restore ${what} FILE. Else: ${otherwise}`,
+  );
+}
+
+/** Makes the change durable. What root made belongs to the account that the server runs under. */
+export async function finish(data: string, ...made: readonly string[]): Promise<void> {
+  {
+    await using folder = await open(data, 'r');
+    await folder.sync();
+  }
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(data);
+  const aside = join(data, 'set-aside');
+  await mkdir(aside, { recursive: true, mode: 0o700 });
+  const folders = (await readdir(aside)).map((name) => join(aside, name));
+  for (const path of [...made, aside, ...folders]) await chown(path, uid, gid);
+}

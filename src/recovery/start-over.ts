@@ -1,0 +1,157 @@
+import { existsSync } from 'node:fs';
+import { mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DeployError } from '../core/errors.ts';
+import { createLog } from '../core/log.ts';
+import type { ToolName } from '../core/names.ts';
+import { SetAside, timeStamp } from '../core/set-aside.ts';
+import { RELEASES, readBackReleases } from '../deploy/read-back-releases.ts';
+import { firstStart } from '../first-start.ts';
+import { readRefs } from '../git/ref-files.ts';
+import { updateRefs } from '../git/ref-transaction.ts';
+import { readDeployBranch } from '../git/refs.ts';
+import { accountName, homeFolder } from '../settings/account.ts';
+import { copyStore } from '../store/backups.ts';
+import { DataLock } from '../store/data-lock.ts';
+import { forgetConfigVars } from '../store/forget-config-vars.ts';
+import { loadOrMakeSecretsKey, secretsKeyId } from '../store/secrets.ts';
+import { SqliteStore } from '../store/sqlite-store.ts';
+import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from './data-facts.ts';
+import { expectedLive } from './expected-live.ts';
+import { finish, setStoreAside } from './restore.ts';
+
+/** What an operator can begin anew, because it is lost. */
+export const startOvers = {
+  store: startOverStore,
+  directory: startOverDirectory,
+  repositories: startOverRepositories,
+  artifacts: startOverArtifacts,
+  releases: startOverReleases,
+  'config-vars': startOverConfigVars,
+} as const satisfies Record<string, (config: DataConfig, path: string) => Promise<string[]>>;
+
+async function startOverStore(config: DataConfig, path: string): Promise<string[]> {
+  const { data, keys } = config;
+  if (secretsKeyId(keys) === null) {
+    throw new DeployError(
+      'STORE_KEY',
+      'The key of the config vars, secrets.key, is missing too.',
+      'Bring it back first, from the backup of the folder of keys. If it is lost: npx toolforge-push start-over config-vars',
+    );
+  }
+  let told: string[];
+  {
+    using _lock = new DataLock(data);
+    told = await setStoreAside(data);
+  }
+  const store = new SqliteStore(data, loadOrMakeSecretsKey(keys));
+  try {
+    store.beginAnew();
+    const repositories = repositoriesOf(config, path);
+    await readBackReleases({ store, repositories, log: createLog('silent') }, []);
+    const tools = store
+      .tools()
+      .map(({ name, liveVersion }) => `${name} v${liveVersion}`)
+      .join(', ');
+    await finish(data, join(data, 'store.sqlite'));
+    return [...told, `store.sqlite is new. Read back: ${tools === '' ? 'nothing' : tools}.`];
+  } finally {
+    store.close();
+  }
+}
+
+async function startOverDirectory(config: DataConfig): Promise<string[]> {
+  const path = join(config.data, 'directory.yaml');
+  const { store } = await readDataFacts(config);
+  const at = await new SetAside(config.data).move(path);
+  const made = await firstStart({
+    directoryPath: path,
+    userName: accountName(),
+    homeFolder: homeFolder(),
+  });
+  if (made === null) throw new Error('The directory was made by somebody else.');
+  await finish(config.data, path);
+  const tools = store.state === 'whole' ? store.tools : [];
+  return [
+    ...(at === null ? [] : [`Set aside: ${at}`]),
+    `directory.yaml has the user ${made.uid} now, with ${made.keys} public keys and the password ${made.password} (shown this once).`,
+    'Add everybody else with: npx toolforge-push user add NAME. The tools, each with its maintainers:',
+    ...tools.map(({ name }) => `    npx toolforge-push tool add ${name} --maintainer USER`),
+  ];
+}
+
+async function startOverRepositories(config: DataConfig, path: string): Promise<string[]> {
+  const repositories = repositoriesOf(config, path);
+  const made: ToolName[] = [];
+  for (const { name } of expectedLive(await readDataFacts(config))) {
+    if (repositories.exists(name)) continue;
+    await repositories.ensure(name);
+    made.push(name);
+  }
+  const folders = made.map((name) => repositories.folder(name));
+  await finish(config.data, join(config.data, 'repositories'), ...folders);
+  return [`Empty repositories of ${made.join(', ')} made. Their maintainers push their history again.`];
+}
+
+async function startOverArtifacts(config: DataConfig): Promise<string[]> {
+  const told: string[] = [];
+  for (const { name, artifact } of expectedLive(await readDataFacts(config))) {
+    const folder = artifactFolder(config, name, artifact.id);
+    if (artifact.kind !== 'slug' || existsSync(folder)) continue;
+    // Without what a build makes in it: the start knows that it is lost and goes on.
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    await finish(config.data, join(config.data, 'artifacts'), join(config.data, 'artifacts', name), folder);
+    told.push(`    npx toolforge-push redeploy ${name}`);
+  }
+  return ['Start the server now. What it serves has to be built anew:', ...told];
+}
+
+async function startOverReleases(config: DataConfig, path: string): Promise<string[]> {
+  const facts = await readDataFacts(config);
+  const repositories = repositoriesOf(config, path);
+  const stamp = `refs/set-aside/${timeStamp(Date.now())}`;
+  const store = new SqliteStore(config.data, loadOrMakeSecretsKey(config.keys));
+  const told: string[] = [];
+  try {
+    for (const { tool, released } of facts.repositories) {
+      const known = store.releaseCommits(tool);
+      const live = store.tool(tool).liveVersion ?? 0;
+      const behind = released.filter((version) => !known.has(version)).sort((a, b) => a - b);
+      const newest = behind.at(-1);
+      if (newest === undefined || newest < live || facts.copies.read(tool, newest) !== null) continue;
+      const refs = behind.map((version) => `${RELEASES}/v${version}`);
+      const branch = await readDeployBranch(repositories, tool);
+      const moved = live === 0 && branch.commit !== null ? [...refs, branch.ref] : refs;
+      const commits = await readRefs(repositories, tool, moved);
+      const lines = [...commits].flatMap(([ref, commit]) => [
+        `create ${ref.replace(/^refs/, stamp)} ${commit}`,
+        `delete ${ref} ${commit}`,
+      ]);
+      await updateRefs(repositories, tool, lines);
+      store.skipVersions(tool, newest);
+      told.push(`${tool}: ${moved.join(', ')} are now under ${stamp}.`);
+    }
+    return told.length === 0 ? ['Nothing to do: every release can be read.'] : told;
+  } finally {
+    store.close();
+  }
+}
+
+async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]> {
+  using _lock = new DataLock(data);
+  const key = loadOrMakeSecretsKey(keys);
+  const stamp = timeStamp(Date.now());
+  const copy = join(data, 'set-aside', stamp, 'store.sqlite');
+  await mkdir(join(data, 'set-aside', stamp), { recursive: true, mode: 0o700 });
+  {
+    await using made = await open(copy, 'wx', 0o600);
+    await copyStore(join(data, 'store.sqlite'), copy);
+    await made.sync();
+  }
+  forgetConfigVars(data, key);
+  await finish(data, copy);
+  return [
+    `Kept as it was: set-aside/${stamp}/store.sqlite`,
+    'The config vars of all tools are empty now. Tell their maintainers to set them: config set TOOL NAME=VALUE',
+  ];
+}

@@ -1,0 +1,78 @@
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/**
+ * When `git update-ref` dies of SIGKILL: before it locks anything; with every lock held and its answer unsent; when it
+ * is told to commit; with one ref moved and the others locked; with all moved and its answer unsent.
+ */
+export const MOMENTS = ['starting', 'locked', 'told to commit', 'half committed', 'committed'] as const;
+export type Moment = (typeof MOMENTS)[number];
+
+// Stands in PATH before the real git, passes the lines of an interactive update-ref on one by one, and kills it.
+const WRAPPER = String.raw`#!/usr/bin/perl
+use strict; use IPC::Open2;
+my ($real, $order) = ('REAL', 'ORDER');
+exec $real, @ARGV unless "@ARGV" eq 'update-ref --stdin';
+open(my $file, '<', $order) or exec $real, @ARGV;
+my ($count, $moment) = <$file> =~ /^(\d+) (.*)$/; close $file;
+exec $real, @ARGV unless $count;
+open($file, '>', $order); print $file $count - 1, " $moment\n"; close $file;
+kill 'KILL', $$ if $moment eq 'starting';
+my $pid = open2(my $from, my $to, $real, @ARGV);
+$| = 1; $to->autoflush(1);
+sub murder { kill 'KILL', $pid; waitpid $pid, 0; kill 'KILL', $$; }
+my ($isInteractive, @refs) = (0);
+while (my $line = <STDIN>) {
+  $isInteractive = 1 if $line eq "start\n";
+  push @refs, $1 if $line =~ /^(?:update|create) (\S+)/;
+  if ($line eq "commit\n") {
+    murder() if $moment eq 'told to commit';
+    if ($moment eq 'half committed') {
+      kill 'KILL', $pid; waitpid $pid, 0;
+      rename "$refs[-1].lock", $refs[-1];
+      kill 'KILL', $$;
+    }
+  }
+  print $to $line;
+  next unless $line =~ /^(start|prepare|commit)$/;
+  my $answer = <$from>;
+  murder() if $line eq "prepare\n" && $moment eq 'locked';
+  murder() if $line eq "commit\n" && $moment eq 'committed';
+  print $answer;
+}
+# All its work in one go: what is killed then has locked everything and moved nothing.
+if (!$isInteractive) { print $to "prepare\n"; scalar <$from>; murder(); }
+close $to; waitpid $pid, 0; exit($? >> 8);
+`;
+
+/** A folder for the front of PATH whose `git` is killed on order. */
+export class KilledUpdateRef {
+  readonly folder: string;
+  readonly #order: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.#order = join(folder, 'order');
+  }
+
+  static async make(folder: string, realGit: string): Promise<KilledUpdateRef> {
+    await mkdir(folder, { recursive: true });
+    const made = new KilledUpdateRef(folder);
+    const script = WRAPPER.replace('REAL', realGit).replace('ORDER', made.#order);
+    await writeFile(join(folder, 'git'), script);
+    await chmod(join(folder, 'git'), 0o755);
+    return made;
+  }
+
+  /** The next `times` runs of update-ref are killed. */
+  async kill(moment: Moment, times: number): Promise<void> {
+    await writeFile(this.#order, `${times} ${moment}\n`);
+  }
+
+  /** @returns how many were killed no more. */
+  async stop(): Promise<number> {
+    const left = Number.parseInt(await readFile(this.#order, 'utf8'), 10);
+    await rm(this.#order);
+    return left;
+  }
+}
