@@ -103,7 +103,7 @@ async function help({ out }: Terminal): Promise<number> {
   };
   await write(
     out,
-    listCommands([startCommand, ...recoveryCommands, ...adminCommands, ...commands], typedHere),
+    listCommands([startCommand, ...adminCommands, ...recoveryCommands, ...commands], typedHere),
   );
   return 0;
 }

@@ -64,7 +64,7 @@ function toolsOf({ store }: DataFacts): readonly StoredTool[] {
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
   const file = join(config.keys, 'secrets.key');
-  const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
+  const given = keyId === null ? `${file} is missing, cannot be read or is no key` : `${file} is the key ${keyId}`;
   return [
     refuses(
       `The config vars in store.sqlite are encrypted with the key ${store.keyId}, and ${given}.`,
