@@ -63,9 +63,9 @@ const restore: RecoveryCommand = {
 
 const startOver: RecoveryCommand = {
   name: 'start-over',
-  usage: WHAT.join('|'),
+  usage: 'WHAT',
   summary: 'begin anew with what is lost; doctor says when',
-  details: ['What is there now is set aside, not deleted.'],
+  details: [`WHAT is one of ${WHAT.join(', ')}. What is there now is set aside, not deleted.`],
   options: {},
   words: { min: 1, max: 1 },
   async run(config, [given], path) {

@@ -38,7 +38,7 @@ export interface DataFacts {
   readonly directory: DirectoryFacts;
   readonly copies: ReleaseCopies;
   /** The id of the secrets key; null = there is none. */
-  readonly keyId: string | null;
+  readonly keyId: string | 'unreadable' | null;
   /** Paths in the data folder; null = none that is good. */
   readonly storeBackup: string | null;
   readonly directoryBackup: string | null;

@@ -63,8 +63,10 @@ function toolsOf({ store }: DataFacts): readonly StoredTool[] {
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
+  // The start tells of the folder itself.
+  if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
-  const given = keyId === null ? `${file} is missing, cannot be read or is no key` : `${file} is the key ${keyId}`;
+  const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
   return [
     refuses(
       `The config vars in store.sqlite are encrypted with the key ${store.keyId}, and ${given}.`,

@@ -98,14 +98,14 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
   return new SecretsKey(bytes);
 }
 
-/** The id of the key in `folder`/secrets.key; null if there is no such file, or it is no key or cannot be read. */
-export function secretsKeyId(folder: string): string | null {
+/** The id of the key in `folder`/secrets.key; null if there is no such file, or it is no key. */
+export function secretsKeyId(folder: string): string | 'unreadable' | null {
   try {
     const bytes = readKey(join(folder, 'secrets.key'));
     return bytes?.length === keyBytes ? new SecretsKey(bytes).id : null;
   } catch (error) {
     if (systemCode(error) === null) throw error;
-    return null;
+    return 'unreadable';
   }
 }
 
