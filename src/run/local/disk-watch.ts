@@ -71,7 +71,8 @@ export class DiskWatch {
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
         tookMs = performance.now() - startedAt;
       } catch (error) {
-        log.error({ err: error }, 'disk use of processes not known');
+        // The last process may have gone meanwhile, and the folder with it.
+        if (this.#watched.size > 0) log.error({ err: error }, 'disk use of processes not known');
         // Such an error may come at once, and again.
         tookMs = pauseMs;
       }
