@@ -36,6 +36,11 @@ export interface BackEndOptions {
   readonly log: Log;
 }
 
+/** How many deployments run at once. A cluster has room for more builds than one machine. */
+export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurrent_deployments'>): number {
+  return config.concurrent_deployments ?? (config.builder === 'kubernetes' ? 10 : 3);
+}
+
 /**
  * The Builder and the Runtime of the settings. What speaks to a cluster is loaded only where it is asked for.
  *

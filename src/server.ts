@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { authorizeAgain } from './auth/authorize-again.ts';
 import { DeployTokens } from './auth/deploy-tokens.ts';
 import { LoginThrottle } from './auth/throttle.ts';
-import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
+import { type BackEnds, chooseBackEnds, concurrentDeployments } from './choose-back-ends.ts';
 import { chooseDirectory } from './choose-directory.ts';
 import type { Services } from './cli/command.ts';
 import { serveControl } from './cli/control-protocol.ts';
@@ -121,7 +121,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const line = new DeploymentLine({
     ...context,
     logs,
-    concurrentDeployments: config.concurrent_deployments,
+    concurrentDeployments: concurrentDeployments(config),
     treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
     licencePolicy: config.licence_policy,
     assertStillMay: (principal, tool, signal) =>

@@ -1,16 +1,8 @@
+import { duration } from '../core/duration.ts';
 import { DeployError } from '../core/errors.ts';
 import { mebibytes } from '../core/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/passable.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
-
-/** `15 min`, `1 min 30 s`, `45 s`. */
-export function duration(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  const minutes = Math.floor(seconds / 60);
-  const rest = seconds % 60;
-  if (minutes === 0) return `${rest} s`;
-  return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`;
-}
 
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(

@@ -1,11 +1,12 @@
 import { performance } from 'node:perf_hooks';
 import type { Config } from '../config.ts';
 import { DiskRoom } from '../core/disk-room.ts';
+import { duration } from '../core/duration.ts';
 import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { DiskPace } from '../sandbox/disk-pace.ts';
 import { type DiskUse, diskUse } from '../sandbox/disk-use.ts';
-import { duration, filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
+import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
 /** No build may have more than this part of all files that the file system can hold. */

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DiskRoom } from '../core/disk-room.ts';
+import { duration } from '../core/duration.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { masking } from '../core/masking.ts';
@@ -14,7 +15,7 @@ import { removeTree } from '../sandbox/remove.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Artifacts } from './artifacts.ts';
 import type { BuildContext } from './build-context.ts';
-import { artifactTooLarge, duration } from './build-failures.ts';
+import { artifactTooLarge } from './build-failures.ts';
 import { BuildGuard } from './build-guard.ts';
 import { buildAll } from './build-phase.ts';
 import { buildPlaces, foldersOf, isVariableName, makePlaces } from './build-places.ts';

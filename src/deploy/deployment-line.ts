@@ -210,7 +210,7 @@ export class DeploymentLine implements Deployments {
     if (this.#isClosing) {
       throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
     }
-    this.#turns.assertRoom(tool, replaces);
+    this.#turns.assertRoom(tool, principal.uid, replaces);
     const live = store.tool(tool).liveVersion;
     const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
     const deployment = newDeployment({

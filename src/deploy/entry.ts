@@ -72,6 +72,12 @@ export class Entry {
     return this.deployment.commit;
   }
 
+  /** Who has a share of the turns. The accounts of tools share one: anybody may have many of them. */
+  get person(): string {
+    const { uid } = this.principal;
+    return uid.startsWith('tools.') ? 'tools' : uid;
+  }
+
   get isTakenUp(): boolean {
     return this.goesOn !== null;
   }

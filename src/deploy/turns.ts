@@ -1,26 +1,35 @@
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Entry } from './entry.ts';
+import { WaitingPlaces } from './waiting-places.ts';
 
-const MOST_WAITING = 20;
+const MAX_WAITING_OF_TOOL = 20;
+const MAX_WAITING_OF_PERSON = 40;
 
 /**
  * Who deploys and who waits: one at a time for each tool, in the order in which they came; a bounded number over all,
- * in rotation over the tools. Keeps order, decides nothing.
+ * in rotation over the people and the tools. The last free turn is kept for somebody who has nothing running, so that
+ * one person's builds never hold all turns. Keeps order, decides nothing.
  */
 export class Turns {
   readonly #limit: number;
   readonly #run: (entry: Entry) => Promise<void>;
+  readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
-  /** When a tool’s last deployment ended, counted in endings; forgotten when nothing waits. */
-  readonly #endedAt = new Map<ToolName, number>();
+  /** When a tool's or a person's last deployment ended, counted in endings; forgotten when nothing waits. */
+  readonly #endedAt = new Map<string, number>();
   #endings = 0;
   #waiting: Entry[] = [];
 
-  /** @param run - Must not reject. */
-  constructor(options: { readonly limit: number; readonly run: (entry: Entry) => Promise<void> }) {
+  /** @param run - Must not reject. @param tellEveryMs - The least time between two lines about a place. */
+  constructor(options: {
+    readonly limit: number;
+    readonly run: (entry: Entry) => Promise<void>;
+    readonly tellEveryMs?: number;
+  }) {
     this.#limit = options.limit;
     this.#run = options.run;
+    this.#places = new WaitingPlaces(options.limit, options.tellEveryMs);
   }
 
   running(tool: ToolName): Entry | null {
@@ -40,11 +49,17 @@ export class Turns {
    * @param leaving - Who will not wait any more.
    * @throws DeployError `LINE_FULL`: each that waits holds a log open, and reads its place in the line.
    */
-  assertRoom(tool: ToolName, leaving: readonly Entry[] = []): void {
-    if (this.waiting(tool).filter((entry) => !leaving.includes(entry)).length < MOST_WAITING) return;
+  assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
+    const staying = this.#waiting.filter((entry) => !leaving.includes(entry));
+    const ofTool = staying.filter((entry) => entry.deployment.tool === tool).length;
+    const ofPerson = staying.filter((entry) => entry.principal.uid === uid).length;
+    const isToolFull = ofTool >= MAX_WAITING_OF_TOOL;
+    if (!isToolFull && ofPerson < MAX_WAITING_OF_PERSON) return;
     throw new DeployError(
       'LINE_FULL',
-      `${MOST_WAITING} deployments of ${tool} are waiting already`,
+      isToolFull
+        ? `${ofTool} deployments of ${tool} are waiting already`
+        : `${ofPerson} deployments of ${uid} are waiting already`,
       `Wait until some have ended, or cancel what is not needed: \`cancel ${tool}\``,
     );
   }
@@ -52,50 +67,90 @@ export class Turns {
   enter(entry: Entry): void {
     this.#waiting.push(entry);
     this.#next();
-    this.#tellPlaces(entry.deployment.tool);
   }
 
   /** Takes a waiting entry out; false where it does not wait. */
   leave(entry: Entry): boolean {
     const waits = this.#waiting.includes(entry);
     this.#waiting = this.#waiting.filter((other) => other !== entry);
+    if (waits) this.#tellPlaces();
     return waits;
   }
 
   #next(): void {
     for (const entry of this.#inRotation()) {
-      // What was under way before a restart of the server is so still, whatever the limit is now.
-      if (this.#running.size >= this.#limit && !entry.isTakenUp) continue;
+      if (!this.#mayStart(entry)) continue;
       const { tool } = entry.deployment;
-      if (this.#running.has(tool)) continue;
-      this.leave(entry);
+      this.#waiting = this.#waiting.filter((other) => other !== entry);
       this.#running.set(tool, entry);
+      this.#places.started(entry);
       void this.#run(entry).finally(() => {
         this.#running.delete(tool);
+        this.#places.ended(entry);
         this.#endings += 1;
-        this.#endedAt.set(tool, this.#endings);
+        for (const key of [toolKey(entry), personKey(entry)]) this.#endedAt.set(key, this.#endings);
         this.#next();
-        this.#tellPlaces(tool);
       });
     }
     if (this.#waiting.length === 0) this.#endedAt.clear();
+    this.#tellPlaces();
   }
 
-  /** Whose last deployment ended longest ago comes first: a tool with many that wait keeps no place from the others. */
+  #mayStart(entry: Entry): boolean {
+    const { tool } = entry.deployment;
+    // Of one tool, what came first goes first.
+    if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
+    // What was under way before a restart of the server is so still, whatever the limit is now.
+    if (entry.isTakenUp) return true;
+    const free = this.#limit - this.#running.size;
+    if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;
+    return this.#runningOf(personKey(entry)) === 0;
+  }
+
+  #runningOf(person: string): number {
+    return [...this.#running.values()].filter((entry) => personKey(entry) === person).length;
+  }
+
+  /**
+   * The person goes first who has least running, then whose last deployment ended longest ago, then the tool whose last
+   * one did. Each entry in the result counts as ended for those behind it.
+   */
   #inRotation(): readonly Entry[] {
-    const endedAt = (entry: Entry) => this.#endedAt.get(entry.deployment.tool) ?? 0;
-    return this.#waiting.toSorted((one, other) => endedAt(one) - endedAt(other));
+    const endedAt = new Map(this.#endedAt);
+    const rank = (entry: Entry) => [
+      this.#runningOf(personKey(entry)),
+      endedAt.get(personKey(entry)) ?? 0,
+      endedAt.get(toolKey(entry)) ?? 0,
+    ];
+    const ordered: Entry[] = [];
+    // Of one tool, what came first goes first.
+    const queues = Map.groupBy(this.#waiting, toolKey);
+    while (queues.size > 0) {
+      const heads = [...queues.values()].flatMap(([head]) => head ?? []);
+      const first = heads.reduce((best, head) => (isBefore(rank(head), rank(best)) ? head : best));
+      ordered.push(first);
+      const queue = queues.get(toolKey(first)) ?? [];
+      queue.shift();
+      if (queue.length === 0) queues.delete(toolKey(first));
+      for (const key of [toolKey(first), personKey(first)]) endedAt.set(key, this.#endings + ordered.length);
+    }
+    return ordered;
   }
 
-  #tellPlaces(tool: ToolName): void {
-    const isRunning = this.#running.has(tool);
-    this.waiting(tool).forEach((entry, index) => {
-      const ahead = index + (isRunning ? 1 : 0);
-      const what =
-        ahead === 0
-          ? 'until another tool’s deployment has ended'
-          : `${ahead} deployment${ahead === 1 ? '' : 's'} of ${tool} ahead`;
-      entry.log.progress.step(`Waiting: ${what}`);
-    });
+  #tellPlaces(): void {
+    this.#places.tell(this.#inRotation());
   }
+}
+
+function isBefore(one: readonly number[], other: readonly number[]): boolean {
+  const index = one.findIndex((value, at) => value !== other[at]);
+  return index >= 0 && (one[index] ?? 0) < (other[index] ?? 0);
+}
+
+function toolKey(entry: Entry): string {
+  return `tool ${entry.deployment.tool}`;
+}
+
+function personKey(entry: Entry): string {
+  return `person ${entry.person}`;
 }

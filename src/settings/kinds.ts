@@ -21,6 +21,15 @@ export const wholeNumber = (min: number, max: number) => {
     .union([z.number(), digits], { error })
     .pipe(z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
 };
+/** `auto`, which is null: the server chooses by its back ends. Otherwise a whole number. */
+export const autoOrNumber = (min: number, max: number) =>
+  z.unknown().transform((given, context) => {
+    if (given === 'auto') return null;
+    const number = wholeNumber(min, max).safeParse(given);
+    if (number.success) return number.data;
+    context.addIssue({ code: 'custom', message: `auto, or a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  });
 export const seconds = (min: number, max: number) => wholeNumber(min, max).transform((value) => value * 1000);
 export const mebibytes = (min: number, max: number) =>
   wholeNumber(min, max).transform((value) => value * 1024 * 1024);

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { homeFolder } from './account.ts';
 import {
+  autoOrNumber,
   branch,
   flag,
   folder,
@@ -61,7 +62,11 @@ export const serverSettings = {
   ],
   deploy_branch: [branch, 'main', 'The branch that is what is live.'],
   licence_policy: [oneOf('ignore', 'warn', 'refuse'), 'warn', 'What a push without a licence file gets.'],
-  concurrent_deployments: [wholeNumber(1, 64), '2', 'Deployments at once, over all tools.'],
+  concurrent_deployments: [
+    autoOrNumber(1, 64),
+    'auto',
+    'Deployments at once, over all tools; `auto`: 3 where `builder` is local, 10 in a cluster. Of more than one, the last free turn is kept for people who have no deployment running.',
+  ],
   build_time: [seconds(1, 86_400), '900', 'Seconds that one build may take.'],
   build_processes: [wholeNumber(16, 32_768), '512', 'Processes and threads of one build.'],
   build_memory: [mebibytes(64, 1_048_576), '4096', 'MiB of memory for one build.'],

@@ -166,7 +166,10 @@ for (const door of ['ssh', 'http'] as const) {
       ]);
       assert.equal(first.exitCode, 0, first.stderr);
       assert.notEqual(second.exitCode, 0);
-      assert.match(second.stderr, /remote: .*Waiting: 1 deployment of .* ahead/);
+      assert.match(
+        second.stderr,
+        /remote: .*Waiting, 1st in line: the push \S+ of \S+, which began \d+ s ago, comes first/,
+      );
       assert.match(
         second.stderr,
         /! \[remote rejected\] main -> main \(v2 \(.*\) went live while you waited; v2 is still live\)/,

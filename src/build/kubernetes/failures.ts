@@ -1,8 +1,9 @@
+import { duration } from '../../core/duration.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { PodFault } from '../../kubernetes/pod-faults.ts';
 import { registryTrouble } from '../../kubernetes/registry-words.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
-import { duration, outOfDisk, stepFailed } from '../build-failures.ts';
+import { outOfDisk, stepFailed } from '../build-failures.ts';
 import { registryUnavailable } from '../registry/requests.ts';
 import type { Phase } from './job.ts';
 import type { ContainerEnd } from './pod.ts';

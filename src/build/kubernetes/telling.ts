@@ -1,6 +1,7 @@
+import { duration } from '../../core/duration.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
-import { duration, stepFailed } from '../build-failures.ts';
+import { stepFailed } from '../build-failures.ts';
 import type { BuildGuard } from '../build-guard.ts';
 import type { PreparedSource } from '../prepared-source.ts';
 import { parseReference } from '../registry/reference.ts';

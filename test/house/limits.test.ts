@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import { readConfig } from '../../src/config.ts';
+import { settings } from '../../src/settings/table.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const page = await readFile(resolve(root, 'docs/limits.md'), 'utf8');
+const rows = page.split('\n').filter((line) => line.startsWith('| '));
+
+/** Numbers that limit nobody. */
+const NO_LIMITS = [
+  'sandbox_uid',
+  'pod_uid',
+  'settle_time',
+  'ingress_time',
+  'ldap_cache_time',
+  'ldap_lockout_time',
+  'pod_memory_reserved',
+  'pod_disk_reserved',
+];
+
+test('docs/limits.md has every setting that is a number, with its default', () => {
+  const config = readConfig({});
+  for (const [name, [, byDefault]] of Object.entries(settings)) {
+    const value = config[name as keyof typeof config];
+    if (!/^\d+$/.test(byDefault) || typeof value !== 'number' || NO_LIMITS.includes(name)) continue;
+    const row =
+      rows.find((line) => line.includes(`\`${name}\``)) ?? assert.fail(`${name} is not on the page`);
+    assert.match(
+      row.replaceAll(',', ''),
+      new RegExp(`\\| ${byDefault}\\b`),
+      `${name} has another default on the page`,
+    );
+  }
+});
+
+for (const { file, constant, row } of [
+  { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
+  { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_UNKNOWN = 6', row: /not known from .* \| 6 / },
+  {
+    file: 'auth/login-queue.ts',
+    constant: 'MAX_AT_ONCE_OF_ADDRESS = 4',
+    row: /of these, for one address +\| 4 /,
+  },
+  { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_OF_NAME = 2', row: /for one user name +\| 2 / },
+  { file: 'auth/login-queue.ts', constant: 'MAX_WAITING = 1000', row: /logins of all that wait +\| 1,000 / },
+  {
+    file: 'auth/login-queue.ts',
+    constant: 'MAX_WAITING_OF_ADDRESS = 50',
+    row: /logins of one address that wait +\| 50 /,
+  },
+  { file: 'auth/login-queue.ts', constant: 'MAX_WAIT_MS = 20_000', row: /time that a login waits +\| 20 s / },
+  { file: 'auth/throttle.ts', constant: 'FREE_TRIES = 5', row: /wrong passwords of one user name .* \| 5 / },
+  {
+    file: 'auth/throttle.ts',
+    constant: 'FREE_TRIES_OF_ADDRESS = 30',
+    row: /wrong logins of all names .* \| 30 /,
+  },
+  {
+    file: 'core/followers.ts',
+    constant: 'MAX_OF_CREDENTIAL = 10',
+    row: /one key, password or token .* \| 10 /,
+  },
+  { file: 'core/followers.ts', constant: 'MAX_OF_PERSON = 20', row: /one person reads at once +\| 20 / },
+  { file: 'core/followers.ts', constant: 'MAX_OF_TOOL = 50', row: /logs of one tool .* \| 50 / },
+  { file: 'core/followers.ts', constant: 'MAX_OF_ALL = 500', row: /logs that all read at once +\| 500 / },
+  { file: 'core/followers.ts', constant: 'STALL_MS = 2 * 60_000', row: /may take no output +\| 2 min / },
+  {
+    file: 'run/log-follower.ts',
+    constant: 'MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024',
+    row: /wait for readers.* \| 32 MiB /,
+  },
+  {
+    file: 'git/git-pack-services.ts',
+    constant: 'MAX_PUSHES_OF_PERSON = 40',
+    row: /pushes of one person .* \| 40 /,
+  },
+  {
+    file: 'git/git-pack-services.ts',
+    constant: 'MAX_PUSHES_OF_TOOL = 30',
+    row: /pushes to one tool .* \| 30 /,
+  },
+  {
+    file: 'deploy/turns.ts',
+    constant: 'MAX_WAITING_OF_TOOL = 20',
+    row: /deployments of one tool that wait +\| 20 /,
+  },
+  {
+    file: 'deploy/turns.ts',
+    constant: 'MAX_WAITING_OF_PERSON = 40',
+    row: /deployments of one person that wait +\| 40 /,
+  },
+  { file: 'deploy/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
+  {
+    file: 'deploy/config-vars.ts',
+    constant: 'MAX_VALUE_BYTES = 32 * 1024',
+    row: /one config var +\| 32 KiB /,
+  },
+]) {
+  test(`docs/limits.md tells ${constant} of ${file} as it is`, async () => {
+    const source = await readFile(resolve(root, 'src', file), 'utf8');
+    assert.ok(source.includes(`const ${constant};`), 'the code has another value');
+    assert.ok(
+      rows.some((line) => row.test(line)),
+      'the page has another value',
+    );
+  });
+}
