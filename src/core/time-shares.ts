@@ -96,7 +96,9 @@ export class TimeShares {
   /** Pays off the debt with the time that has passed. */
   #isFree(): boolean {
     const now = performance.now();
-    this.#debtMs = Math.max(0, this.#debtMs - (now - this.#paidAt) * this.#options.part);
+    // Never below zero, if somebody replaces the clock: otherwise the debt would grow by all that time.
+    const passedMs = Math.max(0, now - this.#paidAt);
+    this.#debtMs = Math.max(0, this.#debtMs - passedMs * this.#options.part);
     this.#paidAt = now;
     return this.#debtMs < this.#options.sliceMs;
   }
