@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DiskRoom } from '../core/disk-room.ts';
@@ -120,6 +121,8 @@ export class LocalBuilder implements Builder {
   }
 
   whyUnusable(artifact: Artifact): string | null {
+    const { kind, reference } = artifact;
+    if (kind === 'slug' && !existsSync(join(reference, 'workspace'))) return 'has lost what its build made';
     return whyUnusable(artifact, this.#options.sandbox.mode);
   }
 
