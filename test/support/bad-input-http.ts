@@ -157,7 +157,8 @@ export const httpKinds: readonly BadInput[] = [
       const request = 'GET /x HTTP/1.1\r\nHost: push\r\n';
       const last = `${request}Connection: close\r\n\r\n`;
       const text = await siege.knock([`${request}\r\n`.repeat(499) + last]);
-      assert.equal(text.match(/^HTTP\/1\.1 404 /gm)?.length, 500);
+      // An address that has as many requests under way as it may have is told so.
+      assert.equal(text.match(/^HTTP\/1\.1 (404|503) /gm)?.length, 500);
     },
   },
   kind(['threat 26: headers without measure', 16], 431, [
