@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DiskRoom } from '../core/disk-room.ts';
@@ -121,8 +120,6 @@ export class LocalBuilder implements Builder {
   }
 
   whyUnusable(artifact: Artifact): string | null {
-    const { kind, reference } = artifact;
-    if (kind === 'slug' && !existsSync(join(reference, 'workspace'))) return 'has lost what its build made';
     return whyUnusable(artifact, this.#options.sandbox.mode);
   }
 

@@ -19,14 +19,15 @@ export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
 
 /**
  * Why what was built earlier cannot run on this machine as it is set up now, as the rest of a sentence about it; null
- * = it can, or what was built is gone, which its start tells.
+ * = it can.
  */
 export function whyUnusable(
   { kind, reference }: Pick<Artifact, 'kind' | 'reference'>,
   mode: Sandbox['mode'],
 ): string | null {
   if (kind === 'image') return 'was built for a cluster, and tools run on this server now';
-  if (!existsSync(join(reference, 'workspace')) || isBuiltFor(reference, mode)) return null;
+  if (!existsSync(join(reference, 'workspace'))) return 'has lost what its build made';
+  if (isBuiltFor(reference, mode)) return null;
   return mode === 'isolated'
     ? 'was built without isolation, and tools are isolated now'
     : 'was built with isolation, and tools are not isolated now';
