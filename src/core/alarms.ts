@@ -35,10 +35,18 @@ export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).fi
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );
 
+/** What concerns the namespace of one tool: another tool that has it too is another trouble. */
+const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
+
 /** A trouble that goes on is told again after this long. */
 const AGAIN_MS = 10 * 60_000;
 
 interface Trouble {
+  readonly key: string;
+  /** Whether it concerns one tool or one namespace. Another tool that is well shows nothing about it then. */
+  readonly isNarrow: boolean;
+  /** The tools that have met it. */
+  readonly tools: Set<string>;
   readonly since: number;
   toldAt: number;
   /** How often it was seen since it began. */
@@ -52,16 +60,28 @@ const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
  * minutes, with the number of times it was seen.
  *
  * @param key - Names the trouble for `calm`.
+ * @param only - What tells it apart from other troubles of this key; empty = there is one at a time.
  */
 export function alarm(
   log: Log,
-  { key, message, facts }: { readonly key: string; readonly message: string; readonly facts: object },
+  {
+    key,
+    only = '',
+    message,
+    facts,
+  }: { readonly key: string; readonly only?: string; readonly message: string; readonly facts: object },
   now: number = Date.now(),
 ): void {
   const troubles = TROUBLES.get(log) ?? new Map<string, Trouble>();
   TROUBLES.set(log, troubles);
-  const trouble = troubles.get(key) ?? { since: now, toldAt: Number.NEGATIVE_INFINITY, count: 0 };
-  troubles.set(key, trouble);
+  const name = `${key} ${only}`;
+  const trouble = troubles.get(name) ?? {
+    ...{ key, isNarrow: only !== '', tools: new Set<string>() },
+    ...{ since: now, toldAt: Number.NEGATIVE_INFINITY, count: 0 },
+  };
+  troubles.set(name, trouble);
+  const tool = toolOf(facts);
+  if (tool !== null) trouble.tools.add(tool);
   trouble.count += 1;
   if (now - trouble.toldAt < AGAIN_MS) return;
   trouble.toldAt = now;
@@ -82,8 +102,13 @@ export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   if (found === null) return false;
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
-  alarm(log, { key: code, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
+  const only = code === 'CLUSTER_FORBIDDEN' ? why : OF_ONE_TOOL.includes(code) ? (toolOf(facts) ?? '') : '';
+  alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
   return true;
+}
+
+function toolOf(facts: object): string | null {
+  return 'tool' in facts && typeof facts.tool === 'string' ? facts.tool : null;
 }
 
 /** Logs what failed beside a deployment: as an alarm if only an operator can end it, otherwise as an error of its own. */
@@ -95,15 +120,22 @@ export function logFailure(
   else log.error({ ...facts, err: error }, message);
 }
 
-/** Logs that these troubles are over; nothing if there were none. */
-export function calm(log: Log, keys: readonly string[], now: number = Date.now()): void {
-  const troubles = TROUBLES.get(log);
-  for (const key of keys) {
-    const trouble = troubles?.get(key);
-    if (trouble === undefined) continue;
-    troubles?.delete(key);
-    const seconds = Math.round((now - trouble.since) / 1000);
-    log.info({ trouble: key, count: trouble.count, seconds }, 'trouble is over');
+/**
+ * Logs that these troubles are over; nothing if there were none.
+ *
+ * @param options - `tool`: the one that has shown it. A trouble of other tools alone goes on.
+ */
+export function calm(
+  log: Log,
+  keys: readonly string[],
+  { tool, now = Date.now() }: { readonly tool?: string; readonly now?: number } = {},
+): void {
+  const troubles = TROUBLES.get(log) ?? new Map<string, Trouble>();
+  for (const [name, { key, isNarrow, tools, since, count }] of troubles) {
+    const isOthers = isNarrow && tool !== undefined && tools.size > 0 && !tools.has(tool);
+    if (!keys.includes(key) || isOthers) continue;
+    troubles.delete(name);
+    log.info({ trouble: key, tool, count, seconds: Math.round((now - since) / 1000) }, 'trouble is over');
   }
 }
 

@@ -31,18 +31,19 @@ export async function deploy(
   signal: AbortSignal,
 ): Promise<Deployed> {
   const startedAt = performance.now();
+  const { tool } = plan.deployment;
   const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));
   signal.throwIfAborted();
-  if (plan.artifact === null) calm(context.log, BUILD_FAULTS);
+  if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
   if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
   const isBranchMoved = await rollOut(context, plan, release, progress, signal);
-  calm(context.log, ROLLOUT_FAULTS);
+  calm(context.log, ROLLOUT_FAULTS, { tool });
 
   await tagArtifact(context, release);
 

@@ -6,7 +6,7 @@ import { outOfDisk, stepFailed } from '../../src/build/build-failures.ts';
 import { phaseFailed, podFailed } from '../../src/build/kubernetes/failures.ts';
 import { registryFull } from '../../src/build/registry/harbor.ts';
 import { registryUnavailable } from '../../src/build/registry/requests.ts';
-import { alarm, alarmAbout, BUILD_FAULTS, calm, logFailure } from '../../src/core/alarms.ts';
+import { alarm, alarmAbout, BUILD_FAULTS, calm, logFailure, ROLLOUT_FAULTS } from '../../src/core/alarms.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { createLog, type Log } from '../../src/core/log.ts';
 import type { PodFault } from '../../src/kubernetes/pod-faults.ts';
@@ -166,8 +166,8 @@ describe('what an operator must mend is an alarm', () => {
     const raise = (now: number) =>
       alarm(log, { key: 'REGISTRY_UNAVAILABLE', message: 'registry does not answer', facts: {} }, now);
     for (const at of [0, 1, 5, 9, 11, 12]) raise(at * minute);
-    calm(log, BUILD_FAULTS, 15 * minute);
-    calm(log, BUILD_FAULTS, 16 * minute);
+    calm(log, BUILD_FAULTS, { now: 15 * minute });
+    calm(log, BUILD_FAULTS, { now: 16 * minute });
     raise(17 * minute);
     assert.deepEqual(
       lines.map(({ level, msg, count }) => [level, msg, count]),
@@ -179,6 +179,31 @@ describe('what an operator must mend is an alarm', () => {
       ],
     );
     assert.equal(lines[2]?.['seconds'], 15 * 60);
+  });
+
+  test('a right that lacks in one namespace is not over when the tool of another goes live', () => {
+    const { log, lines } = listeningLog();
+    const lacking = (tool: string) =>
+      refusalOf(
+        answer(
+          403,
+          `deployments.apps is forbidden: User "push" cannot create resource "deployments" in API group "apps" in the namespace "tool-${tool}"`,
+        ),
+      );
+    for (const tool of ['one', 'one', 'two']) alarmAbout(log, lacking(tool), { tool });
+    calm(log, ROLLOUT_FAULTS, { tool: 'well' });
+    alarmAbout(log, lacking('one'), { tool: 'one' });
+    calm(log, ROLLOUT_FAULTS, { tool: 'one' });
+    calm(log, ROLLOUT_FAULTS, { tool: 'two' });
+    assert.deepEqual(
+      lines.map(({ level, msg, tool, count }) => [level, msg, tool, count]),
+      [
+        ['error', 'cluster does not allow what this server needs', 'one', undefined],
+        ['error', 'cluster does not allow what this server needs', 'two', undefined],
+        ['info', 'trouble is over', 'one', 3],
+        ['info', 'trouble is over', 'two', 1],
+      ],
+    );
   });
 
   test('an error in the log is short: no body and no header of an answer', () => {
