@@ -29,7 +29,7 @@ export interface ReleasePhase {
 }
 
 /** `scheduled`: it does not run now, and will when it is due. */
-export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled';
+export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
 export interface ProcessStatus {
   /** `web.1` */

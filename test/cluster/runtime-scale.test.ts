@@ -103,7 +103,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await second.resume(release, 1, {});
     const [status] = await until(async () => {
       const all = await second.status(tool);
-      return all[0]?.state === 'crashed' && all;
+      return all[0]?.state === 'off' && all;
     }, 'its status');
     assert.equal(status?.detail, 'set to run 0 times; changed outside of this server by kubectl-scale');
     await scale(second, release, { web: 2 });

@@ -9,7 +9,7 @@ export const psCommand: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'the processes of a tool, and the deployments under way',
   details: [
-    '--json: process, version, state (starting, up, crashed, stopping or scheduled), startedAt, restarts, command, detail, schedule.',
+    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off: somebody has scaled it to 0), startedAt, restarts, command, detail, schedule.',
     'schedule is null, or text, cron (its five fields, UTC), nextAt, lastRun (null, or startedAt, endedAt, exitCode, detail).',
   ],
   action: 'read',

@@ -75,7 +75,7 @@ export function missingStatus(deployment: V1Deployment, parts: StatusParts): Pro
   return {
     name: `${type}.1`,
     version: Number(labels[LABELS.version] ?? 0),
-    state: isOff || why !== null ? 'crashed' : 'starting',
+    state: isOff ? 'off' : why !== null ? 'crashed' : 'starting',
     command: commandOf(parts.release(labels[LABELS.rollout] ?? ''), type),
     startedAt: creationTimestamp === undefined ? 0 : new Date(creationTimestamp).getTime(),
     restarts: 0,

@@ -100,6 +100,16 @@ describe('the state of a pod', () => {
     assert.equal(state, 'crashed');
     assert.match(detail ?? '', /quota q is used up \(pods: 1 more asked for, 2 of 2 in use\)/);
   });
+
+  test('what an operator has scaled to 0 is off, and not crashed', () => {
+    const deployment: V1Deployment = {
+      metadata: { labels: {}, managedFields: [{ manager: 'kubectl-scale', fieldsV1: { 'f:spec': {} } }] },
+      spec: { replicas: 0, selector: {}, template: {} },
+    };
+    const { state, detail } = missingStatus(deployment, parts);
+    assert.equal(state, 'off');
+    assert.equal(detail, 'set to run 0 times; changed outside of this server by kubectl-scale');
+  });
 });
 
 describe('who has changed a Deployment', () => {
