@@ -157,7 +157,10 @@ export function mayNot(what: string, namespace: string | null, cause?: unknown):
   return new DeployError(
     'CLUSTER_FORBIDDEN',
     `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
-    'Tell the operator: the role of its service account (RBAC) lacks this.',
+    namespace === null
+      ? 'Tell the operator: the role of its service account (RBAC) lacks this.'
+      : // Without rights in a namespace, the API answers the same where there is no such namespace.
+        'Tell the operator: the service account of this server lacks this right there (RBAC), or there is no such namespace.',
     cause === undefined ? {} : { cause },
   );
 }

@@ -122,6 +122,14 @@ describe('refusals of the API, in words', () => {
     assert.equal(refusalOf(new TypeError('x is undefined')), null);
   });
 
+  test('a right that lacks in a namespace may mean that there is no such namespace, and the hint says so', () => {
+    const said = (place: string) =>
+      `pods is forbidden: User "a" cannot list resource "pods" in API group "" ${place}`;
+    const hint = (place: string) => refusalOf(exception(403, 'Forbidden', said(place)))?.hint;
+    assert.match(hint('in the namespace "tool-x"') ?? '', /\(RBAC\), or there is no such namespace\.$/);
+    assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this\.$/);
+  });
+
   test('an object that is not there is no missing namespace', () => {
     assert.ok(isNotFound(exception(404, 'NotFound', 'services "wikibot" not found')));
     assert.ok(!isNotFound(exception(404, 'NotFound', 'namespaces "tool-x" not found')));
