@@ -5,6 +5,8 @@ const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VALUE_BYTES = 32 * 1024;
 const MAX_VARS = 200;
+// Each release keeps them twice, and a Secret of a cluster holds no more than 1 MiB.
+const MAX_TOTAL_BYTES = 512 * 1024;
 
 /**
  * The config vars after a change; null unsets.
@@ -25,6 +27,13 @@ export function changeConfigVars(
     vars.set(name, value);
   }
   if (vars.size > MAX_VARS) throw bad(`More than ${MAX_VARS} config vars.`, 'Unset some that are not used.');
+  const bytes = Buffer.byteLength([...vars].flat().join(''));
+  if (bytes > MAX_TOTAL_BYTES) {
+    throw bad(
+      `The config vars together are longer than ${MAX_TOTAL_BYTES} bytes.`,
+      'Keep large data in the repository or in a database.',
+    );
+  }
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -9,6 +9,7 @@ import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
+import { assertReleaseRoom } from './release-bytes.ts';
 import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
 /** What is live now. */
@@ -32,6 +33,7 @@ export async function deploy(
 ): Promise<Deployed> {
   const startedAt = performance.now();
   const { tool } = plan.deployment;
+  if (plan.restartOf === null && !plan.isTakenUp) assertReleaseRoom(context.store, tool);
   const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));

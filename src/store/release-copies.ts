@@ -76,10 +76,16 @@ export class ReleaseCopies {
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
       const copy = JSON.parse(readFileSync(this.path(tool, version), 'utf8')) as ReleaseCopy;
-      return copy.release.tool === tool && copy.release.version === version ? copy : null;
+      const { release, deployment } = copy;
+      const isOf = release.tool === tool && release.version === version;
+      const isWhole =
+        typeof release.artifact.reference === 'string' &&
+        typeof release.sealed === 'string' &&
+        deployment.id === release.deploymentId;
+      return isOf && isWhole ? copy : null;
     } catch (error) {
-      if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof TypeError)
-        return null;
+      if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return null;
+      if (error instanceof SyntaxError || error instanceof TypeError) return null;
       throw error;
     }
   }

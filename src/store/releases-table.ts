@@ -67,6 +67,18 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, commit }) => [version, commit]));
   }
 
+  /** What the config vars of the releases take that were made in this time, failed ones too. */
+  bytes(tool: ToolName, after: number, until: number): number {
+    const row = this.#database.get<{ bytes: number }>(
+      `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
+        WHERE tool = ? AND created_at > ? AND created_at <= ?`,
+      tool,
+      after,
+      until,
+    );
+    return row?.bytes ?? 0;
+  }
+
   /** The newest versions that have been live. */
   wereLive(tool: ToolName, limit: number): number[] {
     const rows = this.#database.all<{ version: number }>(

@@ -165,6 +165,10 @@ export class SqliteStore implements Store, CheckedStore {
     this.#readBack.copies.remove(tool, version);
   }
 
+  releaseBytes(tool: ToolName, after: number, until: number): number {
+    return this.#releases.bytes(tool, after, until);
+  }
+
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId> {
     return this.#releases.commits(tool);
   }

@@ -69,6 +69,8 @@ export interface Store {
   /** The newest first. */
   releases(tool: ToolName, limit: number): ReleaseRecord[];
   failRelease(tool: ToolName, version: number): void;
+  /** What the config vars of the tool's releases take that were made in this time. */
+  releaseBytes(tool: ToolName, after: number, until: number): number;
   /** The commits of all releases that are or were live, by their versions. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
   /**

@@ -98,6 +98,16 @@ for (const { file, constant, row } of [
     constant: 'MAX_VALUE_BYTES = 32 * 1024',
     row: /one config var +\| 32 KiB /,
   },
+  {
+    file: 'deploy/config-vars.ts',
+    constant: 'MAX_TOTAL_BYTES = 512 * 1024',
+    row: /all config vars of a tool +\| 512 KiB /,
+  },
+  {
+    file: 'deploy/release-bytes.ts',
+    constant: 'MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024',
+    row: /releases of a day keep +\| 64 MiB /,
+  },
 ]) {
   test(`docs/limits.md tells ${constant} of ${file} as it is`, async () => {
     const source = await readFile(resolve(root, 'src', file), 'utf8');
