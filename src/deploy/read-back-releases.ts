@@ -20,7 +20,11 @@ export function versionOf(ref: string): number {
  */
 export async function readBackReleases(context: Context, torn: readonly Torn[]): Promise<void> {
   const { store, repositories, log } = context;
-  const tools = new Set([...(await repositories.tools()), ...store.tools().map(({ name }) => name)]);
+  const tools = new Set([
+    ...(await repositories.tools()),
+    ...store.tools().map(({ name }) => name),
+    ...torn.map(({ tool }) => tool),
+  ]);
   for (const tool of tools) {
     try {
       const own = torn.filter((one) => one.tool === tool);
@@ -42,7 +46,10 @@ async function readBack(
   torn: string[],
 ): Promise<void> {
   const known = store.releaseCommits(tool);
-  const refs = [...(await refNames(repositories, tool, [RELEASES])), ...torn];
+  const refs = [
+    ...(repositories.exists(tool) ? await refNames(repositories, tool, [RELEASES]) : []),
+    ...torn,
+  ];
   const released = refs.map(versionOf).filter((version) => version > 0);
   const behind = released.filter((version) => !known.has(version));
   if (behind.length > 0) {

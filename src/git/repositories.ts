@@ -6,7 +6,8 @@ import { InOrder } from '../core/in-order.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import { type GitSettings, gitEnvironment } from './environment.ts';
-import { setTornAside, type Torn } from './torn-refs.ts';
+import { isHollow, makeFolders, PARTS } from './hollow.ts';
+import { setHollowAside, setTornAside, type Torn } from './torn-refs.ts';
 
 // No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
@@ -106,7 +107,7 @@ export class Repositories {
   /**
    * At start, before any door is open: removes lock files and half-received objects that a killed server's
    * git processes left, and half-made repositories. Files of refs that are torn are moved to `setAside`, for git
-   * changes no ref beside a torn one.
+   * changes no ref beside a torn one, and so are whole repositories without objects.
    *
    * @returns what was torn, for `reconcile`.
    */
@@ -116,21 +117,23 @@ export class Repositories {
       await rm(join(this.#root, entry), { recursive: true, force: true });
     const torn: Torn[] = [];
     for (const tool of await this.tools()) {
+      await makeFolders(this.folder(tool));
       await removeLeftovers(this.folder(tool));
       torn.push(...(await setTornAside(this, tool, setAside)));
+      if (await isHollow(this, tool)) torn.push(...(await setHollowAside(this, tool, setAside)));
     }
     return torn;
   }
 
   /**
-   * The tools that have a repository, whole or damaged. What else may be in the folder (lost+found, a folder that an
+   * The tools that have a repository, whole or damaged: one part of it is enough. What else may be in the folder (lost+found, a folder that an
    * operator set aside) is not ours.
    */
   async tools(): Promise<ToolName[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     return entries.flatMap((entry) => {
       const tool = entry.endsWith('.git') ? toolName(entry.slice(0, -'.git'.length)) : null;
-      const isRepository = ['refs', 'objects'].every((name) => existsSync(join(this.#root, entry, name)));
+      const isRepository = PARTS.some((name) => existsSync(join(this.#root, entry, name)));
       return tool === null || !isRepository ? [] : [tool];
     });
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
+import { refNames } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
 /** A file that names refs and could not be read. */
@@ -23,7 +24,9 @@ const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 export async function tornRefs(repositories: Repositories, tool: ToolName): Promise<string[]> {
   const folder = repositories.folder(tool);
   if (existsSync(join(folder, 'reftable'))) return [];
-  const entries = await readdir(join(folder, 'refs'), { recursive: true, withFileTypes: true });
+  const entries = existsSync(join(folder, 'refs'))
+    ? await readdir(join(folder, 'refs'), { recursive: true, withFileTypes: true })
+    : [];
   const refs = entries
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
@@ -53,6 +56,17 @@ export async function setTornAside(
     found.push({ tool, name, at });
   }
   return found;
+}
+
+/** Moves a repository that has lost its objects away. The next push makes a new one. */
+export async function setHollowAside(
+  repositories: Repositories,
+  tool: ToolName,
+  setAside: SetAside,
+): Promise<Torn[]> {
+  const names = await refNames(repositories, tool, ['refs']);
+  const at = await setAside.move(repositories.folder(tool));
+  return names.map((name) => ({ tool, name, at }));
 }
 
 function wholeLines(text: string): string {

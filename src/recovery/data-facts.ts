@@ -7,6 +7,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { listSetAside } from '../core/set-aside.ts';
 import { RELEASES, versionOf } from '../deploy/read-back-releases.ts';
+import { isHollow } from '../git/hollow.ts';
 import { refNames } from '../git/ref-files.ts';
 import { Repositories } from '../git/repositories.ts';
 import { tornRefs } from '../git/torn-refs.ts';
@@ -23,6 +24,8 @@ export interface RepositoryFacts {
   /** The versions of the releases that have a ref, a torn one too. */
   readonly released: readonly number[];
   readonly torn: readonly string[];
+  /** It has lost its objects. */
+  readonly isHollow: boolean;
 }
 
 export type DirectoryFacts =
@@ -85,7 +88,8 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
   for (const tool of await repositories.tools()) {
     const names = await refNames(repositories, tool, [RELEASES]);
     const released = names.map(versionOf).filter((version) => version > 0);
-    found.push({ tool, released, torn: await tornRefs(repositories, tool) });
+    const torn = await tornRefs(repositories, tool);
+    found.push({ tool, released, torn, isHollow: await isHollow(repositories, tool) });
   }
   return found;
 }

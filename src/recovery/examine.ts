@@ -198,6 +198,16 @@ function toolFindings(facts: DataFacts): Finding[] {
       artifact.kind !== 'slug' ||
       existsSync(join(artifactFolder(config, name, artifact.id), 'workspace'));
     return [
+      ...(repository?.isHollow === true
+        ? [
+            {
+              kind: 'act' as const,
+              what: `${name} is live at v${version}, and its repository (repositories/${name}.git) has lost its objects.`,
+              advice:
+                'The start sets it aside. Bring it back from a backup while the server is stopped, or let its maintainers push their history again.',
+            },
+          ]
+        : []),
       ...(repository === undefined
         ? [
             {
