@@ -97,3 +97,10 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
   const folders = (await readdir(aside)).map((name) => join(aside, name));
   for (const path of [...made, aside, ...folders]) await chown(path, uid, gid);
 }
+
+/** What root made beside others belongs to whom their folder belongs to. */
+export async function belongsToServer(path: string, folder: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(folder);
+  await chown(path, uid, gid);
+}

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 import { createLog } from '../core/log.ts';
@@ -16,9 +16,10 @@ import { DataLock } from '../store/data-lock.ts';
 import { forgetConfigVars } from '../store/forget-config-vars.ts';
 import { loadOrMakeSecretsKey, secretsKeyId } from '../store/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
+import { readStoreFacts } from '../store/store-facts.ts';
 import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from './data-facts.ts';
 import { expectedLive } from './expected-live.ts';
-import { finish, setStoreAside } from './restore.ts';
+import { belongsToServer, finish, setStoreAside } from './restore.ts';
 
 /** What an operator can begin anew, because it is lost. */
 export const startOvers = {
@@ -139,8 +140,16 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
 
 async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]> {
   using _lock = new DataLock(data);
-  const key = loadOrMakeSecretsKey(keys);
   const stamp = timeStamp(Date.now());
+  const told = await setTornKeyAside(keys, stamp);
+  const key = loadOrMakeSecretsKey(keys);
+  await belongsToServer(join(keys, 'secrets.key'), keys);
+  if (readStoreFacts(join(data, 'store.sqlite')).state !== 'whole') {
+    return [
+      ...told,
+      'secrets.key is new. The store cannot be read either: bring it back (npx toolforge-push help restore), or begin it anew: npx toolforge-push start-over store',
+    ];
+  }
   const copy = join(data, 'set-aside', stamp, 'store.sqlite');
   await mkdir(join(data, 'set-aside', stamp), { recursive: true, mode: 0o700 });
   {
@@ -151,7 +160,16 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   forgetConfigVars(data, key);
   await finish(data, copy);
   return [
+    ...told,
     `Kept as it was: set-aside/${stamp}/store.sqlite`,
     'The config vars of all tools are empty now. Tell their maintainers to set them: config set TOOL NAME=VALUE',
   ];
+}
+
+/** Moves a file that is no key away, within the folder of keys. */
+async function setTornKeyAside(keys: string, stamp: string): Promise<string[]> {
+  const path = join(keys, 'secrets.key');
+  if (secretsKeyId(keys) !== null || !existsSync(path)) return [];
+  await rename(path, `${path}.set-aside-${stamp}`);
+  return [`Set aside: ${path}.set-aside-${stamp}`];
 }
