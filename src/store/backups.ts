@@ -1,6 +1,7 @@
 import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { DiskRoom } from '../core/disk-room.ts';
 import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { timeStamp } from '../core/set-aside.ts';
@@ -70,6 +71,12 @@ export class Backups {
 
   async #make(name: string, what: BackedUp, write: (draft: string) => Promise<void>): Promise<string> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    for (const left of await readdir(this.#folder)) {
+      // Of a server that was killed in the middle of one.
+      if (left.endsWith('.new')) await rm(join(this.#folder, left), { force: true });
+    }
+    // What is left is for the store itself.
+    await new DiskRoom(this.#folder).assertRoom();
     const path = join(this.#folder, name);
     const draft = `${path}.new`;
     try {
