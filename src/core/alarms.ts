@@ -102,7 +102,9 @@ export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   if (found === null) return false;
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
-  const only = code === 'CLUSTER_FORBIDDEN' ? why : OF_ONE_TOOL.includes(code) ? (toolOf(facts) ?? '') : '';
+  // One binding that lacks refuses many rights: they are one trouble of that namespace.
+  const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)\.$/.exec(why)?.[1] : undefined;
+  const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
   alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
   return true;
 }

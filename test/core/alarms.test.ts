@@ -183,16 +183,16 @@ describe('what an operator must mend is an alarm', () => {
 
   test('a right that lacks in one namespace is not over when the tool of another goes live', () => {
     const { log, lines } = listeningLog();
-    const lacking = (tool: string) =>
+    const lacking = (tool: string, verb = 'create') =>
       refusalOf(
         answer(
           403,
-          `deployments.apps is forbidden: User "push" cannot create resource "deployments" in API group "apps" in the namespace "tool-${tool}"`,
+          `deployments.apps is forbidden: User "push" cannot ${verb} resource "deployments" in API group "apps" in the namespace "tool-${tool}"`,
         ),
       );
     for (const tool of ['one', 'one', 'two']) alarmAbout(log, lacking(tool), { tool });
     calm(log, ROLLOUT_FAULTS, { tool: 'well' });
-    alarmAbout(log, lacking('one'), { tool: 'one' });
+    alarmAbout(log, lacking('one', 'list'), { tool: 'one' });
     calm(log, ROLLOUT_FAULTS, { tool: 'one' });
     calm(log, ROLLOUT_FAULTS, { tool: 'two' });
     assert.deepEqual(
