@@ -2,6 +2,7 @@ import type { DiskRoom } from '../../core/disk-room.ts';
 import type { Log } from '../../core/log.ts';
 import { DiskPace, type LookCause } from '../../sandbox/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../sandbox/disk-use.ts';
+import { hiddenBytesOf } from '../../sandbox/hidden-use.ts';
 import type { DiskEnd } from '../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
@@ -19,6 +20,10 @@ const MAX_ENTRIES_PART = 0.25;
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /** If nothing grows so fast, what is large and grows at all is ended this often. */
 const SLOW_MS = 10_000;
+/** While nothing happens, a look is followed by so many times the time that it took. */
+const REST = 19;
+/** The same for files without a name, which are few. */
+const HIDDEN_REST = 4;
 
 /** What one start of a process writes to. */
 export interface WatchedFolder {
@@ -30,19 +35,24 @@ interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
   /** As of the last look. */
   use: DiskUse;
+  /** As of the last look at files without a name; part of `use`. */
+  hiddenBytes: number;
   grew: 'fast' | 'slowly' | 'not';
 }
 
 /**
  * Weighs the folders of what runs and counts their files, all at once, now and then, and at once if the disk fills
- * quickly. If the disk is nearly full, it ends what grows, the largest first. What somebody hides (a file without a
- * name, a folder that nobody may read) is not seen, but goes with its process.
+ * quickly. If the disk is nearly full, it ends what grows, the largest first. Files without a name count if a process
+ * in a sandbox holds them. What somebody hides better (a file in a socket's queue, a folder that nobody may read) is not
+ * seen, but goes with its process.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
   readonly #watched = new Map<string, Watched>();
   #isLooking = false;
   #endedAt = Number.NEGATIVE_INFINITY;
+  /** When to look for files without a name again. */
+  #nextHidden = { usual: 0, soonest: 0 };
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -50,7 +60,8 @@ export class DiskWatch {
 
   /** Calls `onOver` once if the folder passes a limit, until what is returned is disposed of. */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
-    this.#watched.set(place.folder, { ...place, onOver, use: { bytes: 0, entries: 0 }, grew: 'not' });
+    const use = { bytes: 0, entries: 0 };
+    this.#watched.set(place.folder, { ...place, onOver, use, hiddenBytes: 0, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -59,17 +70,15 @@ export class DiskWatch {
     const { room, pauseMs = 2000, log } = this.#options;
     this.#isLooking = true;
     // A walk over many files costs: at most a twentieth of the time goes into it while nothing happens.
-    const pace = new DiskPace({ room, pauseMs, rest: 19 });
+    const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(tookMs);
-        const startedAt = performance.now();
         // By the last look: the next one takes long if there are many files.
         if (space.low !== null) this.#makeRoom(space.low);
-        if (this.#hasLimits || space.low !== null) await this.#weigh(space.cause);
+        tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
-        tookMs = performance.now() - startedAt;
       } catch (error) {
         // The last process may have gone meanwhile, and the folder with it.
         if (this.#watched.size > 0) log.error({ err: error }, 'disk use of processes not known');
@@ -85,17 +94,22 @@ export class DiskWatch {
     return bytes > 0 || entries > 0;
   }
 
-  /** Looks only at what became less quickly, if that is why: there is no time for more. */
-  async #weigh(cause: LookCause): Promise<void> {
+  /** Looks only at what became less quickly, if that is why. @returns how long the folders took, in milliseconds */
+  async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
+    const startedAt = performance.now();
     const [bytes, entries] = await Promise.all([
       cause === 'entries' ? null : bytesOf(folders, NEVER),
       cause === 'bytes' ? null : entriesOf(folders, NEVER),
     ]);
+    const tookMs = performance.now() - startedAt;
+    // The next look counts what this finds: who holds many files open slows it down, but nothing else.
+    if (cause !== 'entries') void this.#lookForHidden(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
+      const named = bytes?.get(folder);
       const now = {
-        bytes: bytes?.get(folder) ?? use.bytes,
+        bytes: named === undefined ? use.bytes : named + watched.hiddenBytes,
         entries: entries?.get(folder) ?? use.entries,
       };
       watched.grew = growth(use, now);
@@ -103,6 +117,17 @@ export class DiskWatch {
       const end = this.#passed(now);
       if (end !== null) this.#end(watched, end);
     }
+    return tookMs;
+  }
+
+  async #lookForHidden(folders: readonly string[], cause: LookCause): Promise<void> {
+    const startedAt = performance.now();
+    if (startedAt < this.#nextHidden[cause === 'pause' ? 'usual' : 'soonest']) return;
+    this.#nextHidden = { usual: Infinity, soonest: Infinity };
+    const found = await hiddenBytesOf(folders).catch(() => new Map<string, number>());
+    for (const [folder, watched] of this.#watched) watched.hiddenBytes = found.get(folder) ?? 0;
+    const now = performance.now();
+    this.#nextHidden = { usual: now + HIDDEN_REST * (now - startedAt), soonest: now + (now - startedAt) };
   }
 
   #passed({ bytes, entries }: DiskUse): DiskEnd | null {

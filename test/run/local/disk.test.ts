@@ -19,6 +19,21 @@ for number in range(1000):
 time.sleep(600)
 `;
 
+/** Files that have no name, some of them held by a mapping only. */
+const hiding = `
+import mmap, os, time
+held = []
+for number in range(300):
+    path = f'{os.environ["TMPDIR"]}/{number}'
+    with open(path, 'w+b') as f:
+        os.unlink(path)
+        f.write(bytes(${MIB}))
+        f.flush()
+        held.append(MAPPED and mmap.mmap(f.fileno(), 0) or os.dup(f.fileno()))
+    time.sleep(0.02)
+time.sleep(600)
+`;
+
 /** Empty files, as fast as it can. */
 const crowding = `
 import os, time
@@ -75,6 +90,27 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await bench.runtime.stop(tool);
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
+
+    // Only root sees what is mapped.
+    for (const how of ['open', 'mapped'] as const) {
+      test(`83: so is one that holds files without a name: ${how}`, {
+        skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
+      }, async () => {
+        const source = hiding.replace('MAPPED', how === 'mapped' ? 'True' : 'False');
+        const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
+        const release = releaseOf(`hidden-${how}` as ToolName, 1, artifact);
+        const { status, why } = await oneOff(bench.runtime, release, [
+          'timeout',
+          '25',
+          'python3',
+          '-u',
+          'fill.py',
+        ]);
+        assert.equal(status, 137);
+        assert.equal(why, 'The command was ended because it wrote more than 20 MiB to disk.');
+        assert.deepEqual(await processFolders(), []);
+      });
+    }
 
     test('so is a one-off, and whoever runs it is told', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
