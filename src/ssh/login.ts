@@ -2,6 +2,7 @@ import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKey
 import type { Directory } from '../auth/directory.ts';
 import { checkBlob, explain, fingerprint, isHardwareKey, keyKind } from '../auth/public-key.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
+import { logFailure } from '../core/alarms.ts';
 import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -141,10 +142,9 @@ export class Login {
   #refuseAll(error: unknown): void {
     if (this.#options.gone.aborted) return;
     const answer = answerTo(error);
-    const isExpected = error instanceof DeployError;
-    const facts = { id: answer.id, login: shown(this.#name), address: this.#options.address, err: error };
-    if (isExpected) this.#options.log.error(facts, 'login impossible');
-    else this.#options.log.error(facts, 'login broke');
+    const { log, address } = this.#options;
+    const message = error instanceof DeployError ? 'login impossible' : 'login broke';
+    logFailure(log, { error, message, facts: { id: answer.id, login: shown(this.#name), address } });
     this.#end(answer.message, answer.hint);
   }
 
