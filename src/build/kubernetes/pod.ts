@@ -15,10 +15,15 @@ export interface ContainerEnd {
 /** Events that say no more than the pod does. */
 const REPEATS_STATUS = /^Error: (ErrImagePull|ImagePullBackOff)$/;
 
-interface Change {
+interface Known {
   readonly pod?: V1Pod;
   readonly job?: V1Job;
   readonly isGone?: boolean;
+  /** Whether the cluster has told which pods there are. */
+  readonly isListed?: boolean;
+}
+
+interface Change extends Known {
   readonly event?: CoreV1Event;
 }
 
@@ -36,7 +41,7 @@ export class BuildPod implements AsyncDisposable {
   readonly #watching: Promise<unknown>;
   readonly #waiters = new Set<Waiter>();
   readonly #events: CoreV1Event[] = [];
-  #known: { readonly pod?: V1Pod; readonly job?: V1Job; readonly isGone?: boolean } = {};
+  #known: Known = {};
 
   constructor(
     cluster: Cluster,
@@ -51,6 +56,7 @@ export class BuildPod implements AsyncDisposable {
         signal,
         onState: (pod) => this.#learn({ pod }),
         onGone: () => this.#learn({ isGone: true }),
+        onListed: () => this.#learn({ isListed: true }),
       }),
       watchObjects<V1Job>(cluster, {
         path: `/apis/batch/v1/namespaces/${namespace}/jobs`,
@@ -86,7 +92,7 @@ export class BuildPod implements AsyncDisposable {
 
   /** What keeps the build from going on, if anything; it may pass. */
   get fault(): PodFault | null {
-    const { pod, job } = this.#known;
+    const { pod, job, isListed = false } = this.#known;
     if (pod !== undefined) {
       return podFault(
         pod,
@@ -96,6 +102,8 @@ export class BuildPod implements AsyncDisposable {
         ),
       );
     }
+    // The pod says more than its Job, and the cluster may tell of the Job first.
+    if (!isListed) return null;
     const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
     if (refused !== undefined) return creationFault(refused.message ?? '');
     const failed = job?.status?.conditions?.find(
