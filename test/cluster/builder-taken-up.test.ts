@@ -113,7 +113,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await hasCounted('killed', 30);
     await cluster.server.kill('SIGKILL');
     assert.notEqual((await cut).exitCode, 0);
-    await cluster.server.boot();
+    await cluster.server.boot(LIMIT_MS);
     const again = await tree.push();
     assert.equal(again.exitCode, 0, again.stderr);
     assert.match(again.stderr, /joined with a push of the same commit/);
@@ -134,10 +134,10 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
       stderr,
       /! \[remote rejected\] main -> main \(the server is being stopped; the build goes on/,
     );
-    await cluster.server.boot();
+    await cluster.server.boot(LIMIT_MS);
     await hasCounted('stopped', 70);
     await cluster.server.kill('SIGTERM');
-    await cluster.server.boot();
+    await cluster.server.boot(LIMIT_MS);
     await isLive('stopped', 1);
     await assertWhole('stopped', commit, 'after the stop');
   });
@@ -154,7 +154,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await cut;
     const hasEnded = async () => (await jobs()).some(({ status }) => (status?.succeeded ?? 0) > 0);
     await until(hasEnded, 'the Job has succeeded');
-    await cluster.server.boot();
+    await cluster.server.boot(LIMIT_MS);
     await isLive('away', 2);
     await assertWhole('away', commit, 'after all', 2);
   });
@@ -166,7 +166,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await until(async () => (await logOf('failing')).includes('       begun\n'), 'begun');
     await cluster.server.kill('SIGKILL');
     await cut;
-    await cluster.server.boot();
+    await cluster.server.boot(LIMIT_MS);
     await until(async () => (await logOf('failing')).includes('Nothing is live yet.'), 'failed');
     assert.equal((await deployments('failing'))[0]?.state, 'failed');
     assert.match(await logOf('failing'), /no such luck\n[\s\S]*build failed: script exited 3/i);
@@ -188,7 +188,7 @@ test('killed before the build has its source: interrupted at the next start, and
   await until(async () => (await jobs()) === 1, 'the Job is there');
   await server.kill('SIGKILL');
   assert.notEqual((await cut).exitCode, 0);
-  await server.boot();
+  await server.boot(LIMIT_MS);
   const { stdout } = await server.command('deployments', 'hello', '--json');
   assert.equal((JSON.parse(stdout) as { state: string }[])[0]?.state, 'interrupted');
   await until(async () => (await jobs()) === 0, 'no Job is left');

@@ -46,7 +46,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     health_time: 3000,
     release_time: 3000,
     schedule_time: 60_000,
-    settle_time: 500,
+    // Python takes half a second to start on a busy node, and only then it exits.
+    settle_time: 900,
     drain_time: 5000,
     grace_time: 3000,
     run_memory: 256 * 1024 * 1024,

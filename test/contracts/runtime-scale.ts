@@ -95,8 +95,11 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     const cancel = new AbortController();
     const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });
     scaling.catch(() => {});
+    // A cluster's log may come when the time of the process is over; its status tells of the new one before.
     await until(
-      async () => (await logOf(runtime, tool, 'web.2')).some(({ text }) => text === 'thinking'),
+      async () =>
+        (await runtime.status(tool)).some(({ name }) => name === 'web.2') ||
+        (await logOf(runtime, tool, 'web.2')).some(({ text }) => text === 'thinking'),
       'the new one',
     );
     cancel.abort();
