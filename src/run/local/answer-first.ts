@@ -100,7 +100,8 @@ class AnswerFirstSocket extends Socket {
     let wantsMore = true;
     while (this.#held.length > 0 && !this.destroyed) {
       const pauseMs = this.#turn.nextAt - performance.now();
-      if (pauseMs > 0) {
+      // The end costs nothing: a client learns at once that a process has gone.
+      if (pauseMs > 0 && this.#held[0] !== null) {
         this.#timer = setTimeout(() => {
           this.#timer = null;
           this.#pass();
