@@ -98,13 +98,15 @@ export class LoginQueue {
     });
   }
 
+  /** People who logged in lately are not among the waiting of their address: others behind it shall not refuse them. */
   #makeRoom(address: string): void {
-    const counts = new Map<string, number>();
-    for (const waiting of this.#waiting) counts.set(waiting.address, (counts.get(waiting.address) ?? 0) + 1);
     const isFull = this.#waiting.length > MAX_WAITING;
+    const counted = isFull ? this.#waiting : this.#waiting.filter(({ isKnown }) => !isKnown);
+    const counts = new Map<string, number>();
+    for (const waiting of counted) counts.set(waiting.address, (counts.get(waiting.address) ?? 0) + 1);
     if (!isFull && (counts.get(address) ?? 0) <= MAX_WAITING_OF_ADDRESS) return;
     const most = Math.max(...counts.values());
-    const last = this.#waiting.findLast((waiting) =>
+    const last = counted.findLast((waiting) =>
       isFull ? counts.get(waiting.address) === most : waiting.address === address,
     );
     if (last === undefined) return;

@@ -89,7 +89,8 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
     const names = await refNames(repositories, tool, [RELEASES]);
     const released = names.map(versionOf).filter((version) => version > 0);
     const torn = await tornRefs(repositories, tool);
-    found.push({ tool, released, torn, isHollow: await isHollow(repositories, tool) });
+    // Git answers nothing beside a torn ref. The start looks for objects once that is mended.
+    found.push({ tool, released, torn, isHollow: torn.length === 0 && (await isHollow(repositories, tool)) });
   }
   return found;
 }

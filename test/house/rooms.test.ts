@@ -10,6 +10,7 @@ const ofSandbox = [
   'sandbox/built-for.ts',
   'sandbox/disk-pace.ts',
   'sandbox/disk-use.ts',
+  'sandbox/hidden-use.ts',
   'sandbox/passable.ts',
   'sandbox/remove.ts',
   'sandbox/sandbox.ts',
