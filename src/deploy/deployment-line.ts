@@ -274,7 +274,7 @@ export class DeploymentLine implements Deployments {
     }
   }
 
-  /** The release is live and its branch is not there yet: nobody is told that it is, and it follows later. */
+  /** The release is live, but its branch has not moved yet: tells the push so, and moves the branch later. */
   #followLater(entry: Entry, version: number): void {
     const { tool } = entry.deployment;
     const { deployBranch } = this.#options.repositories;

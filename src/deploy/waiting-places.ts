@@ -10,9 +10,9 @@ interface Reason {
 }
 
 /**
- * Tells those who wait their position in the line and what they wait for: at once when they come, then when it has
- * changed, at most once in ten seconds. Of other tools nobody is told a name: who maintains no tool of that name shall
- * not learn whether there is one.
+ * Tells each waiting push its position in the line and what it waits for: at once when it begins to wait, then when
+ * that changes, at most once in ten seconds. It never names another tool, because only the maintainers of a tool may
+ * learn whether it exists.
  */
 export class WaitingPlaces {
   readonly #limit: number;

@@ -39,7 +39,7 @@ export async function applyObject<Kind extends KubernetesObject>(
 }
 
 /**
- * As `applyObject`, unless somebody else has changed one of these fields: then the object stays as it is.
+ * Applies the object like `applyObject`, but leaves it unchanged if somebody else has changed one of these fields.
  *
  * @throws as `retrying`.
  */

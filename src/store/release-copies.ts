@@ -72,7 +72,7 @@ export class ReleaseCopies {
     if (isNewFolder) syncFolder(this.#folder);
   }
 
-  /** Null if there is none, or it is torn. */
+  /** Returns null if the copy is missing or torn. */
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
       const copy = JSON.parse(readFileSync(this.path(tool, version), 'utf8')) as ReleaseCopy;

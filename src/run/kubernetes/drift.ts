@@ -161,7 +161,7 @@ export class Drift implements PodListener {
     const { parts, log } = this.#options;
     const code = error instanceof DeployError ? error.code : null;
     const message = error instanceof Error ? error.message : String(error);
-    // It is tried again; a cluster that is away is told by others.
+    // The next pass retries. Other parts of the server already report a cluster that does not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || drift.failure === message) return;
     drift.failure = message;
     const facts = { tool, code, why: message };
