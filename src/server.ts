@@ -30,7 +30,7 @@ import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { createSourcesDoor } from './http/sources-door.ts';
 import { openDataFolder, openKeys } from './open-folders.ts';
-import { hasUsers, readDataFacts } from './recovery/data-facts.ts';
+import { hasUsers, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
@@ -78,7 +78,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { data } = config;
   // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
   await openDataFolder(data);
-  const findings = examine(await readDataFacts(config));
+  const facts = await readDataFacts(config);
+  const findings = examine(facts);
+  const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
   assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
   const store = new SqliteStore(data, secretsKey);
@@ -95,14 +97,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     path: options.path,
     deployBranch: config.deploy_branch,
   });
-  const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
-    config,
-    addresses,
-    sourceOrigin: () => sourceOrigin,
-    countPeople,
-    log,
-    given: options.backEnds ?? null,
-  });
+  const [{ builder, runtime, sources, isolation, whyTrusted }, torn] = await Promise.all([
+    chooseBackEnds({
+      config,
+      addresses,
+      sourceOrigin: () => sourceOrigin,
+      countPeople,
+      log,
+      given: options.backEnds ?? null,
+    }),
+    tellFindings(findings, data, log).then(() =>
+      repositories.cleanUp(new SetAside(data), (tool) => !whole.has(tool)),
+    ),
+  ]);
   const context: DeployContext = {
     store,
     repositories,
@@ -113,8 +120,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
-  await tellFindings(findings, data, log);
-  const torn = await repositories.cleanUp(new SetAside(data));
   const takenUp = await reconcile(context, logs, torn);
 
   const socketPath = join(data, 'run/server.sock');

@@ -59,3 +59,13 @@ export class FewAtOnce {
     else next();
   }
 }
+
+/** Does the work for every item, for at most `atOnce` at the same time. @returns the results in the order of the items. */
+export async function mapFew<Item, Result>(
+  items: readonly Item[],
+  atOnce: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const few = new FewAtOnce(atOnce);
+  return await Promise.all(items.map((item) => few.run(() => work(item))));
+}

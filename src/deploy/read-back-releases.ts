@@ -66,8 +66,10 @@ export async function restoreReleaseRefs(
   { store, repositories, log }: Context,
   tool: ToolName,
 ): Promise<void> {
+  const commits = store.releaseCommits(tool);
+  if (commits.size === 0) return;
   const there = new Set((await refNames(repositories, tool, [RELEASES])).map(versionOf));
-  const missing = [...store.releaseCommits(tool)].filter(([version]) => !there.has(version));
+  const missing = [...commits].filter(([version]) => !there.has(version));
   if (missing.length === 0) return;
   const input = missing.map(([, commit]) => `${commit}\n`).join('');
   const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');

@@ -1,8 +1,10 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FateOf } from '../build/builder.ts';
+import { mapFew } from '../core/few-at-once.ts';
 import { progressTo } from '../core/progress.ts';
 import type { Build } from '../core/types.ts';
+import { REPOSITORIES_AT_ONCE } from '../git/repositories.ts';
 import type { Torn } from '../git/torn-refs.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
@@ -29,14 +31,14 @@ export async function reconcile(
   const takenUp = await findTakenUp(context);
   const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
   await interruptUnfinished(context, logs, goOn);
-  for (const tool of context.store.tools()) {
+  await mapFew(context.store.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
     try {
       await reconcileTool(context, tool, goOn);
     } catch (err) {
       // One broken repository keeps no other tool down.
       context.log.error({ err, tool: tool.name }, 'tool could not be reconciled');
     }
-  }
+  });
   return takenUp;
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { mapFew } from '../core/few-at-once.ts';
 import { InOrder } from '../core/in-order.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
@@ -11,6 +12,9 @@ import { setHollowAside, setTornAside, type Torn } from './torn-refs.ts';
 
 // No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
+
+/** A start looks at so many repositories at the same time: enough to keep Node's four threads for files busy. */
+export const REPOSITORIES_AT_ONCE = 8;
 
 /** The bare repositories, one for each tool that has been pushed to. */
 export class Repositories {
@@ -109,20 +113,23 @@ export class Repositories {
    * git processes left, and half-made repositories. Files of refs that are torn are moved to `setAside`, for git
    * changes no ref beside a torn one, and so are whole repositories without objects.
    *
+   * @param mayBeDamaged - Which repositories to look through for torn refs and lost objects.
    * @returns what was torn, for `reconcile`.
    */
-  async cleanUp(setAside: SetAside): Promise<Torn[]> {
+  async cleanUp(setAside: SetAside, mayBeDamaged: (tool: ToolName) => boolean = () => true): Promise<Torn[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     for (const entry of entries.filter((name) => name.endsWith('.new')))
       await rm(join(this.#root, entry), { recursive: true, force: true });
-    const torn: Torn[] = [];
-    for (const tool of await this.tools()) {
+    const torn = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
       await removeLeftovers(this.folder(tool));
-      torn.push(...(await setTornAside(this, tool, setAside)));
-      if (await isHollow(this, tool)) torn.push(...(await setHollowAside(this, tool, setAside)));
-    }
-    return torn;
+      if (!mayBeDamaged(tool)) return [];
+      const found = await setTornAside(this, tool, setAside);
+      return (await isHollow(this, tool))
+        ? [...found, ...(await setHollowAside(this, tool, setAside))]
+        : found;
+    });
+    return torn.flat();
   }
 
   /**

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { DirectoryFile } from '../auth/directory-file.ts';
 import type { Config } from '../config.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
+import { mapFew } from '../core/few-at-once.ts';
 import type { ToolName } from '../core/names.ts';
 import { listSetAside } from '../core/set-aside.ts';
-import { RELEASES, versionOf } from '../deploy/read-back-releases.ts';
+import { versionOf } from '../deploy/read-back-releases.ts';
 import { isHollow } from '../git/hollow.ts';
 import { refNames } from '../git/ref-files.ts';
-import { Repositories } from '../git/repositories.ts';
+import { REPOSITORIES_AT_ONCE, Repositories } from '../git/repositories.ts';
 import { tornRefs } from '../git/torn-refs.ts';
 import { Backups } from '../store/backups.ts';
 import { ReleaseCopies } from '../store/release-copies.ts';
@@ -26,6 +27,11 @@ export interface RepositoryFacts {
   readonly torn: readonly string[];
   /** It has lost its objects. */
   readonly isHollow: boolean;
+}
+
+/** Whether nothing in a repository has to be set aside. */
+export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
+  return torn.length === 0 && !isHollow;
 }
 
 export type DirectoryFacts =
@@ -84,15 +90,16 @@ export function artifactFolder(config: DataConfig, tool: ToolName, id: string): 
 }
 
 async function readRepositories(repositories: Repositories): Promise<RepositoryFacts[]> {
-  const found: RepositoryFacts[] = [];
-  for (const tool of await repositories.tools()) {
-    const names = await refNames(repositories, tool, [RELEASES]);
+  return await mapFew(await repositories.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+    const [names, torn] = await Promise.all([
+      refNames(repositories, tool, ['refs']),
+      tornRefs(repositories, tool),
+    ]);
     const released = names.map(versionOf).filter((version) => version > 0);
-    const torn = await tornRefs(repositories, tool);
     // Git answers nothing beside a torn ref. The start looks for objects once that is mended.
-    found.push({ tool, released, torn, isHollow: torn.length === 0 && (await isHollow(repositories, tool)) });
-  }
-  return found;
+    const hasLostObjects = torn.length === 0 && names.length > 0 && (await isHollow(repositories, tool));
+    return { tool, released, torn, isHollow: hasLostObjects };
+  });
 }
 
 async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
