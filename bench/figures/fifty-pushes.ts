@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DirectoryFile } from '../../src/auth/directory-file.ts';
 import { comparedRow, type Figure, ownRow } from '../figure.ts';
 import { OpenSsh } from '../peers/open-ssh.ts';
 import { forgetPeak, memoryOf } from '../process-memory.ts';
@@ -15,13 +17,17 @@ export const fiftyPushes: Figure = {
   async run({ isQuick }) {
     // All 50 come from one address here.
     await using server = await startNullServer({ TOOLFORGE_PUSH_SSH_PER_ADDRESS: '200' });
-    await using peer = await OpenSsh.start(join(server.folder, 'home/.ssh/id_ed25519.pub'), 500);
+    const publicKey = join(server.folder, 'home/.ssh/id_ed25519.pub');
+    await using peer = await OpenSsh.start(publicKey, 500);
+    const directory = new DirectoryFile(join(server.folder, 'data/directory.yaml'));
+    const keyLines = [await readFile(publicKey, 'utf8')];
     const tree = await smallTree(server);
     const ours: string[] = [];
     const peers: string[] = [];
     for (let tool = 0; tool < TOOLS; tool += 1) {
-      await server.addTool(`tool-${tool}`);
-      ours.push(server.remote('ssh', `tool-${tool}`));
+      await directory.addUser({ name: `user-${tool}`, keyLines });
+      await directory.addTool(`tool-${tool}`, [`user-${tool}`]);
+      ours.push(`ssh://user-${tool}@${server.ssh}/tool-${tool}.git`);
       peers.push(await peer.repository(`tool-${tool}`));
     }
     let commits = 0;
