@@ -23,6 +23,7 @@ export interface Isolation {
 const HOME = '/home/tool';
 // A shell redirects descriptors of one digit only.
 const FILTER_DESCRIPTOR = '9';
+const ARGUMENTS_DESCRIPTOR = '8';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
@@ -48,7 +49,7 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
   ];
 }
 
-/** What bwrap reads from standard input (`--args 0`): the environment, which holds secrets. */
+/** What bwrap reads from the standard input of all: the environment, which holds secrets. */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
     .filter(([name]) => !isForLoader(name))
@@ -92,9 +93,13 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
 /**
  * Sets the routes while that can still be done: bwrap takes the right to change them away. The seccomp filter is opened
  * here because pasta closes the descriptors that it does not know.
+ *
+ * bwrap closes the descriptor of its arguments, and keeps the standard ones for the first process inside. Were the
+ * arguments on 0, bwrap's own descriptor of this machine's /proc would come in their place, and lead every tool out.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
-  const script = `${SET_ROUTES}\nfilter=$3; shift 3; exec "$@" ${FILTER_DESCRIPTOR}<"$filter"`;
+  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
+  const script = `${SET_ROUTES}\nfilter=$3; shift 3; exec "$@" ${descriptors}`;
   return ['sh', '-c', script, 'sh', ...fence.files, filter];
 }
 
@@ -110,6 +115,8 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     ...['--seccomp', FILTER_DESCRIPTOR],
     ...isolation.hostFiles.bwrap,
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
+    // Its first process is bwrap, of the same user: who got hold of that could hide its end.
+    ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
     // It would list the keys of the session that the server was started in.
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
@@ -120,8 +127,8 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     ]),
     // What is left of the root is memory: not for writing.
     ...['--remount-ro', '/dev', '--remount-ro', '/'],
-    // More arguments come from standard input: anyone on this machine may read those given here.
-    ...['--args', '0', '--chdir', command.cwd],
+    // More arguments come by a descriptor: anyone on this machine may read those given here.
+    ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
   ];
 }
 

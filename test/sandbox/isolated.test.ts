@@ -115,6 +115,20 @@ test('promise 4: nothing of the data folder, the host’s users or another tool 
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
+test('promise 4: no descriptor of a process inside leads out to this machine', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  await writeFile(join(data.path, 'secret'), 'secret of the server', { mode: 0o644 });
+  const script = `
+for folder in /proc/[0-9]*/fd/* /proc/[0-9]*/cwd /proc/[0-9]*/root; do
+  cat "$folder/..${data.path}/secret" "$folder${data.path}/secret" 2>/dev/null
+done
+echo the first process: $(ls -A /proc/1) $(cat /proc/1/cmdline 2>&1)`;
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script]);
+  assert.doesNotMatch(output, /secret/);
+  assert.match(output, /^the first process: cat: \/proc\/1\/cmdline: No such file or directory$/m);
+});
+
 test('each tool has a user of its own, so that one cannot read what another wrote', {
   skip: !isRoot,
 }, async () => {
