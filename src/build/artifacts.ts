@@ -13,9 +13,8 @@ const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
 /**
- * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. The
- * folders on the way can be passed by everyone and listed by the server alone; an artifact belongs to its
- * tool's uid.
+ * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Everybody can
+ * pass through the folders above them, but only the server can list those. An artifact belongs to its tool's uid.
  */
 export class Artifacts {
   readonly #data: string;
@@ -24,7 +23,7 @@ export class Artifacts {
     this.#data = data;
   }
 
-  /** @throws Error when the id could be anything but the name of a folder. */
+  /** @throws Error if the id is not a plain name of a folder. */
   folder(tool: ToolName, id: string): string {
     if (!ID.test(id)) throw new Error('an artifact id must be a plain name');
     return join(this.#toolFolder(tool), id);
@@ -34,7 +33,7 @@ export class Artifacts {
     return join(this.#data, 'cache', tool);
   }
 
-  /** Makes the folders that hold those of this tool. */
+  /** Makes the folders that will hold the artifacts and the cache of this tool. */
   async prepare(tool: ToolName): Promise<void> {
     await makeFolder(this.#data, 0o711);
     await makeFolder(join(this.#data, 'artifacts'), 0o711);
@@ -42,7 +41,7 @@ export class Artifacts {
     await makeFolder(join(this.#data, 'cache'), 0o700);
   }
 
-  /** The folder of the tool's newest finished artifact, by the order in which they were finished; or null. */
+  /** The folder of the artifact that this tool finished last, or null if it has none. */
   async newest(tool: ToolName): Promise<string | null> {
     const finished = await this.#finished(tool);
     return finished.at(-1)?.folder ?? null;
@@ -62,7 +61,7 @@ export class Artifacts {
     await removeTree(this.folder(tool, id));
   }
 
-  /** Does with every artifact what `fateOf` says. @returns the places of those that were set aside. */
+  /** Keeps, removes or sets aside each artifact, as `fateOf` says. @returns where those are that were set aside. */
   async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
     const moved: string[] = [];
@@ -75,7 +74,7 @@ export class Artifacts {
     return moved;
   }
 
-  /** Whether the artifact is there, to its end. */
+  /** Whether the artifact exists and is finished. */
   has(tool: ToolName, id: string): boolean {
     return existsSync(join(this.folder(tool, id), MARK));
   }

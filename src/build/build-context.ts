@@ -4,7 +4,7 @@ import type { BuildGuard } from './build-guard.ts';
 import type { BuildPlaces } from './build-places.ts';
 import type { Environment } from './layer-environment.ts';
 
-/** What every step of one build needs. */
+/** Everything that each step of one build needs. */
 export interface BuildContext {
   /** The tool's name, for people. */
   readonly name: string;
@@ -15,10 +15,10 @@ export interface BuildContext {
   readonly limits: Limits;
   readonly progress: Progress;
   readonly mask: (text: string) => string;
-  /** What a build starts with: PATH, HOME, language. */
+  /** The environment at the start of a build: PATH, HOME, language. */
   readonly environment: Readonly<Environment>;
-  /** CNB_TARGET_OS and its like. */
+  /** CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
-  /** The operator's and the tool's variables, as in /platform/env. */
+  /** The variables of the operator and of the tool, as in /platform/env. */
   readonly variables: Readonly<Record<string, string>>;
 }

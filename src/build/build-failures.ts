@@ -68,14 +68,14 @@ function outOfProcesses(limit: number, name: string): DeployError {
   );
 }
 
-/** How a buildpack ended that did not end well. */
+/** How a buildpack failed. */
 export interface FailedStep {
   /** `pip` */
   readonly name: string;
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** The last lines of its output, masked, the newest last. */
+  /** The last lines of its output, masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
 
@@ -88,7 +88,7 @@ const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const REFUSAL = /^ !\s+/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
-/** What to tell a person about a buildpack that failed: by its limit where one was the reason. */
+/** Says why a buildpack failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: Limits): DeployError {
   const text = step.lastLines.join('\n');
   const notPassable = passableErrorIn(text);
@@ -116,8 +116,9 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
 }
 
 /**
- * What most likely says why, the best first: the buildpack's own refusal, which is its last word (an earlier one was a
- * warning), else an error with the last cause that follows it (as uv writes them), else the last line with words.
+ * The lines that most likely give the reason, the best first. If the last line is a refusal of the buildpack itself,
+ * that line; an earlier refusal was only a warning. Otherwise an error with the last cause after it, as uv prints them.
+ * Otherwise the last line that has words.
  */
 function reasonAmong(lines: readonly string[]): string[] {
   const telling = lines.filter(
@@ -133,7 +134,7 @@ function reasonAmong(lines: readonly string[]): string[] {
   return [`${said.replace(/:$/, '')}: ${why}`, why, said];
 }
 
-/** A buildpack broke the rules of the Buildpack API. */
+/** The buildpack broke a rule of the Buildpack API. */
 export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
   return new DeployError(
     'BUILD_FAILED',
@@ -143,7 +144,7 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
   );
 }
 
-/** Nothing recognised the source; `files` are the names at its top, `notes` why some were left aside. */
+/** No buildpack recognised the source. @param files - The names at its top. @param notes - Why some were ignored. */
 export function noBuildpack(files: readonly string[], notes: readonly string[]): DeployError {
   const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));
   const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
@@ -159,7 +160,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
   );
 }
 
-/** Everything built, and nothing to run. */
+/** The build succeeded, but it defined no process. */
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
@@ -168,7 +169,7 @@ export function noProcess(): DeployError {
   );
 }
 
-/** Each process type has a process at least, and each of those takes of the machine. */
+/** Each process type starts at least one process, and each process uses resources of the machine. */
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(
     'TOO_MANY_PROCESSES',

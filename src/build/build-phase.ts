@@ -19,10 +19,10 @@ import { runStep } from './run-step.ts';
 import type { Progressed } from './tool-cache.ts';
 
 /**
- * Runs `bin/build` of each buildpack in turn, each with what the ones before put into the build environment.
+ * Runs `bin/build` of each buildpack in turn. Each one gets the build environment as the earlier ones have changed it.
  *
- * @param reached - Told of each buildpack as it starts and ends.
- * @returns the processes to run, and of each buildpack a line for people: its id and what it brought.
+ * @param reached - Called when a buildpack starts (`failed`, until it has succeeded) and when it has built.
+ * @returns the processes to run, and for each buildpack a line for people: its id, and the version that it installed.
  */
 export async function buildAll(
   context: BuildContext,
@@ -92,7 +92,7 @@ async function runBuild(
   if (end.code !== 0) throw stepFailed({ ...end, name }, context.limits);
 }
 
-/** Buildpacks print with the prefixes of the field; those are this server's to set. */
+/** Passes on a line of a buildpack. Its prefix (`-----> `, ` !     `) decides how the server presents it. */
 export function say(progress: BuildContext['progress'], text: string): void {
   if (text.startsWith('-----> ')) progress.step(text.slice(7));
   else if (text.startsWith(' !     ')) progress.warn(text.slice(7));
@@ -129,7 +129,7 @@ async function unmetOf(
   return unmet;
 }
 
-/** The version of the runtime that it installed, where its layers tell, else its own. */
+/** The version of the runtime that the buildpack installed, if its layers say so; otherwise its own version. */
 function broughtBy(buildpack: Buildpack, layers: readonly Layer[]): string {
   const versions = layers.filter((layer) => layer.isLaunch).map((layer) => layer.metadata['version']);
   const version = versions.find((value) => typeof value === 'string' && /^[\w.+-]{1,40}$/.test(value));

@@ -8,11 +8,11 @@ export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;
   readonly layers: string;
-  /** What is only for the build, removed afterwards. */
+  /** Files that only the build needs. Removed afterwards. */
   readonly scratch: string;
 }
 
-/** Names of the things that code of a build sees, and where it sees them. */
+/** The folders that the code of a build sees, by name, with their paths inside the sandbox. */
 const targets = {
   workspace: '/workspace',
   layers: '/layers',
@@ -20,7 +20,7 @@ const targets = {
   platform: '/platform',
   /** Build plans that detection writes. */
   detected: '/cnb/detected',
-  /** Build plans that buildpacks are handed; out of reach of a tool's code, since the server writes here. */
+  /** Build plans for the buildpacks. Read-only for them, because the server writes here. */
   plans: '/cnb/plans',
   tmp: '/tmp',
   home: '/home/tool',
@@ -28,14 +28,14 @@ const targets = {
 
 export type PlaceName = keyof typeof targets;
 
-/** The mounts of a build, and how each is called inside. */
+/** The mounts of a build, and the paths inside the sandbox. */
 export interface BuildPlaces {
   readonly folders: BuildFolders;
-  /** How code inside calls the place, or a file below it. */
+  /** The path of a folder, or of a file below it, inside the sandbox. */
   path(name: PlaceName, ...below: string[]): string;
-  /** The same place on this machine. */
+  /** The path of the same folder on this machine. */
   source(name: PlaceName, ...below: string[]): string;
-  /** @param asked - The folder of the buildpack that is asked: of what detection writes it sees its own alone. */
+  /** @param asked - The folder of the buildpack whose detection runs. It sees only its own build plan. */
   detectMounts(asked: string): Mount[];
   buildMounts(): Mount[];
 }
@@ -70,7 +70,7 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // The server makes the folders of others beside it: no link may be in their place.
+      // Only its own folder: the server makes the folders of the others beside it, and must not meet a link there.
       mount('detected', true, asked),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
     ],
@@ -81,7 +81,7 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
 /**
  * Makes the folders and writes the variables of the platform, one file each.
  *
- * @param variables - What the operator set for builds, and over it the tool's config vars.
+ * @param variables - The operator's variables for builds. The tool's config vars have replaced those of the same name.
  */
 export async function makePlaces(
   places: BuildPlaces,
@@ -100,7 +100,7 @@ export async function makePlaces(
   }
 }
 
-/** Names that can be a variable; a name is a file's too. */
+/** Whether this can be the name of a variable, and of a file. */
 export function isVariableName(name: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name);
 }

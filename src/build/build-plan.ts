@@ -4,7 +4,7 @@ export interface Require {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-/** One alternative of a build plan: what detection offers and what it wants. */
+/** One alternative of a build plan: what a buildpack provides and what it requires. */
 export interface PlanSections {
   readonly provides: readonly string[];
   readonly requires: readonly Require[];
@@ -18,7 +18,7 @@ export interface Candidate {
   readonly alternatives: readonly PlanSections[];
 }
 
-/** One dependency of a resolved plan: who may provide it, and all that was asked of it. */
+/** One dependency of a resolved plan: the buildpacks that may provide it, and every requirement for it. */
 export interface PlanEntry {
   readonly name: string;
   readonly providers: readonly string[];
@@ -26,7 +26,7 @@ export interface PlanEntry {
 }
 
 export interface ResolvedPlan {
-  /** The ids that take part, in order. */
+  /** The ids of the buildpacks that take part, in order. */
   readonly group: readonly string[];
   readonly entries: readonly PlanEntry[];
 }
@@ -37,13 +37,13 @@ interface Option {
   readonly sections: PlanSections;
 }
 
-/** Combinations of alternatives that are tried: each takes time in which nobody else is served. */
+/** How many combinations of alternatives are tried. Each takes time during which nobody else is served. */
 const MOST_TRIALS = 1000;
 
 /**
- * Finds the first combination of alternatives in which every requirement is provided by the same or an
- * earlier buildpack and everything that is provided is required. A buildpack is dropped as optional only
- * with its last alternative, as the lifecycle does. Null where no combination works, of the first thousand.
+ * Finds the first combination of alternatives in which every requirement is provided by the same or an earlier buildpack,
+ * and everything that is provided is required. An optional buildpack is dropped only after its last alternative has
+ * failed, as in the lifecycle. Null if none of the first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
@@ -89,7 +89,7 @@ interface Dependency {
   readonly requires: Require[];
   /** Options that require it before anything provides it. */
   readonly early: Option[];
-  /** Options that provide it and are not required since. */
+  /** Options that provide it and that nothing has required since. */
   readonly unused: Option[];
 }
 
@@ -123,14 +123,14 @@ function resolved(trial: readonly Option[], dependencies: readonly Dependency[])
   };
 }
 
-/** What a buildpack finds in CNB_BP_PLAN_PATH: everything asked of what it provides. */
+/** The entries for CNB_BP_PLAN_PATH of one buildpack: every requirement for a dependency that it may provide. */
 export function entriesFor(entries: readonly PlanEntry[], id: string): Require[] {
   return entries.filter((entry) => entry.providers.includes(id)).flatMap((entry) => entry.requires);
 }
 
 /**
- * What is left for later buildpacks after this one has built: the dependencies that it was handed and did
- * not name as `unmet` in build.toml are met.
+ * The entries that remain for later buildpacks after this one has built. It met every dependency that it was given,
+ * except those that it named as `unmet` in build.toml.
  */
 export function withoutMet(
   entries: readonly PlanEntry[],

@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 
-/** What every back end that builds reads of the settings. */
+/** The settings that every builder reads. */
 export type BuildSettings = Pick<
   Config,
   | 'data'

@@ -3,21 +3,21 @@ import type { Progress } from '../core/progress.ts';
 import type { Artifact } from '../core/types.ts';
 
 export interface BuildRequest {
-  /** Also the artifact's id. */
+  /** The id of the build, and of the artifact that it makes. */
   readonly id: string;
   readonly tool: ToolName;
-  /** A small number of the tool's own, 1 and up; its uid in the sandbox is made from it. */
+  /** A number that belongs to this tool, 1 or more. The tool's uid in the sandbox is computed from it. */
   readonly toolNumber: number;
   readonly commit: CommitId;
   readonly configVars: Readonly<Record<string, string>>;
-  /** False: nothing of an earlier build is used (`-o no-cache`). */
+  /** False if the build must not use anything from an earlier one (`-o no-cache`). */
   readonly useCache: boolean;
-  /** Puts the commit's files into this empty folder. Called once. */
+  /** Writes the files of the commit into this empty folder. Called once. */
   readonly checkOut: (folder: string) => Promise<void>;
 }
 
 /**
- * The reason of a signal that fires because this server is being stopped: a build that can go on without it shall.
+ * The reason of an abort signal when this server is being stopped. A build that can continue without it should.
  */
 export class HandOver extends Error {
   override readonly name = 'AbortError';
@@ -27,54 +27,56 @@ export class HandOver extends Error {
   }
 }
 
-/** A build was left to go on without this server, after a `HandOver`; `takeUp` follows it again. */
+/** After a `HandOver`, the build continues without this server. `takeUp` follows it again. */
 export class BuildGoesOn extends Error {
   override readonly name = 'BuildGoesOn';
 }
 
 /**
- * What becomes of an artifact that is found at the start. `set-aside` is for what the store does not know: the store
- * may be older. A builder that cannot move such an artifact leaves it where it is.
+ * Decides what happens to an artifact that exists when the server starts. An artifact that the store does not know is
+ * set aside, because the store may be older. A builder that cannot move an artifact leaves it where it is.
  *
- * @param isFinished - False if the build did not come to its end.
+ * @param isFinished - False if the build did not finish.
  */
 export type FateOf = (artifactId: string, isFinished: boolean) => 'keep' | 'remove' | 'set-aside';
 
-/** Source → artifact. */
+/** Turns the source of a tool into an artifact. */
 export interface Builder {
   /**
    * Builds one commit. Output goes to `progress` line by line.
    *
    * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
-   * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`; AbortError when the signal fires. Nothing of the build is left behind then, and
-   * no process of it runs on. BuildGoesOn where the signal's reason is a HandOver and the build needs no server.
+   * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`; AbortError when the signal fires. After any of
+   * these, the build has left no files and no processes behind. BuildGoesOn if the signal's reason is a HandOver and
+   * the build continues without the server.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
   /**
-   * Why an artifact cannot run as this server is set up now, as the rest of a sentence about it (`was built without
-   * isolation, and tools are isolated now`); null = it can.
+   * Why an artifact cannot run with the present settings of this server, or null if it can. The text continues a
+   * sentence about the artifact: `was built without isolation, and tools are isolated now`.
    */
   whyUnusable(artifact: Artifact): string | null;
-  /** Writes the version of a release on its artifact, `v42`, for people who look at what is stored; where that has names. */
+  /** Names the stored artifact after the release's version, `v42`, for people who look at it. Does nothing if artifacts have no names here. */
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
-  /** Forgets an artifact that no release will run again. */
+  /** Deletes an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
   /**
-   * At start: ends what an earlier server left running, and does with each artifact of this tool what `fateOf` says.
+   * Called at the start. Ends the builds that an earlier server left running, and keeps, removes or sets aside each
+   * artifact of this tool, as `fateOf` says.
    *
-   * @param takenUp - Builds of `underWay` that go on.
+   * @param takenUp - The builds of `underWay` that the server will follow again.
    */
   cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void>;
   /**
-   * At start: the ids of the tool's builds that went on without a server, or have ended meanwhile, and can be taken
-   * up; none where builds end with their server.
+   * Called at the start. The ids of the tool's builds that continued without a server, or ended in the meantime, and
+   * that `takeUp` can follow. Empty if builds end together with their server.
    */
   underWay(tool: ToolName): Promise<ReadonlySet<string>>;
   /**
-   * Follows a build of `underWay` to its end, with the request that it was started with. Progress tells everything
-   * from the first line on, as `build` did.
+   * Follows a build of `underWay` to its end. Needs the request that the build was started with. Progress gets all
+   * output from the first line on, as from `build`.
    *
-   * @throws as `build`; DeployError `BUILD_GONE` where it is not there any more.
+   * @throws as `build`; DeployError `BUILD_GONE` if the build no longer exists.
    */
   takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
 }

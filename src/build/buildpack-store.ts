@@ -14,7 +14,7 @@ export interface Buildpack {
   readonly version: string;
   /** The name of its folder in the store. */
   readonly folder: string;
-  /** True where the user's variables reach it as files only. */
+  /** True if it gets the user's variables only as files (`clear-env`). */
   readonly isEnvCleared: boolean;
 }
 
@@ -23,7 +23,7 @@ export interface GroupMember {
   readonly isOptional: boolean;
 }
 
-/** The buildpacks of this server and the groups that are tried, in order. */
+/** The buildpacks of this server, and the groups in the order in which they are tried. */
 export interface BuildpackStore {
   readonly folder: string;
   readonly order: readonly (readonly GroupMember[])[];
@@ -49,8 +49,8 @@ const orderFile = z.object({
 });
 
 /**
- * Reads `NAME/buildpack.toml` of every folder and `order.toml`. Without that file there is one group of all of
- * them, optional, by name.
+ * Reads `order.toml` and the `NAME/buildpack.toml` of every folder. If there is no `order.toml`, the one group is all
+ * buildpacks by name, each optional.
  */
 export async function readBuildpacks(folder: string): Promise<BuildpackStore> {
   const buildpacks = new Map<string, Buildpack>();
@@ -90,9 +90,9 @@ async function readIfThere(path: string): Promise<string | null> {
 }
 
 /**
- * A copy of the buildpacks inside `parent`, named after their content: where the server is root, the user that
- * builds run as need not be able to reach the place that they were installed in, and an upgrade of this
- * server does not change the buildpacks under a build. Copies of other versions are removed.
+ * Copies the buildpacks into a folder of `parent` that is named after their content, and removes the copies of other
+ * versions. The copy is needed for two reasons. If the server is root, the users that builds run as may not be able to
+ * reach the installation. And an upgrade of this server must not change the buildpacks during a build.
  */
 export async function copyBuildpacks(source: string, parent: string): Promise<string> {
   const name = await contentName(source);
@@ -116,7 +116,7 @@ async function contentName(folder: string): Promise<string> {
   return hash.digest('hex').slice(0, 12);
 }
 
-/** Whatever the umask was at installation, everyone may read; programs in `bin` may be run. */
+/** Lets everyone read the files and run the programs in `bin`, whatever the umask was at the installation. */
 async function openToAll(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {

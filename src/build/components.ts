@@ -6,23 +6,23 @@ import { processType } from './processes.ts';
 export interface Component {
   /** A process type. */
   readonly name: string;
-  /** A process type of the build, or a line for a shell. */
+  /** A process type of the build, or a command line for a shell. */
   readonly command: string;
-  /** Null = it stays up. */
+  /** Null if the component runs all the time. */
   readonly schedule: Schedule | null;
-  /** Whether it gets the tool's requests. */
+  /** Whether it receives the requests to the tool. */
   readonly isPublished: boolean;
 }
 
-/** Types that do not end up as something else, whoever else runs them. */
+/** Reserved process types: they stay in the artifact even if a schedule also runs them. */
 const KEPT = new Set(['web', 'release']);
 
 /**
- * The processes of an artifact: those of the build, and the components of its source. A process type that only
- * schedules name does not stay up too; a component with a command of its own takes the place of a process type with
- * its name.
+ * Merges the processes of the build with the components of toolforge.yaml. A process type that only scheduled
+ * components use does not also run all the time. A component with a command of its own replaces the process type of the
+ * same name.
  *
- * @param warn - Gets a sentence about each command that was perhaps meant to be a process type.
+ * @param warn - Receives a sentence about each command that was perhaps meant as a process type.
  */
 export function withComponents(
   built: readonly Process[],
@@ -52,7 +52,7 @@ export function withComponents(
   return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
 }
 
-/** @throws DeployError `NO_PROCESS`; `TOO_MANY_PROCESSES`, where more stay up than a tool may have. */
+/** @throws DeployError `NO_PROCESS`, or `TOO_MANY_PROCESSES` if more than `most` types run all the time. */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
   const staying = processes.filter(({ type, schedule }) => type !== 'release' && schedule === undefined);

@@ -12,7 +12,7 @@ import { misspeltProcfile } from './procfile.ts';
 import { runStep, type StepEnd } from './run-step.ts';
 import { readPlainFile } from './safe-files.ts';
 
-/** What a buildpack's detection said. */
+/** The result of one buildpack's detection. */
 interface Detected {
   readonly result: 'pass' | 'fail' | 'error';
   readonly alternatives: readonly PlanSections[];
@@ -20,7 +20,7 @@ interface Detected {
   readonly end: StepEnd;
 }
 
-/** The group that builds, and its plan. */
+/** The group that will build, and its plan. */
 export interface Detection extends ResolvedPlan {
   readonly buildpacks: readonly Buildpack[];
 }
@@ -35,18 +35,18 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 
 const PASS = 0;
 const FAIL = 100;
-/** A plan has few lines; what is tried of a long one is tried many times. */
+/** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
 const maxPlanBytes = 64 * 1024;
-/** Kept of what one detection prints. */
+/** How many lines of one detection's output are kept. */
 const maxLines = 100;
-/** A line of detection that is for everyone, however it ends: why a file was left aside. */
+/** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
 export const NOTE = 'note: ';
 
 /**
- * Asks the buildpacks of each group in turn, those of one group at the same time, and takes the first group
- * in which every one that is not optional passes and the plan works out.
+ * Runs the detection of each group in turn, and of the buildpacks of one group at the same time. Takes the first
+ * group in which every required buildpack passes and whose plan can be resolved.
  *
- * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` where no group worked and one asked broke.
+ * @throws DeployError `NO_BUILDPACK` if no group fits, or `BUILD_FAILED` if, besides, a detection broke.
  */
 export async function detect(
   context: BuildContext,
@@ -72,7 +72,7 @@ async function tryGroup(
   group: readonly GroupMember[],
   ask: (buildpack: Buildpack) => Promise<Detected>,
 ): Promise<Detection | null> {
-  // Settled, not all: when one throws, the others must have ended before their folders go.
+  // Not Promise.all: if one throws, the others must have ended before their folders are removed.
   const settled = await Promise.allSettled(group.map((member) => ask(member.buildpack)));
   const candidates: Candidate[] = [];
   let isOut = false;
@@ -146,7 +146,7 @@ async function runDetect(context: BuildContext, buildpack: Buildpack): Promise<D
   }
 }
 
-/** One line of what was seen, then the notes of all that were asked, then what went wrong beside it. */
+/** Prints one line with what was found, then all notes, then each detection that broke. */
 async function sayFound(
   progress: Progress,
   buildpacks: readonly Buildpack[],
@@ -191,7 +191,7 @@ async function nothingFound(
   throw failure === undefined ? noBuildpack(files, notes) : stepFailed(failure, context.limits);
 }
 
-/** `python` of `toolforge/python`. */
+/** `toolforge/python` → `python` */
 export function nameOf(id: string): string {
   return id.slice(id.lastIndexOf('/') + 1);
 }

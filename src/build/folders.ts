@@ -12,14 +12,14 @@ async function run(program: string, argv: readonly string[]): Promise<string> {
   return stdout;
 }
 
-/** Makes a folder, and those on the way, with exactly this mode for the last one. */
+/** Makes a folder and its parents. The folder itself gets exactly this mode. */
 export async function makeFolder(folder: string, mode: number): Promise<void> {
   await mkdir(folder, { recursive: true, mode });
-  // mkdir takes the umask into account, and leaves a folder that is there as it is.
+  // mkdir applies the umask, and does not change a folder that exists.
   await chmod(folder, mode);
 }
 
-/** The names in a folder; none where it does not exist. */
+/** The names in a folder. Empty if the folder does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -30,15 +30,15 @@ export async function namesIn(folder: string): Promise<string[]> {
 }
 
 /**
- * What is in a folder of a source, without what has a name that is no UTF-8: git takes such names, and no text leads
- * to what they name.
+ * The entries of a folder of a source whose names are valid UTF-8. Git accepts other names, but a string cannot
+ * express them, so such files cannot be opened.
  */
 export async function entriesIn(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   return entries.filter(({ name }) => !name.includes('\uFFFD'));
 }
 
-/** A real copy, by sharing blocks where the file system can, writable for its owner. `to` must not exist. */
+/** Copies a folder so that its owner can write to the copy. Shares blocks if the file system can. `to` must not exist. */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
@@ -53,8 +53,8 @@ export async function moveFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * The same for a folder of which nobody else may change a file: where one is a hard link, and so may be in another
- * folder too, all are copied.
+ * Like `moveFolder`, and makes sure that nobody can change a file through another folder: if any file has a second
+ * hard link, the whole folder is copied instead.
  */
 export async function moveApart(from: string, to: string): Promise<void> {
   const linked = await run('find', [from, '-type', 'f', '-links', '+1', '-print', '-quit']);
@@ -64,17 +64,17 @@ export async function moveApart(from: string, to: string): Promise<void> {
 }
 
 /**
- * Leaves only folders, plain files and symbolic links, none with a set-user or set-group bit, nothing that
- * anyone but their owner could write, and, with `isFinal`, no file that even the owner changes by mistake.
- * No process may be at work in the folder.
+ * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the right
+ * of everyone but the owner to write. With `isFinal`, files become read-only for their owner too. No process may be
+ * using the folder.
  */
 export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
-  // Before the walk: a folder that cannot be read would hide what is in it.
+  // First of all, because a folder that cannot be read would hide its entries.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
-  // By find itself, which also comes to what lies deeper than any path.
+  // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
   await run('find', [folder, '(', ...special, ')', '-delete']);
-  // Folders stay as they are, or nobody could remove the data folder with an ordinary rm.
+  // Folders stay writable. Otherwise nobody could remove the data folder with an ordinary rm.
   if (options.isFinal) await protectFiles(folder);
 }
 
@@ -84,7 +84,7 @@ async function protectFiles(folder: string): Promise<void> {
   try {
     await run('find', [...files, '-exec', ...protect]);
   } catch {
-    // Folder by folder, which is slow: a path was too long.
+    // A path was too long. Folder by folder is slow, but works.
     await run('find', [...files, '-execdir', ...protect]);
   }
 }

@@ -1,7 +1,7 @@
 import { mebibytes } from '../core/mebibytes.ts';
 import { du } from '../sandbox/disk-use.ts';
 
-/** The three largest places of a build, as its code calls them: `/workspace/data (900 MiB), …`. */
+/** The three largest folders of a build, under the paths that its code sees: `/workspace/data (900 MiB), …`. */
 export async function largestFolders(
   folder: string,
   signal: AbortSignal,
@@ -20,7 +20,7 @@ export async function largestFolders(
   return named.join(', ');
 }
 
-/** One level below /workspace and the temporary folders, two below /layers: where a person can do something. */
+/** Only folders that a person can act on: one level below /workspace and two levels below /layers. */
 function isPlace(path: string): boolean {
   return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);
 }

@@ -2,16 +2,15 @@ import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './lay
 import { listPlainFolder } from './safe-files.ts';
 
 /**
- * The environment that a process of an artifact starts with: `base`, then what the launch layers of each
- * buildpack add, in the order of the buildpacks. Config vars are not in it: whoever starts the process puts
- * them on top.
+ * The environment at the start of a process: `base`, and then the variables of each buildpack's launch layers, in the
+ * order of the buildpacks. Config vars are not included; the caller adds them last.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#launch-environment
  */
 export async function launchEnvironment(options: {
   /** The artifact's layers on this machine. */
   readonly layersFolder: string;
-  /** How the process calls that folder. */
+  /** The path of that folder as the process sees it. */
   readonly layersPath: string;
   /** Ids such as `toolforge/python`, in order. */
   readonly buildpacks: readonly string[];

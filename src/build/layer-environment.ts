@@ -4,7 +4,7 @@ import { isThere, listPlainFolder, readPlainFile } from './safe-files.ts';
 
 export type Environment = Record<string, string>;
 
-/** The variables that a layer's folders are put in front of, while building and while running. */
+/** Which folder of a layer is prefixed to which variable, during a build and at run time. */
 const folderVariables = {
   build: [
     ['bin', 'PATH'],
@@ -21,23 +21,23 @@ const folderVariables = {
 
 const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([, variable]) => variable));
 
-/** execve(2): no program is given more on Linux, however large its stack may be. */
+/** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
 const MOST_LENGTH = 6 * 1024 * 1024;
 
-/** Where a buildpack's layers are: here, and as the code inside calls the place. */
+/** Where the layers are: on this machine, and inside the sandbox. */
 export interface LayersPlace {
   /** The folder of all layers. */
   readonly folder: string;
-  /** How code in the sandbox calls it. */
+  /** The path of that folder inside the sandbox. */
   readonly path: string;
 }
 
-/** The folder name of a buildpack's layers: its id with each `/` as `_`. */
+/** The name of the folder for a buildpack's layers: its id, with `_` for each `/`. */
 export function escapeId(id: string): string {
   return id.replaceAll('/', '_');
 }
 
-/** Puts the layer's bin, lib and so on in front of the matching variables. */
+/** Prefixes the layer's bin, lib and so on to the matching variables. */
 export async function addLayerFolders(
   environment: Environment,
   place: LayersPlace,
@@ -52,8 +52,8 @@ export async function addLayerFolders(
 }
 
 /**
- * Applies the files of an `env` folder: `NAME` and `NAME.override` set, `NAME.default` sets what is not
- * there, `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
+ * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has no
+ * value; `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
@@ -89,7 +89,7 @@ async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
   }
 }
 
-/** The build environment with the user's variables: they win, but are put in front of PATH and its like. */
+/** The build environment with the user's variables. They replace others, but PATH and other lists of folders are prefixed. */
 export function withPlatformVariables(
   environment: Readonly<Environment>,
   variables: Readonly<Record<string, string>>,

@@ -5,18 +5,18 @@ import { brokenBuildpack } from './build-failures.ts';
 import { escapeId } from './layer-environment.ts';
 import { isPlainFolder, listPlainFolder, readPlainFile } from './safe-files.ts';
 
-/** A layer as its `NAME.toml` tells of it. */
+/** A layer, as `NAME.toml` describes it. */
 export interface Layer {
   readonly buildpack: string;
   readonly name: string;
-  /** For the running tool. */
+  /** The running tool needs it. */
   readonly isLaunch: boolean;
-  /** For later buildpacks of this build. */
+  /** Later buildpacks of this build need it. */
   readonly isBuild: boolean;
-  /** For the next build. */
+  /** The next build may reuse it. */
   readonly isCache: boolean;
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** Whether the folder is there beside the file. */
+  /** Whether the layer has a folder beside its file. */
   readonly hasFolder: boolean;
 }
 
@@ -31,17 +31,17 @@ const layerFile = z.object({
   metadata: z.record(z.string(), z.unknown()).default({}),
 });
 
-/** Of all layer files of a buildpack together. */
+/** The size of all layer files of one buildpack together. */
 const maxBytes = 8 * 1024 * 1024;
 
-/** Files among a buildpack's layers that are no layer's. */
+/** Files in a buildpack's folder that do not describe a layer. */
 const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
 
 /**
  * The layers of one buildpack, by name.
  *
  * @param root - A folder that holds a folder for each buildpack.
- * @throws DeployError `BUILD_FAILED` where a layer's file is not as the Buildpack API has it.
+ * @throws DeployError `BUILD_FAILED` if the file of a layer breaks the Buildpack API.
  */
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);
@@ -53,7 +53,7 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
     length += text.length;
     if (length > maxBytes) throw brokenBuildpack(buildpack, 'its layer files are too large together');
     const name = file.slice(0, -'.toml'.length);
-    // Joined to the folder these would leave it.
+    // Such a name would lead out of the buildpack's folder.
     if (name === '' || name === '.' || name === '..')
       throw brokenBuildpack(buildpack, `${file} names no layer`);
     layers.push({
@@ -91,12 +91,12 @@ async function readLayerFile(root: string, buildpack: string, file: string) {
   }
 }
 
-/** The file of a layer as the next build finds it: its types are the buildpack's to set again. */
+/** The file of a layer for the next build. It has no types, because the buildpack must set them again. */
 export function restoredLayerFile(layer: Layer): string {
   return stringify({ metadata: layer.metadata });
 }
 
-/** The folder of a layer's content; its file has the same name and `.toml`. */
+/** The folder of a layer. Its file has the same name and ends in `.toml`. */
 export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name'>): string {
   return join(root, escapeId(layer.buildpack), layer.name);
 }

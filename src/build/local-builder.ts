@@ -35,16 +35,16 @@ import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers 
 export interface LocalBuilderOptions {
   readonly config: BuildSettings;
   readonly sandbox: Sandbox;
-  /** The folder of buildpacks, as they were installed. */
+  /** The folder with the installed buildpacks. */
   readonly buildpacksFolder: string;
   readonly log: Log;
-  /** After this long without output a build says that it goes on; 30,000 where not set. */
+  /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
   readonly quietMs?: number;
 }
 
 /**
- * Runs Cloud Native Buildpacks on this machine, in a sandbox, with the results that the lifecycle would give.
- * An artifact is made where it stays, `artifacts/TOOL/ID` in the data folder, as `workspace` and `layers`.
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle. Makes each artifact
+ * at its final place, `artifacts/TOOL/ID` in the data folder, as the folders `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
   readonly #options: LocalBuilderOptions;
@@ -64,7 +64,7 @@ export class LocalBuilder implements Builder {
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // Layers that were built in the other way may hold paths that are not there now; the cache is as old as they are.
+    // Layers that were built with another sandbox may contain paths that do not exist now. The cache is as old as they are.
     const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
     const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
@@ -75,7 +75,7 @@ export class LocalBuilder implements Builder {
     };
     if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
     const state: BuildState = { moved: [], reached: new Map() };
-    // Fails where it is there: an artifact is never built over.
+    // Fails if the folder exists, because a build never overwrites an artifact.
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
       await using guard = new BuildGuard({
@@ -123,14 +123,14 @@ export class LocalBuilder implements Builder {
     return whyUnusable(artifact, this.#options.sandbox.mode);
   }
 
-  /** A folder has no second name. */
+  /** Does nothing: a folder has only one name. */
   async tag(): Promise<void> {}
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
     await this.#artifacts.remove(tool, artifactId);
   }
 
-  /** The sandbox ends what an earlier server left running, of all tools, before this is called. */
+  /** Ends no processes: the sandbox has already ended those that an earlier server left running. */
   async cleanUp(tool: ToolName, fateOf: FateOf): Promise<void> {
     const { config, log } = this.#options;
     const moved = await this.#artifacts.sort(tool, fateOf, new SetAside(config.data));
@@ -138,7 +138,7 @@ export class LocalBuilder implements Builder {
       log.warn({ tool, artifacts: moved }, 'artifacts that the store does not know set aside');
   }
 
-  /** Builds here are processes of this server's own. */
+  /** None: these builds are child processes of the server and end with it. */
   async underWay(): Promise<ReadonlySet<string>> {
     return new Set();
   }
@@ -147,7 +147,7 @@ export class LocalBuilder implements Builder {
     throw new Error(`build ${id} ended with the server that ran it`);
   }
 
-  /** The story of one build, from the commit to the finished folder. */
+  /** One build, from the commit to the finished folder. */
   async #make(
     request: BuildRequest,
     context: BuildContext,
@@ -206,11 +206,11 @@ export class LocalBuilder implements Builder {
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
   }
 
-  /** Leaves nothing of a build that failed; what makes the next one quick goes back to the cache. */
+  /** Deletes the files of a failed build, and moves cached layers back to the cache. */
   async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
     try {
-      // A cache that filled the disk would fill it for every build from now on.
+      // If the cache filled the disk, it would do so in every later build.
       if (isFull) await removeTree(places.cache);
       else await giveBack(places, state.moved, state.reached);
     } catch (cause) {
@@ -233,7 +233,7 @@ export class LocalBuilder implements Builder {
   }
 }
 
-/** What is known of a build while it runs, for the case that it fails. */
+/** The state of a running build, for the cleanup if it fails. */
 interface BuildState {
   moved: readonly Layer[];
   readonly reached: Map<string, Progressed>;

@@ -1,12 +1,12 @@
-/** Bytes of one line that are shown; the rest of the line is left out. */
+/** How many bytes of a line are shown. The rest of the line is dropped. */
 export const maxLineBytes = 16 * 1024;
 const CUT = ' … (line cut)';
-/** Held of an unfinished line, so that a secret at the cut is still found whole. */
+/** How many bytes of an unfinished line are kept, so that a secret at the cut is still found. */
 const maxHeldBytes = 4 * maxLineBytes;
 
 /**
- * Output of a stranger's program as clean lines: invalid UTF-8 replaced, lines of more than 16 kB cut,
- * secrets masked even where they came in pieces. Holds at most one line.
+ * Splits the output of an untrusted program into clean lines. Replaces invalid UTF-8, cuts lines of more than 16 kB, and
+ * masks secrets even if they arrive in pieces. Keeps at most one line in memory.
  */
 export class OutputLines {
   readonly #mask: (text: string) => string;
@@ -32,7 +32,7 @@ export class OutputLines {
     if (start < chunk.length) this.#hold(chunk.subarray(start));
   }
 
-  /** The line that had no end, if any. */
+  /** Passes on the last line, if it has no newline at its end. */
   end(): void {
     if (this.#heldBytes > 0) this.#flush();
   }
@@ -42,7 +42,7 @@ export class OutputLines {
     if (bytes.length > room) this.#isCut = true;
     const kept = bytes.subarray(0, Math.max(0, room));
     if (kept.length === 0) return;
-    // A copy: the chunk belongs to the stream.
+    // A copy, because the stream may reuse the chunk.
     this.#held.push(Buffer.from(kept));
     this.#heldBytes += kept.length;
   }
@@ -58,7 +58,7 @@ export class OutputLines {
   }
 }
 
-/** At most 16 kB of the text, and nothing of its last quarter where a secret may have been cut in two. */
+/** At most 16 kB of the text, without its last quarter, because a secret may have been cut in two there. */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
   let length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));

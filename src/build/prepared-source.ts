@@ -9,13 +9,13 @@ import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
 import { readToolforgeYaml } from './toolforge-yaml.ts';
 
-/** A commit's files, ready to be built. */
+/** The files of a commit, ready to be built. */
 export interface PreparedSource {
   readonly folder: string;
-  /** What .slugignore took away, for people; null = there is none. */
+  /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
   readonly leftOut: string | null;
   readonly service: Artifact['service'];
-  /** What toolforge.yaml asks for. */
+  /** The components of toolforge.yaml. */
   readonly components: readonly Component[];
   readonly warnings: readonly string[];
   /** The names at the top, sorted. */
@@ -23,7 +23,7 @@ export interface PreparedSource {
 }
 
 /**
- * Puts a commit's files into a new folder and reads of them what is this server's to know.
+ * Writes the files of a commit into a new folder, and reads the files that are meant for this server.
  *
  * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_SLUGIGNORE`
  */

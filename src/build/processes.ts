@@ -22,13 +22,13 @@ const launchFile = z.object({
 
 const buildFile = z.object({ unmet: z.array(z.object({ name: z.string().min(1) })).default([]) });
 
-/** A process type: part of names and of log lines. */
+/** A process type. It becomes a part of names and of log lines. */
 export const processType = /^[a-z0-9][-_a-z0-9]{0,62}$/;
 
 /**
- * The processes that a buildpack wrote to launch.toml; labels and slices are not used here.
+ * Reads the processes from the launch.toml of a buildpack. Labels and slices are ignored.
  *
- * @throws DeployError `BUILD_FAILED` where the file is not as the Buildpack API has it.
+ * @throws DeployError `BUILD_FAILED` if the file breaks the Buildpack API.
  */
 export async function readProcesses(root: string, buildpack: string): Promise<Process[]> {
   const { processes } = await readOutput(root, buildpack, 'launch.toml', launchFile);
@@ -49,12 +49,12 @@ export async function readProcesses(root: string, buildpack: string): Promise<Pr
   });
 }
 
-/** Starts the command in a folder: `$0` is the folder, the rest the command. */
+/** A command that starts another one in a folder. `$0` is the folder, and the other arguments are the command. */
 export function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }
 
-/** The dependencies that a buildpack left unmet in build.toml, for a later one. */
+/** The dependencies that build.toml of a buildpack leaves to a later one. */
 export async function readUnmet(root: string, buildpack: string): Promise<Set<string>> {
   const { unmet } = await readOutput(root, buildpack, 'build.toml', buildFile);
   return new Set(unmet.map((entry) => entry.name));
@@ -75,8 +75,8 @@ async function readOutput<Schema extends z.ZodType>(
 }
 
 /**
- * The processes of the whole build by type: a later buildpack's take the place of an earlier one's. The last
- * default wins, and is lost where a process of its type follows that is none.
+ * Merges the processes of all buildpacks. A later process replaces an earlier one of the same type. The last default
+ * wins, and is cleared if a later process of the same type is not the default.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go (processMap)
  */

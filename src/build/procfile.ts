@@ -3,16 +3,16 @@ import { processType } from './processes.ts';
 import { readIfSmall } from './safe-files.ts';
 
 const maxBytes = 64 * 1024;
-/** As `procfile`, `PROCFILE`, `Procfile.txt`. */
+/** For example `procfile`, `PROCFILE`, `Procfile.txt`. */
 const misspelt = /^procfile(\.(txt|yml|yaml))?$/i;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 
 /**
- * Sentences about lines of the Procfile that will not do what their writer hoped. The procfile buildpack is
- * who reads it for the build; this only says early what is wrong, with line numbers.
+ * Sentences about lines of the Procfile that will not do what their author expects, with line numbers. They only warn
+ * early. The procfile buildpack reads the file for the build.
  */
 export async function procfileWarnings(source: string): Promise<string[]> {
-  // One that is too large the buildpack refuses, and says so.
+  // If the file is too large, the buildpack refuses it with a message.
   const text = await readIfSmall(source, ['Procfile'], maxBytes);
   if (text === null) {
     const sentence = misspeltProcfile(await namesIn(source));
@@ -43,7 +43,7 @@ export async function procfileWarnings(source: string): Promise<string[]> {
   return warnings;
 }
 
-/** A sentence about a file that was meant to be the Procfile, without a full stop; null where there is none. */
+/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if there is none. */
 export function misspeltProcfile(files: readonly string[]): string | null {
   const name = files.includes('Procfile') ? undefined : files.find((file) => misspelt.test(file));
   return name === undefined ? null : `${name} is not used: rename it to Procfile, with that spelling`;

@@ -4,15 +4,15 @@ import type { BuildGuard } from './build-guard.ts';
 import { OutputLines } from './output-lines.ts';
 
 export interface StepEnd extends Exit {
-  /** The newest lines of output, masked, at most 20. */
+  /** The last lines of output, masked, at most 20. */
   readonly lastLines: readonly string[];
 }
 
 /**
- * Runs one program of a build in the sandbox to its end and hands on its output by lines. When it has ended, so
- * has everything that it started.
+ * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
+ * program started end with it.
  *
- * @throws what aborted the guard, once nothing of the program runs any more.
+ * @throws the reason that aborted the guard, after all these processes have ended.
  */
 export async function runStep(
   sandbox: Sandbox,
@@ -28,9 +28,9 @@ export async function runStep(
   const process = sandbox.start(command);
   const kill = () => process.kill();
   guard.signal.addEventListener('abort', kill, { once: true });
-  // What it left behind would hold its output open for ever.
+  // A process that it left behind would keep its output open.
   const exited = process.exited.finally(kill);
-  // Of the tool, not of this build: a tool's builds and processes share one part of the time.
+  // By tool, not by build: a tool's builds and processes have one share of the time together.
   const share = String(command.toolNumber);
   const lastLines: string[] = [];
   const lines = new OutputLines({

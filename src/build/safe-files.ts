@@ -3,20 +3,20 @@ import { lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 
-/** The largest metadata file that is read of what a build has made. */
+/** The largest metadata file of a build that is read. */
 export const maxFileBytes = 1024 * 1024;
 
-/** The most entries of a folder that are read: of layers or variables a buildpack leaves far fewer. */
+/** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
 const maxEntries = 5000;
 
 const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
 
 /**
- * The text of a file that a stranger's code may have made, or null where there is none. No symbolic link
- * is followed, neither at the end nor on the way below `root`, and nothing but a plain file is opened.
- * No process that could change the folder may be running.
+ * Reads a file that untrusted code may have made. Follows no symbolic link below `root` and opens only plain files. No
+ * process that could change the folder may be running.
  *
- * @throws RangeError when the file is larger than `maxBytes`.
+ * @returns the text, or null if there is no such plain file.
+ * @throws RangeError if the file is larger than `maxBytes`.
  */
 export async function readPlainFile(
   root: string,
@@ -39,7 +39,7 @@ export async function readPlainFile(
   }
 }
 
-/** The same for a look alone: empty where the file is too large. */
+/** Like `readPlainFile`, but gives an empty text if the file is too large. For hints and warnings. */
 export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
   try {
     return await readPlainFile(...file);
@@ -49,7 +49,7 @@ export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Pr
   }
 }
 
-/** Whether each of the parts below `root` is a folder and none a symbolic link. */
+/** Whether each of the parts below `root` is a folder and not a symbolic link. */
 export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
   for (let depth = 1; depth <= parts.length; depth += 1) {
     const stat = await statOf(join(root, ...parts.slice(0, depth)));
@@ -58,15 +58,16 @@ export async function isPlainFolder(root: string, parts: readonly string[]): Pro
   return true;
 }
 
-/** Whether something of this name is there, be it a link, in a folder that no symbolic link is on the way to. */
+/** Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link. */
 export async function isThere(root: string, parts: readonly string[]): Promise<boolean> {
   return (await isPlainFolder(root, parts.slice(0, -1))) && (await statOf(join(root, ...parts))) !== null;
 }
 
 /**
- * The entries of a folder below `root`, sorted by name; none where it is absent or a symbolic link is on the way.
+ * The entries of a folder below `root`, sorted by name. Empty if the folder does not exist or if a part of its path is a
+ * symbolic link.
  *
- * @throws RangeError where there are more than 5,000.
+ * @throws RangeError if there are more than 5,000 entries.
  */
 export async function listPlainFolder(
   root: string,

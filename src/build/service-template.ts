@@ -5,20 +5,20 @@ import { readPlainFile } from './safe-files.ts';
 import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
-/** YAML made for it takes the parser a second for 64 kB, in which nobody else is served. */
+/** A hostile YAML file of 64 kB keeps the parser busy for a second, and nobody else is served meanwhile. */
 const maxBytes = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const mostReplicas = 100;
-/** A part that is `.` or `..` in some spelling, or what some servers take for a slash. */
+/** Matches a `.` or `..` part in any encoding, and characters that some servers take for a slash. */
 const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
-/** Where Toolforge's `webservice` looks. */
+/** The folders in which Toolforge's `webservice` looks for the file. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
-/** What one key brings, or the sentence why it is not used. */
+/** The settings that one key gives, or a sentence that says why it is not used. */
 export type Read = Partial<ServiceSettings> | string;
 
-/** Keys of Toolforge's `webservice`; null: accepted as it is, this server has no use for it. */
+/** The keys of Toolforge's `webservice`. Null if a key is accepted and has no effect here. */
 const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
   type: readType,
   'health-check-path': readPath,
@@ -33,9 +33,9 @@ const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
 };
 
 /**
- * What the source says about its web process, and sentences about what in the file is not used.
+ * Reads the settings of the web process, and gives a sentence for each part of the file that is not used.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE` where there is more than one file, or one that holds no keys.
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` if there is more than one file, or if the file has no keys.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(
@@ -72,7 +72,7 @@ export async function readServiceTemplate(
 
 interface Template {
   readonly path: string;
-  /** Null: larger than is read. */
+  /** Null if the file is too large to be read. */
   readonly text: string | null;
 }
 
@@ -103,7 +103,7 @@ function refusal(message: string, hint: string, options?: ErrorOptions): DeployE
   return new DeployError('BUILD_SERVICE_TEMPLATE', message, hint, options);
 }
 
-/** The buildpacks read it themselves: here only what none of them will follow is told. */
+/** The buildpacks read this key themselves. This only reports a value that none of them uses. */
 function readType(value: unknown): Read {
   if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;

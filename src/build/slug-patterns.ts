@@ -2,22 +2,22 @@ import { DeployError } from '../core/errors.ts';
 
 const maxPatterns = 200;
 const maxPatternLength = 256;
-/** A few seconds of comparing. */
+/** Comparisons that take a few seconds. */
 const maxSteps = 100_000_000;
-/** A few milliseconds of comparing. */
+/** Comparisons that take a few milliseconds. */
 const stepsOfTurn = 200_000;
 
-/** What one character must be; null stands for any number of characters. */
+/** Tests one character. Null matches any number of characters. */
 type Token = { readonly fits: (character: string) => boolean; readonly steps: number } | null;
 
 /** One line of a .slugignore. */
 export interface Pattern {
-  /** What each part of a path must fit; null stands for any number of folders. */
+  /** The patterns for the parts of a path. Null matches any number of folders. */
   readonly parts: readonly (readonly Token[] | null)[];
   readonly isFolderOnly: boolean;
 }
 
-/** The patterns of a .slugignore, and sentences about lines that are not used. */
+/** Reads the patterns of a .slugignore, and gives a sentence for each line that is not used. */
 export function readPatterns(text: string): { patterns: Pattern[]; warnings: string[] } {
   const patterns: Pattern[] = [];
   const warnings: string[] = [];
@@ -40,7 +40,7 @@ export function readPatterns(text: string): { patterns: Pattern[]; warnings: str
   return { patterns, warnings };
 }
 
-/** A slash at the start or within ties a pattern to the top; otherwise it fits at any depth. */
+/** A pattern with a slash at its start or in the middle matches from the top; any other matches at any depth. */
 function patternOf(line: string): Pattern {
   const path = line.replace(/\/+$/, '');
   const parts = path
@@ -64,7 +64,7 @@ function tokenOf(text: string): Token {
   return { fits: (character) => character === wanted, steps: 1 };
 }
 
-/** Read once: read at each comparison, a long set made every step cost hundreds. */
+/** Compiled once. Reading a long character set at each comparison made every step a hundred times slower. */
 function setOf(set: string, isNegated: boolean): Token {
   const members = [...set.matchAll(/(.)-(.)|(.)/gsu)];
   const ranges = members.flatMap(([, from, to]): [string, string][] =>
@@ -76,12 +76,12 @@ function setOf(set: string, isNegated: boolean): Token {
   return { fits: (character) => isIn(character) !== isNegated, steps: 1 + ranges.length };
 }
 
-/** Compares paths with patterns, and gives up where those were made to take for ever. */
+/** Compares paths with patterns. Gives up if hostile patterns take too long. */
 export class Matcher {
   #steps = 0;
   #turnAt = 0;
 
-  /** Whether so much was compared that others should have their turn; then not again for as much more. */
+  /** True once after each few milliseconds of comparing: the caller should let the event loop serve others. */
   isDue(): boolean {
     if (this.#steps - this.#turnAt < stepsOfTurn) return false;
     this.#turnAt = this.#steps;
@@ -89,9 +89,9 @@ export class Matcher {
   }
 
   /**
-   * Whether the parts of a pattern fit all parts of a path, each given as its characters.
+   * Whether a pattern matches the whole path. Each part of the path is given as its characters.
    *
-   * @throws DeployError `BUILD_SLUGIGNORE` where all comparisons together take too long.
+   * @throws DeployError `BUILD_SLUGIGNORE` if all comparisons together take too long.
    */
   fits(pattern: Pattern['parts'], path: readonly (readonly string[])[]): boolean {
     return this.#matchRuns(pattern, path, (part, name) =>
@@ -103,8 +103,8 @@ export class Matcher {
   }
 
   /**
-   * Whether a list with wildcards (null) for runs of any length fits another list. Only the last wildcard is ever
-   * tried again, so that a pattern costs at most the product of both lengths.
+   * Whether a list of tests matches a list of items. A null matches any number of items. Backtracks to the last null
+   * only, so the cost is at most the product of both lengths.
    */
   #matchRuns<Token, Item>(
     pattern: readonly (Token | null)[],

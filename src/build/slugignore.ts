@@ -9,7 +9,7 @@ import { Matcher, type Pattern, readPatterns } from './slug-patterns.ts';
 const file = '.slugignore';
 const maxBytes = 64 * 1024;
 
-/** Files that say how the tool is built and run: no pattern takes them away. */
+/** Files that say how the tool is built and run. No pattern removes them. */
 const kept: ReadonlySet<string> = new Set([
   'Procfile',
   'service.template',
@@ -18,7 +18,7 @@ const kept: ReadonlySet<string> = new Set([
   'toolforge.yaml',
 ]);
 
-/** What was taken out of a source. */
+/** The result of applying a .slugignore. */
 export interface LeftOut {
   /** One line for people. */
   readonly summary: string;
@@ -26,11 +26,11 @@ export interface LeftOut {
 }
 
 /**
- * Removes what `.slugignore` names from a source that nobody has touched since its checkout: lines as in a
- * .gitignore, without negation. Follows no link; a link itself is removed as a file.
+ * Removes the files that `.slugignore` names from a fresh checkout. Its lines are as in a .gitignore, but cannot negate.
+ * Follows no symbolic link; a link is removed like a file.
  *
- * @returns null where there is no such file.
- * @throws DeployError `BUILD_SLUGIGNORE` where the patterns would take too long.
+ * @returns null if there is no such file.
+ * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
  * @see https://devcenter.heroku.com/articles/slug-compiler#ignoring-files-with-slugignore
  */
 export async function applySlugignore(source: string): Promise<LeftOut | null> {
@@ -60,7 +60,7 @@ interface Clearing {
   readonly matcher: Matcher;
 }
 
-/** One folder or file of a source: the names on the way to it, and their characters. */
+/** One folder or file of a source: the parts of its path, and the characters of each part. */
 interface Place {
   readonly path: readonly string[];
   readonly characters: readonly (readonly string[])[];
@@ -71,7 +71,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
   const { source, total } = clearing;
   const entries = await entriesIn(join(source, ...folder.path));
   for (const [index, entry] of entries.entries()) {
-    // Others have their turn in between.
+    // Let the event loop serve others in between.
     if (index % 500 === 499) await nextTurn();
     const place: Place = {
       path: [...folder.path, entry.name],
@@ -91,7 +91,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
 async function isMeant({ patterns, matcher }: Clearing, { characters, isFolder }: Place): Promise<boolean> {
   for (const { parts, isFolderOnly } of patterns) {
     if ((isFolder || !isFolderOnly) && matcher.fits(parts, characters)) return true;
-    // And here, where one pattern may take milliseconds.
+    // Here too, because one pattern may take milliseconds.
     if (matcher.isDue()) await nextTurn();
   }
   return false;

@@ -4,16 +4,16 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { entriesIn } from './folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
-/** Looked at, at most: the notes are a service, not a gate. */
+/** How many files are looked at. The notes are a help; they refuse nothing. */
 const maxEntries = 50_000;
 const maxNamed = 3;
 const lfsPointer = 'version https://git-lfs.github.com/spec/';
-/** A pointer file is text of about 130 bytes. */
+/** A pointer file of Git LFS has about 130 bytes. */
 const maxPointerBytes = 1024;
 
 /**
- * What a checkout does not bring and people expect, one sentence each: submodules, Git LFS, links that lead out
- * of the repository. Only looks; follows no link.
+ * One sentence for each thing that people expect of a checkout and do not get: submodules, Git LFS files, and links to
+ * outside of the repository. Changes nothing and follows no link.
  */
 export async function sourceWarnings(folder: string): Promise<string[]> {
   const pointers: string[] = [];
@@ -41,7 +41,7 @@ export async function sourceWarnings(folder: string): Promise<string[]> {
   return warnings;
 }
 
-/** What is nearer to the top comes first. */
+/** Breadth first: files near the top come first. */
 async function entriesBelow(folder: string): Promise<Dirent[]> {
   const found: Dirent[] = [];
   const folders = [folder];

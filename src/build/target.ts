@@ -3,11 +3,11 @@ import { arch, platform } from 'node:os';
 import { systemCode } from '../core/errors.ts';
 import type { Environment } from './layer-environment.ts';
 
-/** The names that the Buildpack API has from Go. */
+/** The names of processors in Go, which the Buildpack API uses. */
 const goNames: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
 /**
- * What buildpacks are told of the machine that the artifact is for: CNB_TARGET_OS and its like.
+ * The variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#targets
  */

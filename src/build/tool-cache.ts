@@ -7,26 +7,26 @@ import { escapeId } from './layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from './layers.ts';
 import { isPlainFolder, listPlainFolder } from './safe-files.ts';
 
-/** Where layers of one build come from and go to. */
+/** The folders that the layers of one build come from and go to. */
 export interface LayerPlaces {
-  /** The layers of the artifact that is being made. */
+  /** The layers of the new artifact. */
   readonly layers: string;
-  /** The tool's own cache: layers that are for builds only. */
+  /** The tool's cache: the layers that only builds need. */
   readonly cache: string;
-  /** The layers of the tool's newest artifact; null = none, or not to be used. */
+  /** The layers of the tool's newest artifact. Null if there is none or it must not be used. */
   readonly previous: string | null;
 }
 
-/** How far a buildpack came. */
+/** How far each buildpack has got. */
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
- * Puts the layers of earlier builds in place, as the lifecycle's restorer does: of launch layers the
- * metadata, of cached ones the content too, and the types of none. What was for builds only is moved out of the
- * cache, what an artifact holds is copied.
+ * Restores the layers of earlier builds, as the lifecycle's restorer does. For launch layers it restores the metadata,
+ * and for cached layers the content as well; it never restores the types. Layers for builds only are moved out of the
+ * cache. Layers of an artifact are copied.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
- * @returns the layers that were moved, for {@link giveBack}.
+ * @returns the layers that were moved, as an argument for {@link giveBack}.
  */
 export async function restoreLayers(places: LayerPlaces, group: readonly string[]): Promise<Layer[]> {
   const moved: Layer[] = [];
@@ -51,11 +51,10 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
 }
 
 /**
- * After a build that succeeded: launch layers stay, with the content of the newest artifact where the buildpack
- * left only their metadata; layers for builds only go to the cache, which holds nothing else then; all
- * others go.
+ * Sorts the layers after a successful build. Launch layers stay; if the buildpack left only the metadata of one, it gets
+ * the content from the newest artifact. Layers for builds only replace the content of the cache. All others are deleted.
  *
- * @throws DeployError `BUILD_FAILED` where a layer has no content and none can be had.
+ * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either.
  */
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
   await removeTree(places.cache);
@@ -67,7 +66,7 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     const layers = await readLayers(places.layers, buildpack);
     const launch = layers.filter((layer) => layer.isLaunch);
     for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
-    // The next build may change what it finds in the cache, and must not change this artifact.
+    // The next build may change files in the cache. That must not change this artifact.
     for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer, moveApart);
     await removeOthers(places.layers, buildpack, launch);
   }
@@ -91,7 +90,7 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
     throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
   const target = layerFolder(places.layers, layer);
-  // The build may have left a link there, and a copy would follow it.
+  // The build may have left a link there, and a copy would follow the link.
   await removeTree(target);
   await copyFolder(layerFolder(places.previous, layer), target);
 }
@@ -99,14 +98,14 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
   const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
   const folder = join(root, escapeId(buildpack));
-  // A build may have put a link to somewhere else in its place.
+  // A build may have replaced the folder by a link to somewhere else.
   if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
   for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
 }
 
 /**
- * After a build that failed: layers for builds only go back to the cache, so that the next build is quick. Of
- * the buildpack that failed only those without metadata: nobody knows whether the content still fits it.
+ * Moves the layers for builds only back to the cache after a failed build, so that the next build is quick. Of the
+ * buildpack that failed, only those without metadata: the content of the others may not match their metadata.
  */
 export async function giveBack(
   places: LayerPlaces,
@@ -129,7 +128,7 @@ async function readLayersOrNone(root: string, buildpack: string): Promise<Layer[
   try {
     return await readLayers(root, buildpack);
   } catch {
-    // The build has failed already, and what it left cannot be read: then nothing of it is kept.
+    // The build has failed already. If its layers cannot be read, none is kept.
     return [];
   }
 }

@@ -10,11 +10,11 @@ import { type Read, readCpu, readMemory, readPath, readReplicas } from './servic
 import { isMapping, parseMapping, shown } from './small-yaml.ts';
 
 const file = 'toolforge.yaml';
-/** YAML made for it takes the parser a second for 64 kB, in which nobody else is served. */
+/** A hostile YAML file of 64 kB keeps the parser busy for a second, and nobody else is served meanwhile. */
 const maxBytes = 16 * 1024;
 const mostComponents = 50;
 const mostCharacters = 8192;
-/** Of Toolforge's job names. */
+/** The longest name of a Toolforge job. */
 const longestName = 52;
 const mostRetries = 5;
 const longestSeconds = 604_800;
@@ -24,7 +24,7 @@ const example =
 
 const topKeys = ['config_version', 'components', 'source_url'];
 const componentKeys = ['component_type', 'build', 'run'];
-/** What the component that gets the requests may ask for. */
+/** Keys that only the published component may have. */
 const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
   health_check_http: readPath,
   replicas: readReplicas,
@@ -33,22 +33,22 @@ const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
 };
 const runKeys = new Set(['command', 'port', 'port_protocol', 'publish']);
 const scheduledKeys = new Set(['command', 'schedule', 'retry', 'timeout']);
-/** Keys that say, with this value, what is so here anyway. */
+/** Keys that, with this value, describe how this server works anyway. */
 const natural: Readonly<Record<string, unknown>> = { mount: 'none', emails: 'none', filelog: false };
 
 export interface ToolforgeYaml {
   readonly components: readonly Component[];
-  /** What the published component asks for. */
+  /** The settings of the published component. */
   readonly service: Partial<ServiceSettings>;
-  /** Sentences about what is not used. */
+  /** A sentence for each part of the file that is not used. */
   readonly warnings: readonly string[];
 }
 
 /**
- * The components that the source asks for, in Toolforge's form. What is built is this push, so `build` is not read.
+ * Reads the components of Toolforge's file. Ignores `build`, because this server builds the pushed commit.
  *
  * @param options.mostScheduled - How many scheduled components a tool may have.
- * @throws DeployError `BUILD_TOOLFORGE_YAML`, naming the component and what to write.
+ * @throws DeployError `BUILD_TOOLFORGE_YAML`, which names the component and says what to write.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool
  */
 export async function readToolforgeYaml(
@@ -138,7 +138,7 @@ function reserved(where: string, meaning: string): DeployError {
 }
 
 function readCommand(where: string, value: unknown): string {
-  // Toolforge puts this before each command of an image that buildpacks made.
+  // Toolforge prefixes this to each command in an image that buildpacks made.
   const command =
     typeof value === 'string'
       ? value
@@ -152,7 +152,7 @@ function readCommand(where: string, value: unknown): string {
       'Write `command: ` and a process type of the Procfile or a line for a shell below its `run:`, and push again.',
     );
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
   if (command.length > mostCharacters || /[\u0000-\u001f\u007f]/.test(command)) {
     throw refusal(
       `The command of ${where} holds a control character or is longer than ${mostCharacters} characters.`,
