@@ -3,11 +3,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 /** One text to find. */
 export interface Pattern {
   readonly bytes: Uint8Array;
-  /** What a match is called: any number of the caller's. */
+  /** A number of the caller's choice, which identifies the pattern in a match. */
   readonly label: number;
 }
 
-/** Bytes of patterns that are read before other work gets a turn: a few milliseconds. */
+/** After this many bytes of patterns, a few milliseconds, other work gets a turn. */
 const BYTES_A_TURN = 32 * 1024;
 const BYTE_VALUES = 256;
 
@@ -36,7 +36,7 @@ export class ByteSearch {
   readonly #patterns: readonly Pattern[];
   #nodes = 1;
 
-  /** Makes the search in short turns, so that a large set of patterns holds nothing else up. */
+  /** Prepares the search in short turns, so that a large set of patterns does not block other work. */
   static async of(patterns: readonly Pattern[]): Promise<ByteSearch> {
     const search = new ByteSearch(patterns);
     await search.#build();
@@ -83,7 +83,7 @@ export class ByteSearch {
     return this.#first[byte] as number;
   }
 
-  /** 0 = there is none. */
+  /** 0 if there is none. */
   #child(node: number, byte: number): number {
     if (this.#isNext[node + 1] === 1 && this.#byte[node + 1] === byte) return node + 1;
     if (this.#hasOthers[node] === 0) return 0;

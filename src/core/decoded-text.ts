@@ -1,4 +1,4 @@
-/** A text as a program may have meant it, and where each of its bytes stands in the text. */
+/** A text after decoding, and where each decoded byte comes from. */
 export interface Decoded {
   readonly bytes: Uint8Array;
   readonly length: number;
@@ -74,10 +74,10 @@ for (const alphabet of ['+/', '-_']) {
 }
 
 /**
- * Each run of base64 in the text, decoded from each of its first four digits on: where the encoding begins is not
- * known, as a word before it looks the same.
+ * Decodes each run of base64 in the text four times, once from each of its first four digits on. It is not known where
+ * the encoding begins, because a word right before it looks the same.
  *
- * @param leastBytes - Shorter results are left out.
+ * @param leastBytes - Results that are shorter are dropped.
  */
 export function* fromBase64(text: Uint8Array, leastBytes: number): Generator<Decoded> {
   for (let from = 0; from < text.length; ) {
@@ -128,7 +128,7 @@ class Writer {
   }
 }
 
-/** The value of so many hexadecimal digits; -1 if they are not there. */
+/** The value of a fixed number of hexadecimal digits, or -1 if the text does not have them. */
 function hexadecimal(text: Uint8Array, from: number, count: number): number {
   let value = 0;
   for (let at = from; at < from + count; at++) {

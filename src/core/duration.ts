@@ -1,4 +1,4 @@
-/** A stretch of time in whole seconds: `15 min`, `1 min 30 s`, `45 s`. */
+/** A duration for people, in whole seconds: `15 min`, `1 min 30 s`, `45 s`. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   const minutes = Math.floor(seconds / 60);

@@ -11,8 +11,8 @@ export interface ErrorFacts {
 }
 
 /**
- * What the log shows of an error: its type, code, message, stack and causes. Nothing else of it, because errors of
- * clients hold whole answers with all their headers.
+ * The facts of an error for the log: its type, code, message, stack and causes. Nothing else, because the errors of some
+ * clients contain whole answers with all headers.
  */
 export function errorFacts(error: unknown, depth = 0): ErrorFacts {
   if (!(error instanceof Error)) return { type: typeof error, message: cut(String(error)) };
@@ -29,7 +29,7 @@ export function errorFacts(error: unknown, depth = 0): ErrorFacts {
   };
 }
 
-/** The Kubernetes client puts the whole answer into its message; the API's own words are in the body. */
+/** The API server's own message. The Kubernetes client has it in the body; its own message is the whole answer. */
 function messageOf(error: Error): string {
   if (!('body' in error && 'headers' in error)) return error.message;
   try {
@@ -40,7 +40,7 @@ function messageOf(error: Error): string {
   return 'an answer without a reason';
 }
 
-/** The stack without the message, which may be long. */
+/** The stack without the message, because the message may be long. */
 function framesOf({ stack = '' }: Error): string {
   const frames = stack.split('\n').filter((line) => /^ +at /.test(line));
   return frames.slice(0, MAX_STACK_LINES).join('\n');

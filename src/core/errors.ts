@@ -1,6 +1,6 @@
 /**
- * Something that a person can mend. The three parts are shown to them as they are, so none of them
- * holds a secret, a path of the server or a stack. Anything else that is thrown is our own bug.
+ * An error that a person can fix. Its three parts are shown to that person unchanged, so none of them may contain a
+ * secret, a path of the server or a stack. Any other error is a bug of this server.
  */
 export class DeployError extends Error {
   override readonly name = 'DeployError';

@@ -1,23 +1,23 @@
 export interface Waiting {
-  /** When so many wait, more are turned away. */
+  /** If this many wait, the next one is refused. */
   readonly most: number;
   readonly refusal: () => Error;
 }
 
-/** Lets only so many pieces of work run at the same time; the others wait their turn in order. */
+/** Limits how many pieces of work run at the same time. The others wait, in order. */
 export class FewAtOnce {
   readonly #atOnce: number;
   readonly #limit: Waiting | null;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  /** @param limit - Null: any number may wait. */
+  /** @param limit - Null if any number may wait. */
   constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
     this.#limit = limit;
   }
 
-  /** @throws the refusal where too many wait. @throws the signal's reason, without having begun. */
+  /** @throws the refusal if too many wait; the signal's reason if it fires before the work has begun. */
   async run<Result>(
     work: () => Promise<Result>,
     signal: AbortSignal = new AbortController().signal,
@@ -52,7 +52,7 @@ export class FewAtOnce {
     });
   }
 
-  /** Hands the place to the next that waits. */
+  /** Gives the place to the next one that waits. */
   #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running -= 1;

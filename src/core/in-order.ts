@@ -1,10 +1,10 @@
 import type { ToolName } from './names.ts';
 
-/** Steps of the same tool one after the other, in the order in which they came. */
+/** Runs the steps of each tool one after the other, in the order in which they were given. */
 export class InOrder {
   readonly #last = new Map<ToolName, Promise<unknown>>();
 
-  /** What the step gives or throws; one that failed holds nobody up. */
+  /** @returns the result of the step. A step that fails does not stop those that follow. */
   run<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
     const before = this.#last.get(tool) ?? Promise.resolve();
     const result = before.then(step, step);

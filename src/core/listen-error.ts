@@ -1,9 +1,9 @@
 import { DeployError, systemCode } from './errors.ts';
 
 /**
- * Why a door could not open, with what to do.
+ * Says why the server cannot listen at an address, and what to do.
  *
- * @param door - Its setting is TOOLFORGE_PUSH_ and this name.
+ * @param door - The name of the setting, after TOOLFORGE_PUSH_.
  */
 export function cannotListen(
   door: 'SSH' | 'HTTP' | 'SOURCES_LISTEN',

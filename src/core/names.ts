@@ -1,4 +1,4 @@
-/** The name of a tool: what builds-api of Toolforge accepts, at most 63 characters since it becomes a host name and a folder. */
+/** The name of a tool, as Toolforge's builds-api accepts it. At most 63 characters, because it becomes a host name. */
 export type ToolName = string & { readonly __brand: 'ToolName' };
 
 /** A full object id of a commit: 40 lower-case hexadecimal digits (64 in a SHA-256 repository). */
@@ -7,12 +7,12 @@ export type CommitId = string & { readonly __brand: 'CommitId' };
 const TOOL_NAME = /^[a-z]([-_a-z0-9]{0,61}[a-z0-9])?$/;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** The text as a tool name, or null. A trailing `.git` is not removed here. */
+/** The text as a tool name, or null. Does not remove a trailing `.git`. */
 export function toolName(text: string): ToolName | null {
   return TOOL_NAME.test(text) ? (text as ToolName) : null;
 }
 
-/** The text as a commit id, or null; the all-zero id is not one. */
+/** The text as a commit id, or null. The id of only zeros is not a commit. */
 export function commitId(text: string): CommitId | null {
   return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
 }

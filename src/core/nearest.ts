@@ -1,4 +1,4 @@
-/** Those of the names that somebody may have meant by `typed`, the nearest first, at most three. */
+/** The names that somebody probably meant by `typed`, at most three. The nearest is the first. */
 export function nearest(names: readonly string[], typed: string): string[] {
   return [...new Set(names)]
     .map((name) => ({ name, away: isBeginning(name, typed) ? 0 : distance(typed, name) }))
@@ -12,7 +12,7 @@ function isBeginning(name: string, typed: string): boolean {
   return typed.length > 0 && (name.startsWith(typed) || typed.startsWith(`${name}s`));
 }
 
-/** Levenshtein's distance of two short words; a long one is just far away. */
+/** The Levenshtein distance of two short words. Infinite if one of them is long. */
 function distance(from: string, to: string): number {
   if (from.length > 40) return from.length;
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);

@@ -1,11 +1,11 @@
 import { isIPv6 } from 'node:net';
 
-/** The address as people write it: without a zone, and IPv4 in an IPv6 socket is IPv4. */
+/** The address as people write it: without a zone, and with an IPv4-mapped address as IPv4. */
 export function plainAddress(address: string | undefined): string {
   return (address ?? '').replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }
 
-/** Who counts as one address in shares and limits: an IPv4 address, or a /64 of IPv6, which one person has. */
+/** The key of an address in shares and limits: an IPv4 address, or a /64 of IPv6, because one person has a whole /64. */
 export function networkOf(address: string): string {
   const plain = plainAddress(address);
   if (!isIPv6(plain)) return plain;

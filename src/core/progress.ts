@@ -5,9 +5,9 @@ import { Chalk } from 'chalk';
 export interface Progress {
   /** `-----> Building` */
   step(text: string): void;
-  /** Seven spaces before it: detail, or what a build prints. */
+  /** Indented by seven spaces: detail, or output of a build. */
   line(text: string): void;
-  /** ` !     ` before it. */
+  /** Prefixed by ` !     `. */
   warn(text: string): void;
   /** `=====> v42 is live at …` */
   result(text: string): void;
@@ -15,7 +15,7 @@ export interface Progress {
 
 const PREFIX = { step: '-----> ', line: '       ', warn: ' !     ', result: '=====> ' } as const;
 
-/** A Progress that hands finished, clean text (every line ends in `\n`) to `write`. */
+/** A Progress that passes clean text to `write`. Every line ends in `\n`. */
 export function progressTo(write: (text: string) => void): Progress {
   const say = (kind: keyof typeof PREFIX) => (text: string) => write(prefixed(PREFIX[kind], text));
   return { step: say('step'), line: say('line'), warn: say('warn'), result: say('result') };
@@ -29,27 +29,27 @@ function prefixed(prefix: string, text: string): string {
   );
 }
 
-/** The lines after the first of a step or result are detail; those of a warning stay a warning. */
+/** The further lines of a step or result become detail. Those of a warning stay a warning. */
 function continued(prefix: string): string {
   return prefix === PREFIX.warn ? PREFIX.warn : PREFIX.line;
 }
 
-// ECMA-48 section 8.3.117: colours and weights, the only sequences that a stranger's log may send to a terminal.
+// ECMA-48 section 8.3.117: colours and weights. An untrusted log may send no other sequence to a terminal.
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-// A string sequence (OSC, DCS, SOS, PM, APC) runs to BEL or ST; one that is cut off runs to the end of the line.
+// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If it has neither, it ends at the end of the line.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// Of a string that another sequence breaks off: stripVTControlCharacters would look for its end in all that follows,
-// once for each, and a stranger can print many.
+// A control string that another sequence interrupts. stripVTControlCharacters would search the whole rest of the text for
+// the end of each such string, and an untrusted program can print many.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 
 /**
- * Text that cannot drive a terminal: of all control sequences only colours (SGR) are left, a carriage
- * return becomes a new line, and a colour that is still on at the end of a line is switched off.
+ * Makes text harmless for a terminal. Removes all control sequences except colours (SGR), turns a carriage return into a
+ * new line, and switches a colour off at the end of its line.
  */
 export function clean(text: string): string {
   const lines = text.replace(RETURNS, asNewLines).replace(STRINGS, '').replace(OPENINGS, '').split('\n');
@@ -71,7 +71,7 @@ function cleanLine(line: string): string {
 
 const chalk = new Chalk({ level: 1 });
 
-/** Stored text, one or more whole lines, as a client gets it: in colour by its prefixes, or without any colour. */
+/** Stored text of whole lines, as a client gets it: with colours that follow from the prefixes, or without any. */
 export function paint(text: string, isColoured: boolean): string {
   if (!isColoured) return stripVTControlCharacters(text);
   return text.split('\n').map(paintLine).join('\n');

@@ -1,4 +1,4 @@
-/** What the letters after a number of a Kubernetes quantity multiply it by. */
+/** The factors of the suffixes of a Kubernetes quantity. */
 const FACTORS: Readonly<Record<string, number>> = {
   m: 1e-3,
   '': 1,
@@ -13,7 +13,7 @@ const FACTORS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The number that a Kubernetes quantity means (`512Mi` bytes, `500m` cores), or null where it is none.
+ * The number that a Kubernetes quantity means (`512Mi` bytes, `500m` cores), or null if the value is not a quantity.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
  */

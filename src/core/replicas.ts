@@ -3,7 +3,7 @@ import type { Process, Release, Replicas, Schedule } from './types.ts';
 /** The process type that runs once, before a release gets any traffic. */
 export const RELEASE_TYPE = 'release';
 
-/** The processes of a release that are kept running. */
+/** The processes of a release that run all the time. */
 export function stayingUp({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
   return artifact.processes.filter(({ type, schedule }) => type !== RELEASE_TYPE && schedule === undefined);
 }
@@ -12,18 +12,18 @@ export interface ScheduledProcess extends Process {
   readonly schedule: Schedule;
 }
 
-/** The processes of a release that run by a schedule. */
+/** The processes of a release that run on a schedule. */
 export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly ScheduledProcess[] {
   return artifact.processes.filter((process): process is ScheduledProcess => process.schedule !== undefined);
 }
 
 /**
- * How many processes of each type of a release run: as many as were asked for; else, of `web`, as many as
- * service.template says, and one of the others.
+ * How many processes of each type run: the number that `asked` gives. Otherwise `web` has as many as service.template
+ * says, and every other type has one.
  *
- * @param asked - What it says of types that the release does not have counts for nothing.
- * @param most - Of one type, 1 and up.
- * @returns An entry for each type that is kept running, in the order of the Procfile.
+ * @param asked - Types that the release does not have are ignored.
+ * @param most - The most processes of one type, at least 1.
+ * @returns an entry for each type that runs all the time, in the order of the Procfile.
  */
 export function replicasOf(
   release: Pick<Release, 'artifact'>,
@@ -38,7 +38,7 @@ export function replicasOf(
   return Object.fromEntries(counts);
 }
 
-/** Undefined where nothing is said of the type, whatever its name: `constructor` is one. */
+/** Undefined if `asked` does not have the type. Safe for names such as `constructor`. */
 export function countOf(replicas: Replicas, type: string): number | undefined {
   return Object.hasOwn(replicas, type) ? replicas[type] : undefined;
 }

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import { Cron } from 'croner';
 
-/** Words for a schedule whose moment is made from the name of what runs, as Toolforge's jobs have them. */
+/** Words such as `@daily`. As for Toolforge's jobs, the exact moment is computed from the name of the process. */
 export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
-/** A run that could not be started for so long after its time is left out, as on Toolforge; in milliseconds. */
+/** A run that could not start for this long is skipped, as on Toolforge. In milliseconds. */
 export const START_DEADLINE_MS = 30_000;
 
 interface Field {
   readonly name: string;
   readonly min: number;
   readonly max: number;
-  /** Words for its numbers, the first for `min`. */
+  /** Names for the numbers of this field. The first is for `min`. */
   readonly words: readonly string[];
 }
 
@@ -28,14 +28,14 @@ const FIELDS: readonly Field[] = [
 ];
 const SHAPE = 'five fields (minute, hour, day of the month, month, day of the week)';
 
-/** Five fields of numbers, `*`, `-`, `/` and `,`; or, as the rest of a sentence, why it is no schedule. */
+/** Five fields of numbers, `*`, `-`, `/` and `,`. `why` continues a sentence that says why this is not a schedule. */
 export type ReadSchedule = { readonly cron: string } | { readonly why: string };
 
 /**
- * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. What every scheduler reads
- * alike is kept: names become numbers, Sunday 0, and `5/15` the range that it means.
+ * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Writes it in the form that all
+ * schedulers understand in the same way: names become numbers, Sunday becomes 0, and `5/15` becomes a range.
  *
- * @param seed - What runs: the same one has the same moment, others have others, so that not everything runs at once.
+ * @param seed - Names the process. The same seed always gives the same moment; different seeds spread the load.
  * @see https://manpages.debian.org/bookworm/cron/crontab.5.en.html
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
  */
@@ -53,13 +53,13 @@ export function readSchedule(text: string, seed: string): ReadSchedule {
   return nextRun(cron, Date.now()) === null ? { why: 'there is no such day' } : { cron };
 }
 
-/** When it is due next, in milliseconds since 1970, after `afterMs`; null = never again. */
+/** The next time after `afterMs`, in milliseconds since 1970, or null if it is never due again. */
 export function nextRun(cron: string, afterMs: number): number | null {
   const next = new Cron(cron, { timezone: 'UTC', mode: '5-part', paused: true }).nextRun(new Date(afterMs));
   return next?.getTime() ?? null;
 }
 
-/** How often it is due after the one moment and before the other, counted up to 1000. */
+/** How often it is due between two moments, counted up to 1000. */
 export function timesDue(cron: string, afterMs: number, beforeMs: number): number {
   let count = 0;
   for (let at = nextRun(cron, afterMs); at !== null && at < beforeMs; at = nextRun(cron, at)) {
@@ -118,7 +118,7 @@ function readItem(text: string, field: Field): string | null {
   return rangeText(first, last, every, field);
 }
 
-/** Sunday is 0 and 7 in a crontab, and 0 alone where Kubernetes reads it. */
+/** In a crontab, Sunday is 0 or 7. Kubernetes accepts only 0. */
 function rangeText(first: number, last: number, every: number | null, { max }: Field): string {
   if (max === 7 && last === 7) {
     const days = Array.from({ length: 8 - first }, (_, index) => first + index);

@@ -1,6 +1,6 @@
 /**
- * A reason as a sentence of its own: a capital letter, which the `v` of `v41` does not get, and a full stop, which an
- * address does not get.
+ * Turns a reason into a sentence: with a capital letter, except for the `v` of `v41`, and with a full stop, except after
+ * an address.
  */
 export function sentence(text: string): string {
   const trimmed = text.trim();

@@ -1,17 +1,17 @@
 import type { CommitId, ToolName } from './names.ts';
 
-/** Who is at a door, after login. */
+/** Who has logged in. */
 export interface Principal {
   /** The person's user name, normalised; `operator` for the local binary. */
   readonly uid: string;
   readonly door: 'ssh' | 'http' | 'local';
-  /** What they proved themselves with, fit for a log: `ssh ED25519 SHA256:…` or `password`. */
+  /** The credential of the login, safe for a log: `ssh ED25519 SHA256:…` or `password`. */
   readonly credential: string;
-  /** The address that they came from, without the port; empty for the local binary. */
+  /** The address of the client, without the port. Empty for the local binary. */
   readonly address: string;
-  /** Set where the credential opens a single tool (a tool's own key or a deploy token). */
+  /** The only tool that the credential gives access to (a tool's own key or a deploy token). Null for all tools. */
   readonly onlyTool: ToolName | null;
-  /** The most that the credential lets them do; `manage` where it is their own key or password. */
+  /** The most that the credential allows. `manage` for a person's own key or password. */
   readonly scope: Action;
   /** The operator of this server may do everything. */
   readonly isOperator: boolean;
@@ -23,19 +23,19 @@ export interface Principal {
  */
 export type Action = 'read' | 'deploy' | 'manage';
 
-/** A secret that opens one tool over HTTP, for machines; who made it answers for what it does. */
+/** A secret for machines that gives access to one tool over HTTP. Its maker is responsible for its use. */
 export interface DeployToken {
   /** Ten lower-case letters and digits. */
   readonly id: string;
   readonly tool: ToolName;
-  /** `ci`: what its maker calls it. */
+  /** The name that its maker gave it: `ci`. */
   readonly name: string;
   readonly scope: Exclude<Action, 'manage'>;
   readonly by: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly expiresAt: number;
-  /** To the minute; null = never used. */
+  /** Exact to the minute. Null if it was never used. */
   readonly lastUsedAt: number | null;
 }
 
@@ -46,30 +46,30 @@ export interface Process {
   /** The argument list, started without a shell of ours. */
   readonly command: readonly string[];
   readonly isDefault: boolean;
-  /** When it runs; absent = it stays up, or is the release phase. */
+  /** When it runs. Absent if it runs all the time or is the release phase. */
   readonly schedule?: Schedule;
   /**
-   * The process type of the build whose launch environment it has; null = none, it is a command of toolforge.yaml;
-   * absent = its own type.
+   * The process type whose launch environment it gets. Null for a command of toolforge.yaml, which gets none. Absent if
+   * it is its own type.
    */
   readonly launchedAs?: string | null;
 }
 
 /** When a scheduled process runs, and how. */
 export interface Schedule {
-  /** As it was written: `@daily`. */
+  /** As written: `@daily`. */
   readonly text: string;
-  /** Five fields of a crontab line, in UTC, as `readSchedule` makes them. */
+  /** The five fields of a crontab line, in UTC, as `readSchedule` gives them. */
   readonly cron: string;
-  /** How often a run that fails is started again, 0 to 5. */
+  /** How often a failed run is started again, 0 to 5. */
   readonly retry: number;
-  /** How long a run may take where the tool asks for less than the operator gives, in seconds; null = it does not. */
+  /** The time limit of a run in seconds, if the tool wants less than the operator allows. Otherwise null. */
   readonly timeoutSeconds: number | null;
 }
 
-/** How the web process is checked and what it may use: from service.template, then the settings. */
+/** How the web process is checked and which resources it may use. From service.template; the settings cap it. */
 export interface ServiceSettings {
-  /** The path that answers 200 to 399 when the tool is well; null = the port accepts connections. */
+  /** The path that answers 200 to 399 if the tool is healthy. Null if any answer will do. */
   readonly healthCheckPath: string | null;
   /** Memory of the web process that the tool asks for, in bytes; the operator's limit caps it. */
   readonly memoryBytes?: number;
@@ -79,15 +79,15 @@ export interface ServiceSettings {
   readonly cpuCores?: number;
 }
 
-/** What a build gives. Immutable once made. */
+/** The result of a build. Immutable. */
 export interface Artifact {
-  /** The id of the build that made it. */
+  /** The id of the build that made this artifact. */
   readonly id: string;
   readonly kind: 'slug' | 'image';
   /** A folder for a slug, `host/name@sha256:…` for an image. */
   readonly reference: string;
   readonly processes: readonly Process[];
-  /** Ids of the buildpacks that took part, in order, as `python 3.11.2`. */
+  /** The buildpacks that took part, in order, with their versions: `python 3.11.2`. */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
   readonly bytes: number;
@@ -114,14 +114,14 @@ export interface Release {
 }
 
 /**
- * One run of the line: what asked for it. A push and a redeploy build; a rollback, a config change and
- * a restart start from an artifact that is there; a scale changes how many processes of the live release run.
+ * What started a deployment. A push and a redeploy build. A rollback, a config change and a restart use an existing
+ * artifact. A scale changes how many processes of the live release run.
  */
 export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale';
 
 /**
- * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or one of the ends that left the old
- * release live. `superseded`: a newer push took its place in the queue.
+ * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or another end, after which the old release is still
+ * live. `superseded` means that a newer push took its place in the queue.
  */
 export type DeploymentState =
   | 'waiting'
@@ -140,15 +140,15 @@ export interface Deployment {
   readonly kind: DeploymentKind;
   readonly state: DeploymentState;
   readonly commit: CommitId;
-  /** Where the deploy branch stood when it was asked for; null = nowhere yet. */
+  /** The commit of the deploy branch when the deployment was requested. Null if there was no branch. */
   readonly oldCommit: CommitId | null;
   readonly by: string;
   readonly door: Principal['door'];
   readonly credential: string;
-  /** `-o message=…`, a rollback's target and the like; null = none. */
+  /** For example the text of `-o message=…` or the target of a rollback. Null if there is none. */
   readonly message: string | null;
   readonly version: number | null;
-  /** One line for the client's report when it did not go live. */
+  /** Why it did not go live: one line for the client's report. */
   readonly reason: string | null;
   readonly createdAt: number;
   readonly startedAt: number | null;
@@ -177,14 +177,14 @@ export interface Build {
 }
 
 /**
- * What a deployment that builds was asked to do: what it takes, beside its record, to enter it again after a restart
- * of the server.
+ * The request of a deployment that builds. Together with its record, the server can continue the deployment after a
+ * restart.
  */
 export type DeploymentRequest =
   | {
       readonly kind: 'push';
       readonly useCache: boolean;
-      /** Lines of `git update-ref --stdin` that belong to the transaction that moves the branch. */
+      /** Lines for `git update-ref --stdin` that move other refs in the same transaction as the branch. */
       readonly withUpdates: readonly string[];
       /** `refs/heads/main` */
       readonly branchRef: string;

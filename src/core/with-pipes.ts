@@ -1,13 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 
 /**
- * A child that was started with pipes, once it is sure that it has them. Where no file descriptors are left it has
- * none, and Node tells of it by an event that would end this process.
+ * Asserts that a child process has the pipes that it was started with. If no file descriptors are left, it has none, and
+ * Node reports that by an event that would end this process.
  *
- * @throws Error where there are none.
+ * @throws Error if a pipe is missing.
  */
 export function withPipes<Child extends ChildProcess>(child: Child): Child {
-  // Null is a pipe that was not asked for.
+  // Null stands for a pipe that was not requested.
   if (child.stderr !== undefined) return child;
   child.on('error', () => undefined);
   throw new Error('no file descriptors are left for the pipes of a process');

@@ -7,7 +7,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Finds who logs in to a registry, by its host as references have it; null = nobody. */
+/** Finds the credentials for a registry, by its host as written in references. Null if there are none. */
 export type FindCredentials = (host: string) => Promise<Credentials | null>;
 
 const dockerConfig = z.object({
@@ -24,10 +24,10 @@ const dockerConfig = z.object({
 });
 
 /**
- * Credentials of a file as `docker login` writes it and as a Secret of type dockerconfigjson holds it. It is read
- * anew each time: a mounted Secret changes under a running server.
+ * Reads credentials from a file in the format of `docker login` and of Secrets of type dockerconfigjson. Reads the file
+ * again each time, because a mounted Secret can change while the server runs.
  *
- * @param path - Null where nobody logs in.
+ * @param path - Null if the registry needs no login.
  */
 export function credentialsIn(path: string | null): FindCredentials {
   return async (host) => {
@@ -50,13 +50,13 @@ export function credentialsIn(path: string | null): FindCredentials {
   };
 }
 
-/** One pair as the file has it, for a Secret. */
+/** A file with one pair of credentials, for a Secret. */
 export function dockerConfigJson(host: string, { user, password }: Credentials): string {
   const auth = Buffer.from(`${user}:${password}`).toString('base64');
   return JSON.stringify({ auths: { [host]: { auth } } });
 }
 
-/** `https://index.docker.io/v1/` is how `docker login` calls docker.io. */
+/** `docker login` stores docker.io as `https://index.docker.io/v1/`. */
 function hostOf(key: string): string {
   const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
   return host === 'index.docker.io' ? 'docker.io' : host;

@@ -7,13 +7,13 @@ export interface HarborOptions {
   /** `https://harbor.example.org`, without a slash at the end. */
   readonly url: string;
   readonly credentials: Credentials;
-  /** Bytes of a new project; -1 = without a limit. */
+  /** The quota of a new project in bytes; -1 for no limit. */
   readonly projectBytes: number;
-  /** For one answer; 30,000 where not set. */
+  /** Milliseconds for one answer. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
-/** An account that may push to one project and nothing else. */
+/** An account that may push to one project, and do nothing else. */
 export interface HarborRobot extends Credentials {
   readonly id: number;
 }
@@ -24,12 +24,12 @@ const quotas = z.array(
 );
 const robot = z.object({ id: z.number(), name: z.string(), secret: z.string() });
 
-/** A build that has less room than this cannot export anything worth having. */
+/** If less than this is free, no build can export a usable image. */
 const leastFreeBytes = 32 * 1024 * 1024;
 
 /**
- * Harbor's own interface, beside that of every registry: a project for each tool, its quota, and accounts for single
- * builds.
+ * Harbor's own API, in addition to that of every registry: a project for each tool, its quota, and an account for each
+ * build.
  *
  * @see https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml
  */
@@ -40,7 +40,7 @@ export class Harbor {
     this.#options = options;
   }
 
-  /** Makes the project where it is not there, public as those of Toolforge are, and returns its number. */
+  /** Makes the project if it does not exist. It is public, as on Toolforge. @returns its number. */
   async ensureProject(name: string, signal: AbortSignal): Promise<number> {
     const known = await this.#projectId(name, signal);
     if (known !== null) return known;
@@ -49,7 +49,7 @@ export class Harbor {
       metadata: { public: 'true' },
       storage_limit: this.#options.projectBytes,
     });
-    // 409: another server or an operator was quicker.
+    // 409: another server or an operator made it at the same moment.
     if (made.status !== 201 && made.status !== 409)
       throw await this.#unexpected(`make the project ${name}`, made);
     await made.body?.cancel();
@@ -59,13 +59,13 @@ export class Harbor {
   }
 
   /**
-   * Looks at the project's quota before a build.
+   * Checks the quota of the project before a build.
    *
-   * @throws DeployError `REGISTRY_FULL` with what is used and what there is.
+   * @throws DeployError `REGISTRY_FULL` with the used and the allowed size.
    */
   async assertRoom(name: string, projectId: number, signal: AbortSignal): Promise<void> {
     const answer = await this.#send('GET', `/quotas?reference=project&reference_id=${projectId}`, signal);
-    // Reading quotas is a right of its own: without it the registry itself refuses what does not fit.
+    // Reading quotas needs a right of its own. Without it, the registry itself refuses an image that does not fit.
     if (answer.status === 403) return void (await answer.body?.cancel());
     if (!answer.ok) throw await this.#unexpected(`read the quota of ${name}`, answer);
     const [quota] = quotas.parse(await answer.json());
@@ -74,7 +74,7 @@ export class Harbor {
     if (free < leastFreeBytes) throw registryFull(name, quota.used.storage, quota.hard.storage);
   }
 
-  /** An account for one build: it may push to and pull from this project, for a day. */
+  /** Makes an account for one build. For one day it may pull from and push to this project. */
   async makeRobot(name: string, build: string, signal: AbortSignal): Promise<HarborRobot> {
     const answer = await this.#send('POST', '/robots', signal, {
       name: `build-${build}`,
@@ -103,7 +103,7 @@ export class Harbor {
 
   async #projectId(name: string, signal: AbortSignal): Promise<number | null> {
     const answer = await this.#send('GET', `/projects/${encodeURIComponent(name)}`, signal);
-    // 403 is what Harbor answers for a project that is not there, too, to whoever is no administrator.
+    // To an account that is no administrator, Harbor also answers 403 if the project does not exist.
     if (answer.status === 404 || answer.status === 403) {
       await answer.body?.cancel();
       return null;
@@ -125,7 +125,7 @@ export class Harbor {
         method,
         headers: {
           Authorization: `Basic ${pair}`,
-          // A project may be called by a number, as a tool may.
+          // The name of a project may be a number, as the name of a tool may.
           'X-Is-Resource-Name': 'true',
           ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
         },
@@ -155,7 +155,7 @@ export class Harbor {
   }
 }
 
-/** The tool's images fill what they may take. */
+/** The tool's images have used up the quota. */
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',

@@ -1,16 +1,16 @@
 import { DeployError } from '../../core/errors.ts';
 
-/** Where an image is: `host/name:tag@sha256:…`. */
+/** A reference to an image: `host/name:tag@sha256:…`. */
 export interface ImageReference {
-  /** As it is written, `docker.io` where nothing is. */
+  /** As written; `docker.io` if the reference names no host. */
   readonly host: string;
   readonly name: string;
-  /** `latest` where neither tag nor digest is written. */
+  /** As written; `latest` if the reference has neither tag nor digest. */
   readonly tag: string | null;
   readonly digest: string | null;
 }
 
-// https://github.com/distribution/reference: a first part with a dot or a colon, or localhost, is a host.
+// https://github.com/distribution/reference: the first part is a host if it has a dot or a colon, or is localhost.
 const HOST =
   /^(localhost(:\d+)?|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?|[A-Za-z0-9-]+:\d+|\[[0-9a-fA-F:]+\](:\d+)?)$/;
 const PART = '[a-z0-9]+(?:(?:\\.|_{1,2}|-+)[a-z0-9]+)*';
@@ -18,7 +18,7 @@ const NAME = new RegExp(`^${PART}(/${PART})*$`);
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 
-/** @throws DeployError `BAD_IMAGE` where the text is no reference to an image. */
+/** @throws DeployError `BAD_IMAGE` if the text is not a reference to an image. */
 export function parseReference(text: string): ImageReference {
   const [path = '', digest = null] = text.split('@');
   const slash = path.indexOf('/');
@@ -45,7 +45,7 @@ export function parseReference(text: string): ImageReference {
   };
 }
 
-/** `host/name@sha256:…`: what is run, whatever its tags come to mean. */
+/** `host/name@sha256:…`, which names the same image even after its tags have moved. */
 export function byDigest({ host, name }: Pick<ImageReference, 'host' | 'name'>, digest: string): string {
   return `${host}/${name}@${digest}`;
 }

@@ -24,13 +24,13 @@ const imageConfig = z.object({
     .nullish(),
 });
 
-/** What is known of an image without pulling it. */
+/** What the registry tells about an image without a pull. */
 export interface ImageFacts {
-  /** Of what the reference names, an index where it is one. */
+  /** The digest of the index, if the reference names one; otherwise of the manifest. */
   readonly digest: string;
-  /** Compressed layers and configuration. */
+  /** Bytes of the configuration and the compressed layers. */
   readonly bytes: number;
-  /** Bytes of the three largest layers, the largest first. */
+  /** Bytes of the three largest layers. The largest is the first. */
   readonly largest: readonly number[];
   readonly labels: Readonly<Record<string, string>>;
   readonly environment: Readonly<Record<string, string>>;
@@ -45,7 +45,7 @@ const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
-/** Configurations are a few kB; a registry is believed no more. */
+/** A configuration has a few kB. More than this is not read. */
 const maxBytes = 4 * 1024 * 1024;
 const maxTags = 10_000;
 
@@ -69,7 +69,7 @@ export class Registry {
     await answer.body?.cancel();
   }
 
-  /** The digest of what a tag or digest names, or null where there is nothing. */
+  /** The digest of the index or manifest that a tag or digest names, or null if it does not exist. */
   async digestOf(name: string, reference: string, signal: AbortSignal): Promise<string | null> {
     const answer = await this.#pull('HEAD', name, `manifests/${reference}`, signal);
     if (answer.status === 404) return null;
@@ -78,7 +78,7 @@ export class Registry {
     return told ?? (await this.#manifest(name, reference, signal))?.digest ?? null;
   }
 
-  /** An image's facts, for this server's kind of machine where there are several; null where there is none. */
+  /** The facts of an image, or null if it does not exist. From an index, takes the image for this machine's processor. */
   async facts(name: string, reference: string, signal: AbortSignal): Promise<ImageFacts | null> {
     const found = await this.#manifest(name, reference, signal);
     if (found === null) return null;
@@ -104,7 +104,7 @@ export class Registry {
     };
   }
 
-  /** Gives an image one more tag, in place of what it named before. */
+  /** Gives an image one more tag. If the tag exists, moves it. */
   async tag(name: string, digest: string, tag: string, signal: AbortSignal): Promise<void> {
     const found = await this.#manifest(name, digest, signal);
     if (found === null) throw new Error(`there is no image ${name}@${digest} to tag`);
@@ -121,9 +121,9 @@ export class Registry {
   }
 
   /**
-   * Deletes an image with all its tags. Layers go when the registry cleans up.
+   * Deletes an image with all its tags. The registry deletes its layers later, when it collects garbage.
    *
-   * @returns false where the registry deletes nothing for anybody.
+   * @returns false if the registry does not support deleting.
    */
   async delete(name: string, digest: string, signal: AbortSignal): Promise<boolean> {
     const answer = await this.#requests.send({
@@ -138,7 +138,7 @@ export class Registry {
     throw unexpected(this.host, answer);
   }
 
-  /** All tags of a repository; none where it is not there. */
+  /** All tags of a repository. Empty if it does not exist. */
   async tags(name: string, signal: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
     let last = '';
@@ -171,7 +171,7 @@ export class Registry {
     }
     if (!answer.ok) throw unexpected(this.host, answer);
     const text = await this.#text(answer, signal);
-    // Not what the header says: what the bytes are.
+    // Computed from the bytes, because the header may lie.
     const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
     if (reference.startsWith('sha256:') && digest !== reference) {
       throw new Error(`the registry ${this.host} gave something else for ${reference}`);

@@ -4,20 +4,20 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { FindCredentials } from './credentials.ts';
 
 export interface RegistryOptions {
-  /** As references have it. */
+  /** As written in references. */
   readonly host: string;
-  /** No TLS: for a registry within a cluster or on this machine. */
+  /** Without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;
   readonly credentials: FindCredentials;
-  /** For one answer; 30,000 where not set. */
+  /** Milliseconds for one answer. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
 export interface RegistryCall {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
-  /** Below `/v2/`. */
+  /** The path below `/v2/`. */
   readonly path: string;
-  /** `repository:NAME:pull,push`: what is asked of a token server; empty = nothing but who one is. */
+  /** The right to ask a token server for, such as `repository:NAME:pull,push`. Empty for a login without any right. */
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -26,30 +26,30 @@ export interface RegistryCall {
 
 const tokenAnswer = z.object({ token: z.string().optional(), access_token: z.string().optional() });
 
-/** Milliseconds before an answer of 429 or 5xx, or none at all, is asked for again. */
+/** Milliseconds before each retry after a 429, a 5xx or no answer. */
 const PAUSES_MS = [200, 1000];
 
 /**
- * Requests to one registry: logs in by Basic or by a token as the registry asks, and asks again what failed for a
- * moment.
+ * Sends requests to one registry. Logs in with Basic or with a token, as the registry demands, and retries after
+ * temporary failures.
  *
  * @see https://distribution.github.io/distribution/spec/auth/token/
  */
 export class RegistryRequests {
   readonly #options: RegistryOptions;
   readonly #origin: string;
-  /** By scope, as it goes into the header. */
+  /** The Authorization header for each scope. */
   readonly #authorizations = new Map<string, string>();
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    // The API of Docker Hub is at another name than its images.
+    // Docker Hub serves its API under another name than the one in references.
     const host = options.host === 'docker.io' ? 'registry-1.docker.io' : options.host;
     this.#origin = `${options.isPlainHttp ? 'http' : 'https'}://${host}`;
   }
 
   /**
-   * The answer, whatever its status, save those that are nobody's wish.
+   * Returns the answer of the registry, unless its status is 401, 403, 429 or 5xx.
    *
    * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
    */
@@ -72,7 +72,7 @@ export class RegistryRequests {
         await answer.body?.cancel();
       } catch (error) {
         call.signal.throwIfAborted();
-        // A certificate that is not trusted will not be trusted in a second either.
+        // A retry does not help against a certificate that is not trusted.
         if (/CERT|SELF_SIGNED/.test(codeOf(error) ?? '')) break;
       }
       await sleep(pauseMs, undefined, { signal: call.signal });
@@ -110,7 +110,7 @@ export class RegistryRequests {
       Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name = '', value = '']) => [name, value]),
     );
     const realm = URL.parse(fields['realm'] ?? '');
-    // Nobody may talk the password out of us into plain text.
+    // The password must not be sent in plain text, whatever the registry says.
     const isSafe = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && this.#options.isPlainHttp);
     if (realm === null || !isSafe) return null;
     if (fields['service'] !== undefined) realm.searchParams.set('service', fields['service']);
