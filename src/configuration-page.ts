@@ -1,14 +1,14 @@
 import { environmentName } from './config.ts';
 import { settings } from './settings/table.ts';
 
-// What a default says where it depends on the machine.
+// The texts of defaults that depend on the machine.
 const defaults: Readonly<Record<string, string>> = {
   data: '`/var/lib/toolforge-push` for root, else `~/.local/share/toolforge-push`',
   keys: '`keys/` in the folder of the project',
   buildpacks: '`buildpacks/` in the folder of the project',
 };
 
-/** docs/configuration.md, from the table of settings. */
+/** The text of docs/configuration.md, made from the table of settings. */
 export function configurationPage(): string {
   const rows = Object.entries(settings).map(([name, [, byDefault, meaning]]) => {
     const shown = defaults[name] ?? (byDefault === '' ? '' : `\`${byDefault}\``);
@@ -16,9 +16,9 @@ export function configurationPage(): string {
   });
   return `# Settings
 
-Each setting has a name in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, and a name in the environment, which wins.
-A setting that is wrong stops the start with a sentence that says which one and why, and so does an unknown one in the file.
-An unknown name in the environment is a warning in the log, since Kubernetes sets names like these for a service of this name.
+Set each one in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, or in the environment. The environment wins. The server
+does not start with a wrong value, or with an unknown name in the file, and says which one and why. An unknown name in the
+environment is only a warning in the log, because Kubernetes itself sets names like these for a Service of this name.
 
 | setting | environment | default | what it does |
 | --- | --- | --- | --- |

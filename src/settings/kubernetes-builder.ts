@@ -6,7 +6,7 @@ const origin = text.regex(
   'an address without a path, as https://push.example.org',
 );
 
-/** Building in a cluster, where `builder` is `kubernetes`, with images in a registry. */
+/** Settings for builds in a cluster: `builder` is `kubernetes`, and images go to a registry. */
 export const kubernetesBuilderSettings = {
   build_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
@@ -16,13 +16,9 @@ export const kubernetesBuilderSettings = {
   builder_image: [
     text,
     '',
-    'The image that builds run in: what deploy/builder/build-images made, or any builder of Cloud Native Buildpacks. Its buildpacks, their order and its user are used as they are.',
+    'The image in which builds run: the one that deploy/builder/build-images made, or any builder of Cloud Native Buildpacks. Its buildpacks, their order and its user stay unchanged.',
   ],
-  run_image: [
-    text,
-    '',
-    'The image that tools’ images stand on; empty: the one that the builder image names.',
-  ],
+  run_image: [text, '', 'The base of the tools’ images; empty: the run image that the builder image names.'],
   registry: [
     text.regex(
       /^(|[A-Za-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*)$/,
@@ -34,33 +30,33 @@ export const kubernetesBuilderSettings = {
   registry_plain_http: [
     list,
     '',
-    'Registries to which HTTP without TLS is spoken, by `HOST` or `HOST:PORT` as images name them: for one within the cluster or on this machine.',
+    'Registries that use HTTP without TLS, as `HOST` or `HOST:PORT`, as in the names of images. For a registry in the cluster or on this machine.',
   ],
   registry_credentials: [
     optionalFile,
     '',
-    'File of docker’s configuration (config.json, .dockerconfigjson) with which this server logs in to registries.',
+    'File in the format of docker (config.json, .dockerconfigjson) with the credentials of this server for registries.',
   ],
   registry_secret: [
     text.regex(/^[a-z0-9.-]{0,253}$/, 'the name of a Secret'),
     '',
-    'Secret of type kubernetes.io/dockerconfigjson in `build_namespace`, with which builds push. No buildpack sees it. With Harbor each build gets an account of its own instead.',
+    'Secret of type kubernetes.io/dockerconfigjson in `build_namespace`, with the credentials of builds. No buildpack sees it. With Harbor, each build gets its own account instead.',
   ],
   source_url: [
     origin,
     '',
-    'Where builds fetch their source from within the cluster: what leads to `sources_listen`, as http://toolforge-push.toolforge-push.svc:8081, or, where that is not set, to the HTTP door. Empty: where `sources_listen` listens, or `public_url`.',
+    'The address from which builds in the cluster fetch their source. It leads to `sources_listen`, for example http://toolforge-push.toolforge-push.svc:8081; if that is not set, to the HTTP server. Empty: the address of `sources_listen`, or `public_url`.',
   ],
   sources_listen: [
     optionalHostPort,
     '',
-    'Where builds fetch their source, by a token that is good once, and nothing else is served: without TLS, for the network of the cluster. Empty: at the HTTP door, which builds must reach then.',
+    'The address at which the server gives builds their source, and nothing else, for a token that can be used once. Without TLS, for the network of the cluster. Empty: the HTTP server gives out the sources, so builds must be able to reach it.',
   ],
   build_cpu: [wholeNumber(50, 256_000), '2000', 'Thousandths of a processor core for one build.'],
   harbor_url: [
     origin,
     '',
-    'Harbor, where the registry is one: each tool’s project is made through its interface.',
+    'The address of Harbor, if the registry is one. The server makes the project of each tool through its API.',
   ],
   harbor_user: [text, '', 'The account that makes projects and accounts for builds in Harbor.'],
   harbor_password_file: [optionalFile, '', 'File with the password of `harbor_user`, in its first line.'],
@@ -69,6 +65,6 @@ export const kubernetesBuilderSettings = {
       error: 'a whole number of MiB, or 0',
     }),
     '1024',
-    'MiB that the images of one tool may take in a project that this server makes; 0: without a limit.',
+    'The quota in MiB for the images of one tool, in a project that this server makes; 0: no limit.',
   ],
 } as const satisfies Record<string, Setting>;

@@ -13,37 +13,37 @@ import {
 const objectName = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
 const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, as 500m or 1`);
 
-/** How tools run on a cluster, where `runtime` is `kubernetes`. */
+/** Settings for tools in a cluster: `runtime` is `kubernetes`. */
 export const kubernetesRuntimeSettings = {
   tool_namespace_prefix: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,30})$/, 'lower-case letters, digits and -'),
     'tool-',
-    'A tool runs in the namespace of this prefix and its name.',
+    'The namespace of a tool is this prefix followed by the tool’s name.',
   ],
   make_namespaces: [
     flag,
     'false',
-    'Make the namespace of a tool where it is missing, with Pod Security `restricted` and a NetworkPolicy; false: the platform makes them. The server then needs rights in every namespace: docs/operating.md.',
+    'Make the namespace of a tool if it is missing, with Pod Security `restricted` and a NetworkPolicy. For this the server needs rights in every namespace: docs/operating.md. `false`: the platform makes the namespaces.',
   ],
   ingress_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
     'ingress-nginx',
-    'With `make_namespaces`: the namespace of the ingress controller, whose pods reach the tools.',
+    'With `make_namespaces`: the namespace of the ingress controller. Its pods can reach the tools.',
   ],
   tool_networks_in: [
     networks,
     '',
-    'With `make_namespaces`: networks that reach the tools, as those of nodes whose ingress controller is in no pod network.',
+    'With `make_namespaces`: networks that can reach the tools, for example those of the nodes if the ingress controller is not in the pod network.',
   ],
   tool_networks_out: [
     networks,
     '',
-    'With `make_namespaces`: networks inside that tools reach, as those of databases. The world they reach anyway.',
+    'With `make_namespaces`: internal networks that tools can reach, for example those of databases. Tools can reach the internet in any case.',
   ],
   namespace_pods: [
     wholeNumber(0, 100_000),
     '64',
-    'Processes of the largest size that the ResourceQuota of a namespace made by `make_namespaces` has room for; a rollout needs room for two releases; 0: no quota.',
+    'With `make_namespaces`: the ResourceQuota of a namespace allows this many processes of the largest size. A rollout needs enough for two releases. 0: no quota.',
   ],
   ingress_class: [
     text.regex(objectName, 'the name of an IngressClass'),
@@ -53,12 +53,12 @@ export const kubernetesRuntimeSettings = {
   ingress_url: [
     text.regex(/^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/, 'https://TOOL.DOMAIN/, http or with a port'),
     'https://TOOL.DOMAIN/',
-    'How people reach a tool through the ingress controller; TOOL is its name and DOMAIN the setting `domain`.',
+    'The address at which people reach a tool through the ingress controller. TOOL stands for its name, DOMAIN for the setting `domain`.',
   ],
   ingress_annotations: [
     annotations,
     '',
-    'Annotations of each tool’s Ingress, as for who issues its certificate.',
+    'Annotations of each tool’s Ingress, for example for the issuer of its certificate.',
   ],
   ingress_tls_secret: [
     text.regex(
@@ -66,17 +66,17 @@ export const kubernetesRuntimeSettings = {
       'the name of a Secret, with TOOL for that of the tool',
     ),
     '',
-    'Secret in the namespace of each tool with the certificate of its Ingress; TOOL is its name. Empty: the controller’s own certificate.',
+    'Secret in the namespace of each tool with the certificate of its Ingress. TOOL stands for the tool’s name. Empty: the controller’s own certificate.',
   ],
   ingress_time: [
     wholeNumber(0, 60_000),
     '2000',
-    'Milliseconds that the ingress controller and the nodes take to follow a change of a Service’s endpoints.',
+    'Milliseconds that the ingress controller and the nodes need to follow a change of a Service’s endpoints.',
   ],
   pod_uid: [
     wholeNumber(0, 4_000_000_000),
     '0',
-    'The tool with number N runs under this uid plus N; 0: under the uid of its image, which must be a number.',
+    'The tool with number N runs under this uid plus N. 0: it runs under the uid of its image, which must be a number.',
   ],
   pod_cpu: [
     cores('cores'),
