@@ -135,6 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       tidy(
         {
           ...context,
+          logs,
           keepArtifacts: config.keep_artifacts,
           whileIdle: (tool, work) => packServices.whileIdle(tool, work),
           forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),

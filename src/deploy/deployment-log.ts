@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
@@ -8,6 +8,9 @@ import { ToldLines } from './told-lines.ts';
 
 /** What one reader of a log costs is a few times this. */
 const CHUNK_BYTES = 16 * 1024;
+/** So many logs of a tool are kept on the disk, the newest, and no more bytes of them than this. */
+const MAX_LOGS = 200;
+const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: the disk of this server took none.\n';
 
 /** The log of one deployment: an append-only file, and the readers that follow it. */
@@ -116,6 +119,25 @@ export class DeploymentLogs {
   end(id: string): void {
     this.#open.get(id)?.end();
     this.#open.delete(id);
+  }
+
+  /**
+   * Deletes the oldest logs of a tool, down to the limits.
+   *
+   * @param mayGo - Whether the log of a deployment may be deleted; asked only of those beyond the limits.
+   */
+  async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
+    const folder = dirname(this.path(tool, 'any'));
+    const names = existsSync(folder) ? await readdir(folder) : [];
+    // An id begins with its time.
+    const ids = names.flatMap((name) => /^(.+)\.log$/.exec(name)?.[1] ?? []).sort();
+    let bytes = 0;
+    for (const [index, id] of ids.reverse().entries()) {
+      const path = this.path(tool, id);
+      bytes += (await stat(path)).size;
+      if (index < MAX_LOGS && (bytes <= MAX_LOG_BYTES || index === 0)) continue;
+      if (!this.#open.has(id) && mayGo(id)) await rm(path);
+    }
   }
 
   /**

@@ -5,9 +5,11 @@ import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
 import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
 import { dropOldParked } from './parked.ts';
 
 export interface TidyOptions extends DeployContext {
+  readonly logs: DeploymentLogs;
   /** Newest builds that were released whose artifacts are kept, however many releases each has. */
   readonly keepArtifacts: number;
   /** Runs `work` while no push is being received: objects must not be removed beside one. */
@@ -22,8 +24,9 @@ const LOOSE_OBJECTS = 2000;
 const PACKS = 50;
 
 /**
- * After a deployment has ended: artifacts that no kept release runs are removed, a shallow push that failed leaves no
- * cut-off points behind, and git packs its objects when it is worth it and nobody pushes.
+ * After a deployment has ended: artifacts that no kept release runs are removed, and so are old logs and old copies of
+ * releases; a shallow push that failed leaves no cut-off points behind, and git packs its objects when it is worth it
+ * and nobody pushes.
  */
 export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
@@ -31,8 +34,21 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
     // First what waits for the end of the push: until then its client is waiting for this process.
     await options.whileIdle(tool, () => tidyRepository(options, deployment));
   } finally {
-    await removeArtifacts(options, tool);
+    try {
+      await removeArtifacts(options, tool);
+    } finally {
+      await dropOldRecords(options, tool);
+    }
   }
+}
+
+/** The log of a build whose artifact is kept stays. */
+async function dropOldRecords({ store, logs }: TidyOptions, tool: ToolName): Promise<void> {
+  store.dropOldCopies(tool);
+  await logs.dropOld(tool, (id) => {
+    const deployment = store.deployment(id);
+    return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
+  });
 }
 
 async function tidyRepository(options: TidyOptions, deployment: Deployment): Promise<void> {

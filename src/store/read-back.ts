@@ -9,8 +9,8 @@ import type { ReleasesTable } from './releases-table.ts';
 import type { SecretsKey } from './secrets.ts';
 import type { ToolsTable } from './tools-table.ts';
 
-/** A copy is made of so many releases of a tool that earlier versions of this server left without one. */
-const MAX_COPIED_LATER = 100;
+/** So many of a tool's releases have a copy, the newest ones that went live; others only if they can still run. */
+const MAX_COPIES = 100;
 
 export interface ReadBackOptions {
   /** The data folder. */
@@ -56,11 +56,38 @@ export class ReadBack {
     });
   }
 
+  /** Makes the copies that are missing, and that of the live release also if it is torn. */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));
-    for (const version of this.#options.releases.wereLive(tool, MAX_COPIED_LATER)) {
+    const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);
+    if (newest !== undefined) this.copy(tool, newest, {});
+    for (const version of others) {
       if (!copied.has(version)) this.copy(tool, version, {});
     }
+  }
+
+  dropOld(tool: ToolName): void {
+    const { tools, releases } = this.#options;
+    const copied = this.copies.versions(tool);
+    if (copied.length <= MAX_COPIES) return;
+    const { liveVersion } = tools.tool(tool);
+    const needed = new Set([liveVersion, ...releases.wereLive(tool, MAX_COPIES), ...releases.canRun(tool)]);
+    const known = releases.commits(tool);
+    for (const version of copied) {
+      if (known.has(version) && !needed.has(version)) this.copies.remove(tool, version);
+    }
+  }
+
+  settleLive(tool: ToolName): number | null {
+    const { database, tools, releases } = this.#options;
+    const { liveVersion } = tools.tool(tool);
+    if (liveVersion === null || releases.commits(tool).has(liveVersion)) return liveVersion;
+    const [newest = null] = releases.wereLive(tool, 1);
+    database.transaction(() => {
+      if (newest === null) tools.unsetLive(tool);
+      else this.#makeLive(tool, newest);
+    });
+    return newest;
   }
 
   /** @returns the versions that were entered. */
@@ -74,11 +101,18 @@ export class ReadBack {
     database.transaction(() => {
       for (const copy of copies) this.#enterOne(copy);
       tools.skipVersions(tool, newest);
-      if (newest < (tools.tool(tool).liveVersion ?? 0)) return;
-      releases.setEnteredLive(tool, newest);
-      tools.setLive(tool, newest, releases.find(tool, newest)?.configVars ?? {});
+      const { liveVersion } = tools.tool(tool);
+      const isOlder = liveVersion !== null && newest < liveVersion && releases.commits(tool).has(liveVersion);
+      if (!isOlder) this.#makeLive(tool, newest);
     });
     return copies.map(({ release }) => release.version);
+  }
+
+  /** Within the caller's transaction. */
+  #makeLive(tool: ToolName, version: number): void {
+    const { tools, releases } = this.#options;
+    releases.setEnteredLive(tool, version);
+    tools.setLive(tool, version, releases.find(tool, version)?.configVars ?? {});
   }
 
   #enterOne({ toolNumber, release, deployment, build, buildDeployment }: ReleaseCopy): void {

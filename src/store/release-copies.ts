@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -28,6 +29,9 @@ export interface ReleaseCopy {
   /** The deployment that the build belongs to; null if it is `deployment`. */
   readonly buildDeployment: Deployment | null;
 }
+
+/** With the SHA-256 of the rest; earlier versions of this server wrote none. */
+type WrittenCopy = ReleaseCopy & { readonly sum?: string };
 
 const NAME = /^v([1-9][0-9]*)\.json$/;
 
@@ -62,7 +66,7 @@ export class ReleaseCopies {
     const draft = `${path}.new`;
     const file = openSync(draft, 'w', 0o600);
     try {
-      writeFileSync(file, `${JSON.stringify(copy)}\n`);
+      writeFileSync(file, `${JSON.stringify({ ...copy, sum: sumOf(copy) })}\n`);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -75,13 +79,15 @@ export class ReleaseCopies {
   /** Returns null if the copy is missing or torn. */
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
-      const copy = JSON.parse(readFileSync(this.path(tool, version), 'utf8')) as ReleaseCopy;
+      const written: WrittenCopy = JSON.parse(readFileSync(this.path(tool, version), 'utf8'));
+      const { sum, ...copy } = written;
       const { release, deployment } = copy;
       const isOf = release.tool === tool && release.version === version;
       const isWhole =
         typeof release.artifact.reference === 'string' &&
         typeof release.sealed === 'string' &&
-        deployment.id === release.deploymentId;
+        deployment.id === release.deploymentId &&
+        (sum === undefined || sum === sumOf(copy));
       return isOf && isWhole ? copy : null;
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return null;
@@ -106,6 +112,10 @@ export class ReleaseCopies {
   tools(): ToolName[] {
     return namesIn(this.#folder).flatMap((name) => toolName(name) ?? []);
   }
+}
+
+function sumOf(copy: ReleaseCopy): string {
+  return createHash('sha256').update(JSON.stringify(copy)).digest('hex');
 }
 
 function namesIn(folder: string): string[] {

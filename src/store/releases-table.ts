@@ -43,7 +43,7 @@ export class ReleasesTable {
   }
 
   newest(tool: ToolName, limit: number): ReleaseRecord[] {
-    return this.#rows('WHERE tool = ? ORDER BY sequence DESC LIMIT ?', tool, limit);
+    return this.#rows('WHERE tool = ? ORDER BY version DESC LIMIT ?', tool, limit);
   }
 
   /** As it is kept outside the store; null if it is not there. */
@@ -85,6 +85,17 @@ export class ReleasesTable {
       `SELECT version FROM releases WHERE tool = ? AND state IN ('live', 'replaced') ORDER BY version DESC LIMIT ?`,
       tool,
       limit,
+    );
+    return rows.map(({ version }) => version);
+  }
+
+  /** Of each build that is kept, the newest version that has been live. */
+  canRun(tool: ToolName): number[] {
+    const rows = this.#database.all<{ version: number }>(
+      `SELECT max(version) AS version FROM releases
+        JOIN builds ON builds.id = releases.artifact ->> 'id' AND builds.artifact IS NOT NULL
+        WHERE releases.tool = ? AND releases.state IN ('live', 'replaced') GROUP BY builds.id`,
+      tool,
     );
     return rows.map(({ version }) => version);
   }

@@ -181,6 +181,11 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#readBack.copies.tools();
   }
 
+  newerCopies(tool: ToolName): number[] {
+    const last = this.#tools.lastVersion(tool);
+    return this.#readBack.copies.versions(tool).filter((version) => version > last);
+  }
+
   copyReleases(tool: ToolName): void {
     this.#readBack.copyAll(tool);
   }
@@ -191,6 +196,19 @@ export class SqliteStore implements Store, CheckedStore {
 
   skipVersions(tool: ToolName, upTo: number): void {
     this.#tools.skipVersions(tool, upTo);
+  }
+
+  /**
+   * If the store says that a release is live which it does not have: the newest one that it has is live then.
+   *
+   * @returns the version that is live; null = none.
+   */
+  settleLive(tool: ToolName): number | null {
+    return this.#readBack.settleLive(tool);
+  }
+
+  dropOldCopies(tool: ToolName): void {
+    this.#readBack.dropOld(tool);
   }
 
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {

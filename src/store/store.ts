@@ -79,17 +79,24 @@ export interface Store {
    */
   copiedVersions(tool: ToolName): number[];
   copiedTools(): ToolName[];
+  /** Of those, the versions that this store has never given out: it is older than they are. */
+  newerCopies(tool: ToolName): number[];
   /** Makes the copies that are missing, as those of earlier versions of this server. */
   copyReleases(tool: ToolName): void;
   /**
    * In one transaction: enters these releases from their copies with their builds and deployments, and makes the
-   * highest of all the live one. For a store that is older than the repositories.
+   * highest the live one, unless a higher one is. For a store that is older than the repositories.
    *
    * @returns those that were entered: the others have no copy, or a torn one.
    */
   readBack(tool: ToolName, versions: readonly number[]): number[];
   /** The next version is above this one. */
   skipVersions(tool: ToolName, upTo: number): void;
+  /**
+   * Deletes copies of releases that nobody can roll back to any more, and keeps those of the newest. A copy that the
+   * store does not know stays.
+   */
+  dropOldCopies(tool: ToolName): void;
   /**
    * In one transaction: this release is live, the one before is `replaced`, the tool's config vars are the
    * release's, the tool is not stopped, and the deployment is `live`.

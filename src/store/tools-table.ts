@@ -52,6 +52,11 @@ export class ToolsTable {
     );
   }
 
+  /** Nothing is live: for a store that has lost its releases. */
+  unsetLive(name: ToolName): void {
+    this.#database.run('UPDATE tools SET live_version = NULL WHERE name = ?', name);
+  }
+
   /** Makes the record of a tool that was known elsewhere, with the number that it had there unless that is taken. */
   enter(name: ToolName, number: number): void {
     if (this.#find(name) !== null) return;
@@ -61,6 +66,15 @@ export class ToolsTable {
       name,
     );
     this.tool(name);
+  }
+
+  /** The highest version that was given out; 0 if none was. */
+  lastVersion(name: ToolName): number {
+    const row = this.#database.get<{ version: number }>(
+      'SELECT last_version AS version FROM tools WHERE name = ?',
+      name,
+    );
+    return row?.version ?? 0;
   }
 
   /** The next version is above this one. */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { Builder } from '../../src/build/builder.ts';
 import { createLog } from '../../src/core/log.ts';
+import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { type TidyOptions, tidy } from '../../src/deploy/tidy.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
@@ -34,13 +35,65 @@ class NotingBuilder implements Builder {
   }
 }
 
-test('as many builds are kept as the setting says, however many config vars were set and rollbacks made', async (context) => {
+/** What `tidy` needs: an empty data folder in which three builds are kept. */
+async function tidied(context: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
   context.after(() => {
     store.close();
     rmSync(folder, { recursive: true });
   });
+  const builder = new NotingBuilder();
+  const inUse = new Set<string>();
+  const runtime = { artifactsInUse: () => inUse } as unknown as Runtime;
+  const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
+  await repositories.ensure(wikibot);
+  const options: TidyOptions = {
+    ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
+    logs: new DeploymentLogs(join(folder, 'deployments')),
+    keepArtifacts: 3,
+    whileIdle: (_tool, work) => work(),
+    forgetParked: async () => undefined,
+  };
+  return { folder, store, builder, inUse, options };
+}
+
+test('the oldest logs of a tool are deleted, but not those of kept builds and of unknown deployments', async (context) => {
+  const { folder, store, options } = await tidied(context);
+  const logs = join(folder, 'deployments', wikibot);
+  mkdirSync(logs, { recursive: true });
+  const id = (count: number) => `20260101-${String(count).padStart(4, '0')}`;
+  for (let count = 0; count < 206; count++) {
+    if (count !== 2) store.addDeployment(deploymentOf(id(count), count === 3 ? {} : { endedAt: 5 }));
+    writeFileSync(join(logs, `${id(count)}.log`), 'line\n');
+  }
+  store.addBuild(buildOf(id(1), id(1)));
+  store.endBuild(id(1), 'BUILD_SUCCESS', artifactOf(id(1)), 2);
+  await tidy(options, deploymentOf('d9'));
+  const left = new Set(readdirSync(logs));
+  const gone = Array.from({ length: 206 }, (_, count) => count).filter((n) => !left.has(`${id(n)}.log`));
+  // Number 1 is of a kept build, the store does not know number 2, and number 3 has not ended.
+  assert.deepEqual(gone, [0, 4, 5]);
+});
+
+test('logs of a tool take at most 1 GiB, and the newest one stays', async (context) => {
+  const { folder, store, options } = await tidied(context);
+  const logs = join(folder, 'deployments', wikibot);
+  mkdirSync(logs, { recursive: true });
+  for (const id of ['a1', 'a2', 'a3', 'a4']) {
+    store.addDeployment(deploymentOf(id, { endedAt: 5 }));
+    writeFileSync(join(logs, `${id}.log`), '');
+    truncateSync(join(logs, `${id}.log`), 500 * 1024 * 1024);
+  }
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(readdirSync(logs).sort(), ['a3.log', 'a4.log']);
+  truncateSync(join(logs, 'a4.log'), 1100 * 1024 * 1024);
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(readdirSync(logs), ['a4.log']);
+});
+
+test('as many builds are kept as the setting says, however many config vars were set and rollbacks made', async (context) => {
+  const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {
     serial += 1;
@@ -55,17 +108,7 @@ test('as many builds are kept as the setting says, however many config vars were
   };
   for (const build of ['b1', 'b2', 'b3', 'b4']) release(build, true);
   for (let count = 0; count < 6; count++) release('b4', false);
-  const builder = new NotingBuilder();
-  const inUse = new Set(['b1']);
-  const runtime = { artifactsInUse: () => inUse } as unknown as Runtime;
-  const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
-  await repositories.ensure(wikibot);
-  const options: TidyOptions = {
-    ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
-    keepArtifacts: 3,
-    whileIdle: (_tool, work) => work(),
-    forgetParked: async () => undefined,
-  };
+  inUse.add('b1');
   await tidy(options, deploymentOf('d9'));
   assert.deepEqual(builder.removed, [], 'a one-off still runs it');
   inUse.clear();

@@ -92,6 +92,9 @@ for (const { file, constant, row } of [
     constant: 'MAX_WAITING_OF_PERSON = 40',
     row: /deployments of one person that wait +\| 40 /,
   },
+  { file: 'deploy/deployment-log.ts', constant: 'MAX_LOGS = 200', row: /logs of deployments .* \| 200,/ },
+  { file: 'deploy/deployment-log.ts', constant: 'MAX_LOG_BYTES = 1024 * 1024 * 1024', row: /at most 1 GiB/ },
+  { file: 'store/read-back.ts', constant: 'MAX_COPIES = 100', row: /copies of releases .* \| 100 / },
   { file: 'deploy/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
   {
     file: 'deploy/config-vars.ts',

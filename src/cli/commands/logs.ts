@@ -93,8 +93,12 @@ async function buildLog(context: ToolContext, id: string): Promise<number> {
     throw new UsageError('--build shows one whole log: leave -n, -p and --json away.');
   }
   const deployment = findDeployment(context, id);
+  let isEmpty = true;
   for await (const text of services.deployments.follow(deployment.id, { isColoured: false, signal })) {
+    isEmpty = false;
     await out(text);
   }
+  if (isEmpty && deployment.endedAt !== null && !signal.aborted)
+    await out(`Nothing of the log of ${deployment.id} is kept.\n`);
   return 0;
 }
