@@ -18,6 +18,7 @@ import type { Principal } from './core/types.ts';
 import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLine } from './deploy/deployment-line.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
+import { mendRepositories } from './deploy/read-back-releases.ts';
 import { reconcile } from './deploy/reconcile.ts';
 import { resumeTool } from './deploy/resume-tool.ts';
 import { tidy } from './deploy/tidy.ts';
@@ -97,7 +98,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     path: options.path,
     deployBranch: config.deploy_branch,
   });
-  const [{ builder, runtime, sources, isolation, whyTrusted }, torn] = await Promise.all([
+  const [{ builder, runtime, sources, isolation, whyTrusted }] = await Promise.all([
     chooseBackEnds({
       config,
       addresses,
@@ -107,7 +108,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       given: options.backEnds ?? null,
     }),
     tellFindings(findings, data, log).then(() =>
-      repositories.cleanUp(new SetAside(data), (tool) => !whole.has(tool)),
+      mendRepositories({ store, repositories, log }, new SetAside(data), (tool) => !whole.has(tool)),
     ),
   ]);
   const context: DeployContext = {
@@ -120,7 +121,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
-  const takenUp = await reconcile(context, logs, torn);
+  const takenUp = await reconcile(context, logs);
 
   const socketPath = join(data, 'run/server.sock');
   const line = new DeploymentLine({

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { systemCode } from './errors.ts';
 
@@ -34,6 +34,24 @@ export class SetAside {
    * @returns where it is now, relative to the data folder; null if there was nothing to move.
    */
   async move(path: string): Promise<string | null> {
+    return await this.#keep(path, rename);
+  }
+
+  /**
+   * Copies a file of the data folder, for a file that is about to be written anew: a crash in between loses nothing.
+   * The copy is on the disk when it returns.
+   *
+   * @returns where it is, as `move` does.
+   */
+  async copy(path: string): Promise<string | null> {
+    return await this.#keep(path, async (from, to) => {
+      await copyFile(from, to);
+      await using copied = await open(to, 'r');
+      await copied.sync();
+    });
+  }
+
+  async #keep(path: string, keep: (from: string, to: string) => Promise<void>): Promise<string | null> {
     const wanted = join(FOLDER, this.#stamp, relative(this.#data, path));
     for (let count = 0; ; count++) {
       const target = count === 0 ? wanted : `${wanted}.${count}`;
@@ -41,7 +59,7 @@ export class SetAside {
         await mkdir(join(this.#data, FOLDER), { recursive: true, mode: 0o700 });
         await mkdir(dirname(join(this.#data, target)), { recursive: true, mode: 0o700 });
         if (existsSync(join(this.#data, target))) continue;
-        await rename(path, join(this.#data, target));
+        await keep(path, join(this.#data, target));
         return target;
       } catch (error) {
         if (systemCode(error) === 'ENOENT') return null;

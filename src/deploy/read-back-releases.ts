@@ -1,7 +1,11 @@
+import { DeployError } from '../core/errors.ts';
+import { mapFew } from '../core/few-at-once.ts';
 import type { ToolName } from '../core/names.ts';
+import type { SetAside } from '../core/set-aside.ts';
 import { refNames } from '../git/ref-files.ts';
 import { updateRefs } from '../git/ref-transaction.ts';
-import type { Torn } from '../git/torn-refs.ts';
+import { REPOSITORIES_AT_ONCE, type Repositories } from '../git/repositories.ts';
+import { type Damaged, tornRefs } from '../git/torn-refs.ts';
 import type { DeployContext } from './deploy-context.ts';
 
 type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
@@ -14,48 +18,93 @@ export function versionOf(ref: string): number {
   return Number(/^refs\/releases\/v([1-9][0-9]{0,8})$/.exec(ref)?.[1] ?? 0);
 }
 
+/** What a repository tells of its releases; a tool without one has neither. */
+export interface ReleaseRefs {
+  /** The versions that have a ref, a torn one too. */
+  readonly released: readonly number[];
+  /** The files of refs that are torn. */
+  readonly torn: readonly string[];
+}
+
 /**
- * At start: a repository that has releases which the store lacks shows that the store is older, as after a restore.
- * Such releases are entered from their copies. The next version is above every one that was ever given out.
+ * The versions that went live. The repository says so. If it is lost, or its refs are, then so do the copies that are
+ * newer than the store: a release has a copy before it is live.
+ *
+ * @param newerCopies - The versions that have a copy, and that the store has never given out.
  */
-export async function readBackReleases(context: Context, torn: readonly Torn[]): Promise<void> {
+export function wentLive({ released, torn }: ReleaseRefs, newerCopies: readonly number[]): number[] {
+  const hasAll = released.length > 0 && !torn.includes('packed-refs');
+  return hasAll ? [...released] : [...new Set([...released, ...newerCopies])];
+}
+
+async function releasedVersions(repositories: Repositories, tool: ToolName): Promise<number[]> {
+  const names = await refNames(repositories, tool, [RELEASES]);
+  return names.map(versionOf).filter((version) => version > 0);
+}
+
+/**
+ * At start, before anything else changes a repository: brings a store that is older than the repositories up to them,
+ * then sets aside what is damaged.
+ *
+ * @param mayBeDamaged - Which repositories to look through for torn refs and lost objects.
+ * @throws DeployError `STORE_FULL`
+ */
+export async function mendRepositories(
+  context: Context,
+  setAside: SetAside,
+  mayBeDamaged: (tool: ToolName) => boolean = () => true,
+): Promise<Damaged[]> {
+  const failed = await readBackReleases(context);
+  const mended = await context.repositories.cleanUp(
+    setAside,
+    (tool) => mayBeDamaged(tool) && !failed.has(tool),
+  );
+  for (const damaged of mended) context.log.warn(damaged, 'damaged part of a repository set aside');
+  return mended;
+}
+
+/**
+ * At start: releases that went live and that the store lacks show that the store is older, as after a restore. They
+ * are entered from their copies. The next version is above every one that was ever given out. Damaged files of refs
+ * are still in their places: their names count.
+ *
+ * @returns the tools with which that failed: their damaged files have to stay.
+ * @throws DeployError `STORE_FULL`
+ */
+export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
   const { store, repositories, log } = context;
-  const tools = new Set([
-    ...(await repositories.tools()),
-    ...store.tools().map(({ name }) => name),
-    ...torn.map(({ tool }) => tool),
-  ]);
-  for (const tool of tools) {
+  const records = new Map(store.tools().map((record) => [record.name, record]));
+  const withRefs = new Set(await repositories.tools());
+  const failed = new Set<ToolName>();
+  const tools = new Set([...records.keys(), ...withRefs, ...store.copiedTools()]);
+  await mapFew([...tools], REPOSITORIES_AT_ONCE, async (tool) => {
     try {
-      const own = torn.filter((one) => one.tool === tool);
-      for (const { name, at } of own) log.error({ tool, name, at }, 'torn file of a repository set aside');
-      await readBack(
-        context,
-        tool,
-        own.map(({ name }) => name),
-      );
+      const live = records.get(tool)?.liveVersion ?? null;
+      await readBack(context, tool, { live, hasRefs: withRefs.has(tool) });
     } catch (err) {
+      if (err instanceof DeployError && err.code === 'STORE_FULL') throw err;
       log.error({ err, tool }, 'releases of a tool not compared with the store');
+      failed.add(tool);
     }
-  }
+  });
+  return failed;
 }
 
 async function readBack(
   { store, repositories, log }: Context,
   tool: ToolName,
-  torn: string[],
+  { live, hasRefs }: { readonly live: number | null; readonly hasRefs: boolean },
 ): Promise<void> {
   const known = store.releaseCommits(tool);
-  const refs = [
-    ...(repositories.exists(tool) ? await refNames(repositories, tool, [RELEASES]) : []),
-    ...torn,
-  ];
-  const released = refs.map(versionOf).filter((version) => version > 0);
-  const behind = released.filter((version) => !known.has(version));
-  if (behind.length > 0) {
-    const versions = store.readBack(tool, behind);
+  const newer = store.newerCopies(tool);
+  const released = hasRefs ? await releasedVersions(repositories, tool) : [];
+  const torn = hasRefs && newer.length > 0 ? await tornRefs(repositories, tool) : [];
+  // What the store says is live has a row, unless the store is damaged.
+  const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
+  const behind = went.filter((version) => !known.has(version));
+  const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
+  if (versions.length > 0)
     log.warn({ tool, versions, of: behind }, 'releases that the store lacked read back from their copies');
-  }
   const highest = Math.max(0, ...released, ...store.copiedVersions(tool));
   if (highest > 0) store.skipVersions(tool, highest);
   store.copyReleases(tool);

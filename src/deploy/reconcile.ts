@@ -5,29 +5,22 @@ import { mapFew } from '../core/few-at-once.ts';
 import { progressTo } from '../core/progress.ts';
 import type { Build } from '../core/types.ts';
 import { REPOSITORIES_AT_ONCE } from '../git/repositories.ts';
-import type { Torn } from '../git/torn-refs.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { followLive } from './follow-live.ts';
 import { dropOldParked } from './parked.ts';
-import { readBackReleases, restoreReleaseRefs } from './read-back-releases.ts';
+import { restoreReleaseRefs } from './read-back-releases.ts';
 import { findTakenUp, type TakenUp } from './taken-up.ts';
 
 /**
  * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
- * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows. A store
- * that is older than the repositories is brought up to them first, and nothing that it does not know is deleted.
+ * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows. Nothing
+ * that the store does not know is deleted. `mendRepositories` comes first.
  *
- * @param torn - What `Repositories.cleanUp` found.
  * @returns the deployments whose build went on without a server: they are as they were, for the line to take up.
  */
-export async function reconcile(
-  context: DeployContext,
-  logs: DeploymentLogs,
-  torn: readonly Torn[] = [],
-): Promise<TakenUp[]> {
-  await readBackReleases(context, torn);
+export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
   const takenUp = await findTakenUp(context);
   const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
   await interruptUnfinished(context, logs, goOn);

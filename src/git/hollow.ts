@@ -16,13 +16,20 @@ export async function makeFolders(folder: string): Promise<void> {
 /**
  * Whether a repository has lost its objects: it has refs, and not one of the commits that they name. Nobody can push to
  * it, because git takes for granted that it has what its refs name.
+ *
+ * @param torn - Refs that cannot be read.
  */
-export async function isHollow(repositories: Repositories, tool: ToolName): Promise<boolean> {
+export async function isHollow(
+  repositories: Repositories,
+  tool: ToolName,
+  torn: readonly string[] = [],
+): Promise<boolean> {
   const objects = join(repositories.folder(tool), 'objects');
   if (existsSync(join(objects, 'info/alternates'))) return false;
   const packs = await readdir(join(objects, 'pack')).catch(() => []);
   if (packs.some((name) => name.endsWith('.pack'))) return false;
   const names = await refNames(repositories, tool, ['refs/heads', 'refs/releases']);
-  const commits = [...(await readRefs(repositories, tool, names)).values()];
+  const whole = names.filter((name) => !torn.includes(name));
+  const commits = [...(await readRefs(repositories, tool, whole)).values()];
   return commits.length > 0 && !commits.some((id) => existsSync(join(objects, id.slice(0, 2), id.slice(2))));
 }

@@ -8,7 +8,7 @@ import { type ToolName, toolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import { type GitSettings, gitEnvironment } from './environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow.ts';
-import { setHollowAside, setTornAside, type Torn } from './torn-refs.ts';
+import { type Damaged, setHollowAside, setTornAside } from './torn-refs.ts';
 
 // No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
@@ -111,25 +111,26 @@ export class Repositories {
   /**
    * At start, before any door is open: removes lock files and half-received objects that a killed server's
    * git processes left, and half-made repositories. Files of refs that are torn are moved to `setAside`, for git
-   * changes no ref beside a torn one, and so are whole repositories without objects.
+   * changes no ref beside a torn one, and so are whole repositories without objects. Their names are gone then:
+   * `readBackReleases` comes first.
    *
    * @param mayBeDamaged - Which repositories to look through for torn refs and lost objects.
-   * @returns what was torn, for `reconcile`.
    */
-  async cleanUp(setAside: SetAside, mayBeDamaged: (tool: ToolName) => boolean = () => true): Promise<Torn[]> {
+  async cleanUp(
+    setAside: SetAside,
+    mayBeDamaged: (tool: ToolName) => boolean = () => true,
+  ): Promise<Damaged[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     for (const entry of entries.filter((name) => name.endsWith('.new')))
       await rm(join(this.#root, entry), { recursive: true, force: true });
-    const torn = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+    const damaged = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
       await removeLeftovers(this.folder(tool));
       if (!mayBeDamaged(tool)) return [];
-      const found = await setTornAside(this, tool, setAside);
-      return (await isHollow(this, tool))
-        ? [...found, ...(await setHollowAside(this, tool, setAside))]
-        : found;
+      const torn = await setTornAside(this, tool, setAside);
+      return (await isHollow(this, tool)) ? [...torn, await setHollowAside(this, tool, setAside)] : torn;
     });
-    return torn.flat();
+    return damaged.flat();
   }
 
   /**

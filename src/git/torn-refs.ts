@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
-import { refNames } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
-/** A file that names refs and could not be read. */
-export interface Torn {
+/** A part of a repository that was damaged, and was set aside. */
+export interface Damaged {
   readonly tool: ToolName;
-  /** `refs/releases/v3`, `HEAD` or `packed-refs`. */
-  readonly name: string;
+  /** A file of refs that is torn, as `refs/releases/v3`, `HEAD` or `packed-refs`; null = all of the repository, which has no objects. */
+  readonly file: string | null;
   /** Where it is now, in the data folder. */
   readonly at: string | null;
 }
@@ -39,21 +38,21 @@ export async function tornRefs(repositories: Repositories, tool: ToolName): Prom
   return torn;
 }
 
-/** Moves torn files away. HEAD is made anew, and `packed-refs` with the lines that are whole. */
+/** Sets torn files aside. HEAD is made anew, and `packed-refs` with the lines that are whole. */
 export async function setTornAside(
   repositories: Repositories,
   tool: ToolName,
   setAside: SetAside,
-): Promise<Torn[]> {
+): Promise<Damaged[]> {
   const folder = repositories.folder(tool);
-  const found: Torn[] = [];
+  const found: Damaged[] = [];
   for (const name of await tornRefs(repositories, tool)) {
     const path = join(folder, name);
     const text = (await textOf(path)) ?? '';
-    const at = await setAside.move(path);
+    const at = name === 'packed-refs' ? await setAside.copy(path) : await setAside.move(path);
     if (name === 'HEAD') await write(path, `ref: refs/heads/${repositories.deployBranch}\n`);
     if (name === 'packed-refs') await write(path, wholeLines(text));
-    found.push({ tool, name, at });
+    found.push({ tool, file: name, at });
   }
   return found;
 }
@@ -63,10 +62,8 @@ export async function setHollowAside(
   repositories: Repositories,
   tool: ToolName,
   setAside: SetAside,
-): Promise<Torn[]> {
-  const names = await refNames(repositories, tool, ['refs']);
-  const at = await setAside.move(repositories.folder(tool));
-  return names.map((name) => ({ tool, name, at }));
+): Promise<Damaged> {
+  return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
 }
 
 function wholeLines(text: string): string {

@@ -7,7 +7,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import { mapFew } from '../core/few-at-once.ts';
 import type { ToolName } from '../core/names.ts';
 import { listSetAside } from '../core/set-aside.ts';
-import { versionOf } from '../deploy/read-back-releases.ts';
+import { type ReleaseRefs, versionOf } from '../deploy/read-back-releases.ts';
 import { isHollow } from '../git/hollow.ts';
 import { refNames } from '../git/ref-files.ts';
 import { REPOSITORIES_AT_ONCE, Repositories } from '../git/repositories.ts';
@@ -20,11 +20,8 @@ import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
 
 /** What a repository says, without a start of git. */
-export interface RepositoryFacts {
+export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** The versions of the releases that have a ref, a torn one too. */
-  readonly released: readonly number[];
-  readonly torn: readonly string[];
   /** It has lost its objects. */
   readonly isHollow: boolean;
 }
@@ -46,6 +43,8 @@ export interface DataFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly directory: DirectoryFacts;
   readonly copies: ReleaseCopies;
+  /** The versions that have a copy, whole or torn, of each tool that has one. */
+  readonly copied: ReadonlyMap<ToolName, readonly number[]>;
   /** The id of the secrets key; null = there is none. */
   readonly keyId: string | 'unreadable' | null;
   /** Paths in the data folder; null = none that is good. */
@@ -60,13 +59,15 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const store = readStoreFacts(join(data, 'store.sqlite'));
   const directory = await readDirectory(config);
   const backups = new Backups(data);
+  const copies = new ReleaseCopies(data);
   const isStoreGood = store.state === 'whole' && store.tools.length > 0;
   return {
     config,
     store,
     repositories: await readRepositories(repositoriesOf(config)),
     directory,
-    copies: new ReleaseCopies(data),
+    copies,
+    copied: new Map(copies.tools().map((tool) => [tool, copies.versions(tool)])),
     keyId: secretsKeyId(keys),
     // Looked at only if it may be needed: that takes as long as the store is large.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
@@ -96,8 +97,7 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
       tornRefs(repositories, tool),
     ]);
     const released = names.map(versionOf).filter((version) => version > 0);
-    // Git answers nothing beside a torn ref. The start looks for objects once that is mended.
-    const hasLostObjects = torn.length === 0 && names.length > 0 && (await isHollow(repositories, tool));
+    const hasLostObjects = names.length > 0 && (await isHollow(repositories, tool, torn));
     return { tool, released, torn, isHollow: hasLostObjects };
   });
 }

@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { ToolName } from '../core/names.ts';
 import { dropOldSetAside } from '../core/set-aside.ts';
 import { removeTree } from '../sandbox/remove.ts';
-import type { StoredTool } from '../store/store-facts.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
-import { behind, expectedLive } from './expected-live.ts';
+import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 
 /** Something about a data folder that an operator should know. */
 export interface Finding {
@@ -28,7 +28,9 @@ export function examine(facts: DataFacts): Finding[] {
     ...storeFindings(facts),
     ...wholeFolders(facts),
     ...directoryFindings(facts),
-    ...facts.repositories.flatMap((repository) => repositoryFindings(facts, repository)),
+    ...facts.repositories.flatMap(repositoryFindings),
+    ...toolsIn(facts).flatMap((tool) => releaseFindings(facts, tool)),
+    ...tokenFindings(facts),
     ...toolFindings(facts),
   ];
   const order = ['refuses', 'act', 'repaired'];
@@ -55,10 +57,6 @@ export async function tellFindings(findings: readonly Finding[], data: string, l
 
 function refuses(what: string, advice: string): Finding {
   return { kind: 'refuses', what, advice };
-}
-
-function toolsOf({ store }: DataFacts): readonly StoredTool[] {
-  return store.state === 'whole' ? store.tools : [];
 }
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
@@ -140,7 +138,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
 
 function directoryFindings(facts: DataFacts): Finding[] {
   const { directory, directoryBackup, repositories } = facts;
-  const tools = toolsOf(facts);
+  const tools = storedTools(facts);
   if (directory.state === 'elsewhere' || (tools.length === 0 && repositories.length === 0)) return [];
   if (directory.state === 'whole') {
     const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
@@ -162,31 +160,67 @@ function directoryFindings(facts: DataFacts): Finding[] {
   return [refuses(`The user directory, directory.yaml, ${what}`.replace(/\.?$/, '.'), advice)];
 }
 
-function repositoryFindings(facts: DataFacts, repository: RepositoryFacts): Finding[] {
-  const { tool, torn } = repository;
-  const { copies } = facts;
-  const findings: Finding[] = torn.map((name) => ({
-    kind: 'repaired',
-    what: `${name} in the repository of ${tool} is torn.`,
-    advice: 'The start sets it aside and makes it anew from the store.',
-  }));
-  const lacking = behind(facts, repository);
+function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[] {
+  if (isHollow) {
+    const what = `The repository of ${tool} (repositories/${tool}.git) has lost its objects.`;
+    const advice =
+      'The start sets it aside. Bring it back from a backup while the server is stopped, or let its maintainers push their history again.';
+    return [{ kind: 'act', what, advice }];
+  }
+  return torn.map((name): Finding => {
+    const what = `${name} in the repository of ${tool} is torn.`;
+    if (name !== 'packed-refs' && !name.startsWith('refs/tags/'))
+      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it anew from the store.' };
+    const advice =
+      'The start sets it aside and goes on with what can be read. Tags that are gone have to be pushed again.';
+    return { kind: 'act', what, advice };
+  });
+}
+
+/** Releases that went live, and that the store lacks. */
+function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
+  const { copies, repositories } = facts;
+  const lacking = behind(facts, tool);
   const newest = lacking.at(-1);
-  if (newest === undefined) return findings;
-  const live = toolsOf(facts).find(({ name }) => name === tool)?.live?.version ?? 0;
-  const lacks = `The repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`;
-  if (copies.read(tool, newest) === null && newest > live) {
+  if (newest === undefined) return [];
+  const stored = storedTools(facts).find(({ name }) => name === tool);
+  const live = stored?.live?.version ?? 0;
+  const readable = lacking.filter((version) => copies.read(tool, version) !== null);
+  const released = repositories.find((repository) => repository.tool === tool)?.released ?? [];
+  const lacks =
+    stored?.missingLive === newest
+      ? `store.sqlite says that v${newest} of ${tool} is live, and does not have that release`
+      : released.includes(newest)
+        ? `The repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`
+        : `releases/${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older, and the repository is lost or has lost refs`;
+  if (newest > live && !readable.includes(newest)) {
     const copy = `releases/${tool}/v${newest}.json`;
+    const next = Math.max(0, ...(stored?.wereLive ?? []), ...readable);
     return [
-      ...findings,
       refuses(
         `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
-        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases keeps ${versions(lacking)} under refs/set-aside in the repository, and what the store says is live${live === 0 ? ' (nothing)' : ` (v${live})`} becomes the branch.`,
+        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases goes on with the newest release that can be read (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
       ),
     ];
   }
   const advice = 'The start reads them back from their copies in releases/.';
-  return [...findings, { kind: 'repaired', what: `${lacks}.`, advice }];
+  return readable.length === 0 ? [] : [{ kind: 'repaired', what: `${lacks}.`, advice }];
+}
+
+/** An older store knows deploy tokens that were revoked since. */
+function tokenFindings(facts: DataFacts): Finding[] {
+  const tools = storedTools(facts).filter(({ name, tokens, lastVersion }) => {
+    return tokens > 0 && behind(facts, name).some((version) => version > lastVersion);
+  });
+  if (tools.length === 0) return [];
+  const names = tools.map(({ name }) => name);
+  return [
+    {
+      kind: 'act',
+      what: `The store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since are valid again.`,
+      advice: `Look at them once the server runs, and revoke those that must not be: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
+    },
+  ];
 }
 
 function toolFindings(facts: DataFacts): Finding[] {
@@ -198,16 +232,6 @@ function toolFindings(facts: DataFacts): Finding[] {
       artifact.kind !== 'slug' ||
       existsSync(join(artifactFolder(config, name, artifact.id), 'workspace'));
     return [
-      ...(repository?.isHollow === true
-        ? [
-            {
-              kind: 'act' as const,
-              what: `${name} is live at v${version}, and its repository (repositories/${name}.git) has lost its objects.`,
-              advice:
-                'The start sets it aside. Bring it back from a backup while the server is stopped, or let its maintainers push their history again.',
-            },
-          ]
-        : []),
       ...(repository === undefined
         ? [
             {

@@ -1,6 +1,8 @@
 import type { ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
-import type { DataFacts, RepositoryFacts } from './data-facts.ts';
+import { wentLive } from '../deploy/read-back-releases.ts';
+import type { StoredTool } from '../store/store-facts.ts';
+import type { DataFacts } from './data-facts.ts';
 
 /** What is live once the start has read back what the store lacks. */
 export interface ExpectedLive {
@@ -9,26 +11,39 @@ export interface ExpectedLive {
   readonly artifact: Artifact;
 }
 
-/** The versions that a repository has and the store lacks, in order; none if the store cannot be read. */
-export function behind({ store }: DataFacts, { tool, released }: RepositoryFacts): number[] {
-  if (store.state !== 'whole') return [];
-  const known = store.tools.find(({ name }) => name === tool);
-  return released.filter((version) => known?.wereLive.has(version) !== true).sort((a, b) => a - b);
+/** The tools of a whole store; none if it is not whole. */
+export function storedTools({ store }: DataFacts): readonly StoredTool[] {
+  return store.state === 'whole' ? store.tools : [];
+}
+
+/** Every tool that the store, a repository or a copy of a release tells of. */
+export function toolsIn(facts: DataFacts): ToolName[] {
+  const { repositories, copied } = facts;
+  const stored = storedTools(facts).map(({ name }) => name);
+  return [...new Set([...stored, ...repositories.map(({ tool }) => tool), ...copied.keys()])];
+}
+
+/**
+ * The versions that went live and that the store lacks, in order, as `readBackReleases` finds them; none if the store
+ * cannot be read.
+ */
+export function behind(facts: DataFacts, tool: ToolName): number[] {
+  if (facts.store.state !== 'whole') return [];
+  const stored = storedTools(facts).find(({ name }) => name === tool);
+  const refs = facts.repositories.find((repository) => repository.tool === tool);
+  const newer = (facts.copied.get(tool) ?? []).filter((version) => version > (stored?.lastVersion ?? 0));
+  const went = new Set(wentLive(refs ?? { released: [], torn: [] }, newer));
+  if (stored?.missingLive) went.add(stored.missingLive);
+  return [...went].filter((version) => stored?.wereLive.has(version) !== true).sort((a, b) => a - b);
 }
 
 /** Of every tool that has something live. */
 export function expectedLive(facts: DataFacts): ExpectedLive[] {
-  const { store, repositories, copies } = facts;
-  const live = new Map<ToolName, ExpectedLive>();
-  for (const tool of store.state === 'whole' ? store.tools : []) {
-    if (tool.live !== null) live.set(tool.name, { name: tool.name, ...tool.live });
-  }
-  for (const repository of repositories) {
-    const { tool } = repository;
-    const newest = behind(facts, repository).at(-1);
-    const copy = newest === undefined ? null : copies.read(tool, newest);
-    if (newest === undefined || copy === null || newest < (live.get(tool)?.version ?? 0)) continue;
-    live.set(tool, { name: tool, version: newest, artifact: copy.release.artifact });
-  }
-  return [...live.values()];
+  return toolsIn(facts).flatMap((name): ExpectedLive[] => {
+    const live = storedTools(facts).find((tool) => tool.name === name)?.live ?? null;
+    const newest = behind(facts, name).at(-1) ?? 0;
+    const copy = newest > (live?.version ?? 0) ? facts.copies.read(name, newest) : null;
+    if (copy !== null) return [{ name, version: newest, artifact: copy.release.artifact }];
+    return live === null ? [] : [{ name, version: live.version, artifact: live.artifact }];
+  });
 }

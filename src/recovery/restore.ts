@@ -1,4 +1,5 @@
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { lchown, lstat, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DirectoryFile } from '../auth/directory-file.ts';
 import { createFile } from '../auth/edit-file.ts';
@@ -6,7 +7,8 @@ import { DeployError } from '../core/errors.ts';
 import { SetAside } from '../core/set-aside.ts';
 import { Backups, copyStore } from '../store/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
-import { readStoreFacts } from '../store/store-facts.ts';
+import { explain } from '../store/database.ts';
+import { readStoreFacts, type StoredTool } from '../store/store-facts.ts';
 import type { DataConfig } from './data-facts.ts';
 
 /**
@@ -30,17 +32,36 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   }
   const draft = join(data, 'store.sqlite.restored');
   await rm(draft, { force: true });
-  {
+  try {
     await using made = await open(draft, 'w', 0o600);
     await copyStore(source, draft);
     await made.sync();
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw explain(error);
   }
+  await belongsToServer(draft, data);
   const told = await setStoreAside(data);
   await rename(draft, join(data, 'store.sqlite'));
   await finish(data, join(data, 'store.sqlite'));
   return [
     ...told,
     `store.sqlite is now what ${basename(source)} was. Releases that are newer are read back at the next start.`,
+    ...olderThanIsSafe(facts.tools),
+  ];
+}
+
+/** What comes back with an older store although somebody had taken it away. */
+function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
+  const withTokens = tools.filter(({ tokens }) => tokens > 0).map(({ name }) => name);
+  return [
+    ...(withTokens.length === 0
+      ? []
+      : [
+          'Deploy tokens that were revoked since then are VALID AGAIN. Once the server runs, look at those of each tool, and revoke what must not be: npx toolforge-push token revoke TOOL ID',
+          ...withTokens.map((name) => `    npx toolforge-push token list ${name}`),
+        ]),
+    'Tools that were stopped since then run again. Config vars that were removed since then are back for tools that have nothing live: npx toolforge-push config list TOOL',
   ];
 }
 
@@ -73,6 +94,7 @@ export async function restoreDirectory({ data }: DataConfig, file: string | null
   return [
     ...(at === null ? [] : [`Set aside: ${at}`]),
     `directory.yaml is now what ${basename(source)} was: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
+    'Users, keys and maintainers that were removed since then are back. Look at them: npx toolforge-push user list, npx toolforge-push tool list',
   ];
 }
 
@@ -90,17 +112,16 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
     await using folder = await open(data, 'r');
     await folder.sync();
   }
-  if (process.getuid?.() !== 0) return;
-  const { uid, gid } = await stat(data);
-  const aside = join(data, 'set-aside');
-  await mkdir(aside, { recursive: true, mode: 0o700 });
-  const folders = (await readdir(aside)).map((name) => join(aside, name));
-  for (const path of [...made, aside, ...folders]) await chown(path, uid, gid);
+  for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 
-/** What root made beside others belongs to whom their folder belongs to. */
+/** What root made beside others, a file or a folder with all in it, belongs to whom their folder belongs to. */
 export async function belongsToServer(path: string, folder: string): Promise<void> {
-  if (process.getuid?.() !== 0) return;
+  if (process.getuid?.() !== 0 || !existsSync(path)) return;
   const { uid, gid } = await stat(folder);
-  await chown(path, uid, gid);
+  if (uid === 0) return;
+  const inside = (await lstat(path)).isDirectory() ? await readdir(path, { recursive: true }) : [];
+  for (const one of [path, ...inside.map((name) => join(path, name))]) {
+    if ((await lstat(one)).uid === 0) await lchown(one, uid, gid);
+  }
 }

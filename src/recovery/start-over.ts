@@ -5,11 +5,12 @@ import { DeployError } from '../core/errors.ts';
 import { createLog } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { SetAside, timeStamp } from '../core/set-aside.ts';
-import { RELEASES, readBackReleases } from '../deploy/read-back-releases.ts';
+import { mendRepositories, RELEASES, readBackReleases } from '../deploy/read-back-releases.ts';
 import { firstStart } from '../first-start.ts';
 import { readRefs } from '../git/ref-files.ts';
 import { updateRefs } from '../git/ref-transaction.ts';
 import { readDeployBranch } from '../git/refs.ts';
+import type { Repositories } from '../git/repositories.ts';
 import { accountName, homeFolder } from '../settings/account.ts';
 import { copyStore } from '../store/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
@@ -18,7 +19,7 @@ import { loadOrMakeSecretsKey, secretsKeyId } from '../store/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
 import { readStoreFacts } from '../store/store-facts.ts';
 import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from './data-facts.ts';
-import { expectedLive } from './expected-live.ts';
+import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 import { belongsToServer, finish, setStoreAside } from './restore.ts';
 
 /** What an operator can begin anew, because it is lost. */
@@ -49,12 +50,12 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
   try {
     store.beginAnew();
     const repositories = repositoriesOf(config, path);
-    await readBackReleases({ store, repositories, log: createLog('silent') }, []);
+    await readBackReleases({ store, repositories, log: createLog('silent') });
     const tools = store
       .tools()
       .map(({ name, liveVersion }) => `${name} v${liveVersion}`)
       .join(', ');
-    await finish(data, join(data, 'store.sqlite'));
+    await finish(data, join(data, 'store.sqlite'), join(data, 'releases'));
     return [...told, `store.sqlite is new. Read back: ${tools === '' ? 'nothing' : tools}.`];
   } finally {
     store.close();
@@ -111,31 +112,55 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
   const facts = await readDataFacts(config);
   const repositories = repositoriesOf(config, path);
   const stamp = `refs/set-aside/${timeStamp(Date.now())}`;
+  const setAside = new SetAside(config.data);
   const store = new SqliteStore(config.data, loadOrMakeSecretsKey(config.keys));
   const told: string[] = [];
   try {
-    for (const { tool, released } of facts.repositories) {
-      const known = store.releaseCommits(tool);
-      const live = store.tool(tool).liveVersion ?? 0;
-      const behind = released.filter((version) => !known.has(version)).sort((a, b) => a - b);
-      const newest = behind.at(-1);
-      if (newest === undefined || newest < live || facts.copies.read(tool, newest) !== null) continue;
-      const refs = behind.map((version) => `${RELEASES}/v${version}`);
-      const branch = await readDeployBranch(repositories, tool);
-      const moved = live === 0 && branch.commit !== null ? [...refs, branch.ref] : refs;
-      const commits = await readRefs(repositories, tool, moved);
-      const lines = [...commits].flatMap(([ref, commit]) => [
-        `create ${ref.replace(/^refs/, stamp)} ${commit}`,
-        `delete ${ref} ${commit}`,
-      ]);
-      await updateRefs(repositories, tool, lines);
+    const context = { store, repositories, log: createLog('silent') };
+    for (const { at } of await mendRepositories(context, setAside)) told.push(`Set aside: ${at}`);
+    for (const tool of toolsIn(facts)) {
+      const lacking = behind(facts, tool);
+      const newest = lacking.at(-1) ?? 0;
+      const stored = storedTools(facts).find(({ name }) => name === tool);
+      if (newest <= (stored?.live?.version ?? 0) || facts.copies.read(tool, newest) !== null) continue;
+      store.tool(tool);
       store.skipVersions(tool, newest);
-      told.push(`${tool}: ${moved.join(', ')} are now under ${stamp}.`);
+      const live = store.settleLive(tool);
+      told.push(`${tool} goes on with ${live === null ? 'nothing live' : `v${live}`}.`);
+      const lost = lacking.filter((version) => version > (live ?? 0));
+      const refs = lost.map((version) => `${RELEASES}/v${version}`);
+      const branch = await readDeployBranch(repositories, tool);
+      const moved = live === null && branch.commit !== null ? [...refs, branch.ref] : refs;
+      for (const name of await keepRefs(repositories, tool, moved, stamp))
+        told.push(`${tool}: ${name} is now under ${stamp}.`);
+      for (const version of lost) {
+        const at = await setAside.move(facts.copies.path(tool, version));
+        if (at !== null) told.push(`Set aside: ${at}`);
+      }
     }
+    const changed = facts.repositories.map(({ tool }) => repositories.folder(tool));
+    await finish(config.data, join(config.data, 'releases'), ...changed);
     return told.length === 0 ? ['Nothing to do: every release can be read.'] : told;
   } finally {
     store.close();
   }
+}
+
+/** Moves refs below `stamp`. @returns those that were there. */
+async function keepRefs(
+  repositories: Repositories,
+  tool: ToolName,
+  refs: readonly string[],
+  stamp: string,
+): Promise<string[]> {
+  if (!repositories.exists(tool)) return [];
+  const commits = await readRefs(repositories, tool, refs);
+  const lines = [...commits].flatMap(([ref, commit]) => [
+    `create ${ref.replace(/^refs/, stamp)} ${commit}`,
+    `delete ${ref} ${commit}`,
+  ]);
+  if (lines.length > 0) await updateRefs(repositories, tool, lines);
+  return [...commits.keys()];
 }
 
 async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]> {

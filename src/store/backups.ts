@@ -5,6 +5,7 @@ import { DiskRoom } from '../core/disk-room.ts';
 import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { timeStamp } from '../core/set-aside.ts';
+import { explain } from './database.ts';
 import { readStoreFacts } from './store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -100,12 +101,12 @@ export class Backups {
 /**
  * Copies a whole store into an empty file, with what is only in its write-ahead log.
  *
- * @throws Error if it is damaged.
+ * @throws DeployError `STORE_FULL`, `STORE_DAMAGED`
  */
 export function copyStore(from: string, to: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const worker = new Worker(new URL('./backup-thread.ts', import.meta.url), { workerData: { from, to } });
-  worker.once('error', reject);
+  worker.once('error', (error) => reject(explain(error)));
   worker.once('exit', () => resolve());
   return promise;
 }

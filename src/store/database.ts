@@ -12,6 +12,7 @@ export interface DatabaseOptions {
 export type Value = SQLInputValue;
 
 // https://www.sqlite.org/rescode.html: primary codes.
+const ERROR = 1;
 const BUSY = 5;
 const READONLY = 8;
 const IOERR = 10;
@@ -151,6 +152,11 @@ export function explained<Result>(work: () => Result): Result {
   }
 }
 
+/** Whether the file itself is at fault, and not the disk or who opens it. */
+export function isDamage(error: unknown): boolean {
+  return [ERROR, CORRUPT, NOTADB].includes(primaryCode(error) ?? 0);
+}
+
 /** True where another connection holds the lock that was asked for. */
 export function isBusy(error: unknown): boolean {
   return primaryCode(error) === BUSY;
@@ -161,7 +167,8 @@ function primaryCode(error: unknown): number | null {
   return typeof code === 'number' ? code & 0xff : null;
 }
 
-function explain(error: unknown): unknown {
+/** The DeployError of what an operator can mend; any other error as it is. */
+export function explain(error: unknown): unknown {
   const code = primaryCode(error);
   if (code === FULL || systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT') {
     return full('disk full: the server cannot store anything', error);

@@ -3,15 +3,19 @@ import { DatabaseSync } from 'node:sqlite';
 import { systemCode } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
+import { explain, isDamage } from './database.ts';
 
 /** What a store says of one tool. */
 export interface StoredTool {
   readonly name: ToolName;
   readonly lastVersion: number;
-  /** Null if nothing is live. */
+  /** Null if nothing is live, or if it is missing. */
   readonly live: { readonly version: number; readonly commit: CommitId; readonly artifact: Artifact } | null;
+  /** The version that is said to be live if the store has no such release; null = the store agrees with itself. */
+  readonly missingLive: number | null;
   /** The versions that are or were live. */
   readonly wereLive: ReadonlySet<number>;
+  readonly tokens: number;
 }
 
 /** The name of the fact that `isBegunAnew` is about. */
@@ -34,6 +38,8 @@ export type StoreFacts =
  * Reads a store without changing it, in a server's start or beside a running server. Looks at every page.
  *
  * Only for a file that this process has not opened: closing a file lets go all locks that a process has on it.
+ *
+ * @throws DeployError `STORE_FULL` if the disk does not let it be read: SQLite makes files beside it.
  */
 export function readStoreFacts(path: string): StoreFacts {
   try {
@@ -50,8 +56,8 @@ export function readStoreFacts(path: string): StoreFacts {
       database.close();
     }
   } catch (error) {
-    if (!(error instanceof Error && 'errcode' in error)) throw error;
-    return { state: 'damaged', why: error.message };
+    if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
+    throw explain(error);
   }
 }
 
@@ -65,6 +71,7 @@ function factsIn(database: DatabaseSync): StoreFacts {
     `SELECT tool, version, "commit", artifact FROM releases WHERE state IN ('live', 'replaced')`,
   );
   const ofTool = Map.groupBy(releases, ({ tool }) => tool);
+  const tokens = countTokens(database);
   const tools = rows<{ name: ToolName; lastVersion: number; liveVersion: number | null }>(
     'SELECT name, last_version AS lastVersion, live_version AS liveVersion FROM tools ORDER BY name',
   ).map(({ name, lastVersion, liveVersion }): StoredTool => {
@@ -74,7 +81,9 @@ function factsIn(database: DatabaseSync): StoreFacts {
       name,
       lastVersion,
       live: live === undefined ? null : { ...live, artifact: JSON.parse(live.artifact) },
+      missingLive: live === undefined ? liveVersion : null,
       wereLive: new Set(own.map(({ version }) => version)),
+      tokens: tokens.get(name) ?? 0,
     };
   });
   const facts = new Map(
@@ -89,4 +98,12 @@ function factsIn(database: DatabaseSync): StoreFacts {
     isBegunAnew: facts.has(BEGUN_ANEW),
     tools,
   };
+}
+
+/** The deploy tokens of each tool; a store of an early version of this server has none. */
+function countTokens(database: DatabaseSync): ReadonlyMap<string, number> {
+  const sql = `SELECT name FROM sqlite_schema WHERE name = 'deploy_tokens'`;
+  if (database.prepare(sql).get() === undefined) return new Map();
+  const rows = database.prepare('SELECT tool, count(*) AS count FROM deploy_tokens GROUP BY tool').all();
+  return new Map(rows.map(({ tool, count }) => [String(tool), Number(count)]));
 }

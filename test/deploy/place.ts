@@ -8,11 +8,13 @@ import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../sr
 import { createLog } from '../../src/core/log.ts';
 import { commitId } from '../../src/core/names.ts';
 import type { Progress } from '../../src/core/progress.ts';
+import { SetAside } from '../../src/core/set-aside.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import type { DeployContext } from '../../src/deploy/deploy-context.ts';
 import { DeploymentLine, type DeploymentLineOptions } from '../../src/deploy/deployment-line.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import type { ParkedPush } from '../../src/deploy/deployments.ts';
+import { mendRepositories } from '../../src/deploy/read-back-releases.ts';
 import { reconcile } from '../../src/deploy/reconcile.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
@@ -117,6 +119,7 @@ export class Place implements AsyncDisposable {
   /** What a server does at its start. @returns its line, and how many deployments it took up. */
   async start(): Promise<{ line: DeploymentLine; takenUp: number }> {
     const logs = new DeploymentLogs(join(this.folder, 'deployments'));
+    await mendRepositories(this.context, new SetAside(this.folder));
     const takenUp = await reconcile(this.context, logs);
     const line = new DeploymentLine({
       ...this.context,

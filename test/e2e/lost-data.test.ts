@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { appendFile, cp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { removeTree } from '../../src/sandbox/remove.ts';
@@ -137,6 +138,13 @@ const liveArtifact = async () => {
   return `artifacts/kept/${first.find((id) => !second.includes(id))}`;
 };
 
+/** The store says that it is live still. */
+function forgetRelease(version: number): void {
+  const store = new DatabaseSync(file('store.sqlite'));
+  store.exec(`DELETE FROM releases WHERE tool = 'kept' AND version = ${version}`);
+  store.close();
+}
+
 interface Case {
   readonly what: string;
   /** On the data folder at v4, while no server runs. */
@@ -225,8 +233,51 @@ const cases: readonly Case[] = [
       await truncate(file('releases/kept/v4.json'), 100);
     },
     refused: 'start-over releases',
-    serves: 'two',
+    serves: 'three',
+  },
+  {
+    what: 'store older, and ref and copy of v4 torn',
+    harm: async () => {
+      await from(old, ...STORE);
+      await writeFile(file('repositories/kept.git/refs/releases/v4'), '');
+      await truncate(file('releases/kept/v4.json'), 100);
+    },
+    refused: 'start-over releases',
+    serves: 'three',
+  },
+  {
+    what: 'store older, and refs missing',
+    harm: async () => {
+      await from(old, ...STORE);
+      await remove('repositories');
+    },
+    refused: 'start-over repositories',
     isCommitLost: true,
+  },
+  {
+    what: 'store older, and refs empty',
+    harm: async () => {
+      await from(old, ...STORE);
+      await remove('repositories/kept.git/refs', 'repositories/kept.git/packed-refs');
+    },
+    refused: null,
+  },
+  {
+    what: 'row of the live release and its ref missing',
+    harm: async () => {
+      forgetRelease(4);
+      await remove('repositories/kept.git/refs/releases/v4');
+    },
+    refused: null,
+  },
+  {
+    what: 'row of the live release, its ref and its copy missing',
+    harm: async () => {
+      forgetRelease(4);
+      await remove('repositories/kept.git/refs/releases/v4', 'releases/kept/v4.json');
+    },
+    refused: 'start-over releases',
+    serves: 'three',
   },
   {
     what: 'secrets key missing',

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { createLog } from '../../src/core/log.ts';
+import type { CommitId } from '../../src/core/names.ts';
+import { SetAside } from '../../src/core/set-aside.ts';
+import { mendRepositories } from '../../src/deploy/read-back-releases.ts';
+import { type DataConfig, readDataFacts, repositoriesOf } from '../../src/recovery/data-facts.ts';
+import { assertStartable, examine } from '../../src/recovery/examine.ts';
+import { expectedLive } from '../../src/recovery/expected-live.ts';
+import { restoreStore } from '../../src/recovery/restore.ts';
+import { startOvers } from '../../src/recovery/start-over.ts';
+import { Backups } from '../../src/store/backups.ts';
+import { Place } from '../deploy/place.ts';
+import { wikibot } from '../support/store-records.ts';
+
+const path = process.env['PATH'] ?? '';
+
+/** A data folder with v1 to v3 of wikibot, after its server has ended. The backup of its store is from v1. */
+class Left {
+  readonly folder: string;
+  readonly backup: string;
+  readonly commits: readonly CommitId[];
+
+  private constructor(folder: string, backup: string, commits: readonly CommitId[]) {
+    this.folder = folder;
+    this.backup = backup;
+    this.commits = commits;
+  }
+
+  static async make(): Promise<Left> {
+    const place = await Place.make();
+    place.buildsADay = 9;
+    await mkdir(join(place.folder, 'keys'));
+    await writeFile(join(place.folder, 'keys/secrets.key'), Buffer.alloc(32, 1), { mode: 0o600 });
+    const { line } = await place.start();
+    place.builder.may.resolve();
+    const commits: CommitId[] = [];
+    let backup = '';
+    for (const id of ['p1', 'p2', 'p3']) {
+      const push = await place.park(id, { oldCommit: commits.at(-1) ?? null });
+      assert.ok((await (await line.submit(push)).verdict).isLive);
+      commits.push(push.commit);
+      if (id === 'p1') backup = await new Backups(place.folder).backUpStore();
+    }
+    await line.close();
+    place.store.close();
+    return new Left(place.folder, backup, commits);
+  }
+
+  get config(): DataConfig {
+    const keys = join(this.folder, 'keys');
+    return { data: this.folder, keys, runtime: 'kubernetes', directory: 'ldap', deploy_branch: 'main' };
+  }
+
+  file(name: string): string {
+    return join(this.folder, name);
+  }
+
+  git(...args: string[]): Promise<string> {
+    return repositoriesOf(this.config, path).git(wikibot, args);
+  }
+
+  async loseRepository(): Promise<void> {
+    await rm(this.file(`repositories/${wikibot}.git`), { recursive: true });
+  }
+
+  /** The store is as it was at v1. */
+  async bringOldStore(): Promise<void> {
+    for (const name of ['store.sqlite-wal', 'store.sqlite-shm']) await rm(this.file(name), { force: true });
+    await copyFile(this.backup, this.file('store.sqlite'));
+  }
+
+  change(sql: string): void {
+    const store = new DatabaseSync(this.file('store.sqlite'));
+    store.exec(sql);
+    store.close();
+  }
+
+  /** What `doctor` expects to be live is live after the start, and is the highest in the list of releases. */
+  async start(version: number | null): Promise<Place> {
+    const facts = await readDataFacts(this.config);
+    // With one tool, its repository is the whole folder: `start-over repositories` would go on.
+    assertStartable(examine(facts).filter(({ what }) => !what.startsWith('The repositories of')));
+    assert.deepEqual(
+      expectedLive(facts).map((live) => live.version),
+      version === null ? [] : [version],
+    );
+    const place = new Place(this.folder);
+    await place.start();
+    assert.equal(place.store.tool(wikibot).liveVersion, version);
+    const [first] = place.store.releases(wikibot, 10).filter(({ state }) => state !== 'failed');
+    assert.equal(first?.version ?? null, version);
+    assert.equal(first?.state ?? 'live', 'live');
+    return place;
+  }
+}
+
+test('87: a tool whose repository is lost goes on with its newest release, though the store is older', async () => {
+  const left = await Left.make();
+  await left.bringOldStore();
+  await left.loseRepository();
+  await using place = await left.start(3);
+  assert.deepEqual(
+    place.store.releases(wikibot, 10).map(({ version, state }) => [version, state]),
+    [
+      [3, 'live'],
+      [2, 'replaced'],
+      [1, 'replaced'],
+    ],
+  );
+});
+
+test('87: of a store that was begun anew, a tool without a repository is read back from its copies', async () => {
+  const left = await Left.make();
+  await left.loseRepository();
+  await startOvers.store(left.config, path);
+  await using _place = await left.start(3);
+});
+
+test('87: the newest copy is torn and the repository lost: the start refuses, and goes on with the one before', async () => {
+  const left = await Left.make();
+  await left.bringOldStore();
+  await left.loseRepository();
+  await writeFile(left.file(`releases/${wikibot}/v3.json`), '{');
+  await assert.rejects(left.start(3), {
+    code: 'DATA_DISAGREES',
+    hint: /v3\.json.*start-over releases.*\(v2\)/,
+  });
+  const told = (await startOvers.releases(left.config, path)).join('\n');
+  assert.match(told, /goes on with v2/);
+  const at = /set-aside\/\S+v3\.json/.exec(told)?.[0] ?? assert.fail(told);
+  assert.equal(await readFile(left.file(at), 'utf8'), '{');
+  await using place = await left.start(2);
+  assert.equal(place.store.newerCopies(wikibot).length, 0);
+});
+
+test('87: a release that is live without a row is read back from its copy', async () => {
+  const left = await Left.make();
+  left.change('DELETE FROM releases WHERE version = 3');
+  await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
+  await using place = await left.start(3);
+  assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
+});
+
+test('87: a live version that nobody knows refuses the start, and the newest known release goes on', async () => {
+  const left = await Left.make();
+  left.change('UPDATE tools SET live_version = 7');
+  await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
+  await startOvers.releases(left.config, path);
+  await using place = await left.start(3);
+  assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
+});
+
+test('87: a live version without any release leaves nothing live, and keeps the branch under refs/set-aside', async () => {
+  const left = await Left.make();
+  left.change('DELETE FROM releases');
+  await rm(left.file(`releases/${wikibot}`), { recursive: true });
+  await assert.rejects(left.start(3), { code: 'DATA_DISAGREES' });
+  await startOvers.releases(left.config, path);
+  await using place = await left.start(null);
+  assert.equal(await place.ref('refs/heads/main'), '');
+  assert.equal((await place.ref('refs/set-aside')).includes(left.commits[2] ?? ''), true);
+});
+
+/** As a server that is killed once it has set something aside. */
+class KilledOnce extends SetAside {
+  override async move(from: string): Promise<string | null> {
+    await super.move(from);
+    throw new Error('killed');
+  }
+  override async copy(from: string): Promise<string | null> {
+    await super.copy(from);
+    throw new Error('killed');
+  }
+}
+
+async function startKilled(left: Left): Promise<void> {
+  const place = new Place(left.folder);
+  await assert.rejects(mendRepositories(place.context, new KilledOnce(left.folder)), /killed/);
+  place.store.close();
+}
+
+test('82: a start that is killed while it mends packed-refs loses no tag', async () => {
+  const left = await Left.make();
+  await left.git('tag', 'kept', left.commits[0] ?? '');
+  await left.git('pack-refs', '--all');
+  const packed = left.file(`repositories/${wikibot}.git/packed-refs`);
+  await writeFile(packed, `${await readFile(packed, 'utf8')}0123456789ab`);
+  await startKilled(left);
+  await using place = await left.start(3);
+  assert.equal(await place.ref('refs/tags/kept'), left.commits[0]);
+});
+
+test('82: a start that is killed after it has set a torn ref aside has read back the release of its name', async () => {
+  const left = await Left.make();
+  await left.bringOldStore();
+  await writeFile(left.file(`repositories/${wikibot}.git/refs/releases/v3`), '');
+  await startKilled(left);
+  await using place = await left.start(3);
+  assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
+});
+
+test('87: a restored store says that revoked deploy tokens are valid again, and how to revoke them', async () => {
+  const left = await Left.make();
+  const place = new Place(left.folder);
+  const token = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lastUsedAt: null } as const;
+  place.store.addToken({ ...token, id: 'a', createdAt: 1, expiresAt: 2 }, Uint8Array.of(1));
+  const backup = await new Backups(left.folder).backUpStore();
+  place.store.removeToken(wikibot, 'a');
+  place.store.close();
+  const told = (await restoreStore(left.config, backup)).join('\n');
+  assert.match(
+    told,
+    /revoked since then are VALID AGAIN.*token revoke TOOL ID\n +npx toolforge-push token list wikibot\n/,
+  );
+  await rm(left.folder, { recursive: true });
+});
+
+test('87: a start with an older store tells once which tools have deploy tokens', async () => {
+  const left = await Left.make();
+  await left.bringOldStore();
+  left.change(
+    `INSERT INTO deploy_tokens (id, tool, name, scope, "by", hash, created_at, expires_at) VALUES ('a', '${wikibot}', 'ci', 'deploy', 'alice', x'00', 1, 2)`,
+  );
+  const told = examine(await readDataFacts(left.config)).filter(({ what }) => what.includes('tokens'));
+  assert.equal(told.length, 1);
+  assert.match(told[0]?.advice ?? '', /token list wikibot/);
+  await using _place = await left.start(3);
+  const after = examine(await readDataFacts(left.config));
+  assert.deepEqual(
+    after.filter(({ what }) => what.includes('tokens')),
+    [],
+  );
+});
+
+test('87: a repository that lost its objects is one error with facts, and not one for each ref', async () => {
+  const left = await Left.make();
+  await rm(left.file(`repositories/${wikibot}.git/objects`), { recursive: true });
+  const findings = examine(await readDataFacts(left.config));
+  assert.deepEqual(
+    findings.map(({ kind }) => kind),
+    ['act'],
+  );
+  assert.match(findings[0]?.what ?? '', /has lost its objects/);
+  await using place = new Place(left.folder);
+  const errors: string[] = [];
+  const log = createLog('error', { write: (line) => errors.push(line) });
+  const mended = await mendRepositories({ ...place.context, log }, new SetAside(left.folder));
+  assert.deepEqual(
+    mended.map(({ tool, file }) => [tool, file]),
+    [[wikibot, null]],
+  );
+  assert.deepEqual(errors, []);
+});
