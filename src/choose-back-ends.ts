@@ -15,34 +15,34 @@ import { chooseSandbox } from './sandbox/choose.ts';
 export interface BackEnds {
   readonly builder: Builder;
   readonly runtime: Runtime & Gateway;
-  /** What builds that run elsewhere are to be given; null where they run here. */
+  /** The sources for builds that run in a cluster. Null if builds run on this machine. */
   readonly sources: Sources | null;
-  /** What keeps tools apart, for the log. */
+  /** How tools are isolated, for the log. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
-  /** Why there is no isolation although it was asked for; null = nothing to say. */
+  /** Why tools are not isolated although the settings allow it. Null if there is nothing to say. */
   readonly whyTrusted: string | null;
 }
 
 export interface BackEndOptions {
   readonly config: Config;
-  /** Known only once the doors listen. */
+  /** Filled in when the doors listen. */
   readonly addresses: Addresses;
-  /** Where builds fetch their source unless `source_url` says so; known only once the doors listen. */
+  /** The origin for sources if `source_url` is not set. Known only after the doors listen. */
   readonly sourceOrigin: () => string;
   /** How many people can log in. */
   readonly countPeople: () => Promise<number | 'many'>;
-  /** In place of those that the settings choose; for whoever starts a server from code. */
+  /** Replaces the back ends that the settings choose, for callers that start a server from code. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
   readonly log: Log;
 }
 
-/** How many deployments run at once. A cluster has room for more builds than one machine. */
+/** How many deployments run at the same time. A cluster has room for more builds than one machine. */
 export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurrent_deployments'>): number {
   return config.concurrent_deployments ?? (config.builder === 'kubernetes' ? 10 : 3);
 }
 
 /**
- * The Builder and the Runtime of the settings. What speaks to a cluster is loaded only where it is asked for.
+ * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if they need it.
  *
  * @throws DeployError `BAD_SETTING`, `BAD_CLUSTER`, `NEEDS_ISOLATION`, `NO_ISOLATION`
  */
@@ -88,7 +88,7 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   };
 }
 
-/** Else the first who pushes would be told of a fault of the server. @throws DeployError `BAD_SETTING` */
+/** Checks the settings now, because otherwise the first push would fail with an error of the server. @throws DeployError `BAD_SETTING` */
 async function assertFolder(buildpacks: string): Promise<void> {
   try {
     await readdir(buildpacks);

@@ -7,8 +7,8 @@ import { type FirstStart, firstStart, isThere } from './first-start.ts';
 export interface ChosenDirectory {
   readonly directory: Directory;
   /**
-   * Makes the directory of a first start; null where there was one before. Late, right before its password is shown:
-   * a start that fails or is ended has made none.
+   * Makes the directory at a first start. Null if there is one already. Called right before its password is shown, so
+   * that a start that fails earlier has not made one.
    */
   makeFirst(): Promise<FirstStart | null>;
   /** How many people can log in. */
@@ -16,8 +16,8 @@ export interface ChosenDirectory {
 }
 
 /**
- * The directory of the setting `directory`. What speaks LDAP is loaded only where it is asked for, and then no
- * file and no user of this machine is made.
+ * Opens the directory that the setting `directory` chooses. Loads the LDAP client only if it is needed. With LDAP, no
+ * file and no first user is made.
  *
  * @throws DeployError `BAD_SETTING`
  */

@@ -17,8 +17,8 @@ export interface ClaimOptions {
 }
 
 /**
- * In a pod of a cluster, makes sure that this is the only server of the installation, before it opens anything.
- * Elsewhere the lock of the data folder is enough, so there is no claim.
+ * In a pod of a cluster, makes sure that this is the only server of the installation before it opens anything. Elsewhere
+ * the lock of the data folder is enough, so the claim is null.
  *
  * @throws DeployError as `ServerLease.take`, and `BAD_CLUSTER`.
  */

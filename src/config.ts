@@ -20,9 +20,9 @@ export function environmentName(setting: string): string {
 }
 
 /**
- * The settings from the environment, then the file that TOOLFORGE_PUSH_CONFIG names, then the defaults.
+ * Reads each setting from the environment, or else from the file that TOOLFORGE_PUSH_CONFIG names, or else takes the default.
  *
- * @throws DeployError `BAD_SETTING` that names the setting, what it was and what it may be.
+ * @throws DeployError `BAD_SETTING`, which names the setting, its value and the allowed values.
  */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const file = readFile(environment['TOOLFORGE_PUSH_CONFIG']);
@@ -52,8 +52,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
 }
 
 /**
- * Names that look like settings and are none, each with what may have been meant: a slip of the pen, or what
- * Kubernetes sets for a service of this name.
+ * Names in the environment that look like settings but are unknown, each with the setting that was probably meant. Such a
+ * name is a typing error, or Kubernetes has set it for a Service of this name.
  */
 export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
   const known = [...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG'];
@@ -83,7 +83,7 @@ function readFile(path: string | undefined): Record<string, unknown> {
   throw badFile(path, 'holds no settings', 'Write one `name: value` a line.');
 }
 
-/** The parser finds only here that an alias stands for nothing. */
+/** The parser reports an alias without an anchor only here. */
 function contentOf(document: Document, path: string): unknown {
   try {
     return document.toJS();
@@ -112,7 +112,7 @@ function badFile(path: string, what: string, hint: string, cause?: unknown): Dep
   return new DeployError('BAD_SETTING', `The configuration file ${path} ${what}.`, hint, { cause });
 }
 
-/** Of a message of the parser, which goes on with the text around the place. */
+/** The first line of a parser's message. The rest quotes the file. */
 function firstLine(message: string): string {
   return message.split('\n')[0]?.replace(/:$/, '') ?? '';
 }

@@ -10,7 +10,7 @@ import { type RunningServer, startServer } from './server.ts';
 const USER = 'alice';
 const TOOL = 'hello';
 const PAGE_MS = 10_000;
-/** Settings that the demo takes from the environment. All others may be those of a real server, and lead there. */
+/** The settings that the demo takes from the environment. The others may be those of a real server, which it must not touch. */
 const TAKEN = ['sandbox', 'build_environment', 'buildpacks'].map(environmentName);
 
 const NO_PROXY = { no_proxy: '127.0.0.1,localhost', NO_PROXY: '127.0.0.1,localhost' };
@@ -31,7 +31,7 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Page).serve_forev
 `;
 }
 
-/** A first look, unattended: two pushes that go live, over SSH and over HTTP, and one that is rejected. */
+/** Shows two pushes that go live, over SSH and over HTTP, and one that is rejected. Needs no input. */
 class Demo implements AsyncDisposable {
   readonly #folder: string;
   readonly #server: RunningServer;
@@ -125,7 +125,7 @@ class Demo implements AsyncDisposable {
     await execa('git', args, { cwd: this.#work, env: this.#environment(), stdin: 'ignore' });
   }
 
-  /** Shows the command as typed and its output as it comes. @returns the exit status. */
+  /** Prints a command, runs it, and prints its output as it comes. @returns the exit status. */
   async #run(file: string, ...args: string[]): Promise<number> {
     say(`$ ${[file, ...args].join(' ')}\n`);
     const child = execa(file, args, {
@@ -157,7 +157,7 @@ class Demo implements AsyncDisposable {
     const key = join(this.#folder, 'home/.ssh/id_ed25519');
     return {
       ...NO_PROXY,
-      // What one has set for one's own commits and pushes (signatures, hooks, other addresses) is not for these.
+      // The person's own git configuration (signatures, hooks, other addresses) must not affect these commits and pushes.
       GIT_CONFIG_GLOBAL: '/dev/null',
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_SSH_COMMAND: `ssh -F none -i ${key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=${join(this.#folder, 'known_hosts')} -o LogLevel=ERROR`,

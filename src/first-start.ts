@@ -6,11 +6,11 @@ import { userName } from './auth/user-name.ts';
 import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
 import { systemCode } from './core/errors.ts';
 
-/** What the first start made. */
+/** The user and the tool that the first start made. */
 export interface FirstStart {
   readonly uid: string;
   readonly tool: string;
-  /** Shown once, stored only as a hash. */
+  /** Shown once. Only its hash is stored. */
   readonly password: string;
   readonly keys: number;
   readonly leftOut: readonly string[];
@@ -20,10 +20,10 @@ const FIRST_TOOL = 'hello';
 const MOST_KEY_BYTES = 64 * 1024;
 
 /**
- * Makes the directory of a first start: the user of the operating system, with the public keys of its `.ssh` folder,
- * and a tool to begin with.
+ * Makes the directory at a first start. It has the user of the operating system with the public keys in `.ssh`, and a
+ * first tool.
  *
- * @returns null where there is a directory already.
+ * @returns null if there is a directory already.
  */
 export async function firstStart(options: {
   readonly directoryPath: string;
@@ -43,7 +43,7 @@ export async function firstStart(options: {
   return made === null ? null : { ...made, tool: FIRST_TOOL, password };
 }
 
-/** @throws what the system says where it does not let anybody look. */
+/** @throws the system's error if the file cannot be read. */
 export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -54,7 +54,7 @@ export async function isThere(path: string): Promise<boolean> {
   }
 }
 
-/** The name of the account; without its realm, or another, where it can be no user name: `git`, `CORP\alice`. */
+/** The name of the account. If that cannot be a user name (`CORP\alice`, `git`), the name without its realm, or another one. */
 function firstName(account: string): string {
   return userName(account) ?? userName(account.replace(/^.*\\|@.*$/g, '')) ?? 'owner';
 }
@@ -68,11 +68,11 @@ async function publicKeys(folder: string): Promise<string[]> {
 
 async function keyText(path: string): Promise<string> {
   const found = await stat(path);
-  // A named pipe would be waited for without end.
+  // Reading a named pipe would block for ever.
   return found.isFile() && found.size <= MOST_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
-/** What a start that has nothing new to tell says. */
+/** The text that every start but the first prints. */
 export function running(addresses: Addresses): string {
   const lines = [
     'Running. To deploy a tool, and to look after it:',
@@ -86,7 +86,7 @@ export function running(addresses: Addresses): string {
   return framed(lines);
 }
 
-/** What to type next, for the person at the terminal. */
+/** The text of the first start: what to type next. */
 export function welcome(
   first: FirstStart,
   addresses: Addresses,

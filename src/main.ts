@@ -6,22 +6,22 @@ import { createLog } from './core/log.ts';
 import type { RunningServer } from './server.ts';
 import { accountName, homeFolder } from './settings/account.ts';
 
-// What children may inherit where a library starts them with the whole environment: no secret, nothing that changes
-// how node, git or a shell behave.
+// The variables that child processes may inherit if a library passes on the whole environment. None of them is a secret, and
+// none changes how node, git or a shell behave.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
-  // Where the cluster is.
+  // These lead to the cluster.
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
-// A server that is not the only one any more takes no more pushes at once. This is how long it has to end those it has.
+// When a server is no longer the only one, it stops accepting pushes at once, and has this long to end those that run.
 const LOST_STOP_MS = 10_000;
 
-/** Starts the server from the environment and ends the process when it has ended. */
+/** Starts the server with the settings of the environment. When the server has ended, ends the process. */
 export async function main(): Promise<void> {
   try {
     const config = readConfig(process.env);
-    // A third of a start is making JavaScript of TypeScript, and of the memory a tenth: kept for the next start.
+    // Compiling TypeScript takes a third of the time of a start and a tenth of the memory, so the result is cached.
     enableCompileCache(join(config.data, 'compile-cache'));
     const [{ startServer }, { claimInstallation }] = await Promise.all([
       import('./server.ts'),
@@ -51,7 +51,7 @@ export async function main(): Promise<void> {
     running = server;
     let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
-      // A Ctrl-C comes twice where npx passes on what the terminal sent to all: the second must not cut the stop short.
+      // A Ctrl-C arrives twice if npx passes on the signal that the terminal has sent to all. The second must change nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
@@ -64,7 +64,7 @@ export async function main(): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
   } catch (error) {
-    // In a cluster, somebody looks for errors in the log; nobody is at a terminal.
+    // In a cluster nobody is at a terminal. Operators look for errors in the log.
     if (error instanceof DeployError && process.env['KUBERNETES_SERVICE_HOST'] !== undefined)
       createLog('error').error(factsOf(error), 'the server cannot start');
     process.stderr.write(explain(error));

@@ -3,7 +3,7 @@ import { DeployError, systemCode } from './core/errors.ts';
 import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
 import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 
-/** Makes the data folder if it is not there, and lets others pass through it. @throws DeployError `DATA_FOLDER` */
+/** Makes the data folder if it does not exist, and lets other users pass through it. @throws DeployError `DATA_FOLDER` */
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });
@@ -19,7 +19,7 @@ export async function openDataFolder(data: string): Promise<void> {
   }
 }
 
-/** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`, and where a key is broken or open to others. */
+/** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it. */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });

@@ -3,10 +3,11 @@ import { DeployError } from './core/errors.ts';
 import { isLoopback } from './core/loopback.ts';
 
 /**
- * Without isolation every tool can do what the server's user can: that is for one person on their own machine.
+ * Refuses a start without isolation, unless the server is for one person on their own machine: without isolation, every
+ * tool has all rights of the server's user.
  *
- * @param remedy - The command that would bring isolation.
- * @throws DeployError `NEEDS_ISOLATION` for a second user or an address that others reach.
+ * @param remedy - The command that makes isolation possible.
+ * @throws DeployError `NEEDS_ISOLATION` if there is a second user, or an address that other machines can reach.
  */
 export function assertTrustedUse(
   config: Pick<Config, 'ssh' | 'http'>,

@@ -13,10 +13,10 @@ export interface ServerHealthParts {
 const LOOK_MS = 10_000;
 
 /**
- * What is wrong with this server. Others ask at `/readyz` and `/healthz`, and the log tells it by itself.
+ * Finds out whether this server is well, for `/readyz`, `/healthz` and the log.
  *
- * A full disk is no reason to send nobody here: pages, fetches and commands still work, and a push is told why it is
- * refused.
+ * A full disk does not make the server unready. Pages, fetches and commands still work, and a push is refused with the
+ * reason.
  */
 export class ServerHealth implements HealthQuestions {
   readonly #parts: ServerHealthParts;
@@ -39,19 +39,19 @@ export class ServerHealth implements HealthQuestions {
     return (await this.ready()) ?? (await this.#parts.room.complaint());
   }
 
-  /** From now on it is being stopped. */
+  /** Reports from now on that the server is being stopped. */
   close(): void {
     this.#isClosing = true;
     clearInterval(this.#timer);
   }
 
-  /** Once when something is wrong, and once when it is well again. */
+  /** Logs once when something is wrong, and once when it is well again. */
   async #look(): Promise<void> {
     const { log } = this.#parts;
     try {
       const complaint = await this.health();
       if (this.#isClosing) return;
-      // What is left of a disk changes all the time.
+      // The free space changes all the time, so it is not a part of the comparison.
       const kind = complaint?.replace(/\(.*\)/, '') ?? null;
       if (kind === this.#told) return;
       this.#told = kind;

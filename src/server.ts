@@ -43,13 +43,13 @@ import { SqliteStore } from './store/sqlite-store.ts';
 export interface ServerOptions {
   readonly config: Config;
   readonly log: Log;
-  /** Who the first start makes a user of. */
+  /** The person for whom the first start makes a user. */
   readonly owner: { readonly userName: string; readonly homeFolder: string };
   /** PATH for git. */
   readonly path: string;
-  /** Speaks to the person at the terminal. */
+  /** Prints text for the person at the terminal. */
   readonly tell: (text: string) => void;
-  /** In place of those that the settings choose; for whoever starts a server from code. */
+  /** Replaces the back ends that the settings choose, for callers that start a server from code. */
   readonly backEnds?: Pick<BackEnds, 'builder' | 'runtime'>;
 }
 
@@ -69,15 +69,15 @@ const operator: Principal = {
 };
 
 /**
- * Starts everything: config → back ends → what an earlier server left is put right → doors. This is the only
- * wiring there is.
+ * Starts the server: opens the data folder, chooses the back ends, repairs what an earlier server left behind, and opens
+ * the doors. All parts are connected here and nowhere else.
  *
- * @throws DeployError where a setting, the machine or another server stands in the way.
+ * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, log, owner, tell } = options;
   const { data } = config;
-  // The sandbox's users pass through on the way to their own folders; what is in here has its own modes.
+  // The users of sandboxes must pass through it to their own folders. Everything inside has its own mode.
   await openDataFolder(data);
   const facts = await readDataFacts(config);
   const findings = examine(facts);
@@ -267,7 +267,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** The socket in the data folder: hooks, and the local binary as the operator. */
+/** Serves a connection to the socket in the data folder: a hook, or the local binary, which acts as the operator. */
 async function serveLocal(
   connection: LocalConnection,
   packServices: GitPackServices,

@@ -3,7 +3,7 @@ import { untilAborted } from '../core/until-aborted.ts';
 import type { LdapPeople } from './ldap-people.ts';
 import type { LdapTools } from './ldap-tools.ts';
 
-/** Whose a key may be. */
+/** The owners of a key. */
 export interface KeyOwners {
   readonly people: readonly string[];
   readonly tools: readonly ToolName[];
@@ -16,13 +16,13 @@ interface Index {
   readonly at: number;
 }
 
-/** A key that is not in the index makes it anew, but not more often than so: strangers may offer many. */
+/** An unknown key makes the server list all keys again, but not more often than this, because strangers may offer many. */
 const LEAST_AGE_MS = 5000;
 
 /**
- * Whose key is it, when the login name does not say? `sshPublicKey` is an octet string with a comment in it,
- * without a substring rule: no filter finds a key in it. So all that have keys are listed once in a while, and
- * once for all who wait.
+ * Finds the owners of a key, for the user name `git`. No LDAP filter can find a key, because `sshPublicKey` is an octet
+ * string that contains a comment and has no substring rule. So from time to time all entries with keys are listed, once
+ * for all logins that wait.
  */
 export class LdapKeyIndex {
   readonly #people: LdapPeople;

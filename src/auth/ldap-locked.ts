@@ -1,7 +1,7 @@
 import { readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 
-/** What tells that an account is switched off. The first two are operational: a server sends them only when they are asked for by name. */
+/** The attributes that can disable an account. The first two are operational: LDAP returns them only if asked by name. */
 export const LOCK_ATTRIBUTES = [
   'pwdAccountLockedTime',
   'pwdPolicySubentry',
@@ -13,10 +13,10 @@ const CLOSED_SHELLS = new Set(['disabledtoolshell', 'false', 'nologin']);
 const DAY_MS = 24 * 3600_000;
 
 /**
- * True for an account that may not be used: locked by the password policy, under Toolforge's policy `disabled`,
- * without a shell, or expired.
+ * Whether an account is disabled: locked by the password policy, under Toolforge's policy `disabled`, without a login
+ * shell, or expired.
  *
- * @param lockoutMs - How long `pwdAccountLockedTime` holds; 0 = until it is taken away.
+ * @param lockoutMs - How long `pwdAccountLockedTime` locks an account. 0: until the attribute is removed.
  * @see https://datatracker.ietf.org/doc/html/draft-behera-ldap-password-policy-11#section-5.3.3
  */
 export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()): boolean {
@@ -28,7 +28,7 @@ export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()):
   );
 }
 
-/** `000001010000Z` is no time: it locks for good. */
+/** The value `000001010000Z` is not a time. It locks the account permanently. */
 function holds(time: string, lockoutMs: number, now: number): boolean {
   const [, year, month, day, hour, minute, second = '00'] =
     /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?Z$/.exec(time) ?? [];
@@ -42,7 +42,7 @@ function isDisabledPolicy(dn: string): boolean {
   return first.some(({ attribute, value }) => attribute === 'cn' && value.toLowerCase() === 'disabled');
 }
 
-/** Days since 1970, as in shadow(5); a negative number is no date. */
+/** Days since 1970: shadow(5). A negative number means that the account does not expire. */
 function isExpired(days: number, now: number): boolean {
   return days >= 0 && now >= days * DAY_MS;
 }

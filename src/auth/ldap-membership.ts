@@ -4,13 +4,13 @@ import { type ReadDn, readDn } from './ldap-dn.ts';
 import type { LdapPeople, LdapPerson } from './ldap-people.ts';
 import type { LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** How far tools may be members of tools of tools, and how many that may come to. What lies beyond does not count. */
+/** How many steps memberships of tools in tools are followed, and how many tools at most. Further members are ignored. */
 const MOST_STEPS = 8;
 const MOST_TOOLS = 500;
 
 /**
- * Who maintains a tool, where tools may be members of tools: whoever maintains the member counts. A disabled
- * tool passes nothing on. Cycles end where they began.
+ * Finds the maintainers of a tool. If a tool is a member, its maintainers count too, unless it is disabled. Cycles are
+ * followed only once.
  */
 export class LdapMembership {
   readonly #people: LdapPeople;
@@ -23,7 +23,7 @@ export class LdapMembership {
     this.#log = log;
   }
 
-  /** Everybody who maintains the tool and is not disabled. */
+  /** All people who maintain the tool and are not disabled. */
   async maintainers(tool: LdapTool, signal: AbortSignal): Promise<LdapPerson[]> {
     const people = new Map<string, ReadDn>();
     const seen = new Set<ToolName>([tool.name]);

@@ -12,15 +12,15 @@ import { userName } from './user-name.ts';
 export interface LdapPerson {
   readonly uid: string;
   readonly dn: string;
-  /** In base64, as `LdapEntry.keys`. */
+  /** In base64, like `LdapEntry.keys`. */
   readonly keys: ReadonlySet<string>;
   readonly isDisabled: boolean;
 }
 
-/** How many names one filter asks for. */
+/** The number of names in one filter. */
 export const NAMES_PER_SEARCH = 100;
 
-/** People in LDAP. Values go into filters as the values they are; ldapts encodes them (RFC 4511), nothing is pasted. */
+/** People in LDAP. Values are given to ldapts as values, which encodes them (RFC 4511). No filter is made by joining text. */
 export class LdapPeople {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;
@@ -36,7 +36,7 @@ export class LdapPeople {
     this.#log = log;
   }
 
-  /** The person of this user name, or null; also where two entries claim it. */
+  /** The person with this user name. Null if nobody has it, or if two entries have it. */
   async byName(uid: string, signal: AbortSignal): Promise<LdapPerson | null> {
     const { attribute } = this.#settings.people;
     const entries = await this.#search(new EqualityFilter({ attribute, value: uid }), signal);
@@ -46,12 +46,12 @@ export class LdapPeople {
     return person?.uid === uid ? person : null;
   }
 
-  /** True for a name directly under the entry of all people. */
+  /** Whether the name is directly below the entry of all people. */
   holds(dn: ReadDn): boolean {
     return dn.parentKey === this.#baseKey;
   }
 
-  /** The people of these names, as far as they are there. */
+  /** The people with these names. Names without an entry are left out. */
   async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
     const wanted = new Set(dns.map((dn) => dn.key));
     const entries = await chunkByChunk(dns, async (chunk) => {
@@ -67,19 +67,19 @@ export class LdapPeople {
     });
   }
 
-  /** Everybody who has a key. */
+  /** All people who have a key. */
   async withKeys(signal: AbortSignal): Promise<LdapPerson[]> {
     const entries = await this.#search(new PresenceFilter({ attribute: 'sshPublicKey' }), signal, true);
     const people: LdapPerson[] = [];
     for (const chunk of inChunks(entries)) {
-      // Thousands of keys are read here: others get their turn in between.
+      // These may be thousands of keys, so let the event loop serve others in between.
       await setImmediate();
       people.push(...chunk.flatMap((entry) => this.#read(entry) ?? []));
     }
     return people;
   }
 
-  /** The name of an entry that is not there, for a password check that takes as long as another. */
+  /** The name of an entry that does not exist, so that a password check for it takes as long as any other. */
   nobody(): string {
     const name = new DN().addPairRDN(this.#settings.people.attribute, `nobody-${randomUUID()}`);
     return `${name},${this.#settings.people.base}`;
@@ -95,7 +95,7 @@ export class LdapPeople {
     return await this.#servers.search({ ...question, attributes: this.#attributes }, signal);
   }
 
-  /** Null for an entry whose name cannot be a user name here. */
+  /** Null if the name of the entry cannot be a user name. */
   #read(entry: LdapEntry): LdapPerson | null {
     const uid = userName(entry.nameIn(this.#settings.people.attribute) ?? '');
     if (uid === null) return null;
@@ -104,8 +104,8 @@ export class LdapPeople {
 }
 
 /**
- * What `ask` gives for all items, a filter's worth at a time and one after another: what has thousands of members
- * takes no more places in the queue for the servers than anybody else.
+ * Asks for all items, one filter after the other. So a group with thousands of members takes only one place in the queue
+ * for the LDAP servers.
  */
 export async function chunkByChunk<T, R>(
   items: readonly T[],

@@ -10,15 +10,15 @@ import { type LdapServer, type LdapSettings, readAccountPassword } from './ldap-
 import { openSocket } from './ldap-socket.ts';
 
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
-/** Each is a connection of its own. */
+/** Each password check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
-/** A quiet connection may have been cut by a firewall that tells nobody. */
+/** An idle connection may have been cut by a firewall without notice. */
 const MOST_IDLE_MS = 60_000;
 
 /**
- * The LDAP servers, of which one that answers is asked. Searches share one connection of the account that
- * searches, save long lists; every password is checked on a connection of its own. The server that answered last is asked first;
- * one that fails or is slow is passed over for the next, within the time of the one who asks.
+ * The LDAP servers. Each question goes to the server that answered last. If that one fails or is slow, the question goes
+ * to the next, within the time that the caller allows. Searches share one connection of the account that searches, except
+ * for long lists. Each password is checked on a separate connection.
  */
 export class LdapServers {
   readonly #settings: LdapSettings;
@@ -34,11 +34,11 @@ export class LdapServers {
   constructor(settings: LdapSettings, log: Log) {
     this.#settings = settings;
     this.#log = log;
-    // A little less than a fair share, so that the last server too answers or fails before the time is over.
+    // A little less than a fair share, so that the last server, too, answers or fails before the time is over.
     this.#attemptMs = Math.floor(settings.limitMs / (settings.servers.length + 0.25));
   }
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` where no server answers. @throws the signal's reason. */
+  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; the signal's reason. */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     return await this.#searches.run(
       () => this.#ask(signal, (server, attempt) => this.#searchOn(server, question, attempt)),
@@ -46,7 +46,7 @@ export class LdapServers {
     );
   }
 
-  /** Whether the password is that of the entry. @throws as `search`. */
+  /** Whether this is the password of the entry. @throws as `search`. */
   async isPassword(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     return await this.#binds.run(
       () =>
@@ -122,14 +122,14 @@ export class LdapServers {
       try {
         return await kept.search(question, signal);
       } catch (error) {
-        // A server that was started again has ended the connection, and takes a new one.
+        // After a restart, the LDAP server has closed the connection but accepts a new one.
         if (signal.aborted || kept.isOpen || error instanceof ResultCodeError) throw error;
       }
     }
     return await (await this.#shared(server, signal)).search(question, signal);
   }
 
-  /** A new connection of the account that searches, opened once for all who wait for it. */
+  /** A new connection of the account that searches. Opened once for all callers that wait. */
   async #shared(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
     const opening = this.#opening.get(server) ?? this.#openShared(server);
     this.#opening.set(server, opening);

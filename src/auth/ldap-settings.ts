@@ -5,7 +5,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import { isLoopback } from '../core/loopback.ts';
 import { readDn } from './ldap-dn.ts';
 
-/** How the bytes to a server are protected: TLS from the first one, TLS after StartTLS, or not. */
+/** How a connection is protected: TLS from the first byte, TLS after StartTLS, or not at all. */
 export type LdapSecurity = 'tls' | 'starttls' | 'plain';
 
 export interface LdapServer {
@@ -17,13 +17,13 @@ export interface LdapServer {
 /** The settings of LDAP, checked. */
 export interface LdapSettings {
   readonly servers: readonly LdapServer[];
-  /** PEM; null = the authorities that Node.js knows. */
+  /** PEM. Null for the authorities that Node.js trusts. */
   readonly ca: string | null;
-  /** The account that searches; null = anonymous. */
+  /** The account that searches. Null for anonymous. */
   readonly account: { readonly dn: string; readonly passwordFile: string } | null;
   readonly people: { readonly base: string; readonly filter: Filter; readonly attribute: string };
   readonly tools: { readonly base: string; readonly filter: Filter; readonly prefix: string };
-  /** Where the tools' own accounts are; null = they have none. */
+  /** The entry above the tools' own accounts. Null if tools have none. */
   readonly toolAccounts: string | null;
   readonly limitMs: number;
   readonly cacheMs: number;
@@ -32,7 +32,7 @@ export interface LdapSettings {
 
 export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
 
-/** @throws DeployError `BAD_SETTING` that names the setting, and for servers to which passwords would go in clear. */
+/** @throws DeployError `BAD_SETTING`, which names the setting; also if passwords would be sent to a server in clear. */
 export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings> {
   if (config.ldap_servers.length === 0) {
     throw bad('The setting ldap_servers is empty.', 'Name a server, as ldaps://ldap.example.org.');
@@ -59,11 +59,11 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   };
 }
 
-/** The password of the account that searches, read anew so that it can be changed without a restart. */
+/** Reads the password of the account that searches. Each time from the file, so that it can change without a restart. */
 export async function readAccountPassword(passwordFile: string): Promise<string> {
   const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
   if (password !== '') return password;
-  // RFC 4513 section 5.1.2: a bind with an empty password succeeds as nobody.
+  // RFC 4513 section 5.1.2: a bind with an empty password succeeds, as anonymous.
   throw bad(
     `The file ${passwordFile} of the setting ldap_bind_password_file has an empty first line.`,
     'Write the password there.',
@@ -124,7 +124,7 @@ function checkedDn(setting: string, text: string): string {
   );
 }
 
-/** An empty text would stand for the authorities that Node.js knows. */
+/** An empty text would mean the authorities that Node.js trusts. */
 async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);
   if (/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(text)) return text;

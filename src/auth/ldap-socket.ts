@@ -9,14 +9,14 @@ const MOST_ANSWER_BYTES = 4096;
 const KEEPALIVE_MS = 30_000;
 
 /**
- * Opens a connection that is protected as the settings say. Nothing that identifies anybody has been sent when
- * it returns, and where TLS was asked for there is TLS, to a server whose certificate is for this host.
+ * Opens a connection that is protected as the settings say. When it returns, nothing that identifies a person has been
+ * sent. If TLS is required, the connection uses TLS, and the server has shown a certificate for this host.
  *
- * StartTLS is done here and not by ldapts: ldapts keeps what an attacker in the middle put behind the answer
- * to StartTLS and would read it as the beginning of what comes over TLS, and it does not see that a connection
- * is gone once it was upgraded.
+ * StartTLS happens here and not in ldapts, for two reasons. If an attacker in the middle adds bytes behind the answer to
+ * StartTLS, ldapts keeps them and reads them as if they had come over TLS. And after the upgrade, ldapts does not notice
+ * that the connection has ended.
  *
- * @throws the signal's reason, or why there is no such connection.
+ * @throws the signal's reason, or an Error that says why the connection failed.
  */
 export async function openSocket(
   server: LdapServer,
@@ -26,7 +26,7 @@ export async function openSocket(
   signal.throwIfAborted();
   const { host, port, security } = server;
   const plain = connectTcp({ host, port });
-  // A socket that is given up may still fail, which is nobody's concern any more.
+  // An abandoned socket may still fail. Nobody needs to know.
   plain.on('error', () => undefined);
   try {
     await once(plain, 'connect', { signal });
@@ -49,7 +49,7 @@ async function secure(
   const socket = connectTls({
     socket: plain,
     host,
-    // RFC 6066 section 3: an address is no server name. The certificate is checked against `host` then.
+    // RFC 6066 section 3: an IP address is not a server name. The certificate is then checked against `host`.
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(ca === null ? {} : { ca }),
     rejectUnauthorized: true,
@@ -78,7 +78,7 @@ async function startTls(socket: Socket, signal: AbortSignal): Promise<void> {
   if (status !== 0) throw new Error(`The server refuses StartTLS (${status}): ${errorMessage}`);
 }
 
-/** Reads one whole message, and refuses what comes together with it: that was not said over TLS. */
+/** Reads one whole message. Refuses further bytes that arrive with it, because they did not come over TLS. */
 async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
   const whole = Promise.withResolvers<void>();
@@ -105,7 +105,7 @@ async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> 
   return bytes;
 }
 
-/** How long the message is that begins here, as far as its head is there. */
+/** The length in bytes of the message that begins here. Infinity if its header is not complete. */
 function lengthOf(bytes: Buffer): number {
   const reader = new BerReader(bytes);
   if (reader.readSequence(0x30) === null) return Number.POSITIVE_INFINITY;

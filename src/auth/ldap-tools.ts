@@ -9,7 +9,7 @@ import type { LdapServers } from './ldap-servers.ts';
 import type { LdapSettings } from './ldap-settings.ts';
 import { normalise } from './user-name.ts';
 
-/** The tool's own account, which may have keys and a password of its own. */
+/** The tool's own account, which may have keys and a password. */
 export interface LdapToolAccount {
   readonly dn: string;
   readonly keys: ReadonlySet<string>;
@@ -19,12 +19,12 @@ export interface LdapTool {
   readonly name: ToolName;
   /** Distinguished names of people and of other tools. */
   readonly members: readonly string[];
-  /** Null where there is none, or where it is disabled. */
+  /** Null if the tool has none, or if it is disabled. */
   readonly account: LdapToolAccount | null;
   readonly isDisabled: boolean;
 }
 
-/** Tools in LDAP: groups by name, their accounts, and which tool is meant by a member's name. */
+/** Tools in LDAP: finds groups by name, their accounts, and the tool that a member's name means. */
 export class LdapTools {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;
@@ -39,7 +39,7 @@ export class LdapTools {
     this.#log = log;
   }
 
-  /** The tools of these names, as far as they are there. One that two groups claim is not. */
+  /** The tools with these names. A name without a group, or with two groups, is left out. */
   async named(names: readonly ToolName[], signal: AbortSignal): Promise<LdapTool[]> {
     return await chunkByChunk(names, async (chunk) => {
       const [groups, accounts] = await Promise.all([
@@ -59,7 +59,7 @@ export class LdapTools {
     return [...new Set(groups.flatMap((entry) => this.#toolIn(entry.nameIn('cn')) ?? []))];
   }
 
-  /** The tools whose own accounts have keys, with these. */
+  /** The tools whose own accounts have keys, together with these keys. */
   async keysOfAccounts(signal: AbortSignal): Promise<{ name: ToolName; keys: ReadonlySet<string> }[]> {
     const accounts = await this.#accounts(new PresenceFilter({ attribute: 'sshPublicKey' }), signal, true);
     return accounts.flatMap((entry) => {
@@ -68,7 +68,7 @@ export class LdapTools {
     });
   }
 
-  /** The tool that a member's name stands for, or null where it stands for something else. */
+  /** The tool that a member's name means, or null if it means something else. */
   meantBy({ first, parentKey }: ReadDn): ToolName | null {
     const [part, ...others] = first;
     const isTool =
@@ -76,7 +76,7 @@ export class LdapTools {
       others.length === 0 &&
       ['uid', 'cn'].includes(part.attribute) &&
       this.#toolBaseKeys.has(parentKey);
-    // A server takes every spelling of a member's name for the same.
+    // For LDAP, all spellings of a member's name are equal.
     return isTool ? this.#toolIn(normalise(part.value)) : null;
   }
 
@@ -107,7 +107,7 @@ export class LdapTools {
     };
   }
 
-  /** The name without its prefix where that is a tool's name: what else a group is called never becomes a path. */
+  /** The name without its prefix, if that can be the name of a tool. No other name of a group ever becomes a path. */
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;
     return text?.startsWith(prefix) ? toolName(text.slice(prefix.length)) : null;

@@ -3,16 +3,15 @@ import { FewAtOnce } from '../core/few-at-once.ts';
 import { tooManyLogins } from './in-time.ts';
 import { decoy, isPassword, type PasswordHash } from './password.ts';
 
-// Each check holds 32 MiB and a thread of libuv's four for 0.1 s; the other threads are left to files.
+// Each check needs 32 MiB and one of libuv's four threads for 0.1 s. The other threads are kept for files.
 const AT_ONCE = 2;
 const MOST_WAITING = 64;
 const REMEMBERED = 1000;
 const REMEMBER_MS = 5 * 60_000;
 
 /**
- * Checks passwords, few at a time, in the same time for users that are there and that are not.
- * A password that fitted is known again for five minutes while the stored one stays as it is: a git client
- * sends it with each request.
+ * Checks passwords, few at a time. A check takes the same time whether the user exists or not. A correct password is
+ * remembered for five minutes, unless the stored one changes, because git sends it with every request.
  */
 export class PasswordCheck {
   readonly #decoy = decoy();
@@ -20,7 +19,7 @@ export class PasswordCheck {
   readonly #fitted = new Map<string, number>();
   readonly #turns = new FewAtOnce(AT_ONCE, { most: MOST_WAITING, refusal: tooManyLogins });
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` where too many are waiting. @throws the signal's reason. */
+  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if too many checks wait; the signal's reason. */
   async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {
     if (password === '') return false;
     const against = stored ?? this.#decoy;

@@ -9,15 +9,15 @@ export interface PasswordHash {
   readonly hash: Buffer;
 }
 
-// OWASP's Password Storage Cheat Sheet: one of its equal choices, 32 MiB for each check.
+// One of the choices that OWASP's Password Storage Cheat Sheet calls equal. Each check needs 32 MiB.
 const COST = { cost: 2 ** 15, blockSize: 8, parallelization: 1 } as const;
 const HASH_BYTES = 32;
 const FORM =
   /^scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/]{16,128}={0,2})\$([A-Za-z0-9+/]{22,128}={0,2})$/;
-// Without i, l, o and 1, which look like others; 32 characters, so that each stands for five bits.
+// 32 characters, five bits each. Without i, l, o and 1, because they look like others.
 const ALPHABET = 'abcdefghjkmnpqrstuvwxyz023456789';
 
-/** The text as it is stored in the directory. @throws RangeError for an empty password. */
+/** The form in which a password is stored. @throws RangeError for an empty password. */
 export async function hashPassword(password: string): Promise<string> {
   if (password === '') throw new RangeError('an empty password');
   const salt = randomBytes(16);
@@ -26,7 +26,7 @@ export async function hashPassword(password: string): Promise<string> {
   return `scrypt$${cost}$${blockSize}$${parallelization}$${salt.toString('base64')}$${hash.toString('base64')}`;
 }
 
-/** Reads a stored password, or null where it is not one or would take more memory than 256 MiB. */
+/** Reads a stored password. Null if the text has another form, or if a check would need more than 256 MiB. */
 export function readPasswordHash(text: string): PasswordHash | null {
   const [, n, r, p, salt, hash] = FORM.exec(text) ?? [];
   if (salt === undefined || hash === undefined) return null;
@@ -43,7 +43,7 @@ export function readPasswordHash(text: string): PasswordHash | null {
   };
 }
 
-/** What a check is made against where there is no such user: it takes as long and never fits. */
+/** A stored password for users that do not exist. A check takes as long as any other, and always fails. */
 export function decoy(): PasswordHash {
   return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
 }

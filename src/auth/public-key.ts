@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** A public key that people may log in with: one line of authorized_keys without options. */
+/** A public key for logins: one line of authorized_keys without options. */
 export interface PublicKey {
   readonly algorithm: string;
   /** RFC 4253 section 6.6. */
@@ -8,7 +8,7 @@ export interface PublicKey {
   readonly comment: string;
 }
 
-/** Why a text is no key to log in with. */
+/** Why a text is not a key for logins. */
 export type KeyProblem = 'not a key' | 'options' | 'hardware key' | 'algorithm' | 'short RSA key';
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -20,7 +20,7 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 const RSA_BITS = { least: 2048, most: 16_384 } as const;
 
-/** True for the algorithms of FIDO hardware keys, whose signatures this server cannot check. */
+/** Whether this is an algorithm of FIDO hardware keys. This server cannot check their signatures. */
 export function isHardwareKey(algorithm: string): boolean {
   return algorithm.startsWith('sk-');
 }
@@ -36,7 +36,7 @@ export function readKeyLine(line: string): PublicKey | KeyProblem {
   return problem ?? { algorithm, blob, comment: printable(comment.join(' ')) };
 }
 
-/** Null where the blob is a key of the algorithm that is good enough to log in with. */
+/** Why the blob cannot be used for logins, or null if it is a key of this algorithm and strong enough. */
 export function checkBlob(algorithm: string, blob: Buffer): KeyProblem | null {
   if (isHardwareKey(algorithm)) return 'hardware key';
   if (!Object.hasOwn(NAMES, algorithm)) return 'algorithm';
@@ -61,7 +61,7 @@ export function keyKind(algorithm: string): string {
   return NAMES[algorithm] ?? 'unknown';
 }
 
-/** What is wrong with a key line and what would be right, for the person who wrote it. */
+/** Says to the author of a key line what is wrong with it and how to correct it. */
 export function explain(problem: KeyProblem): { message: string; hint: string } {
   const another =
     'Make one with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub; it may lie beside others.';

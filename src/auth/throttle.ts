@@ -1,31 +1,31 @@
 import { networkOf } from '../core/network.ts';
 import { normalise } from './user-name.ts';
 
-/** Failures of one user name from one address that cost nothing. */
+/** How many failures of one user name from one address cause no wait. */
 const FREE_TRIES = 5;
-/** The same for all other names of an address together: many people share one behind a NAT. */
+/** The same for all names of an address together. It is higher, because many people share an address behind a NAT. */
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
-/** Quiet for so long, and failures are forgotten. */
+/** After this long without a failure, the failures are forgotten. */
 const FORGET_MS = 15 * 60_000;
-/** Somebody who has logged in from an address is not held up by others' failures there. */
+/** For this long after a login from an address, the failures of other people there do not cause a wait. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MOST_ENTRIES = 10_000;
 
 interface Failures {
   count: number;
-  /** When the last was, and until when the next try has to wait. */
+  /** The time of the last failure, and the time before which the next try is refused. */
   at: number;
   until: number;
 }
 
 /**
- * Slows down whoever guesses passwords, for all doors together. The wait doubles with each failure after the
- * free ones, for one name at one address up to five minutes. All failures of an address together hold up
- * names that have never logged in from there for at most 30 s: nobody is locked out by a neighbour.
+ * Slows down people who guess passwords, at all doors together. After the free failures, each further one doubles the
+ * wait: for one name at one address up to five minutes. All failures of an address together delay names that have never
+ * logged in from there, by at most 30 s. So nobody is locked out by a neighbour.
  *
- * Memory is bounded: at 10,000 entries the oldest goes.
+ * The memory is limited: when there are 10,000 entries, the oldest is dropped.
  */
 export class LoginThrottle {
   readonly #pairs = new Map<string, Failures>();
@@ -33,12 +33,12 @@ export class LoginThrottle {
   readonly #known = new Map<string, number>();
   readonly #now: () => number;
 
-  /** `now` is a clock in milliseconds that never goes back. */
+  /** @param now - A monotonic clock in milliseconds. */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
   }
 
-  /** Milliseconds that this login has to wait at this address; 0 = it may try now. */
+  /** How many milliseconds this login must wait at this address. 0 if it may try now. */
   check(login: string, address: string): number {
     const now = this.#now();
     const pair = pairKey(login, address);
@@ -82,7 +82,7 @@ function put<T>(table: Map<string, T>, key: string, value: T): void {
 }
 
 function pairKey(login: string, address: string): string {
-  // `tool.NAME` is another spelling of `tools.NAME`.
+  // `tool.NAME` means the same as `tools.NAME`.
   const name = normalise(login).replace(/^tool\./, 'tools.');
   return `${networkOf(address)} ${name.slice(0, 128)}`;
 }

@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import type { TruthfulPush } from '../git/push-session.ts';
 import type { LocalConnection } from './server-socket.ts';
 
-/** The end mark that hooks/post-receive waits for; no text for a client holds this byte. */
+/** The mark at the end that hooks/post-receive waits for. No text for a client contains this byte. */
 const END = '\0';
 
 /**
- * Serves one post-receive hook: its update lines go to the push that it belongs to, and the push's text comes back.
- * A hook that dies, as its client did, ends the viewing and nothing else.
+ * Serves one post-receive hook. Passes its update lines to the push that it belongs to, and sends back the text of the
+ * push. If the hook dies because its client left, only the view ends; the push continues.
  */
 export async function serveHook(
   connection: LocalConnection,
@@ -27,7 +27,7 @@ export async function serveHook(
   if (!gone.signal.aborted) socket.end(END);
 }
 
-/** The refs of githooks(5) post-receive: `OLD NEW REF` a line. */
+/** Reads the input of a post-receive hook, one `OLD NEW REF` per line: githooks(5). */
 async function readUpdates({ socket, rest }: LocalConnection): Promise<string[]> {
   const chunks: Buffer[] = [rest];
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);

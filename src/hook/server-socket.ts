@@ -5,12 +5,12 @@ import { dirname } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 
-/** A connection to the server's own socket, with its first line read. */
+/** A connection to the server's own socket, after its first line was read. */
 export interface LocalConnection {
   readonly socket: Socket;
   /** Without the newline. */
   readonly firstLine: string;
-  /** What came after it already. */
+  /** The bytes that have already arrived after the first line. */
   readonly rest: Buffer;
 }
 
@@ -25,8 +25,7 @@ const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
 
 /**
- * The socket in the data folder through which hooks/post-receive and the local binary reach the server; only the
- * server's own user can open it.
+ * The socket in the data folder, for hooks/post-receive and the local binary. Only the server's own user can connect.
  */
 export class LocalSocket {
   readonly #options: LocalSocketOptions;
@@ -51,7 +50,7 @@ export class LocalSocket {
     }
     await mkdir(dirname(path), { recursive: true });
     await rm(path, { force: true });
-    // The socket is bound within this call: no other file can be made under this mask.
+    // The socket is bound within this call, so this mask applies to no other file.
     const mask = process.umask(0o177);
     this.#server.listen(path);
     process.umask(mask);
@@ -69,11 +68,11 @@ export class LocalSocket {
   async #serve(socket: Socket): Promise<void> {
     this.#open.add(socket);
     socket.on('close', () => this.#open.delete(socket));
-    // A viewer that leaves is no event for anyone.
+    // A client may leave at any time. That is not an error.
     socket.on('error', () => undefined);
     try {
       const first = await readFirstLine(socket);
-      // Whoever sends on and on without a line is not read, and would wait for ever to be.
+      // A client that never ends its first line would wait for ever.
       if (first === null) socket.destroy();
       else await this.#options.serve({ socket, ...first });
     } catch (err) {

@@ -6,17 +6,17 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * Builds ssh2's native ciphers for the Node of package.json, without what would end the server
- * (object-wrap-without-hooks.h). `npm ci` runs no install script of a package, because node-gyp downloads headers of
- * Node unless it is told where some are. The headers come with the locked package of Node, or with a Node that was
- * installed by hand. Without headers or a compiler, ssh2 works all the same, more slowly.
+ * Builds ssh2's native ciphers for the Node of package.json, without the hooks that would end the server
+ * (object-wrap-without-hooks.h). `npm ci` runs no install scripts of packages, because node-gyp would download Node's
+ * headers. Here they come from the locked package of Node, or from a Node that was installed by hand. Without headers or
+ * a compiler, ssh2 still works, but slower.
  */
 function buildNatives(): void {
   const locked = join(root, `node_modules/node-${process.platform}-${process.arch}`);
   const headers = [locked, resolve(process.execPath, '../..')].find((folder) =>
     existsSync(join(folder, 'include/node/node.h')),
   );
-  // An npm that does not know `allowScripts` has built them for the Node that runs npm.
+  // An npm without support for `allowScripts` has built them, for the Node that runs npm.
   rmSync(join(root, 'node_modules/ssh2/lib/protocol/crypto/build'), { recursive: true, force: true });
   try {
     if (headers === undefined) throw new Error('there are no headers of Node');
@@ -38,8 +38,8 @@ function buildNatives(): void {
 }
 
 /**
- * Makes `npx toolforge-push` run the command of this folder. With a `bin` field npm would first install the whole
- * package a second time into its cache.
+ * Makes `npx toolforge-push` run the command of this folder. With a `bin` field, npm would install the whole package a
+ * second time, into its cache.
  */
 function linkCommand(): void {
   const link = join(root, 'node_modules/.bin/toolforge-push');

@@ -1,6 +1,6 @@
 import { escapeHtml } from '../core/escape-html.ts';
 
-/** What the landing page tells; all of it from the settings, nothing from the request. */
+/** The facts on the landing page. All come from the settings, and none from the request. */
 export interface LandingFacts {
   readonly addresses: { readonly ssh: string; readonly http: string };
   readonly deployBranch: string;
@@ -42,7 +42,7 @@ function stepsOf({ addresses, deployBranch }: LandingFacts): Step[] {
   ];
 }
 
-/** The page for browsers. It has no script and takes no input. */
+/** The page for browsers. It has no script and no input. */
 export function landingHtml(facts: LandingFacts): string {
   return `<!doctype html>
 <html lang="en">
@@ -79,7 +79,7 @@ function stepHtml({ title, commands, note }: Step): string {
 </li>`;
 }
 
-/** The same for curl. */
+/** The same as plain text, for curl. */
 export function landingText(facts: LandingFacts): string {
   const steps = stepsOf(facts).map(({ title, commands, note }, index) =>
     [`${index + 1}. ${title}`, '', ...commands.map((command) => `    ${command}`), '', `   ${note}`, ''].join(

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type LandingFacts, landingHtml, landingText } from './landing.ts';
 import { STYLE } from './style.ts';
 
-/** Nothing but our own style sheet; no script, no frame, no form. */
+/** Allows only our own style sheet. No script, no frame, no form. */
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -37,7 +37,7 @@ function send(request: IncomingMessage, response: ServerResponse, type: string, 
   response.end(request.method === 'HEAD' || isKnown ? undefined : body);
 }
 
-/** Browsers name text/html; curl and the like take anything and are better served with text. */
+/** Browsers accept text/html by name. curl and other programs accept anything and get plain text. */
 function prefersHtml(accept: string | undefined): boolean {
   return /\btext\/html\b(?!\s*;\s*q=0(?:\.0*)?(?:\s*,|\s*$))/i.test(accept ?? '');
 }

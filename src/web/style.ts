@@ -1,4 +1,4 @@
-/** The style sheet of every page here. Colours keep a contrast of at least 4.5 (WCAG 2.2, 1.4.3) in both schemes. */
+/** The style sheet of all pages. Colours have a contrast of at least 4.5 (WCAG 2.2, 1.4.3), in the light and the dark scheme. */
 export const STYLE = `:root {
   color-scheme: light dark;
   --ink: light-dark(#202122, #eaecf0);
