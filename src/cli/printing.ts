@@ -25,7 +25,8 @@ export function columns(rows: readonly (readonly string[])[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-function width(text: string): number {
+/** Of a line on a terminal. */
+export function width(text: string): number {
   return [...text].length;
 }
 

@@ -36,7 +36,8 @@ export interface ProcessStatus {
   readonly name: string;
   readonly version: number;
   readonly state: ProcessState;
-  readonly command: string;
+  /** Null if it is not known, as of a release that an earlier server started. */
+  readonly command: string | null;
   readonly startedAt: number;
   readonly restarts: number;
   /** Why it is not up: `exited with code 1`; null = nothing to say. */

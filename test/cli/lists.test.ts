@@ -305,3 +305,30 @@ test('logs of a process that the live release does not have say which there are'
   const right = await desk.type(['logs', 'wikibot', '-p', 'web']);
   assert.match(right.out, /^web of wikibot has printed nothing yet\. .*logs wikibot --build \S+\n$/);
 });
+
+test('ps keeps rows within 100 columns: what is to be said of a process then stands below the table', async () => {
+  const { desk, now } = busyDesk();
+  using _ = desk;
+  const process = {
+    version: 1,
+    startedAt: now - 7500,
+    restarts: 0,
+    command: 'python worker.py',
+    detail: null,
+  };
+  const detail =
+    'its Deployment was deleted outside of this server, and was made again at 2026-11-28T15:00:00Z';
+  desk.runtime.statuses = [
+    { ...process, name: 'web.1', state: 'up', detail },
+    { ...process, name: 'worker.1', state: 'stopping', command: null },
+  ];
+  assert.equal(
+    (await desk.type(['ps', 'wikibot'])).out,
+    `PROCESS   VERSION  STATE     STARTED  RESTARTS  COMMAND
+web.1     v1       up        7 s ago  0         python worker.py
+worker.1  v1       stopping  7 s ago  0
+web.1: ${detail}
+Deployment d3 (push of ccccccc by carol) is waiting.
+`,
+  );
+});

@@ -14,7 +14,7 @@ function scheduled(name: string, lastRun: ScheduledRun | null, change: Partial<P
     name,
     version: 1,
     state: 'scheduled',
-    command: 'python update.py',
+    command: 'python tidy.py',
     startedAt: lastRun?.startedAt ?? 0,
     restarts: 0,
     detail: lastRun?.detail ?? null,
@@ -54,10 +54,10 @@ test('ps shows when scheduled processes ran, how they ended and when they are du
   assert.equal(
     (await desk.type(['ps', 'wikibot'])).out,
     `SCHEDULED  VERSION  SCHEDULE  LAST RUN                              NEXT RUN (UTC)    COMMAND
-never.1    v1       @daily    -                                     2026-11-26 03:17  python update.py
-update.1   v1       @daily    2 h ago: exited with code 1           2026-11-26 03:17  python update.py
-busy.1     v1       @daily    runs since 1 min                      2026-11-26 03:17  python update.py
-other.1    v1       @daily    crashed: was built without isolation  2026-11-26 03:17  python update.py
+never.1    v1       @daily    -                                     2026-11-26 03:17  python tidy.py
+update.1   v1       @daily    2 h ago: exited with code 1           2026-11-26 03:17  python tidy.py
+busy.1     v1       @daily    runs since 1 min                      2026-11-26 03:17  python tidy.py
+other.1    v1       @daily    crashed: was built without isolation  2026-11-26 03:17  python tidy.py
 `,
   );
 });
@@ -76,7 +76,7 @@ test('--json has the schedule, the last run and the next', async () => {
     state: 'scheduled',
     startedAt: new Date(ended.startedAt).toISOString(),
     restarts: 0,
-    command: 'python update.py',
+    command: 'python tidy.py',
     detail: 'exited with code 1',
     schedule: {
       text: '@daily',

@@ -2,7 +2,7 @@ import { short } from '../../core/names.ts';
 import { replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus, ScheduledRun } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { ago, columns, iso, json, oneLine } from '../printing.ts';
+import { ago, columns, iso, json, oneLine, width } from '../printing.ts';
 
 export const psCommand: ToolCommand = {
   name: 'ps',
@@ -22,9 +22,9 @@ export const psCommand: ToolCommand = {
       await out(json(statuses.map(asFields)));
       return 0;
     }
+    if (statuses.length === 0) await out(nothingRuns(context));
     const scheduled = statuses.filter(({ schedule }) => schedule !== undefined);
     const others = statuses.filter(({ schedule }) => schedule === undefined);
-    if (statuses.length === 0) await out(nothingRuns(context));
     if (others.length > 0) await out(processes(others));
     if (scheduled.length > 0) await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled)}`);
     await out(underWay(context));
@@ -34,7 +34,15 @@ export const psCommand: ToolCommand = {
 
 function asFields(status: ProcessStatus): object {
   const { name, version, state, startedAt, restarts, command, detail } = status;
-  const process = { process: name, version, state, startedAt: iso(startedAt), restarts, command, detail };
+  const process = {
+    process: name,
+    version,
+    state,
+    startedAt: iso(startedAt || null),
+    restarts,
+    command,
+    detail,
+  };
   if (status.schedule === undefined) return { ...process, schedule: null };
   const { text, cron, nextAt, lastRun } = status.schedule;
   const last =
@@ -48,35 +56,58 @@ function asFields(status: ProcessStatus): object {
   };
 }
 
+const MAX_COLUMNS = 100;
+
+/**
+ * A table of processes. What is to be said of each stands in it, or in lines below if a row would be too wide.
+ *
+ * @param row - Of a process, with what is to be said of it or without.
+ */
+function table(
+  headings: readonly string[],
+  statuses: readonly ProcessStatus[],
+  row: (status: ProcessStatus) => readonly string[],
+): string {
+  const whole = columns([headings, ...statuses.map(row)]);
+  if (whole.split('\n').every((line) => width(line) <= MAX_COLUMNS)) return whole;
+  const rows = statuses.map((status) => row({ ...status, detail: null }));
+  const details = statuses.flatMap(({ name, detail }) =>
+    detail === null ? [] : [`${name}: ${oneLine(detail)}\n`],
+  );
+  return columns([headings, ...rows]) + details.join('');
+}
+
 function processes(statuses: readonly ProcessStatus[]): string {
-  const rows = statuses.map(({ name, version, state, startedAt, restarts, command, detail }) => [
+  const headings = ['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'COMMAND'];
+  return table(headings, statuses, ({ name, version, state, startedAt, restarts, command, detail }) => [
     name,
     `v${version}`,
     detail === null ? state : `${state}: ${detail}`,
-    ago(startedAt, Date.now()),
+    startedAt === 0 ? '-' : ago(startedAt, Date.now()),
     String(restarts),
-    command,
+    command ?? '',
   ]);
-  return columns([['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'COMMAND'], ...rows]);
 }
 
 function schedules(statuses: readonly ProcessStatus[]): string {
-  const rows = statuses.map(({ name, version, state, command, detail, schedule }) => [
+  const headings = ['SCHEDULED', 'VERSION', 'SCHEDULE', 'LAST RUN', 'NEXT RUN (UTC)', 'COMMAND'];
+  return table(headings, statuses, ({ name, version, state, command, detail, schedule }) => [
     name,
     `v${version}`,
     schedule?.text ?? '',
-    state === 'crashed' ? `${state}: ${detail}` : lastRunWords(schedule?.lastRun ?? null),
+    state === 'crashed'
+      ? [state, ...(detail === null ? [] : [detail])].join(': ')
+      : lastRunWords(schedule?.lastRun ?? null, detail !== null),
     minuteOf(schedule?.nextAt ?? null),
-    command,
+    command ?? '',
   ]);
-  return columns([['SCHEDULED', 'VERSION', 'SCHEDULE', 'LAST RUN', 'NEXT RUN (UTC)', 'COMMAND'], ...rows]);
 }
 
-function lastRunWords(run: ScheduledRun | null): string {
+function lastRunWords(run: ScheduledRun | null, isNoted: boolean): string {
   if (run === null) return '-';
   const since = ago(run.startedAt, Date.now());
   if (run.endedAt === null) return `runs since ${since.replace(/ ago$/, '')}`;
-  return run.detail === null ? since : `${since}: ${run.detail}`;
+  return run.detail === null || !isNoted ? since : `${since}: ${run.detail}`;
 }
 
 /** `2026-11-26 03:17` */

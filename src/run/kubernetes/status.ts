@@ -178,8 +178,8 @@ function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: Sta
   return isUnanswered ? 'does not pass its health check' : null;
 }
 
-/** What a process runs, for people. */
-export function commandOf(release: Release | null, type: string): string {
-  const process = release?.artifact.processes.find((one: Process) => one.type === type);
-  return process === undefined ? `/cnb/process/${type}` : commandLine(process);
+/** What a process runs, for people; null if its release is not known. @param type - As on a label. */
+export function commandOf(release: Release | null, type: string): string | null {
+  const process = release?.artifact.processes.find((one: Process) => labelValue(one.type) === type);
+  return process === undefined ? null : commandLine(process);
 }

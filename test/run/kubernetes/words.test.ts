@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { CoreV1Event, V1ContainerStatus, V1Deployment, V1Pod } from '@kubernetes/client-node';
+import type { Release } from '../../../src/core/types.ts';
 import { eventWords } from '../../../src/run/kubernetes/events.ts';
 import { endHint, exitOf, pauseWords } from '../../../src/run/kubernetes/exit.ts';
+import { labelValue } from '../../../src/run/kubernetes/manifests-pod.ts';
 import type { ToolPod } from '../../../src/run/kubernetes/pods.ts';
 import { Restarts } from '../../../src/run/kubernetes/restarts.ts';
 import { foreignChange, missingStatus, podStatus } from '../../../src/run/kubernetes/status.ts';
@@ -42,6 +44,14 @@ const backOff = (pause: string) => ({
 });
 
 describe('the state of a pod', () => {
+  test('the command is the one of its release, whatever letters its type has; none if the release is not known', () => {
+    const process = { type: 'web-', command: ['bash', '-c', 'python app.py'], isDefault: true };
+    const release = () => ({ artifact: { processes: [process] } }) as unknown as Release;
+    const pod = podOf({ state: { running: {} } }, { type: labelValue('web-') });
+    assert.equal(podStatus(pod, null, { ...parts, release }).command, 'python app.py');
+    assert.equal(podStatus(pod, null, parts).command, null);
+  });
+
   for (const { name, pod, state, detail } of [
     { name: 'ready', pod: podOf({ state: { running: {} } }, { isReady: true }), state: 'up', detail: null },
     {
