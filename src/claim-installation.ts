@@ -5,6 +5,7 @@ import type { Log } from './core/log.ts';
 
 /** The right to be the only server of an installation. */
 export interface Claim {
+  readonly pod: { readonly namespace: string; readonly name: string };
   /** Never throws. */
   release(): Promise<void>;
 }
@@ -31,5 +32,7 @@ export async function claimInstallation({ config, log, onLost }: ClaimOptions): 
   const cluster = connectCluster({ context: config.kubernetes_context });
   const namespace = cluster.podNamespace;
   if (namespace === null) return null;
-  return await ServerLease.take({ cluster, namespace, podName: hostname(), log, onLost });
+  const podName = hostname();
+  const lease = await ServerLease.take({ cluster, namespace, podName, log, onLost });
+  return { pod: { namespace, name: podName }, release: () => lease.release() };
 }

@@ -16,6 +16,21 @@ export interface FirstStart {
   readonly leftOut: readonly string[];
 }
 
+/** The pod of a server that runs in a cluster. */
+export interface ServerPod {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What people need to know beside addresses. */
+export interface StartFacts {
+  /** Where the first tool answers; null = nowhere. */
+  readonly web: string | null;
+  readonly hostKey: string;
+  /** Null = somebody sits at the terminal that the server was started in. */
+  readonly pod: ServerPod | null;
+}
+
 const FIRST_TOOL = 'hello';
 const MOST_KEY_BYTES = 64 * 1024;
 
@@ -72,8 +87,14 @@ async function keyText(path: string): Promise<string> {
   return found.isFile() && found.size <= MOST_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
+/** The text that a start prints. @param first - Null: there was a directory before. */
+export function tellStart(first: FirstStart | null, addresses: Addresses, facts: StartFacts): string {
+  if (facts.pod !== null) return first === null ? '' : welcomeInPod(first, facts.pod, facts);
+  return first === null ? running(addresses) : welcome(first, addresses, facts);
+}
+
 /** The text that every start but the first prints. */
-export function running(addresses: Addresses): string {
+function running(addresses: Addresses): string {
   const lines = [
     'Running. To deploy a tool, and to look after it:',
     '',
@@ -86,12 +107,28 @@ export function running(addresses: Addresses): string {
   return framed(lines);
 }
 
-/** The text of the first start: what to type next. */
-export function welcome(
-  first: FirstStart,
-  addresses: Addresses,
-  { web, hostKey }: { readonly web: string | null; readonly hostKey: string },
+/** The text of the first start in a pod, for an operator, who knows how people reach the server. */
+function welcomeInPod(
+  { uid, tool, password, leftOut }: FirstStart,
+  { namespace, name }: ServerPod,
+  { web, hostKey }: StartFacts,
 ): string {
+  const local = (words: string, option = '') =>
+    `kubectl -n ${namespace} exec ${option}${name} -- node src/cli/bin.ts ${words}`;
+  return framed([
+    `The first start has made the user ${uid} and the tool ${tool}.`,
+    ...leftOut.map((why) => `A key was left out: ${why}`),
+    '',
+    `Password:       ${password}   (shown this once)`,
+    `Web address:    ${web ?? 'none'}`,
+    `Host key:       ED25519 ${hostKey}`,
+    `Another user:   ${local('user add NAME --key /dev/stdin <KEY.pub', '-i ')}`,
+    `Another tool:   ${local('tool add NAME --maintainer NAME')}`,
+  ]);
+}
+
+/** The text of the first start: what to type next. */
+function welcome(first: FirstStart, addresses: Addresses, { web, hostKey }: StartFacts): string {
   const { uid, tool, password, keys } = first;
   const overSsh = sshRemote(addresses, uid, tool);
   const overHttp = httpRemote(addresses, uid, tool);

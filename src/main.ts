@@ -45,6 +45,7 @@ export async function main(): Promise<void> {
       config,
       log,
       owner,
+      pod: claim?.pod ?? null,
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });

@@ -23,7 +23,7 @@ import { reconcile } from './deploy/reconcile.ts';
 import { resumeTool } from './deploy/resume-tool.ts';
 import { tidy } from './deploy/tidy.ts';
 import { upToDate, whatIsLive } from './deploy/what-is-live.ts';
-import { running, welcome } from './first-start.ts';
+import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
@@ -45,6 +45,8 @@ export interface ServerOptions {
   readonly log: Log;
   /** The person for whom the first start makes a user. */
   readonly owner: { readonly userName: string; readonly homeFolder: string };
+  /** The pod that it runs in; none unless told. */
+  readonly pod?: ServerPod | null;
   /** PATH for git. */
   readonly path: string;
   /** Prints text for the person at the terminal. */
@@ -230,14 +232,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     tell(
       ' !     The setting sandbox is trusted: every tool runs with your own rights. Push only code that you trust.\n',
     );
-  tell(
-    first === null
-      ? running(addresses)
-      : welcome(first, addresses, {
-          web: runtime.address(first.tool as ToolName),
-          hostKey: hostKeyFingerprint(hostKeys),
-        }),
-  );
+  const web = first === null ? null : runtime.address(first.tool as ToolName);
+  tell(tellStart(first, addresses, { web, hostKey: hostKeyFingerprint(hostKeys), pod: options.pod ?? null }));
   const listening = {
     ssh: hostPort(sshAt),
     http: hostPort(httpAt),

@@ -219,6 +219,11 @@ test('no call was beyond the rights of the manifests, and nothing went wrong tha
   for (const secret of [installation.password, 'reads everything']) {
     assert.ok(!log.join('\n').includes(secret), secret);
   }
+  assert.deepEqual(
+    log.filter((line) => /git remote add|npx toolforge-push/.test(line)),
+    [],
+    'nothing for somebody at a terminal',
+  );
 });
 
 test('the volume holds no source of a build, and keys that only the server reads', async () => {

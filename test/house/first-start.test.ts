@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { welcome } from '../../src/first-start.ts';
+import { tellStart } from '../../src/first-start.ts';
 
 const addresses = { ssh: 'ssh://127.0.0.1:2222', http: 'http://127.0.0.1:8080' };
 const first = { uid: 'alice', tool: 'hello', password: 'secret', leftOut: [] };
@@ -14,8 +14,17 @@ for (const { keys, remote, command } of [
   },
 ]) {
   test(`a first start with ${keys} keys names a remote and commands that work with them`, () => {
-    const text = welcome({ ...first, keys }, addresses, { web: null, hostKey: 'SHA256:x' });
+    const text = tellStart({ ...first, keys }, addresses, { web: null, hostKey: 'SHA256:x', pod: null });
     assert.ok(text.includes(`\n      git remote add toolforge ${remote}\n`), text);
     assert.ok(text.includes(`Commands:       ${command}\n`), text);
   });
 }
+
+test('a start in a pod names commands for an operator, and no address of the pod', () => {
+  const facts = { web: null, hostKey: 'SHA256:x', pod: { namespace: 'push', name: 'toolforge-push-0' } };
+  const text = tellStart({ ...first, keys: 0 }, addresses, facts);
+  assert.match(text, /Password: +secret/);
+  assert.match(text, /kubectl -n push exec toolforge-push-0 -- node src\/cli\/bin\.ts tool add/);
+  assert.doesNotMatch(text, /127\.0\.0\.1|npx|git remote/);
+  assert.equal(tellStart(null, addresses, facts), '', 'a later start has nothing to tell');
+});
