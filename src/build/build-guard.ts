@@ -60,6 +60,11 @@ export class BuildGuard implements AsyncDisposable {
     this.#watching = this.#watchDisk();
   }
 
+  /** How much of its time the build has had. */
+  get spentMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
   /** From here on it is this step that runs. */
   enter(step: string): void {
     this.#step = step;

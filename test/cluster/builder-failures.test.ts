@@ -181,8 +181,7 @@ while True: a.append(b'x' * 10_000_000)"`,
   });
 
   test('a build that finds no room in the quota within its time says whose quota it is', async () => {
-    // A busy node takes some of the other half before the build waits.
-    await using builder = await open({ build_time: 60_000 });
+    await using builder = await open({ build_time: 30_000 });
     await limitPods(builder, '1');
     const { namespace } = builder;
     const container = {
@@ -211,7 +210,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     });
     await assert.rejects(
       builder.build(script('')),
-      failsWith('BUILD_QUOTA', /1 of 1 in use\) of the build namespace within 30 s/),
+      failsWith('BUILD_QUOTA', /1 of 1 in use\) of the build namespace within 15 s/),
     );
   });
 

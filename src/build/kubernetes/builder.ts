@@ -192,7 +192,7 @@ export class KubernetesBuilder implements Builder {
       });
       const variables = { ...config.build_environment, ...request.configVars };
       const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
-      const room = roomOf(config, progress, guard.signal);
+      const room = roomOf(config, progress, guard);
       const begin = () => startJob(cluster, job, secrets, room);
       return await this.#follow({ request, source, progress, guard, job, begin }, oldCache);
     });

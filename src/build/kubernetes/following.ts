@@ -27,7 +27,7 @@ export interface Following {
   readonly log: Log;
   /** How long a build waits for what may pass. */
   readonly patienceMs: number;
-  /** How long it waits for room in the quota of the namespace. */
+  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
   readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;

@@ -19,7 +19,7 @@ export interface PhasesOptions {
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /** How long a build waits for what may pass: room on a node, a registry that is away. */
   readonly patienceMs: number;
-  /** How long a build waits for room in the quota of the namespace. */
+  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
   readonly roomMs: number;
   /** Says once that it waits. */
   readonly waiting: (words: string) => void;
@@ -111,7 +111,8 @@ async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void>
     said = found.words;
     const isFull = found.code === 'QUOTA';
     const patienceMs = isFull ? options.roomMs : options.patienceMs;
-    const patience = AbortSignal.timeout(patienceMs);
+    const leftMs = isFull ? Math.max(0, patienceMs - guard.spentMs) : patienceMs;
+    const patience = AbortSignal.timeout(Math.ceil(leftMs));
     if (isFull) guard.enter(ROOM_WORDS);
     try {
       await pod.until(

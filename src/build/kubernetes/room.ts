@@ -4,33 +4,37 @@ import { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
 import { type QuotaRefusal, quotaFaultWords, quotaRefusal } from '../../kubernetes/quota-words.ts';
 import { NO_NAMESPACE_CODES, statusOf } from '../../kubernetes/refusals.ts';
+import type { BuildGuard } from '../build-guard.ts';
 import { buildNamespaceUnusable, noRoomForBuilds } from './failures.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
 
 export interface Room {
   readonly namespace: string;
-  /** How long a build waits until others have left room for it, in milliseconds. */
+  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
   readonly waitMs: number;
+  /** Since it began. */
+  readonly spentMs: () => number;
   /** Called once, if it must wait, with a sentence without its subject. */
   readonly onWait: (words: string) => void;
   readonly signal: AbortSignal;
 }
 
 const AGAIN_MS = 2000;
-/** How much of its time a build may wait for room. */
+/** Up to which part of its time a build waits for room, in one wait or in several: it needs the rest to build. */
 export const ROOM_SHARE = 0.5;
 
 export function roomOf(
   config: Pick<KubernetesBuilderConfig, 'build_namespace' | 'build_time'>,
   progress: Progress,
-  signal: AbortSignal,
+  guard: Pick<BuildGuard, 'signal' | 'spentMs'>,
 ): Room {
   const onWait = (words: string) => progress.line(`waiting: the build ${words}`);
   return {
     namespace: config.build_namespace,
     waitMs: config.build_time * ROOM_SHARE,
+    spentMs: () => guard.spentMs,
     onWait,
-    signal,
+    signal: guard.signal,
   };
 }
 
@@ -40,8 +44,7 @@ export function roomOf(
  * @throws DeployError `BUILD_QUOTA` if it can never fit or the time is over, `BUILD_NAMESPACE`; what `make` throws.
  */
 export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): Promise<Made> {
-  const { namespace, waitMs, onWait, signal } = room;
-  const start = performance.now();
+  const { namespace, waitMs, spentMs, onWait, signal } = room;
   for (let isFirst = true; ; isFirst = false) {
     try {
       return await make();
@@ -52,7 +55,7 @@ export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): P
       if (refusal === null) throw error;
       const words = quotaFaultWords(refusal);
       if (!refusal.canFit) throw noRoomForBuilds(words, 0, error);
-      if (performance.now() - start > waitMs) throw noRoomForBuilds(words, waitMs, error);
+      if (spentMs() > waitMs) throw noRoomForBuilds(words, waitMs, error);
       if (isFirst) onWait(words);
     }
     await wait(AGAIN_MS, null, { signal });
