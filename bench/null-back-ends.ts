@@ -56,6 +56,10 @@ export class NullRuntime implements Runtime, Gateway {
     return [];
   }
 
+  lostPlace(): null {
+    return null;
+  }
+
   async *logs(): AsyncIterable<LogLine> {}
 
   address(): string | null {

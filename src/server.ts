@@ -160,9 +160,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return await line.submit(push);
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
-    whatIsLive: (tool) => whatIsLive(store, tool),
+    whatIsLive: (tool) => whatIsLive(store, runtime, tool),
     hints: (tool, uid) => ({
-      redeploy: upToDate(store, tool, config.deploy_branch, (command) =>
+      redeploy: upToDate(context, tool, config.deploy_branch, (command) =>
         sshCommand(addresses, uid, `${command} ${tool}`),
       ),
       follow: (id) => sshCommand(addresses, uid, `logs ${tool} -f --build ${id}`),

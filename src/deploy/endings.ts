@@ -5,6 +5,7 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { sentence } from '../core/sentence.ts';
 import type { Deployment } from '../core/types.ts';
+import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import type { Verdict } from './deployments.ts';
@@ -14,6 +15,7 @@ import { whatIsLive } from './what-is-live.ts';
 
 export interface EndingsOptions {
   readonly store: Store;
+  readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
   /** Called when a deployment of the tool has ended, live or not. */
@@ -36,7 +38,7 @@ export class Endings {
       this.handOver(entry);
       return;
     }
-    const { store, log } = this.#options;
+    const { store, runtime, log } = this.#options;
     const { tool } = entry.deployment;
     if (entry.cancelling.signal.aborted) {
       if (entry.cancelledBy === null) this.interrupt(entry);
@@ -49,7 +51,7 @@ export class Endings {
     if (error instanceof DeployError) log.info({ ...facts, code: error.code }, 'deployment failed');
     else if (isAlarm) log.warn({ ...facts, id: bugId, err: error }, 'deployment failed');
     else log.error({ ...facts, id: bugId, err: error }, 'deployment failed by a fault of the server');
-    const { reason, text } = explainFailure(error, whatIsLive(store, tool), bugId);
+    const { reason, text } = explainFailure(error, whatIsLive(store, runtime, tool), bugId);
     entry.log.progress.warn(text);
     this.record(entry, { state: 'failed', reason, endedAt: Date.now() });
     this.finish(entry, { isLive: false, reason });
@@ -57,7 +59,7 @@ export class Endings {
 
   /** An end that no failure of a step brought. */
   end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
-    const live = whatIsLive(this.#options.store, entry.deployment.tool);
+    const live = whatIsLive(this.#options.store, this.#options.runtime, entry.deployment.tool);
     const reason = `${why}; ${live}`;
     entry.log.progress.warn(`${sentence(why)}\n${sentence(live)}`);
     this.record(entry, { state, reason, endedAt: Date.now() });
@@ -72,7 +74,7 @@ export class Endings {
   /** No end: the next server takes the build up, and whoever waits here is told so. */
   handOver(entry: Entry): void {
     const { tool } = entry.deployment;
-    const live = whatIsLive(this.#options.store, tool);
+    const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
     const why = 'the server is being stopped; the build goes on, and the server takes it up when it is back';
     entry.log.progress.warn(`${sentence(why)}\nPush again then to follow it.\n${sentence(live)}`);
     this.#options.log.info({ tool, deployment: entry.id }, 'build handed over to the next start');

@@ -1,13 +1,21 @@
 import { DeployError } from '../core/errors.ts';
+import { lostHint, lostWords } from '../core/lost-place.ts';
 import type { ToolName } from '../core/names.ts';
+import { sentence } from '../core/sentence.ts';
+import type { Runtime } from '../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../store/store.ts';
 
 /** What every failure ends with: `v41 is still live`. Never throws: a failure of the store is told too. */
-export function whatIsLive(store: Store, tool: ToolName): string {
+export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostPlace'>, tool: ToolName): string {
   const record = recordOf(store, tool);
   if (record === null) return 'what was live is live still';
   const { liveVersion, isStopped } = record;
   if (liveVersion === null) return 'nothing is live yet';
+  const lost = runtime.lostPlace(tool);
+  if (lost !== null)
+    return lost.state === 'leaving'
+      ? `v${liveVersion} ends: ${lostWords(lost)}`
+      : `nothing of ${tool} runs, although v${liveVersion} is its release: ${lostWords(lost)}`;
   return isStopped
     ? `v${liveVersion} stays the release of ${tool}, which is stopped`
     : `v${liveVersion} is still live`;
@@ -35,7 +43,7 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
 
 /** For a push that says nothing to this server: git found nothing new, or refused on its own side what is no fast-forward. */
 export function upToDate(
-  store: Store,
+  { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostPlace'> },
   tool: ToolName,
   branch: string,
   typed: (command: string) => string,
@@ -43,6 +51,8 @@ export function upToDate(
   const { liveVersion, isStopped } = store.tool(tool);
   if (liveVersion === null)
     return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
+  const lost = runtime.lostPlace(tool);
+  if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
   const what = isStopped
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
     : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;

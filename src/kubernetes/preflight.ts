@@ -2,7 +2,8 @@ import type { V1Secret, V1SelfSubjectAccessReview } from '@kubernetes/client-nod
 import { DeployError } from '../core/errors.ts';
 import { applyObject } from './applying.ts';
 import type { Cluster } from './cluster.ts';
-import { mayNot, NO_NAMESPACE_CODES } from './refusals.ts';
+import { namespaceState } from './namespaces.ts';
+import { isNoNamespace, mayNot, noNamespace } from './refusals.ts';
 import { retrying } from './retrying.ts';
 
 export interface Right {
@@ -36,8 +37,11 @@ export async function preflight({ cluster, namespace, rights, signal }: Prefligh
   );
 }
 
-/** A dry run of making something tells of a namespace that this server may not read. */
 async function assertNamespace(cluster: Cluster, namespace: string, signal: AbortSignal): Promise<void> {
+  const state = await namespaceState(cluster, namespace, { signal });
+  if (state === 'there') return;
+  if (state !== null) throw noNamespace(namespace, state);
+  // A dry run of making something may tell of a namespace that this server may not read.
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -46,9 +50,9 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   try {
     await applyObject<V1Secret>(cluster, secret, { signal, isDryRun: true });
   } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
     // A quota or a policy may refuse this Secret and take what matters.
-    if ([...NO_NAMESPACE_CODES, 'CLUSTER_UNREACHABLE'].includes(error.code)) throw error;
+    const isRefused = error instanceof DeployError && error.code !== 'CLUSTER_UNREACHABLE';
+    if (!isRefused || isNoNamespace(error)) throw error;
   }
 }
 

@@ -28,7 +28,7 @@ export function refusalOf(error: unknown): DeployError | null {
   if (!(error instanceof ApiException)) return null;
   const { message, reason } = statusOf(error);
   const namespace = missingNamespace(error);
-  if (namespace !== null) return noNamespace(namespace, error);
+  if (namespace !== null) return noNamespace(namespace, 'gone', error);
   if (error.code === 401) {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
@@ -114,12 +114,7 @@ function podSecurity(message: string, cause: unknown): DeployError | null {
 function terminating(message: string, cause: unknown): DeployError | null {
   const match = /new content in namespace (\S+) because it is being terminated/.exec(message);
   if (match === null) return null;
-  return new DeployError(
-    NAMESPACE_LEAVING,
-    `The tool's namespace ${match[1]} is being deleted.`,
-    'Nothing can be made in it any more. Ask the operator who deletes it; when it is gone and made anew, push again.',
-    { cause },
-  );
+  return noNamespace(match[1] ?? '', 'leaving', cause);
 }
 
 function webhook(message: string, cause: unknown): DeployError | null {
@@ -170,16 +165,21 @@ function missingNamespace(error: ApiException<unknown>): string | null {
   return /^namespaces "([^"]+)" not found/.exec(statusOf(error).message)?.[1] ?? null;
 }
 
-/** Codes of errors about a namespace that is not there or will not be. */
-const NAMESPACE_LEAVING = 'NAMESPACE_LEAVING';
-export const NO_NAMESPACE_CODES: readonly string[] = ['NAMESPACE_MISSING', NAMESPACE_LEAVING];
+/** Whether an error says that a namespace is not there or will not be. */
+export function isNoNamespace(error: unknown): error is DeployError {
+  return error instanceof DeployError && ['NAMESPACE_MISSING', 'NAMESPACE_LEAVING'].includes(error.code);
+}
 
-function noNamespace(namespace: string, cause: unknown): DeployError {
+/** Nothing can be made in the namespace of a tool: it is not there, or is being deleted. */
+export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?: unknown): DeployError {
+  const isGone = state === 'gone';
   return new DeployError(
-    'NAMESPACE_MISSING',
-    `The tool's namespace ${namespace} is not there.`,
-    'The platform makes it when a tool is created, which can take some minutes: push again later, or ask the operator.',
-    { cause },
+    isGone ? 'NAMESPACE_MISSING' : 'NAMESPACE_LEAVING',
+    `The tool's namespace ${namespace} is ${isGone ? 'not there' : 'being deleted'}.`,
+    isGone
+      ? 'The platform makes it, with the rights of this server in it, when a tool is created: push again in some minutes. If somebody deleted it, ask the operator to make both again; then push, or type `restart`.'
+      : 'Nothing can be made in it any more. Ask the operator who deletes it. When it was made again, with the rights of this server in it, push, or type `restart`.',
+    cause === undefined ? {} : { cause },
   );
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { LostPlace } from '../core/lost-place.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Release, Replicas } from '../core/types.ts';
@@ -151,6 +152,8 @@ export interface Runtime {
   /** Ends all processes of the tool; resolves when they are gone. */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
+  /** Why nothing of the live release runs although nobody stopped it: its namespace was deleted; null otherwise. */
+  lostPlace(tool: ToolName): LostPlace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
   /** Where people reach the tool; null where its name cannot be a host name. */
   address(tool: ToolName): string | null;

@@ -332,3 +332,24 @@ Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );
 });
+
+test('ps says why nothing runs of a tool that has lost its namespace, and what to do', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  desk.runtime.statuses = [
+    {
+      ...{ name: 'web.1', version: 1, state: 'crashed', command: 'gunicorn app:app', startedAt: 0 },
+      ...{ restarts: 0, detail: 'its namespace tool-wikibot was deleted' },
+    },
+  ];
+  desk.runtime.lost = { namespace: 'tool-wikibot', state: 'gone' };
+  assert.equal(
+    (await desk.type(['ps', 'wikibot'])).out,
+    ` !     v1 does not run: its namespace tool-wikibot was deleted.
+ !     Ask the operator to make the namespace again, with the rights of this server in it. Then v1 starts by itself within a minute.
+PROCESS  VERSION  STATE    STARTED  RESTARTS  COMMAND
+web.1    v1       crashed  -        0         gunicorn app:app
+Deployment d3 (push of ccccccc by carol) is waiting.
+`,
+  );
+});

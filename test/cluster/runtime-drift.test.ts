@@ -145,9 +145,10 @@ describe('drift', { concurrency: 1 }, () => {
     const { items } = await bench.cluster.core.listNamespace();
     assert.ok(items.every(({ metadata }) => metadata?.name !== namespaceOf(gone)));
     await until(async () => linesOf(gone).length > 0, 'a line of the log', BACK_SECONDS);
+    assert.match(await details(gone), /^web\.1: its namespace \S+-gone was deleted$/);
     assert.deepEqual(
       [...new Set(linesOf(gone).map(({ msg }) => msg))],
-      ['namespace of a live release is gone'],
+      ['namespace of a live release was deleted: nothing of the tool runs'],
     );
   });
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { LostPlace } from '../../src/core/lost-place.ts';
 import type { ToolName } from '../../src/core/names.ts';
-import { upToDate } from '../../src/deploy/what-is-live.ts';
+import { upToDate, whatIsLive } from '../../src/deploy/what-is-live.ts';
 import type { Store } from '../../src/store/store.ts';
 
 for (const { liveVersion, isStopped, expected } of [
@@ -20,8 +21,41 @@ for (const { liveVersion, isStopped, expected } of [
   test(`a push without news says how it stands: v${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'}`, () => {
     const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
     assert.match(
-      upToDate(store, 'hello' as ToolName, 'main', (command) => `ssh ${command}`),
+      upToDate(
+        { store, runtime: { lostPlace: () => null } },
+        'hello' as ToolName,
+        'main',
+        (command) => `ssh ${command}`,
+      ),
       expected,
+    );
+  });
+}
+
+for (const { state, live, pushed } of [
+  {
+    state: 'gone',
+    live: 'nothing of hello runs, although v3 is its release: its namespace tool-hello was deleted',
+    pushed: /^Nothing of hello runs, .* was deleted\.\nAsk the operator to make the namespace again/,
+  },
+  {
+    state: 'leaving',
+    live: 'v3 ends: its namespace tool-hello is being deleted',
+    pushed: /^v3 ends: .* is being deleted\.\nAsk the operator/,
+  },
+  {
+    state: 'empty',
+    live: 'nothing of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started it there yet',
+    pushed: /\nAsk the operator to give this server its rights in the namespace\./,
+  },
+] as const) {
+  test(`no release is called live whose namespace was deleted: ${state}`, () => {
+    const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
+    const runtime = { lostPlace: (): LostPlace => ({ namespace: 'tool-hello', state }) };
+    assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);
+    assert.match(
+      upToDate({ store, runtime }, 'hello' as ToolName, 'main', (command) => command),
+      pushed,
     );
   });
 }

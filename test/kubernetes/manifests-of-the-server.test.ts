@@ -122,6 +122,7 @@ test('15: by default the server works in no namespace of a tool, and may make or
   assert.deepEqual(
     looks?.map(({ apiGroups, resources, verbs }) => [apiGroups?.join(), resources?.join(), verbs.join()]),
     [
+      ['', 'namespaces', 'get'],
       ['', 'pods,services', 'list,watch'],
       ['apps', 'deployments', 'list,watch'],
       ['batch', 'cronjobs', 'list,watch'],

@@ -8,6 +8,7 @@ import { runCommand } from '../../src/cli/run-command.ts';
 import type { AuditEvent } from '../../src/core/audit.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { Followers } from '../../src/core/followers.ts';
+import type { LostPlace } from '../../src/core/lost-place.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
@@ -92,6 +93,7 @@ class ScriptedDeployments implements Deployments {
 /** Processes and log lines that a test has put there. */
 class ListedRuntime implements Runtime {
   statuses: ProcessStatus[] = [];
+  lost: LostPlace | null = null;
   lines: LogLine[] = [];
   queries: Omit<LogQuery, 'signal'>[] = [];
   oneOffs: OneOff[] = [];
@@ -105,6 +107,9 @@ class ListedRuntime implements Runtime {
   async stop(): Promise<void> {}
   async status(): Promise<ProcessStatus[]> {
     return this.statuses;
+  }
+  lostPlace(): LostPlace | null {
+    return this.lost;
   }
   async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine> {
     this.queries.push(query);

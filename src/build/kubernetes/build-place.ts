@@ -1,9 +1,8 @@
 import { alarmAbout } from '../../core/alarms.ts';
-import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { preflight, type Right } from '../../kubernetes/preflight.ts';
-import { NO_NAMESPACE_CODES } from '../../kubernetes/refusals.ts';
+import { isNoNamespace } from '../../kubernetes/refusals.ts';
 import type { BuilderImages } from './builder-image.ts';
 import { buildNamespaceUnusable } from './failures.ts';
 
@@ -62,8 +61,7 @@ export class BuildPlace {
     if (performance.now() - this.#checkedAt < FRESH_MS) return;
     const { cluster, namespace } = this.#options;
     await preflight({ cluster, namespace, rights: RIGHTS, signal }).catch((error: unknown) => {
-      const isNamespace = error instanceof DeployError && NO_NAMESPACE_CODES.includes(error.code);
-      throw isNamespace ? buildNamespaceUnusable(namespace, error) : error;
+      throw isNoNamespace(error) ? buildNamespaceUnusable(namespace, error) : error;
     });
     this.#checkedAt = performance.now();
   }

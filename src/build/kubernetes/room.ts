@@ -3,7 +3,7 @@ import { ApiException } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
 import { type QuotaRefusal, quotaFaultWords, quotaRefusal } from '../../kubernetes/quota-words.ts';
-import { NO_NAMESPACE_CODES, statusOf } from '../../kubernetes/refusals.ts';
+import { isNoNamespace, statusOf } from '../../kubernetes/refusals.ts';
 import type { BuildGuard } from '../build-guard.ts';
 import { buildNamespaceUnusable, noRoomForBuilds } from './failures.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
@@ -49,8 +49,7 @@ export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): P
     try {
       return await make();
     } catch (error) {
-      if (error instanceof DeployError && NO_NAMESPACE_CODES.includes(error.code))
-        throw buildNamespaceUnusable(namespace, error);
+      if (isNoNamespace(error)) throw buildNamespaceUnusable(namespace, error);
       const refusal = refusalIn(error);
       if (refusal === null) throw error;
       const words = quotaFaultWords(refusal);

@@ -1,8 +1,9 @@
+import { lostHint, lostWords } from '../../core/lost-place.ts';
 import { short } from '../../core/names.ts';
 import { replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus, ScheduledRun } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { ago, columns, iso, json, oneLine, width } from '../printing.ts';
+import { ago, columns, iso, json, oneLine, warning, width } from '../printing.ts';
 
 export const psCommand: ToolCommand = {
   name: 'ps',
@@ -23,8 +24,12 @@ export const psCommand: ToolCommand = {
       return 0;
     }
     if (statuses.length === 0) await out(nothingRuns(context));
-    const scheduled = statuses.filter(({ schedule }) => schedule !== undefined);
-    const others = statuses.filter(({ schedule }) => schedule === undefined);
+    const lost = lostPlace(context);
+    await out(lost);
+    // What is true of all is said once.
+    const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
+    const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
+    const others = shown.filter(({ schedule }) => schedule === undefined);
     if (others.length > 0) await out(processes(others));
     if (scheduled.length > 0) await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled)}`);
     await out(underWay(context));
@@ -101,6 +106,14 @@ function schedules(statuses: readonly ProcessStatus[]): string {
     minuteOf(schedule?.nextAt ?? null),
     command ?? '',
   ]);
+}
+
+/** Why nothing of the live release runs, and what to do; empty if it is not for a namespace that was deleted. */
+function lostPlace({ services, tool }: ToolContext): string {
+  const lost = services.runtime.lostPlace(tool);
+  const { liveVersion } = services.store.tool(tool);
+  if (lost === null || liveVersion === null) return '';
+  return warning(`v${liveVersion} does not run: ${lostWords(lost)}.`, lostHint(lost, liveVersion));
 }
 
 function lastRunWords(run: ScheduledRun | null, isNoted: boolean): string {

@@ -4,11 +4,15 @@ import { alarmAbout } from '../../core/alarms.ts';
 import { DeployError } from '../../core/errors.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
-import { NO_NAMESPACE_CODES } from '../../kubernetes/refusals.ts';
+import { lostWords } from '../../core/lost-place.ts';
+import { scheduledIn, stayingUp } from '../../core/replicas.ts';
+import { isNoNamespace } from '../../kubernetes/refusals.ts';
 import type { LiveRollouts } from './live.ts';
-import type { ReleaseOptions } from './manifests.ts';
+import type { LostPlaces } from './lost-places.ts';
+import { type ReleaseOptions, replicaCount } from './manifests.ts';
+import { labelValue } from './manifests-pod.ts';
 import { LABELS, type Rollout } from './names.ts';
-import { deploymentsOf, type ObjectParts } from './objects.ts';
+import { deploymentsOf, ensureNamespace, type ObjectParts } from './objects.ts';
 import type { PodListener, ToolPod } from './pods.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restoring.ts';
@@ -17,6 +21,7 @@ import { foreignManagers } from './status.ts';
 export interface DriftOptions {
   readonly parts: ObjectParts;
   readonly live: LiveRollouts;
+  readonly lost: LostPlaces;
   readonly log: Log;
 }
 
@@ -33,6 +38,8 @@ interface ToolDrift {
   notes: readonly (DriftNote & { readonly at: number })[];
   /** Why what is missing cannot be made, as the log has it; null = nothing is missing. */
   failure: string | null;
+  /** Whether nothing could be made in its new namespace yet. */
+  isNewThere: boolean;
 }
 
 interface Change {
@@ -56,10 +63,12 @@ const NOTED_MS = 3600_000;
 
 /**
  * Makes again what others have deleted of live releases, and tells it in `ps` and in the log. What others have changed
- * stays as they want it, and is told too. A rollout, a stop and a namespace that is being deleted are left alone.
+ * stays as they want it, and is told too. A rollout, a stop and a namespace that is being deleted are left alone. If the
+ * namespace is made again, the live release is started in it.
  *
  * A watch shows a deletion at once. Besides, each tool is looked at in turn: every 10 s for fifty of them, every ten
- * minutes for 3,000. A pod that waits for a Secret which is gone gets it at once.
+ * minutes for 3,000; those that have lost their namespace in turns of their own. A pod that waits for a Secret which is
+ * gone gets it at once.
  */
 export class Drift implements PodListener {
   readonly #options: DriftOptions;
@@ -75,7 +84,7 @@ export class Drift implements PodListener {
 
   /** Resolves when the server is to stop. */
   async watch(): Promise<void> {
-    const { parts, live, log } = this.#options;
+    const { parts, live, lost, log } = this.#options;
     const { cluster, closing } = parts;
     const listener = {
       onState: (object: PresentObject) => this.#note(object),
@@ -85,11 +94,19 @@ export class Drift implements PodListener {
       },
     };
     this.#present.watch(cluster, log, listener, closing);
+    await Promise.all([
+      this.#passes(() => live.tools().filter((tool) => lost.of(tool) === null)),
+      this.#passes(() => lost.tools()),
+    ]);
+  }
+
+  async #passes(toolsNow: () => readonly string[]): Promise<void> {
+    const { closing } = this.#options.parts;
     while (!closing.aborted) {
-      const tools = live.tools();
+      const tools = toolsNow();
       for (const tool of tools) {
         await pause(Math.max(PASS_MS / tools.length, LEAST_PAUSE_MS), closing);
-        if (!closing.aborted) await this.#look(tool);
+        await this.#look(tool);
       }
       if (tools.length === 0) await pause(NOBODY_MS, closing);
     }
@@ -103,6 +120,9 @@ export class Drift implements PodListener {
 
   /** What there is to say of a tool's processes, for people. */
   notes(tool: string): readonly DriftNote[] {
+    const { live, lost } = this.#options;
+    const [place, rollout] = [lost.of(tool), live.of(tool)];
+    if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));
     const drift = this.#tools.get(tool);
     if (drift === undefined || drift.rolloutId !== this.#options.live.of(tool)?.id) return [];
     return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
@@ -130,14 +150,19 @@ export class Drift implements PodListener {
       });
       await this.#tellChanges(tool);
     } catch (error) {
-      if (drift !== null) this.#failed(tool, drift, error);
+      if (drift !== null) await this.#failed(tool, drift, error);
     }
   }
 
   async #restore(options: ReleaseOptions, drift: ToolDrift): Promise<void> {
-    const { parts, log } = this.#options;
+    const { parts, lost, log } = this.#options;
     const { tool, version } = options.rollout.release;
     const call = { signal: parts.closing, timeoutMs: CALL_MS };
+    if (lost.of(tool) !== null) {
+      const state = await lost.look(tool);
+      if (state === 'gone' || state === 'leaving') return;
+      if (state === 'there') await ensureNamespace(parts, options.rollout, parts.closing);
+    }
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.length > 0) {
@@ -155,20 +180,25 @@ export class Drift implements PodListener {
       log.warn({ tool, version, restored }, 'deleted objects of a live release made again');
     } else await gaps.makeBudgets();
     drift.failure = null;
+    drift.isNewThere = false;
+    lost.restored(tool);
   }
 
-  #failed(tool: string, drift: ToolDrift, error: unknown): void {
-    const { parts, log } = this.#options;
+  async #failed(tool: string, drift: ToolDrift, thrown: unknown): Promise<void> {
+    const { parts, lost, log } = this.#options;
+    const error = await lost.explain(tool, thrown);
     const code = error instanceof DeployError ? error.code : null;
-    const message = error instanceof Error ? error.message : String(error);
     // The next pass retries. Other parts of the server already report a cluster that does not answer.
-    if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || drift.failure === message) return;
+    if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
+    // Whoever makes a namespace gives rights in it a moment later.
+    const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
+    drift.isNewThere ||= isFirst;
+    if (isFirst) return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (drift.failure === message) return;
     drift.failure = message;
-    const facts = { tool, code, why: message };
-    // Whoever deletes a namespace means it.
-    if (NO_NAMESPACE_CODES.includes(code ?? '')) log.warn(facts, 'namespace of a live release is gone');
-    else if (!alarmAbout(log, error, { tool }))
-      log.error(facts, 'deleted objects of a live release not made again');
+    if (!alarmAbout(log, error, { tool }))
+      log.error({ tool, code, why: message }, 'deleted objects of a live release not made again');
   }
 
   #note({ kind, metadata }: PresentObject): void {
@@ -205,7 +235,7 @@ export class Drift implements PodListener {
   #of({ id, release }: Rollout): ToolDrift {
     const known = this.#tools.get(release.tool);
     if (known?.rolloutId === id) return known;
-    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null };
+    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null, isNewThere: false };
     this.#tools.set(release.tool, drift);
     return drift;
   }
@@ -213,6 +243,12 @@ export class Drift implements PodListener {
 
 function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number] {
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
+}
+
+/** Why none of the processes runs. */
+function lostNotes(rollout: Rollout, text: string): DriftNote[] {
+  const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
+  return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }
 
 /** A while, more or less, so that many tools are not looked at together. Ends when the signal fires. */

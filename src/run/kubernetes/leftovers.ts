@@ -1,6 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
-import { NO_NAMESPACE_CODES } from '../../kubernetes/refusals.ts';
+import { isNoNamespace } from '../../kubernetes/refusals.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
 import type { LiveRollouts } from './live.ts';
 import { LABELS, MANAGED_BY } from './names.ts';
@@ -13,21 +13,23 @@ export interface Leftovers {
   readonly live: LiveRollouts;
 }
 
-// Of a namespace that is not there, or not this server's: then nothing was begun in it.
-const NOWHERE = [...NO_NAMESPACE_CODES, 'CLUSTER_FORBIDDEN'];
-
 /**
  * Removes what a server that was killed had begun for a tool: rollouts that never got live, release phases, and the
  * Secrets with their config vars. Secrets are not looked at: they go by their labels.
  *
+ * @returns false if nothing of the tool is live and its namespace is not there, or not this server's: then nothing was
+ * begun in it.
  * @throws as `retrying`.
  */
-export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<void> {
+export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<boolean> {
   try {
     await removeAll(parts, leftovers);
+    return true;
   } catch (error) {
-    const isNowhere = error instanceof DeployError && NOWHERE.includes(error.code);
+    const isForbidden = error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN';
+    const isNowhere = isForbidden || isNoNamespace(error);
     if (!isNowhere || leftovers.live.of(leftovers.tool) !== null) throw error;
+    return false;
   }
 }
 

@@ -1,8 +1,11 @@
+import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
 import type { ToolName } from '../../core/names.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
+import { isNoNamespace } from '../../kubernetes/refusals.ts';
 import type { ProcessStatus } from '../runtime.ts';
 import type { Drift } from './drift.ts';
 import type { LiveRollouts } from './live.ts';
+import type { LostPlaces } from './lost-places.ts';
 import { deploymentsOf, type ObjectParts } from './objects.ts';
 import { scheduleStatuses } from './schedule-status.ts';
 import type { ScheduledEnds } from './scheduled-ends.ts';
@@ -12,6 +15,7 @@ import { type StatusParts, toolStatus, withNotes } from './status.ts';
 export interface ProcessStatusesParts extends ObjectParts {
   readonly live: LiveRollouts;
   readonly drift: Drift;
+  readonly lost: LostPlaces;
   readonly ends: ScheduledEnds;
 }
 
@@ -21,11 +25,8 @@ export async function processStatuses(
   tool: ToolName,
   namespace: string,
 ): Promise<ProcessStatus[]> {
-  const { live, drift, ends, config, closing } = parts;
-  const [deployments, schedules] = await Promise.all([
-    deploymentsOf(parts, tool, namespace, closing),
-    cronJobsOf(parts, tool, namespace, closing),
-  ]);
+  const { live, drift, ends, config } = parts;
+  const { deployments, schedules } = await objectsOf(parts, tool, namespace);
   const all = parts.pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
   const pods = all.filter(({ isScheduled }) => !isScheduled);
   const ofStatus: StatusParts = {
@@ -39,4 +40,28 @@ export async function processStatuses(
     ...scheduleStatuses(schedules, all, { ...ofStatus, lastRun }),
   ];
   return withNotes(statuses, live.of(tool), drift.notes(tool));
+}
+
+/** None if the namespace is not there, or the live release is not started in a new one yet. */
+async function objectsOf(
+  parts: ProcessStatusesParts,
+  tool: ToolName,
+  namespace: string,
+): Promise<{ readonly deployments: V1Deployment[]; readonly schedules: V1CronJob[] }> {
+  const { live, lost, closing } = parts;
+  const none = { deployments: [], schedules: [] };
+  if (lost.of(tool) !== null) return none;
+  try {
+    const [deployments, schedules] = await Promise.all([
+      deploymentsOf(parts, tool, namespace, closing),
+      cronJobsOf(parts, tool, namespace, closing),
+    ]);
+    // The right to look goes over all namespaces, so that a list of one that is gone is empty.
+    if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
+    return { deployments, schedules };
+  } catch (error) {
+    const why = await lost.explain(tool, error);
+    if (isNoNamespace(why)) return none;
+    throw why;
+  }
 }

@@ -3,10 +3,12 @@ import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
 import { FewAtOnce } from '../../core/few-at-once.ts';
 import type { Log } from '../../core/log.ts';
+import type { LostPlace } from '../../core/lost-place.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
+import { isNoNamespace } from '../../kubernetes/refusals.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { OneOffs } from '../one-offs.ts';
 import type {
@@ -28,6 +30,7 @@ import { type GoLiveParts, goInNumbers, goLive } from './go-live.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
+import { LostPlaces } from './lost-places.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
 import { removeOldOneOffs, runAsPod } from './one-off.ts';
@@ -72,6 +75,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #podLogs: PodLogs;
   readonly #ends: ScheduledEnds;
   readonly #drift: Drift;
+  readonly #lost: LostPlaces;
   readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
   /** At its start a server resumes every tool. */
@@ -113,14 +117,16 @@ export class KubernetesRuntime implements Runtime, Gateway {
         void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
     });
     this.#pods.listen(this.#ends);
-    this.#drift = new Drift({ parts: this.#parts, live: this.#live, log });
+    this.#lost = new LostPlaces({ parts: this.#parts, live: this.#live, log });
+    this.#drift = new Drift({ parts: this.#parts, live: this.#live, lost: this.#lost, log });
     this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
     void this.#underWay.own(this.#drift.watch());
   }
 
   async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
-    if (this.#canRun(tool)) await assertToolPlace(this.#options, tool, signal);
+    if (!this.#canRun(tool)) return;
+    await this.#inPlace(tool, () => assertToolPlace(this.#options, tool, signal));
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
@@ -131,17 +137,18 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const parts = { ...this.#parts, toolLog: this.#logs.of(release.tool) };
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
-    await this.#underWay.own(runReleaseJob(parts, { rollout, process }, { ...phase, signal }));
+    const run = () => runReleaseJob(parts, { rollout, process }, { ...phase, signal });
+    await this.#underWay.own(this.#inPlace(release.tool, run));
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
     await this.#untilKnown(rollOut.release.tool, rollOut.signal);
-    await this.#underWay.own(this.#rollOut(rollOut));
+    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
     await this.#untilKnown(rollOut.release.tool, rollOut.signal);
-    await this.#underWay.own(this.#scale(rollOut));
+    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#scale(rollOut)));
   }
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
@@ -157,14 +164,23 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async stop(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
     await this.#untilKnown(tool, this.#closing.signal);
-    await this.#live.stop(tool, this.#namespace(tool));
+    const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
+    await stopping.catch((error: unknown) => {
+      // What ran has gone, or goes, with its namespace.
+      if (!isNoNamespace(error)) throw error;
+    });
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
-    const parts = { ...this.#parts, live: this.#live, drift: this.#drift, ends: this.#ends };
+    const [live, drift, lost] = [this.#live, this.#drift, this.#lost];
+    const parts = { ...this.#parts, live, drift, lost, ends: this.#ends };
     const statuses = await processStatuses(parts, tool, this.#namespace(tool));
     return [...statuses, ...this.#oneOffs.statuses(tool)];
+  }
+
+  lostPlace(tool: ToolName): LostPlace | null {
+    return this.#lost.of(tool);
   }
 
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
@@ -187,17 +203,20 @@ export class KubernetesRuntime implements Runtime, Gateway {
     if (!this.#canRun(tool)) return;
     const namespace = this.#namespace(tool);
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    if (this.#lost.of(tool) !== null) return;
     const leftovers = { tool, namespace, live: this.#live };
     await this.#underWay.own(
       this.#resumes.run(async () => {
-        await removeLeftovers(this.#parts, leftovers);
-        await removeOldOneOffs(this.#oneOffParts, tool);
+        const hasPlace = await removeLeftovers(this.#parts, leftovers);
+        if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool);
       }),
     );
   }
 
   run(oneOff: OneOff): Promise<OneOffEnd> {
-    return this.#oneOffs.run(oneOff, (one) => runAsPod(one, this.#oneOffParts));
+    return this.#oneOffs.run(oneOff, (one) =>
+      this.#inPlace(one.release.tool, () => runAsPod(one, this.#oneOffParts)),
+    );
   }
 
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
@@ -242,7 +261,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async #scale(rollOut: RollOut): Promise<void> {
     const { release, replicas } = rollOut;
     const live = this.#live.of(release.tool);
-    if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
+    const isHere = live?.release.version === release.version && this.#lost.of(release.tool) === null;
+    if (!isHere) return await this.#rollOut(rollOut);
     await goInNumbers(this.#goLiveParts, { ...live, replicas }, rollOut);
   }
 
@@ -250,8 +270,27 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const onKnown = (): void => {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
-    const { later } = await takeOver({ parts: this.#parts, live: this.#live, onKnown }, fresh, toolNumber);
-    if (later !== null) void this.#underWay.own(later);
+    const parts = { parts: this.#parts, live: this.#live, onKnown };
+    const { tool } = fresh.release;
+    try {
+      const { later } = await takeOver(parts, fresh, toolNumber);
+      if (later !== null) void this.#underWay.own(later);
+    } catch (error) {
+      const why = await this.#lost.explain(tool, error);
+      if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
+      // Nothing of it is there. It is started when its namespace was made again (drift.ts).
+      this.#live.adopt(fresh, toolNumber);
+      await this.#lost.look(tool);
+    }
+  }
+
+  /** @throws as `work`; if it fails because the tool's namespace is not there, a DeployError that says so. */
+  async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw await this.#lost.explain(tool, error);
+    }
   }
 
   /** Nothing of a tool can be here that has no namespace. */

@@ -173,6 +173,11 @@ export class LocalRuntime implements Runtime, Gateway {
     ];
   }
 
+  /** There are no namespaces here. */
+  lostPlace(): null {
+    return null;
+  }
+
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
     return this.#logs.of(tool).read(query);
   }

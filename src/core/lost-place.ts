@@ -1,0 +1,28 @@
+/** The namespace of a live release that others have deleted: nothing of the tool can run in it. */
+export interface LostPlace {
+  readonly namespace: string;
+  /** `empty`: it is there again, and the live release does not run in it yet. */
+  readonly state: 'leaving' | 'gone' | 'empty';
+}
+
+/** `its namespace tool-wikibot was deleted` */
+export function lostWords({ namespace, state }: LostPlace): string {
+  switch (state) {
+    case 'leaving':
+      return `its namespace ${namespace} is being deleted`;
+    case 'gone':
+      return `its namespace ${namespace} was deleted`;
+    case 'empty':
+      return `its namespace ${namespace} was deleted and made again, and this server has not started it there yet`;
+  }
+  return state satisfies never;
+}
+
+/** What to do about it. @param version - Of the live release. */
+export function lostHint({ state }: LostPlace, version: number): string {
+  const what =
+    state === 'empty'
+      ? 'give this server its rights in the namespace'
+      : 'make the namespace again, with the rights of this server in it';
+  return `Ask the operator to ${what}. Then v${version} starts by itself within a minute.`;
+}
