@@ -4,6 +4,7 @@ import type { Release } from '../core/types.ts';
 import { readRefs, refNames } from '../git/ref-files.ts';
 import { updateRefs } from '../git/ref-transaction.ts';
 import { branchName, type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
+import type { Repositories } from '../git/repositories.ts';
 import type { DeployContext } from './deploy-context.ts';
 import { RELEASES, versionOf } from './read-back-releases.ts';
 
@@ -33,6 +34,13 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   const recorded = (await readRefs(repositories, name, [release])).get(release);
   // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
   if (live.commit === branch.commit && live.commit === recorded) return;
+  if (await isLost(repositories, live)) {
+    log.error(
+      { tool: name, live: live.version, commit: live.commit },
+      'repository lacks the commit that is live: its maintainers have to push their history again',
+    );
+    return;
+  }
   const refs = await readRefs(repositories, name, names);
   await moveRefs(context, live, [
     ...keepUnknown(branch, live, new Set(refs.values())),
@@ -41,6 +49,12 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   ]);
   await pointHead(repositories, name, branch.ref);
   log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
+}
+
+/** As in a repository that was begun anew. */
+async function isLost(repositories: Repositories, { tool, commit }: Release): Promise<boolean> {
+  const answer = await repositories.git(tool, ['cat-file', '--batch-check'], { input: `${commit}\n` });
+  return answer.endsWith(' missing');
 }
 
 /** A commit that only the branch names gets a ref of its own before the branch leaves it. */

@@ -6,7 +6,9 @@ import { test } from 'node:test';
 import { createLog } from '../../src/core/log.ts';
 import type { CommitId } from '../../src/core/names.ts';
 import { SetAside } from '../../src/core/set-aside.ts';
+import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { mendRepositories } from '../../src/deploy/read-back-releases.ts';
+import { reconcile } from '../../src/deploy/reconcile.ts';
 import { type DataConfig, readDataFacts, repositoriesOf } from '../../src/recovery/data-facts.ts';
 import { assertStartable, examine } from '../../src/recovery/examine.ts';
 import { expectedLive } from '../../src/recovery/expected-live.ts';
@@ -254,4 +256,18 @@ test('87: a repository that lost its objects is one error with facts, and not on
     [[wikibot, null]],
   );
   assert.deepEqual(errors, []);
+});
+
+test('87: a repository that was begun anew is told as that, in one error', async () => {
+  const left = await Left.make();
+  await left.loseRepository();
+  await startOvers.repositories(left.config, path);
+  await using place = new Place(left.folder);
+  const errors: string[] = [];
+  const log = createLog('error', { write: (line) => errors.push(JSON.parse(line).msg) });
+  await reconcile({ ...place.context, log }, new DeploymentLogs(left.file('deployments')));
+  assert.deepEqual(errors, [
+    'repository lacks the commit that is live: its maintainers have to push their history again',
+  ]);
+  assert.equal(place.store.tool(wikibot).liveVersion, 3);
 });
