@@ -1,6 +1,7 @@
-import { type BlockList, isIPv6, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { networkOf, plainAddress } from '../core/network.ts';
 import { rawRefusal } from './refusal.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** One connection, from its first packet on; below TLS if there is TLS. */
 interface Connection {
@@ -15,7 +16,7 @@ interface Connection {
 export interface ConnectionsOptions {
   /** Connections at once. */
   readonly places: number;
-  readonly trustedProxies: BlockList;
+  readonly trustedProxies: Pick<TrustedProxies, 'check'>;
   /** With TLS nothing can be said to a connection that is closed before its first request. */
   readonly isTls: boolean;
 }
@@ -121,8 +122,7 @@ export class Connections {
   }
 
   #isProxy(remoteAddress: string): boolean {
-    const address = plainAddress(remoteAddress);
-    return this.#options.trustedProxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    return this.#options.trustedProxies.check(plainAddress(remoteAddress));
   }
 }
 

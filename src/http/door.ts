@@ -15,7 +15,7 @@ import { CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts'
 import { sendContinue, watchBody } from './body.ts';
 import { Connections } from './connections.ts';
 import { createListener, HTTP_LIMITS, type HttpLimits } from './listener.ts';
-import { createPeerReader, type Peer, trustedProxyList } from './peer.ts';
+import { createPeerReader, type Peer } from './peer.ts';
 import { rawRefusal, refuseForNow } from './refusal.ts';
 import { RequestShares } from './request-shares.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
@@ -24,6 +24,7 @@ import { assertSameSite } from './same-site.ts';
 import { serveCommand } from './serve-command.ts';
 import { serveGit } from './serve-git.ts';
 import { type Sources, serveSource } from './source-door.ts';
+import { TrustedProxies } from './trusted-proxies.ts';
 
 export interface HttpDoorOptions {
   readonly config: ListenerConfig & Pick<Config, 'deploy_branch' | 'pack_size'>;
@@ -64,8 +65,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { config, gateway, log } = options;
   const tls = assertSafeListener(config);
   const limits = { ...HTTP_LIMITS, ...options.limits };
-  const readPeer = createPeerReader(config.trusted_proxies);
-  const trustedProxies = trustedProxyList(config.trusted_proxies);
+  const trustedProxies = new TrustedProxies(config.trusted_proxies);
+  const readPeer = createPeerReader(trustedProxies);
   const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
   const { toolRequests } = limits;
   const ownRequests = limits.connections - toolRequests;
@@ -131,7 +132,17 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     onRequest: (request, response) => guarded(response, () => serveRequest(request, response)),
     onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
   });
-  return { listen: () => listener.listen(config.http), close: () => listener.close() };
+  const closing = new AbortController();
+  return {
+    listen: () => {
+      trustedProxies.watch(closing.signal, log).catch((error) => reportBug(log, error));
+      return listener.listen(config.http);
+    },
+    close: () => {
+      closing.abort();
+      return listener.close();
+    },
+  };
 }
 
 /** Two readers could take it for requests to two tools: 400, by RFC 9112 section 3.2. */

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
-import { DeployError } from '../core/errors.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** Who is at the other end, as far as it can be believed. */
 export interface Peer {
@@ -22,16 +22,13 @@ const FORWARDING = [
 /**
  * Reads the peer of a request. X-Forwarded-For and X-Forwarded-Proto count only when they come from a
  * trusted proxy; from anybody else they are removed from the request, so that nobody behind us believes them.
- *
- * @throws DeployError `BAD_SETTING` for what is neither an address nor a CIDR range.
  */
-export function createPeerReader(trustedProxies: readonly string[]): (request: IncomingMessage) => Peer {
-  const trusted = trustedProxyList(trustedProxies);
-  const isTrusted = (address: string) => trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+export function createPeerReader(trustedProxies: TrustedProxies): (request: IncomingMessage) => Peer {
+  const isTrusted = (address: string) => trustedProxies.check(address);
   return (request) => {
     const address = plainAddress(request.socket.remoteAddress ?? '');
     const isEncrypted = 'encrypted' in request.socket && request.socket.encrypted === true;
-    if (isIP(address) !== 0 && isTrusted(address)) {
+    if (isTrusted(address)) {
       const isSecure = lastOf(request.headers, 'x-forwarded-proto')?.toLowerCase() === 'https';
       return { address: clientBehind(request.headers, address, isTrusted), isConfidential: isSecure };
     }
@@ -48,29 +45,6 @@ export function isLoopback(host: string): boolean {
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
-
-/**
- * Addresses and CIDR ranges of the setting `trusted_proxies`, as a list to look in.
- *
- * @throws DeployError `BAD_SETTING`
- */
-export function trustedProxyList(entries: readonly string[]): BlockList {
-  const proxies = new BlockList();
-  for (const entry of entries) {
-    const [address = '', prefix, ...rest] = entry.split('/');
-    const bits = isIPv4(address) ? 32 : 128;
-    const length = prefix === undefined ? bits : Number(prefix);
-    if (isIP(address) === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix ?? '0') || length > bits) {
-      throw new DeployError(
-        'BAD_SETTING',
-        `The setting trusted_proxies has ${JSON.stringify(entry)}: no address and no range.`,
-        'Write addresses or CIDR ranges, as 192.0.2.7 or 10.0.0.0/8.',
-      );
-    }
-    proxies.addSubnet(address, length, isIPv4(address) ? 'ipv4' : 'ipv6');
-  }
-  return proxies;
-}
 
 /** The rightmost address that no trusted proxy has: what stands left of it, a client may have written. */
 function clientBehind(

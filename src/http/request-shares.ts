@@ -1,7 +1,7 @@
-import { type BlockList, isIPv6 } from 'node:net';
 import type { Log } from '../core/log.ts';
 import { networkOf } from '../core/network.ts';
 import { Shares } from './shares.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
@@ -15,7 +15,7 @@ export interface RequestSharesOptions {
   readonly toolRequests: number;
   /** Requests under way to the server itself: git, commands, health. */
   readonly ownRequests: number;
-  readonly trustedProxies: BlockList;
+  readonly trustedProxies: Pick<TrustedProxies, 'check'>;
   readonly log: Log;
 }
 
@@ -56,7 +56,7 @@ export class RequestShares {
   }
 
   #isProxy(address: string): boolean {
-    return this.#options.trustedProxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    return this.#options.trustedProxies.check(address);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
-import { createPeerReader, isLoopback } from './peer.ts';
+import { isLoopback } from './peer.ts';
+import { TrustedProxies } from './trusted-proxies.ts';
 
 export type ListenerConfig = Pick<Config, 'http' | 'tls_certificate' | 'tls_key' | 'trusted_proxies'>;
 
@@ -16,7 +17,7 @@ export interface TlsFiles {
  * @throws DeployError `PLAIN_HTTP`, and `BAD_SETTING` for half a TLS setting or a proxy that is no address.
  */
 export function assertSafeListener(config: ListenerConfig): TlsFiles | null {
-  createPeerReader(config.trusted_proxies);
+  new TrustedProxies(config.trusted_proxies);
   const { tls_certificate: certificate, tls_key: key } = config;
   if (certificate !== null && key !== null) return { certificate, key };
   if (certificate !== null || key !== null) {

@@ -6,9 +6,9 @@ import { answerError, answerText, type Exchange } from './answer.ts';
 import { watchBody } from './body.ts';
 import { Connections } from './connections.ts';
 import { createListener, HTTP_LIMITS, type Listener } from './listener.ts';
-import { trustedProxyList } from './peer.ts';
 import { pathOf, routeOf } from './routes.ts';
 import { type Sources, serveSource } from './source-door.ts';
+import { TrustedProxies } from './trusted-proxies.ts';
 
 export interface SourcesDoorOptions {
   readonly config: Pick<Config, 'sources_listen' | 'source_url'>;
@@ -48,7 +48,7 @@ export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions):
     answerText(exchange, 404, `There is nothing here but ${SOURCE_PATH}, for builds.\n`);
   };
   const places = HTTP_LIMITS.connections;
-  const connections = new Connections({ places, trustedProxies: trustedProxyList([]), isTls: false });
+  const connections = new Connections({ places, trustedProxies: new TrustedProxies([]), isTls: false });
   const listener = createListener({
     door: 'SOURCES_LISTEN',
     tls: null,

@@ -70,7 +70,7 @@ export const serverSettings = {
   trusted_proxies: [
     list,
     '',
-    'Addresses or CIDR ranges of reverse proxies that end TLS and set X-Forwarded-Proto and X-Forwarded-For.',
+    'Addresses, CIDR ranges or, with `runtime: kubernetes`, host names of reverse proxies that end TLS and set X-Forwarded-Proto and X-Forwarded-For. Names are looked up every five seconds.',
   ],
   deploy_branch: [branch, 'main', 'The branch that is live: a push to it is deployed.'],
   licence_policy: [

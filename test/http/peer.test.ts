@@ -5,6 +5,7 @@ import { DeployError } from '../../src/core/errors.ts';
 import { createPeerReader, isLoopback } from '../../src/http/peer.ts';
 import { assertSafeListener } from '../../src/http/safe-listener.ts';
 import { assertSameSite } from '../../src/http/same-site.ts';
+import { TrustedProxies } from '../../src/http/trusted-proxies.ts';
 
 function requestFrom(
   remoteAddress: string,
@@ -95,7 +96,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
   },
 ]) {
   test(`threat 31: ${name}`, () => {
-    const read = createPeerReader(PROXIES);
+    const read = createPeerReader(new TrustedProxies(PROXIES));
     assert.deepEqual(read(requestFrom(from, headers, encrypted)), { address, isConfidential });
   });
 }
@@ -107,12 +108,14 @@ test('what only a proxy may say is taken from everybody else', () => {
     forwarded: 'for=1.2.3.4',
     accept: '*',
   };
-  createPeerReader(PROXIES)(requestFrom('203.0.113.9', headers));
+  createPeerReader(new TrustedProxies(PROXIES))(requestFrom('203.0.113.9', headers));
   assert.deepEqual(headers as object, { accept: '*' });
 });
 
 for (const entry of [
-  'proxy.example.org',
+  'proxy_example.org',
+  '192.0.2.300',
+  'proxy.example.org/24',
   '10.0.0.0/33',
   '10.0.0.0/',
   '::1/129',
@@ -120,7 +123,7 @@ for (const entry of [
   '10.0.0.0/a',
 ]) {
   test(`trusted_proxies refuses ${entry}`, () => {
-    assert.throws(() => createPeerReader([entry]), { code: 'BAD_SETTING' });
+    assert.throws(() => new TrustedProxies([entry]), { code: 'BAD_SETTING' });
   });
 }
 
@@ -154,7 +157,7 @@ for (const { name, config, result } of [
   { name: 'behind a proxy', config: { ...plain, trusted_proxies: ['10.0.0.1'] }, result: null },
   {
     name: 'behind a proxy that is none',
-    config: { ...plain, trusted_proxies: ['x'] },
+    config: { ...plain, trusted_proxies: ['x/8'] },
     result: 'BAD_SETTING',
   },
   { name: 'with half of TLS', config: { ...plain, tls_key: '/k' }, result: 'BAD_SETTING' },

@@ -1,13 +1,25 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { DeployError } from '../../core/errors.ts';
 
-/** Addresses and CIDR ranges as a list to look in. */
+/**
+ * Addresses and CIDR ranges as a list to look in.
+ *
+ * @throws DeployError `BAD_SETTING` for a host name, which is looked up again and again only at the server's own door.
+ */
 export function addressList(ranges: readonly string[]): BlockList {
   const list = new BlockList();
   for (const range of ranges) {
     const [address = '', bits] = range.split('/');
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (isIP(address) === 0) {
+      throw new DeployError(
+        'BAD_SETTING',
+        `The setting trusted_proxies has a host name, ${range}.`,
+        'With runtime: local write addresses or CIDR ranges.',
+      );
+    }
     if (bits === undefined) list.addAddress(address, family);
     else list.addSubnet(address, Number(bits), family);
   }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
+import { addressList } from '../../../src/run/local/forwarded.ts';
 import { releaseOf, rollOut } from '../contract-steps.ts';
 import { web } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
@@ -73,3 +74,8 @@ for (const { name, lines } of [
     assert.doesNotMatch(text, /6\.6\.6\.6|evil|FORWARDED_SSL|ANYTHING/);
   });
 }
+
+test('a host name in trusted_proxies is refused if the server runs tools itself', () => {
+  assert.throws(() => addressList(['192.0.2.7', 'proxy.example.org']), { code: 'BAD_SETTING' });
+  assert.ok(addressList(['192.0.2.7']).check('192.0.2.7'));
+});
