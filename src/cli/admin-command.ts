@@ -4,13 +4,13 @@ import type { CommandShape, FlagValue } from './command.ts';
 
 export interface AdminContext {
   readonly directory: DirectoryFile;
-  /** The remotes of a tool, as somebody types them. */
+  /** The remotes of a tool, as people type them. */
   readonly remotes: (uid: string, tool: string) => readonly string[];
   /**
    * Ends every deploy token of a tool, or those that one user made, in the running server.
    *
-   * @returns what it says, nothing where that user made none; null where no server runs.
-   * @throws DeployError where they are still there.
+   * @returns the server's text, empty if that user had made none; null if no server is running.
+   * @throws DeployError if the tokens could not be ended.
    */
   readonly revokeTokens: (tool: string, by?: string) => Promise<string | null>;
   readonly args: readonly string[];
@@ -19,10 +19,10 @@ export interface AdminContext {
   readonly out: (text: string) => Promise<void>;
 }
 
-/** The command has done its work, but for this. */
+/** The part of the command that could not be done. The rest is done. */
 export class LeftUndone extends DeployError {}
 
-/** A command on the embedded directory's file, for whoever may write that file; no door serves it. */
+/** A command that changes the file of the embedded directory. It is for people who may write that file; no door serves it. */
 export interface AdminCommand extends CommandShape {
   /** @throws DeployError, UsageError */
   run(context: AdminContext): Promise<void>;

@@ -66,7 +66,7 @@ const remove: AdminCommand = {
   async run({ directory, revokeTokens, args, out }) {
     const tool = args[0] ?? '';
     const { tools } = await directory.list();
-    // Before: the server knows it still, also where it was never pushed to.
+    // Before the tool is removed, because the server still knows it now, even if nobody has ever pushed to it.
     const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
     const again = `npx toolforge-push token revoke ${tool} --all`;

@@ -80,7 +80,7 @@ const remove: AdminCommand = {
     await out(
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
-    // Also of tools that they maintain no more: their tokens would open them again with the rights of a namesake.
+    // Also those for tools that the user no longer maintains. Otherwise they would work again for a new user of the same name.
     const left: string[] = [];
     for (const tool of tools.keys()) {
       const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {
@@ -138,7 +138,7 @@ function named({ algorithm, blob, comment }: PublicKey): string {
   return `${keyKind(algorithm)} ${fingerprint(blob)} ${oneLine(comment)}`.trimEnd();
 }
 
-/** The lines of all key files, or null where none was named. @throws DeployError */
+/** The lines of all key files, or null if no file was named. @throws DeployError */
 async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[] | null> {
   if (!Array.isArray(files)) return null;
   const texts = await Promise.all(files.map((file) => readKeyFile(String(file))));
@@ -167,7 +167,7 @@ async function readKeyFile(file: string): Promise<string> {
 /** @throws DeployError `BAD_PASSWORD` */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, maxPasswordBytes))?.replace(/\r?\n$/, '');
-  // RFC 7617 section 2: a password with a control character could never be sent.
+  // RFC 7617 section 2: no client can send a password with a control character.
   if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',

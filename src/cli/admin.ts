@@ -9,7 +9,7 @@ import { checkCount, parseWords } from './parse-words.ts';
 import { warning } from './printing.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Administration of the embedded directory, with the server running or not. */
+/** The commands that administer the embedded directory. They work whether the server is running or not. */
 export const adminCommands: readonly AdminCommand[] = [...userAdminCommands, ...toolAdminCommands];
 
 export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'> {
@@ -18,7 +18,7 @@ export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'> {
   readonly audit: Audit;
 }
 
-/** @returns the exit status: 1 for what a DeployError says, 2 for a wrong command line. */
+/** @returns the exit status: 1 after a DeployError, 2 for a wrong command line. */
 export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promise<number> {
   const found = findCommand(adminCommands, argv);
   if (found === null) throw new Error('This is no command on the directory.');

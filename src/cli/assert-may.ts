@@ -4,10 +4,10 @@ import type { Action } from '../core/types.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * The decision of `authorize`. The operator may act on every tool that was ever used here, also on one that the
- * directory does not know any more: what runs of it must be stoppable.
+ * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, even if the
+ * directory no longer has it, because its processes may have to be stopped.
  *
- * @throws DeployError, as `authorize`.
+ * @throws DeployError as `authorize`.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

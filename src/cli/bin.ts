@@ -26,18 +26,18 @@ export interface Terminal {
   readonly err: Writable;
 }
 
-/** The exit status of a program whose reader has closed the pipe, as a shell gives it for SIGPIPE. */
+/** The exit status if the reader has closed the pipe. A shell reports the same for SIGPIPE. */
 const closedPipeStatus = 141;
 
 /**
- * The local binary: `start`, the administration of the embedded directory, and every command of the table, which
- * the running server of the same data folder runs.
+ * The local binary. It runs `start`, the administration of the embedded directory, and every command of the table. The
+ * commands of the table are run by the server of the same data folder.
  *
- * @returns the exit status; after `start` the process lives on.
+ * @returns the exit status. After `start`, the process goes on running.
  */
 export async function runBinary(terminal: Terminal): Promise<number> {
   const { argv, err } = terminal;
-  // Without a listener an error of these streams would end the process with a stack; writing tells of it too.
+  // Without a listener, an error of these streams would end the process with a stack. Writing reports the same error.
   terminal.out.on('error', () => undefined);
   err.on('error', () => undefined);
   try {
@@ -61,7 +61,7 @@ export async function runBinary(terminal: Terminal): Promise<number> {
   }
 }
 
-/** Runs the binary for this process; its exit status is set. */
+/** Runs the binary for this process, and sets its exit status. */
 export async function main(): Promise<void> {
   process.exitCode = await runBinary({
     argv: process.argv.slice(2),
@@ -88,7 +88,7 @@ async function start({ argv, err }: Terminal): Promise<number> {
   return 0;
 }
 
-/** The whole list needs no server; help on one command is the table's own. */
+/** Prints the list of all commands without a server. Help on one command comes from the table. */
 function isCallForHelp(argv: readonly string[]): boolean {
   return argv.length === 0 || (argv.length === 1 && ['help', '--help', '-h'].includes(argv[0] ?? ''));
 }
@@ -137,7 +137,7 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
   });
 }
 
-/** What the running server says, or null where none runs. @throws DeployError where it does not do it. */
+/** The text of the running server, or null if none is running. @throws DeployError if the server refuses. */
 async function revokeTokens(socketPath: string, tool: string, by?: string): Promise<string | null> {
   try {
     if (by === undefined) return await ask(socketPath, ['token', 'revoke', tool, '--all']);
@@ -150,7 +150,7 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
   }
 }
 
-/** @throws DeployError `NOT_DONE` with what the running server says to it; as `callControl`. */
+/** @throws DeployError `NOT_DONE` with the text of the running server; as `callControl`. */
 async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
   const said: Uint8Array[] = [];
   const note = async (bytes: Uint8Array) => void said.push(bytes);
@@ -180,14 +180,14 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
   return await callControl({
     socketPath: socketOf(readConfig(environment).data),
     argv,
-    // Else a command in a shell's `while read` loop would swallow the loop's own input.
+    // Otherwise a command inside a shell's `while read` loop would read the input of the loop.
     input: takesTerminal(argv) || argv.includes('-') ? input : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
   });
 }
 
-/** Resolves when the reader has taken it. */
+/** Resolves when the reader has taken the text. */
 async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
   if (stream.errored !== null) throw stream.errored;
   if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');

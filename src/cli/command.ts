@@ -9,7 +9,7 @@ import type { Deployments } from '../deploy/deployments.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
-/** What commands work with; the same for every door. */
+/** The services that commands use. The same for every door. */
 export interface Services {
   readonly directory: Directory;
   readonly deployments: Deployments;
@@ -18,84 +18,84 @@ export interface Services {
   readonly tokens: DeployTokens;
   readonly audit: Audit;
   readonly followers: Followers;
-  /** The addresses that hints name: `ssh://HOST:PORT` and `http://HOST:PORT`, as people reach them. */
+  /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 
-/** A command with all that is typed around it at this door: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
+/** A command with everything that a person types at this door: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
 export type Typed = (words: string) => string;
 
-/** What a flag was given as; undefined = not given. A flag that may be repeated gives a list. */
+/** The value of a flag. Undefined if it was not given; a list if it may be repeated. */
 export type FlagValue = string | boolean | readonly string[] | undefined;
 
-/** Text, or bytes as a process of the tool printed them. */
+/** Text, or the bytes that a process of the tool printed. */
 export type Output = string | Uint8Array;
 
 export interface CommandContext {
   readonly services: Services;
   readonly principal: Principal;
-  /** The words that are no flags, without the tool. */
+  /** The words that are not flags, without the tool. */
   readonly args: readonly string[];
   readonly flags: Readonly<Record<string, FlagValue>>;
-  /** Standard input, for `config set NAME -` and the like; read only by commands that say so. */
+  /** Standard input, for commands such as `config set NAME -`. Other commands do not read it. */
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when the reader has taken it: await it, so that a slow reader holds the command back. */
+  /** Resolves when the reader has taken the text. Await it, so that a slow reader slows the command down. */
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
-  /** Null = there is none. */
+  /** Null if there is none. */
   readonly terminal: Terminal | null;
   readonly signal: AbortSignal;
   readonly typed: Typed;
 }
 
 export interface ToolContext extends CommandContext {
-  /** The tool that the command is about, authorised already. */
+  /** The tool of the command. The person has the right to it. */
   readonly tool: ToolName;
 }
 
-/** The words of a command line that a command takes, and how `help` tells of them. */
+/** The words that a command takes, and their description for `help`. */
 export interface CommandShape {
-  /** One word, or two as in `config set`. */
+  /** One word, or two, as in `config set`. */
   readonly name: string;
   /** `TOOL [vN]` */
   readonly usage: string;
   /** One line, without a full stop. */
   readonly summary: string;
-  /** More lines for `help COMMAND`: the fields of `--json` and the like. */
+  /** More lines for `help COMMAND`, such as the fields of `--json`. */
   readonly details?: readonly string[];
   readonly options: ParseArgsOptionsConfig;
-  /** How many words it takes beside flags and tool. */
+  /** How many words it takes, without flags and tool. */
   readonly words: { readonly min: number; readonly max: number };
-  /** True for a second name that `help` does not list. */
+  /** True for a second name of a command. `help` does not list it. */
   readonly isAlias?: boolean;
-  /** True where all words after the tool are the command's own, whatever they begin with. */
+  /** True if all words after the tool belong to the command, even those that begin with a dash. */
   readonly isVerbatim?: boolean;
-  /** True where it has a use for a terminal. */
+  /** True if the command can use a terminal. */
   readonly takesTerminal?: boolean;
 }
 
-/** A command about one tool, which is its first word. */
+/** A command for one tool. The tool is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
-  /** What it takes with these words after the tool, where that is more than `action`. */
+  /** The right that it needs with these words after the tool, if that is more than `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
-  /** What the audit log keeps of the words after the tool; all of them where not set. */
+  /** Which of the words after the tool the audit log keeps. All of them if not set. */
   readonly audited?: (args: readonly string[]) => readonly string[];
   /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */
   run(context: ToolContext): Promise<number>;
 }
 
-/** A command that needs login only. */
+/** A command that only needs a login. */
 export interface LoginCommand extends CommandShape {
   readonly action: null;
-  /** @returns the exit status. @throws DeployError, as above. */
+  /** As `run` of a command for a tool. */
   run(context: CommandContext): Promise<number>;
 }
 
-/** One command, served over SSH, over HTTP and by the local binary alike. */
+/** One command. SSH, HTTP and the local binary serve it in the same way. */
 export type Command = ToolCommand | LoginCommand;
 
-/** How a door hands over a command line. */
+/** A command line, as a door passes it on. */
 export interface CommandLine {
   readonly services: Services;
   readonly principal: Principal;
@@ -103,9 +103,9 @@ export interface CommandLine {
   readonly input: AsyncIterable<Uint8Array>;
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
-  /** Only for a command that `takesTerminal`, where the client has one. */
+  /** The client's terminal, if it has one and the command `takesTerminal`. */
   readonly terminal?: Terminal;
   readonly signal: AbortSignal;
-  /** Told the code and message of the DeployError that ends the command, before its words go to `err`. */
+  /** Receives the code and message of the DeployError that ends the command, before the text is written to `err`. */
   readonly onRefusal?: (code: string, message: string) => void;
 }

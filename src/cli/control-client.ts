@@ -9,7 +9,7 @@ export interface ControlCall {
   /** `run/server.sock` in the data folder. */
   readonly socketPath: string;
   readonly argv: readonly string[];
-  /** Standard input for the command; null = it has none. */
+  /** Standard input for the command. Null if it has none. */
   readonly input: AsyncIterable<Uint8Array> | null;
   readonly out: (bytes: Uint8Array) => Promise<void>;
   readonly err: (bytes: Uint8Array) => Promise<void>;
@@ -23,12 +23,12 @@ export interface ControlCall {
  */
 export async function callControl(call: ControlCall): Promise<number> {
   const socket = await reach(call.socketPath);
-  // The reading side tells how it ended.
+  // The reading side reports how the connection ended.
   socket.on('error', () => undefined);
   try {
     socket.write(requestLine(call.argv));
     if (call.input === null) socket.end();
-    // Nobody waits for it: a command may answer without having read its input.
+    // Not awaited, because a command may answer without reading its input.
     else void pipeline(call.input, socket).catch(() => undefined);
     const status = await readAnswer(socket, call);
     if (status === null) throw serverGone(null);
@@ -47,7 +47,7 @@ async function readAnswer(socket: Socket, { out, err }: ControlCall): Promise<nu
   return null;
 }
 
-/** The socket's bytes; a broken connection is the server's end, other errors are the caller's. */
+/** The bytes of the socket. A broken connection counts as the end of the server; other errors go to the caller. */
 async function* bytesOf(socket: Socket): AsyncGenerator<Uint8Array> {
   try {
     yield* socket as AsyncIterable<Uint8Array>;

@@ -11,7 +11,7 @@ export function requestLine(argv: readonly string[]): string {
   return `${JSON.stringify({ argv })}\n`;
 }
 
-/** The command line that the first line of a connection asks for; null where it asks for none. */
+/** The command line in the first line of a connection, or null if that line is not a command. */
 export function readRequest(firstLine: string): string[] | null {
   try {
     return request.parse(JSON.parse(firstLine)).argv;
@@ -25,9 +25,10 @@ export function readRequest(firstLine: string): string[] | null {
  * command's standard input until it half-closes; it gets frames (frames.ts), the last one `exit`. The signal
  * fires when the client is gone.
  *
- * @param rest - What came after the first line already.
- * @param heartbeatMs - How often an empty frame is sent, to see whether the client of a quiet command is there.
- * Rejects where `run` did, after the client was told.
+ * Rejects if `run` rejects, after telling the client.
+ *
+ * @param rest - The bytes that have already arrived after the first line.
+ * @param heartbeatMs - How often an empty frame is sent, to notice that the client of a quiet command has left.
  */
 export async function serveControl(
   socket: Duplex,
@@ -47,7 +48,7 @@ export async function serveControl(
   } finally {
     clearInterval(heartbeat);
     socket.off('close', leave).end();
-    // What the command has left unread would keep the socket from closing.
+    // Unread input would prevent the socket from closing.
     socket.resume();
   }
 
@@ -71,11 +72,11 @@ export async function serveControl(
 
 async function* inputOf(socket: Duplex, rest: Uint8Array): AsyncGenerator<Uint8Array> {
   if (rest.length > 0) yield rest;
-  // A command that stops reading still has to answer over this socket.
+  // A command that has stopped reading must still be able to answer over this socket.
   yield* socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
 }
 
-/** Resolves when the client has taken it, or is gone. */
+/** Resolves when the client has taken the bytes, or has left. */
 async function send(socket: Duplex, kind: FrameKind, payload: Uint8Array, gone: AbortSignal): Promise<void> {
   if (gone.aborted || socket.writableEnded || socket.destroyed) return;
   if (socket.write(encodeFrames(kind, payload))) return;

@@ -1,6 +1,6 @@
 import type { CommandShape } from './command.ts';
 
-/** The command that the line begins with, by two words or by one, and the words after its name; or null. */
+/** The command that the line begins with, and the words after its name. Its name has one or two words. Null if there is no such command. */
 export function findCommand<Shape extends CommandShape>(
   commands: readonly Shape[],
   argv: readonly string[],

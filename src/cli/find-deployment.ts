@@ -4,9 +4,9 @@ import type { ToolContext } from './command.ts';
 import { oneLine } from './printing.ts';
 
 /**
- * The deployment of this tool that has the id, or whose build has it.
+ * Finds a deployment of this tool by its id or by the id of its build.
  *
- * @throws DeployError `NO_DEPLOYMENT`, the same for an id that is not there and for one of another tool.
+ * @throws DeployError `NO_DEPLOYMENT`. It is the same for an unknown id and for an id of another tool.
  */
 export function findDeployment({ services, tool }: ToolContext, id: string): Deployment {
   const { store } = services;

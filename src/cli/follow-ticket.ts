@@ -3,10 +3,10 @@ import type { Ticket } from '../deploy/deployments.ts';
 import type { ToolContext } from './command.ts';
 
 /**
- * Prints a deployment's log until its end. Whoever leaves before changes nothing of the deployment.
+ * Prints the log of a deployment until the deployment ends. If the reader leaves earlier, the deployment continues.
  *
- * @returns 0, and only when it went live.
- * @throws DeployError `NOT_LIVE` with the reason; the signal's own reason when it fires.
+ * @returns 0, if the deployment went live.
+ * @throws DeployError `NOT_LIVE` with the reason if it did not; the signal's reason if that fires.
  */
 export async function followTicket(context: ToolContext, ticket: Ticket): Promise<number> {
   const { services, principal, tool, out, signal } = context;

@@ -1,4 +1,4 @@
-/** What a frame carries: output, error output, or the exit status as one byte. */
+/** The kind of a frame: output, error output, or the exit status as one byte. */
 export type FrameKind = 'out' | 'err' | 'exit';
 
 export interface Frame {
@@ -12,10 +12,10 @@ const KINDS: ReadonlyMap<string, FrameKind> = new Map(
 );
 
 const headBytes = 5;
-/** Longer texts go as several frames. */
+/** A longer text is sent as several frames. */
 export const maxPayloadBytes = 64 * 1024;
 
-/** The text as frames: one byte of kind, four of length (big-endian), the payload. An empty text is one frame. */
+/** The text as frames. Each has one byte for the kind, four for the length (big-endian), and the payload. An empty text is one frame. */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];
   for (let from = 0; from === 0 || from < payload.length; from += maxPayloadBytes) {
@@ -28,7 +28,7 @@ export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The frames of a stream; one that the end has cut off is left out. @throws Error where the bytes are no frames. */
+/** Reads the frames of a stream. Ignores an incomplete frame at the end. @throws Error if the bytes are not frames. */
 export async function* decodeFrames(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
   let bytes = Buffer.alloc(0);
   for await (const chunk of chunks) {
@@ -40,7 +40,7 @@ export async function* decodeFrames(chunks: AsyncIterable<Uint8Array>): AsyncGen
   }
 }
 
-/** The length of the first frame, its head included; null where it has not come whole. */
+/** The length of the first frame with its header, or null if the frame is incomplete. */
 function wholeLength(bytes: Buffer): number | null {
   if (bytes.length < headBytes) return null;
   kindOf(bytes);

@@ -7,10 +7,10 @@ import { readConfig } from '../config.ts';
 const MAX_WAIT_MS = 2000;
 
 /**
- * Asks the server of this machine how it is, for the health check of a container: `/healthz`, or `/livez` if only
- * its being stuck counts.
+ * Asks the server on this machine for its health, for the health check of a container: at `/healthz`, or at `/livez` to
+ * find out only whether the server hangs.
  *
- * @returns null if it is well, otherwise what is wrong.
+ * @returns null if the server is well, otherwise a text that says what is wrong.
  */
 export async function askHealth(
   environment: NodeJS.ProcessEnv,
@@ -18,7 +18,7 @@ export async function askHealth(
 ): Promise<string | null> {
   const { http, tls_certificate } = readConfig(environment);
   const ask = tls_certificate === null ? requestHttp : requestHttps;
-  // The certificate is for the name that people use, which is not that of this machine.
+  // The certificate is for the name that people use, not for 127.0.0.1.
   const options = { ...http, path, rejectUnauthorized: false, signal: AbortSignal.timeout(MAX_WAIT_MS) };
   try {
     const [response] = (await once(ask(options).end(), 'response')) as [IncomingMessage];

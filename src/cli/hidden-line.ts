@@ -3,13 +3,13 @@ import { Writable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import { DeployError } from '../core/errors.ts';
 
-/** Asks whoever sits at the terminal for one line, when it is read, and does not show what they type. @throws DeployError `NO_PASSWORD` */
+/** Asks the person at the terminal for one line, without showing it. Asks only when the line is read. @throws DeployError `NO_PASSWORD` */
 export async function* hiddenLine(
   terminal: ReadStream,
   say: (text: string) => Promise<void>,
 ): AsyncGenerator<Uint8Array> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  // Before the question: with the first key of an eager typist the terminal must show nothing any more.
+  // Before the question is printed, so that the terminal does not even show a key that is pressed early.
   const lines = createInterface({ input: terminal, output: nowhere, terminal: true });
   try {
     const line = new Promise<string | null>((resolve) => {

@@ -2,7 +2,7 @@ import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import type { CommandShape, FlagValue } from './command.ts';
 import { UsageError } from './usage-error.ts';
 
-/** A command line taken apart. */
+/** A parsed command line. */
 export interface Words {
   readonly flags: Readonly<Record<string, FlagValue>>;
   readonly positionals: readonly string[];
@@ -10,7 +10,7 @@ export interface Words {
 
 const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' } };
 
-/** Takes the words after a command's name apart. @throws UsageError */
+/** Parses the words after the name of a command. @throws UsageError */
 export function parseWords(command: CommandShape, words: readonly string[]): Words {
   if (command.isVerbatim === true) return parseVerbatim(command, words);
   const options = { ...command.options, ...everywhere };
@@ -27,7 +27,7 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
   }
 }
 
-/** Flags stand before the tool; what follows it belongs to the command, but for a `--` right behind the tool. */
+/** Flags come before the tool. All words after the tool belong to the command, except a `--` right after the tool. */
 function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
   const found = words.findIndex((word) => !word.startsWith('-'));
   const at = found < 0 ? words.length : found;
@@ -37,7 +37,7 @@ function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
   return { flags, positionals: tool === undefined ? [] : [tool, ...own] };
 }
 
-/** Says what is wrong with a flag, by Node's message, which holds names of flags and no values. */
+/** Says what is wrong with a flag. Uses the message of Node, which has names of flags but no values. */
 function explain(error: unknown, command: CommandShape): string {
   const message = error instanceof Error ? error.message : '';
   const flag = /'(--?[^'\s,=]+)/.exec(message)?.[1] ?? 'A flag';
@@ -48,7 +48,7 @@ function explain(error: unknown, command: CommandShape): string {
   return `${flag} needs a value.`;
 }
 
-/** Every flag of a command, as one types it. */
+/** All flags of a command, as people type them. */
 export function knownFlags(command: CommandShape): string[] {
   return Object.entries({ ...command.options, ...everywhere }).map(([name, { short }]) =>
     short === undefined ? `--${name}` : `-${short} or --${name}`,
@@ -62,13 +62,13 @@ export function checkCount(command: CommandShape, args: readonly string[]): void
   if (args.length > max) throw new UsageError(`${command.name} takes fewer words than that.`);
 }
 
-/** `NAME` of `TOOL NAME [--read]`, where nothing but the tool was given. */
+/** The first missing word if only the tool was given: `NAME` of `TOOL NAME [--read]`. */
 function missingWord({ usage }: CommandShape, given: number): string {
   const words = usage.split(' ').filter((word) => /^[A-Z]/.test(word) && word !== 'TOOL');
   return words[given] ?? 'more words than that';
 }
 
-/** The whole number of a flag, or `byDefault` where it was not given; `typed` is its name where that is not `--NAME`. @throws UsageError */
+/** The value of a flag for a whole number, or `byDefault` if it was not given. @param typed - Its name, if not `--NAME`. @throws UsageError */
 export function countOf(
   flags: Words['flags'],
   name: string,

@@ -1,16 +1,16 @@
 import { clean, paint, progressTo } from '../core/progress.ts';
 
-/** One line that cannot drive a terminal or break a table, whoever wrote it. */
+/** Makes an untrusted text safe for a terminal and for one line of a table. */
 export function oneLine(text: string): string {
   return paint(clean(text), false).replace(/\s+/g, ' ').trim();
 }
 
-/** One line of a tool's output that cannot drive a terminal; its spaces stay. */
+/** Makes a line of a tool's output safe for a terminal. Keeps its spaces. */
 export function oneLineOfLog(text: string): string {
   return paint(clean(text), false).replaceAll('\n', ' ').trimEnd();
 }
 
-/** Rows in columns, two spaces apart, the first row being the headings. Ends in a newline. */
+/** Formats rows as columns, two spaces apart. The first row has the headings. Ends in a newline. */
 export function columns(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map(oneLine));
   const widths = (cells[0] ?? []).map((_, column) =>
@@ -25,7 +25,7 @@ export function columns(rows: readonly (readonly string[])[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** Of a line on a terminal. */
+/** The width of a line on a terminal. */
 export function width(text: string): number {
   return [...text].length;
 }
@@ -35,7 +35,7 @@ export function json(items: readonly object[]): string {
   return `${quoted(items)}\n`;
 }
 
-/** As JSON. What JSON leaves of control characters (DEL and C1) is escaped as well. */
+/** JSON that also escapes the control characters that JSON allows (DEL and C1). */
 export function quoted(value: unknown): string {
   return JSON.stringify(value, null, 2).replace(
     /[\u007f-\u009f\u2028\u2029]/g,
@@ -43,7 +43,7 @@ export function quoted(value: unknown): string {
   );
 }
 
-/** ` !     ` before each line. */
+/** Prefixes each line with ` !     `. */
 export function warning(...lines: readonly string[]): string {
   let text = '';
   const progress = progressTo((part) => {
@@ -53,7 +53,7 @@ export function warning(...lines: readonly string[]): string {
   return text;
 }
 
-/** A moment as people say it: `3 min ago`; after a month its date. */
+/** A time for people: `3 min ago`; after a month, the date. */
 export function ago(at: number, now: number): string {
   const seconds = Math.floor((now - at) / 1000);
   if (seconds < 5) return 'just now';
@@ -65,7 +65,7 @@ export function ago(at: number, now: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-/** A stretch of time: `0.4 s`, `14 s`, `2 min 3 s`. */
+/** A duration for people: `0.4 s`, `14 s`, `2 min 3 s`. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -1,4 +1,4 @@
-/** All of an input as text, or null where it is longer than `maxBytes` or not UTF-8. Stops reading then. */
+/** Reads a whole input as text. Stops and returns null if it is longer than `maxBytes` or not UTF-8. */
 export async function readText(input: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

@@ -76,7 +76,7 @@ const startOver: RecoveryCommand = {
   },
 };
 
-/** On the data folder itself, for whoever may write it; no door serves them. */
+/** The commands that work on the data folder itself, for people who may write it. No door serves them. */
 export const recoveryCommands: readonly RecoveryCommand[] = [doctor, restore, startOver];
 
 /** @returns the exit status. @throws DeployError */
@@ -112,7 +112,7 @@ export async function runRecovery(line: {
   }
 }
 
-/** A backup by the name that `doctor` gives it, or a file of the working folder. */
+/** Finds a backup by the name that `doctor` prints, or else a file in the working folder. */
 function found(data: string, file: string): string {
   return dirname(file) === 'backups' ? join(data, file) : file;
 }

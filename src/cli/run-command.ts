@@ -11,14 +11,14 @@ import { commands } from './table.ts';
 import { UsageError } from './usage-error.ts';
 import { whileAllowed } from './while-allowed.ts';
 
-/** The exit status of a command whose reader has left, as a shell gives it for Ctrl-C. */
+/** The exit status if the reader has left. A shell reports the same for Ctrl-C. */
 const leftStatus = 130;
 
 /**
- * Runs one command line of somebody who has logged in, whatever the door.
+ * Runs a command line of a person who has logged in, at any door.
  *
- * @returns the exit status: 1 for what a DeployError says, 2 for a wrong command line, 130 where the
- * signal has ended it. Rejects for our own bugs alone.
+ * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the signal has ended the command.
+ * Rejects only for bugs of this server.
  */
 export async function runCommand(line: CommandLine): Promise<number> {
   const { argv, err, principal, services } = line;
@@ -45,7 +45,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-/** The words after a command’s name, and how commands are typed here. */
+/** The words after the name of a command, and how commands are typed at this door. */
 interface Rest {
   readonly words: readonly string[];
   readonly typed: Typed;
@@ -87,7 +87,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   }
 }
 
-/** `config list --show-values` reads what others keep secret. */
+/** The right for the command with these words. `config list --show-values` shows secrets, so it needs more. */
 function isShowingSecrets(flags: Words['flags']): boolean {
   return flags['show-values'] === true;
 }
@@ -106,7 +106,7 @@ function usageLine({ name, usage }: Command, typed: Typed): string {
   return `Usage: ${typed(`${name} ${usage}`.trimEnd())}`;
 }
 
-/** Of `config TOOL` alone two words are too many: the first is no member of the family. @throws UsageError */
+/** Refuses `config TOOL WORD`: its first word is not a command of the family. @throws UsageError */
 function assertNoMember({ name }: Command, words: readonly string[]): void {
   const [member = '', ...more] = words.filter((word) => !word.startsWith('-'));
   if (more.length === 0) return;
@@ -115,7 +115,7 @@ function assertNoMember({ name }: Command, words: readonly string[]): void {
   throw new UsageError(`There is no command “${name} ${typed}”. There are: ${members.join(', ')}.`);
 }
 
-/** The answer to a command that is not there. */
+/** The error for an unknown command. */
 export function unknownCommand(typed: string, known: readonly CommandShape[]): string {
   const names = nearest(
     known.map(({ name }) => name),

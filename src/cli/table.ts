@@ -17,7 +17,7 @@ import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
 import { findCommand } from './find-command.ts';
 
-/** Every command, in the order in which `help` lists them. The same for every door. */
+/** All commands, in the order in which `help` lists them. The same at every door. */
 export const commands: readonly Command[] = [
   helpCommand(() => commands),
   toolsCommand,
@@ -37,7 +37,7 @@ export const commands: readonly Command[] = [
   ...tokenCommands,
 ];
 
-/** True for a command line whose command has a use for a terminal. */
+/** Whether the command of this command line can use a terminal. */
 export function takesTerminal(argv: readonly string[]): boolean {
   return findCommand(commands, argv)?.command.takesTerminal === true;
 }

@@ -1,4 +1,4 @@
-/** A command line that is none: told with the command's usage, exit status 2. The message holds no value that was given. */
+/** A wrong command line. It is printed with the usage of the command, and the exit status is 2. The message never contains a value. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -5,16 +5,16 @@ import type { Action } from '../core/types.ts';
 import { assertMay } from './assert-may.ts';
 import type { CommandContext } from './command.ts';
 
-/** With what a directory remembers, and may take to answer, rights that are taken away end within 60 s. */
+/** How often rights are checked again. With the cache of the directory and its time to answer, a lost right ends within 60 s. */
 const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;
 
 /**
- * Does what takes its time (a shell, a log that is followed), and asks the decision anew meanwhile. Where somebody may
- * no more, the signal that the work gets fires, and what they lack is thrown once the work has ended. A directory that
- * does not answer takes nothing away.
+ * Does long work, such as a shell or following a log, and checks the person's rights again meanwhile. If a right is gone,
+ * the work's signal fires, and the refusal is thrown after the work has ended. If the directory does not answer, the work
+ * continues.
  *
- * @throws DeployError `TOKEN_OVER`, and as `assertMay`; whatever the work throws.
+ * @throws DeployError `TOKEN_OVER`, or as `assertMay`; any error of the work.
  */
 export async function whileAllowed<Result>(
   context: Pick<CommandContext, 'services' | 'principal' | 'signal'>,
@@ -38,7 +38,7 @@ export async function whileAllowed<Result>(
   } finally {
     clearInterval(asking);
     over.abort();
-    // biome-ignore lint/correctness/noUnsafeFinally: this is why the work ended, whatever it says of it itself.
+    // biome-ignore lint/correctness/noUnsafeFinally: this is the real reason why the work ended.
     if (lost.signal.aborted) throw lost.signal.reason;
   }
 }

@@ -7,7 +7,7 @@ import { readText } from '../read-text.ts';
 import { UsageError } from '../usage-error.ts';
 
 const anyNumber = 1000;
-// MAX_ARG_STRLEN of execve(2): no longer variable can be given to a process.
+// MAX_ARG_STRLEN of execve(2): a process cannot get a longer variable.
 const maxValueBytes = 128 * 1024;
 
 const list: ToolCommand = {
@@ -83,7 +83,7 @@ const unset: ToolCommand = {
   },
 };
 
-/** The family; `config TOOL` is `config list TOOL`. */
+/** The commands of the family. `config TOOL` means `config list TOOL`. */
 export const configCommands: readonly ToolCommand[] = [
   list,
   get,
@@ -100,17 +100,17 @@ async function configure(context: ToolContext, changes: Record<string, string | 
   return 0;
 }
 
-/** A value on one line, quoted where it has line ends or other control characters. */
+/** A value on one line. Quoted if it has newlines or other control characters. */
 function shown(value: string): string {
   return /\p{Cc}/u.test(value) ? quoted(value) : value;
 }
 
-/** The name of `NAME=value`, or null. */
+/** The name in `NAME=value`, or null if the word has another form. */
 function nameIn(word: string): string | null {
   return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
 }
 
-/** Messages here repeat no word that was typed: it may be a value. @throws UsageError */
+/** The messages never repeat a word that was typed, because it may be a secret value. @throws UsageError */
 async function changesOf(context: ToolContext): Promise<Record<string, string>> {
   const { args, input } = context;
   const [name, dash] = args;
@@ -131,7 +131,7 @@ async function changesOf(context: ToolContext): Promise<Record<string, string>> 
   return Object.fromEntries(changes);
 }
 
-/** What brings a value with spaces here in one piece: ssh joins its words, and the quotes of the shell are gone. */
+/** A hint for values with spaces: the shell removes its quotes, and ssh joins the words. */
 function withSpaces({ principal, tool, typed }: ToolContext): string {
   return principal.door === 'ssh'
     ? typed(`"config set ${tool} NAME='two words'"`)

@@ -4,7 +4,7 @@ import type { CommandShape, LoginCommand, Typed } from '../command.ts';
 import { columns } from '../printing.ts';
 import { UsageError } from '../usage-error.ts';
 
-/** `help` over a table that holds it. */
+/** The command `help` for a table of commands that contains it. */
 export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
   return {
     name: 'help',
@@ -21,7 +21,7 @@ export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
   };
 }
 
-/** How commands are typed at the door that somebody came by. */
+/** How commands are typed at this door. */
 export function typedAt(principal: Principal, addresses: Addresses): Typed {
   switch (principal.door) {
     case 'ssh':
@@ -38,7 +38,7 @@ export function typedAt(principal: Principal, addresses: Addresses): Typed {
 /** How commands are typed on the server itself. */
 export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
 
-/** A hint in which each command of the table that stands between backticks reads as one types it at this door. */
+/** Rewrites a hint: each command between backticks becomes the form that people type at this door. */
 export function asTyped(hint: string, commands: readonly CommandShape[], typed: Typed): string {
   const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
   return hint.replace(/`([a-z]+)( [^`]+)`/g, (whole, name: string, rest: string) =>
@@ -46,7 +46,7 @@ export function asTyped(hint: string, commands: readonly CommandShape[], typed: 
   );
 }
 
-/** All commands, a line each. */
+/** A list of all commands, one per line. */
 export function listCommands(commands: readonly CommandShape[], typed: Typed): string {
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const lines = columns(listed.map(({ name, usage, summary }) => [`${name} ${withoutFlags(usage)}`, summary]))
@@ -56,19 +56,19 @@ export function listCommands(commands: readonly CommandShape[], typed: Typed): s
   return `Usage: ${typed('COMMAND …')}\n\n${lines}\nMore about one of them: ${typed('help COMMAND')}\n`;
 }
 
-/** The usage without what may be left out and begins with a dash, for a list that fits a terminal. */
+/** The usage without optional flags, so that the list fits a terminal. */
 function withoutFlags(usage: string): string {
   return usage.replace(/ ?\[-[^\]]*\]…?/g, '');
 }
 
-/** How one command is used. */
+/** The usage of one command. */
 export function describeCommand(command: CommandShape, typed: Typed): string {
   const usage = `Usage: ${typed(`${command.name} ${command.usage}`.trimEnd())}`;
   const details = command.details ?? [];
   return [usage, '', `${capital(command.summary)}.`, ...details].map((line) => `${line}\n`).join('');
 }
 
-/** One command, or all of a family as `config`. @throws UsageError */
+/** One command, or all commands of a family such as `config`. @throws UsageError */
 function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);

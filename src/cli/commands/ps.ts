@@ -26,7 +26,7 @@ export const psCommand: ToolCommand = {
     if (statuses.length === 0) await out(nothingRuns(context));
     const lost = lostPlace(context);
     await out(lost);
-    // What is true of all is said once.
+    // A note that applies to all processes is printed once.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
     const others = shown.filter(({ schedule }) => schedule === undefined);
@@ -141,7 +141,7 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 
-/** A line for each deployment that has not ended, the one that is next first. */
+/** A line for each deployment that has not ended. The next one is the first. */
 function underWay({ services, tool }: ToolContext): string {
   const unfinished = services.store.unfinishedDeployments().filter((deployment) => deployment.tool === tool);
   return unfinished

@@ -19,7 +19,7 @@ export const runOneOffCommand: ToolCommand = {
     'What the command writes is gone with it: the release stays as it was built.',
   ],
   action: 'deploy',
-  // Passwords are typed as arguments.
+  // The audit log does not keep the words, because people type passwords as arguments.
   audited: ([program = '', ...rest]) => (rest.length === 0 ? [program] : [program, '…']),
   options: {},
   words: { min: 1, max: 10_000 },
@@ -46,7 +46,7 @@ export const runOneOffCommand: ToolCommand = {
 
 /** @throws UsageError, DeployError `TOO_LONG` */
 function checkWords(words: ToolContext['args']): void {
-  // Of a control character no terminal shows that it is there; a NUL would end the word (execve(2)).
+  // No terminal shows a control character, and a NUL would end the word: execve(2).
   if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
     throw new UsageError('A word of the command holds a control character, or is not UTF-8.');
   }

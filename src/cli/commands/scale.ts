@@ -7,7 +7,7 @@ import { columns, json, oneLine } from '../printing.ts';
 import { UsageError } from '../usage-error.ts';
 
 const mostTypes = 100;
-/** As the setting max_replicas at its most. */
+/** The highest value of the setting max_replicas. */
 const mostProcesses = 1000;
 
 export const scaleCommand: ToolCommand = {
@@ -61,7 +61,7 @@ function countsOf(args: readonly string[]): Replicas {
 
 interface Row {
   readonly type: string;
-  /** Of the live release, and up. */
+  /** How many processes of the live release are up. */
   readonly running: number;
   readonly asked: number;
 }

@@ -45,7 +45,7 @@ const create: ToolCommand = {
   words: { min: 1, max: 1 },
   async run({ services, tool, principal, args, flags, typed, out }) {
     const name = nameOf(args[0] ?? '');
-    // Shared by all who maintain the tool, it would go on for whoever made it and maintains it no more.
+    // Otherwise the token would outlive its maker's maintainership.
     if (principal.isOperator || principal.onlyTool !== null) {
       throw new DeployError(
         'NO_OWNER',
@@ -107,7 +107,7 @@ const revoke: ToolCommand = {
   },
 };
 
-/** The token with this id, or the only one of this name. @throws DeployError `NO_TOKEN`, `WHICH_TOKEN` */
+/** The token with this id, or the only one with this name. @throws DeployError `NO_TOKEN`, `WHICH_TOKEN` */
 function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: string): DeployToken {
   const byId = tokens.find(({ id }) => id === named);
   const byName = tokens.filter(({ name }) => name === named);

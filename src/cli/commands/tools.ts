@@ -4,7 +4,7 @@ import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
 import { columns, json } from '../printing.ts';
 
-/** How a tool is, in one word; `new` and `failed` have nothing live yet, `down` is live and has no process. */
+/** The state of a tool in one word. `new` and `failed`: nothing is live yet. `down`: a release is live, but no process runs. */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
 
 export const toolsCommand: LoginCommand = {
@@ -65,7 +65,7 @@ async function overview(context: CommandContext): Promise<Overview[]> {
   );
 }
 
-/** The operator maintains nothing by name and sees every tool that has been used. */
+/** The operator is no maintainer, but sees every tool that has been used. */
 async function namesFor(context: CommandContext, used: ToolName[]): Promise<ToolName[]> {
   const { services, principal, signal } = context;
   if (principal.isOperator) return used;
@@ -73,7 +73,7 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
   return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
 }
 
-/** The worst that any of its processes is in. */
+/** The worst state of its processes. */
 export function stateOf(
   record: ToolRecord | undefined,
   statuses: readonly ProcessStatus[],
