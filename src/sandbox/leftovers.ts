@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { argumentsOf, environmentOf, processIds, signal, untilGone } from './process-table.ts';
+import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
 
 /** Marks everything that servers with one data folder start. */
 export const INSTANCE_VARIABLE = 'TOOLFORGE_PUSH_INSTANCE';
@@ -22,6 +22,9 @@ export function markedProcesses(name: string, value: string): number[] {
 }
 
 function isMarked(pid: number, name: string, value: string): boolean {
+  const ids = namespaceIds(pid);
+  // Code of a tool has no mark of its own and is not asked: in a sandbox only the first process has one.
+  if (ids.length > 1 && ids.at(-1) !== 1) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(
     (word, index) => word === '--setenv' && argv[index + 1] === name && argv[index + 2] === value,

@@ -1,10 +1,17 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
  * What /proc says about processes, read at once so that the answer is of one moment. A process that is gone,
  * or that this user may not look at, is as if it were not there.
  */
+
+/** A process decides itself how much many files of /proc say about it: gigabytes, if it likes. */
+const MOST_BYTES = 64 * 1024;
+/** execve(2): no program is given more. */
+const MOST_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
+/** The sockets that listen come first. */
+const MOST_SOCKET_BYTES = 256 * 1024;
 
 /** The ids of all processes; none where there is no /proc. */
 export function processIds(): number[] {
@@ -13,14 +20,14 @@ export function processIds(): number[] {
     .map(Number);
 }
 
-/** The argument list. */
+/** The first 64 KiB of the argument list. */
 export function argumentsOf(pid: number): string[] {
   return read(`/proc/${pid}/cmdline`).split('\0').slice(0, -1);
 }
 
 /** The environment that it was started with, as `NAME=value`. */
 export function environmentOf(pid: number): string[] {
-  return read(`/proc/${pid}/environ`).split('\0').slice(0, -1);
+  return read(`/proc/${pid}/environ`, MOST_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
 /** Its id in each process namespace, the outermost first. */
@@ -59,10 +66,10 @@ interface Listener {
   readonly inode: string;
 }
 
-/** The TCP sockets that listen in the network namespace of this process. */
+/** The TCP sockets that listen in the network namespace of this process, of many only some. */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>
-    read(`/proc/${pid}/net/${table}`)
+    read(`/proc/${pid}/net/${table}`, MOST_SOCKET_BYTES)
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .filter((fields) => fields[3] === '0A')
@@ -107,12 +114,26 @@ export async function untilGone(pids: readonly number[], limitMs: number): Promi
   return true;
 }
 
-function read(path: string): string {
+function read(path: string, mostBytes = MOST_BYTES): string {
+  const chunks: Buffer[] = [];
   try {
-    return readFileSync(path, 'utf8');
+    const file = openSync(path, 'r');
+    try {
+      for (let left = mostBytes; left > 0; ) {
+        const chunk = Buffer.allocUnsafe(Math.min(left, MOST_BYTES));
+        const count = readSync(file, chunk);
+        if (count === 0) break;
+        chunks.push(chunk.subarray(0, count));
+        left -= count;
+      }
+    } finally {
+      closeSync(file);
+    }
   } catch {
+    // It is gone, or belongs to somebody else.
     return '';
   }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function names(folder: string): string[] {

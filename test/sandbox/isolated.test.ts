@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
@@ -186,4 +186,36 @@ test('a control group is there while a sandbox runs and gone afterwards', {
   child.kill();
   await child.exited;
   assert.deepEqual(await groups(), []);
+});
+
+/** Moves what /proc says of the arguments and the environment of a process onto memory of any size (prctl(2)). */
+const boasting = `
+import ctypes, mmap, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.sbrk.restype = ctypes.c_void_p
+size = 64 << 20
+at = libc.mmap(None, ctypes.c_size_t(size), 1, 0x22, -1, 0)
+said = open('/proc/self/stat').read().rpartition(') ')[2].split()
+field = lambda number: int(said[number - 3])
+code = [field(number) for number in (26, 27, 45, 46, 47)]
+said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 4096, at, at + size - 4096, 0, 0, -1)
+print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
+time.sleep(600)`;
+
+test('threat 60: a process that says that its environment is enormous costs the server nothing', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const child = startIn(sandbox, ['python3', '-c', boasting]);
+  assert.equal(await lineOf(child, /^boasting/), 'boasting 0');
+  const readBytes = async () => Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+  const before = await readBytes();
+  // The server looks for what such a failed start has left.
+  assert.equal((await runIn(sandbox, ['/bin/false'])).code, 1);
+  const read = (await readBytes()) - before;
+  assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
+  child.kill();
+  await child.exited;
 });
