@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -75,6 +76,11 @@ int main(void) {
   { TRY("request_key", syscall(SYS_request_key, "user", "secret", 0, 0)); }
   { TRY("bpf", syscall(SYS_bpf, 0, memory, 64)); }
   { TRY("perf_event_open", syscall(SYS_perf_event_open, memory, 0, -1, -1, 0)); }
+  { TRY("ptrace", ptrace(PTRACE_SEIZE, getppid(), 0, 0)); }
+  { TRY("process_vm_readv", syscall(SYS_process_vm_readv, getppid(), memory, 1, memory, 1, 0)); }
+  { TRY("process_vm_writev", syscall(SYS_process_vm_writev, getppid(), memory, 1, memory, 1, 0)); }
+  { TRY("pidfd_getfd", syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, getppid(), 0), 0, 0)); }
+  { TRY("io_setup", syscall(SYS_io_setup, 65536, memory)); }
   { TRY("syslog", syscall(SYS_syslog, 3, memory, 100)); }
   { TRY("socket vsock", socket(AF_VSOCK, SOCK_STREAM, 0)); }
   { TRY("socket packet", socket(AF_PACKET, SOCK_DGRAM, 0)); }
