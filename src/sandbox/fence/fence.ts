@@ -7,6 +7,11 @@ import { routeFiles, setRoutesAgain, writeRoutes } from './routes.ts';
 
 /** What leads to this machine, or no further than its links, wherever it is. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];
+/**
+ * IPv4 addresses in IPv6 packets. No socket sends to them as such, but a routing header can (RFC 8754), and pasta would
+ * take them for what they stand for. Not for a BlockList, which takes them for all of IPv4.
+ */
+const MAPPED = ['::/96', '::ffff:0:0/96'];
 const RETRY_MS = 250;
 const RETRY_FAULT_MS = 5000;
 
@@ -128,8 +133,15 @@ export class Fence {
   }
 
   async #write(): Promise<void> {
-    await writeRoutes(this.#options.folder, this.#networks, this.#exception);
+    const networks = [...this.#networks, ...MAPPED, ...this.#networks.flatMap(translated)];
+    await writeRoutes(this.#options.folder, networks, this.#exception);
   }
+}
+
+/** An IPv4 network as a NAT64 of the well-known prefix reaches it (RFC 6052); none of an IPv6 network. */
+function translated(network: string): string[] {
+  const [start = '', bits = '32'] = network.split('/');
+  return family(start) === 'ipv6' ? [] : [`64:ff9b::${start}/${96 + Number(bits)}`];
 }
 
 function listOf(networks: readonly string[]): BlockList {

@@ -24,10 +24,12 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
     const who = uid === 0 ? 'root' : 'a plain user';
 
     test(`threat 62: no bound or unbound socket gets an answer from a blocked network (server of ${who})`, async () => {
-      const argv = attackOn(CLOUD.ipv4, CLOUD.ipv6, `::ffff:${CLOUD.ipv4}`);
+      const translated = `64:ff9b::${CLOUD.ipv4}`;
+      const argv = attackOn(CLOUD.ipv4, CLOUD.ipv6, `::ffff:${CLOUD.ipv4}`, translated);
       const output = await machine.output({ blocked: CLOUD_NETWORKS, argv }, { uid });
       assert.match(output, /^169\.254\.169\.254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
       assert.match(output, /^fd00:ec2::254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
+      assert.match(output, /^64:ff9b::169\.254\.169\.254 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
       assert.doesNotMatch(output, /answer|secret/);
     });
 
@@ -39,6 +41,35 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       const output = await machine.output({ blocked: [], argv: attackOn(...hosts) }, { uid });
       for (const host of hosts) assert.match(output, new RegExp(`^${host} tcp `, 'm'));
       assert.doesNotMatch(output, /answer|secret/);
+    });
+
+    test(`threat 62: a tool takes no UDP port of this machine but some above all others (server of ${who})`, async () => {
+      const program = `
+import socket, time
+for port in [*range(40_000, 40_200), 0]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(('0.0.0.0', port))
+        s.sendto(b'x', ('${INTERNET.ipv4}', 9))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        s.bind(('::', port))
+        s.sendto(b'x', ('${INTERNET.ipv6}', 9))
+time.sleep(0.3)
+print('sent', flush=True)
+time.sleep(600)`;
+      let ports: number[] = [];
+      for await (const line of machine.sandboxed(
+        { blocked: [], argv: ['python3', '-c', program] },
+        { uid },
+      )) {
+        assert.equal(line, 'sent');
+        ports = await machine.udpPorts();
+        break;
+      }
+      assert.ok(ports.length >= 2, `${ports}`);
+      assert.deepEqual(
+        ports.filter((port) => port < 61_000 && port !== 8000),
+        [],
+      );
     });
 
     test(`threat 62: an address that the machine gets later is fenced in running sandboxes (server of ${who})`, async () => {

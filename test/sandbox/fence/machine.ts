@@ -116,6 +116,13 @@ export class Machine implements AsyncDisposable {
     return /inet6 ([^/]+)/.exec(stdout)?.[1] ?? '';
   }
 
+  /** The ports that are open on the machine by UDP. */
+  async udpPorts(): Promise<number[]> {
+    const { stdout } = await execa('nsenter', [this.#in('m'), 'cat', '/proc/net/udp', '/proc/net/udp6']);
+    const found = stdout.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) /gm);
+    return Array.from(found, ([, port = '']) => Number.parseInt(port, 16));
+  }
+
   /** Runs a Python program on the machine until it is disposed of. It has to print a line when it is ready. */
   async serving(program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
     return await this.#serve('m', program, ...args);
