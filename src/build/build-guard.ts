@@ -4,8 +4,9 @@ import { DiskRoom } from '../core/disk-room.ts';
 import { duration } from '../core/duration.ts';
 import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
-import { DiskPace } from '../sandbox/disk-pace.ts';
+import { DiskPace, type LookCause } from '../sandbox/disk-pace.ts';
 import { type DiskUse, diskUse } from '../sandbox/disk-use.ts';
+import { HiddenUse } from '../sandbox/hidden-use.ts';
 import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
@@ -35,6 +36,7 @@ export class BuildGuard implements AsyncDisposable {
   readonly #limit = new AbortController();
   readonly #ended = new AbortController();
   readonly #room: DiskRoom;
+  readonly #hidden = new HiddenUse();
   readonly #startedAt: number;
   readonly #timers: NodeJS.Timeout[];
   readonly #watching: Promise<void>;
@@ -82,9 +84,25 @@ export class BuildGuard implements AsyncDisposable {
     }
   }
 
-  /** Weighs the folder now. @throws what aborted the build, also where that is the disk limit just passed. */
+  /**
+   * Weighs the folder now, in which nothing runs any more.
+   *
+   * @throws what aborted the build, also if that is the disk limit just passed.
+   */
   async weigh(): Promise<void> {
-    this.#use = await diskUse(this.#options.folder, this.#ended.signal);
+    await this.#judge(await diskUse(this.#options.folder, this.#ended.signal));
+  }
+
+  /** The same while the build runs, with the files without a name that it holds. */
+  async #weighAll(cause: LookCause): Promise<void> {
+    const { folder } = this.#options;
+    const { bytes, entries } = await diskUse(folder, this.#ended.signal);
+    void this.#hidden.look([folder], cause);
+    await this.#judge({ bytes: bytes + this.#hidden.bytesOf(folder), entries });
+  }
+
+  async #judge(use: DiskUse): Promise<void> {
+    this.#use = use;
     const passed = this.signal.aborted ? null : await this.#passed();
     if (passed !== null) this.#limit.abort(passed);
     this.signal.throwIfAborted();
@@ -122,12 +140,14 @@ export class BuildGuard implements AsyncDisposable {
   async #watchDisk(): Promise<void> {
     // A walk over many files costs: at most a tenth of the time goes into it while the disk does not fill.
     const pace = new DiskPace({ room: this.#room, pauseMs: 1000, rest: 9 });
+    let why: LookCause = 'pause';
     while (!this.#ended.signal.aborted && !this.signal.aborted) {
       const startedAt = performance.now();
       try {
         const before = this.#use;
-        await this.weigh();
-        const { low } = await pace.next(performance.now() - startedAt, this.#ended.signal);
+        await this.#weighAll(why);
+        const { low, cause } = await pace.next(performance.now() - startedAt, this.#ended.signal);
+        why = cause;
         if (low !== null && isFilling(before, this.#use)) this.#limit.abort(filledTheDisk());
       } catch (error) {
         if (this.#ended.signal.aborted || this.signal.aborted) return;

@@ -50,7 +50,8 @@ interface Counted {
 }
 
 async function counts(command: string, argv: readonly string[], signal: AbortSignal): Promise<Counted[]> {
-  const result = await execa(command, argv, {
+  const [program = '', ...words] = [...(await asOwner()), command, ...argv];
+  const result = await execa(program, words, {
     env: environment,
     extendEnv: false,
     cancelSignal: signal,
@@ -64,4 +65,23 @@ async function counts(command: string, argv: readonly string[], signal: AbortSig
     const [, count, path] = /^ *(\d+)[\t ](.*)$/.exec(line) ?? [];
     return count === undefined || path === undefined ? [] : [{ count: Number(count), path }];
   });
+}
+
+const AS_OWNER = ['unshare', '--user', '--map-root-user', '--'] as const;
+let prefix: Promise<readonly string[]> | null = null;
+
+/**
+ * What lets a program read folders that a tool has closed against its own user, which is the server's unless that is
+ * root: in a user namespace of its own, a user is root over what is theirs.
+ */
+function asOwner(): Promise<readonly string[]> {
+  prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();
+  return prefix;
+}
+
+async function findAsOwner(): Promise<readonly string[]> {
+  const [program, ...words] = AS_OWNER;
+  const options = { env: environment, extendEnv: false, stdio: 'ignore', reject: false } as const;
+  const tried = await execa(program, [...words, 'true'], options);
+  return tried.exitCode === 0 ? AS_OWNER : [];
 }

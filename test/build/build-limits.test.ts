@@ -103,6 +103,26 @@ test('a silent build says that it goes on, and how long it still may', async () 
   );
 });
 
+test('threat 60: files without a name count against the disk limit of a build', async () => {
+  const program = `import os, time
+held = []
+for _ in range(60):
+    held.append(os.open('/tmp', os.O_TMPFILE | os.O_RDWR))
+    os.write(held[-1], bytes(1 << 20))
+time.sleep(1000)`;
+  await withBuilder(
+    { hiding: { build: `python3 -c "${program}"` } },
+    async (builder) => {
+      await assert.rejects(
+        builder.build(source.folder),
+        failsWith('BUILD_OUT_OF_DISK', /limit of 32 MiB of disk \(build_disk\)/),
+      );
+      assert.deepEqual(await artifactsOf(builder), []);
+    },
+    { limits: { build_disk: 32 * 1024 * 1024, build_time: 60_000 } },
+  );
+});
+
 test('threat 60: the disk limit ends a build and names the largest folders', async () => {
   const build =
     'mkdir data; for n in 1 2 3 4 5 6; do dd if=/dev/zero of=data/$n bs=1M count=10 status=none; done; sleep 1000';

@@ -2,7 +2,7 @@ import type { DiskRoom } from '../../core/disk-room.ts';
 import type { Log } from '../../core/log.ts';
 import { DiskPace, type LookCause } from '../../sandbox/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../sandbox/disk-use.ts';
-import { hiddenBytesOf } from '../../sandbox/hidden-use.ts';
+import { foldersWithQueues, HiddenUse } from '../../sandbox/hidden-use.ts';
 import type { DiskEnd } from '../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
@@ -20,10 +20,10 @@ const MAX_ENTRIES_PART = 0.25;
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /** If nothing grows so fast, what is large and grows at all is ended this often. */
 const SLOW_MS = 10_000;
+/** If nothing is seen to grow, so much lies between two looks at what is hidden best. */
+const QUEUES_MS = 2000;
 /** While nothing happens, a look is followed by so many times the time that it took. */
 const REST = 19;
-/** The same for files without a name, which are few. */
-const HIDDEN_REST = 4;
 
 /** What one start of a process writes to. */
 export interface WatchedFolder {
@@ -35,24 +35,23 @@ interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
   /** As of the last look. */
   use: DiskUse;
-  /** As of the last look at files without a name; part of `use`. */
-  hiddenBytes: number;
   grew: 'fast' | 'slowly' | 'not';
 }
 
 /**
  * Weighs the folders of what runs and counts their files, all at once, now and then, and at once if the disk fills
  * quickly. If the disk is nearly full, it ends what grows, the largest first. Files without a name count if a process
- * in a sandbox holds them. What somebody hides better (a file in a socket's queue, a folder that nobody may read) is not
- * seen, but goes with its process.
+ * in a sandbox holds them. Files in a socket's queue are not weighed: whose files stay in one is ended if the disk is
+ * nearly full and nothing is seen to grow.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
   readonly #watched = new Map<string, Watched>();
   #isLooking = false;
   #endedAt = Number.NEGATIVE_INFINITY;
-  /** When to look for files without a name again. */
-  #nextHidden = { usual: 0, soonest: 0 };
+  readonly #hidden = new HiddenUse();
+  #queues: ReadonlySet<string> = new Set();
+  #nextQueuesAt = 0;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -61,7 +60,7 @@ export class DiskWatch {
   /** Calls `onOver` once if the folder passes a limit, until what is returned is disposed of. */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
-    this.#watched.set(place.folder, { ...place, onOver, use, hiddenBytes: 0, grew: 'not' });
+    this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -104,12 +103,12 @@ export class DiskWatch {
     ]);
     const tookMs = performance.now() - startedAt;
     // The next look counts what this finds: who holds many files open slows it down, but nothing else.
-    if (cause !== 'entries') void this.#lookForHidden(folders, cause);
+    if (cause !== 'entries') void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
       const named = bytes?.get(folder);
       const now = {
-        bytes: named === undefined ? use.bytes : named + watched.hiddenBytes,
+        bytes: named === undefined ? use.bytes : named + this.#hidden.bytesOf(folder),
         entries: entries?.get(folder) ?? use.entries,
       };
       watched.grew = growth(use, now);
@@ -118,16 +117,6 @@ export class DiskWatch {
       if (end !== null) this.#end(watched, end);
     }
     return tookMs;
-  }
-
-  async #lookForHidden(folders: readonly string[], cause: LookCause): Promise<void> {
-    const startedAt = performance.now();
-    if (startedAt < this.#nextHidden[cause === 'pause' ? 'usual' : 'soonest']) return;
-    this.#nextHidden = { usual: Infinity, soonest: Infinity };
-    const found = await hiddenBytesOf(folders).catch(() => new Map<string, number>());
-    for (const [folder, watched] of this.#watched) watched.hiddenBytes = found.get(folder) ?? 0;
-    const now = performance.now();
-    this.#nextHidden = { usual: now + HIDDEN_REST * (now - startedAt), soonest: now + (now - startedAt) };
   }
 
   #passed({ bytes, entries }: DiskUse): DiskEnd | null {
@@ -156,9 +145,21 @@ export class DiskWatch {
     const [largest] = [...this.#watched.values()]
       .filter(({ grew, use }) => grew === 'fast' || (isSlowTurn && grew === 'slowly' && isMuch(use)))
       .sort(byUse(measure));
-    if (largest === undefined) return;
+    if (largest === undefined) return void this.#endQueue();
     this.#endedAt = now;
     this.#end(largest, { kind: 'room' });
+  }
+
+  /** Ends one of those that had files in a queue at the last look and still have. */
+  async #endQueue(): Promise<void> {
+    if (performance.now() < this.#nextQueuesAt) return;
+    this.#nextQueuesAt = Infinity;
+    const found = await foldersWithQueues([...this.#watched.keys()]).catch(() => new Set<string>());
+    const [folder = ''] = [...found].filter((one) => this.#queues.has(one));
+    this.#queues = found;
+    this.#nextQueuesAt = performance.now() + QUEUES_MS;
+    const watched = this.#watched.get(folder);
+    if (watched !== undefined) this.#end(watched, { kind: 'room' });
   }
 
   #end(watched: Watched, end: DiskEnd): void {
