@@ -26,6 +26,10 @@ export interface CgroupsOptions {
 /** pasta, bwrap twice and a shell count too. */
 const WRAPPERS = 8;
 
+const RESOURCES = ['cpu', 'memory', 'pids'] as const;
+/** Half of the weight that everything else has, as often as a processor is wanted by both. */
+const CPU_FILES = { 1: ['cpu.shares', '512'], 2: ['cpu.weight', '50'] } as const;
+
 /**
  * Control groups, where they can be had. A folder that another manager (systemd, a container runtime) made is
  * not written to unless it was handed over: in version 1 only hierarchies in whose root this server is, in
@@ -42,7 +46,7 @@ export class Cgroups {
     this.#bases = findBases(options);
   }
 
-  /** Which resources a group limits here: some of `memory` and `pids`. */
+  /** Which resources a group limits here: some of `memory`, `pids` and `cpu`. */
   get resources(): string[] {
     return this.#bases.flatMap((base) => base.resources);
   }
@@ -120,7 +124,7 @@ function findBases(options: CgroupsOptions): Base[] {
     const folder = options.delegated ?? (own !== null && isOurs(own, path === '/') ? own : null);
     return folder === null ? [] : unifiedBase(folder);
   }
-  return ['memory', 'pids'].flatMap((resource) => {
+  return RESOURCES.flatMap((resource) => {
     const isInRoot = lines.some((line) => new RegExp(`^\\d+:(\\w+,)*${resource}(,\\w+)*:/$`).test(line));
     const folder = join(mount, resource);
     return isInRoot && isWritable(folder) ? [{ version: 1 as const, folder, resources: [resource] }] : [];
@@ -138,11 +142,11 @@ function unifiedBase(folder: string): Base[] {
   const server = join(folder, 'server');
   attempt(() => mkdirSync(server));
   attempt(() => writeFileSync(join(server, 'cgroup.procs'), String(process.pid)));
-  for (const resource of ['memory', 'pids']) {
+  for (const resource of RESOURCES) {
     attempt(() => writeFileSync(join(folder, 'cgroup.subtree_control'), `+${resource}`));
   }
   const enabled = read(join(folder, 'cgroup.subtree_control')).split(/\s+/);
-  const resources = ['memory', 'pids'].filter((resource) =>
+  const resources = RESOURCES.filter((resource) =>
     enabled.some((word) => word === resource || word === `+${resource}`),
   );
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
@@ -156,6 +160,11 @@ function limit(base: Base, folder: string, limits: Limits): string {
   }
   if (base.resources.includes('pids')) {
     attempt(() => writeFileSync(join(folder, 'pids.max'), String(limits.processes + WRAPPERS)));
+  }
+  if (base.resources.includes('cpu')) {
+    // Without a group, each session counts as much as this server (sched(7), autogroup), and anybody makes sessions.
+    const [file, weight] = CPU_FILES[base.version];
+    attempt(() => writeFileSync(join(folder, file), weight));
   }
   return folder;
 }

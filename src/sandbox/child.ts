@@ -15,7 +15,9 @@ import type { Exit } from './sandbox.ts';
  * then, the group included.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
-  const script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
+  // If the memory of the machine runs out, the kernel ends a tool before the server.
+  const first = '{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null';
+  const script = `${first}; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
   let pipe: OutputPipe | null = null;
   try {
     pipe = openPipe(options.pipeFolder);

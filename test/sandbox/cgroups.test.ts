@@ -21,14 +21,16 @@ test('version 1: groups are made in hierarchies whose root this server is in, an
   await using data = await dataFolder();
   const options = await hierarchy(
     data.path,
-    ['memory', 'pids'],
-    '4:memory:/\n3:cpu,pids:/somebody/else\n0::/\n',
+    ['memory', 'pids', 'cpu'],
+    '4:memory:/\n3:rdma,pids:/somebody/else\n2:cpu,cpuacct:/\n0::/\n',
   );
   const cgroups = new Cgroups(options);
-  assert.deepEqual(cgroups.resources, ['memory']);
+  assert.deepEqual(cgroups.resources, ['cpu', 'memory']);
   const group = cgroups.create('web', limits);
   const folder = join(options.mount, 'memory/toolforge-push-abc-web');
-  assert.deepEqual(group.entrances, [join(folder, 'cgroup.procs')]);
+  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-web');
+  assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
+  assert.equal(await readFile(join(ofCpu, 'cpu.shares'), 'utf8'), '512');
   assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(group.isOutOfMemory(), false);
   await writeFile(join(folder, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
