@@ -23,6 +23,9 @@ export interface Choice {
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
 // What udev does on Debian. It opens no network to anybody: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
+/** Settings that name what holds secrets. */
+const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
+type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 
 /**
@@ -33,7 +36,8 @@ const PROBE_MS = 10_000;
  * would but tools could not reach their files.
  */
 export async function chooseSandbox(
-  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'>,
+  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
+    Partial<Pick<Config, Secret>>,
   log: Pick<Log, 'error'>,
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
@@ -54,6 +58,8 @@ export async function chooseSandbox(
     instance,
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
+    // Where the server is not root, its user is the one of all tools: what it may read they may.
+    hidden: [config.data, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     log,
   }).catch((error: Error) => error);

@@ -1,4 +1,12 @@
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -15,6 +23,8 @@ export interface HostFilesOptions {
   readonly root?: string;
   /** Whether sandboxes are kept away from an address. */
   readonly isFenced: (address: string) => boolean;
+  /** Folders and files of the server that no sandbox sees, wherever they are. */
+  readonly hidden?: readonly string[];
 }
 
 /** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
@@ -45,7 +55,7 @@ const DNS_ADDRESS = '169.254.1.53';
  */
 export async function hostFiles(
   folder: string,
-  { root = '/', isFenced }: HostFilesOptions,
+  { root = '/', isFenced, hidden = [] }: HostFilesOptions,
 ): Promise<HostFiles> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const own = async (name: string, lines: readonly string[]) => {
@@ -68,6 +78,7 @@ export async function hostFiles(
   return {
     bwrap: [
       ...['--ro-bind', join(root, 'usr'), '/usr'],
+      ...hidden.flatMap((path) => covering(join(root, 'usr'), path)),
       ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
       ...shownFiles.flatMap((name) => ['--ro-bind-try', join(root, name), `/${name}`]),
       ...['--ro-bind-try', join(root, DPKG_STATUS.source), DPKG_STATUS.target],
@@ -80,6 +91,16 @@ export async function hostFiles(
     pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
     forwarder: resolverFile === null ? DNS_ADDRESS : null,
   };
+}
+
+/** Arguments that cover a path if it is in /usr, which all else of sandboxes shows; `usr` is where that is. */
+function covering(usr: string, path: string): string[] {
+  if (!existsSync(path)) return [];
+  const [from, real] = [realpathSync(usr), realpathSync(path)];
+  if (!real.startsWith(`${from}/`)) return [];
+  const target = join('/usr', real.slice(from.length));
+  if (!statSync(real).isDirectory()) return ['--ro-bind', '/dev/null', target];
+  return ['--tmpfs', target, '--remount-ro', target];
 }
 
 /** `/bin` and friends as this machine has them: links into /usr, or folders on an unmerged system. */

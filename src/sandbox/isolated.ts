@@ -6,6 +6,7 @@ import type { Cgroups } from './cgroups.ts';
 import { exitOf, INTERLEAVED, startInCgroup } from './child.ts';
 import { Fence } from './fence/fence.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
+import { closeInherited } from './inherited.ts';
 import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
 import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
 import { giveTo } from './own.ts';
@@ -30,6 +31,8 @@ export interface IsolatedOptions {
   readonly baseUid: number;
   /** In CIDR form: what no command reaches. */
   readonly blockedNetworks: readonly string[];
+  /** Folders and files of the server that no command sees, wherever they are. */
+  readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
   readonly log: Pick<Log, 'error'>;
 }
@@ -55,12 +58,16 @@ export class IsolatedSandbox implements Sandbox {
 
   /** @throws Error that says why this machine cannot isolate. */
   static async open(options: IsolatedOptions): Promise<IsolatedSandbox> {
+    closeInherited();
     const folder = join(options.folder, 'etc');
     const filter = await copyFilter(folder);
     if (filter === null)
       throw new Error(`there is no seccomp filter for processors of the kind ${process.arch}`);
     const fence = await Fence.open({ ...options, folder });
-    const files = await hostFiles(folder, { isFenced: (address) => fence.isFenced(address) });
+    const files = await hostFiles(folder, {
+      isFenced: (address) => fence.isFenced(address),
+      hidden: options.hidden,
+    });
     await fence.watch(files.forwarder);
     return new IsolatedSandbox(options, files, fence, filter);
   }

@@ -94,3 +94,20 @@ test('promise 4: of /etc/ssl the certificates are shown, and no key that lies be
     ['/etc/ssl/certs', '/etc/ssl/openssl.cnf'],
   );
 });
+
+test('promise 4: what the server keeps in /usr is covered, for its user may be the one of all tools', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(data.path, {});
+  const [folder, key, outside] = ['usr/local/push/data', 'usr/local/push/key.pem', 'etc/key.pem'].map(
+    (name) => join(root, name),
+  ) as [string, string, string];
+  await mkdir(folder, { recursive: true });
+  for (const file of [key, outside]) await writeFile(file, 'secret');
+  await symlink(folder, join(root, 'etc/data'));
+  const hidden = [join(root, 'etc/data'), key, outside, join(root, 'usr/missing')];
+  const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced, hidden });
+  const words = bwrap.join(' ');
+  assert.ok(words.includes('--tmpfs /usr/local/push/data --remount-ro /usr/local/push/data'), words);
+  assert.equal(sourceOf(bwrap, '/usr/local/push/key.pem'), '/dev/null');
+  assert.equal(words.match(/secret|missing|etc\/key/), null);
+});

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
 import { Cgroups } from '../../src/sandbox/cgroups.ts';
 import { instanceId } from '../../src/sandbox/leftovers.ts';
 import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
@@ -77,6 +78,14 @@ time.sleep(1000)
   assert.equal((await child.exited).signal, 'SIGKILL');
 });
 
+test('threat 60: if the memory of the machine runs out, the kernel ends tools first', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
+  const inside = Number((await runIn(sandbox, ['cat', '/proc/self/oom_score_adj'])).output);
+  assert.ok(inside > own, `${inside} inside, ${own} outside`);
+});
+
 test('threat 60: memory folders are small, so that they cannot fill the memory', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
@@ -127,6 +136,26 @@ echo the first process: $(ls -A /proc/1) $(cat /proc/1/cmdline 2>&1)`;
   const { output } = await runIn(sandbox, ['/bin/sh', '-c', script]);
   assert.doesNotMatch(output, /secret/);
   assert.match(output, /^the first process: cat: \/proc\/1\/cmdline: No such file or directory$/m);
+});
+
+test('promise 4: a descriptor that the server was started with does not come into a sandbox', async () => {
+  await using data = await dataFolder();
+  const bench = resolve(import.meta.dirname, 'sandbox-bench.ts');
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(bench)};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+console.log((await runIn(sandbox, ['sh', '-c', 'ls -l /proc/self/fd; ls /proc/self/fd/45/..'])).output);`;
+  // A shell opens descriptors of one digit only.
+  const start = `
+import os, sys
+os.dup2(os.open('/etc', os.O_RDONLY), 45)
+os.set_inheritable(45, True)
+os.execv(sys.argv[1], sys.argv[1:])`;
+  const node = [process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('/usr/bin/python3', ['-c', start, ...node]);
+  assert.match(stdout, /0 -> \/dev\/null/);
+  assert.doesNotMatch(stdout, /45 ->/);
+  assert.match(stdout, /No such file or directory/);
 });
 
 test('each tool has a user of its own, so that one cannot read what another wrote', {

@@ -1,0 +1,19 @@
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
+
+// fcntl(2), on the processors that sandboxes run on.
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * Closes what this process got open from whoever started it, besides the standard streams. Node keeps only the first few
+ * descriptors from its children, and pasta and bwrap pass on what they do not know: a folder would lead every tool out.
+ */
+export function closeInherited(): void {
+  for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+    try {
+      const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+      if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
+    } catch {
+      // It was the one of this list.
+    }
+  }
+}
