@@ -58,7 +58,7 @@ export function namespaceOf(tool: string, prefix: string): string {
   if (hasNamespace(tool, prefix)) return namespace;
   throw new DeployError(
     'NO_NAMESPACE',
-    `${tool} cannot run on Kubernetes: ${namespace} cannot be the name of a namespace.`,
+    `The tool ${tool} cannot run on Kubernetes: ${namespace} cannot be the name of a namespace.`,
     'Make a tool whose name has only lower-case letters, digits and hyphens, and is not too long.',
   );
 }

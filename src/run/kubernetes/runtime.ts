@@ -125,7 +125,6 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
-    if (!this.#canRun(tool)) return;
     await this.#inPlace(tool, () => assertToolPlace(this.#options, tool, signal));
   }
 
