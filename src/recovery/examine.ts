@@ -102,7 +102,7 @@ function bringBackStore({ storeBackup, copies }: DataFacts): string {
   if (storeBackup !== null) {
     return `Stop the server and bring back the newest good backup, ${storeBackup}: npx toolforge-push restore store. What is there now is set aside, and the next start reads back the releases that are newer.`;
   }
-  return `There is no good backup in the data folder. If you have one elsewhere, bring that back (npx toolforge-push help restore). Otherwise begin anew: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what `scale` and `stop` have set, the lists of builds and deployments, and config vars of tools without a release.`;
+  return `There is no good backup in the data folder. If you have one elsewhere, bring that back (npx toolforge-push help restore). Otherwise begin anew: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what scale and stop have set, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
 /** A whole folder that is gone is rather a disk that is not mounted. */
