@@ -239,7 +239,7 @@ test('the volume holds no source of a build, and keys that only the server reads
 
 const asServer = '--as=system:serviceaccount:toolforge-push:toolforge-push';
 
-test('15: the server may make pods in the namespaces that the platform gave it, and in no other', async () => {
+test('the server may make pods in the namespaces that the platform gave it, and in no other', async () => {
   const may = async (namespace: string, what: string) =>
     (await run('kubectl', ['auth', 'can-i', 'create', what, '-n', namespace, asServer])).stdout;
   assert.equal(await may(namespaceOf('by-key'), 'pods'), 'yes');
@@ -249,7 +249,7 @@ test('15: the server may make pods in the namespaces that the platform gave it, 
   }
 });
 
-test('19: what the page adds to the overlay changes the manifests, and leaves the rest of it', async () => {
+test('what the page adds to the overlay changes the manifests, and leaves the rest of it', async () => {
   const manifests = await kubectl('kustomize', installation.overlay);
   assert.match(manifests, /kubernetes.io\/metadata.name: kube-system[\s\S]*name: doors/);
   assert.match(manifests, /cidr: 10\.99\.0\.1\/32/);
@@ -260,7 +260,7 @@ test('19: what the page adds to the overlay changes the manifests, and leaves th
   assert.match(wide, /cidr: 10\.99\.0\.1\/32/);
 });
 
-test('17: a second server of the set refuses to start, says what to do, and no push comes to it', async () => {
+test('threat 85: a second server of the set refuses to start, says what to do, and no push comes to it', async () => {
   await using _ = await installation.secondVolume();
   await kubectl('-n', HOME, 'scale', 'statefulset', HOME, '--replicas=2');
   const second = `${HOME}-1`;
@@ -285,7 +285,7 @@ test('17: a second server of the set refuses to start, says what to do, and no p
   await kubectl('-n', HOME, 'wait', '--for=delete', `pod/${second}`, '--timeout=120s');
 });
 
-test('17: a server whose Lease another takes ends with an error, and is back when that Lease has expired', async () => {
+test('threat 85: a server whose Lease another takes ends with an error, and is back when that Lease has expired', async () => {
   const uid = await installation.uid();
   const patch = { spec: { holderIdentity: 'another-0_x' } };
   await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));
@@ -299,7 +299,7 @@ test('17: a server whose Lease another takes ends with an error, and is back whe
   await installation.untilServed();
 });
 
-test('18: a bad setting crashes the server, and the right one brings it back without another hand', async () => {
+test('a bad setting crashes the server, and the right one brings it back without another hand', async () => {
   await installation.change({ ssh: 'nowhere' });
   await kubectl('apply', '-k', installation.overlay);
   const crashes = 'jsonpath={.status.containerStatuses[0].restartCount}';
@@ -316,13 +316,13 @@ test('18: a bad setting crashes the server, and the right one brings it back wit
   assert.equal((await installation.command('ps', 'by-key')).exitCode, 0);
 });
 
-test('19: an existing StatefulSet is replaced without its pod and its volume', async () => {
+test('an existing StatefulSet is replaced without its pod and its volume', async () => {
   const uid = await installation.uid();
   await installation.page.walk('Day by day', '--cascade=orphan');
   assert.equal(await installation.uid(), uid);
 });
 
-test('19: a backup as the page makes it is restored as the page says', async () => {
+test('a backup as the page makes it is restored as the page says', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   assert.match(key, /SHA256:\S+ .* \(ED25519\)/);
   await installation.page.walk('Backup and restore', 'kind: Pod');
@@ -335,7 +335,7 @@ test('19: a backup as the page makes it is restored as the page says', async () 
   assert.equal(await mainOf(byKey), live);
 });
 
-test('19: the server is removed without its volume, and installed again on it', async () => {
+test('the server is removed without its volume, and installed again on it', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   await installation.page.walk('Removal', 'Retain');
   assert.equal((await installation.get('by-key')).status, 200, 'the tools go on');

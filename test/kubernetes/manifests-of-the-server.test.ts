@@ -111,11 +111,11 @@ test('the server passes Pod Security restricted, with a root filesystem that it 
   }
 });
 
-test('18: a pod that crashes for a bad setting is replaced as soon as the setting was corrected', () => {
+test('a pod that crashes for a bad setting is replaced as soon as the setting was corrected', () => {
   assert.equal(server.spec?.podManagementPolicy, 'Parallel');
 });
 
-test('15: by default the server works in no namespace of a tool, and may make or change rights in none', () => {
+test('by default the server works in no namespace of a tool, and may make or change rights in none', () => {
   const bound = all<V1ClusterRoleBinding>('ClusterRoleBinding').map(({ roleRef }) => roleRef.name);
   assert.deepEqual(bound, ['toolforge-push-looks']);
   const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
@@ -134,7 +134,7 @@ test('15: by default the server works in no namespace of a tool, and may make or
   assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push', 'toolforge-push-builds']);
 });
 
-test('17: the server may hold the Lease of its own namespace, and no other', () => {
+test('threat 85: the server may hold the Lease of its own namespace, and no other', () => {
   const leases = [...all<V1ClusterRole>('ClusterRole'), ...all<V1Role>('Role')].filter((role) =>
     role.rules?.some(({ resources = [] }) => resources.includes('leases')),
   );
@@ -162,7 +162,7 @@ test('one server is active, and no PodDisruptionBudget holds up a drain', () => 
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
 
-test('rights: no wildcard, no Secret is read, nobody is made mightier, and no command runs in a pod that is there', () => {
+test('threat 73: no wildcard, no Secret is read, nobody is made mightier, and no command runs in a pod that is there', () => {
   const rules = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
     ({ rules = [] }) => rules ?? [],
   );

@@ -22,7 +22,7 @@ function file(name: string): string {
 
 const overlay = parse(file('kustomization.yaml'));
 
-test('19: the page shows one overlay, so that no list of patches replaces another', () => {
+test('the page shows one overlay, so that no list of patches replaces another', () => {
   assert.equal(page.match(/^patches:/gm)?.length, 1);
   assert.deepEqual(
     overlay.patches.map(({ target }: { target: { name: string } }) => target.name),
@@ -30,7 +30,7 @@ test('19: the page shows one overlay, so that no list of patches replaces anothe
   );
 });
 
-test('19: images are made, named by the manifests and named by the settings with one tag', () => {
+test('images are made, named by the manifests and named by the settings with one tag', () => {
   const [image] = overlay.images;
   assert.equal(image.name, base.images[0].newName);
   assert.deepEqual([image.newTag, base.images[0].newTag], ['1', '1']);
@@ -39,7 +39,7 @@ test('19: images are made, named by the manifests and named by the settings with
   assert.equal(settings.builder_image, 'registry.example.org/toolforge/toolforge-buildpack-build:1');
 });
 
-test('19: every file and Secret that something names is made before', () => {
+test('every file and Secret that something names is made before', () => {
   for (const name of [...overlay.resources, ...overlay.configMapGenerator[0].files]) {
     if (name.startsWith('../')) assert.equal(name, '../toolforge-push/deploy/kubernetes');
     else assert.ok(page.includes(`\`\`\`yaml\n# ${name}\n`) || commands.includes(`/${name} .`), name);
@@ -51,7 +51,7 @@ test('19: every file and Secret that something names is made before', () => {
   for (const [, name = ''] of commands.matchAll(/-f ([-a-z]+\.yaml)/g)) file(name);
 });
 
-test('19: a volume made by hand is for the claim and the user of the StatefulSet', async () => {
+test('a volume made by hand is for the claim and the user of the StatefulSet', async () => {
   const set = parse(await readFile(join(root, 'deploy/kubernetes/server.yaml'), 'utf8'));
   const [claim] = set.spec.volumeClaimTemplates;
   const volume = parse(file('volume.yaml'));

@@ -70,7 +70,7 @@ const lists =
   (response) =>
     answerJson(response, list(version, ...items));
 
-describe('watchObjects', () => {
+describe('threat 76: watchObjects', () => {
   test('tells what is there, then what changes, then what goes', async () => {
     const { log, asked } = await told(
       [lists(5, thing('a', 3))],

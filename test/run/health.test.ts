@@ -59,7 +59,7 @@ async function withServer(listener: RequestListener, action: (port: number) => P
   }
 }
 
-test('whoever listens on another port only is not waited for until the end of health_time', async () => {
+test('threat 79: a process that listens only on another port is refused before health_time is over', async () => {
   const limits = { timeoutMs: 60_000, elsewhereMs: 300 };
   const { readiness } = await watch(new Listening([5000]), limits);
   assert.ok(readiness.kind === 'timed-out');
@@ -67,7 +67,7 @@ test('whoever listens on another port only is not waited for until the end of he
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
 });
 
-test('whoever listens on no port, or on another one for a moment, has all of health_time', async () => {
+test('threat 79: a process that listens on no port, or on another one for a moment, has all of health_time', async () => {
   const process = new Listening([5000]);
   const limits = { timeoutMs: 1200, elsewhereMs: 600 };
   const watching = watch(process, limits);

@@ -15,7 +15,7 @@ const restart = process.env['CLUSTER_API_RESTART'] ?? '';
 const skip =
   restart === '' ? 'CLUSTER_API_RESTART is not set: whoever else uses the cluster would notice' : false;
 
-describe('the API server is restarted in mid push', { concurrency: 1, skip }, () => {
+describe('threat 75: the API server is restarted in mid push', { concurrency: 1, skip }, () => {
   let there: ClusterServer;
   let tree: WorkTree;
 

@@ -45,7 +45,7 @@ for (const { who, policies } of [
   { who: 'the server', policies: namespaces.map((namespace) => made(namespace)) },
   { who: 'the platform', policies: namespaces.map(applied) },
 ]) {
-  describe(`15: the NetworkPolicy that ${who} makes in a tool's namespace`, () => {
+  describe(`threat 62: the NetworkPolicy that ${who} makes in a tool's namespace`, () => {
     for (const { name, from, to, port, may } of [
       { name: 'the ingress controller reaches a tool', from: controller, to: tool, port: 8000, may: true },
       { name: 'a tool reaches itself', from: tool, to: tool, port: 8000, may: true },
@@ -83,11 +83,11 @@ for (const { who, policies } of [
   });
 }
 
-test('15: a tool does not reach an API server that has a public address', () => {
+test('threat 62: a tool does not reach an API server that has a public address', () => {
   assert.ok(!mayReachAddress([made('tool-wikibot')], tool, API_SERVER));
 });
 
-test('15: networks of the settings reach tools, and are reached', () => {
+test('threat 62: networks of the settings reach tools, and are reached', () => {
   const given = {
     tool_networks_in: ['10.9.0.0/16'],
     tool_networks_out: ['10.8.0.0/16'],
