@@ -64,7 +64,9 @@ export async function main(): Promise<void> {
     };
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
-  } catch (error) {
+  } catch (given) {
+    const { diskFault } = await import('./recovery/disk-fault.ts');
+    const error = diskFault(given);
     // In a cluster nobody is at a terminal. Operators look for errors in the log.
     if (error instanceof DeployError && process.env['KUBERNETES_SERVICE_HOST'] !== undefined)
       createLog('error').error(factsOf(error), 'the server cannot start');

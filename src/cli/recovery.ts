@@ -106,7 +106,10 @@ export async function runRecovery(line: {
     await out(lines.join(''));
     return status;
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof UsageError)) {
+      const { diskFault } = await import('../recovery/disk-fault.ts');
+      throw diskFault(error);
+    }
     await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
     return 2;
   }

@@ -65,12 +65,12 @@ function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   ];
 }
 
-/** Moves the store with its write-ahead log away. The caller holds the lock of the data folder. */
+/** Moves the store away, with its logs: SQLite would apply those to the store that comes next. The caller holds the lock of the data folder. */
 export async function setStoreAside(data: string): Promise<string[]> {
   const setAside = new SetAside(data);
   const told: string[] = [];
-  for (const name of ['store.sqlite', 'store.sqlite-wal', 'store.sqlite-shm']) {
-    const at = await setAside.move(join(data, name));
+  for (const end of ['', '-wal', '-shm', '-journal']) {
+    const at = await setAside.move(join(data, `store.sqlite${end}`));
     if (at !== null) told.push(`Set aside: ${at}`);
   }
   return told;

@@ -157,6 +157,11 @@ export function isDamage(error: unknown): boolean {
   return [ERROR, CORRUPT, NOTADB].includes(primaryCode(error) ?? 0);
 }
 
+/** Whether reading takes writing first: a killed process left a journal that has to be rolled back. */
+export function needsWriting(error: unknown): boolean {
+  return primaryCode(error) === READONLY;
+}
+
 /** True where another connection holds the lock that was asked for. */
 export function isBusy(error: unknown): boolean {
   return primaryCode(error) === BUSY;

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { systemCode } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
-import { explain, isDamage } from './database.ts';
+import { explain, isDamage, needsWriting } from './database.ts';
 
 /** What a store says of one tool. */
 export interface StoredTool {
@@ -35,7 +35,8 @@ export type StoreFacts =
     };
 
 /**
- * Reads a store without changing it, in a server's start or beside a running server. Looks at every page.
+ * Reads a store without changing it, in a server's start or beside a running server; only a journal that a killed
+ * server left is rolled back, as every opening does. Looks at every page.
  *
  * Only for a file that this process has not opened: closing a file lets go all locks that a process has on it.
  *
@@ -49,16 +50,28 @@ export function readStoreFacts(path: string): StoreFacts {
     throw error;
   }
   try {
-    const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-    try {
-      return factsIn(database);
-    } finally {
-      database.close();
-    }
+    return read(path, true);
   } catch (error) {
-    if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
-    throw explain(error);
+    return needsWriting(error) ? read(path, false) : damage(error);
   }
+}
+
+function read(path: string, readOnly: boolean): StoreFacts {
+  const database = new DatabaseSync(path, { readOnly, timeout: 5000 });
+  try {
+    return factsIn(database);
+  } catch (error) {
+    if (readOnly && needsWriting(error)) throw error;
+    return damage(error);
+  } finally {
+    database.close();
+  }
+}
+
+/** @throws what is no damage. */
+function damage(error: unknown): StoreFacts {
+  if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
+  throw explain(error);
 }
 
 function factsIn(database: DatabaseSync): StoreFacts {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -270,4 +271,13 @@ test('87: a repository that was begun anew is told as that, in one error', async
     'repository lacks the commit that is live: its maintainers have to push their history again',
   ]);
   assert.equal(place.store.tool(wikibot).liveVersion, 3);
+});
+
+test('87: a journal that a killed server left is not applied to the store that is restored', async () => {
+  const left = await Left.make();
+  await writeFile(left.file('store.sqlite-journal'), 'of the store that was here');
+  const told = (await restoreStore(left.config, left.backup)).join('\n');
+  assert.match(told, /Set aside: set-aside\/\S+\/store\.sqlite-journal/);
+  assert.equal(existsSync(left.file('store.sqlite-journal')), false);
+  await using _place = await left.start(3);
 });

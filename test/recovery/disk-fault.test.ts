@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { diskFault } from '../../src/recovery/disk-fault.ts';
+
+for (const { of, error, says } of [
+  { of: 'the system', error: Object.assign(new Error('rename'), { code: 'ENOSPC' }), says: /disk full/ },
+  { of: 'a read-only disk', error: Object.assign(new Error('mkdir'), { code: 'EROFS' }), says: /read-only/ },
+  { of: 'git', error: new Error('fatal: cannot mkdir x: No space left on device'), says: /disk full/ },
+  { of: 'git', error: new Error('could not lock config: Read-only file system'), says: /read-only/ },
+]) {
+  test(`83: an error of ${of} (${error.message}) is told to an operator as the disk's`, () => {
+    assert.throws(
+      () => {
+        throw diskFault(error);
+      },
+      { code: 'STORE_FULL', message: says, hint: /df -h/ },
+    );
+  });
+}
+
+test('any other error stays as it is', () => {
+  const error = new Error('something else');
+  assert.equal(diskFault(error), error);
+});
