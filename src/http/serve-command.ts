@@ -160,9 +160,10 @@ class CommandOutput {
   }
 
   #begin(): void {
-    const { request, response } = this.#exchange;
-    // HTTP/1.0, which nginx speaks to us unless it is told otherwise, has no trailers, and Node throws at one.
-    const trailer = request.httpVersion === '1.0' ? {} : { Trailer: EXIT_STATUS };
+    const { response } = this.#exchange;
+    // Node throws at a trailer in an answer without chunks: to HTTP/1.0, which nginx speaks to us unless it is told
+    // otherwise, and to versions that do not exist.
+    const trailer = response.useChunkedEncodingByDefault ? { Trailer: EXIT_STATUS } : {};
     response.writeHead(200, {
       'Content-Type': 'text/plain; charset=utf-8',
       'Cache-Control': 'no-store',

@@ -100,6 +100,13 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(createHash('sha256').update(running.out).digest('hex'), expected.digest('hex'));
     });
 
+    test('output that cannot be given to the client ends that command and nothing else', async () => {
+      const running = startOneOff(runtime, release, ['sh', '-c', 'echo said; sleep 1'], {
+        output: () => Promise.reject(new Error('the client takes nothing')),
+      });
+      await assert.rejects(running.end, /the client takes nothing/);
+    });
+
     test('who reads slowly holds the process back, and so does a process that does not read', async () => {
       const open = Promise.withResolvers<void>();
       const gone = new AbortController();

@@ -228,3 +228,17 @@ for (const { status, text } of [
     assert.equal(body, text);
   });
 }
+
+for (const version of ['0.9', '2.0', '1.0']) {
+  test(`a command gets its output in an answer to HTTP/${version} too, and none of its words breaks the server`, async (context) => {
+    const run: Run = async ({ out }) => {
+      await out('said');
+      return 0;
+    };
+    const door = await openDoor(context, { runCommand: run });
+    const head = `POST /-/command HTTP/${version}\r\nHost: x\r\nAuthorization: ${basic()}`;
+    const request = `${head}\r\nContent-Length: 2\r\n\r\nps`;
+    const { text } = await sendRaw(Number(new URL(door.url).port), [request]);
+    assert.match(text, /^HTTP\/1\.1 200 [\s\S]*\r\n\r\nsaid$/);
+  });
+}

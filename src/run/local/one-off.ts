@@ -148,6 +148,8 @@ class LocalOneOff {
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, this.#givenUp(signal)]);
+    // Told when the command has ended. Until then nobody waits for it, and an error would end the server.
+    this.#taken.catch(() => {});
   }
 
   /** Resolves a while after what was ended has ended. */
