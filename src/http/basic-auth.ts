@@ -1,4 +1,4 @@
-import { credentialOf, type DeployTokens, tokenId } from '../auth/deploy-tokens.ts';
+import { credentialOf, type DeployTokens, tokenId, withoutToken } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import { LoginQueue } from '../auth/login-queue.ts';
 import type { Audit } from '../core/audit.ts';
@@ -52,7 +52,12 @@ export function createBasicAuth(
         token === null ? await byPassword(directory, { login, password }, signal) : byToken(tokens, password);
       if (found.kind !== 'grant') {
         throttle.failed(counted, address);
-        const who = { uid: login.slice(0, 64), door: 'http', credential: null, address } as const;
+        const who = {
+          uid: withoutToken(login).slice(0, 64),
+          door: 'http',
+          credential: null,
+          address,
+        } as const;
         audit({ what: 'login refused', who, tool: null });
         return found;
       }

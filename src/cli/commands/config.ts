@@ -41,6 +41,7 @@ const get: ToolCommand = {
   usage: 'TOOL NAME',
   summary: 'the value of one config var, as it is',
   action: 'deploy',
+  audited: namesOf,
   options: {},
   words: { min: 1, max: 1 },
   async run(context) {
@@ -74,6 +75,7 @@ const unset: ToolCommand = {
   usage: 'TOOL NAME …',
   summary: 'remove config vars, with a release of their own',
   action: 'deploy',
+  audited: namesOf,
   options: {},
   words: { min: 1, max: anyNumber },
   async run(context) {
@@ -108,6 +110,11 @@ function shown(value: string): string {
 /** The name in `NAME=value`, or null if the word has another form. */
 function nameIn(word: string): string | null {
   return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
+}
+
+/** For the audit log: people also type `config unset TOOL NAME=value`. */
+function namesOf(args: readonly string[]): string[] {
+  return args.map((word) => word.replace(/=.*/s, '=…'));
 }
 
 /** The messages never repeat a word that was typed, because it may be a secret value. @throws UsageError */
