@@ -31,7 +31,9 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
       buildAgain(found.version),
     );
   }
-  return found;
+  const target = store.release(tool, found.version);
+  if (target === null) throw new Error(`v${found.version} of ${tool} is listed and not there`);
+  return target;
 }
 
 /** A hint that deploys the commit of a release. */

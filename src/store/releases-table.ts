@@ -1,14 +1,16 @@
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Release } from '../core/types.ts';
-import type { Database, Value } from './database.ts';
+import type { Database } from './database.ts';
 import type { ReleaseCopy } from './release-copies.ts';
 import type { SecretsKey } from './secrets.ts';
-import type { ReleaseRecord } from './store.ts';
+import type { ListedRelease, ReleaseRecord } from './store.ts';
 
-type ReleaseRow = Omit<ReleaseRecord, 'artifact' | 'configVars'> & { artifact: string; sealed: Uint8Array };
+type ListedRow = Omit<ListedRelease, 'artifact'> & { artifact: string };
+type ReleaseRow = ListedRow & { sealed: Uint8Array };
 
-const selected = `tool, version, state, "commit", artifact, config_vars AS sealed, description, "by",
+const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt`;
+const selected = `${listed}, config_vars AS sealed`;
 
 /** The releases. Only their state ever changes. */
 export class ReleasesTable {
@@ -39,20 +41,28 @@ export class ReleasesTable {
   }
 
   find(tool: ToolName, version: number): ReleaseRecord | null {
-    return this.#rows('WHERE tool = ? AND version = ?', tool, version)[0] ?? null;
+    const row = this.#row(tool, version);
+    if (row === null) return null;
+    const { sealed, artifact, ...release } = row;
+    return {
+      ...release,
+      artifact: JSON.parse(artifact),
+      configVars: JSON.parse(this.#key.decrypt(sealed, [tool, `v${version}`])),
+    };
   }
 
-  newest(tool: ToolName, limit: number): ReleaseRecord[] {
-    return this.#rows('WHERE tool = ? ORDER BY version DESC LIMIT ?', tool, limit);
+  newest(tool: ToolName, limit: number): ListedRelease[] {
+    const rows = this.#database.all<ListedRow>(
+      `SELECT ${listed} FROM releases WHERE tool = ? ORDER BY version DESC LIMIT ?`,
+      tool,
+      limit,
+    );
+    return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));
   }
 
   /** As it is kept outside the store; null if it is not there. */
   copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
-    const row = this.#database.get<ReleaseRow>(
-      `SELECT ${selected} FROM releases WHERE tool = ? AND version = ?`,
-      tool,
-      version,
-    );
+    const row = this.#row(tool, version);
     if (row === null) return null;
     const { sealed, artifact, state: _, ...release } = row;
     return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
@@ -156,12 +166,11 @@ export class ReleasesTable {
     if (count === 0) throw new Error(`v${version} of ${tool} is not there, has failed or was replaced.`);
   }
 
-  #rows(rest: string, ...values: Value[]): ReleaseRecord[] {
-    const rows = this.#database.all<ReleaseRow>(`SELECT ${selected} FROM releases ${rest}`, ...values);
-    return rows.map(({ sealed, artifact, ...row }) => ({
-      ...row,
-      artifact: JSON.parse(artifact),
-      configVars: JSON.parse(this.#key.decrypt(sealed, [row.tool, `v${row.version}`])),
-    }));
+  #row(tool: ToolName, version: number): ReleaseRow | null {
+    return this.#database.get<ReleaseRow>(
+      `SELECT ${selected} FROM releases WHERE tool = ? AND version = ?`,
+      tool,
+      version,
+    );
   }
 }

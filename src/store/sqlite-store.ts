@@ -18,7 +18,7 @@ import { migrate } from './migrate.ts';
 import { ReadBack } from './read-back.ts';
 import { ReleasesTable } from './releases-table.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
-import type { ReleaseRecord, Store, ToolRecord } from './store.ts';
+import type { ListedRelease, ReleaseRecord, Store, ToolRecord } from './store.ts';
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { TokensTable } from './tokens-table.ts';
@@ -156,7 +156,7 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#releases.find(tool, version);
   }
 
-  releases(tool: ToolName, limit: number): ReleaseRecord[] {
+  releases(tool: ToolName, limit: number): ListedRelease[] {
     return this.#releases.newest(tool, limit);
   }
 

@@ -27,6 +27,9 @@ export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
 }
 
+/** A release in a list. Its config vars may be half a megabyte, and a tool may have thousands of releases. */
+export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
+
 /**
  * What must outlive the process. Synchronous: every call has been made durable when it returns.
  * Config vars are encrypted at rest. Rows are ordered by a sequence, never by the clock.
@@ -66,8 +69,8 @@ export interface Store {
   /** Adds a release with the next version, in state `created`. */
   addRelease(release: Omit<Release, 'version'>): Release;
   release(tool: ToolName, version: number): ReleaseRecord | null;
-  /** The newest first. */
-  releases(tool: ToolName, limit: number): ReleaseRecord[];
+  /** The newest first, without their config vars: `release` gives those of one. */
+  releases(tool: ToolName, limit: number): ListedRelease[];
   failRelease(tool: ToolName, version: number): void;
   /** What the config vars of the tool's releases take that were made in this time. */
   releaseBytes(tool: ToolName, after: number, until: number): number;

@@ -1,6 +1,7 @@
 import { short } from '../../core/names.ts';
-import type { ReleaseRecord } from '../../store/store.ts';
-import type { ToolCommand } from '../command.ts';
+import { outputTime } from '../../core/time-shares.ts';
+import type { ListedRelease } from '../../store/store.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from '../parse-words.ts';
 import { ago, columns, iso, json } from '../printing.ts';
 
@@ -15,17 +16,34 @@ export const releasesCommand: ToolCommand = {
   action: 'read',
   options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
-  async run({ services, tool, flags, out }) {
+  async run(context) {
+    const { services, tool, flags, out } = context;
     const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
     const releases = services.store.releases(tool, limit);
-    if (flags['json'] === true) await out(json(releases.map(asFields)));
+    if (flags['json'] === true) await out(json(await allFields(context, releases)));
     else if (releases.length === 0) await out(`${tool} has no release yet: git push toolforge main\n`);
     else await out(columns([['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'], ...releases.map(asRow)]));
     return 0;
   },
 };
 
-function asFields(release: ReleaseRecord): object {
+/** The config vars of a thousand releases may be hundreds of megabytes: they are read one after the other. */
+async function allFields(
+  { services, tool, signal }: ToolContext,
+  releases: readonly ListedRelease[],
+): Promise<object[]> {
+  const fields: object[] = [];
+  for (const release of releases) {
+    signal.throwIfAborted();
+    const names = await outputTime.run(tool, () =>
+      Object.keys(services.store.release(tool, release.version)?.configVars ?? {}).sort(),
+    );
+    fields.push(fieldsOf(release, names));
+  }
+  return fields;
+}
+
+function fieldsOf(release: ListedRelease, configVars: readonly string[]): object {
   const { version, state, commit, description, by, credential, deploymentId, artifact, createdAt } = release;
   return {
     version,
@@ -36,11 +54,11 @@ function asFields(release: ReleaseRecord): object {
     credential,
     deployment: deploymentId,
     build: artifact.id,
-    configVars: Object.keys(release.configVars).sort(),
+    configVars,
     createdAt: iso(createdAt),
   };
 }
 
-function asRow({ version, state, commit, description, by, createdAt }: ReleaseRecord): string[] {
+function asRow({ version, state, commit, description, by, createdAt }: ListedRelease): string[] {
   return [`v${version}`, state, short(commit), description, by, ago(createdAt, Date.now())];
 }
