@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
-import type { ServerChannel } from 'ssh2';
+import type { Connection, ServerChannel } from 'ssh2';
+import { isExchangingKeys } from './ssh2-inner.ts';
 
 /** More than this waiting in the socket, and writers wait: a client may announce a window of 4 GiB and not read. */
 const MOST_IN_SOCKET_BYTES = 1024 * 1024;
@@ -23,6 +24,7 @@ interface Inner {
  */
 export class ClientStreams {
   readonly #channel: ServerChannel;
+  readonly #client: Connection;
   readonly #socket: Socket;
   readonly #gone = new AbortController();
   readonly #stall: NodeJS.Timeout;
@@ -36,8 +38,13 @@ export class ClientStreams {
   /** The client's terminal is in raw mode: texts get the line ends that it wants, bytes of a process have them. */
   isTerminal = false;
 
-  constructor(channel: ServerChannel, socket: Socket, stallMs: number) {
+  constructor(
+    channel: ServerChannel,
+    { client, socket }: { readonly client: Connection; readonly socket: Socket },
+    stallMs: number,
+  ) {
     this.#channel = channel;
+    this.#client = client;
     this.#socket = socket;
     this.#stall = setTimeout(() => this.#onStall(), stallMs).unref();
     channel.on('error', () => this.leave());
@@ -138,6 +145,9 @@ export class ClientStreams {
     if (this.gone.aborted || chunk.length === 0) return;
     this.#isWriting = true;
     await this.#until((done) => stream.write(chunk, () => done()));
+    while (isExchangingKeys(this.#client) && !this.gone.aborted) {
+      await this.#until((done) => this.#client.once('handshake', done));
+    }
     while (this.#socket.writableLength > MOST_IN_SOCKET_BYTES && !this.gone.aborted) {
       await this.#until((done) => this.#socket.once('drain', done));
     }

@@ -6,12 +6,23 @@ import { BY_APPLICATION, disconnect } from './disconnect.ts';
 import { Login, type LoginOptions } from './login.ts';
 import { type SessionServices, serveSession } from './session.ts';
 import { announceSignatureAlgorithms } from './signature-algorithms.ts';
+import { largestPacketOf } from './ssh2-inner.ts';
 
 /** As OpenSSH's MaxSessions. */
 const MOST_SESSIONS = 10;
-/** ssh2 lets a client send more than its window, and answers requests that nobody reads: beyond this it ends. */
+/**
+ * ssh2 lets a client send more than its window, and answers requests that nobody reads: beyond this it ends. An honest
+ * client comes to 4 MiB in one session.
+ */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+/** In all sessions of one connection. */
+const MOST_UNREAD_BYTES_OF_ALL = 16 * 1024 * 1024;
+/** OpenSSH takes 32 KiB, PuTTY 16. Smaller ones cost much, and with 0 ssh2 would go on for ever. */
+const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;
+/** Clients ask for new keys after a gigabyte or an hour. Each costs the server a millisecond in which it serves nobody. */
+const MOST_EXCHANGES_A_MINUTE = 30;
+const MINUTE_MS = 60_000;
 
 export interface ConnectionOptions extends SessionServices {
   readonly login: Omit<LoginOptions, 'gone'>;
@@ -28,6 +39,7 @@ export class ServedConnection {
   readonly #stop = new AbortController();
   readonly #running = new Map<ClientStreams, Promise<void>>();
   #sessions = 0;
+  #exchangedAt: number[] = [];
   #isClosing = false;
   #idle: NodeJS.Timeout | null = null;
 
@@ -46,10 +58,14 @@ export class ServedConnection {
     client.on('end', () => this.#leave());
     client.on('close', () => this.#leave());
     client.on('ready', () => this.#onReady());
+    client.on('rekey', () => this.#onRekey());
+    // Each session may wait for the end of a key exchange.
+    client.setMaxListeners(MOST_SESSIONS * 2);
     client.on('session', (accept, reject) => {
       const { principal } = this.#login;
       if (principal === null || this.#isClosing || this.#sessions >= MOST_SESSIONS) return reject();
       const session = accept();
+      if (largestPacketOf(session) < LEAST_PACKET_BYTES) return this.#cut('ssh client takes no packets');
       this.#sessions += 1;
       session.on('close', () => {
         this.#sessions -= 1;
@@ -57,7 +73,8 @@ export class ServedConnection {
       serveSession(session, {
         ...options,
         principal,
-        socket,
+        connection: { client, socket },
+        confirm: (signal) => this.#login.confirm(signal),
         signal: this.#stop.signal,
         drop: (streams, why) => this.#drop(streams, why),
         onRun: (streams, done) => this.#onRun(streams, done),
@@ -134,10 +151,26 @@ export class ServedConnection {
     this.#idle = setTimeout(() => this.#client.end(), this.#options.idleMs).unref();
   }
 
+  /** Before the login no client has a reason for new keys. */
+  #onRekey(): void {
+    const now = performance.now();
+    this.#exchangedAt = [...this.#exchangedAt.filter((at) => now - at < MINUTE_MS), now];
+    const most = this.#login.principal === null ? 0 : MOST_EXCHANGES_A_MINUTE;
+    if (this.#exchangedAt.length > most) this.#cut('ssh client exchanges keys again and again');
+  }
+
   #checkFlood(): void {
-    const unread = [...this.#running.keys()].some((streams) => streams.waitingBytes > MOST_UNREAD_BYTES);
-    if (!unread && this.#socket.writableLength <= MOST_UNREAD_BYTES) return;
-    this.#options.log.warn({ address: this.#options.login.address }, 'ssh client floods');
+    const unread = [...this.#running.keys()].map((streams) => streams.waitingBytes);
+    const isFlood =
+      unread.some((bytes) => bytes > MOST_UNREAD_BYTES) ||
+      unread.reduce((sum, bytes) => sum + bytes, 0) > MOST_UNREAD_BYTES_OF_ALL ||
+      this.#socket.writableLength > MOST_UNREAD_BYTES;
+    if (!isFlood) return;
+    this.#cut('ssh client floods');
+  }
+
+  #cut(why: string): void {
+    this.#options.log.warn({ address: this.#options.login.address }, why);
     this.#leave();
     this.#socket.destroy();
   }

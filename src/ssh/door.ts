@@ -10,6 +10,7 @@ import { algorithms, hasNativeCiphers } from './algorithms.ts';
 import { ServedConnection } from './connection.ts';
 import { disconnect, disconnectUnmet, TOO_MANY_CONNECTIONS } from './disconnect.ts';
 import type { SessionServices } from './session.ts';
+import { socketOf } from './ssh2-inner.ts';
 
 const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
@@ -42,7 +43,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000 } = options;
   const isNative = hasNativeCiphers();
   if (!isNative) log.warn('ssh runs without native ciphers');
-  const sockets = new Map<string, Socket>();
+  const sockets = new Set<Socket>();
   const connections = new Map<Socket, ServedConnection>();
   const clients = new Map<Socket, Connection>();
   const limits = {
@@ -70,8 +71,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       ...KEEP_ALIVE,
     },
     (client, info) => {
-      const socket = sockets.get(nameOf(info.ip, info.port));
-      if (socket === undefined) {
+      const socket = socketOf(client);
+      if (socket === null || !sockets.has(socket)) {
         client.on('error', () => {});
         client.end();
         return;
@@ -104,9 +105,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   // Nagle's algorithm a small push takes 160 ms instead of 90.
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => {});
-    const name = nameOf(socket.remoteAddress, socket.remotePort);
-    sockets.set(name, socket);
-    socket.once('close', () => sockets.delete(name));
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
     ssh.injectSocket(socket);
     admission.admit(socket);
   });
@@ -134,12 +134,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       await Promise.race([drained, delay(drainMs, undefined, { signal: ended.signal })]);
       ended.abort();
       for (const connection of connections.values()) connection.destroy();
-      for (const socket of sockets.values()) socket.destroy();
+      for (const socket of sockets) socket.destroy();
       await closed;
     },
   };
-}
-
-function nameOf(address: string | undefined, port: number | undefined): string {
-  return `${address ?? ''} ${port ?? 0}`;
 }

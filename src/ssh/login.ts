@@ -1,5 +1,6 @@
 import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKeyAuthContext } from 'ssh2';
-import type { Directory } from '../auth/directory.ts';
+import { withoutToken } from '../auth/deploy-tokens.ts';
+import type { Directory, OfferedKey } from '../auth/directory.ts';
 import { checkBlob, explain, fingerprint, isHardwareKey, keyKind } from '../auth/public-key.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import { logFailure } from '../core/alarms.ts';
@@ -36,6 +37,7 @@ export class Login {
   readonly #client: Connection;
   readonly #options: LoginOptions;
   #principal: Principal | null = null;
+  #key: OfferedKey | null = null;
   #name = '';
   #failures = 0;
   #requests = 0;
@@ -52,6 +54,22 @@ export class Login {
 
   get principal(): Principal | null {
     return this.#principal;
+  }
+
+  /**
+   * Asks once more whether the key belongs to the person: a connection may last much longer than the key.
+   *
+   * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`.
+   */
+  async confirm(signal: AbortSignal): Promise<void> {
+    const identity =
+      this.#key === null ? null : await this.#options.directory.identifyByKey(this.#name, this.#key, signal);
+    if (identity !== null && identity.uid === this.#principal?.uid) return;
+    throw new DeployError(
+      'KEY_GONE',
+      'The key that this connection has logged in with does not open this server any more.',
+      'Log in again with a key that does.',
+    );
   }
 
   async #decide(context: AuthContext): Promise<void> {
@@ -79,6 +97,7 @@ export class Login {
     // verify() may return an Error, which is as truthy as true.
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
     if (!this.#options.hasPlace(identity.uid)) return this.#refuseOneMore(identity.uid);
+    this.#key = offered;
     this.#principal = {
       uid: identity.uid,
       door: 'ssh',
@@ -156,7 +175,10 @@ export class Login {
   #onClose(): void {
     const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
+    // Whoever is slowed down has lines already. A stranger who goes on would fill the disk.
+    const isSlowedDown = throttle.check(this.#name, address) > 0;
     throttle.failed(this.#name, address);
+    if (isSlowedDown) return;
     const who = { uid: shown(this.#name), door: 'ssh', credential: null, address } as const;
     audit({ what: 'login refused', who, tool: null, facts: { failures: this.#failures } });
     log.info({ login: shown(this.#name), address, failures: this.#failures }, 'ssh login failed');
@@ -164,5 +186,7 @@ export class Login {
 }
 
 function shown(name: string): string {
-  return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '?').slice(0, 64);
+  return withoutToken(name)
+    .replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '?')
+    .slice(0, 64);
 }

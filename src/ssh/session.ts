@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { ServerChannel, Session } from 'ssh2';
+import type { Connection, ServerChannel, Session } from 'ssh2';
 import parseWords from 'string-argv';
 import { authorize } from '../auth/authorize.ts';
 import type { Directory } from '../auth/directory.ts';
@@ -28,7 +28,9 @@ export interface SessionServices {
 
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
-  readonly socket: Socket;
+  readonly connection: { readonly client: Connection; readonly socket: Socket };
+  /** Throws a DeployError if the key of the login opens nothing any more. */
+  readonly confirm: (signal: AbortSignal) => Promise<void>;
   /** Aborted when the server shuts down and has waited long enough. */
   readonly signal: AbortSignal;
   /** Ends the connection, or only this session if others run, of a client that reads nothing. */
@@ -51,7 +53,7 @@ export function serveSession(session: Session, context: SessionContext): void {
     const channel = accept();
     // ssh2 gives no channel where the client has closed its side already.
     if (channel === undefined) return;
-    client = new ClientStreams(channel, context.socket, context.stallMs);
+    client = new ClientStreams(channel, context.connection, context.stallMs);
     client.isTerminal = terminal !== null;
     context.onRun(client, run(context, client, command, { protocol: () => protocol, terminal }));
   };
@@ -95,6 +97,7 @@ async function answer(
 ): Promise<number> {
   const { directory, packServices, principal, services, log } = context;
   const signal = AbortSignal.any([client.gone, context.signal]);
+  await context.confirm(signal);
   if (command === null) {
     await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
     return 0;

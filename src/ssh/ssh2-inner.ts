@@ -1,4 +1,5 @@
-import type { Connection } from 'ssh2';
+import type { Socket } from 'node:net';
+import type { Connection, Session } from 'ssh2';
 
 /** The parts of ssh2 1.17.0 that its own interface keeps to itself. */
 interface Protocol {
@@ -54,6 +55,29 @@ export function sendAsExtensions(client: Connection, payload: Buffer): void {
     }
     proceed(...negotiated);
   };
+}
+
+/**
+ * True during a key exchange. What is sent meanwhile waits in memory, and a client may never end the exchange that it
+ * has begun.
+ */
+export function isExchangingKeys(client: Connection): boolean {
+  return protocolOf(client)?._kexinit !== undefined;
+}
+
+/** The socket of the connection: its remote address and port do not tell, if the server has several addresses. */
+export function socketOf(client: Connection): Socket | null {
+  return (client as unknown as { readonly _sock?: Socket })._sock ?? null;
+}
+
+/**
+ * The largest packet of data that the client takes in this session (RFC 4254 section 5.1).
+ *
+ * ssh2 sends data in packets of this size, and never comes to an end if it is 0.
+ */
+export function largestPacketOf(session: Session): number {
+  const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
+  return inner._chanInfo?.outgoing.packetSize ?? 0;
 }
 
 /** A `string` of RFC 4251 section 5. */

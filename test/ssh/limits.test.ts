@@ -128,6 +128,7 @@ describe('before the login', { concurrency: false }, () => {
     'Ciphers=aes128-cbc',
     'MACs=hmac-sha1',
     'KexAlgorithms=diffie-hellman-group14-sha1',
+    'KexAlgorithms=diffie-hellman-group16-sha512',
     'HostKeyAlgorithms=ssh-rsa',
   ]) {
     test(`threat 19: a client that knows only ${option} is refused`, async () => {
