@@ -353,3 +353,31 @@ Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );
 });
+
+test('releases --json of many large releases leaves others their turn', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.store.addDeployment(deploymentOf('d1'));
+  const configVars = Object.fromEntries(
+    Array.from({ length: 15 }, (_, index) => [`NAME_${index}`, 'x'.repeat(30_000)]),
+  );
+  for (let count = 0; count < 20; count += 1) desk.store.addRelease(releaseOf('d1', { configVars }));
+  let turns = 0;
+  const counting = setInterval(() => {
+    turns += 1;
+  }, 0);
+  const { out } = await desk.type(['releases', 'wikibot', '--json']);
+  clearInterval(counting);
+  assert.equal(JSON.parse(out).length, 20);
+  assert.ok(turns >= 3, `${turns} turns of others`);
+});
+
+test('threat 63: the audit log keeps no value that was typed behind the name of a config var', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  for (const command of ['unset', 'get']) await desk.type(['config', command, 'wikibot', 'KEY=secret value']);
+  assert.deepEqual(
+    desk.events.map(({ facts }) => facts?.['words']),
+    [['KEY=…'], ['KEY=…']],
+  );
+});

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { connect, exec, readAll } from '../support/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh-workbench.ts';
+
+let bench: SshWorkbench;
+before(async () => {
+  bench = await SshWorkbench.open();
+});
+after(() => bench.close());
+
+test('a key that was removed opens nothing more on a connection that is open', async () => {
+  const privateKey = readFileSync(bench.path('alice'));
+  const client = await connect({ port: bench.port, username: 'alice', privateKey });
+  assert.equal((await readAll(await exec(client, 'x'))).code, 0);
+  const users = { alice: { keys: [bench.publicKey('stranger')] } };
+  const tools = { hello: { maintainers: ['alice'] } };
+  writeFileSync(bench.path('directory.yaml'), JSON.stringify({ users, tools }));
+  for (const command of ['x', "git-upload-pack '/hello.git'"]) {
+    const { stdout, stderr, code } = await readAll(await exec(client, command));
+    assert.equal(code, 1);
+    assert.match(`${stdout}${stderr}`, /The key that this connection has logged in with does not open/);
+  }
+  client.end();
+  bench.writeDirectory();
+});
+
+test('threat 9: connections of a stranger who is slowed down fill no log', async () => {
+  for (let count = 0; count < 60; count += 1) {
+    const username = `stranger${count}`;
+    await assert.rejects(connect({ port: bench.port, username, password: 'guess' }));
+  }
+  // The last connection is told of when it has ended on this side too.
+  assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
+  const told = bench.logged.filter(({ msg }) => msg === 'ssh login failed').length;
+  assert.ok(told <= 40, `${told} lines for 60 connections`);
+});
+
+test('threat 15: a deploy token that is given as a user name is not logged', async () => {
+  const other = await SshWorkbench.open();
+  const username = 'tfp_abcdefghij_AbCdEfGhIjKlMnOpQrStUvWxYz012345';
+  await assert.rejects(connect({ port: other.port, username, password: 'x-oauth-basic' }));
+  await other.waitForLog('ssh login failed');
+  await other.close();
+  const text = JSON.stringify(other.logged);
+  assert.match(text, /tfp_abcdefghij_…/);
+  assert.doesNotMatch(text, /AbCdEf/);
+});
