@@ -12,7 +12,7 @@ const isRoot = process.getuid?.() === 0;
 
 const CHOOSE_FILE = `off=1
 read -r off 2>/dev/null </proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6
-if [ "$off" = 0 ]; then file=$1 families='4 6'; else file=$2 families=4; fi`;
+if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
 
 /** The range of the ports of a sandbox's own. No kernel gives them to others by itself (ip_local_port_range). */
 const PORTS = { first: 61_000, last: 65_535 };
@@ -20,16 +20,10 @@ const PORTS = { first: 61_000, last: 65_535 };
 /**
  * UDP leaves from these ports alone. From whatever port of its own a program sends, pasta takes the same one of this
  * machine, with SO_REUSEADDR and for everything that comes there (passt before 2024): one tool could have every port, and
- * the answers to others. What is sent from another port stays inside.
+ * the answers to others. What is sent from another port stays inside: the rule finds nothing but the namespace itself.
  */
-const LIMIT_UDP = `if { echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null; then
-  for family in $families; do
-    ip -$family -batch - <<END || exit 1
-route add local default dev ${DEVICE} table ${PORTS.first}
-rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}
-END
-  done
-fi`;
+const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
+const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
 /**
  * A shell script that fences the network namespace it runs in. Its two arguments are `routeFiles`.
@@ -38,8 +32,18 @@ fi`;
  * (CONFIG_XFRM_USER).
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
-ip -batch "$file" || exit 1
-${LIMIT_UDP}
+has_ports=
+{ echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null && has_ports=1
+{
+  # Without its file nothing may run: ip ends at a line that it does not know.
+  while read -r line; do echo "$line"; done <"$file" || echo unreadable
+  if [ "$has_ports" ]; then
+    echo '${udpRoute('0.0.0.0/0')}'
+    echo '${UDP_RULE}'
+    if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi
+  fi
+} | ip -batch - || exit 1
+if [ "$has_ports$off" = 10 ]; then ip -6 ${UDP_RULE} || exit 1; fi
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
 /** The same for a namespace that has the first line already. */
