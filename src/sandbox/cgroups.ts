@@ -26,9 +26,11 @@ export interface CgroupsOptions {
 /** pasta, bwrap twice and a shell count too. */
 const WRAPPERS = 8;
 
+/**
+ * A group for `cpu` has the usual weight, whatever is in it. Without one each session counts as much as this server
+ * (sched(7), autogroup), and anybody makes sessions.
+ */
 const RESOURCES = ['cpu', 'memory', 'pids'] as const;
-/** Half of the weight that everything else has, as often as a processor is wanted by both. */
-const CPU_FILES = { 1: ['cpu.shares', '512'], 2: ['cpu.weight', '50'] } as const;
 
 /**
  * Control groups, where they can be had. A folder that another manager (systemd, a container runtime) made is
@@ -160,11 +162,6 @@ function limit(base: Base, folder: string, limits: Limits): string {
   }
   if (base.resources.includes('pids')) {
     attempt(() => writeFileSync(join(folder, 'pids.max'), String(limits.processes + WRAPPERS)));
-  }
-  if (base.resources.includes('cpu')) {
-    // Without a group, each session counts as much as this server (sched(7), autogroup), and anybody makes sessions.
-    const [file, weight] = CPU_FILES[base.version];
-    attempt(() => writeFileSync(join(folder, file), weight));
   }
   return folder;
 }

@@ -30,7 +30,6 @@ test('version 1: groups are made in hierarchies whose root this server is in, an
   const folder = join(options.mount, 'memory/toolforge-push-abc-web');
   const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-web');
   assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
-  assert.equal(await readFile(join(ofCpu, 'cpu.shares'), 'utf8'), '512');
   assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(group.isOutOfMemory(), false);
   await writeFile(join(folder, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
