@@ -100,8 +100,10 @@ export class GitPackServices implements PackServices {
       hints: hints(tool, principal.uid),
       audit,
       log,
-      onClose: () => {
-        if (this.#pushes.delete(id)) this.#left({ tool, principal });
+      onClose: (wasKilled) => {
+        if (!this.#pushes.delete(id)) return;
+        this.#left({ tool, principal });
+        if (wasKilled) this.#sweep(tool);
       },
     });
   }
@@ -158,6 +160,14 @@ export class GitPackServices implements PackServices {
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
     await this.forgetParked(tool, id, true);
     throw error;
+  }
+
+  /** A git that was killed has left its locks, and other pushes would be refused because of them. */
+  #sweep(tool: ToolName): void {
+    const { repositories, log } = this.#options;
+    this.whileIdle(tool, () => repositories.sweep(tool)).catch((err: unknown) =>
+      log.error({ err, tool }, 'locks of a killed git not removed'),
+    );
   }
 
   async #weigh(tool: ToolName): Promise<number> {

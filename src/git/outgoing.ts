@@ -32,6 +32,11 @@ export class Outgoing extends Transform {
     this.#answer = options.answer;
   }
 
+  /** Whether git has told the client what is here, where it does so first. */
+  get hasAdvertised(): boolean {
+    return !this.#isAdvertising;
+  }
+
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     try {
       this.#packets.push(chunk);

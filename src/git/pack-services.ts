@@ -33,8 +33,12 @@ export interface PushSession {
    * else 1; null where there was none.
    */
   readonly exitStatus: () => 0 | 1 | null;
-  /** Must be called once git has ended, however it did. */
-  close(): void;
+  /**
+   * Must be called once git has ended, however it did.
+   *
+   * @param wasKilled - By a signal: it may have left locks.
+   */
+  close(wasKilled?: boolean): void;
 }
 
 /** What doors need to serve git; authorised before it is called. */

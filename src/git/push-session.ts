@@ -47,7 +47,7 @@ export interface PushContext {
   readonly audit: Audit;
   readonly log: Log;
   /** Called when git has ended, and at each further `close`. */
-  readonly onClose: () => void;
+  readonly onClose: (wasKilled: boolean) => void;
 }
 
 /** No push that is taken has more unless push_refs was raised; one that is refused may have ten thousand. */
@@ -84,6 +84,7 @@ export class TruthfulPush implements PushSession {
     reason: 'the deployment did not start (the post-receive hook did not report); push again',
   });
   #exitStatus: 0 | 1 | null = null;
+  #isAnswered = false;
 
   constructor(context: PushContext) {
     this.#context = context;
@@ -119,16 +120,19 @@ export class TruthfulPush implements PushSession {
 
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
-    if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) return UNSAID;
+    if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
+      // Else git has failed here before the client could say anything.
+      return this.outgoing.hasAdvertised ? UNSAID : null;
+    }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
     return isEmpty ? this.#context.hints.redeploy : null;
   };
 
   readonly exitStatus = (): 0 | 1 | null => (this.#fatal !== null ? 1 : this.#exitStatus);
 
-  close(): void {
+  close(wasKilled = false): void {
     this.incoming.destroy();
-    this.#context.onClose();
+    this.#context.onClose(wasKilled);
   }
 
   /**
@@ -142,6 +146,8 @@ export class TruthfulPush implements PushSession {
   ): Promise<void> {
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
+    // Its git was killed before this hook was heard: the client has been told that nothing is deployed.
+    if (this.#isAnswered) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
       if (updated.size > 0) say.line('Stored. Tags do not deploy.');
@@ -249,6 +255,7 @@ export class TruthfulPush implements PushSession {
   }
 
   async #answer(gitsReport: Report | null): Promise<Answer> {
+    this.#isAnswered = true;
     if (this.#fatal !== null) {
       await this.#whenClientListens();
       return { kind: 'fatal', message: this.#fatal };

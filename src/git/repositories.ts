@@ -21,13 +21,23 @@ export class Repositories {
   readonly #root: string;
   readonly #path: string;
   readonly #deployBranch: string;
+  readonly #marks: Readonly<Record<string, string>>;
   readonly #changes = new InOrder();
 
-  /** @param path - PATH for git and what it starts. */
-  constructor(options: { readonly folder: string; readonly path: string; readonly deployBranch: string }) {
+  /**
+   * @param path - PATH for git and what it starts.
+   * @param marks - Variables by which the next start knows what this server started.
+   */
+  constructor(options: {
+    readonly folder: string;
+    readonly path: string;
+    readonly deployBranch: string;
+    readonly marks?: Readonly<Record<string, string>>;
+  }) {
     this.#root = options.folder;
     this.#path = options.path;
     this.#deployBranch = options.deployBranch;
+    this.#marks = options.marks ?? {};
   }
 
   get deployBranch(): string {
@@ -63,7 +73,7 @@ export class Repositories {
     settings: GitSettings = [],
     more: Readonly<Record<string, string>> = {},
   ): Record<string, string> {
-    return gitEnvironment(this.#path, settings, more);
+    return gitEnvironment(this.#path, settings, { ...this.#marks, ...more });
   }
 
   /** The tool's repository, made whole at its first use: a crash leaves none or a whole one. */
@@ -125,12 +135,22 @@ export class Repositories {
       await rm(join(this.#root, entry), { recursive: true, force: true });
     const damaged = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
-      await removeLeftovers(this.folder(tool));
+      await removeLeftovers(this.folder(tool), /\.lock$|^checkout-|^packed-refs\.new$/);
       if (!mayBeDamaged(tool)) return [];
       const torn = await setTornAside(this, tool, setAside);
       return (await isHollow(this, tool)) ? [...torn, await setHollowAside(this, tool, setAside)] : torn;
     });
     return damaged.flat();
+  }
+
+  /** Removes what the git of a push left when it was killed. Only while no push is under way. */
+  async sweep(tool: ToolName): Promise<void> {
+    const letGo = await this.takeRefs(tool);
+    try {
+      await removeLeftovers(this.folder(tool), /^(shallow|packed-refs)\.lock$|^packed-refs\.new$/);
+    } finally {
+      letGo();
+    }
   }
 
   /**
@@ -154,10 +174,9 @@ export interface GitRun {
   readonly signal?: AbortSignal;
 }
 
-async function removeLeftovers(folder: string): Promise<void> {
-  const top = (await readdir(folder))
-    .filter((name) => /\.lock$|^checkout-|^packed-refs\.new$/.test(name))
-    .map((name) => join(folder, name));
+/** @param own - What to remove at the top of the repository. */
+async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
+  const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });
   const locks = refs.filter((name) => name.endsWith('.lock')).map((name) => join(folder, 'refs', name));
   const objects = await readdir(join(folder, 'objects'));

@@ -119,16 +119,20 @@ async function receive(
   const { request, log } = exchange;
   const decoders = decodersOf(request);
   const session = await open();
+  let wasKilled = false;
   try {
     const served = await ServedRepository.open(session);
     const outlet = outletFor(exchange, session.outgoing, 'application/x-git-receive-pack-result');
     const git = served.run('receive-pack', session.outgoing);
+    void git.exited.then(({ code }) => {
+      wasKilled = code === null;
+    });
     const stages = [...decoders, atMost(MOST_OF_A_PUSH * packBytes), session.incoming];
     await converse(exchange, { outlet, git, stages, notice: session.notice });
     const exit = await git.exited;
     if (exit.code !== 0) log.debug({ push: session.id, service: 'receive-pack', ...exit }, 'git ended badly');
   } finally {
-    session.close();
+    session.close(wasKilled);
   }
 }
 

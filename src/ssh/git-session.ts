@@ -47,6 +47,7 @@ async function converse(
   git: GitSession,
   session: PushSession,
 ): Promise<{ status: number; notice: string | null }> {
+  let wasKilled = false;
   try {
     const child = startGit(['receive-pack', session.folder], session.environment);
     pump(session.incoming, child.stdin).catch((error: unknown) => {
@@ -57,6 +58,8 @@ async function converse(
       pump(child.stdout, session.outgoing),
       forward(session.outgoing, git.client),
     ]);
+    const [ended] = results;
+    wasKilled = ended.status === 'fulfilled' && ended.value === null;
     const failure = results.find((result) => result.status === 'rejected');
     if (failure !== undefined) throw failure.reason;
     const status = await child.status;
@@ -67,7 +70,7 @@ async function converse(
     // What was told holds, also where git was killed after it had stored everything.
     return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
-    session.close();
+    session.close(wasKilled);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -10,8 +10,12 @@ import { createLog } from '../../src/core/log.ts';
 import { encodeCommandList, zeroId } from '../../src/git/command-list.ts';
 import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-pack-services.ts';
 import type { PushSession } from '../../src/git/pack-services.ts';
+import { sideBand } from '../../src/git/pkt-line.ts';
+import { parkedRef } from '../../src/git/push-session.ts';
+import { encodeReport } from '../../src/git/report.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
+import { until } from '../support/server.ts';
 import { nameOf, wikibot } from '../support/store-records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pack-services-'));
@@ -94,4 +98,58 @@ test('21: a person, and all people of a tool, have a number of pushes under way'
   held.shift()?.close();
   held.push(await openOne('tool-9', 'alice'));
   for (const session of held) session.close();
+});
+
+test('promise 1: a hook that is heard after its push was answered deploys nothing', async () => {
+  let submitted = 0;
+  const { services } = open('late-hook', {
+    submit: () => {
+      submitted += 1;
+      return new Promise(() => undefined);
+    },
+  });
+  const session = await services.receive(push);
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+  const capabilities = new Set(['report-status', 'side-band-64k']);
+  session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
+  // git has stored the commit and started its hook when it is killed.
+  const refs = [{ ref: parkedRef(session.id), reason: null, options: [] }];
+  session.outgoing.end(sideBand(1, encodeReport({ unpack: 'ok', refs })));
+  assert.match(await text(session.outgoing), /ng refs\/heads\/main the deployment did not start/);
+  const updated = new Set([parkedRef(session.id)]);
+  await services.push(session.id)?.received(updated, async () => undefined, new AbortController().signal);
+  assert.equal(submitted, 0);
+  session.close();
+});
+
+test('82: the locks of a git that was killed in a push refuse no later push', async () => {
+  const { repositories, services } = open('killed');
+  const repository = await repositories.ensure(wikibot);
+  const session = await services.receive(push);
+  const other = await services.receive(push);
+  const left = ['shallow.lock', 'packed-refs.lock', 'refs/tags/v1.lock', 'objects/tmp_objdir-incoming-abc'];
+  mkdirSync(join(repository, 'refs/tags'), { recursive: true });
+  for (const name of left) writeFileSync(join(repository, name), '');
+  session.close(true);
+  // Those of a push that is under way are not touched.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(left.every((name) => existsSync(join(repository, name))));
+  other.close();
+  await until(async () => !left.some((name) => existsSync(join(repository, name))), 'they are gone');
+});
+
+test('58: a git that fails before it speaks is not told as the fault of the client', async () => {
+  const { services } = open('mute');
+  const failed = await services.receive({ ...push, hasAdvertisement: true });
+  failed.incoming.end();
+  failed.outgoing.end();
+  assert.equal(await text(failed.outgoing), '');
+  assert.equal(failed.notice(), null);
+  failed.close();
+  const left = await services.receive({ ...push, hasAdvertisement: true });
+  left.incoming.end();
+  left.outgoing.end('0000');
+  assert.equal(await text(left.outgoing), '0000');
+  assert.match(left.notice() ?? '', /Your git left/);
+  left.close();
 });
