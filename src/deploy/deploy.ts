@@ -4,7 +4,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { readRefs } from '../git/ref-files.ts';
-import { RefTransaction } from '../git/ref-transaction.ts';
+import { type RefLines, RefTransaction } from '../git/ref-transaction.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
@@ -92,17 +92,27 @@ function createRelease(
 }
 
 async function runReleasePhase(
-  { store, runtime }: DeployContext,
+  context: DeployContext,
   release: Release,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const { tool, version } = release;
+  const { store, runtime } = context;
+  const { tool } = release;
   try {
     await runtime.runReleasePhase({ release, toolNumber: store.tool(tool).number, progress, signal });
   } catch (error) {
-    store.failRelease(tool, version);
+    failRelease(context, release);
     throw error;
+  }
+}
+
+/** A store that takes nothing does not hide why the release failed. */
+function failRelease({ store, log }: DeployContext, { tool, version }: Release): void {
+  try {
+    store.failRelease(tool, version);
+  } catch (err) {
+    log.error({ err, tool, version }, 'failed release not stored as one');
   }
 }
 
@@ -124,8 +134,13 @@ async function rollOut(
   store.updateDeployment(id, { state: 'rolling-out', version: release.version });
   progress.step(`Rolling out v${release.version}`);
   warnOfTooMany(context, release, progress);
-  const branch = await readDeployBranch(repositories, tool);
-  const lines = await refLines(repositories, plan, release, branch);
+  let ref = plan.branchRef;
+  // A branch that was behind may follow while the processes start: it is read in the turn in which it moves.
+  const lines = async (): Promise<string[]> => {
+    const branch = await readDeployBranch(repositories, tool);
+    ref ??= branch.ref;
+    return await refLines(repositories, plan, release, branch);
+  };
   const prepared: RefTransaction[] = [];
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
@@ -139,14 +154,16 @@ async function rollOut(
     await runtime.rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas });
   } catch (error) {
     for (const transaction of prepared) await transaction[Symbol.asyncDispose]();
-    if (plan.restartOf === null) store.failRelease(tool, release.version);
+    if (plan.restartOf === null) failRelease(context, release);
     throw error;
   }
   let isBranchMoved = true;
   for (const transaction of prepared) isBranchMoved = await moveRefs(context, tool, transaction);
-  await pointHead(repositories, tool, plan.branchRef ?? branch.ref).catch((err: unknown) =>
-    context.log.error({ err, tool }, 'HEAD does not name the deploy branch; the next deployment mends it'),
-  );
+  if (ref !== null) {
+    await pointHead(repositories, tool, ref).catch((err: unknown) =>
+      context.log.error({ err, tool }, 'HEAD does not name the deploy branch; the next deployment mends it'),
+    );
+  }
   return isBranchMoved;
 }
 
@@ -154,7 +171,7 @@ async function rollOut(
 async function prepareRefs(
   { repositories }: DeployContext,
   { deployment: { tool }, withUpdates }: DeployPlan,
-  lines: readonly string[],
+  lines: RefLines,
 ): Promise<RefTransaction> {
   try {
     return await RefTransaction.prepare(repositories, tool, lines);

@@ -20,7 +20,11 @@ export interface EndingsOptions {
   readonly log: Log;
   /** Called when a deployment of the tool has ended, live or not. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
+  /** When an end that could not be stored is stored again; 10,000 where not set. */
+  readonly recordAgainMs?: number;
 }
+
+type DeploymentEnd = Parameters<Store['updateDeployment']>[1];
 
 const STOPPED = 'the server was stopped; push again';
 
@@ -82,13 +86,26 @@ export class Endings {
     entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
   }
 
-  /** Whoever waits is told the end also where it cannot be stored; the next start stores it as interrupted. */
-  record(entry: Entry, end: Parameters<Store['updateDeployment']>[1]): void {
+  /** Whoever waits is told the end also where it cannot be stored yet; a start before that stores it as interrupted. */
+  record(entry: Entry, end: DeploymentEnd): void {
     try {
       this.#options.store.updateDeployment(entry.id, end);
     } catch (err) {
       this.#options.log.error({ err, deployment: entry.id }, 'end of a deployment not stored');
+      this.#recordLater(entry.id, end);
     }
+  }
+
+  /** Until its end is stored, the lists show a deployment as one that is under way. */
+  #recordLater(id: string, end: DeploymentEnd): void {
+    const again = (): void => {
+      try {
+        this.#options.store.updateDeployment(id, end);
+      } catch {
+        this.#recordLater(id, end);
+      }
+    };
+    setTimeout(again, this.#options.recordAgainMs ?? 10_000).unref();
   }
 
   /** The log is complete, and everyone who waits gets the verdict. */

@@ -15,40 +15,51 @@ import { RELEASES, versionOf } from './read-back-releases.ts';
  * @throws Error if git cannot move them.
  */
 export async function followLive(context: DeployContext, name: ToolName): Promise<void> {
-  const { store, repositories, log } = context;
+  const behind = await findBehind(context, name);
+  if (behind === null) return;
+  const { live, branch } = behind;
+  await moveRefs(context, live);
+  await pointHead(context.repositories, name, branch.ref);
+  context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
+}
+
+/** What is live and not in the refs; null if there is nothing to do, or it cannot be done. */
+async function findBehind(
+  { store, repositories, log }: DeployContext,
+  name: ToolName,
+): Promise<{ readonly live: Release; readonly branch: DeployBranch; readonly lines: string[] } | null> {
   const { liveVersion } = store.tool(name);
   const live = liveVersion === null ? null : store.release(name, liveVersion);
   const branch = await readDeployBranch(repositories, name);
   if (live === null) {
     if (branch.commit !== null)
       log.error({ tool: name, ref: branch.ref }, 'branch of a tool that has no release in the store');
-    return;
+    return null;
   }
   const names = await refNames(repositories, name, [RELEASES]);
   const newest = Math.max(0, ...names.map(versionOf));
   if (newest > live.version) {
     log.error({ tool: name, live: live.version, newest }, 'repository has releases that the store lacks');
-    return;
+    return null;
   }
   const release = `${RELEASES}/v${live.version}`;
   const recorded = (await readRefs(repositories, name, [release])).get(release);
   // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
-  if (live.commit === branch.commit && live.commit === recorded) return;
+  if (live.commit === branch.commit && live.commit === recorded) return null;
   if (await isLost(repositories, live)) {
     log.error(
       { tool: name, live: live.version, commit: live.commit },
       'repository lacks the commit that is live: its maintainers have to push their history again',
     );
-    return;
+    return null;
   }
   const refs = await readRefs(repositories, name, names);
-  await moveRefs(context, live, [
+  const lines = [
     ...keepUnknown(branch, live, new Set(refs.values())),
     `update ${branch.ref} ${live.commit}`,
     `update ${release} ${live.commit}`,
-  ]);
-  await pointHead(repositories, name, branch.ref);
-  log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
+  ];
+  return { live, branch, lines };
 }
 
 /** As in a repository that was begun anew. */
@@ -64,19 +75,24 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
   return [`create refs/set-aside/${timeStamp(Date.now())}/${branchName(ref)} ${commit}`];
 }
 
-/** With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. */
-async function moveRefs(
-  { store, repositories, log }: DeployContext,
-  { tool, deploymentId }: Release,
-  lines: readonly string[],
-): Promise<void> {
+/**
+ * With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. What
+ * moves is decided in its turn: a deployment may make something else live while this waits.
+ */
+async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
+  const { store, repositories, log } = context;
+  const linesWith = (others: readonly string[]) => async () => {
+    const behind = await findBehind(context, tool);
+    if (behind === null) return [];
+    return behind.live.deploymentId === deploymentId ? [...behind.lines, ...others] : behind.lines;
+  };
   const request = store.requestOf(deploymentId);
   const others = request?.kind === 'push' ? request.withUpdates : [];
   try {
-    await updateRefs(repositories, tool, [...lines, ...others]);
+    await updateRefs(repositories, tool, linesWith(others));
   } catch (err) {
     if (others.length === 0) throw err;
     log.warn({ err, tool, deployment: deploymentId }, 'other refs of an atomic push do not follow');
-    await updateRefs(repositories, tool, lines);
+    await updateRefs(repositories, tool, linesWith([]));
   }
 }

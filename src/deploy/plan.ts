@@ -21,7 +21,8 @@ export type Planned =
 /**
  * What a deployment does, decided when its turn has come and with what is live now.
  *
- * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` where something is live that this push does not build upon.
+ * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` where something is live that this push does not build upon;
+ * `OTHER_BRANCH` where its branch does not deploy any more.
  */
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
@@ -45,6 +46,7 @@ export async function planDeployment(
   switch (request.kind) {
     case 'push': {
       const { push } = request;
+      await assertDeploys(context.repositories, push);
       if (live?.commit === commit && !isStopped && builder.whyUnusable(live.artifact) === null)
         return { kind: 'live-already', version: live.version, push };
       await checkBase(context.repositories, push, live);
@@ -137,6 +139,20 @@ export async function planDeployment(
 /** Null where it has to be built anew. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
+}
+
+/** A first push of master deploys, but not if main came first while it waited: then main would be lost. */
+async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
+  const main = `refs/heads/${repositories.deployBranch}`;
+  if (branchRef === main) return;
+  const { ref, commit } = await readDeployBranch(repositories, tool);
+  if (ref !== main || commit === null) return;
+  const [name, mainName] = [branchName(branchRef), branchName(main)];
+  throw new DeployError(
+    'OTHER_BRANCH',
+    `${mainName} was pushed while you waited, so only ${mainName} deploys`,
+    `To deploy this: git push toolforge ${name}:${mainName}`,
+  );
 }
 
 /** A force needs the current commit as its old one; anything else must build upon what is live. */

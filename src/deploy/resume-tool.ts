@@ -20,19 +20,19 @@ export async function resumeTool(
   const { log } = context;
   let failures = 0;
   for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
-    // A deployment that is under way may make another release live.
-    if (failures === 0 || !isDeploying(context, name)) {
-      try {
+    try {
+      // A deployment that is under way may make another release live.
+      if (failures === 0 || !isDeploying(context, name)) {
         await resumeOnce(context, name);
         if (failures > 0) log.info({ tool: name, failures }, 'tool taken over');
         return;
-      } catch (err) {
-        if (signal.aborted) return;
-        failures += 1;
-        const isAlarm = alarmAbout(log, err, { tool: name });
-        if (!isAlarm && failures === 1) log.error({ tool: name, err }, 'tool not taken over yet');
-        else log.warn({ tool: name, err, failures }, 'tool not taken over yet');
       }
+    } catch (err) {
+      if (signal.aborted) return;
+      failures += 1;
+      const isAlarm = alarmAbout(log, err, { tool: name });
+      if (!isAlarm && failures === 1) log.error({ tool: name, err }, 'tool not taken over yet');
+      else log.warn({ tool: name, err, failures }, 'tool not taken over yet');
     }
     await wait(pauseMs, null, { signal }).catch(() => {});
   }

@@ -1,5 +1,4 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ToolName } from '../core/names.ts';
@@ -10,17 +9,21 @@ import type { Repositories } from './repositories.ts';
 /** Before each further try of a git that was killed, or that found the lock of one that was. */
 const PAUSES_MS = [20, 100, 400, 1500];
 
+/** A git that says nothing for so long, as on a disk that hangs, is killed, and another one follows. */
+const PATIENCE_MS = 120_000;
+
 /**
- * Updates refs in one transaction; `lines` are commands of git-update-ref(1) `--stdin`. A git that is killed is
- * followed by another one.
+ * Commands of git-update-ref(1) `--stdin`. A function is asked in the turn of this server to change refs, so that
+ * nothing moves between what it reads and what is done.
+ */
+export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
+
+/**
+ * Updates refs in one transaction. A git that is killed is followed by another one.
  *
  * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
  */
-export async function updateRefs(
-  repositories: Repositories,
-  tool: ToolName,
-  lines: readonly string[],
-): Promise<void> {
+export async function updateRefs(repositories: Repositories, tool: ToolName, lines: RefLines): Promise<void> {
   await using transaction = await RefTransaction.prepare(repositories, tool, lines);
   await transaction.commit();
 }
@@ -33,6 +36,7 @@ export class RefTransaction implements AsyncDisposable {
   readonly #repositories: Repositories;
   readonly #tool: ToolName;
   readonly #letGo: () => void;
+  readonly #patienceMs: number;
   #git: InteractiveGit;
   /** What it is to do. */
   #left: readonly string[];
@@ -41,25 +45,31 @@ export class RefTransaction implements AsyncDisposable {
     repositories: Repositories,
     tool: ToolName,
     lines: readonly string[],
-    prepared: { readonly git: InteractiveGit; readonly letGo: () => void },
+    prepared: { readonly git: InteractiveGit; readonly letGo: () => void; readonly patienceMs: number },
   ) {
     this.#repositories = repositories;
     this.#tool = tool;
     this.#left = lines;
     this.#git = prepared.git;
     this.#letGo = prepared.letGo;
+    this.#patienceMs = prepared.patienceMs;
   }
 
-  /** @throws Error with git's own words where a ref has moved, a name is bad or the disk is full. */
+  /**
+   * @param patienceMs - How long a git may say nothing.
+   * @throws Error with git's own words where a ref has moved, a name is bad or the disk is full.
+   */
   static async prepare(
     repositories: Repositories,
     tool: ToolName,
-    lines: readonly string[],
+    wanted: RefLines,
+    patienceMs: number = PATIENCE_MS,
   ): Promise<RefTransaction> {
     const letGo = await repositories.takeRefs(tool);
     try {
-      const git = await prepareAgain(repositories, tool, lines);
-      return new RefTransaction(repositories, tool, lines, { git, letGo });
+      const lines = typeof wanted === 'function' ? await wanted() : wanted;
+      const git = await prepareAgain(repositories, tool, lines, patienceMs);
+      return new RefTransaction(repositories, tool, lines, { git, letGo, patienceMs });
     } catch (error) {
       letGo();
       throw error;
@@ -83,7 +93,7 @@ export class RefTransaction implements AsyncDisposable {
         await delay(pauseMs);
         this.#left = await remaining(this.#repositories, this.#tool, this.#left);
         if (this.#left.length === 0) return;
-        this.#git = await prepareAgain(this.#repositories, this.#tool, this.#left);
+        this.#git = await prepareAgain(this.#repositories, this.#tool, this.#left, this.#patienceMs);
       }
     }
   }
@@ -99,9 +109,10 @@ async function prepareAgain(
   repositories: Repositories,
   tool: ToolName,
   lines: readonly string[],
+  patienceMs: number,
 ): Promise<InteractiveGit> {
   for (const pauseMs of [...PAUSES_MS, null]) {
-    const git = new InteractiveGit(repositories, tool);
+    const git = new InteractiveGit(repositories, tool, patienceMs);
     try {
       await git.say('start', 'start: ok');
       git.write(lines);
@@ -121,12 +132,16 @@ async function prepareAgain(
 class InteractiveGit {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
+  readonly #closed: Promise<unknown>;
+  readonly #patienceMs: number;
   #errors = '';
 
-  constructor(repositories: Repositories, tool: ToolName) {
+  constructor(repositories: Repositories, tool: ToolName, patienceMs: number) {
+    this.#patienceMs = patienceMs;
     const folder = repositories.folder(tool);
     const env = repositories.environment([], { GIT_DIR: folder });
     this.#child = withPipes(spawn('git', ['update-ref', '--stdin'], { cwd: folder, env, stdio: 'pipe' }));
+    this.#closed = new Promise((resolve) => this.#child.once('close', resolve));
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
     this.#child.stderr.on('data', (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-2000);
@@ -154,7 +169,7 @@ class InteractiveGit {
   /** @throws Error with git's own words, once it has ended. */
   async say(word: string, expected: string): Promise<void> {
     this.#child.stdin.write(`${word}\n`);
-    const { value, done } = await this.#answers.next();
+    const { value, done } = await this.#inTime(this.#answers.next());
     if (done === true || value !== expected) {
       await this.end();
       const why = this.isKilled ? `it was killed by ${this.#child.signalCode}` : this.#errors.trim();
@@ -162,9 +177,18 @@ class InteractiveGit {
     }
   }
 
-  /** Waits until it has ended, and undoes what was not committed. */
+  /** Waits until it has ended and its last words are here, and undoes what was not committed. */
   async end(): Promise<void> {
     this.#child.stdin.end();
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'close');
+    await this.#inTime(this.#closed);
+  }
+
+  async #inTime<Result>(waiting: Promise<Result>): Promise<Result> {
+    const limit = setTimeout(() => this.#child.kill('SIGKILL'), this.#patienceMs);
+    try {
+      return await waiting;
+    } finally {
+      clearTimeout(limit);
+    }
   }
 }

@@ -83,6 +83,7 @@ export class Place implements AsyncDisposable {
   readonly store: SqliteStore;
   readonly repositories: Repositories;
   builder = new ElsewhereBuilder();
+  runtime = new NullRuntime();
   buildsADay = 2;
   /** Throws where somebody’s rights are gone. */
   assertStillMay: DeploymentLineOptions['assertStillMay'] = async () => undefined;
@@ -104,12 +105,12 @@ export class Place implements AsyncDisposable {
   }
 
   get context(): DeployContext {
-    const { store, repositories, builder, buildsADay } = this;
+    const { store, repositories, builder, runtime, buildsADay } = this;
     return {
       store,
       repositories,
       builder,
-      runtime: new NullRuntime(),
+      runtime,
       buildsADay,
       maxReplicas: 4,
       log: createLog('silent'),
@@ -129,6 +130,7 @@ export class Place implements AsyncDisposable {
       licencePolicy: 'ignore',
       assertStillMay: (principal, tool, signal) => this.assertStillMay(principal, tool, signal),
       afterEach: async () => undefined,
+      recordAgainMs: 20,
     });
     this.#made.push(line);
     const goOn = await line.takeUp(takenUp);

@@ -49,3 +49,17 @@ test('a server that is stopped does not go on to take tools over', async () => {
   await resuming;
   assert.equal(runtime.isClean, false);
 });
+
+test('83: a store that cannot be read for a moment does not end the server while tools are taken over', async () => {
+  await using place = await Place.make();
+  const runtime = new LateRuntime(1);
+  let reads = 0;
+  place.store.unfinishedDeployments = () => {
+    reads += 1;
+    if (reads === 1) throw new Error('the disk fails');
+    return [];
+  };
+  await resumeTool({ ...place.context, runtime }, wikibot, AbortSignal.timeout(20_000), 20);
+  assert.equal(runtime.isClean, true);
+  assert.equal(reads, 2);
+});
