@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
+import type { Repositories } from '../git/repositories.ts';
 import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
@@ -61,15 +62,23 @@ async function tidyRepository(options: TidyOptions, deployment: Deployment): Pro
   // Only what is not reachable any more loses its cut-off points (git-prune(1)).
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
-  await repositories.git(tool, [
-    '-c',
-    `gc.auto=${LOOSE_OBJECTS}`,
-    '-c',
-    'gc.autoDetach=false',
-    'gc',
-    '--auto',
-    '--quiet',
-  ]);
+  const settings = [
+    ['gc.auto', String(LOOSE_OBJECTS)],
+    ['gc.autoDetach', 'false'],
+    ['gc.packRefs', 'false'],
+  ] as const;
+  await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings });
+  await packRefs(repositories, tool);
+}
+
+/** In the turn to change refs: whoever has the turn takes a lock that it finds for one of a git that was killed. */
+async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
+  const letGo = await repositories.takeRefs(tool);
+  try {
+    await repositories.git(tool, ['pack-refs', '--all', '--prune']);
+  } finally {
+    letGo();
+  }
 }
 
 /** What git looks at first, without starting it for each push (builtin/gc.c): its ids are spread evenly over 256 folders. */

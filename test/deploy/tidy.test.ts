@@ -1,16 +1,27 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Builder } from '../../src/build/builder.ts';
 import { createLog } from '../../src/core/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
+import { rollbackTarget } from '../../src/deploy/rollback-target.ts';
 import { type TidyOptions, tidy } from '../../src/deploy/tidy.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { until } from '../support/server.ts';
 import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
 /** Builds that were made elsewhere; it notes which are removed. */
@@ -36,9 +47,9 @@ class NotingBuilder implements Builder {
 }
 
 /** What `tidy` needs: an empty data folder in which three builds are kept. */
-async function tidied(context: TestContext) {
+async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32, 1))) {
   const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
-  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  const store = new SqliteStore(folder, key);
   context.after(() => {
     store.close();
     rmSync(folder, { recursive: true });
@@ -55,7 +66,7 @@ async function tidied(context: TestContext) {
     whileIdle: (_tool, work) => work(),
     forgetParked: async () => undefined,
   };
-  return { folder, store, builder, inUse, options };
+  return { folder, store, repositories, builder, inUse, options };
 }
 
 test('the oldest logs of a tool are deleted, but not those of kept builds and of unknown deployments', async (context) => {
@@ -116,3 +127,61 @@ test('as many builds are kept as the setting says, however many config vars were
   assert.deepEqual(builder.removed, ['b1']);
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
+
+test('20: config vars of old releases are not opened all at once, by tidying up or a rollback', async (context) => {
+  let opened = 0;
+  class CountingKey extends SecretsKey {
+    override decrypt(...args: Parameters<SecretsKey['decrypt']>): string {
+      opened += 1;
+      return super.decrypt(...args);
+    }
+  }
+  const { store, options } = await tidied(context, new CountingKey(Buffer.alloc(32, 1)));
+  for (let count = 1; count <= 20; count += 1) {
+    const id = `d${count}`;
+    store.addDeployment(deploymentOf(id));
+    store.addBuild(buildOf(id, id));
+    store.endBuild(id, 'BUILD_SUCCESS', artifactOf(id), 2);
+    const { version } = store.addRelease(
+      releaseOf(id, { artifact: artifactOf(id), configVars: { A: 'x'.repeat(1000) } }),
+    );
+    store.goLive(wikibot, version, id, count);
+  }
+  opened = 0;
+  await tidy(options, deploymentOf('d21'));
+  assert.equal(opened, 0);
+  const live = store.release(wikibot, 20);
+  assert.ok(live !== null);
+  assert.equal(rollbackTarget(store, live, null).version, 19);
+  assert.equal(opened, 2);
+});
+
+test('82: refs are packed in the turn to change refs, whose holder removes locks that it finds', async (context) => {
+  const { repositories, options } = await tidied(context);
+  const repository = repositories.folder(wikibot);
+  const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
+  const author = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
+  const commit = await repositories.git(wikibot, [...author, 'commit-tree', '-m', 'x', tree]);
+  await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
+  // As many objects in the one folder that git looks at as if there were thousands.
+  for (let count = 0; folderCount(repository) < 12; count += 1) {
+    const text = `${count}`;
+    const id = createHash('sha1').update(`blob ${text.length}\0${text}`).digest('hex');
+    if (id.startsWith('17'))
+      await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: text });
+  }
+  const letGo = await repositories.takeRefs(wikibot);
+  const tidying = tidy(options, deploymentOf('d1'));
+  const packs = join(repository, 'objects/pack');
+  const isPacked = () => existsSync(packs) && readdirSync(packs).some((name) => name.endsWith('.pack'));
+  await until(async () => isPacked(), 'objects are packed');
+  assert.ok(!existsSync(join(repository, 'packed-refs')));
+  letGo();
+  await tidying;
+  assert.ok(existsSync(join(repository, 'packed-refs')));
+});
+
+function folderCount(repository: string): number {
+  const folder = join(repository, 'objects/17');
+  return existsSync(folder) ? readdirSync(folder).length : 0;
+}
