@@ -14,24 +14,18 @@ export interface PolicyInput {
   readonly hasDeployBranch: boolean;
 }
 
-const MAX_COMMANDS = 500;
-
 /**
  * What a push may do, line by line. Pure: what needs the content of the push is checked after unpacking.
  * With `--atomic` one refusal refuses all.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
-  if (list.commands.length > MAX_COMMANDS) {
-    const reason = `${list.commands.length} refs in one push; at most ${MAX_COMMANDS}`;
-    return list.commands.map((command) => ({ kind: 'refuse', command, reason }));
-  }
   const isAtomic = hasCapability(list, 'atomic');
   const fates = list.commands.map((command) => judge(command, input, isAtomic));
-  const [, second] = fates.filter((fate) => fate.kind === 'deploy');
+  const first = fates.find((fate) => fate.kind === 'deploy');
   const single = fates.map(
     (fate): Fate =>
-      fate === second
+      fate.kind === 'deploy' && fate !== first
         ? { kind: 'refuse', command: fate.command, reason: 'only one branch deploys in a push' }
         : fate,
   );
