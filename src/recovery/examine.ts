@@ -5,6 +5,7 @@ import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { dropOldSetAside } from '../core/set-aside.ts';
 import { removeTree } from '../sandbox/remove.ts';
+import { storeNewer } from '../store/migrate.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 
@@ -86,6 +87,10 @@ function history({ repositories, copies, config, storeBackup }: DataFacts): stri
 
 function storeFindings(facts: DataFacts): Finding[] {
   const { store } = facts;
+  if (store.state === 'newer') {
+    const { message, hint } = storeNewer(store.schema);
+    return [refuses(message, hint)];
+  }
   const found = history(facts);
   if (store.state === 'damaged')
     return [refuses(`The store, store.sqlite, is damaged: ${store.why}.`, bringBackStore(facts))];

@@ -8,6 +8,15 @@ import { replicas } from './migrations/0004-replicas.ts';
 /** Number N of this list, counted from 1, brings a store from schema N-1 to schema N. Only ever appended to. */
 export const migrations: readonly string[] = [first, deployTokens, requests, replicas];
 
+/** The refusal of a store that a later version of this server has used. */
+export function storeNewer(schema: number, known: number = migrations.length): DeployError {
+  return new DeployError(
+    'STORE_NEWER',
+    `The store has schema ${schema}, and this version of toolforge-push knows schemas up to ${known}.`,
+    'Start the newer version of toolforge-push again, or bring back a backup of the data folder from before the upgrade.',
+  );
+}
+
 /**
  * Brings the store to the newest schema, each migration in a transaction of its own, so that a crash leaves
  * either the old schema or the new one. The number stands in SQLite's `user_version`.
@@ -18,11 +27,7 @@ export function migrate(database: Database, steps: readonly string[] = migration
   const row = database.get<{ user_version: number }>('PRAGMA user_version');
   const current = row?.user_version ?? 0;
   if (current > steps.length) {
-    throw new DeployError(
-      'STORE_NEWER',
-      `The store has schema ${current}, and this version of toolforge-push knows schemas up to ${steps.length}.`,
-      'Start the newer version of toolforge-push again, or bring back a backup of the data folder from before the upgrade.',
-    );
+    throw storeNewer(current, steps.length);
   }
   for (const [index, step] of steps.entries()) {
     if (index < current) continue;

@@ -4,6 +4,7 @@ import { systemCode } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
 import { explain, isDamage, needsWriting } from './database.ts';
+import { migrations } from './migrate.ts';
 
 /** What a store says of one tool. */
 export interface StoredTool {
@@ -25,6 +26,8 @@ export type StoreFacts =
   | { readonly state: 'missing' }
   | { readonly state: 'empty' }
   | { readonly state: 'damaged'; readonly why: string }
+  /** It is of a later version of this server, which may have other tables. */
+  | { readonly state: 'newer'; readonly schema: number }
   | {
       readonly state: 'whole';
       /** The id of the key that its config vars are encrypted with; null = it was never opened. */
@@ -78,6 +81,9 @@ function factsIn(database: DatabaseSync): StoreFacts {
   const rows = <Row>(sql: string) => database.prepare(sql).all() as Row[];
   const [check] = rows<{ quick_check: string }>('PRAGMA quick_check(1)');
   if (check?.quick_check !== 'ok') return { state: 'damaged', why: check?.quick_check ?? 'unreadable' };
+  const [version] = rows<{ user_version: number }>('PRAGMA user_version');
+  const schema = version?.user_version ?? 0;
+  if (schema > migrations.length) return { state: 'newer', schema };
   const tables = rows<{ name: string }>(`SELECT name FROM sqlite_schema WHERE name = 'releases'`);
   if (tables.length === 0) return { state: 'empty' };
   const releases = rows<{ tool: ToolName; version: number; commit: CommitId; artifact: string }>(

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { readConfig } from '../../src/config.ts';
+import { readDataFacts } from '../../src/recovery/data-facts.ts';
+import { examine } from '../../src/recovery/examine.ts';
+import { loadOrMakeSecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { artifactOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+test('87: a store of a later version is told as that, never as damaged, whatever its tables are', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'newer-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  const keys = join(folder, 'keys');
+  const data = join(folder, 'data');
+  const config = readConfig({ TOOLFORGE_PUSH_DATA: data, TOOLFORGE_PUSH_KEYS: keys });
+  mkdirSync(data);
+  const store = new SqliteStore(data, loadOrMakeSecretsKey(keys));
+  store.addDeployment(deploymentOf('d1'));
+  store.addRelease(releaseOf('d1', { artifact: artifactOf('d1') }));
+  store.goLive(wikibot, 1, 'd1', 1);
+  store.close();
+  const later = new DatabaseSync(join(data, 'store.sqlite'));
+  later.exec('ALTER TABLE releases RENAME COLUMN artifact TO artifacts; PRAGMA user_version = 99');
+  later.close();
+  const [first] = examine(await readDataFacts(config));
+  assert.equal(first?.kind, 'refuses');
+  assert.match(first.what, /schema 99/);
+  assert.match(first.advice, /newer version/);
+  assert.doesNotMatch(first.advice, /start-over|restore/);
+});
