@@ -27,12 +27,13 @@ import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { Repositories } from './git/repositories.ts';
 import { serveHook } from './hook/serve-hook.ts';
-import { type LocalConnection, LocalSocket } from './hook/server-socket.ts';
+import { assertNobodyListens, type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { createSourcesDoor } from './http/sources-door.ts';
 import { openDataFolder, openKeys } from './open-folders.ts';
 import { hasUsers, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
+import { INSTANCE_VARIABLE, instanceId } from './sandbox/leftovers.ts';
 import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint } from './ssh/host-keys.ts';
@@ -87,6 +88,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
   const store = new SqliteStore(data, secretsKey);
+  const socketPath = join(data, 'run/server.sock');
+  await assertNobodyListens(socketPath);
   const audit = auditFile(data, log);
   const room = new DiskRoom(data);
   const health = new ServerHealth({ room, store, log });
@@ -99,6 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     folder: join(data, 'repositories'),
     path: options.path,
     deployBranch: config.deploy_branch,
+    marks: { [INSTANCE_VARIABLE]: instanceId(data) },
   });
   const [{ builder, runtime, sources, isolation, whyTrusted }] = await Promise.all([
     chooseBackEnds({
@@ -125,7 +129,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const logs = new DeploymentLogs(join(data, 'deployments'));
   const takenUp = await reconcile(context, logs);
 
-  const socketPath = join(data, 'run/server.sock');
   const line = new DeploymentLine({
     ...context,
     logs,

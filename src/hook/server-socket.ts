@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { DeployError } from '../core/errors.ts';
+import { DeployError, systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 
 /** A connection to the server's own socket, after its first line was read. */
@@ -81,6 +81,29 @@ export class LocalSocket {
       socket.end();
     }
   }
+}
+
+/**
+ * For a server that has just taken the lock of its data folder: if somebody deleted the file of the lock, another server
+ * may still be at work there.
+ *
+ * @throws DeployError `DATA_IN_USE`
+ */
+export async function assertNobodyListens(path: string): Promise<void> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+  } catch (error) {
+    // A server that cannot take it now is there all the same (unix(7)).
+    if (systemCode(error) !== 'EAGAIN') return;
+  } finally {
+    socket.destroy();
+  }
+  throw new DeployError(
+    'DATA_IN_USE',
+    'The data folder is in use by another server, and its lock, server.lock, was deleted.',
+    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
+  );
 }
 
 async function readFirstLine(socket: Socket): Promise<{ firstLine: string; rest: Buffer } | null> {

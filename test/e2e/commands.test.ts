@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run, TestServer, until } from '../support/server.ts';
@@ -200,6 +200,18 @@ test('threat 85: a second server on the same data folder refuses to start and na
   });
   assert.equal(second.exitCode, 1);
   assert.match(second.stderr, new RegExp(`DATA_IN_USE.*${server.pid}`));
+});
+
+test('threat 85: a second server is refused also if somebody has deleted the lock of the first', async () => {
+  const { name } = await newTool();
+  await rm(join(server.folder, 'data/server.lock'));
+  const second = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
+    env: { ...server.environment, TOOLFORGE_PUSH_SSH: '127.0.0.1:0', TOOLFORGE_PUSH_HTTP: '127.0.0.1:0' },
+    signal: AbortSignal.timeout(60_000),
+  });
+  assert.equal(second.exitCode, 1);
+  assert.match(second.stderr, /DATA_IN_USE.*server\.lock/);
+  assert.equal((await server.get(name)).status, 200);
 });
 
 test('a setting that is wrong stops the start with its name', async () => {

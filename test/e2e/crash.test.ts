@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { TestServer, until } from '../support/server.ts';
+import { run, TestServer, until } from '../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../support/work-tree.ts';
 
 interface ReleaseRow {
@@ -194,4 +194,19 @@ test('threat 61: a killed server leaves nothing running but what is live', async
     'one process a live tool',
   );
   assert.equal((await processes()).filter((command) => /receive-pack|upload-pack/.test(command)).length, 0);
+});
+
+test('threat 61: a git that a killed server left at work, and that hangs, ends at the next start', async () => {
+  const { name, tree } = await newTool();
+  await tree.commit('slow', webTool('slow', 'sleep 30'));
+  const pushing = tree.push();
+  await state(name, 'building');
+  const { stdout } = await run('pgrep', ['-f', `git.receive-pack .*/${name}.git$`]);
+  assert.match(stdout, /^\d+$/);
+  process.kill(Number(stdout), 'SIGSTOP');
+  await crash();
+  const status = await readFile(`/proc/${stdout}/status`, 'utf8').catch(() => 'State: gone');
+  assert.match(status, /^State:\s+(gone|Z)/m);
+  assert.notEqual((await pushing).exitCode, 0);
+  await assertDeploys(name, tree);
 });
