@@ -106,7 +106,7 @@ export class TimeShares {
 
 /**
  * The time for what tools and builds print: cleaning, masking and telling their lines. A tool that prints faster than
- * its share waits with its next output.
+ * its share waits with its next output. Long lists of a tool's deployments, builds and releases are made in it too.
  */
 export const outputTime = new TimeShares({ part: 0.25, sliceMs: 4 });
 

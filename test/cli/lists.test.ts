@@ -381,3 +381,20 @@ test('threat 63: the audit log keeps no value that was typed behind the name of 
     [['KEY=…'], ['KEY=…']],
   );
 });
+
+test('long lists for many readers at once leave others their turn', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  for (let count = 0; count < 300; count += 1)
+    desk.store.addDeployment(
+      deploymentOf(`d${count}`, { state: 'failed', reason: 'build failed '.repeat(40) }),
+    );
+  let turns = 0;
+  const counting = setInterval(() => {
+    turns += 1;
+  }, 0);
+  const readers = Array.from({ length: 30 }, () => desk.type(['deployments', 'wikibot', '-n', '1000']));
+  for (const { out } of await Promise.all(readers)) assert.equal(out.split('\n').length, 302);
+  clearInterval(counting);
+  assert.ok(turns >= 10, `${turns} turns of others`);
+});

@@ -1,6 +1,7 @@
 import { short } from '../../core/names.ts';
+import { outputTime } from '../../core/time-shares.ts';
 import type { Build } from '../../core/types.ts';
-import type { ToolCommand } from '../command.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from '../parse-words.ts';
 import { ago, columns, duration, iso, json } from '../printing.ts';
 
@@ -15,18 +16,19 @@ export const buildsCommand: ToolCommand = {
   action: 'read',
   options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
-  async run({ services, tool, flags, out }) {
-    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
-    const builds = services.store.builds(tool, limit);
-    if (flags['json'] === true) await out(json(builds.map(asFields)));
-    else if (builds.length === 0) await out(`${tool} has no build yet: git push toolforge main\n`);
-    else
-      await out(
-        columns([['BUILD', 'STATE', 'COMMIT', 'BUILDPACKS', 'STARTED', 'TOOK'], ...builds.map(asRow)]),
-      );
+  async run(context) {
+    await context.out(await outputTime.run(context.tool, () => listOf(context)));
     return 0;
   },
 };
+
+function listOf({ services, tool, flags }: ToolContext): string {
+  const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
+  const builds = services.store.builds(tool, limit);
+  if (flags['json'] === true) return json(builds.map(asFields));
+  if (builds.length === 0) return `${tool} has no build yet: git push toolforge main\n`;
+  return columns([['BUILD', 'STATE', 'COMMIT', 'BUILDPACKS', 'STARTED', 'TOOK'], ...builds.map(asRow)]);
+}
 
 function asFields({ id, state, commit, deploymentId, artifact, startedAt, endedAt }: Build): object {
   return {

@@ -1,6 +1,7 @@
 import { short } from '../../core/names.ts';
+import { outputTime } from '../../core/time-shares.ts';
 import type { Deployment } from '../../core/types.ts';
-import type { ToolCommand } from '../command.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from '../parse-words.ts';
 import { ago, columns, iso, json, oneLine } from '../printing.ts';
 
@@ -16,21 +17,22 @@ export const deploymentsCommand: ToolCommand = {
   action: 'read',
   options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
-  async run({ services, tool, flags, out }) {
-    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
-    const deployments = services.store.deployments(tool, limit);
-    if (flags['json'] === true) await out(json(deployments.map(asFields)));
-    else if (deployments.length === 0) await out(`${tool} has no deployment yet: git push toolforge main\n`);
-    else
-      await out(
-        columns([
-          ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'NOTE'],
-          ...deployments.map(asRow),
-        ]),
-      );
+  async run(context) {
+    await context.out(await outputTime.run(context.tool, () => listOf(context)));
     return 0;
   },
 };
+
+function listOf({ services, tool, flags }: ToolContext): string {
+  const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
+  const deployments = services.store.deployments(tool, limit);
+  if (flags['json'] === true) return json(deployments.map(asFields));
+  if (deployments.length === 0) return `${tool} has no deployment yet: git push toolforge main\n`;
+  return columns([
+    ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'NOTE'],
+    ...deployments.map(asRow),
+  ]);
+}
 
 function asFields(deployment: Deployment): object {
   const { id, kind, state, commit, version, reason, message, by, door, credential } = deployment;

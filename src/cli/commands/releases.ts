@@ -1,4 +1,4 @@
-import { short } from '../../core/names.ts';
+import { short, type ToolName } from '../../core/names.ts';
 import { outputTime } from '../../core/time-shares.ts';
 import type { ListedRelease } from '../../store/store.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
@@ -19,13 +19,17 @@ export const releasesCommand: ToolCommand = {
   async run(context) {
     const { services, tool, flags, out } = context;
     const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
-    const releases = services.store.releases(tool, limit);
-    if (flags['json'] === true) await out(json(await allFields(context, releases)));
-    else if (releases.length === 0) await out(`${tool} has no release yet: git push toolforge main\n`);
-    else await out(columns([['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'], ...releases.map(asRow)]));
+    const releases = await outputTime.run(tool, () => services.store.releases(tool, limit));
+    const text = flags['json'] === true ? json(await allFields(context, releases)) : null;
+    await out(text ?? (await outputTime.run(tool, () => tableOf(tool, releases))));
     return 0;
   },
 };
+
+function tableOf(tool: ToolName, releases: readonly ListedRelease[]): string {
+  if (releases.length === 0) return `${tool} has no release yet: git push toolforge main\n`;
+  return columns([['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'], ...releases.map(asRow)]);
+}
 
 /** The config vars of a thousand releases may be hundreds of megabytes: they are read one after the other. */
 async function allFields(
