@@ -183,7 +183,7 @@ export function explain(error: unknown): unknown {
   }
   // A disk without a free inode or page fails here too, where SQLite makes or grows its `-wal` and `-shm` files.
   if (code === IOERR || code === CANTOPEN) {
-    return full('disk full or failing: the server cannot store anything', error);
+    return full('disk full, read-only or failing: the server cannot store anything', error);
   }
   if (code === CORRUPT || code === NOTADB) return damaged(error);
   return error;
