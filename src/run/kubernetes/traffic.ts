@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
 import { stayingUp } from '../../core/replicas.ts';
 import { applyObject, FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { isNotFound } from '../../kubernetes/refusals.ts';
@@ -96,22 +97,42 @@ function hasWeb(rollout: Rollout): boolean {
   return stayingUp(rollout.release).some(({ type }) => type === 'web');
 }
 
-/** Until every endpoint of the Service is a pod of this rollout, and there is one where there is to be one. */
-async function endpointsFollow(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when every endpoint of the Service is a pod of this rollout, and one is ready if there is to be one. It also
+ * resolves when the time is over and none of its own is ready: that is for the pods to mend.
+ *
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then: what served before must stay.
+ */
+export async function endpointsFollow(
+  parts: Pick<ObjectParts, 'cluster' | 'pods'>,
+  rollout: Rollout,
+  signal: AbortSignal,
+  followMs: number = FOLLOW_MS,
+): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
   const labelSelector = `kubernetes.io/service-name=${release.tool}`;
-  const end = performance.now() + FOLLOW_MS;
-  while (performance.now() < end) {
+  const end = performance.now() + followMs;
+  for (;;) {
     const { items } = await retrying(
       () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
       { signal },
     );
-    const mine = new Set(pods.ofRollout(rollout).map(({ uid }) => uid));
+    const web = pods.ofRollout(rollout).filter(({ type }) => type === 'web');
+    const mine = new Set(web.map(({ uid }) => uid));
     const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
     const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
     const isReady = endpoints.some(({ conditions }) => conditions?.ready !== false);
     if (areMine && (isReady || replicaCount(rollout, 'web') === 0)) return;
+    if (performance.now() > end) {
+      const isListed = endpoints.length > 0 || !web.some((pod) => pod.isReady);
+      if (areMine && isListed) return;
+      throw new DeployError(
+        'CLUSTER_UNREACHABLE',
+        `The cluster does not send the requests of ${release.tool} to v${release.version} yet.`,
+        'Tell the operator: the controllers of the cluster are behind, as after a restart of its API server.',
+      );
+    }
     await wait(LOOK_MS, null, { signal });
   }
 }

@@ -56,17 +56,20 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
         await wait(100);
       }
     })();
-    const pushing = tree.push();
-    await until(isMidway, where, LIMIT_MS);
-    const restarted = await run('sh', ['-c', restart]);
-    assert.equal(restarted.exitCode, 0, restarted.stderr);
-    const pushed = await pushing;
-    // The ingress controller has to find its API server again as well.
-    await until(async () => (await there.get(TOOL)).body === answer, 'the new release to answer', 30_000);
-    isOver = true;
+    await (async () => {
+      const pushing = tree.push();
+      await until(isMidway, where, LIMIT_MS);
+      const restarted = await run('sh', ['-c', restart]);
+      assert.equal(restarted.exitCode, 0, restarted.stderr);
+      const pushed = await pushing;
+      assert.equal(pushed.exitCode, 0, pushed.stderr);
+      // The ingress controller has to find its API server again as well.
+      await until(async () => (await there.get(TOOL)).body === answer, 'the new release to answer', 30_000);
+    })().finally(() => {
+      isOver = true;
+    });
     await watching;
     assert.ok((await startedAt()) > before, 'CLUSTER_API_RESTART has restarted nothing');
-    assert.equal(pushed.exitCode, 0, pushed.stderr);
     assert.deepEqual([...seen].sort(), [`200 ${answer}`, `200 ${old}`].sort(), 'it answered all the time');
     const main = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0];
     assert.equal(main, await tree.head());
