@@ -1,4 +1,4 @@
-import { DeployError } from '../core/errors.ts';
+import { DeployError, faultOf } from '../core/errors.ts';
 import { sentence } from '../core/sentence.ts';
 
 /** Why a deployment did not go live. */
@@ -17,7 +17,7 @@ export interface Failure {
  */
 export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
   if (!(error instanceof DeployError)) {
-    const what = `the server failed (${bugId})`;
+    const what = `${faultOf(error)} (${bugId})`;
     return {
       reason: `${what}; ${whatIsLive}`,
       text: `${sentence(what)}\nPush again; if it goes on, tell the operators this id.\n${sentence(whatIsLive)}`,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../core/audit.ts';
-import { DeployError } from '../core/errors.ts';
+import { DeployError, faultOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { mebibytes } from '../core/mebibytes.ts';
 import { commitId, type ToolName } from '../core/names.ts';
@@ -202,7 +202,7 @@ export class TruthfulPush implements PushSession {
     const id = randomUUID();
     this.#context.log.error({ err: error, id, tool: this.#context.tool }, 'push failed');
     return {
-      reason: `the server failed (${id})`,
+      reason: `${faultOf(error)} (${id})`,
       hint: 'Push again; if it goes on, tell the operators this id.',
     };
   }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { execa } from 'execa';
 import { DeployError } from '../../src/core/errors.ts';
 import { explainFailure } from '../../src/deploy/verdict-reason.ts';
 
@@ -15,5 +17,16 @@ for (const { name, message, says } of [
     const error = new DeployError('BUILD_FAILED', message, 'Mend it.');
     const { text } = explainFailure(error, 'v1 is still live', 'bug');
     assert.equal(text, `${says}\nMend it.\nv1 is still live.`);
+  });
+}
+
+for (const { who, fail } of [
+  { who: 'this process', fail: async () => writeFileSync('/dev/full', 'x') },
+  { who: 'git', fail: async () => void (await execa('sh', ['-c', 'exec git --version >/dev/full'])) },
+]) {
+  test(`83: a full disk is told as that, also if ${who} finds it`, async () => {
+    const error = await fail().catch((reason: unknown) => reason);
+    const { reason } = explainFailure(error, 'v1 is still live', 'bug');
+    assert.equal(reason, 'the disk of this server is full (bug); v1 is still live');
   });
 }
