@@ -9,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { signal } from './process-table.ts';
 import type { Limits } from './sandbox.ts';
@@ -27,7 +27,7 @@ export interface CgroupsOptions {
 const WRAPPERS = 8;
 
 /**
- * A group for `cpu` has the usual weight, whatever is in it. Without one each session counts as much as this server
+ * A group for `cpu` has the usual weight, whatever is in it: that of a tool too. Without one each session counts as much as this server
  * (sched(7), autogroup), and anybody makes sessions.
  */
 const RESOURCES = ['cpu', 'memory', 'pids'] as const;
@@ -53,13 +53,21 @@ export class Cgroups {
     return this.#bases.flatMap((base) => base.resources);
   }
 
-  /** A new group. Where the kernel refuses one, it limits less or nothing. */
-  create(name: string, limits: Limits): Cgroup {
+  /**
+   * A new group for one start, in the group of its tool: however many processes a tool has, it has one share of the
+   * processors. If the kernel refuses a group, it limits less or nothing.
+   */
+  create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
-      const folder = join(base.folder, this.#prefix + name);
+      const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
+      if (attempt(() => mkdirSync(tool))) passOn(base, tool);
+      const folder = join(tool, name);
       return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
     });
-    return new Cgroup(folders);
+    return new Cgroup(
+      folders,
+      folders.map((folder) => dirname(folder)),
+    );
   }
 
   /** Removes the groups that an earlier server left; their processes must have ended. */
@@ -67,7 +75,7 @@ export class Cgroups {
     const folders = this.#bases.flatMap(({ folder }) =>
       readdirSync(folder)
         .filter((name) => name.startsWith(this.#prefix))
-        .map((name) => join(folder, name)),
+        .flatMap((name) => withInner(join(folder, name))),
     );
     await new Cgroup(folders).remove();
   }
@@ -76,9 +84,12 @@ export class Cgroups {
 /** One group, in one hierarchy or several. */
 export class Cgroup {
   readonly #folders: readonly string[];
+  readonly #outer: readonly string[];
 
-  constructor(folders: readonly string[]) {
+  /** @param outer - The groups around it, which go with the last group in them. */
+  constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
+    this.#outer = outer;
   }
 
   /** The files that a process writes its id into to be in the group. */
@@ -108,6 +119,8 @@ export class Cgroup {
         if (!attempt(() => rmdirSync(folder))) await wait(20);
       }
     }
+    // One stays while something else is in it.
+    for (const folder of this.#outer) attempt(() => rmdirSync(folder));
   }
 }
 
@@ -144,14 +157,26 @@ function unifiedBase(folder: string): Base[] {
   const server = join(folder, 'server');
   attempt(() => mkdirSync(server));
   attempt(() => writeFileSync(join(server, 'cgroup.procs'), String(process.pid)));
-  for (const resource of RESOURCES) {
-    attempt(() => writeFileSync(join(folder, 'cgroup.subtree_control'), `+${resource}`));
-  }
+  passOn({ version: 2, resources: RESOURCES }, folder);
   const enabled = read(join(folder, 'cgroup.subtree_control')).split(/\s+/);
   const resources = RESOURCES.filter((resource) =>
     enabled.some((word) => word === resource || word === `+${resource}`),
   );
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
+}
+
+/** Version 2: what is limited or shared in the groups inside of this one. */
+function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
+  if (version === 1) return;
+  for (const resource of resources) {
+    attempt(() => writeFileSync(join(folder, 'cgroup.subtree_control'), `+${resource}`));
+  }
+}
+
+/** A group and those in it, the innermost first. */
+function withInner(folder: string): string[] {
+  const inner = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [...inner.flatMap(({ name }) => withInner(join(folder, name))), folder];
 }
 
 function limit(base: Base, folder: string, limits: Limits): string {

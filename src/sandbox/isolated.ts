@@ -79,7 +79,7 @@ export class IsolatedSandbox implements Sandbox {
   start(command: SandboxCommand): SandboxProcess {
     assertPassable(command);
     const processId = randomUUID();
-    const cgroup = this.#options.cgroups.create(processId, command.limits);
+    const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
     const argv = isolatedArguments(command, {
       hostFiles: this.#hostFiles,
       uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,

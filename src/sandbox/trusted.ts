@@ -45,7 +45,7 @@ export class TrustedSandbox implements Sandbox {
   start(command: SandboxCommand): SandboxProcess {
     assertPassable(command);
     const processId = randomUUID();
-    const cgroup = this.#options.cgroups.create(processId, command.limits);
+    const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
     const { child, output, linkEnding } = startInCgroup(
       cgroup,
       [...INTERLEAVED, ...limits(command.limits), ...command.argv],

@@ -26,9 +26,9 @@ test('version 1: groups are made in hierarchies whose root this server is in, an
   );
   const cgroups = new Cgroups(options);
   assert.deepEqual(cgroups.resources, ['cpu', 'memory']);
-  const group = cgroups.create('web', limits);
-  const folder = join(options.mount, 'memory/toolforge-push-abc-web');
-  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-web');
+  const group = cgroups.create('web', 7, limits);
+  const folder = join(options.mount, 'memory/toolforge-push-abc-tool-7/web');
+  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-tool-7/web');
   assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
   assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(group.isOutOfMemory(), false);
@@ -48,14 +48,14 @@ test('version 2: a folder that was handed over is used, and the server moves out
   const cgroups = new Cgroups({ ...options, delegated });
   assert.deepEqual(cgroups.resources, ['pids']);
   assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
-  cgroups.create('web', limits);
-  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-web/pids.max'), 'utf8'), '18');
+  cgroups.create('web', 7, limits);
+  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
 });
 
 test('without control groups nothing is limited and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
-  const group = cgroups.create('web', limits);
+  const group = cgroups.create('web', 7, limits);
   assert.deepEqual(group.entrances, []);
   assert.equal(group.isOutOfMemory(), false);
   await group.remove();

@@ -14,9 +14,9 @@ test('where no pipe can be made, the control group of the process goes too', asy
   await writeFile(join(groups, 'cgroup.procs'), '');
   await writeFile(join(data.path, 'membership'), '1:pids:/\n');
   const options = { instance: 'abc', mount: data.path, membership: join(data.path, 'membership') };
-  const group = new Cgroups(options).create('web', { processes: 1, memoryBytes: 1, fileBytes: 1 });
+  const group = new Cgroups(options).create('web', 7, { processes: 1, memoryBytes: 1, fileBytes: 1 });
   // What the kernel takes away with the folder.
-  await rm(join(groups, 'toolforge-push-abc-web/pids.max'));
+  await rm(join(groups, 'toolforge-push-abc-tool-7/web/pids.max'));
   const pipeFolder = join(data.path, 'gone');
   const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
   assert.throws(start, /pipe for output/);

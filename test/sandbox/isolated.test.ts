@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
@@ -247,4 +248,34 @@ test('threat 60: a process that says that its environment is enormous costs the 
   assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
   child.kill();
   await child.exited;
+});
+
+test('threat 60: a tool with many processes takes no more of the processors than another tool', {
+  skip: !isRoot,
+}, async (context) => {
+  await using data = await dataFolder();
+  if (!new Cgroups({ instance: instanceId(data.path) }).resources.includes('cpu'))
+    return context.skip('no control group for processors can be had here');
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  // Twice, so that each wants both processors of a small machine.
+  const script = `
+import os, time
+os.fork()
+end = time.monotonic() + 8
+while time.monotonic() < end: pass
+print('used', time.process_time(), flush=True)
+time.sleep(1)
+`;
+  const burn = (toolNumber: number) => runIn(sandbox, ['python3', '-c', script], { toolNumber });
+  const used = (outputs: readonly { readonly output: string }[]) =>
+    outputs
+      .flatMap(({ output }) => Array.from(output.matchAll(/^used (.*)$/gm), ([, seconds]) => Number(seconds)))
+      .reduce((sum, seconds) => sum + seconds, 0);
+  const [many, few] = await Promise.all([
+    Promise.all(Array.from({ length: 16 }, () => burn(1))).then(used),
+    burn(2).then((one) => used([one])),
+  ]);
+  context.diagnostic(`${many.toFixed(1)} s and ${few.toFixed(1)} s of processor time`);
+  // With equal shares, 1 on a machine with two processors; by the number of processes, 16.
+  assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });
