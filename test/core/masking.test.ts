@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { OutputLines } from '../../src/build/output-lines.ts';
 import { masking } from '../../src/core/masking.ts';
@@ -147,4 +148,48 @@ test('threat 63: a value of several lines is found after carriage returns, and h
     (await masking({ TOKEN: 'first1\rsecond\ud800' }))('second\ufffd first1'),
     '[config var TOKEN] [config var TOKEN]',
   );
+});
+
+const PRIVATE_KEY = [
+  '-----BEGIN PRIVATE KEY-----',
+  ...Array.from({ length: 25 }, (_, index) => createHash('sha384').update(`line ${index}`).digest('base64')),
+  '-----END PRIVATE KEY-----',
+].join('\n');
+for (const { name, value } of [
+  { name: 'many lines', value: PRIVATE_KEY },
+  { name: 'one long line', value: PRIVATE_KEY.replaceAll('\n', '') },
+]) {
+  for (const before of ['', 'KEY=', 'a longer beginning of ']) {
+    test(`threat 63: base64 over several lines shows nothing of a value of ${name} after “${before}”`, async () => {
+      const mask = await masking({ KEY: value, OTHER: 'other secret' });
+      const lines = Buffer.from(before + value)
+        .toString('base64')
+        .replace(/.{76}/g, '$&\n')
+        .split('\n');
+      const shown = lines.slice(0, -1).map((line) => Buffer.from(mask(line), 'base64').toString('latin1'));
+      for (const [index, line] of lines.slice(0, -1).entries()) {
+        assert.match(mask(line), /\[config var KEY\]=*$/, `line ${index}`);
+        // What stands before the value may stay.
+        assert.ok(mask(line).indexOf('[') <= Math.ceil((before.length * 4) / 3) + 2, shown[index]);
+      }
+    });
+  }
+}
+
+test('base64 of other texts stays, even with lines and paddings as secrets have them', async () => {
+  const mask = await masking({ KEY: `title ${'-'.repeat(40)}\nnumber ${'0'.repeat(40)}\n${PRIVATE_KEY}` });
+  for (const text of [
+    '-'.repeat(57),
+    '0'.repeat(57),
+    'an ordinary text, long enough to hold blocks of bytes',
+  ]) {
+    const line = Buffer.from(text).toString('base64');
+    assert.equal(mask(line), line);
+  }
+});
+
+test('lines of less than six characters are not masked', async () => {
+  const mask = await masking({ PINS: '1234\n5678\n9012' });
+  assert.equal(mask('1234'), '1234');
+  assert.equal(mask(JSON.stringify('1234\n5678\n9012')), '"[config var PINS]"');
 });
