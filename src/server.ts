@@ -182,6 +182,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     audit,
     addresses,
     followers: new Followers(),
+    room,
   };
   const throttle = new LoginThrottle();
   const socket = new LocalSocket({

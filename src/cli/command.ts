@@ -2,6 +2,7 @@ import type { ParseArgsOptionsConfig } from 'node:util';
 import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import type { Audit } from '../core/audit.ts';
+import type { DiskRoom } from '../core/disk-room.ts';
 import type { Followers } from '../core/followers.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
@@ -19,6 +20,9 @@ export interface Services {
   readonly audit: Audit;
   readonly followers: Followers;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
+  /** Of the disk that releases are kept on. */
+  readonly room: Pick<DiskRoom, 'assertRoom'>;
+  /** The addresses that hints name: `ssh://HOST:PORT` and `http://HOST:PORT`, as people reach them. */
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 

@@ -58,6 +58,6 @@ export function diskNearlyFull(complaint: string): DeployError {
   return new DeployError(
     'DISK_NEARLY_FULL',
     `${complaint[0]?.toUpperCase()}${complaint.slice(1)}.`,
-    'This is not your tool’s fault: tell the operator, and push again later.',
+    'This is not your tool’s fault: tell the operators, and try again later.',
   );
 }

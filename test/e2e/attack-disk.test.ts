@@ -134,6 +134,14 @@ ${SERVING}`,
     const redeploy = await server.command('redeploy', 'neighbour');
     assert.notEqual(redeploy.exitCode, 0);
     assert.match(redeploy.stderr + redeploy.stdout, /disk of this server is nearly full/);
+    for (const words of [
+      ['config', 'set', 'neighbour', 'KEY=value'],
+      ['rollback', 'neighbour', 'v1'],
+    ]) {
+      const { exitCode, stderr } = await server.command(...words);
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /The disk of this server is nearly full \(room for \d+ files left\)\./);
+    }
     assert.equal((await server.command('ps', 'neighbour')).exitCode, 0);
     const [status, why] = await health('/healthz');
     assert.equal(status, 503);

@@ -170,6 +170,7 @@ export class Desk implements Disposable {
       audit,
       addresses,
       followers: this.followers,
+      room: { assertRoom: async () => {} },
     };
   }
 

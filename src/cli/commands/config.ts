@@ -66,7 +66,10 @@ const set: ToolCommand = {
   options: {},
   words: { min: 1, max: anyNumber },
   async run(context) {
-    return await configure(context, await changesOf(context));
+    const changes = await changesOf(context);
+    // To unset is let in: it makes a release smaller.
+    await context.services.room.assertRoom();
+    return await configure(context, changes);
   },
 };
 

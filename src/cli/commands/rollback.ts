@@ -15,6 +15,7 @@ export const rollbackCommand: ToolCommand = {
   async run(context) {
     const { services, tool, principal, args } = context;
     const version = args[0] === undefined ? null : versionOf(args[0]);
+    await services.room.assertRoom();
     return await followTicket(context, services.deployments.rollback(tool, version, principal));
   },
 };
