@@ -19,10 +19,9 @@ export interface Services {
   readonly tokens: DeployTokens;
   readonly audit: Audit;
   readonly followers: Followers;
-  /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   /** Of the disk that releases are kept on. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
-  /** The addresses that hints name: `ssh://HOST:PORT` and `http://HOST:PORT`, as people reach them. */
+  /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 

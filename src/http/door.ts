@@ -6,6 +6,8 @@ import type { Config } from '../config.ts';
 import { httpCommand } from '../core/addresses.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { networkOf } from '../core/network.ts';
+import { PacedReading } from '../core/paced-reading.ts';
 import type { Principal } from '../core/types.ts';
 import type { PackServices } from '../git/pack-services.ts';
 import type { Gateway } from '../run/runtime.ts';
@@ -70,7 +72,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
   const { toolRequests } = limits;
   const ownRequests = limits.connections - toolRequests;
-  const shares = new RequestShares({ toolRequests, ownRequests, trustedProxies, log });
+  const shares = new RequestShares({ toolRequests, ownRequests, log });
   const serveOwn = createOwnHost(options, limits);
 
   // A fault with one request costs that connection, never the server.
@@ -90,6 +92,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       response.writeHead(400, { Connection: 'close' }).end();
       return;
     }
+    PacedReading.of(request.socket)?.begin(request, networkOf(peer.address));
     const tool = gateway.toolOf(request.headers.host);
     const admitted = shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
@@ -145,8 +148,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** Two readers could take it for requests to two tools: 400, by RFC 9112 section 3.2. */
-function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+/** Two readers could take it for requests to two tools: 400, by RFC 9112 sections 3.2 and 3.2.2. */
+function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
+  const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
+  if (ofTarget !== undefined && ofTarget.toLowerCase() !== headers.host?.toLowerCase()) return true;
   return rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name)).length > 1;
 }
 

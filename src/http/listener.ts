@@ -2,12 +2,14 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { alarm, calm } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import { cannotListen } from '../core/listen-error.ts';
 import type { Log } from '../core/log.ts';
+import { networkOf } from '../core/network.ts';
+import { PacedReading } from '../core/paced-reading.ts';
 import { expectContinue } from './body.ts';
 import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';
@@ -75,15 +77,26 @@ export function createListener(options: ListenerOptions): Listener {
     shouldUpgradeCallback: options.canUpgrade,
   };
   const tlsServer =
-    tls === null ? null : createTlsServer({ ...settings, ...readTls(tls), minVersion: 'TLSv1.2' });
+    tls === null
+      ? null
+      : createTlsServer({
+          ...settings,
+          ...readTls(tls),
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: limits.headersMs,
+        });
   const server = tlsServer ?? createServer(settings);
   server.on('request', options.onRequest);
   server.on('checkContinue', (request, response) => {
     expectContinue(response);
     options.onRequest(request, response);
   });
-  server.on('upgrade', options.onUpgrade);
+  server.on('upgrade', (request, socket, head) => {
+    PacedReading.of(request.socket)?.becomeOpaque();
+    options.onUpgrade(request, socket, head);
+  });
   server.on('connection', (socket) => connections.add(socket));
+  server.on(tls === null ? 'connection' : 'secureConnection', readAtPace);
 
   const watchEnd = () => {
     if (tls !== null) alarmIfOver(tls, log);
@@ -128,6 +141,13 @@ export function createListener(options: ListenerOptions): Listener {
       clearTimeout(cut);
     },
   };
+}
+
+function readAtPace(socket: Socket): void {
+  PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
+  // Node's parser reads the connection itself, until somebody else wants what comes in.
+  const nobody = () => {};
+  socket.on('data', nobody).off('data', nobody);
 }
 
 /** Troubles of the log (alarms.ts). */

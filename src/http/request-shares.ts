@@ -1,7 +1,6 @@
 import type { Log } from '../core/log.ts';
 import { networkOf } from '../core/network.ts';
-import { Shares } from './shares.ts';
-import type { TrustedProxies } from './trusted-proxies.ts';
+import { Shares } from '../core/shares.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
@@ -15,7 +14,6 @@ export interface RequestSharesOptions {
   readonly toolRequests: number;
   /** Requests under way to the server itself: git, commands, health. */
   readonly ownRequests: number;
-  readonly trustedProxies: Pick<TrustedProxies, 'check'>;
   readonly log: Log;
 }
 
@@ -37,10 +35,10 @@ export class RequestShares {
 
   /**
    * @param tool - Null if the request is for the server itself.
-   * @param address - The client; if a trusted proxy does not say who the client is, the proxy, which has no share.
+   * @param address - The client; if a trusted proxy does not say who the client is, the proxy.
    */
   enter(tool: string | null, address: string): Admitted {
-    const client = this.#isProxy(address) ? {} : { [networkOf(address)]: 1 as const };
+    const client = { [networkOf(address)]: 1 };
     // The smaller share: people behind the address that fills one tool still reach the others.
     const taken =
       tool === null ? this.#own.take(client) : this.#tools.take({ [`tool ${tool}`]: 0.5, ...client });
@@ -53,10 +51,6 @@ export class RequestShares {
     if (performance.now() - this.#loggedAt < LOG_PAUSE_MS) return;
     this.#loggedAt = performance.now();
     this.#options.log.warn({ tool, holder }, 'http requests refused: too many under way');
-  }
-
-  #isProxy(address: string): boolean {
-    return this.#options.trustedProxies.check(address);
   }
 }
 

@@ -160,10 +160,20 @@ test('behind a trusted proxy clients count by their own address, and the proxyâ€
   const address = '127.0.0.2';
   assert.equal(await status('kind.localhost', { address, fields: fields('203.0.113.5') }), 503);
   assert.equal(await status('kind.localhost', { address, fields: fields('203.0.113.6') }), 200);
-  assert.equal(await status('kind.localhost', { address }), 200, 'a proxy that names nobody has no share');
   await held.open(200, { address: '127.0.0.9' });
   proxy.write(via('kind', '203.0.113.6'));
   const [answer] = (await once(proxy, 'data')) as [Buffer];
   assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
   proxy.destroy();
+});
+
+test('a request of a trusted proxy that names no client counts for the proxy', async (context) => {
+  const { held, status } = await openDoors(context, { config: { trusted_proxies: ['127.0.0.2'] } });
+  const address = '127.0.0.2';
+  for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {
+    await held.open(5, { address, text: requestTo(`${tool}.localhost`, '/') });
+  }
+  assert.equal(await status('kind.localhost', { address }), 503);
+  assert.equal(await status('kind.localhost', { address, fields: 'X-Forwarded-For: 203.0.113.6\r\n' }), 200);
+  assert.equal(await status('kind.localhost'), 200);
 });

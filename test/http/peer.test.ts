@@ -181,6 +181,7 @@ for (const { headers, isRefused } of [
   { headers: { origin: 'http://push.example.org' }, isRefused: true },
   { headers: { origin: 'null' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'same-origin', origin: 'https://push.example.org' }, isRefused: false },
+  { headers: { 'sec-fetch-site': 'same-origin', origin: 'http://evil.example:8080' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'none' }, isRefused: false },
   { headers: { 'sec-fetch-site': 'same-site' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'cross-site' }, isRefused: true },

@@ -170,7 +170,7 @@ export class Router {
       // An open WebSocket is no request under way: it would hold up the drain for as long as it lives.
       leave();
       // What the tool sent last may still be on its way to a client that reads slowly.
-      toolSocket.once('close', () => (socket as Socket).destroySoon());
+      toolSocket.once('close', () => request.socket.destroySoon());
       socket.once('close', () => toolSocket.destroy());
     });
     proxy.on('error', (error) => {

@@ -3,13 +3,10 @@ export type Taken =
   | { readonly kind: 'taken'; readonly giveBack: () => void }
   | { readonly kind: 'refused'; readonly holder: string | null };
 
-/** A holder may have this many places for each one that is free. */
-export type Weight = 0.5 | 1;
-
 /**
  * A number of places that holders share, such as requests under way. A holder gets another place only while it has
  * fewer than its weight times those that are free. With weight 1, one holder alone gets half of all places, two get a
- * third each, and something is always left for the next one.
+ * third each, and something is always left for the next one. With weight 0.25, one holder alone gets a fifth.
  *
  * @see https://doi.org/10.1109/90.664262 Choudhury and Hahne, dynamic queue length thresholds
  */
@@ -23,7 +20,7 @@ export class Shares {
   }
 
   /** Takes one place that counts for each of these holders. `giveBack` may be called more than once. */
-  take(weights: Readonly<Record<string, Weight>>): Taken {
+  take(weights: Readonly<Record<string, number>>): Taken {
     const holders = Object.keys(weights);
     const free = this.#places - this.#taken;
     if (free <= 0) return { kind: 'refused', holder: null };

@@ -1,0 +1,103 @@
+/** One client or tool may cost so much of the server's time by what it sends, beyond what is usual. */
+const PART = 0.1;
+/** All of them together. */
+const PART_OF_ALL = 0.25;
+/** Usual reading takes a tenth of this: 16 KiB in 0.08 ms. */
+const USUAL_MS_A_KIB = 0.05;
+/** A request that begins has this for itself, and so has each round of the event loop. */
+const USUAL_MS = 1;
+/** So much may be owed without a wait: the garbage collector ends it too. */
+const FREE_MS = 10;
+/** A longer piece of work is the garbage collector's. */
+const MAX_MS = 25;
+
+/** What was read for one key since the event loop came round. */
+interface Round {
+  usualMs: number;
+  spentMs: number;
+}
+
+/**
+ * The time that it costs to read what comes in over connections. Bytes cost little, but chunks of one byte, or many
+ * requests in one packet, cost a hundred times as much. Each key (a client's network, or a process of a tool) owes
+ * the time beyond what is usual, and pays with the time that passes; while it owes more than a little, it waits.
+ */
+export class ReadingTime {
+  /** By key: the value of the clock at which nothing is owed. Only keys that owe something are here. */
+  readonly #debts = new Map<string, number>();
+  readonly #round = new Map<string, Round>();
+  readonly #processorMs: () => number;
+  /** When the round began; null = between rounds. */
+  #roundFromMs: number | null = null;
+  /** In milliseconds of work that each key has paid off. */
+  #clockMs = 0;
+  #wentAt = performance.now();
+
+  /** @param processorMs - What this program has used of the processor. */
+  constructor(processorMs: () => number = usedMs) {
+    this.#processorMs = processorMs;
+  }
+
+  /** How long nothing may be read for this key; 0 if it may be now. */
+  waitMs(key: string): number {
+    if (this.#debts.size === 0) return 0;
+    this.#go();
+    const owedMs = (this.#debts.get(key) ?? 0) - this.#clockMs;
+    return owedMs <= FREE_MS ? 0 : Math.ceil((owedMs - FREE_MS) / this.#pace());
+  }
+
+  /** To be called before work that will be counted. */
+  begin(): void {
+    if (this.#roundFromMs !== null) return;
+    this.#roundFromMs = this.#processorMs();
+    setImmediate(() => {
+      this.#roundFromMs = null;
+      this.#round.clear();
+    });
+  }
+
+  /** Counts work that was done for `key`. */
+  spend(key: string, { spentMs, bytes, hasBegun }: Work): void {
+    const round = this.#round.get(key) ?? { usualMs: USUAL_MS, spentMs: 0 };
+    this.#round.set(key, round);
+    round.usualMs += (bytes / 1024) * USUAL_MS_A_KIB + (hasBegun ? USUAL_MS : 0);
+    round.spentMs += spentMs;
+    if (round.spentMs <= round.usualMs) return;
+    // Not what other programs took on a busy machine. Asking costs more than reading.
+    const usedMs = this.#processorMs() - (this.#roundFromMs ?? 0);
+    const tooMuchMs = Math.min(round.spentMs - round.usualMs, usedMs, MAX_MS);
+    round.usualMs = round.spentMs;
+    this.#go();
+    this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
+  }
+
+  /** Each key that owes pays a part of the time that has passed. */
+  #go(): void {
+    const now = performance.now();
+    this.#clockMs += Math.max(0, now - this.#wentAt) * this.#pace();
+    this.#wentAt = now;
+    for (const [key, paidAt] of this.#debts) if (paidAt <= this.#clockMs) this.#debts.delete(key);
+  }
+
+  #pace(): number {
+    return Math.min(PART, PART_OF_ALL / this.#debts.size);
+  }
+}
+
+/** Something that was read. */
+export interface Work {
+  /** By the clock. */
+  readonly spentMs: number;
+  readonly bytes: number;
+  /** Whether requests began in it. */
+  readonly hasBegun: boolean;
+}
+
+/** Of the whole program: what the kernel tells about one thread may be 4 ms old. */
+function usedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** For everything that comes in over HTTP. */
+export const readingTime = new ReadingTime();

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ReadingTime } from '../../src/core/reading-time.ts';
+
+const KIB = 1024;
+
+/** Spends this much in pieces of 5 ms, each in a round of its own. */
+async function spend(time: ReadingTime, key: string, ms: number): Promise<void> {
+  for (let spent = 0; spent < ms; spent += 5) {
+    time.begin();
+    time.spend(key, { spentMs: 5, bytes: KIB, hasBegun: false });
+    await new Promise(setImmediate);
+  }
+}
+
+test('usual reading owes nothing, however much there is of it', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let round = 0; round < 100; round++) {
+    for (let piece = 0; piece < 50; piece++)
+      time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, hasBegun: false });
+    for (let request = 0; request < 50; request++)
+      time.spend('one', { spentMs: 0.7, bytes: 400, hasBegun: true });
+    await new Promise(setImmediate);
+  }
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 55: who costs much waits nine times as long, and nobody else does', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  await spend(time, 'one', 100);
+  const waitMs = time.waitMs('one');
+  assert.ok(waitMs > 500 && waitMs < 1000, `${waitMs} ms`);
+  assert.equal(time.waitMs('other'), 0);
+  await sleep(waitMs + 20);
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 55: many who cost much have a quarter of the time together', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let number = 0; number < 50; number++) await spend(time, `key ${number}`, 50);
+  const waitMs = time.waitMs('key 49');
+  assert.ok(waitMs > 4_000, `${waitMs} ms`);
+});
+
+test('a little is forgiven, as the garbage collector costs it too', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  time.spend('one', { spentMs: 8, bytes: KIB, hasBegun: false });
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('many small messages in one round of the event loop count together', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let message = 0; message < 2_000; message++)
+    time.spend('one', { spentMs: 0.03, bytes: 1, hasBegun: false });
+  assert.ok(time.waitMs('one') > 100);
+});
+
+test('what other programs took on a busy machine is not counted', async () => {
+  const time = new ReadingTime(() => 0);
+  await spend(time, 'one', 100);
+  assert.equal(time.waitMs('one'), 0);
+});

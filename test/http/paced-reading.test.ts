@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readingTime } from '../../src/core/reading-time.ts';
+import type { Gateway } from '../../src/run/runtime.ts';
+import { openDoor } from '../support/http-door.ts';
+import { collect } from '../support/http-raw.ts';
+
+type Serve = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+async function openTool(context: TestContext, serve: Serve) {
+  const gateway: Gateway = {
+    toolOf: () => 'one',
+    serve: (_tool, request, response) => void serve(request, response),
+    upgrade: (_tool, _request, socket, head) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+      socket.write(head);
+      socket.pipe(socket);
+    },
+  };
+  const { port } = await openDoor(context, { gateway });
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  context.after(() => socket.destroy());
+  return socket;
+}
+
+const head = (line: string, fields: string) => `${line} HTTP/1.1\r\nHost: one.localhost\r\n${fields}\r\n`;
+
+test('threat 55: chunks of one byte come whole, and in few pieces', async (context) => {
+  const pieces: Buffer[] = [];
+  const socket = await openTool(context, (request, response) => {
+    request.on('data', (chunk: Buffer) => pieces.push(chunk));
+    request.once('end', () => response.end(`${request.trailers['x-last']}`));
+  });
+  const text = Array.from({ length: 50_000 }, (_, index) => String.fromCharCode(97 + (index % 26))).join('');
+  socket.write(head('POST /', 'Transfer-Encoding: chunked\r\nConnection: close\r\n'));
+  for (const letter of text) socket.write(`1\r\n${letter}\r\n`);
+  socket.write('0\r\nX-Last: yes\r\n\r\n');
+  const answer = await collect(socket, 30_000);
+  assert.match(answer.text, /^HTTP\/1\.1 200 [\s\S]*yes/);
+  assert.equal(Buffer.concat(pieces).toString(), text);
+  assert.ok(pieces.length < 2_000, `${pieces.length} pieces`);
+});
+
+test('threat 55: a network that sends chunks of one byte without end waits, and another does not', async (context) => {
+  const socket = await openTool(context, (request) => request.resume());
+  const letters = Buffer.from('1\r\na\r\n'.repeat(10_000));
+  socket.write(head('POST /', 'Transfer-Encoding: chunked\r\n'));
+  const send = () => {
+    while (socket.writable && socket.write(letters));
+  };
+  socket.on('drain', send);
+  send();
+  const limit = AbortSignal.timeout(20_000);
+  while (readingTime.waitMs('127.0.0.1') === 0) {
+    assert.ok(!limit.aborted, 'it never waits');
+    await sleep(1);
+  }
+  assert.equal(readingTime.waitMs('192.0.2.1'), 0);
+});
+
+test('a body that nobody reads stays with its client, and comes whole in the end', async (context) => {
+  const size = 60_000_000;
+  let bytesRead = () => 0;
+  const socket = await openTool(context, async (request, response) => {
+    bytesRead = () => request.socket.bytesRead;
+    await sleep(1_500);
+    let bytes = 0;
+    for await (const chunk of request) bytes += (chunk as Buffer).length;
+    response.end(String(bytes));
+  });
+  socket.write(head('POST /', `Content-Length: ${size}\r\nConnection: close\r\n`));
+  socket.write(Buffer.alloc(size, 1));
+  await sleep(1_000);
+  assert.ok(bytesRead() < 2_000_000, `${bytesRead()} bytes were taken`);
+  assert.match((await collect(socket, 30_000)).text, new RegExp(`\\r\\n\\r\\n[\\s\\S]*${size}`));
+});
+
+test('requests in one packet are answered in their order, each with its own body', async (context) => {
+  const socket = await openTool(context, async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    response.setHeader('Content-Length', body.length).end(body);
+  });
+  const one = (body: string) => `${head('POST /', `Content-Length: ${body.length}\r\n`)}${body}`;
+  const bodies = Array.from({ length: 200 }, (_, index) => `<${index}>${'x'.repeat(index * 7)}`);
+  const last = head('POST /', 'Content-Length: 0\r\nConnection: close\r\n');
+  socket.write(bodies.map(one).join('') + last);
+  const { text } = await collect(socket, 30_000);
+  const found = [...text.matchAll(/\r\n\r\n(<\d+>x*)/g)].map(([, body]) => body);
+  assert.deepEqual(found, bodies);
+});
+
+test('what comes after an upgrade is passed on as it is', async (context) => {
+  const socket = await openTool(context, () => {});
+  const sent = Buffer.from(Array.from({ length: 500_000 }, (_, index) => (index * 7) % 251));
+  socket.write(head('GET /', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'));
+  socket.write(sent);
+  let got = Buffer.alloc(0);
+  const limit = { signal: AbortSignal.timeout(20_000) };
+  while (got.length < sent.length + 36)
+    got = Buffer.concat([got, ...((await once(socket, 'data', limit)) as [Buffer])]);
+  assert.ok(got.subarray(got.indexOf('\r\n\r\n') + 4).equals(sent));
+});
