@@ -8,7 +8,8 @@ import { newId, type ToolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { type GitSettings, hiddenRefs } from './environment.ts';
-import type { PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
+import { FetchPlaces } from './fetch-places.ts';
+import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
 import { updateRefs } from './ref-transaction.ts';
 import { readDeployBranch } from './refs.ts';
@@ -49,6 +50,7 @@ export class GitPackServices implements PackServices {
   readonly #busyPersons = new Map<string, number>();
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
+  readonly #fetches = new FetchPlaces();
   /** Bytes of repositories, where no push has ended since they were weighed. */
   readonly #sizes = new Map<ToolName, number>();
 
@@ -108,15 +110,17 @@ export class GitPackServices implements PackServices {
     });
   }
 
-  async upload(
-    tool: ToolName,
-    protocol: string | null,
-    reader: Principal | null,
-  ): Promise<{ folder: string; environment: Record<string, string> }> {
-    if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
-    const folder = await this.#ensure(tool);
-    const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-    return { folder, environment: this.#options.repositories.environment(hiddenRefs, more) };
+  async upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession> {
+    const close = reader === null ? () => {} : this.#fetches.take(reader, tool);
+    try {
+      if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
+      const folder = await this.#ensure(tool);
+      const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
+      return { folder, environment: this.#options.repositories.environment(hiddenRefs, more), close };
+    } catch (error) {
+      close();
+      throw error;
+    }
   }
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {

@@ -41,6 +41,14 @@ export interface PushSession {
   close(wasKilled?: boolean): void;
 }
 
+/** One clone or fetch: git runs in `folder` with exactly `environment`. */
+export interface FetchSession {
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Must be called once git has ended, however it did. */
+  close(): void;
+}
+
 /** What doors need to serve git; authorised before it is called. */
 export interface PackServices {
   /** The repository is made at the first push. */
@@ -49,12 +57,10 @@ export interface PackServices {
    * For clone and fetch. `protocol` is the client's GIT_PROTOCOL, checked already; `reader` null = only the
    * advertisement over HTTP, which the fetch itself follows.
    * A tool that nobody has pushed to yet gives an empty repository.
+   *
+   * @throws DeployError `TOO_MANY_FETCHES`
    */
-  upload(
-    tool: ToolName,
-    protocol: string | null,
-    reader: Principal | null,
-  ): Promise<{ folder: string; environment: Record<string, string> }>;
+  upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
   /** For the ref advertisement of a push over HTTP: `git receive-pack --http-backend-info-refs`. */
   advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;
 }

@@ -99,16 +99,20 @@ async function upload(
   const { request, response, log } = exchange;
   const decoders = decodersOf(request);
   const protocol = gitProtocol(request.headers['git-protocol']);
-  const repository = await packServices.upload(tool, protocol, principal);
-  const served = await ServedRepository.open(repository);
-  const output = atMost(Number.POSITIVE_INFINITY);
-  const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
-  const git = served.run('upload-pack', output);
-  response.once('close', () => git.kill());
-  if (response.destroyed) git.kill();
-  await converse(exchange, { outlet, git, stages: [...decoders, atMost(FETCH_BYTES)], notice: () => null });
-  const exit = await git.exited;
-  if (exit.code !== 0) log.debug({ tool, service: 'upload-pack', ...exit }, 'git ended badly');
+  const session = await packServices.upload(tool, protocol, principal);
+  try {
+    const served = await ServedRepository.open(session);
+    const output = atMost(Number.POSITIVE_INFINITY);
+    const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
+    const git = served.run('upload-pack', output);
+    response.once('close', () => git.kill());
+    if (response.destroyed) git.kill();
+    await converse(exchange, { outlet, git, stages: [...decoders, atMost(FETCH_BYTES)], notice: () => null });
+    const exit = await git.exited;
+    if (exit.code !== 0) log.debug({ tool, service: 'upload-pack', ...exit }, 'git ended badly');
+  } finally {
+    session.close();
+  }
 }
 
 async function receive(

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { networkOf } from '../core/network.ts';
+import { Shares } from '../core/shares.ts';
 
 export interface AdmissionLimits {
   /** From connection to login. */
@@ -10,11 +11,19 @@ export interface AdmissionLimits {
   readonly perAddress: number;
   /** Connections of one person that have logged in. */
   readonly perPerson: number;
+  /** Connections of everybody that have logged in. */
+  readonly loggedIn: number;
 }
 
 /** The steps to a login: nothing was received; the client has named its software; keys are exchanged. */
 const STEPS = ['silent', 'introduced', 'exchanged'] as const;
 export type Step = (typeof STEPS)[number];
+
+/** By how many are free, so that the last places are for people who hold few. */
+const WEIGHT_OF_PERSON = 0.1;
+
+/** Whether a login got a place, or who holds too many: the person, or everybody together. */
+export type Place = 'taken' | 'person-full' | 'server-full';
 
 /** After our end of a connection has been closed, how long the other side has for its own. */
 const LINGER_MS = 2000;
@@ -33,12 +42,14 @@ export class Admission {
   readonly #steps: ReadonlyMap<Step, Places>;
   readonly #graces = new Map<Socket, NodeJS.Timeout>();
   readonly #persons = new Map<Socket, string>();
+  readonly #loggedIn: Shares;
   #leaving = 0;
 
   /** @param pushOut - Tells the client why its connection ends. */
   constructor(limits: AdmissionLimits, pushOut: (socket: Socket, step: Step) => void) {
     this.#limits = limits;
     this.#pushOut = pushOut;
+    this.#loggedIn = new Shares(limits.loggedIn);
     this.#steps = new Map(STEPS.map((step) => [step, new Places(limits)]));
   }
 
@@ -66,13 +77,17 @@ export class Admission {
     if (out !== null) this.#end(out, step);
   }
 
-  /** The connection has logged in. False if the person has as many connections as one may have. */
-  logIn(socket: Socket, uid: string): boolean {
+  /** The connection has logged in, if there is a place for it. */
+  logIn(socket: Socket, uid: string): Place {
     const held = [...this.#persons.values()].filter((other) => other === uid).length;
-    if (held >= this.#limits.perPerson) return false;
+    if (held >= this.#limits.perPerson) return 'person-full';
+    const taken = this.#loggedIn.take({ [uid]: WEIGHT_OF_PERSON });
+    if (taken.kind === 'refused') return taken.holder === null ? 'server-full' : 'person-full';
     this.#leaveSteps(socket);
-    if (!socket.destroyed) this.#persons.set(socket, uid);
-    return true;
+    if (socket.destroyed) taken.giveBack();
+    else this.#persons.set(socket, uid);
+    socket.once('close', taken.giveBack);
+    return 'taken';
   }
 
   #end(socket: Socket, step: Step): void {

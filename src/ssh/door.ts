@@ -14,6 +14,8 @@ import { socketOf } from './ssh2-inner.ts';
 
 const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
+/** Connections of everybody that have logged in. */
+const MAX_LOGGED_IN = 1000;
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 
 export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
@@ -28,6 +30,8 @@ export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
   /** How long a connection may stay without anything running. */
   readonly idleMs?: number;
   readonly stallMs?: number;
+  /** How many connections of everybody may have logged in. */
+  readonly loggedIn?: number;
 }
 
 export interface SshDoor {
@@ -40,7 +44,7 @@ export interface SshDoor {
 /** The SSH door: git services and the command table, by public key. */
 export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { config, log, throttle, directory, services } = options;
-  const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000 } = options;
+  const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000, loggedIn = MAX_LOGGED_IN } = options;
   const isNative = hasNativeCiphers();
   if (!isNative) log.warn('ssh runs without native ciphers');
   const sockets = new Set<Socket>();
@@ -51,6 +55,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     startups: config.ssh_startups,
     perAddress: config.ssh_per_address,
     perPerson: config.ssh_per_person,
+    loggedIn,
   };
   const admission = new Admission(limits, (socket, step) => {
     log.debug(
@@ -89,7 +94,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
           audit: services.audit,
           log,
           address: plainAddress(info.ip),
-          hasPlace: (uid) => admission.logIn(socket, uid),
+          takePlace: (uid) => admission.logIn(socket, uid),
         },
       });
       connections.set(socket, served);

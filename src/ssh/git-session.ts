@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
-import type { PackServices, PushSession } from '../git/pack-services.ts';
+import type { FetchSession, PackServices, PushSession } from '../git/pack-services.ts';
 import { answerTo, asWarning } from './answers.ts';
 import type { ClientStreams } from './client-streams.ts';
 import { type GitProcess, pump, startGit } from './git-process.ts';
@@ -77,9 +77,18 @@ async function converse(
 /** Serves a clone or fetch; git ends with the client. @returns the exit status for the client. */
 export async function uploadPack(git: GitSession, protocol: string | null): Promise<number> {
   const { client, packServices, principal, tool } = git;
-  const { folder, environment } = await packServices.upload(tool, protocol, principal);
+  const session = await packServices.upload(tool, protocol, principal);
   client.isSilenceStall = true;
-  if (client.gone.aborted) return 1;
+  try {
+    if (client.gone.aborted) return 1;
+    return await fetchFrom(git, session);
+  } finally {
+    session.close();
+  }
+}
+
+async function fetchFrom(git: GitSession, { folder, environment }: FetchSession): Promise<number> {
+  const { client } = git;
   const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];
   const child = startGit(args, environment);
   const kill = () => child.kill();

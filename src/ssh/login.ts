@@ -8,6 +8,7 @@ import type { Audit } from '../core/audit.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Principal } from '../core/types.ts';
+import type { Place } from './admission.ts';
 import { answerTo, asWarning } from './answers.ts';
 import { sendBanner } from './banner.ts';
 
@@ -22,8 +23,8 @@ export interface LoginOptions {
   readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
-  /** Takes a place for a connection of this person. False if all of theirs are taken. */
-  readonly hasPlace: (uid: string) => boolean;
+  /** Takes a place for a connection of this person. */
+  readonly takePlace: (uid: string) => Place;
   /** Aborted when the connection has ended. */
   readonly gone: AbortSignal;
 }
@@ -96,7 +97,8 @@ export class Login {
     }
     // verify() may return an Error, which is as truthy as true.
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
-    if (!this.#options.hasPlace(identity.uid)) return this.#refuseOneMore(identity.uid);
+    const place = this.#options.takePlace(identity.uid);
+    if (place !== 'taken') return this.#refuseOneMore(identity.uid, place);
     this.#key = offered;
     this.#principal = {
       uid: identity.uid,
@@ -148,8 +150,13 @@ export class Login {
     }
   }
 
-  #refuseOneMore(uid: string): void {
+  #refuseOneMore(uid: string, place: Exclude<Place, 'taken'>): void {
     const { log, address } = this.#options;
+    if (place === 'server-full') {
+      log.warn({ uid, address }, 'ssh login refused: all connections are taken');
+      this.#end('This server has as many connections as it may have.', 'Try again in a minute.');
+      return;
+    }
     log.info({ uid, address }, 'ssh login refused: the person has too many connections');
     this.#end(
       `${uid} has as many connections to this server as one person may have.`,

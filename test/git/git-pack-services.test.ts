@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { DiskRoom } from '../../src/core/disk-room.ts';
+import { DeployError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/core/log.ts';
 import { encodeCommandList, zeroId } from '../../src/git/command-list.ts';
 import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-pack-services.ts';
@@ -152,4 +153,38 @@ test('58: a git that fails before it speaks is not told as the fault of the clie
   assert.equal(await text(left.outgoing), '0000');
   assert.match(left.notice() ?? '', /Your git left/);
   left.close();
+});
+
+test('21: a token, a person and the people of a tool have a number of clones under way', async () => {
+  const { services } = open('clones');
+  const fetchAs = async (uid: string, credential: string, tool: string) =>
+    await services.upload(nameOf(tool), null, { ...alice, uid, credential });
+  const held: { close(): void }[] = [];
+  const fill = async (uid: string, credential: string, tool: string, refusal: RegExp) => {
+    for (let count = 0; count < 60; count += 1) {
+      try {
+        held.push(await fetchAs(uid, credential, tool));
+      } catch (error) {
+        assert.ok(error instanceof DeployError && error.code === 'TOO_MANY_FETCHES');
+        assert.match(error.message, refusal);
+        return count;
+      }
+    }
+    throw new Error('no limit');
+  };
+  const token = await fill(
+    'alice',
+    'token ci',
+    'tool-0',
+    /^The token ci has too many clones and fetches under way/,
+  );
+  assert.equal(token, 19);
+  assert.ok((await fill('alice', 'password', 'tool-1', /^The password has too many/)) > 10);
+  await fill('alice', 'ssh key', 'tool-2', /^alice has too many/);
+  await fill('bob', 'password', 'tool-0', /^The (password|tool tool-0) has too many/);
+  await fill('carol', 'password', 'tool-0', /^The tool tool-0 has too many/);
+  held.push(await fetchAs('dora', 'password', 'tool-9'));
+  for (const session of held.splice(0)) session.close();
+  held.push(await fetchAs('alice', 'token ci', 'tool-0'));
+  for (const session of held) session.close();
 });

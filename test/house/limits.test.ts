@@ -83,6 +83,41 @@ for (const { file, constant, row } of [
     row: /pushes to one tool .* \| 30 /,
   },
   {
+    file: 'git/fetch-places.ts',
+    constant: 'MAX_FETCHES = 200',
+    row: /clones and fetches under way +\| 200 /,
+  },
+  {
+    file: 'git/fetch-places.ts',
+    constant: 'WEIGHT_OF_CREDENTIAL = 0.1',
+    row: /key, password or token +\| a tenth of those that are free/,
+  },
+  {
+    file: 'git/fetch-places.ts',
+    constant: 'WEIGHT_OF_PERSON = 0.25',
+    row: /of one person, and of one tool +\| a quarter of those that are free/,
+  },
+  {
+    file: 'ssh/door.ts',
+    constant: 'MAX_LOGGED_IN = 1000',
+    row: /connections of everybody after the login +\| 1,000 /,
+  },
+  {
+    file: 'ssh/admission.ts',
+    constant: 'WEIGHT_OF_PERSON = 0.1',
+    row: /of these, of one person +\| a tenth of those that are free/,
+  },
+  {
+    file: 'core/reading-time.ts',
+    constant: 'PART = 0.1',
+    row: /reading what costs much.* \| a tenth for each/,
+  },
+  {
+    file: 'core/reading-time.ts',
+    constant: 'PART_OF_ALL = 0.25',
+    row: /reading what costs much.* a quarter for all/,
+  },
+  {
     file: 'deploy/turns.ts',
     constant: 'MAX_WAITING_OF_TOOL = 20',
     row: /deployments of one tool that wait +\| 20 /,

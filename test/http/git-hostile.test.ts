@@ -149,7 +149,7 @@ test('a big body to a repository that has gone is answered and ends nothing', as
   const gone = await openDoor(context, {
     packServices: (packs) => ({
       ...services,
-      upload: async () => ({ ...folder, folder: '/nowhere/hello.git' }),
+      upload: async () => ({ ...folder, folder: '/nowhere/hello.git', close: () => {} }),
       receive: async (request) => ({ ...(await packs.receive(request)), folder: '/nowhere/hello.git' }),
     }),
   });

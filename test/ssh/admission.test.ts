@@ -21,8 +21,8 @@ after(async () => {
   for (const end of ends.toReversed()) await end();
 });
 
-async function open(limits: Partial<typeof config> = {}): Promise<SshWorkbench> {
-  const bench = await SshWorkbench.open({ config: { ...config, ...limits } });
+async function open(limits: Partial<typeof config> = {}, more: object = {}): Promise<SshWorkbench> {
+  const bench = await SshWorkbench.open({ config: { ...config, ...limits }, ...more });
   ends.push(() => bench.close());
   return bench;
 }
@@ -122,6 +122,32 @@ test('20: a person has a number of connections, is told so at one more, and gets
   assert.match(third.stderr, /alice has as many connections to this server as one person may have/);
   assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0, 'somebody else at the same address');
   held[0]?.end();
+  const limit = AbortSignal.timeout(20_000);
+  while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
+    assert.ok(!limit.aborted, 'no place came back');
+});
+
+test('20: everybody who has logged in has a number of connections, and one person a part of them', async () => {
+  const bench = await open({}, { loggedIn: 2 });
+  const logIn = async (username: string) => {
+    const client = await connect({
+      port: bench.port,
+      username,
+      privateKey: readFileSync(bench.path(username)),
+    });
+    ends.push(() => client.end());
+    return client;
+  };
+  const alice = await logIn('alice');
+  const second = await bench.ssh('alice', 'alice', ['x']);
+  assert.match(second.stderr, /alice has as many connections to this server as one person may have/);
+  await logIn('bob');
+  const third = await bench.ssh('bob', 'bob', ['x']);
+  assert.match(
+    third.stderr,
+    /This server has as many connections as it may have\.[\s\S]*Try again in a minute\./,
+  );
+  alice.end();
   const limit = AbortSignal.timeout(20_000);
   while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
     assert.ok(!limit.aborted, 'no place came back');

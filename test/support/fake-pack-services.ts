@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Transform, type TransformCallback } from 'node:stream';
 import type { ToolName } from '../../src/core/names.ts';
-import type { PackServices, PushSession, ReceiveRequest } from '../../src/git/pack-services.ts';
+import type { FetchSession, PackServices, PushSession, ReceiveRequest } from '../../src/git/pack-services.ts';
 
 const environment = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', GIT_CONFIG_NOSYSTEM: '1' };
 
@@ -50,18 +50,15 @@ export class FakePackServices implements PackServices {
     };
   }
 
-  async upload(
-    tool: ToolName,
-    protocol: string | null,
-  ): Promise<{ folder: string; environment: Record<string, string> }> {
+  async upload(tool: ToolName, protocol: string | null): Promise<FetchSession> {
     if (this.error !== null) throw this.error;
     this.protocols.push(protocol);
     const version = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-    return { folder: this.repository(tool), environment: { ...environment, ...version } };
+    return { folder: this.repository(tool), environment: { ...environment, ...version }, close: () => {} };
   }
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {
-    return await this.upload(tool, null);
+    return { folder: this.repository(tool), environment: { ...environment } };
   }
 }
 

@@ -60,7 +60,8 @@ export class HttpPackServices implements PackServices {
 
   async upload(tool: ToolName, protocol: string | null) {
     const more: Record<string, string> = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-    return { folder: await this.#repository(tool), environment: { ...this.#environment, ...more } };
+    const folder = await this.#repository(tool);
+    return { folder, environment: { ...this.#environment, ...more }, close: () => {} };
   }
 
   async advertise(tool: ToolName) {

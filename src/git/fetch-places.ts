@@ -1,0 +1,34 @@
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import { Shares } from '../core/shares.ts';
+import type { Principal } from '../core/types.ts';
+
+/** Clones and fetches of everybody at once; each has processes of git, also while its client takes nothing. */
+const MAX_FETCHES = 200;
+/** By how many are free: one person alone gets 40, one key, password or token 18, and one tool 40. */
+const WEIGHT_OF_CREDENTIAL = 0.1;
+const WEIGHT_OF_PERSON = 0.25;
+const WEIGHT_OF_TOOL = 0.25;
+
+/** The clones and fetches under way, over all doors. */
+export class FetchPlaces {
+  readonly #shares = new Shares(MAX_FETCHES);
+
+  /** @returns what gives the place back. @throws DeployError `TOO_MANY_FETCHES` */
+  take({ uid, credential, isOperator }: Principal, tool: ToolName): () => void {
+    if (isOperator) return () => {};
+    const holders = [
+      { key: `credential ${uid} ${credential}`, weight: WEIGHT_OF_CREDENTIAL, who: `The ${credential} has` },
+      { key: `person ${uid}`, weight: WEIGHT_OF_PERSON, who: `${uid} has` },
+      { key: `tool ${tool}`, weight: WEIGHT_OF_TOOL, who: `The tool ${tool} has` },
+    ];
+    const taken = this.#shares.take(Object.fromEntries(holders.map(({ key, weight }) => [key, weight])));
+    if (taken.kind === 'taken') return taken.giveBack;
+    const who = holders.find(({ key }) => key === taken.holder)?.who ?? 'This server has';
+    throw new DeployError(
+      'TOO_MANY_FETCHES',
+      `${who} too many clones and fetches under way.`,
+      'Wait until some of them have ended, and try again.',
+    );
+  }
+}
