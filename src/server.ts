@@ -244,7 +244,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(sourcesAt === null ? {} : { sources: hostPort(sourcesAt) }),
   };
   log.info({ ...listening, data, sandbox: isolation }, 'ready');
-  const backups = new BackupClock(data, () => hasUsers(config), log);
+  const backups = new BackupClock({
+    data,
+    hasLive: () => store.tools().some(({ liveVersion }) => liveVersion !== null),
+    isDirectoryGood: () => hasUsers(config),
+    log,
+  });
 
   return {
     addresses,

@@ -9,6 +9,7 @@ import { explain } from './database.ts';
 import { readStoreFacts } from './store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
+const MINUTE_MS = 60 * 1000;
 /** One an hour, for a day. */
 const MAX_BACKUPS = 25;
 
@@ -111,35 +112,49 @@ export function copyStore(from: string, to: string): Promise<void> {
   return promise;
 }
 
+export interface BackupClockOptions {
+  /** The data folder. */
+  readonly data: string;
+  /** Whether the store has a release that is live. */
+  readonly hasLive: () => boolean;
+  /** Whether there is a user directory that can be read. */
+  readonly isDirectoryGood: () => Promise<boolean>;
+  readonly log: Log;
+}
+
 /**
- * Makes a backup every hour, until it is closed: the first when the newest is an hour old, so that a server that is
- * restarted all the time keeps those of a day. A backup that fails is an error in the log.
+ * Makes a backup every hour until it is closed. The first one is due when the newest is an hour old, so that a server
+ * that restarts often keeps the backups of a whole day. One more is made within a minute after the first release. A
+ * backup that fails is an error in the log.
  */
 export class BackupClock implements AsyncDisposable {
+  readonly #options: BackupClockOptions;
   readonly #backups: Backups;
-  readonly #isDirectoryGood: () => Promise<boolean>;
-  readonly #log: Log;
   #timer: NodeJS.Timeout | null = null;
   #making: Promise<void>;
   #isClosed = false;
+  #hadLive: boolean;
 
-  /** @param isDirectoryGood - Whether there is a user directory that can be read. */
-  constructor(data: string, isDirectoryGood: () => Promise<boolean>, log: Log) {
-    this.#backups = new Backups(data);
-    this.#isDirectoryGood = isDirectoryGood;
-    this.#log = log;
+  constructor(options: BackupClockOptions) {
+    this.#options = options;
+    this.#backups = new Backups(options.data);
+    this.#hadLive = options.hasLive();
     this.#making = this.#makeIfDue();
   }
 
   async #makeIfDue(): Promise<void> {
     const age = await this.#backups.ageOfNewest(Date.now());
-    if (age >= HOUR_MS) await this.#make();
+    const hasLive = this.#options.hasLive();
+    const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive);
+    this.#hadLive = hasLive;
+    if (isDue) await this.#make();
     if (this.#isClosed) return;
+    const waitMs = isDue ? HOUR_MS : HOUR_MS - age;
     this.#timer = setTimeout(
       () => {
         this.#making = this.#makeIfDue();
       },
-      age >= HOUR_MS ? HOUR_MS : HOUR_MS - age,
+      hasLive ? waitMs : Math.min(waitMs, MINUTE_MS),
     );
     this.#timer.unref();
   }
@@ -147,10 +162,13 @@ export class BackupClock implements AsyncDisposable {
   async #make(): Promise<void> {
     try {
       const path = await this.#backups.backUpStore();
-      if (await this.#isDirectoryGood()) await this.#backups.backUpDirectory();
-      this.#log.info({ path, bytes: (await stat(path)).size }, 'store backed up');
+      if (await this.#options.isDirectoryGood()) await this.#backups.backUpDirectory();
+      this.#options.log.info({ path, bytes: (await stat(path)).size }, 'store backed up');
     } catch (err) {
-      this.#log.error({ err }, 'store not backed up: see the free space of the data folder, and run doctor');
+      this.#options.log.error(
+        { err },
+        'store not backed up: see the free space of the data folder, and run doctor',
+      );
     }
   }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { Backups } from '../../src/store/backups.ts';
+import { mock, test } from 'node:test';
+import type { Log } from '../../src/core/log.ts';
+import { BackupClock, Backups } from '../../src/store/backups.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { SmallDisk } from '../support/small-disk.ts';
@@ -34,4 +36,36 @@ test('83: a backup leaves the reserve of the disk to the store, and what a kille
   } finally {
     store.close();
   }
+});
+
+test('87: the first release is in a backup within a minute, and not an hour later', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  let isLive = false;
+  const made: (() => void)[] = [];
+  const log = { info: () => made.shift()?.(), error: assert.fail } as unknown as Log;
+  const backedUp = () => new Promise<void>((resolve) => made.push(resolve));
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.after(() => mock.timers.reset());
+  const atStart = backedUp();
+  const clock = new BackupClock({
+    data: folder,
+    hasLive: () => isLive,
+    isDirectoryGood: async () => false,
+    log,
+  });
+  await atStart;
+  store.tool(wikibot);
+  isLive = true;
+  const afterRelease = backedUp();
+  // The clock sets its timer after it has told of the backup.
+  await new Promise(setImmediate);
+  mock.timers.tick(60_000);
+  await afterRelease;
+  const backups = new Backups(folder);
+  assert.equal((await backups.list('store')).length, 2);
+  assert.notEqual(await backups.newestGoodStore(), null);
+  await clock[Symbol.asyncDispose]();
 });
