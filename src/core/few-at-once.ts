@@ -60,6 +60,29 @@ export class FewAtOnce {
   }
 }
 
+/** Limits how many pieces of work of each key run at the same time. The others of the key wait, in order. */
+export class FewOfEach {
+  readonly #atOnce: number;
+  readonly #byKey = new Map<string, { readonly few: FewAtOnce; users: number }>();
+
+  constructor(atOnce: number) {
+    this.#atOnce = atOnce;
+  }
+
+  /** @throws as `FewAtOnce.run`. */
+  async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+    const own = this.#byKey.get(key) ?? { few: new FewAtOnce(this.#atOnce), users: 0 };
+    this.#byKey.set(key, own);
+    own.users += 1;
+    try {
+      return await own.few.run(work, signal);
+    } finally {
+      own.users -= 1;
+      if (own.users === 0) this.#byKey.delete(key);
+    }
+  }
+}
+
 /** Does the work for every item, for at most `atOnce` at the same time. @returns the results in the order of the items. */
 export async function mapFew<Item, Result>(
   items: readonly Item[],

@@ -5,6 +5,7 @@ import type { CommandLine, Services } from '../cli/command.ts';
 import type { Config } from '../config.ts';
 import { httpCommand } from '../core/addresses.ts';
 import { DeployError } from '../core/errors.ts';
+import { FewOfEach } from '../core/few-at-once.ts';
 import type { Log } from '../core/log.ts';
 import { networkOf } from '../core/network.ts';
 import { PacedReading } from '../core/paced-reading.ts';
@@ -24,7 +25,7 @@ import { pathOf, type Route, routeOf } from './routes.ts';
 import { assertSafeListener, type ListenerConfig } from './safe-listener.ts';
 import { assertSameSite } from './same-site.ts';
 import { serveCommand } from './serve-command.ts';
-import { serveGit } from './serve-git.ts';
+import { MAX_ADVERTISEMENTS, serveGit } from './serve-git.ts';
 import { type Sources, serveSource } from './source-door.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
 
@@ -162,6 +163,7 @@ function createOwnHost(
 ): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
+  const advertisements = new FewOfEach(MAX_ADVERTISEMENTS);
 
   const serve = async (
     exchange: Exchange,
@@ -213,7 +215,7 @@ function createOwnHost(
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
         if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
-        else await serveGit(exchange, route, login.principal, options);
+        else await serveGit(exchange, route, login.principal, { ...options, advertisements });
         return;
       }
       default:

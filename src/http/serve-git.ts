@@ -3,6 +3,7 @@ import { authorize } from '../auth/authorize.ts';
 import type { Directory } from '../auth/directory.ts';
 import type { Config } from '../config.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
+import type { FewOfEach } from '../core/few-at-once.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
 import { gitProtocol, type PackServices, type PushSession } from '../git/pack-services.ts';
@@ -16,9 +17,14 @@ export interface GitServing {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly config: Pick<Config, 'pack_size'>;
+  /** Turns for the answers to `info/refs`, by credential. */
+  readonly advertisements: FewOfEach;
 }
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
+
+/** Answers to `info/refs` at the same time for one key, password or token. Each starts a git; the others wait. */
+export const MAX_ADVERTISEMENTS = 4;
 
 /** What a fetch may send: its wants and haves, inflated. git's own http-backend takes 10 MiB. */
 const FETCH_BYTES = 32 * 1024 * 1024;
@@ -42,14 +48,17 @@ export async function serveGit(
   exchange: Exchange,
   route: GitRoute,
   principal: Principal,
-  { directory, packServices, config }: GitServing,
+  { directory, packServices, config, advertisements }: GitServing,
 ): Promise<void> {
   const { response, signal } = exchange;
   const { service } = route;
   const tool = nameOf(route.name);
   await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
   response.setTimeout(SILENCE_MS, () => response.destroy());
-  if (route.kind === 'advertisement') return advertise(exchange, tool, service, packServices);
+  if (route.kind === 'advertisement') {
+    const work = () => advertise(exchange, tool, service, packServices);
+    return await advertisements.run(`${principal.uid} ${principal.credential}`, work, signal);
+  }
   requireType(exchange, service);
   if (service === 'receive-pack') {
     const session = () => packServices.receive({ tool, principal, hasAdvertisement: false });

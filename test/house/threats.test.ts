@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 const root = resolve(import.meta.dirname, '../..');
 const page = await readFile(resolve(root, 'docs/threats.md'), 'utf8');
-const rows = Array.from(page.matchAll(/^\| (\d+) \|.*\| ([^|]+) \|$/gm), ([, number, tests = '']) => ({
+const rows = Array.from(page.matchAll(/^\| (\d+) +\|.*\| ([^|]+?) +\|$/gm), ([, number, tests = '']) => ({
   number: Number(number),
   tests,
 }));

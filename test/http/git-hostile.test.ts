@@ -241,6 +241,34 @@ test('a git that cannot be started is a fault with a number', async (context) =>
   assert.equal(fetched.status, 500);
 });
 
+test('55: questions for refs by one password start four gits at once, and all are answered', async (context) => {
+  let running = 0;
+  let most = 0;
+  const door = await openDoor(context, {
+    packServices: (packs) => ({
+      receive: (request) => packs.receive(request),
+      advertise: (tool) => packs.advertise(tool),
+      upload: async (tool, protocol) => {
+        running += 1;
+        most = Math.max(most, running);
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        running -= 1;
+        return await packs.upload(tool, protocol);
+      },
+    }),
+  });
+  const headers = { authorization: basic() };
+  const ask = async () => {
+    const answer = await fetch(`${door.url}/hello.git/info/refs?service=git-upload-pack`, { headers });
+    await answer.text();
+    return answer.status;
+  };
+  // The first one makes the repository.
+  assert.equal(await ask(), 200);
+  assert.deepEqual(await Promise.all(Array.from({ length: 20 }, ask)), Array(20).fill(200));
+  assert.equal(most, 4);
+});
+
 test('nonsense to upload-pack is answered 400', async (context) => {
   const door = await openDoor(context);
   const answer = await post(door, '/hello.git/git-upload-pack', 'nonsense', { 'content-type': UPLOAD });
