@@ -33,6 +33,7 @@ import { createSourcesDoor } from './http/sources-door.ts';
 import { openDataFolder, openKeys } from './open-folders.ts';
 import { hasUsers, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
+import { behind } from './recovery/expected-live.ts';
 import { INSTANCE_VARIABLE, instanceId } from './sandbox/leftovers.ts';
 import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
@@ -104,19 +105,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     deployBranch: config.deploy_branch,
     marks: { [INSTANCE_VARIABLE]: instanceId(data) },
   });
-  const [{ builder, runtime, sources, isolation, whyTrusted }] = await Promise.all([
-    chooseBackEnds({
-      config,
-      addresses,
-      sourceOrigin: () => sourceOrigin,
-      countPeople,
-      log,
-      given: options.backEnds ?? null,
-    }),
-    tellFindings(findings, data, log).then(() =>
-      mendRepositories({ store, repositories, log }, new SetAside(data), (tool) => !whole.has(tool)),
-    ),
-  ]);
+  // This ends the processes of a killed server, git too. Only then its locks are dead.
+  const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
+    config,
+    addresses,
+    sourceOrigin: () => sourceOrigin,
+    countPeople,
+    log,
+    given: options.backEnds ?? null,
+  });
+  await tellFindings(findings, data, log);
+  await mendRepositories({ store, repositories, log }, new SetAside(data), {
+    mayBeDamaged: (tool) => !whole.has(tool),
+    isBehind: (tool) => behind(facts, tool).length > 0,
+  });
   const context: DeployContext = {
     store,
     repositories,

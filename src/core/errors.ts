@@ -33,3 +33,9 @@ export function faultOf(error: unknown): string {
     (error instanceof Error && /No space left on device|Disk quota exceeded/.test(error.message));
   return isFull ? 'the disk of this server is full' : 'the server failed';
 }
+
+/** For `catch`: null for a file that does not exist. @throws every other error. */
+export function noneIfGone(error: unknown): null {
+  if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return null;
+  throw error;
+}

@@ -63,15 +63,18 @@ export class FewAtOnce {
 /** Limits how many pieces of work of each key run at the same time. The others of the key wait, in order. */
 export class FewOfEach {
   readonly #atOnce: number;
+  readonly #limit: Waiting | null;
   readonly #byKey = new Map<string, { readonly few: FewAtOnce; users: number }>();
 
-  constructor(atOnce: number) {
+  /** @param limit - How many of one key may wait. Null if any number may. */
+  constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
+    this.#limit = limit;
   }
 
   /** @throws as `FewAtOnce.run`. */
   async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
-    const own = this.#byKey.get(key) ?? { few: new FewAtOnce(this.#atOnce), users: 0 };
+    const own = this.#byKey.get(key) ?? { few: new FewAtOnce(this.#atOnce, this.#limit), users: 0 };
     this.#byKey.set(key, own);
     own.users += 1;
     try {

@@ -11,6 +11,9 @@ const MOST_BODY_BYTES = 64 * 1024;
 /** Smaller chunks, on the average, cost more than their bytes, and are joined. */
 const SMALL_CHUNK_BYTES = 1024;
 
+/** While something waits, the wait is computed again this often, because others pay meanwhile. */
+const MOST_WAIT_MS = 250;
+
 /** A message whose body comes in. */
 interface Body {
   readonly message: IncomingMessage;
@@ -85,9 +88,15 @@ export class PacedReading {
     };
   }
 
-  /** From here on this is no HTTP. */
-  becomeOpaque(): void {
+  /** From here on the bytes are not HTTP, and `key` pays for them. */
+  becomeOpaque(key: string = this.#key): void {
     this.#isOpaque = true;
+    this.#messageKey = key;
+  }
+
+  /** Whether bytes have come that wait until their key has paid. */
+  get isHolding(): boolean {
+    return this.#held.length > 0;
   }
 
   #take(chunk: Buffer | null): boolean {
@@ -109,6 +118,7 @@ export class PacedReading {
   /** Passes on what is held, until something stands in the way. */
   #pass(): boolean {
     let wantsMore = true;
+    let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
         // The end costs nothing: a client learns at once that a process has gone.
@@ -118,8 +128,10 @@ export class PacedReading {
         break;
       }
       const delayMs = readingTime.waitMs(this.#payer);
-      if (delayMs > 0) this.#passSoon(delayMs);
+      // A connection that has just passed something waits longer than the others of its key, so they take turns.
+      if (delayMs > 0) this.#passSoon(Math.min(delayMs, MOST_WAIT_MS) + (hasPassed ? 1 : 0));
       if (delayMs > 0 || this.#socket.isPaused()) break;
+      hasPassed = true;
       const before = this.#messages;
       const piece = this.#nextPiece();
       const chunks = this.#body?.chunks.length ?? 0;
@@ -140,7 +152,7 @@ export class PacedReading {
   }
 
   get #payer(): string {
-    return this.#body === null ? this.#key : this.#messageKey;
+    return this.#body === null && !this.#isOpaque ? this.#key : this.#messageKey;
   }
 
   get #limit(): number {

@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { noneIfGone } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { ToldLines } from './told-lines.ts';
@@ -134,9 +135,11 @@ export class DeploymentLogs {
     let bytes = 0;
     for (const [index, id] of ids.reverse().entries()) {
       const path = this.path(tool, id);
-      bytes += (await stat(path)).size;
+      const file = await stat(path).catch(noneIfGone);
+      if (file === null) continue;
+      bytes += file.size;
       if (index < MAX_LOGS && (bytes <= MAX_LOG_BYTES || index === 0)) continue;
-      if (!this.#open.has(id) && mayGo(id)) await rm(path);
+      if (!this.#open.has(id) && mayGo(id)) await rm(path, { force: true });
     }
   }
 

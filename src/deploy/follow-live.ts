@@ -19,7 +19,9 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   if (behind === null) return;
   const { live, branch } = behind;
   await moveRefs(context, live);
-  await pointHead(context.repositories, name, branch.ref);
+  // Read again: another deployment may have made the branch meanwhile.
+  const { ref, commit } = await readDeployBranch(context.repositories, name);
+  if (commit !== null) await pointHead(context.repositories, name, ref);
   context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
 }
 

@@ -42,19 +42,35 @@ async function releasedVersions(repositories: Repositories, tool: ToolName): Pro
   return names.map(versionOf).filter((version) => version > 0);
 }
 
+/** The tools to look at closely. */
+export interface Suspects {
+  /** Which repositories to look through for torn refs and lost objects. All if not set. */
+  readonly mayBeDamaged?: (tool: ToolName) => boolean;
+  /** Of which tools the store lacks releases that went live. */
+  readonly isBehind?: (tool: ToolName) => boolean;
+}
+
 /**
  * At start, before anything else changes a repository: brings a store that is older than the repositories up to them,
  * then sets aside what is damaged.
  *
- * @param mayBeDamaged - Which repositories to look through for torn refs and lost objects.
- * @throws DeployError `STORE_FULL`
+ * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if the releases of a tool that is behind could not be read back, for
+ * an older release would start.
  */
 export async function mendRepositories(
   context: Context,
   setAside: SetAside,
-  mayBeDamaged: (tool: ToolName) => boolean = () => true,
+  { mayBeDamaged = () => true, isBehind = () => false }: Suspects = {},
 ): Promise<Damaged[]> {
   const failed = await readBackReleases(context);
+  const behind = [...failed].filter(isBehind);
+  if (behind.length > 0) {
+    throw new DeployError(
+      'DATA_DISAGREES',
+      `Releases of ${behind.join(', ')} that the store lacks could not be read back.`,
+      'See the log for the reason, mend it, and start the server again.',
+    );
+  }
   const mended = await context.repositories.cleanUp(
     setAside,
     (tool) => mayBeDamaged(tool) && !failed.has(tool),

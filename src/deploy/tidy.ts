@@ -71,11 +71,16 @@ async function tidyRepository(options: TidyOptions, deployment: Deployment): Pro
   await packRefs(repositories, tool);
 }
 
+/** `git pack-refs` is killed after this, because nothing else can change refs meanwhile. */
+const PACKING_MS = 2 * 60 * 1000;
+
 /** In the turn to change refs: whoever has the turn takes a lock that it finds for one of a git that was killed. */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);
   try {
-    await repositories.git(tool, ['pack-refs', '--all', '--prune']);
+    await repositories.git(tool, ['pack-refs', '--all', '--prune'], {
+      signal: AbortSignal.timeout(PACKING_MS),
+    });
   } finally {
     letGo();
   }

@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../core/errors.ts';
+import { noneIfGone, systemCode } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
@@ -112,9 +112,4 @@ async function lookAt(pid: string) {
     if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return null;
     throw error;
   }
-}
-
-function noneIfGone(error: unknown): null {
-  if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return null;
-  throw error;
 }

@@ -3,6 +3,7 @@ import { Transform, type TransformCallback, type Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { DeployError } from '../core/errors.ts';
+import { PacedReading } from '../core/paced-reading.ts';
 
 const expecting = new WeakSet<ServerResponse>();
 
@@ -110,7 +111,8 @@ export function watchBody(request: IncomingMessage, response: ServerResponse, id
   let quietSince = performance.now();
   const check = () => {
     if (request.complete || request.destroyed) return stop();
-    const isOurTurn = request.readableLength > 0 || expecting.has(response);
+    const isHeld = PacedReading.of(socket)?.isHolding === true;
+    const isOurTurn = request.readableLength > 0 || expecting.has(response) || isHeld;
     if (socket.bytesRead !== seen || isOurTurn) {
       seen = socket.bytesRead;
       quietSince = performance.now();

@@ -25,7 +25,7 @@ import { pathOf, type Route, routeOf } from './routes.ts';
 import { assertSafeListener, type ListenerConfig } from './safe-listener.ts';
 import { assertSameSite } from './same-site.ts';
 import { serveCommand } from './serve-command.ts';
-import { MAX_ADVERTISEMENTS, serveGit } from './serve-git.ts';
+import { MAX_ADVERTISEMENTS, MAX_ADVERTISEMENTS_WAITING, serveGit, tooManyQuestions } from './serve-git.ts';
 import { type Sources, serveSource } from './source-door.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
 
@@ -89,11 +89,11 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     const peer = readPeer(request);
     response.on('error', () => {});
     watchBody(request, response, limits.bodyIdleMs);
+    PacedReading.of(request.socket)?.begin(request, networkOf(peer.address));
     if (hasTwoHosts(request)) {
       response.writeHead(400, { Connection: 'close' }).end();
       return;
     }
-    PacedReading.of(request.socket)?.begin(request, networkOf(peer.address));
     const tool = gateway.toolOf(request.headers.host);
     const admitted = shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
@@ -115,6 +115,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const serveUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const peer = readPeer(request);
     socket.on('error', () => socket.destroy());
+    PacedReading.of(request.socket)?.becomeOpaque(networkOf(peer.address));
     const tool = hasTwoHosts(request) ? null : gateway.toolOf(request.headers.host);
     if (tool === null) return void socket.destroy();
     const admitted = shares.enter(tool, peer.address);
@@ -137,10 +138,13 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
   });
   const closing = new AbortController();
+  /** How long the first requests wait for the addresses of trusted proxies. */
+  const LOOKUP_MS = 5000;
   return {
-    listen: () => {
+    listen: async () => {
       trustedProxies.watch(closing.signal, log).catch((error) => reportBug(log, error));
-      return listener.listen(config.http);
+      await trustedProxies.known(LOOKUP_MS);
+      return await listener.listen(config.http);
     },
     close: () => {
       closing.abort();
@@ -163,7 +167,10 @@ function createOwnHost(
 ): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
-  const advertisements = new FewOfEach(MAX_ADVERTISEMENTS);
+  const advertisements = new FewOfEach(MAX_ADVERTISEMENTS, {
+    most: MAX_ADVERTISEMENTS_WAITING,
+    refusal: tooManyQuestions,
+  });
 
   const serve = async (
     exchange: Exchange,

@@ -25,6 +25,16 @@ type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
 /** Answers to `info/refs` at the same time for one key, password or token. Each starts a git; the others wait. */
 export const MAX_ADVERTISEMENTS = 4;
+/** Further ones of the same key, password or token are refused. */
+export const MAX_ADVERTISEMENTS_WAITING = 40;
+
+export function tooManyQuestions(): DeployError {
+  return new DeployError(
+    'TOO_MANY_FETCHES',
+    'Too many clones, fetches and pushes with this key, password or token have just begun.',
+    'Wait until some of them have ended, and try again.',
+  );
+}
 
 /** What a fetch may send: its wants and haves, inflated. git's own http-backend takes 10 MiB. */
 const FETCH_BYTES = 32 * 1024 * 1024;

@@ -17,6 +17,7 @@ export type Resolve = (name: string) => Promise<readonly string[]>;
 export class TrustedProxies {
   readonly #fixed = new BlockList();
   readonly #named = new Map<string, readonly string[]>();
+  readonly #known = Promise.withResolvers<void>();
   /** What the log said last about each name. */
   readonly #told = new Map<string, string>();
 
@@ -34,6 +35,12 @@ export class TrustedProxies {
     return this.#named.values().some((addresses) => addresses.includes(address));
   }
 
+  /** Resolves when `watch` has looked up every name once, or after `limitMs`. */
+  async known(limitMs: number): Promise<void> {
+    if (this.#named.size === 0) return;
+    await Promise.race([this.#known.promise, setTimeout(limitMs, null, { ref: false })]);
+  }
+
   /**
    * Looks the names up until the signal is aborted. A name without addresses is trusted nowhere; if the lookup fails,
    * the addresses before it stay.
@@ -41,6 +48,7 @@ export class TrustedProxies {
   async watch(signal: AbortSignal, log: Log, resolve: Resolve = addressesOf): Promise<void> {
     while (this.#named.size > 0 && !signal.aborted) {
       await Promise.all([...this.#named.keys()].map((name) => this.#look(name, log, resolve)));
+      this.#known.resolve();
       await setTimeout(REFRESH_MS, null, { signal, ref: false }).catch(() => {});
     }
   }

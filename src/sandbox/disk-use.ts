@@ -83,5 +83,8 @@ async function findAsOwner(): Promise<readonly string[]> {
   const [program, ...words] = AS_OWNER;
   const options = { env: environment, extendEnv: false, stdio: 'ignore', reject: false } as const;
   const tried = await execa(program, [...words, 'true'], options);
-  return tried.exitCode === 0 ? AS_OWNER : [];
+  if (tried.exitCode === 0) return AS_OWNER;
+  // It may work the next time.
+  prefix = null;
+  return [];
 }

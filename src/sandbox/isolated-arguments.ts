@@ -126,7 +126,8 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       target,
     ]),
     // What is left of the root is memory: not for writing.
-    ...['--remount-ro', '/dev', '--remount-ro', '/'],
+    // Through /proc, a tool could undo that the kernel ends it before the server (oom_score_adj).
+    ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
     // More arguments come by a descriptor: anyone on this machine may read those given here.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
   ];

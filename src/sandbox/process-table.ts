@@ -39,7 +39,8 @@ export function namespaceIds(pid: number): number[] {
 /** What it started itself and has not ended. */
 export function childrenOf(pid: number): number[] {
   return names(`/proc/${pid}/task`).flatMap((thread) =>
-    read(`/proc/${pid}/task/${thread}/children`).split(' ').filter(Boolean).map(Number),
+    // Each id ends with a space. The text behind the last space is a part of an id, where reading has stopped.
+    read(`/proc/${pid}/task/${thread}/children`).split(' ').slice(0, -1).map(Number),
   );
 }
 

@@ -22,6 +22,8 @@ const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;
 /** Clients ask for new keys after a gigabyte or an hour. Each costs the server a millisecond in which it serves nobody. */
 const MOST_EXCHANGES_A_MINUTE = 30;
+/** New keys after so many bytes do not count, because encrypting these has cost more. */
+const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
 const MINUTE_MS = 60_000;
 
 export interface ConnectionOptions extends SessionServices {
@@ -40,6 +42,7 @@ export class ServedConnection {
   readonly #running = new Map<ClientStreams, Promise<void>>();
   #sessions = 0;
   #exchangedAt: number[] = [];
+  #bytesAtExchange = 0;
   #isClosing = false;
   #idle: NodeJS.Timeout | null = null;
 
@@ -153,6 +156,10 @@ export class ServedConnection {
 
   /** Before the login no client has a reason for new keys. */
   #onRekey(): void {
+    const bytes = this.#socket.bytesRead + this.#socket.bytesWritten;
+    const isPaid = this.#login.principal !== null && bytes - this.#bytesAtExchange >= BYTES_FOR_AN_EXCHANGE;
+    this.#bytesAtExchange = bytes;
+    if (isPaid) return;
     const now = performance.now();
     this.#exchangedAt = [...this.#exchangedAt.filter((at) => now - at < MINUTE_MS), now];
     const most = this.#login.principal === null ? 0 : MOST_EXCHANGES_A_MINUTE;

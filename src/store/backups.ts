@@ -47,10 +47,17 @@ export class Backups {
 
   /** The newest backup of the store that is whole and knows a tool, or null. */
   async newestGoodStore(): Promise<string | null> {
+    let unreadable: unknown = null;
     for (const path of await this.list('store')) {
-      const facts = readStoreFacts(path);
-      if (facts.state === 'whole' && facts.tools.length > 0) return path;
+      try {
+        const facts = readStoreFacts(path);
+        if (facts.state === 'whole' && facts.tools.length > 0) return path;
+      } catch (error) {
+        // An older one may be good.
+        unreadable ??= error;
+      }
     }
+    if (unreadable !== null) throw unreadable;
     return null;
   }
 
@@ -143,8 +150,14 @@ export class BackupClock implements AsyncDisposable {
   }
 
   async #makeIfDue(): Promise<void> {
-    const age = await this.#backups.ageOfNewest(Date.now());
-    const hasLive = this.#options.hasLive();
+    let age = 0;
+    let hasLive = this.#hadLive;
+    try {
+      age = await this.#backups.ageOfNewest(Date.now());
+      hasLive = this.#options.hasLive();
+    } catch (err) {
+      this.#options.log.error({ err }, 'the age of the newest backup is not known');
+    }
     const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive);
     this.#hadLive = hasLive;
     if (isDue) await this.#make();

@@ -85,6 +85,11 @@ test('threat 60: if the memory of the machine runs out, the kernel ends tools fi
   const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
   const inside = Number((await runIn(sandbox, ['cat', '/proc/self/oom_score_adj'])).output);
   assert.ok(inside > own, `${inside} inside, ${own} outside`);
+  const script =
+    'echo 0 >/proc/self/oom_score_adj; echo 0 >/proc/thread-self/oom_score_adj; cat /proc/self/oom_score_adj';
+  const { output } = await runIn(sandbox, ['sh', '-c', script]);
+  assert.match(output, /Read-only file system/);
+  assert.equal(Number(output.trim().split('\n').at(-1)), inside);
 });
 
 test('threat 60: memory folders are small, so that they cannot fill the memory', async () => {

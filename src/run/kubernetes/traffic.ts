@@ -111,7 +111,8 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  const labelSelector = `kubernetes.io/service-name=${release.tool}`;
+  // Slices that others have made by hand never lead to this rollout.
+  const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {
     const { items } = await retrying(
