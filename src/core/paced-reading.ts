@@ -183,9 +183,9 @@ export class PacedReading {
       return work();
     } finally {
       this.#isPassing = false;
-      const hasBegun = this.#messages > messages;
+      const begun = this.#messages - messages;
       const spentMs = performance.now() - startedAt;
-      readingTime.spend(hasBegun ? this.#messageKey : payer, { spentMs, bytes, hasBegun });
+      readingTime.spend(begun > 0 ? this.#messageKey : payer, { spentMs, bytes, begun });
     }
   }
 

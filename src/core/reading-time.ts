@@ -15,6 +15,8 @@ const MAX_MS = 25;
 interface Round {
   usualMs: number;
   spentMs: number;
+  /** Requests that began. */
+  begun: number;
 }
 
 /**
@@ -51,16 +53,35 @@ export class ReadingTime {
     if (this.#roundFromMs !== null) return;
     this.#roundFromMs = this.#processorMs();
     setImmediate(() => {
+      this.#shareTheRest();
       this.#roundFromMs = null;
       this.#round.clear();
     });
   }
 
+  /** Requests are answered after they were read: that time belongs to whoever began them in this round. */
+  #shareTheRest(): void {
+    const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);
+    const begun = rounds.reduce((sum, [, round]) => sum + round.begun, 0);
+    if (begun <= 1) return;
+    const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
+    const restMs = this.#processorMs() - (this.#roundFromMs ?? 0) - countedMs;
+    // At most what each had for itself: requests that come one by one owe nothing, whatever else the server did.
+    const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
+    for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
+  }
+
   /** Counts work that was done for `key`. */
-  spend(key: string, { spentMs, bytes, hasBegun }: Work): void {
-    const round = this.#round.get(key) ?? { usualMs: USUAL_MS, spentMs: 0 };
+  spend(key: string, { spentMs, bytes, begun }: Work): void {
+    const round = this.#round.get(key) ?? { usualMs: USUAL_MS, spentMs: 0, begun: 0 };
     this.#round.set(key, round);
-    round.usualMs += (bytes / 1024) * USUAL_MS_A_KIB + (hasBegun ? USUAL_MS : 0);
+    round.usualMs += (bytes / 1024) * USUAL_MS_A_KIB + (begun > 0 ? USUAL_MS : 0);
+    round.begun += begun;
+    this.#charge(key, round, spentMs);
+  }
+
+  /** Makes a key owe the time beyond what is usual in this round. */
+  #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
     // Not what other programs took on a busy machine. Asking costs more than reading.
@@ -91,8 +112,8 @@ export interface Work {
   /** By the clock. */
   readonly spentMs: number;
   readonly bytes: number;
-  /** Whether requests began in it. */
-  readonly hasBegun: boolean;
+  /** How many requests began in it. */
+  readonly begun: number;
 }
 
 /** Of the whole program: what the kernel tells about one thread may be 4 ms old. */
