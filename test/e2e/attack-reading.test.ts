@@ -62,7 +62,8 @@ for (const { name, first, block } of [
     }
     const part = ((server.processorSeconds - before) * 1000) / (performance.now() - startedAt);
     context.diagnostic(`${Math.round(part * 100)} % of the time`);
-    assert.ok(part < 0.5, `the server was busy ${Math.round(part * 100)} % of the time`);
+    // Without a share it is busy all the time, above 90 %.
+    assert.ok(part < 0.7, `the server was busy ${Math.round(part * 100)} % of the time`);
     const listed = await tree.git('ls-remote', server.remote('http', 'neighbour'));
     assert.equal(listed.exitCode, 0, listed.stderr);
   });
