@@ -59,7 +59,7 @@ export class ReadingTime {
     });
   }
 
-  /** Requests are answered after they were read: that time belongs to whoever began them in this round. */
+  /** Charges the time of answering requests, which comes after reading them, to the keys that began them in this round. */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);
     const begun = rounds.reduce((sum, [, round]) => sum + round.begun, 0);

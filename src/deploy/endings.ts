@@ -86,7 +86,7 @@ export class Endings {
     entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
   }
 
-  /** Whoever waits is told the end also where it cannot be stored yet; a start before that stores it as interrupted. */
+  /** Tells the end to everybody who waits, even if the store cannot take it yet. If the server restarts first, the end is stored as interrupted. */
   record(entry: Entry, end: DeploymentEnd): void {
     try {
       this.#options.store.updateDeployment(entry.id, end);

@@ -29,6 +29,9 @@ import { MAX_ADVERTISEMENTS, MAX_ADVERTISEMENTS_WAITING, serveGit, tooManyQuesti
 import { type Sources, serveSource } from './source-door.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
 
+/** How long the start waits for the addresses of the host names in `trusted_proxies`. */
+const LOOKUP_MS = 5000;
+
 export interface HttpDoorOptions {
   readonly config: ListenerConfig & Pick<Config, 'deploy_branch' | 'pack_size'>;
   readonly directory: Directory;
@@ -138,8 +141,6 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
   });
   const closing = new AbortController();
-  /** How long the first requests wait for the addresses of trusted proxies. */
-  const LOOKUP_MS = 5000;
   return {
     listen: async () => {
       trustedProxies.watch(closing.signal, log).catch((error) => reportBug(log, error));

@@ -204,7 +204,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
     return [
       refuses(
         `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
-        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases goes on with the newest release that can be read (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
+        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
       ),
     ];
   }

@@ -172,7 +172,7 @@ function primaryCode(error: unknown): number | null {
   return typeof code === 'number' ? code & 0xff : null;
 }
 
-/** The DeployError of what an operator can mend; any other error as it is. */
+/** Turns an error that an operator can fix into a DeployError. Returns every other error unchanged. */
 export function explain(error: unknown): unknown {
   const code = primaryCode(error);
   if (code === FULL || systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT') {

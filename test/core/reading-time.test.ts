@@ -14,7 +14,7 @@ async function spend(time: ReadingTime, key: string, ms: number): Promise<void> 
   }
 }
 
-test('usual reading owes nothing, however much there is of it', async () => {
+test('a key owes nothing for ordinary reading, even for a lot of it', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let round = 0; round < 100; round++) {
     for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });

@@ -95,7 +95,7 @@ test('requests in one packet are answered in their order, each with its own body
   assert.deepEqual(found, bodies);
 });
 
-test('what comes after an upgrade is passed on as it is', async (context) => {
+test('bytes after an upgrade are passed on unchanged', async (context) => {
   const socket = await openTool(context, () => {});
   const sent = Buffer.from(Array.from({ length: 500_000 }, (_, index) => (index * 7) % 251));
   socket.write(head('GET /', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'));

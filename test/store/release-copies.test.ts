@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { ReleaseCopies } from '../../src/store/release-copies.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
@@ -61,12 +61,7 @@ test('copies of the newest releases are kept, and those that a rollback can brin
 });
 
 test('87: the copy of the live release is made again if it is torn', (t) => {
-  const data = mkdtempSync(join(tmpdir(), 'copies-'));
-  t.after(() => rmSync(data, { recursive: true }));
-  const store = new SqliteStore(data, new SecretsKey(Buffer.alloc(32, 1)));
-  store.addDeployment(deploymentOf('d1'));
-  store.addRelease(releaseOf('d1'));
-  store.goLive(wikibot, 1, 'd1', 5);
+  const { data, store } = storeWithLive(t);
   const copies = new ReleaseCopies(data);
   writeFileSync(copies.path(wikibot, 1), '{"tool');
   store.copyReleases(wikibot);
@@ -75,12 +70,7 @@ test('87: the copy of the live release is made again if it is torn', (t) => {
 });
 
 test('87: a copy with a wrong byte counts as torn, one of an earlier version without a sum does not', (t) => {
-  const data = mkdtempSync(join(tmpdir(), 'copies-'));
-  t.after(() => rmSync(data, { recursive: true }));
-  const store = new SqliteStore(data, new SecretsKey(Buffer.alloc(32, 1)));
-  store.addDeployment(deploymentOf('d1'));
-  store.addRelease(releaseOf('d1'));
-  store.goLive(wikibot, 1, 'd1', 5);
+  const { data, store } = storeWithLive(t);
   store.close();
   const copies = new ReleaseCopies(data);
   const text = readFileSync(copies.path(wikibot, 1), 'utf8');
@@ -92,3 +82,14 @@ test('87: a copy with a wrong byte counts as torn, one of an earlier version wit
   writeFileSync(copies.path(wikibot, 1), JSON.stringify(copy));
   assert.deepEqual(copies.read(wikibot, 1), copy);
 });
+
+/** A store in a new folder, in which v1 of wikibot is live. */
+function storeWithLive(t: TestContext): { data: string; store: SqliteStore } {
+  const data = mkdtempSync(join(tmpdir(), 'copies-'));
+  t.after(() => rmSync(data, { recursive: true }));
+  const store = new SqliteStore(data, new SecretsKey(Buffer.alloc(32, 1)));
+  store.addDeployment(deploymentOf('d1'));
+  store.addRelease(releaseOf('d1'));
+  store.goLive(wikibot, 1, 'd1', 5);
+  return { data, store };
+}

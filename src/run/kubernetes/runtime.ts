@@ -283,7 +283,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
   }
 
-  /** @throws as `work`; if it fails because the tool's namespace is not there, a DeployError that says so. */
+  /** @throws the error of `work`, or a DeployError that says so if the tool's namespace does not exist. */
   async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
