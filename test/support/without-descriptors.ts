@@ -1,5 +1,6 @@
-// A process of its own that has no file descriptor left, and starts something all the same: `WHAT FOLDER`. It prints how
-// that ended, and how the same ends once there are some again.
+// A process of its own that starts something while hardly any file descriptors are left: `WHAT FOLDER`. It tries with none,
+// with one, and so on, since each step of a start may be the one that gets none. It prints how each try ended, and how the
+// last one ends, with all of them.
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -12,8 +13,8 @@ import { exitOf, startInCgroup } from '../../src/sandbox/child.ts';
 import { startGit } from '../../src/ssh/git-process.ts';
 import { wikibot } from './store-records.ts';
 
-/** What mkfifo takes, and less than what comes after it. */
-const FOR_ITS_FIFO = 7;
+/** More descriptors than the start of any of these needs. */
+const MOST_FREE = 20;
 
 const [what = '', folder = ''] = process.argv.slice(2);
 const path = process.env['PATH'] ?? '';
@@ -61,9 +62,11 @@ function takeAll(): number[] {
 
 // Once before, so that nothing is left to be loaded.
 await told();
-const taken = takeAll();
-if (what === 'sandbox') for (const descriptor of taken.splice(0, FOR_ITS_FIFO)) closeSync(descriptor);
-const without = await told();
-await new Promise((resolve) => setImmediate(resolve));
-for (const descriptor of taken) closeSync(descriptor);
-process.stdout.write(`${without}\n${await told()}\n`);
+for (let free = 0; free <= MOST_FREE; free++) {
+  const taken = takeAll();
+  for (const descriptor of taken.splice(0, free)) closeSync(descriptor);
+  process.stdout.write(`${await told()}\n`);
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const descriptor of taken) closeSync(descriptor);
+}
+process.stdout.write(`${await told()}\n`);
