@@ -1,13 +1,13 @@
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
-/** One line of a push: this ref from `oldId` to `newId`. All zeros mean "not there". */
+/** One line of a push: move this ref from `oldId` to `newId`. All zeros mean that the ref does not exist. */
 export interface RefCommand {
   readonly oldId: string;
   readonly newId: string;
   readonly ref: string;
 }
 
-/** What a client says before its pack (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"). */
+/** The part of a push before the pack (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"). */
 export interface CommandList {
   readonly commands: readonly RefCommand[];
   /** With their values, as `agent=git/2.39.5`. */
@@ -30,7 +30,7 @@ export function hasCapability(list: CommandList, name: string): boolean {
 const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)$/;
 const MAX_BYTES = 1024 * 1024;
 
-/** Reads a command list out of the first bytes of a push, however they are cut. */
+/** Reads the command list from the first bytes of a push, in chunks of any size. */
 export class CommandListReader {
   readonly #packets = new PacketReader();
   readonly #commands: RefCommand[] = [];
@@ -41,8 +41,8 @@ export class CommandListReader {
   #bytes = 0;
 
   /**
-   * @returns the list once it is whole, and null before that.
-   * @throws Error where the bytes are no command list, or more than 1 MiB of one.
+   * @returns the list once it is complete, and null before that.
+   * @throws Error if the bytes are not a command list, or if the list exceeds 1 MiB.
    */
   push(chunk: Buffer): CommandList | null {
     this.#bytes += chunk.length;
@@ -60,7 +60,7 @@ export class CommandListReader {
     return null;
   }
 
-  /** What came after the list: the beginning of the pack. */
+  /** The bytes after the list: the beginning of the pack. */
   get rest(): Buffer {
     return this.#packets.rest;
   }
@@ -92,7 +92,7 @@ export class CommandListReader {
   }
 }
 
-/** A command list as bytes for receive-pack: the form that CommandListReader reads. */
+/** Encodes a command list for receive-pack, in the form that `CommandListReader` reads. */
 export function encodeCommandList(list: CommandList): Buffer {
   const capabilities = [...list.capabilities].join(' ');
   const lines = list.commands.map(({ oldId, newId, ref }, index) =>

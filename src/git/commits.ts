@@ -13,9 +13,9 @@ export interface TreeLimits {
   readonly bytes: number;
 }
 
-/** What a look into a commit tells before it is built. */
+/** Facts about a commit that are known before it is built. */
 export interface CommitFacts {
-  /** The first line of its message, clean, at most 72 characters. */
+  /** The subject of its message, without control characters, at most 72 characters. */
   readonly subject: string;
   readonly hasLicence: boolean;
 }
@@ -23,10 +23,10 @@ export interface CommitFacts {
 const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 
 /**
- * Looks at a pushed object before anything of it is written to disk.
+ * Checks a pushed object before any of its files is written to disk.
  *
- * @throws DeployError `NOT_A_COMMIT` for a tag object, `EMPTY_COMMIT`, `TREE_TOO_LARGE` with the limit, the
- * value and the largest folders, `PATH_TOO_LONG`.
+ * @throws DeployError `NOT_A_COMMIT` for a tag object, `EMPTY_COMMIT`, `TREE_TOO_LARGE` with the limit and the
+ * largest folders, `PATH_TOO_LONG`.
  */
 export async function inspectCommit(
   repositories: Repositories,
@@ -54,13 +54,12 @@ export async function inspectCommit(
   };
 }
 
-/** The first paragraph of the message; null = this is no commit. */
+/** The first paragraph of the message, or null if the object is not a commit. */
 async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
   const loose = await looseSubject(repositories, tool, id);
   if (loose !== null) return loose;
-  // Not show: it walks the whole tree of a first commit, also where it prints nothing of it. Of a tag object it
-  // prints the commit's id, and of anything else nothing.
-  // Cut by git: a subject may be as long as a pack.
+  // Not `git show`, which walks the whole tree of a first commit. For a tag object, `git log` prints the id of the
+  // commit; for other objects, nothing. git cuts the subject, which may be as long as a pack.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
   const [commit, subject = ''] = text.split('\n');
   return commit === id ? subject.trimEnd() : null;
@@ -77,8 +76,8 @@ export function assertLicence(facts: CommitFacts): void {
 }
 
 /**
- * Counts a tree as a stream and stops at a limit: 10^10 files can come out of 12 objects, and as many empty
- * folders, which git would walk through without a word (hence `-t`).
+ * Counts the files of a commit as a stream and stops at a limit: 12 objects can describe 10^10 files. `-t` lists
+ * folders too, because git would walk through as many empty folders in silence.
  */
 async function measureTree(
   repositories: Repositories,
@@ -101,7 +100,7 @@ async function measureTree(
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
     count.push(chunk);
     excess = count.excess(limits);
-    // Leaving the loop closes the pipe: waiting for git's end with unread output in it could be for ever.
+    // Leaving the loop closes the pipe. With unread output in the pipe, git might never end.
     if (excess !== null) break;
   }
   if (excess !== null) {
@@ -121,14 +120,14 @@ async function measureTree(
   return count;
 }
 
-// Well below PATH_MAX and NAME_MAX of Linux: a checkout has the path of its own folder before it.
+// Well below PATH_MAX of Linux, because a checkout adds the path of its own folder.
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
 
 class TreeCount {
   files = 0;
   bytes = 0;
-  /** At the top, as a file or a folder. */
+  /** True if the top folder has a file or folder with the name of a licence. */
   hasLicence = false;
   #folderCount = 0;
   #tooLong: string | null = null;
@@ -194,8 +193,8 @@ function printable(name: string): string {
 }
 
 /**
- * Writes a commit's files into an empty folder: always by its id, with no attribute, filter or hook at work.
- * Submodules become empty folders.
+ * Writes a commit's files into an empty folder. No attribute, filter or hook takes part. Submodules become empty
+ * folders.
  */
 export async function checkOut(
   repositories: Repositories,

@@ -5,23 +5,23 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
-/** A command of git-update-ref(1) `--stdin`, taken apart. */
+/** A parsed command of git-update-ref(1) `--stdin`. */
 interface Command {
   readonly verb: string;
   readonly ref: string;
   readonly value: string;
 }
 
-/** Only this server changes refs below these, and only in its turn (`Repositories.changeRefs`). */
+/** Only this server changes refs below these, one change at a time (`Repositories.takeRefs`). */
 const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 
 /**
- * Removes the lock files that a `git update-ref` with these lines left when it was killed. Only those whose owner is
- * certainly gone: the lock of a ref that only this server changes, in its turn; every lock of a transaction that had
- * them all; and otherwise a lock that was there while no other git was at work in the repository.
+ * Removes the lock files of a killed `git update-ref`, if their owner is certainly gone. These are the locks of refs
+ * that only this server changes, and every lock of a transaction that held them all. Any other lock is removed
+ * only if no other git was running in the repository.
  *
- * @param lines - What the killed process was to do. It has ended, and the caller has the turn.
- * @param hadAll - Whether it had said that it holds every lock.
+ * @param lines - The commands of the killed process. It has ended, and the caller holds `takeRefs`.
+ * @param hadAll - Whether the process had reported that it holds every lock.
  */
 export async function removeDeadLocks(
   repositories: Repositories,
@@ -32,7 +32,7 @@ export async function removeDeadLocks(
   const folder = repositories.folder(tool);
   const refs = lines.map((line) => commandOf(line).ref);
   const own = refs.filter((ref) => hadAll || OWN.test(ref)).map((ref) => `${ref}.lock`);
-  // HEAD names a branch, and is locked with it.
+  // HEAD names a branch, and git locks both together.
   const certain = [...own, ...(refs.some((ref) => ref.startsWith('refs/heads/')) ? ['HEAD.lock'] : [])];
   const isDeleting = lines.some((line) => commandOf(line).verb === 'delete');
   const packed = isDeleting ? ['packed-refs.lock', 'packed-refs.new'] : [];
@@ -41,7 +41,7 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // Nobody can have taken a lock whose file was there all the time.
+  // A lock file that existed the whole time belongs to no process that started meanwhile.
   const now = await inodes(folder, shared);
   await removeFiles(
     folder,
@@ -49,7 +49,7 @@ export async function removeDeadLocks(
   );
 }
 
-/** The lines that have not been done yet: a transaction that is killed while it commits has moved some refs. */
+/** The lines that still have to be done: a transaction that was killed during its commit has moved some refs. */
 export async function remaining(
   repositories: Repositories,
   tool: ToolName,
@@ -82,8 +82,8 @@ async function inodes(folder: string, names: readonly string[]): Promise<Map<str
 }
 
 /**
- * True if no git is at work in the repository. A receive-pack that waits for its hook has let go of its locks. False
- * if the system does not tell (proc(5)).
+ * True if no git is running in the repository. A receive-pack that waits for its hook does not count, because it has
+ * released its locks. False if the system has no proc(5).
  */
 async function isAlone(folder: string): Promise<boolean> {
   const place = await realpath(folder);
@@ -108,7 +108,7 @@ async function lookAt(pid: string) {
     const name = /^Name:\t(.*)$/m.exec(status)?.[1] ?? '';
     return { pid, folder, name, parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '' };
   } catch (error) {
-    // It has ended meanwhile, is another user's, or has no folder any more.
+    // The process has ended, belongs to another user, or has lost its folder.
     if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return null;
     throw error;
   }

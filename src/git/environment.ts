@@ -2,10 +2,10 @@ import { devNull } from 'node:os';
 
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
-// git's wrapper.c. A delta of a few kilobytes can ask for gigabytes; larger files than this are streamed, if they are no deltas.
+// git's wrapper.c. A delta of a few kilobytes can ask for gigabytes. git streams larger files, unless they are deltas.
 const MOST_AT_ONCE = '256m';
 
-/** The settings of every git process that serves clients or works for us; the repositories' own files stay bare. */
+/** The settings of every git process of this server; the repositories' own configuration files have none of them. */
 export const baseSettings: GitSettings = [
   ['safe.directory', '*'],
   ['core.fsync', 'committed,reference'],
@@ -17,7 +17,7 @@ export const baseSettings: GitSettings = [
   ['advice.detachedHead', 'false'],
 ];
 
-/** What fetch and push never show or accept: parked pushes, and what a start has set aside. */
+/** Refs that fetch and push never show or accept: parked pushes, and refs that a start has set aside. */
 export const hiddenRefs: GitSettings = [
   ['transfer.hideRefs', 'refs/deployments'],
   ['transfer.hideRefs', 'refs/parked'],
@@ -25,8 +25,8 @@ export const hiddenRefs: GitSettings = [
 ];
 
 /**
- * The whole environment of a git process: nothing of the server's own is inherited, and no configuration
- * file outside the repository is read (git(1), "ENVIRONMENT VARIABLES").
+ * The whole environment of a git process. git inherits nothing from the server, and reads no configuration file
+ * outside the repository (git(1), "ENVIRONMENT VARIABLES").
  */
 export function gitEnvironment(
   path: string,

@@ -3,18 +3,18 @@ import type { ToolName } from '../core/names.ts';
 import { Shares } from '../core/shares.ts';
 import type { Principal } from '../core/types.ts';
 
-/** Clones and fetches of everybody at once; each has processes of git, also while its client takes nothing. */
+/** Clones and fetches at the same time. Each has processes of git, even while its client reads nothing. */
 const MAX_FETCHES = 200;
-/** By how many are free: one person alone gets 40, one key, password or token 18, and one tool 40. */
+/** Shares of the free places: one person alone gets 40, one tool 40, and one key, password or token 18. */
 const WEIGHT_OF_CREDENTIAL = 0.1;
 const WEIGHT_OF_PERSON = 0.25;
 const WEIGHT_OF_TOOL = 0.25;
 
-/** The clones and fetches under way, over all doors. */
+/** Limits the clones and fetches that run at the same time, over SSH and HTTP together. */
 export class FetchPlaces {
   readonly #shares = new Shares(MAX_FETCHES);
 
-  /** @returns what gives the place back. @throws DeployError `TOO_MANY_FETCHES` */
+  /** @returns a function that gives the place back. @throws DeployError `TOO_MANY_FETCHES` */
   take({ uid, credential, isOperator }: Principal, tool: ToolName): () => void {
     if (isOperator) return () => {};
     const holders = [

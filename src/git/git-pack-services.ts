@@ -16,7 +16,7 @@ import { readDeployBranch } from './refs.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 
-/** Pushes under way; each has processes of git, also while it waits for its deployment or joins another. */
+/** Pushes at the same time. Each has processes of git, even while it waits for a deployment. */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
 
@@ -29,7 +29,7 @@ export interface GitPackServicesOptions {
   readonly maxPackBytes: number;
   readonly maxRefs: number;
   readonly maxRepositoryBytes: number;
-  /** Of the disk that the repositories are on. */
+  /** The free space of the disk that holds the repositories. */
   readonly room: DiskRoom;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
@@ -42,7 +42,7 @@ export interface GitPackServicesOptions {
   readonly log: Log;
 }
 
-/** Serves git to the doors, and knows the pushes that are under way. */
+/** Serves git to SSH and HTTP, and knows the pushes that are running. */
 export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
@@ -51,7 +51,7 @@ export class GitPackServices implements PackServices {
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
   readonly #fetches = new FetchPlaces();
-  /** Bytes of repositories, where no push has ended since they were weighed. */
+  /** The size in bytes of each repository. The end of a push deletes the entry. */
   readonly #sizes = new Map<ToolName, number>();
 
   constructor(options: GitPackServicesOptions) {
@@ -63,7 +63,7 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     this.#assertPlace(request);
-    // No maintenance begins from here on: what is read now holds for this push.
+    // From here on no maintenance begins, so the facts that `#open` reads stay true during this push.
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
     this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
     try {
@@ -128,14 +128,14 @@ export class GitPackServices implements PackServices {
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
-  /** The push with this id, while its git runs. */
+  /** The push with this id, or null if its git is not running. */
   push(id: string): TruthfulPush | null {
     return this.#pushes.get(id) ?? null;
   }
 
   /**
-   * Runs `work` while no git process of a push is in the tool's repository: it waits for those that are, and new
-   * ones wait for it.
+   * Runs `work` while no push is using the tool's repository. It waits for running pushes to end; new pushes wait for
+   * `work`.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while ((this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool)) {
@@ -151,7 +151,7 @@ export class GitPackServices implements PackServices {
     await done;
   }
 
-  /** Drops the other refs that an atomic push had parked and, where told, its commit too. */
+  /** Deletes the other refs that an atomic push parked and, if `withCommit`, the parked commit too. */
   async forgetParked(tool: ToolName, id: string, withCommit: boolean): Promise<void> {
     const { repositories } = this.#options;
     const patterns = [parkedFolder(id), ...(withCommit ? [parkedRef(id)] : [])];
@@ -160,17 +160,17 @@ export class GitPackServices implements PackServices {
     if (lines.length > 0) await updateRefs(repositories, tool, lines);
   }
 
-  /** What was refused as soon as it was looked at waits for no deployment, and is not kept as one that failed. */
+  /** A push that is refused at once makes no deployment, so nothing needs its parked refs. */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
     await this.forgetParked(tool, id, true);
     throw error;
   }
 
-  /** A git that was killed has left its locks, and other pushes would be refused because of them. */
+  /** Removes the locks of a killed git; git would refuse other pushes because of them. */
   #sweep(tool: ToolName): void {
     const { repositories, log } = this.#options;
     this.whileIdle(tool, () => repositories.sweep(tool)).catch((err: unknown) =>
-      log.error({ err, tool }, 'locks of a killed git not removed'),
+      log.error({ err, tool }, 'cannot remove the locks of a killed git'),
     );
   }
 
@@ -186,7 +186,7 @@ export class GitPackServices implements PackServices {
     const bytes = this.#sizes.get(tool) ?? (await this.#weigh(tool));
     const limit = this.#options.maxRepositoryBytes;
     if (bytes <= limit) return null;
-    return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear or enlarge it`;
+    return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
   }
 
   /** @throws DeployError `DISK_NEARLY_FULL` */
@@ -224,12 +224,12 @@ export class GitPackServices implements PackServices {
     else this.#busyPersons.delete(uid);
     const left = (this.#busy.get(tool) ?? 1) - 1;
     this.#busy.set(tool, left);
-    // Also what does not come to a deployment (tags, a push that is refused late) has left its objects.
+    // A push without a deployment (tags, or a late refusal) leaves objects too.
     this.#sizes.delete(tool);
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // Its client is told first: starting git for the maintenance holds everything up for milliseconds.
+    // Later, because the start of git for the maintenance blocks this process for milliseconds. The client comes first.
     for (const resolve of waiting) setImmediate(resolve);
   }
 
@@ -243,8 +243,8 @@ export class GitPackServices implements PackServices {
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
       ['receive.keepAlive', '5'],
-      // While it checks a push git takes the repository itself for an alternate of its own quarantine, and would
-      // start another git to list refs that it has listed.
+      // While git checks a push, it treats the repository as an alternate of its quarantine. Without this command it
+      // would start another git, to list refs that it has listed already.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

@@ -5,17 +5,17 @@ import type { ToolName } from '../core/names.ts';
 import { readRefs, refNames } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
-/** The parts that git wants of a repository: without one of them it finds none. */
+/** The parts that make a folder a repository for git. Without any one of them git does not recognise it. */
 export const PARTS = ['HEAD', 'refs', 'objects'] as const;
 
-/** Makes the folders that a backup without empty folders, or a repair of the disk, has left out. */
+/** Makes the empty folders that a backup or a repair of the disk may have dropped. */
 export async function makeFolders(folder: string): Promise<void> {
   for (const part of ['refs', 'objects']) await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
 }
 
 /**
- * Whether a repository has lost its objects: it has refs, and not one of the commits that they name. Nobody can push to
- * it, because git takes for granted that it has what its refs name.
+ * True if a repository has refs, but none of the commits that they name. Nobody can push to such a repository,
+ * because git relies on these commits.
  *
  * @param torn - Refs that cannot be read.
  */

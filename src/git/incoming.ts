@@ -3,16 +3,16 @@ import { DeployError } from '../core/errors.ts';
 import { type CommandList, CommandListReader } from './command-list.ts';
 import { flushPacket } from './pkt-line.ts';
 
-/** What goes on to git instead of the client's command list; null: nothing of this push. */
+/** The bytes that git gets instead of the client's command list. Null if git gets nothing of this push. */
 export type Rewritten = Buffer | null;
 
-// Enough for the rest of a push that was refused before git saw it.
+// Long enough to read the rest of a push that was refused before git saw it.
 const DISCARD_MS = 60_000;
 
 /**
- * Client → receive-pack. Reads the command list, asks what becomes of it, and passes the rewritten list and
- * then the pack unchanged. After a refusal git gets an empty list and the client's pack is read and dropped,
- * so that the client comes to its answer; bounded in bytes and in time.
+ * Client → receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list and then the
+ * pack unchanged. After a refusal, git gets an empty list. The client's pack is then read and dropped, so that the
+ * client reaches its answer. Bytes and time are limited.
  */
 export class Incoming extends Transform {
   readonly #reader = new CommandListReader();
@@ -26,7 +26,7 @@ export class Incoming extends Transform {
 
   /**
    * @param decide - Called once with the list.
-   * @param refuse - Called instead where the bytes are no list.
+   * @param refuse - Called instead if the bytes are not a command list.
    */
   constructor(options: {
     readonly decide: (list: CommandList) => Rewritten;
@@ -56,7 +56,7 @@ export class Incoming extends Transform {
     }
   }
 
-  /** What of this chunk goes on to git. */
+  /** The bytes that git gets for this chunk. */
   #readList(chunk: Buffer): Buffer {
     try {
       const list = this.#reader.push(chunk);
@@ -92,20 +92,20 @@ export class Incoming extends Transform {
     this.#mode = 'discard';
     this.push(flushPacket);
     this.push(null);
-    this.#timer = setTimeout(() => this.destroy(tooMuch('long')), DISCARD_MS);
+    this.#timer = setTimeout(() => this.destroy(tooMuch('took too long')), DISCARD_MS);
     this.#timer.unref();
   }
 
   #discard(chunk: Buffer): Error | null {
     this.#discarded += chunk.length;
-    return this.#discarded > this.#maxDiscardBytes ? tooMuch('large') : null;
+    return this.#discarded > this.#maxDiscardBytes ? tooMuch('was too large') : null;
   }
 }
 
-function tooMuch(what: 'long' | 'large'): DeployError {
+function tooMuch(what: 'took too long' | 'was too large'): DeployError {
   return new DeployError(
     'PACK_TOO_LARGE',
-    `The push was refused, and what came after that was too ${what} to wait for.`,
-    'Push again with less, or to the branch that deploys.',
+    `the push was refused, and the rest of it ${what} to read`,
+    'Push less at a time, or push to the branch that deploys.',
   );
 }

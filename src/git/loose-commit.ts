@@ -9,8 +9,8 @@ const MOST_BYTES = 64 * 1024;
 const inflated = promisify(inflate);
 
 /**
- * The subject of a commit that has a file of its own, as the commits of small pushes have: starting git for it
- * would cost a push 7 ms. Null = git has to be asked: it is packed, no commit, very long or not in UTF-8.
+ * Reads the subject of a commit that is a loose object, as after a small push. Starting git would cost 7 ms. Null if
+ * the caller must ask git: the object is packed, no commit, very long or not in UTF-8.
  *
  * @see https://git-scm.com/book/en/v2/Git-Internals-Git-Objects, "Object Storage"
  */

@@ -2,7 +2,7 @@ import { Transform, type TransformCallback } from 'node:stream';
 import { flushPacket, PacketReader, sideBand } from './pkt-line.ts';
 import { encodeReport, parseReport, type Report } from './report.ts';
 
-/** The answer to a push: a report, a fatal message in its place, or none. */
+/** The answer to a push: a report, a fatal message instead, or nothing. */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }
   | { readonly kind: 'fatal'; readonly message: string }
@@ -10,8 +10,7 @@ export type Answer =
 
 /**
  * receive-pack → client. The ref advertisement, progress (bands 2 and 3) and keep-alives (empty band 1) pass
- * at once; git's report (band 1) is held until git has ended and `answer` has decided what the client is
- * told.
+ * at once. git's report (band 1) is held until git has ended and `answer` has decided the answer.
  */
 export class Outgoing extends Transform {
   readonly #packets = new PacketReader();
@@ -32,7 +31,7 @@ export class Outgoing extends Transform {
     this.#answer = options.answer;
   }
 
-  /** Whether git has told the client what is here, where it does so first. */
+  /** True if git has sent its ref advertisement, or need not send one. */
   get hasAdvertised(): boolean {
     return !this.#isAdvertising;
   }
@@ -40,7 +39,7 @@ export class Outgoing extends Transform {
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     try {
       this.#packets.push(chunk);
-      // git writes progress in packets of at most 128 bytes: what came together goes on together.
+      // git writes progress in packets of at most 128 bytes. Packets that arrive together are sent together.
       const passing: Buffer[] = [];
       for (let packet = this.#packets.next(); packet !== null; packet = this.#packets.next()) {
         if (this.#isAdvertising) {

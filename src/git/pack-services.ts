@@ -5,17 +5,17 @@ import type { Principal } from '../core/types.ts';
 export interface ReceiveRequest {
   readonly tool: ToolName;
   readonly principal: Principal;
-  /** True where git's ref advertisement comes out of the same process first (SSH); false over stateless HTTP. */
+  /** True if the same git process sends the ref advertisement first (SSH); false over stateless HTTP. */
   readonly hasAdvertisement: boolean;
 }
 
 /**
- * One conversation of a client with `git receive-pack`, made truthful. The door runs git in `folder` with
- * exactly `environment`, and pumps: client → `incoming` → git's stdin; git's stdout → `outgoing` → client.
+ * One push of a client, whose report tells the truth. The caller runs `git receive-pack` in `folder` with exactly
+ * `environment`, and pumps: client → `incoming` → git's stdin; git's stdout → `outgoing` → client.
  *
- * `incoming` goes on reading after an early refusal, bounded in bytes and time, so that the client gets to
- * its answer; over HTTP the answer is sent when the body has been read. `outgoing` ends when git's output has ended
- * and the verdict is in. When the client is gone, the door goes on reading from `outgoing`.
+ * After an early refusal `incoming` keeps reading, limited in bytes and time, so that the client reaches its answer.
+ * Over HTTP the answer is sent when the body has been read. `outgoing` ends when git's output has ended and the
+ * verdict is known. If the client is gone, the caller keeps reading from `outgoing`.
  */
 export interface PushSession {
   readonly id: string;
@@ -24,19 +24,18 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * What to print on standard error after the end (SSH), in a few lines; null = nothing. Known when
-   * `outgoing` has ended.
+   * The text for standard error after the end (SSH), or null if there is none. Known when `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**
-   * The exit status that goes with the client's answer, however git ended: 0 where it says that everything was done,
-   * else 1; null where there was none.
+   * The exit status that matches the client's answer, not git's own: 0 if the answer says that everything was done,
+   * otherwise 1. Null if there was no answer.
    */
   readonly exitStatus: () => 0 | 1 | null;
   /**
-   * Must be called once git has ended, however it did.
+   * Must be called once git has ended in any way.
    *
-   * @param wasKilled - By a signal: it may have left locks.
+   * @param wasKilled - True if a signal ended git, because git may then have left locks.
    */
   close(wasKilled?: boolean): void;
 }
@@ -45,18 +44,18 @@ export interface PushSession {
 export interface FetchSession {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Must be called once git has ended, however it did. */
+  /** Must be called once git has ended in any way. */
   close(): void;
 }
 
-/** What doors need to serve git; authorised before it is called. */
+/** What SSH and HTTP need to serve git. Callers authorise first. */
 export interface PackServices {
-  /** The repository is made at the first push. */
+  /** Opens a push. The first push makes the repository. */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
-   * For clone and fetch. `protocol` is the client's GIT_PROTOCOL, checked already; `reader` null = only the
-   * advertisement over HTTP, which the fetch itself follows.
-   * A tool that nobody has pushed to yet gives an empty repository.
+   * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for the
+   * advertisement over HTTP alone, because the fetch itself follows. If nobody has pushed to the tool, the
+   * repository is empty.
    *
    * @throws DeployError `TOO_MANY_FETCHES`
    */
@@ -65,7 +64,7 @@ export interface PackServices {
   advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;
 }
 
-/** A GIT_PROTOCOL value that may be passed on, or null. */
+/** The value if it may be passed to git as GIT_PROTOCOL, otherwise null. */
 export function gitProtocol(value: unknown): string | null {
   return typeof value === 'string' && /^version=[012]$/.test(value) ? value : null;
 }

@@ -1,6 +1,6 @@
 /** One packet of gitprotocol-common(5); `payload` is null for the special packets (flush, delimiter, end). */
 export interface Packet {
-  /** The packet as it came, header included. */
+  /** The whole packet, header included. */
   readonly raw: Buffer;
   readonly payload: Buffer | null;
 }
@@ -11,13 +11,13 @@ export const flushPacket = Buffer.from('0000');
 const MAX_PACKET = 65_520;
 const MAX_BAND_DATA = MAX_PACKET - 5;
 
-/** Text or bytes as one packet. At most 65516 bytes. */
+/** Encodes at most 65516 bytes as one packet. */
 export function pktLine(payload: Buffer | string): Buffer {
   const bytes = Buffer.isBuffer(payload) ? payload : Buffer.from(payload);
   return Buffer.concat([Buffer.from((bytes.length + 4).toString(16).padStart(4, '0')), bytes]);
 }
 
-/** Bytes as packets of a side band: 1 is data, 2 progress, 3 a fatal error. */
+/** Encodes bytes as packets of a side band: 1 is data, 2 progress, 3 a fatal error. */
 export function sideBand(band: 1 | 2 | 3, data: Buffer | string): Buffer {
   const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data);
   const packets: Buffer[] = [];
@@ -27,7 +27,7 @@ export function sideBand(band: 1 | 2 | 3, data: Buffer | string): Buffer {
   return Buffer.concat(packets);
 }
 
-/** Splits a byte stream into packets, however it is cut into chunks. */
+/** Splits a byte stream into packets. Chunks may end anywhere. */
 export class PacketReader {
   #bytes: Buffer = Buffer.alloc(0);
 
@@ -35,7 +35,7 @@ export class PacketReader {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
   }
 
-  /** What has not been read as a packet. */
+  /** The bytes after the last packet that `next` returned. */
   get rest(): Buffer {
     return this.#bytes;
   }
@@ -43,7 +43,7 @@ export class PacketReader {
   /**
    * The next whole packet, or null until more bytes come.
    *
-   * @throws Error where the bytes are no packet.
+   * @throws Error if the bytes are not a packet.
    */
   next(): Packet | null {
     if (this.#bytes.length < 4) return null;

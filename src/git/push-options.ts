@@ -1,8 +1,8 @@
 import { clean } from '../core/progress.ts';
 
-/** What `git push -o` can say. */
+/** The options that `git push -o` accepts. */
 export interface PushOptions {
-  /** Answer once the push is accepted, not when it is live. */
+  /** Answer when the push is accepted, instead of when it is live. */
   readonly isDetached: boolean;
   readonly useCache: boolean;
   readonly isColoured: boolean;
@@ -11,7 +11,7 @@ export interface PushOptions {
 
 const known = {
   detach: 'answer once accepted',
-  'no-cache': 'build anew',
+  'no-cache': 'build without the cache',
   'no-color': 'plain output',
   'message=TEXT': 'note for the release',
 } as const;
@@ -19,7 +19,7 @@ const known = {
 const MAX_OPTIONS = 16;
 const MAX_MESSAGE = 500;
 
-/** The options of a push, or the one-line reason to refuse it. */
+/** Parses the options of a push. Returns a one-line reason if the push must be refused. */
 export function readPushOptions(options: readonly string[]): PushOptions | string {
   if (options.length > MAX_OPTIONS) return `more than ${MAX_OPTIONS} push options`;
   const message =

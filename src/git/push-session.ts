@@ -35,14 +35,14 @@ export interface PushContext {
   readonly hasAdvertisement: boolean;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
-  /** Why this tool's repository takes no more at all, in one line; null = it does. */
+  /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
-  /** Checks the parked commit and takes it into the line. @throws DeployError where it may not be deployed. */
+  /** Checks the parked commit and queues its deployment. @throws DeployError if it may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   /** `v41 is still live` */
   readonly whatIsLive: () => string;
-  /** What an empty push and a detached one are told to type next. */
+  /** The commands that an empty push and a detached push are told to type next. */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
@@ -50,25 +50,25 @@ export interface PushContext {
   readonly onClose: (wasKilled: boolean) => void;
 }
 
-/** No push that is taken has more unless push_refs was raised; one that is refused may have ten thousand. */
+/** Refs of one push in the audit log. An accepted push has more only if `push_refs` was raised. */
 const MOST_NOTED = 500;
 
 const UNSAID =
   'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
 
-/** Where the commit of push ID waits for its verdict. */
+/** The ref that holds the commit of push ID until its verdict. */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;
 }
 
-/** Where the other refs of an atomic push wait. */
+/** The folder of refs that holds the other refs of an atomic push until the verdict. */
 export function parkedFolder(id: string): string {
   return `refs/parked/${id}`;
 }
 
 /**
- * One truthful push: the deploy ref is parked on the way in, and the report speaks of it again, with the
- * verdict, on the way out.
+ * One push. On the way in, the deploy ref is parked; on the way out, the report names the deploy ref again and
+ * carries the verdict.
  */
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
@@ -91,7 +91,7 @@ export class TruthfulPush implements PushSession {
     this.incoming = new Incoming({
       decide: (list) => this.#decide(list),
       refuse: (error) => {
-        this.#fatal = `this is no push that git sends: ${error.message}`;
+        this.#fatal = `this is not a push of git: ${error.message}`;
       },
       maxDiscardBytes: context.maxPackBytes,
     });
@@ -121,7 +121,7 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
-      // Else git has failed here before the client could say anything.
+      // Without an advertisement, our git failed before the client could send anything.
       return this.outgoing.hasAdvertised ? UNSAID : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
@@ -136,8 +136,8 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * The post-receive hook of this push is here: git has stored these refs. `write` takes text for the client
-   * and resolves when it has been taken; a client that is gone changes nothing.
+   * Handles the post-receive hook of this push: git has stored the refs in `updated`. `write` sends text to the
+   * client and resolves when it has been sent. The deployment continues if the client is gone.
    */
   async received(
     updated: ReadonlySet<string>,
@@ -146,7 +146,7 @@ export class TruthfulPush implements PushSession {
   ): Promise<void> {
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
-    // Its git was killed before this hook was heard: the client has been told that nothing is deployed.
+    // git was killed before its hook arrived here. The client has been told that nothing was deployed.
     if (this.#isAnswered) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
@@ -203,7 +203,7 @@ export class TruthfulPush implements PushSession {
     this.#context.log.error({ err: error, id, tool: this.#context.tool }, 'push failed');
     return {
       reason: `${faultOf(error)} (${id})`,
-      hint: 'Push again; if it goes on, tell the operators this id.',
+      hint: 'Push again; if it happens again, tell the operators this id.',
     };
   }
 
@@ -211,7 +211,7 @@ export class TruthfulPush implements PushSession {
     return this.#list !== null && hasCapability(this.#list, capability);
   }
 
-  /** True where the other refs of the push wait for the verdict too. */
+  /** True if the other refs of the push are parked too. */
   #isParkingAll(): boolean {
     return this.#has('atomic') && this.#fates.some((fate) => fate.kind === 'deploy');
   }
@@ -277,7 +277,7 @@ export class TruthfulPush implements PushSession {
     return { kind: 'report', report, progress };
   }
 
-  /** Each ref from where to where, and why not: a forced push overwrites nothing in silence. */
+  /** Records each ref's old and new id and its refusal, so that no forced push goes unnoticed. */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
@@ -290,12 +290,12 @@ export class TruthfulPush implements PushSession {
     audit({ what: 'push', who: principal, tool, facts });
   }
 
-  /** Over stateless HTTP an answer before the end of the request would be lost. */
+  /** Waits for the end of the request over stateless HTTP, because the client loses an earlier answer. */
   async #whenClientListens(): Promise<void> {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }
 
-  /** git says only "abnormal exit" where a push was too large. */
+  /** Names the limit if a push is too large; git itself says only "abnormal exit". */
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;

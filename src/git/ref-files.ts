@@ -5,17 +5,17 @@ import { systemCode } from '../core/errors.ts';
 import { type CommitId, commitId, type ToolName } from '../core/names.ts';
 import type { Repositories } from './repositories.ts';
 
-// Starting git takes 5 to 10 ms, in which this process stands still for half: too much for what every push and, for
-// each tool, every start asks. So refs are read where git's files backend keeps them (gitrepository-layout(5)).
+// Starting git takes 5 to 10 ms and blocks this process for half of them. That is too long for each push, and for each
+// tool at every start. So this file reads refs as git's files backend stores them (gitrepository-layout(5)).
 
-/** The commits that these refs name; those that are not there are left out. */
+/** The commits that these refs name. Missing refs are left out. */
 export async function readRefs(
   repositories: Repositories,
   tool: ToolName,
   names: readonly string[],
 ): Promise<ReadonlyMap<string, CommitId>> {
   const folder = repositories.folder(tool);
-  // First the files, then the packed ones: git packs in the other order.
+  // Loose refs first: git packs a ref before it deletes the loose one, so none is missed.
   const files = await Promise.all(names.map((name) => textOf(join(folder, name))));
   const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
   if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
@@ -26,7 +26,7 @@ export async function readRefs(
   return new Map(found.flatMap(([name, text]) => toCommit(name, text)));
 }
 
-/** The names of all refs below these, which are `refs/…` without a slash at the end. */
+/** The names of all refs below `parents`, which are `refs/…` without a slash at the end. */
 export async function refNames(
   repositories: Repositories,
   tool: ToolName,
@@ -40,7 +40,7 @@ export async function refNames(
   return [...new Set([...files.flat(), ...below])];
 }
 
-/** False for the other backend that git has. */
+/** False if the repository uses git's reftable backend. */
 function hasRefFiles(folder: string): boolean {
   return !existsSync(join(folder, 'reftable'));
 }
@@ -66,7 +66,7 @@ function toCommit(name: string, text: string): [string, CommitId][] {
 
 async function packedRefs(folder: string): Promise<Map<string, string>> {
   const text = (await textOf(join(folder, 'packed-refs'))) ?? '';
-  // Besides `ID NAME`: a comment at the top, and `^ID` for what a tag object names.
+  // Other lines are a comment at the top, and `^ID`, the commit that a tag object names.
   const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
   return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
 }

@@ -1,6 +1,6 @@
 import { type CommandList, hasCapability, isZero, type RefCommand } from './command-list.ts';
 
-/** What becomes of one line of a push. */
+/** The decision about one line of a push. */
 export type Fate =
   | { readonly kind: 'deploy'; readonly command: RefCommand }
   | { readonly kind: 'store'; readonly command: RefCommand }
@@ -15,8 +15,8 @@ export interface PolicyInput {
 }
 
 /**
- * What a push may do, line by line. Pure: what needs the content of the push is checked after unpacking.
- * With `--atomic` one refusal refuses all.
+ * Decides each line of a push by its ref alone; the content is checked after unpacking. With `--atomic`, one refusal
+ * refuses all lines.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
@@ -45,7 +45,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
     const deploys = branch === deployBranch || (branch === 'master' && !input.hasDeployBranch);
     if (!deploys) return refuse(otherBranch(branch, deployBranch));
     if (isDelete)
-      return refuse(`${branch} is what is live and cannot be deleted; to end the tool use the command stop`);
+      return refuse(`${branch} is live and cannot be deleted; to stop the tool, use the command stop`);
     return { kind: 'deploy', command };
   }
   if (ref.startsWith('refs/tags/')) {
@@ -57,8 +57,8 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
 }
 
 /**
- * What git itself refuses only when it writes the ref, which in an atomic push is after the rollout; and names
- * that are no UTF-8, since they have been read as something else.
+ * False for names that git would refuse when it writes the ref: in an atomic push that is after the rollout. Also
+ * false for names that are not UTF-8, because decoding has changed them.
  *
  * @see https://git-scm.com/docs/git-check-ref-format
  */
@@ -73,12 +73,12 @@ function otherBranch(branch: string, deployBranch: string): string {
   return `only ${deployBranch} deploys; to deploy this: git push toolforge ${shellWord(branch)}:${deployBranch}`;
 }
 
-/** The branch as one may type it in a shell; HEAD where its name needs quotes. */
+/** The branch name for a shell command, or HEAD if the name needs quotes. */
 function shellWord(branch: string): string {
   return /^[A-Za-z0-9][-A-Za-z0-9._/+@]*$/.test(branch) ? branch : 'HEAD';
 }
 
-/** `refs/notes` of `refs/notes/commits`, without anything that a terminal would act upon. */
+/** `refs/notes` of `refs/notes/commits`, in printable characters only. */
 function namespace(ref: string): string {
   return ref
     .split('/')
@@ -89,8 +89,8 @@ function namespace(ref: string): string {
 }
 
 /**
- * Why nothing of a push is taken, or null. Each ref costs git a process or two, and what comes on top of a full
- * repository costs the disk of everyone.
+ * Why the whole push is refused, or null. Each ref costs git a process or two. A push to a full repository uses up
+ * the disk that all tools share.
  */
 export function refusalOfAll(
   { commands }: CommandList,

@@ -6,20 +6,20 @@ import { withPipes } from '../core/with-pipes.ts';
 import { remaining, removeDeadLocks } from './dead-locks.ts';
 import type { Repositories } from './repositories.ts';
 
-/** Before each further try of a git that was killed, or that found the lock of one that was. */
+/** The pauses before each retry, if git was killed or found the lock of a killed git. */
 const PAUSES_MS = [20, 100, 400, 1500];
 
-/** A git that says nothing for so long, as on a disk that hangs, is killed, and another one follows. */
+/** A git that is silent for this long, for example because a disk hangs, is killed and started again. */
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands of git-update-ref(1) `--stdin`. A function is asked in the turn of this server to change refs, so that
- * nothing moves between what it reads and what is done.
+ * Commands of git-update-ref(1) `--stdin`. A function is called while the server holds `takeRefs`, so that no ref
+ * moves between its reading and the update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 
 /**
- * Updates refs in one transaction. A git that is killed is followed by another one.
+ * Updates refs in one transaction. If git is killed, another git continues.
  *
  * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
  */
@@ -29,8 +29,8 @@ export async function updateRefs(repositories: Repositories, tool: ToolName, lin
 }
 
 /**
- * A ref transaction that has been prepared: every lock is held and every value written beside its place, so
- * that `commit` hardly can fail. Ends by itself, undone, when this process dies.
+ * A prepared ref transaction: git holds every lock and has written every value into its lock file, so `commit` can
+ * hardly fail. If this process dies, git undoes the transaction.
  */
 export class RefTransaction implements AsyncDisposable {
   readonly #repositories: Repositories;
@@ -38,7 +38,7 @@ export class RefTransaction implements AsyncDisposable {
   readonly #letGo: () => void;
   readonly #patienceMs: number;
   #git: InteractiveGit;
-  /** What it is to do. */
+  /** The commands that are not yet done. */
   #left: readonly string[];
 
   private constructor(
@@ -56,8 +56,8 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * @param patienceMs - How long a git may say nothing.
-   * @throws Error with git's own words where a ref has moved, a name is bad or the disk is full.
+   * @param patienceMs - How long git may be silent.
+   * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
    */
   static async prepare(
     repositories: Repositories,
@@ -77,7 +77,7 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Moves the refs. Where git is killed in the middle, another one does what is left.
+   * Moves the refs. If git is killed in the middle, another git does the rest.
    *
    * @throws Error if that fails too: some of the refs may have moved.
    */
@@ -128,7 +128,7 @@ async function prepareAgain(
   throw new Error('unreachable');
 }
 
-/** One `git update-ref --stdin` that is spoken with. */
+/** One running `git update-ref --stdin`. */
 class InteractiveGit {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
@@ -149,7 +149,7 @@ class InteractiveGit {
     this.#child.on('error', (error) => {
       this.#errors = error.message;
     });
-    // What was written to a git that has ended is told by its missing answer.
+    // If git has ended, its missing answer is the error.
     this.#child.stdin.on('error', () => undefined);
   }
 
@@ -157,7 +157,7 @@ class InteractiveGit {
     return this.#child.signalCode !== null;
   }
 
-  /** It found a lock that somebody holds, or that a killed git has left. */
+  /** True if git found a lock that another git holds, or that a killed git has left. */
   get isLockedOut(): boolean {
     return /\.(lock|new)': File exists|packed-refs\.new: File exists/.test(this.#errors);
   }
@@ -166,7 +166,7 @@ class InteractiveGit {
     this.#child.stdin.write(lines.map((line) => `${line}\n`).join(''));
   }
 
-  /** @throws Error with git's own words, once it has ended. */
+  /** @throws Error with git's own words if the answer is not `expected`. git has then ended. */
   async say(word: string, expected: string): Promise<void> {
     this.#child.stdin.write(`${word}\n`);
     const { value, done } = await this.#inTime(this.#answers.next());
@@ -177,7 +177,7 @@ class InteractiveGit {
     }
   }
 
-  /** Waits until it has ended and its last words are here, and undoes what was not committed. */
+  /** Closes git's input, so that git undoes an uncommitted transaction, and waits for git's end. */
   async end(): Promise<void> {
     this.#child.stdin.end();
     await this.#inTime(this.#closed);

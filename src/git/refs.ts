@@ -5,11 +5,11 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
-/** The deploy branch of one tool as it stands. */
+/** The deploy branch of one tool. */
 export interface DeployBranch {
-  /** `refs/heads/main`, or `refs/heads/master` where only that one is there. */
+  /** `refs/heads/main`, or `refs/heads/master` if only that one exists. */
   readonly ref: string;
-  /** Null while nothing has been live. */
+  /** Null if no commit has been live. */
   readonly commit: CommitId | null;
 }
 
@@ -18,7 +18,7 @@ export function branchName(ref: string): string {
   return ref.replace(/^refs\/heads\//, '');
 }
 
-/** Which branch of the tool deploys, and where it stands. */
+/** Reads which branch of the tool deploys, and its commit. */
 export async function readDeployBranch(repositories: Repositories, tool: ToolName): Promise<DeployBranch> {
   const main = `refs/heads/${repositories.deployBranch}`;
   if (!repositories.exists(tool)) return { ref: main, commit: null };
@@ -32,8 +32,8 @@ export async function readDeployBranch(repositories: Repositories, tool: ToolNam
 }
 
 /**
- * True where `ancestor` can be reached from `descendant`. History that a shallow push has cut off does not
- * count, nor does a commit that is not there.
+ * True if `ancestor` can be reached from `descendant`. False if the repository lacks either commit, or the history
+ * between them because a push was shallow.
  */
 export async function isAncestor(
   repositories: Repositories,
@@ -50,7 +50,7 @@ export async function isAncestor(
   }
 }
 
-/** Makes HEAD name the deploy branch, which is what a clone checks out. */
+/** Makes HEAD name the deploy branch, because a clone checks out HEAD. */
 export async function pointHead(repositories: Repositories, tool: ToolName, ref: string): Promise<void> {
   const head = await readFile(join(repositories.folder(tool), 'HEAD'), 'utf8');
   if (head === `ref: ${ref}\n`) return;

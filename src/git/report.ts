@@ -1,23 +1,23 @@
 import { clean, paint } from '../core/progress.ts';
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
-/** The answer about one ref. */
+/** The result for one ref. */
 export interface RefStatus {
   readonly ref: string;
-  /** Null = done. */
+  /** Why the ref was refused. Null if it was updated. */
   readonly reason: string | null;
-  /** report-status-v2: `refname refs/deployments/ID` and the like. */
+  /** Options of report-status-v2, for example `refname refs/deployments/ID`. */
   readonly options: readonly string[];
 }
 
 /** A report of receive-pack (gitprotocol-pack(5), "Report Status"). */
 export interface Report {
-  /** `ok`, or why the pack could not be used. */
+  /** `ok`, or why the pack could not be unpacked. */
   readonly unpack: string;
   readonly refs: readonly RefStatus[];
 }
 
-/** Reads a report; null where there is none, as when receive-pack was ended. */
+/** Parses a report. Null if there is none, for example because receive-pack was killed. */
 export function parseReport(bytes: Buffer): Report | null {
   const packets = new PacketReader();
   packets.push(bytes);
@@ -33,7 +33,7 @@ export function parseReport(bytes: Buffer): Report | null {
   return unpack === null ? null : { unpack, refs };
 }
 
-// A reason stands on one line of the client's terminal.
+// git prints a reason on one line of the client's terminal.
 const MAX_REASON = 400;
 
 export function encodeReport(report: Report): Buffer {
@@ -46,7 +46,7 @@ export function encodeReport(report: Report): Buffer {
 }
 
 function oneLine(text: string): string {
-  // A reason may quote the last line of a build, and git prints it as it comes.
+  // A reason may quote the last line of a build, and git prints it unchanged.
   const line = paint(clean(text), false).replace(/\s+/g, ' ').trim();
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

@@ -10,13 +10,13 @@ import { type GitSettings, gitEnvironment } from './environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow.ts';
 import { type Damaged, setHollowAside, setTornAside } from './torn-refs.ts';
 
-// No attribute of a tool's own tree changes what is checked out: gitattributes(5), the file with the highest precedence.
+// In info/attributes, which has the highest precedence (gitattributes(5)): a tool's own attributes change no checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
 
-/** A start looks at so many repositories at the same time: enough to keep Node's four threads for files busy. */
+/** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The bare repositories, one for each tool that has been pushed to. */
+/** The bare repositories, one for each tool after its first push. */
 export class Repositories {
   readonly #root: string;
   readonly #path: string;
@@ -25,8 +25,8 @@ export class Repositories {
   readonly #changes = new InOrder();
 
   /**
-   * @param path - PATH for git and what it starts.
-   * @param marks - Variables by which the next start knows what this server started.
+   * @param path - PATH for git and its child processes.
+   * @param marks - Variables by which the next start recognises the processes of this server.
    */
   constructor(options: {
     readonly folder: string;
@@ -45,10 +45,10 @@ export class Repositories {
   }
 
   /**
-   * Takes the turn to change refs of the tool: this server does so in one place at a time, so that it knows whose lock
-   * files it finds.
+   * Waits for the turn to change the tool's refs. Changes run one at a time, so that the server knows whose lock files
+   * it finds.
    *
-   * @returns what gives the turn to the next one.
+   * @returns a function that ends the turn.
    */
   async takeRefs(tool: ToolName): Promise<() => void> {
     const taken = Promise.withResolvers<void>();
@@ -76,7 +76,7 @@ export class Repositories {
     return gitEnvironment(this.#path, settings, { ...this.#marks, ...more });
   }
 
-  /** The tool's repository, made whole at its first use: a crash leaves none or a whole one. */
+  /** Returns the tool's repository, and makes it at first use. A crash leaves a complete repository or none. */
   async ensure(tool: ToolName): Promise<string> {
     const folder = this.folder(tool);
     if (this.exists(tool)) return folder;
@@ -87,7 +87,7 @@ export class Repositories {
       await rename(made, folder);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
-      // Two first pushes at once: the other one made it.
+      // If two first pushes ran at once, the other one has made it.
       if (!this.exists(tool)) throw error;
     }
     return folder;
@@ -103,9 +103,9 @@ export class Repositories {
   }
 
   /**
-   * Runs a git command in the tool's repository and gives its standard output, without the last newline.
+   * Runs a git command in the tool's repository and returns its standard output, without the last newline.
    *
-   * @throws ExecaError where git fails.
+   * @throws ExecaError if git fails.
    */
   async git(tool: ToolName, args: readonly string[], options: GitRun = {}): Promise<string> {
     const { stdout } = await execa('git', args, {
@@ -119,12 +119,12 @@ export class Repositories {
   }
 
   /**
-   * At start, before any door is open: removes lock files and half-received objects that a killed server's
-   * git processes left, and half-made repositories. Files of refs that are torn are moved to `setAside`, for git
-   * changes no ref beside a torn one, and so are whole repositories without objects. Their names are gone then:
-   * `readBackReleases` comes first.
+   * Runs at start, before the server listens. Removes lock files, half-received objects and half-made repositories of
+   * a killed server. Moves torn ref files to `setAside`, because git changes no ref beside a torn one. Moves
+   * repositories without objects there too. `readBackReleases` must run first, because it needs the names of these
+   * refs.
    *
-   * @param mayBeDamaged - Which repositories to look through for torn refs and lost objects.
+   * @param mayBeDamaged - Which repositories to check for torn refs and lost objects.
    */
   async cleanUp(
     setAside: SetAside,
@@ -143,7 +143,7 @@ export class Repositories {
     return damaged.flat();
   }
 
-  /** Removes what the git of a push left when it was killed. Only while no push is under way. */
+  /** Removes the files that the killed git of a push left. Callers run it only while no push is running. */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
     try {
@@ -154,8 +154,8 @@ export class Repositories {
   }
 
   /**
-   * The tools that have a repository, whole or damaged: one part of it is enough. What else may be in the folder (lost+found, a folder that an
-   * operator set aside) is not ours.
+   * The tools that have a repository, even a damaged one. Other entries of the folder, such as lost+found, are not
+   * ours.
    */
   async tools(): Promise<ToolName[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];

@@ -4,10 +4,10 @@ import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Repositories } from './repositories.ts';
 
-/** A file of its own takes a block, however short it is. */
+/** Even a short file takes a block. */
 const REF_BYTES = 4096;
 
-/** What a repository's objects, packed and loose (git-count-objects(1)), and its tags take on disk, in bytes. */
+/** The bytes on disk of a repository's objects, packed and loose (git-count-objects(1)), and of its tags. */
 export async function repositoryBytes(repositories: Repositories, tool: ToolName): Promise<number> {
   const [text, tags] = await Promise.all([
     repositories.git(tool, ['count-objects', '-v']),
@@ -23,7 +23,7 @@ async function countFiles(folder: string): Promise<number> {
   try {
     for await (const _ of await opendir(folder, { recursive: true, bufferSize: 256 })) count += 1;
   } catch (error) {
-    // Not there yet, or one was deleted meanwhile.
+    // The folder does not exist yet, or an entry was deleted meanwhile.
     if (systemCode(error) !== 'ENOENT') throw error;
   }
   return count;

@@ -6,12 +6,12 @@ import type { ToolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import type { Repositories } from './repositories.ts';
 
-/** A part of a repository that was damaged, and was set aside. */
+/** A damaged part of a repository that was set aside. */
 export interface Damaged {
   readonly tool: ToolName;
-  /** A file of refs that is torn, as `refs/releases/v3`, `HEAD` or `packed-refs`; null = all of the repository, which has no objects. */
+  /** The torn file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null for a whole repository without objects. */
   readonly file: string | null;
-  /** Where it is now, in the data folder. */
+  /** Its new place in the data folder. */
   readonly at: string | null;
 }
 
@@ -19,7 +19,7 @@ export interface Damaged {
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 
-/** The files of refs that are torn, as after a loss of power: empty, cut off or overwritten. */
+/** The ref files that are empty, cut off or overwritten, for example after a loss of power. */
 export async function tornRefs(repositories: Repositories, tool: ToolName): Promise<string[]> {
   const folder = repositories.folder(tool);
   if (existsSync(join(folder, 'reftable'))) return [];
@@ -38,7 +38,7 @@ export async function tornRefs(repositories: Repositories, tool: ToolName): Prom
   return torn;
 }
 
-/** Sets torn files aside. HEAD is made anew, and `packed-refs` with the lines that are whole. */
+/** Sets torn files aside. Writes a new HEAD, and a new `packed-refs` with the lines that are whole. */
 export async function setTornAside(
   repositories: Repositories,
   tool: ToolName,
@@ -57,7 +57,7 @@ export async function setTornAside(
   return found;
 }
 
-/** Moves a repository that has lost its objects away. The next push makes a new one. */
+/** Sets aside a repository that has lost its objects. The next push makes a new one. */
 export async function setHollowAside(
   repositories: Repositories,
   tool: ToolName,

@@ -1,7 +1,7 @@
 import type { Fate } from './ref-policy.ts';
 import type { RefStatus, Report } from './report.ts';
 
-/** How the deployment of a push stands when git has ended. */
+/** The state of a push's deployment when git has ended. */
 export type PushOutcome =
   | { readonly kind: 'live' }
   | { readonly kind: 'detached'; readonly id: string }
@@ -9,18 +9,18 @@ export type PushOutcome =
 
 export interface ReportInput {
   readonly fates: readonly Fate[];
-  /** The ref that stood for this one in git's eyes; null = itself. */
+  /** The parked ref that git saw in place of this ref. Null if git saw the ref itself. */
   readonly parkedAs: (fate: Fate, index: number) => string | null;
   readonly gitsReport: Report;
   readonly outcome: PushOutcome;
   readonly isAtomic: boolean;
-  /** True where the client reads options of report-status-v2. */
+  /** True if the client reads options of report-status-v2. */
   readonly hasOptions: boolean;
 }
 
 /**
- * What the client is told: one status for each ref that it named, in its own order, with the verdict in the
- * place of git's "ok". In an atomic push one failure fails all.
+ * The report for the client: one status for each ref that it named, in its order, with the verdict instead of git's
+ * "ok". In an atomic push, one failure fails all refs.
  */
 export function truthfulReport(input: ReportInput): Report {
   const refs = input.fates.map((fate, index) => statusOf(fate, index, input));
@@ -51,7 +51,7 @@ function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: Repor
     case 'refused':
       return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
     case 'detached':
-      // The client must not believe that the branch has moved: it is told of the parked ref instead.
+      // The branch has not moved, so the client is told of the parked ref instead.
       return hasOptions
         ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };

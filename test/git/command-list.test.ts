@@ -17,7 +17,7 @@ function sample(options: readonly string[]): Buffer {
 }
 
 for (const size of [1, 3, 7, 64, 10_000]) {
-  test(`a command list is read whole from chunks of ${size} bytes, and the pack is left over`, () => {
+  test(`a command list is read from chunks of ${size} bytes, and the pack is left over`, () => {
     const bytes = Buffer.concat([sample(['detach', 'message=Grüße']), Buffer.from('PACK…')]);
     const reader = new CommandListReader();
     let list = null;
@@ -34,7 +34,7 @@ for (const size of [1, 3, 7, 64, 10_000]) {
   });
 }
 
-test('a list that is written again reads the same', () => {
+test('an encoded command list reads back the same', () => {
   const list = new CommandListReader().push(sample(['no-cache']));
   assert.ok(list !== null);
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
@@ -52,7 +52,7 @@ for (const { name, bytes } of [
   });
 }
 
-test('threat 37: a command list without end is refused at 1 MiB', () => {
+test('threat 37: an endless command list is refused at 1 MiB', () => {
   const reader = new CommandListReader();
   const line = pktLine(`${a} ${b} refs/tags/${'x'.repeat(1000)}`);
   assert.throws(() => {

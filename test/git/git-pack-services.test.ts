@@ -46,7 +46,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
   return { repositories, services };
 }
 
-/** What a client is told whose commit git does not get to see. */
+/** The answer to a push that ends before git sees its commit. */
 async function answerOf(session: PushSession): Promise<string> {
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
@@ -57,7 +57,7 @@ async function answerOf(session: PushSession): Promise<string> {
   return answer;
 }
 
-test('a push that could not be opened keeps no maintenance waiting', { timeout: 20_000 }, async () => {
+test('maintenance does not wait for a push that could not be opened', { timeout: 20_000 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
   await assert.rejects(services.receive(push), /the store is locked/);
   let isDone = false;
@@ -67,7 +67,7 @@ test('a push that could not be opened keeps no maintenance waiting', { timeout: 
   assert.ok(isDone);
 });
 
-test('a push that waited for the maintenance of a full repository finds the room that it made', async () => {
+test('a push to a full repository waits for the maintenance and is judged by the new size', async () => {
   const { repositories, services } = open('full');
   await repositories.ensure(wikibot);
   const large = randomBytes(2 * 1024 * 1024).toString('latin1');
@@ -79,14 +79,14 @@ test('a push that waited for the maintenance of a full repository finds the room
     await repositories.git(wikibot, ['prune', '--expire=now']);
   });
   const waiting = services.receive(push);
-  // Longer than weighing a repository takes.
+  // This takes longer than measuring the repository.
   for (let count = 0; count < 5; count += 1) await repositories.git(wikibot, ['count-objects', '-v']);
   may.resolve();
   await maintained;
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
 });
 
-test('21: a person, and all people of a tool, have a number of pushes under way', async () => {
+test('21: the pushes of one person, and the pushes to one tool, are limited', async () => {
   const { services } = open('many');
   const openOne = (tool: string, uid: string) =>
     services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
@@ -101,7 +101,7 @@ test('21: a person, and all people of a tool, have a number of pushes under way'
   for (const session of held) session.close();
 });
 
-test('promise 1: a hook that is heard after its push was answered deploys nothing', async () => {
+test('promise 1: a hook that arrives after its push was answered deploys nothing', async () => {
   let submitted = 0;
   const { services } = open('late-hook', {
     submit: () => {
@@ -113,7 +113,7 @@ test('promise 1: a hook that is heard after its push was answered deploys nothin
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
   session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
-  // git has stored the commit and started its hook when it is killed.
+  // git is killed after it has stored the commit and started its hook.
   const refs = [{ ref: parkedRef(session.id), reason: null, options: [] }];
   session.outgoing.end(sideBand(1, encodeReport({ unpack: 'ok', refs })));
   assert.match(await text(session.outgoing), /ng refs\/heads\/main the deployment did not start/);
@@ -123,7 +123,7 @@ test('promise 1: a hook that is heard after its push was answered deploys nothin
   session.close();
 });
 
-test('82: the locks of a git that was killed in a push refuse no later push', async () => {
+test('82: the locks of a killed push are removed, so that later pushes are not refused', async () => {
   const { repositories, services } = open('killed');
   const repository = await repositories.ensure(wikibot);
   const session = await services.receive(push);
@@ -132,14 +132,14 @@ test('82: the locks of a git that was killed in a push refuse no later push', as
   mkdirSync(join(repository, 'refs/tags'), { recursive: true });
   for (const name of left) writeFileSync(join(repository, name), '');
   session.close(true);
-  // Those of a push that is under way are not touched.
+  // While another push is running, its locks stay.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.ok(left.every((name) => existsSync(join(repository, name))));
   other.close();
   await until(async () => !left.some((name) => existsSync(join(repository, name))), 'they are gone');
 });
 
-test('58: a git that fails before it speaks is not told as the fault of the client', async () => {
+test('58: if git fails before it answers, the client is not blamed', async () => {
   const { services } = open('mute');
   const failed = await services.receive({ ...push, hasAdvertisement: true });
   failed.incoming.end();
@@ -155,7 +155,7 @@ test('58: a git that fails before it speaks is not told as the fault of the clie
   left.close();
 });
 
-test('21: a token, a person and the people of a tool have a number of clones under way', async () => {
+test('21: the clones by one token, by one person and of one tool are limited', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>
     await services.upload(nameOf(tool), null, { ...alice, uid, credential });

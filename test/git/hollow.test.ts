@@ -17,7 +17,7 @@ async function live() {
 }
 
 for (const isFolderLeft of [false, true]) {
-  test(`87: a repository that lost its ${isFolderLeft ? 'objects' : 'folder objects'} is set aside, and its history can be pushed again`, async () => {
+  test(`87: a repository that lost its ${isFolderLeft ? 'objects' : 'objects folder'} is set aside, and its history can be pushed again`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part('objects'), { recursive: true });
@@ -38,7 +38,7 @@ for (const isFolderLeft of [false, true]) {
 }
 
 for (const missing of ['refs', 'HEAD']) {
-  test(`87: a repository that lost its ${missing} is mended, and loses no commit`, async () => {
+  test(`87: a repository that lost its ${missing} is repaired, and loses no commit`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { readPushOptions } from '../../src/git/push-options.ts';
 
 for (const option of ['toString', 'constructor', '__proto__', 'Detach', 'detach ', 'no-cache=1', '']) {
-  test(`an option that is none is refused: ${JSON.stringify(option)}`, () => {
+  test(`an unknown push option is refused: ${JSON.stringify(option)}`, () => {
     assert.match(
       String(readPushOptions(['detach', option])),
       /^unknown push option ".*"; known are: detach, no-cache, no-color, message=TEXT$/,
@@ -11,7 +11,7 @@ for (const option of ['toString', 'constructor', '__proto__', 'Detach', 'detach 
   });
 }
 
-test('of several messages the last one counts, on one line and without control characters', () => {
+test('the last of several messages counts, on one line and without control characters', () => {
   const read = readPushOptions(['message=one', 'message=t\u001b[2Jw\u0007o\nlines']);
   assert.deepEqual(read, { isDetached: false, useCache: true, isColoured: true, message: 'two lines' });
 });

@@ -28,67 +28,67 @@ for (const { name, refs, options, expected } of [
     expected: [/^deploy$/],
   },
   {
-    name: 'master beside a main is refused with what would work',
+    name: 'master beside main is refused, and the reason names the right command',
     refs: [['refs/heads/master']],
     expected: [/git push toolforge master:main/],
   },
   {
-    name: 'another branch is refused with what would work',
+    name: 'another branch is refused, and the reason names the right command',
     refs: [['refs/heads/fix']],
     expected: [/git push toolforge fix:main/],
   },
   {
-    name: 'threat 33: a branch name for a shell is not repeated',
+    name: 'threat 33: a branch name with shell characters is not repeated',
     refs: [['refs/heads/$(reboot)']],
     expected: [/git push toolforge HEAD:main/],
   },
-  { name: 'previews are refused by name', refs: [['refs/heads/preview/x']], expected: [/previews/] },
+  { name: 'previews are refused', refs: [['refs/heads/preview/x']], expected: [/previews/] },
   {
-    name: 'threat 44: the deploy branch is not deleted',
+    name: 'threat 44: the deploy branch cannot be deleted',
     refs: [['refs/heads/main', zeroId]],
     expected: [/cannot be deleted/],
   },
   { name: 'threat 45: tags are stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
   { name: 'a tag may be deleted', refs: [['refs/tags/v1', zeroId]], expected: [/^store$/] },
   {
-    name: 'no delete in an atomic push',
+    name: 'an atomic push cannot delete a tag',
     refs: [['refs/tags/v1', zeroId]],
     options: { atomic: true },
     expected: [/atomic/],
   },
   {
-    name: 'threat 38: notes are refused by name',
+    name: 'threat 38: notes are refused',
     refs: [['refs/notes/commits']],
     expected: [/^refs\/notes is not stored/],
   },
   {
-    name: 'threat 38: replacements are refused by name',
+    name: 'threat 38: replacements are refused',
     refs: [['refs/replace/x']],
     expected: [/^refs\/replace is not stored/],
   },
   {
-    name: 'parked pushes are not for clients',
+    name: 'clients cannot push to the refs of parked pushes',
     refs: [['refs/deployments/x']],
     expected: [/^refs\/deployments is not stored/],
   },
   {
-    name: 'releases are not for clients',
+    name: 'clients cannot push to the refs of releases',
     refs: [['refs/releases/v1']],
     expected: [/^refs\/releases is not stored/],
   },
   { name: 'HEAD is refused', refs: [['HEAD']], expected: [/^HEAD is not stored/] },
   {
-    name: 'threat 49: main and a tag: one deployment',
+    name: 'threat 49: a push of main and a tag makes one deployment',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     expected: [/^deploy$/, /^store$/],
   },
   {
-    name: 'a refused branch holds main back only in an atomic push',
+    name: 'main deploys beside a refused branch if the push is not atomic',
     refs: [['refs/heads/main'], ['refs/heads/x']],
     expected: [/^deploy$/, /x:main/],
   },
   {
-    name: 'one refusal refuses an atomic push',
+    name: 'one refusal refuses all of an atomic push',
     refs: [['refs/heads/main'], ['refs/heads/x']],
     options: { atomic: true },
     expected: [/^atomic push failure$/, /x:main/],
@@ -106,7 +106,7 @@ for (const { name, refs, options, expected } of [
   });
 }
 
-test('threat 49: a branch that is named three times deploys once, and the others are not told its verdict', () => {
+test('threat 49: a branch that is named three times deploys once, and the other lines are refused', () => {
   const fates = judge([['refs/heads/main', a], ['refs/heads/main'], ['refs/heads/main', 'c'.repeat(40)]]);
   assert.deepEqual(fates, [
     'deploy',

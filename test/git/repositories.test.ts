@@ -9,8 +9,8 @@ import { wikibot } from '../support/store-records.ts';
 const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('a repository that could not be made leaves nothing behind, however often it is tried', async () => {
-  // As git does it on a disk that becomes full.
+test('a repository that could not be made leaves nothing behind', async () => {
+  // git behaves like this when the disk becomes full.
   const git =
     '#!/bin/sh\nfor last; do :; done\nmkdir "$last"\necho "No space left on device" >&2\nexit 128\n';
   writeFileSync(join(folder, 'git'), git, { mode: 0o755 });

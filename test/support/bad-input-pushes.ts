@@ -63,7 +63,7 @@ export function badPushes(first: string): BadPush[] {
 
 function malformed(first: string): BadPush[] {
   const endless = Buffer.alloc(2 * MiB, pktLine(`shallow ${zeroId}`));
-  const noList = /this is no push that git sends/;
+  const noList = /this is not a push of git/;
   return [
     {
       name: 'threat 24: text that is no pkt-line',
@@ -115,7 +115,7 @@ function refused(first: string): BadPush[] {
       name: 'threat 44: the end of the deploy branch',
       times: 16,
       bodies: [list(first, [deleted])],
-      answer: /ng refs\/heads\/main main is what is live and cannot be deleted/,
+      answer: /ng refs\/heads\/main main is live and cannot be deleted/,
     },
     {
       name: 'threat 48: an unknown push option',
