@@ -5,7 +5,7 @@ import { followLive } from './follow-live.ts';
 
 const EVERY_MS = 2000;
 
-/** Moves branches that could not follow what is live, as soon as git works again. */
+/** Retries in the background to move the branches that git could not move to the live commit. */
 export class BranchFollowers {
   readonly #context: DeployContext;
   readonly #closing = new AbortController();
@@ -15,7 +15,7 @@ export class BranchFollowers {
     this.#context = context;
   }
 
-  /** Tries until the tool's branch is what is live, or the server is stopped: the next start goes on then. */
+  /** Retries until the tool's branch names the live commit, or until the server stops; the next start then retries. */
   follow(tool: ToolName): void {
     if (this.#running.has(tool)) return;
     this.#running.set(
@@ -32,7 +32,7 @@ export class BranchFollowers {
         await followLive(this.#context, tool);
         return;
       } catch (err) {
-        if (!signal.aborted) this.#context.log.debug({ err, tool }, 'branch still behind what is live');
+        if (!signal.aborted) this.#context.log.debug({ err, tool }, 'branch still behind the live release');
       }
     }
   }

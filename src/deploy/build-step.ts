@@ -7,10 +7,10 @@ import { checkOut } from '../git/commits.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 
 /**
- * Builds the commit of a deployment, with the build's own record. Where the build goes on without this server, the
- * record says so: it runs.
+ * Builds the commit of a deployment and records the build. If the build continues without this server, its record
+ * stays `BUILD_RUNNING`.
  *
- * @throws DeployError `BUILD_LIMIT`; what the builder throws, BuildGoesOn among it.
+ * @throws DeployError `BUILD_LIMIT`; everything that the builder throws, including BuildGoesOn.
  */
 export async function buildStep(
   context: DeployContext,
@@ -67,9 +67,9 @@ function recordStart(context: DeployContext, { deployment: { tool, id }, commit 
 
 const DAY_MS = 24 * 3600_000;
 
-/** @throws DeployError `BUILD_LIMIT`, with when the next one may start. */
+/** @throws DeployError `BUILD_LIMIT`, which says when the next build may start. */
 function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
-  // A start in the future is from before the clock was put right.
+  // A start in the future is from before the clock was corrected.
   const starts = store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
   const first = starts[starts.length - buildsADay];
   if (first === undefined) return;
@@ -78,7 +78,7 @@ function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, 
   throw new DeployError(
     'BUILD_LIMIT',
     `${tool} has had ${starts.length} builds in 24 hours, and may have ${buildsADay} (builds_a_day)`,
-    `Push again in ${wait}. What was built already can be deployed: rollback, or a push of the same commit.`,
+    `Push again in ${wait}. Earlier builds can be deployed now: use rollback, or push a commit that was built before.`,
   );
 }
 

@@ -1,17 +1,17 @@
 import { DeployError } from '../core/errors.ts';
 
 const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
-// What the platform sets itself, or what would change how the platform's own programs run.
+// The platform sets these itself, or they would change how its own programs run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VALUE_BYTES = 32 * 1024;
 const MAX_VARS = 200;
-// Each release keeps them twice, and a Secret of a cluster holds no more than 1 MiB.
+// Each release stores them twice, and a Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 
 /**
- * The config vars after a change; null unsets.
+ * Returns the config vars after a change. The value null unsets a variable.
  *
- * @throws DeployError `BAD_CONFIG_VAR` that names the variable, never its value.
+ * @throws DeployError `BAD_CONFIG_VAR`, which names the variable but never its value.
  */
 export function changeConfigVars(
   current: Readonly<Record<string, string>>,
@@ -37,7 +37,7 @@ export function changeConfigVars(
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** What is different in `then`, by names alone: `GREETING and SECRET removed, API_KEY changed`; null where nothing is. */
+/** Lists how `then` differs from `now`, by names: `GREETING and SECRET removed, API_KEY changed`. Null if it does not. */
 export function configVarChanges(
   now: Readonly<Record<string, string>>,
   then: Readonly<Record<string, string>>,
@@ -62,7 +62,7 @@ function inWords(names: readonly string[]): string {
 function check(name: string, value: string): void {
   if (!NAME.test(name)) {
     throw bad(
-      `${JSON.stringify(name.slice(0, 60))} is no name for a config var.`,
+      `${JSON.stringify(name.slice(0, 60))} is not a valid name for a config var.`,
       'Use capital letters, digits and _, as in API_KEY.',
     );
   }

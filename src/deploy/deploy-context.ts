@@ -6,34 +6,34 @@ import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
-/** What a deployment works with. */
+/** The parts of the server that a deployment uses. */
 export interface DeployContext {
   readonly store: Store;
   readonly repositories: Repositories;
   readonly builder: Builder;
   readonly runtime: Runtime;
-  /** Of one tool, within 24 hours. */
+  /** The most builds of one tool in 24 hours. */
   readonly buildsADay: number;
-  /** Of one process type of a tool. */
+  /** The most processes of one type of a tool. */
   readonly maxReplicas: number;
   readonly log: Log;
 }
 
-/** A deployment whose turn has come, with everything decided. */
+/** What a deployment does, decided when its turn comes. */
 export interface DeployPlan {
   readonly deployment: Deployment;
   readonly commit: CommitId;
   readonly description: string;
   readonly configVars: Readonly<Record<string, string>>;
-  /** Run again as it is; null = build. */
+  /** The artifact to run again. Null if the commit must be built. */
   readonly artifact: Artifact | null;
   readonly useCache: boolean;
-  /** The release that is started anew; null = make one. */
+  /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
-  /** The branch that moves; null = the one that is there. */
+  /** The branch to move. Null for the branch that deploys now. */
   readonly branchRef: string | null;
-  /** Lines of `git update-ref --stdin` that belong to the same transaction. */
+  /** More lines of `git update-ref --stdin` for the transaction that moves the branch. */
   readonly withUpdates: readonly string[];
-  /** Its build goes on since an earlier server, and is followed. */
+  /** True if an earlier server started its build. This server then follows the build. */
   readonly isTakenUp: boolean;
 }

@@ -12,18 +12,18 @@ import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { assertReleaseRoom } from './release-bytes.ts';
 import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
-/** What is live now. */
+/** The result of a deployment. */
 export interface Deployed {
   readonly version: number;
-  /** False if git could not move the branch to it. */
+  /** False if git could not move the branch to the release. */
   readonly isBranchMoved: boolean;
 }
 
 /**
- * The whole line, once: commit → artifact → release → running processes → the branch. State is written before the
- * step that it describes; what was live stays live until the step that replaces it has succeeded.
+ * Runs one deployment: commit → artifact → release → running processes → the branch. Each state is stored before its
+ * step begins. The old release stays live until the step that replaces it has succeeded.
  *
- * @throws DeployError where a step fails; AbortError when the signal fires.
+ * @throws DeployError if a step fails; AbortError when the signal fires.
  */
 export async function deploy(
   context: DeployContext,
@@ -60,12 +60,12 @@ export async function deploy(
 
 const TAG_MS = 5000;
 
-/** The release is live whether or not its artifact has got its name. */
+/** Only logs a failure, because the release is live with or without this name. */
 async function tagArtifact({ builder, log }: DeployContext, release: Release): Promise<void> {
   const { tool, version, artifact } = release;
   await builder
     .tag(tool, artifact, version, AbortSignal.timeout(TAG_MS))
-    .catch((err: unknown) => log.warn({ err, tool, version }, 'artifact not tagged with its release'));
+    .catch((err: unknown) => log.warn({ err, tool, version }, 'cannot tag the artifact with its release'));
 }
 
 function createRelease(
@@ -107,20 +107,20 @@ async function runReleasePhase(
   }
 }
 
-/** A store that takes nothing does not hide why the release failed. */
+/** Only logs an error of the store, because the caller must report why the release failed. */
 function failRelease({ store, log }: DeployContext, { tool, version }: Release): void {
   try {
     store.failRelease(tool, version);
   } catch (err) {
-    log.error({ err, tool, version }, 'failed release not stored as one');
+    log.error({ err, tool, version }, 'cannot record that a release failed');
   }
 }
 
 /**
- * Processes first, then the record, then the traffic, then the branch, whose new value was written beside its place
- * before the traffic moved. From the record on nothing here throws: the release is live.
+ * Starts the processes, records the release as live, switches the traffic and moves the branch, in this order. The ref
+ * transaction is prepared before the record. Once `goLive` has been recorded, nothing here throws: the release is live.
  *
- * @returns whether the branch has moved too.
+ * @returns true if the branch has moved too.
  */
 async function rollOut(
   context: DeployContext,
@@ -135,7 +135,7 @@ async function rollOut(
   progress.step(`Rolling out v${release.version}`);
   warnOfTooMany(context, release, progress);
   let ref = plan.branchRef;
-  // A branch that was behind may follow while the processes start: it is read in the turn in which it moves.
+  // A branch that was behind may move while the processes start, so it is read when no other change can run.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;
@@ -161,13 +161,16 @@ async function rollOut(
   for (const transaction of prepared) isBranchMoved = await moveRefs(context, tool, transaction);
   if (ref !== null) {
     await pointHead(repositories, tool, ref).catch((err: unknown) =>
-      context.log.error({ err, tool }, 'HEAD does not name the deploy branch; the next deployment mends it'),
+      context.log.error(
+        { err, tool },
+        'cannot set HEAD to the deploy branch; the next deployment tries again',
+      ),
     );
   }
   return isBranchMoved;
 }
 
-/** @throws DeployError `REFS_MOVED` where what is in the way are the other refs of an atomic push. */
+/** @throws DeployError `REFS_MOVED` if the push is atomic, because one of its other refs may be the obstacle. */
 async function prepareRefs(
   { repositories }: DeployContext,
   { deployment: { tool }, withUpdates }: DeployPlan,
@@ -180,13 +183,13 @@ async function prepareRefs(
     throw new DeployError(
       'REFS_MOVED',
       'the other refs of this atomic push could not be moved',
-      'Another push may have moved them, or a name is in the way of another. Fetch, and push again without --atomic to see which.',
+      'Another push may have moved them, or two names conflict. Fetch, and push again without --atomic to see which.',
       { cause },
     );
   }
 }
 
-/** @returns false if git fails again and again: the branch is behind what is live. */
+/** @returns false if git keeps failing, so that the branch does not name the live commit. */
 async function moveRefs(
   { log }: DeployContext,
   tool: ToolName,
@@ -197,12 +200,12 @@ async function moveRefs(
     await transaction.commit();
     return true;
   } catch (err) {
-    log.error({ err, tool }, 'branch does not follow what is live; the server keeps trying');
+    log.error({ err, tool }, 'cannot move the branch to the live release; the server keeps trying');
     return false;
   }
 }
 
-/** The one transaction that says in git what is live. */
+/** The commands of the one transaction that makes git agree with the live release. */
 async function refLines(
   repositories: Repositories,
   plan: DeployPlan,

@@ -30,17 +30,17 @@ export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
-  /** Throws DeployError where they may not deploy this tool any more, or nobody can say. */
+  /** @throws DeployError if the person may no longer deploy this tool, or if the directory does not answer. */
   readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
-/** The line itself: see `Deployments` for the promises. */
+/** The queue of deployments. `Deployments` documents what it promises. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
   readonly #endings: Endings;
   readonly #followers: BranchFollowers;
-  /** Deciding who wins asks git. */
+  /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
   readonly #submitting = new InOrder();
   #isClosing = false;
 
@@ -95,7 +95,7 @@ export class DeploymentLine implements Deployments {
 
   restart(tool: ToolName, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
-    assertUsable(this.#options.builder, live, `Build it anew: \`redeploy ${tool}\``);
+    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
     const { commit } = live;
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
@@ -103,7 +103,7 @@ export class DeploymentLine implements Deployments {
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
     assertScalable(live, changes, this.#options.maxReplicas);
-    assertUsable(this.#options.builder, live, `Build it anew: \`redeploy ${tool}\``);
+    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
     const { commit } = live;
     const message = replicasLine(changes);
     return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
@@ -120,7 +120,7 @@ export class DeploymentLine implements Deployments {
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {
     const running = this.#turns.running(tool);
     const entry = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)].find(
-      // What has gone live a moment ago is past cancelling.
+      // A release that has just gone live can no longer be cancelled.
       (one) => (id === null || one.id === id) && this.#options.store.deployment(one.id)?.state !== 'live',
     );
     if (entry === undefined) throw noDeployment(tool, id);
@@ -139,9 +139,10 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * At start, before any door is open: what an earlier server left building is in the line again, for others to join.
+   * Called at start, before the server listens. Queues the deployments whose builds an earlier server left running, so
+   * that pushes of the same commit can join them.
    *
-   * @returns what lets it go on, once the tools that were live are being brought up.
+   * @returns a function that lets them continue. Call it once the live tools are being started.
    */
   async takeUp(deployments: readonly TakenUp[]): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -152,8 +153,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * At shutdown: nothing new starts. A build that goes on without this server is left for the next start; all else that
-   * runs is cancelled and told as interrupted.
+   * Called at shutdown. No deployment starts any more. A build that can continue without this server is left for the
+   * next start; all other deployments end as interrupted.
    */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -172,7 +173,7 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    // It may have ended while git was asked.
+    // The deployment may have ended during the calls of git.
     if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&
@@ -274,17 +275,17 @@ export class DeploymentLine implements Deployments {
     }
   }
 
-  /** The release is live, but its branch has not moved yet: tells the push so, and moves the branch later. */
+  /** Tells the push that its release is live but its branch has not moved, and moves the branch later. */
   #followLater(entry: Entry, version: number): void {
     const { tool } = entry.deployment;
     const { deployBranch } = this.#options.repositories;
-    const reason = `v${version} is live, but ${deployBranch} is not moved to it yet: git fails on the server, which keeps trying`;
+    const reason = `v${version} is live, but ${deployBranch} has not moved to it yet: git fails on the server, which keeps trying`;
     entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether it has moved.`);
     this.#endings.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);
   }
 
-  /** Whoever waits an hour for their turn may have lost, meanwhile, the right by which they asked. */
+  /** Authorises once more when the turn comes, because the person may have lost the right while they waited. */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;
     try {

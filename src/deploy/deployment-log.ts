@@ -7,12 +7,12 @@ import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { ToldLines } from './told-lines.ts';
 
-/** What one reader of a log costs is a few times this. */
+/** Each reader of a log needs memory for a few chunks. */
 const CHUNK_BYTES = 16 * 1024;
-/** So many logs of a tool are kept on the disk, the newest, and no more bytes of them than this. */
+/** The newest logs of a tool are kept, up to these limits. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
-const LOST = ' !     Lines are missing here: the disk of this server took none.\n';
+const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
 
 /** The log of one deployment: an append-only file, and the readers that follow it. */
 export class DeploymentLog {
@@ -41,7 +41,7 @@ export class DeploymentLog {
     return this.#isEnded;
   }
 
-  /** Tells again from the first line on: what the log has already is passed over. */
+  /** A progress for a build that repeats its output from the first line: skips the lines that the log has. */
   again(told: ToldLines): Progress {
     return progressTo((text) => {
       const untold = told.untold(text);
@@ -49,7 +49,7 @@ export class DeploymentLog {
     });
   }
 
-  /** No more lines come; readers end when they have read what is there. */
+  /** Closes the log. Readers end when they have read all of it. */
   end(): void {
     if (this.#isEnded) return;
     this.#flush();
@@ -58,7 +58,7 @@ export class DeploymentLog {
     this.#changes.emit('change');
   }
 
-  /** Resolves when there is more than `bytes`, or the log has ended. */
+  /** Resolves when the log is longer than `bytes`, or has ended. */
   async moreThan(bytes: number, signal: AbortSignal): Promise<void> {
     while (!this.#isEnded && this.#bytes <= bytes) await once(this.#changes, 'change', { signal });
   }
@@ -69,7 +69,7 @@ export class DeploymentLog {
     this.#pending.push(text);
   }
 
-  /** What one turn of the event loop printed goes to the file in one write. */
+  /** Writes all lines of one turn of the event loop at once. */
   #flush(): void {
     if (this.#pending.length === 0 || this.#isEnded) return;
     const text = this.#pending.join('');
@@ -83,14 +83,14 @@ export class DeploymentLog {
         done += count;
       }
     } catch {
-      // A full disk costs lines of this log, and never a deployment or the server.
+      // If the disk is full, lines of this log are lost, but the deployment and the server continue.
       this.#hasLost = true;
     }
     this.#changes.emit('change');
   }
 }
 
-/** The logs of all deployments: those that are being written and those on disk. */
+/** The logs of all deployments, both open and finished. */
 export class DeploymentLogs {
   readonly #folder: string;
   readonly #open = new Map<string, DeploymentLog>();
@@ -109,14 +109,14 @@ export class DeploymentLogs {
     return log;
   }
 
-  /** The log of a deployment that goes on, and a progress that tells it from the beginning. */
+  /** Opens the log of a resumed deployment, with a progress that skips the lines it has. */
   async reopen(tool: ToolName, id: string): Promise<{ log: DeploymentLog; again: Progress }> {
     const told = await ToldLines.read(this.path(tool, id));
     const log = this.open(tool, id);
     return { log, again: log.again(told) };
   }
 
-  /** Ends a log; readers that are behind read on. */
+  /** Ends a log. Readers that are behind keep reading. */
   end(id: string): void {
     this.#open.get(id)?.end();
     this.#open.delete(id);
@@ -125,12 +125,12 @@ export class DeploymentLogs {
   /**
    * Deletes the oldest logs of a tool, down to the limits.
    *
-   * @param mayGo - Whether the log of a deployment may be deleted; asked only of those beyond the limits.
+   * @param mayGo - True if the log of a deployment may be deleted. Called only for logs beyond the limits.
    */
   async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
     const folder = dirname(this.path(tool, 'any'));
     const names = existsSync(folder) ? await readdir(folder) : [];
-    // An id begins with its time.
+    // Ids sort by time, because each begins with its time.
     const ids = names.flatMap((name) => /^(.+)\.log$/.exec(name)?.[1] ?? []).sort();
     let bytes = 0;
     for (const [index, id] of ids.reverse().entries()) {
@@ -144,8 +144,8 @@ export class DeploymentLogs {
   }
 
   /**
-   * The log from its first byte, then live until its end, as whole lines. Reads from the file at the reader's
-   * own pace: a slow reader costs one chunk of memory.
+   * Yields the log from its first byte, then live until its end, as whole lines. Each reader reads the file at its own
+   * pace, so a slow one costs one chunk of memory.
    */
   async *follow(
     tool: ToolName,
@@ -159,7 +159,7 @@ export class DeploymentLogs {
     let position = 0;
     let cut: Buffer = Buffer.alloc(0);
     while (!options.signal.aborted) {
-      // A new one each time: a reader that waits for more holds none.
+      // A new buffer each time, so that a waiting reader holds none.
       const { buffer, bytesRead } = await file.read(
         Buffer.allocUnsafe(CHUNK_BYTES),
         0,

@@ -4,7 +4,7 @@ import type { Deployment, Principal, Replicas } from '../core/types.ts';
 /** How a deployment ended. */
 export type Verdict =
   | { readonly isLive: true; readonly version: number }
-  /** `reason` is one line, as the client's report shows it: `build failed: pip exited 1; v41 is still live`. */
+  /** `reason` is one line for the client's report: `build failed: pip exited 1; v41 is still live`. */
   | { readonly isLive: false; readonly reason: string };
 
 /** A push whose commit is in the repository, parked under `refs/deployments/ID`. */
@@ -12,23 +12,23 @@ export interface ParkedPush {
   readonly id: string;
   readonly tool: ToolName;
   readonly commit: CommitId;
-  /** What the client believed the deploy branch to be; null = not there. */
+  /** The commit that the client saw on the deploy branch. Null if it saw no such branch. */
   readonly oldCommit: CommitId | null;
   readonly principal: Principal;
   readonly message: string | null;
   readonly useCache: boolean;
   /**
-   * With `--atomic`: more updates that move in the transaction that moves the branch, as lines of
-   * `git update-ref --stdin` without their end.
+   * With `--atomic`: updates for the transaction that moves the branch, as lines of `git update-ref --stdin` without
+   * newlines.
    */
   readonly withUpdates: readonly string[];
-  /** `refs/heads/main`, or master for a tool that has only that one. */
+  /** `refs/heads/main`, or `refs/heads/master` for a tool that has no main. */
   readonly branchRef: string;
 }
 
-/** A place in the line. */
+/** A place in the queue of deployments. */
 export interface Ticket {
-  /** Of the deployment, which is another's where this push joined one. */
+  /** The id of the deployment. If this push joined another push, the other's deployment. */
   readonly id: string;
   readonly isJoined: boolean;
   /** Never rejects. */
@@ -36,46 +36,55 @@ export interface Ticket {
 }
 
 /**
- * The line of deployments, one at a time for each tool. A deployment belongs to the server: whoever asked
- * for it may leave without changing how it ends.
+ * The queue of deployments, one at a time for each tool. A deployment belongs to the server, so it continues if its
+ * client disconnects.
  *
- * Whoever calls has authorised already; what waits is authorised once more when its turn has come. Methods that need
- * something live throw DeployError `NOTHING_LIVE`.
+ * Callers authorise first. Each deployment is authorised once more when its turn comes. Methods that need a live
+ * release throw DeployError `NOTHING_LIVE`.
  */
 export interface Deployments {
   /**
-   * Takes a push into the line, or joins the deployment of the same commit.
+   * Queues a push, or joins the deployment of the same commit.
    *
-   * @throws DeployError where the commit may not be deployed: `NOT_A_COMMIT`, `EMPTY_COMMIT`, `TREE_TOO_LARGE`,
+   * @throws DeployError if the commit may not be deployed: `NOT_A_COMMIT`, `EMPTY_COMMIT`, `TREE_TOO_LARGE`,
    * `NO_LICENCE`.
    */
   submit(push: ParkedPush): Promise<Ticket>;
-  /** A new release with the artifact and config vars of an old one; null = the one before the live one. @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE` */
+  /**
+   * Makes a release with the artifact and config vars of an old one. Null means the one before the live release.
+   *
+   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`
+   */
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
   /** Builds the live commit again. */
   redeploy(tool: ToolName, options: { readonly useCache: boolean }, principal: Principal): Ticket;
-  /** Sets (text) and unsets (null) config vars with a release of their own; null where nothing is live yet and they were only stored. @throws DeployError `BAD_CONFIG_VAR` */
+  /**
+   * Sets (text) and unsets (null) config vars in a new release. If nothing is live yet, only stores them and returns
+   * null.
+   *
+   * @throws DeployError `BAD_CONFIG_VAR`
+   */
   configure(
     tool: ToolName,
     changes: Readonly<Record<string, string | null>>,
     principal: Principal,
   ): Ticket | null;
-  /** Starts the live release's processes anew, without an interruption. */
+  /** Replaces the live release's processes without an interruption. */
   restart(tool: ToolName, principal: Principal): Ticket;
-  /** Ends the tool's processes until the next deployment or restart. The release stays the live one. */
+  /** Ends the tool's processes until the next deployment or restart. The live release stays the same. */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /** Cancels the running deployment, or the one with this id. @throws DeployError `NO_DEPLOYMENT` */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**
-   * The deployment's log from its first line, then live until its end. Chunks are whole lines, in colour or
-   * not. A reader that does not read holds nobody back.
+   * Yields the deployment's log from its first line, then live until its end, in chunks of whole lines. A slow reader
+   * delays nobody.
    */
   follow(
     id: string,
     options: { readonly isColoured: boolean; readonly signal: AbortSignal },
   ): AsyncIterable<string>;
   /**
-   * Runs the live release in other numbers, by process type; types that are not named stay as they are. No new release.
+   * Changes how many processes of each named type the live release runs. Makes no new release.
    *
    * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`, `ARTIFACT_UNUSABLE`
    */

@@ -18,9 +18,9 @@ export interface EndingsOptions {
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
-  /** Called when a deployment of the tool has ended, live or not. */
+  /** Called after each deployment, live or not. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
-  /** When an end that could not be stored is stored again; 10,000 where not set. */
+  /** The pause before an end that could not be stored is stored again; 10,000 by default. */
   readonly recordAgainMs?: number;
 }
 
@@ -28,7 +28,7 @@ type DeploymentEnd = Parameters<Store['updateDeployment']>[1];
 
 const STOPPED = 'the server was stopped; push again';
 
-/** How deployments end: said in their log, stored, and told to everyone who waits. */
+/** Ends deployments: writes the end to their log, stores it, and tells everyone who waits. */
 export class Endings {
   readonly #options: EndingsOptions;
 
@@ -36,7 +36,7 @@ export class Endings {
     this.#options = options;
   }
 
-  /** Whatever a step threw, as the end of the deployment. */
+  /** Ends the deployment with the error that a step threw. */
   fail(entry: Entry, error: unknown): void {
     if (error instanceof BuildGoesOn) {
       this.handOver(entry);
@@ -61,7 +61,7 @@ export class Endings {
     this.finish(entry, { isLive: false, reason });
   }
 
-  /** An end that no failure of a step brought. */
+  /** Ends a deployment that did not fail: it was cancelled, superseded or interrupted. */
   end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
     const live = whatIsLive(this.#options.store, this.#options.runtime, entry.deployment.tool);
     const reason = `${why}; ${live}`;
@@ -70,33 +70,34 @@ export class Endings {
     this.finish(entry, { isLive: false, reason });
   }
 
-  /** The server is being stopped. */
+  /** Ends the deployment because the server is being stopped. */
   interrupt(entry: Entry): void {
     this.end(entry, 'interrupted', STOPPED);
   }
 
-  /** No end: the next server takes the build up, and whoever waits here is told so. */
+  /** Leaves the deployment to the next server, which resumes its build, and tells everyone who waits. */
   handOver(entry: Entry): void {
     const { tool } = entry.deployment;
     const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
-    const why = 'the server is being stopped; the build goes on, and the server takes it up when it is back';
+    const why =
+      'the server is being stopped; the build continues, and the server resumes it after its restart';
     entry.log.progress.warn(`${sentence(why)}\nPush again then to follow it.\n${sentence(live)}`);
     this.#options.log.info({ tool, deployment: entry.id }, 'build handed over to the next start');
     this.#options.logs.end(entry.id);
     entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
   }
 
-  /** Tells the end to everybody who waits, even if the store cannot take it yet. If the server restarts first, the end is stored as interrupted. */
+  /** Stores the end. If the store fails, retries later; if the server restarts first, the deployment counts as interrupted. */
   record(entry: Entry, end: DeploymentEnd): void {
     try {
       this.#options.store.updateDeployment(entry.id, end);
     } catch (err) {
-      this.#options.log.error({ err, deployment: entry.id }, 'end of a deployment not stored');
+      this.#options.log.error({ err, deployment: entry.id }, 'cannot store the end of a deployment');
       this.#recordLater(entry.id, end);
     }
   }
 
-  /** Until its end is stored, the lists show a deployment as one that is under way. */
+  /** Until its end is stored, lists show the deployment as running. */
   #recordLater(id: string, end: DeploymentEnd): void {
     const again = (): void => {
       try {
@@ -108,7 +109,7 @@ export class Endings {
     setTimeout(again, this.#options.recordAgainMs ?? 10_000).unref();
   }
 
-  /** The log is complete, and everyone who waits gets the verdict. */
+  /** Closes the log and gives the verdict to everyone who waits. */
   finish(entry: Entry, verdict: Verdict): void {
     const { logs, afterEach, log } = this.#options;
     logs.end(entry.id);

@@ -5,7 +5,7 @@ import type { CommitFacts } from '../git/commits.ts';
 import type { DeploymentLog } from './deployment-log.ts';
 import type { ParkedPush, Verdict } from './deployments.ts';
 
-/** What a deployment is to do, before its turn. */
+/** What a deployment was asked to do. */
 export type Request =
   | { readonly kind: 'push'; readonly push: ParkedPush }
   | { readonly kind: 'redeploy'; readonly useCache: boolean }
@@ -14,34 +14,34 @@ export type Request =
   | { readonly kind: 'restart' }
   | { readonly kind: 'scale'; readonly changes: Replicas };
 
-/** A deployment that somebody asks for. */
+/** A deployment that is not yet in the queue. */
 export interface Wanted {
-  /** A push brings its own. */
+  /** The id of a push. Other deployments get a new one. */
   readonly id?: string;
   readonly tool: ToolName;
   readonly commit: CommitId;
   readonly request: Request;
   readonly principal: Principal;
   readonly message: string | null;
-  /** What it takes the place of where that waits still. */
+  /** The waiting entries that it supersedes. */
   readonly replaces?: readonly Entry[];
 }
 
-/** One deployment in the line. */
+/** One deployment in the queue. */
 export class Entry {
   readonly deployment: Deployment;
   readonly request: Request;
   readonly principal: Principal;
   readonly log: DeploymentLog;
-  /** What this deployment does is told here: where it was taken up, from its beginning on. */
+  /** Gets the output of this deployment. A resumed deployment repeats its output from the first line. */
   readonly progress: Progress;
-  /** Where its build was started by an earlier server: when it may go on; null = it is this server's. */
+  /** Resolves when a resumed build may continue. Null if this server started the deployment. */
   readonly goesOn: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
-  /** Who cancelled it; null = nobody. */
+  /** The user name of the person who cancelled it, or null. */
   cancelledBy: string | null = null;
-  /** Its turn had come, and whoever asked for it was refused. */
+  /** True if its turn came and its author was no longer authorised. */
   isRefused = false;
   #resolve: (verdict: Verdict) => void = () => undefined;
 
@@ -50,7 +50,7 @@ export class Entry {
     readonly request: Request;
     readonly principal: Principal;
     readonly log: DeploymentLog;
-    /** Where it was taken up; `progress` passes over what the log has. */
+    /** Set if it is resumed. `progress` skips the lines that the log has. */
     readonly again?: { readonly progress: Progress; readonly goesOn: Promise<void> };
   }) {
     this.deployment = options.deployment;
@@ -72,7 +72,7 @@ export class Entry {
     return this.deployment.commit;
   }
 
-  /** Who has a share of the turns. The accounts of tools share one: anybody may have many of them. */
+  /** The person whose share of the turns this entry uses. All tool accounts share one, because a person may have many. */
   get person(): string {
     const { uid } = this.principal;
     return uid.startsWith('tools.') ? 'tools' : uid;
@@ -82,13 +82,13 @@ export class Entry {
     return this.goesOn !== null;
   }
 
-  /** Tells everyone who waits how it ended. */
+  /** Resolves `verdict`. */
   end(verdict: Verdict): void {
     this.#resolve(verdict);
   }
 }
 
-/** The first lines of a push's log. */
+/** Writes the first lines of a push's log. */
 export function introducePush(
   { principal, tool, commit }: ParkedPush,
   { subject, hasLicence }: CommitFacts,
@@ -104,7 +104,7 @@ export function introducePush(
     );
 }
 
-/** The record of a deployment that has just been asked for. */
+/** Makes the record of a new deployment. */
 export function newDeployment(asked: {
   readonly id: string;
   readonly tool: ToolName;

@@ -9,8 +9,8 @@ import type { DeployContext } from './deploy-context.ts';
 import { RELEASES, versionOf } from './read-back-releases.ts';
 
 /**
- * Makes the deploy branch and the live release's own ref name the commit that is live, whatever happened in between.
- * A branch is never moved to an older release than the repository knows, and never deleted.
+ * Makes the deploy branch and the live release's own ref name the live commit. It deletes no branch, and moves none if
+ * the repository has a newer release than the store.
  *
  * @throws Error if git cannot move them.
  */
@@ -19,13 +19,13 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   if (behind === null) return;
   const { live, branch } = behind;
   await moveRefs(context, live);
-  // Read again: another deployment may have made the branch meanwhile.
+  // Read again, because another deployment may have made the branch meanwhile.
   const { ref, commit } = await readDeployBranch(context.repositories, name);
   if (commit !== null) await pointHead(context.repositories, name, ref);
-  context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch follows what is live');
+  context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
 }
 
-/** What is live and not in the refs; null if there is nothing to do, or it cannot be done. */
+/** Finds how the refs differ from the live release. Null if they agree, or if the refs must not be changed. */
 async function findBehind(
   { store, repositories, log }: DeployContext,
   name: ToolName,
@@ -46,7 +46,7 @@ async function findBehind(
   }
   const release = `${RELEASES}/v${live.version}`;
   const recorded = (await readRefs(repositories, name, [release])).get(release);
-  // A release of the commit that was live before, as of config vars, moves no branch and has a ref of its own.
+  // A release of the same commit, for example after a change of config vars, moves no branch but has its own ref.
   if (live.commit === branch.commit && live.commit === recorded) return null;
   if (await isLost(repositories, live)) {
     log.error(
@@ -64,13 +64,13 @@ async function findBehind(
   return { live, branch, lines };
 }
 
-/** As in a repository that was begun anew. */
+/** True if the repository lacks the commit, for example because the repository is new. */
 async function isLost(repositories: Repositories, { tool, commit }: Release): Promise<boolean> {
   const answer = await repositories.git(tool, ['cat-file', '--batch-check'], { input: `${commit}\n` });
   return answer.endsWith(' missing');
 }
 
-/** A commit that only the branch names gets a ref of its own before the branch leaves it. */
+/** Gives the branch's commit a ref of its own, if no release names it, before the branch moves away. */
 function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
   const { commit, ref } = branch;
   if (commit === null || commit === live.commit || known.has(commit)) return [];
@@ -78,8 +78,8 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 }
 
 /**
- * With the other refs of an atomic push, which were to move in the same transaction; where they cannot, without. What
- * moves is decided in its turn: a deployment may make something else live while this waits.
+ * Moves the refs together with the other refs of an atomic push, or without those if they cannot move. The lines are
+ * computed when no other change can run, because a deployment may go live while this waits.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;
@@ -94,7 +94,7 @@ async function moveRefs(context: DeployContext, { tool, deploymentId }: Release)
     await updateRefs(repositories, tool, linesWith(others));
   } catch (err) {
     if (others.length === 0) throw err;
-    log.warn({ err, tool, deployment: deploymentId }, 'other refs of an atomic push do not follow');
+    log.warn({ err, tool, deployment: deploymentId }, 'cannot move the other refs of an atomic push');
     await updateRefs(repositories, tool, linesWith([]));
   }
 }

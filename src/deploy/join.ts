@@ -7,10 +7,10 @@ import type { ParkedPush, Verdict } from './deployments.ts';
 import type { Entry } from './entry.ts';
 
 /**
- * The deployment that a push of the same commit may join; null where there is none, or where what comes after it makes
- * something else live: the push came last, and is what is live in the end, or in what is.
+ * Returns the deployment of the same commit that a push may join. Null if there is none, or if a later entry would
+ * make a commit live that does not contain the push.
  *
- * @param line - What runs, then what waits, in the order of their turns.
+ * @param line - The running entry, then the waiting ones, in the order of their turns.
  */
 export async function joinable(
   repositories: Repositories,
@@ -21,16 +21,16 @@ export async function joinable(
     const { request, commit, cancelling } = entry;
     switch (request.kind) {
       case 'push': {
-        // Not one that moves another branch.
+        // A push cannot join a deployment that moves another branch.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // What descends from the push has it in it.
+        // A descendant of the pushed commit contains it.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }
       case 'rollback':
         return null;
-      // These deploy the commit that is live when their turn comes: the push may join what is before them, not them.
+      // These deploy the commit that is live when their turn comes, so the push may join an entry before them.
       case 'redeploy':
       case 'config':
       case 'restart':
@@ -43,7 +43,7 @@ export async function joinable(
   return null;
 }
 
-/** The verdict for a push that joined this deployment; where only its author was refused, whoever joined may push again. */
+/** The verdict for a push that joined this deployment. If only the deployment's author was refused, it says to push again. */
 export async function joinedVerdict(
   repositories: Repositories,
   push: ParkedPush,
@@ -56,8 +56,8 @@ export async function joinedVerdict(
 }
 
 /**
- * The verdict for a push whose commit went live without it (it joined another's deployment, or came when all was
- * done): its parked commit is let go, and with `--atomic` its other refs move now, or nothing is ok.
+ * The verdict for a push whose commit went live by another deployment. Deletes its parked ref, and moves the other refs
+ * of an atomic push. If these cannot move, the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,
@@ -70,7 +70,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // The parked commit goes with the old ones.
+    // `dropOldParked` deletes the parked ref later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
@@ -78,8 +78,8 @@ async function withOtherRefs(
 }
 
 /**
- * The verdict, in its turn, for a push of what is live. Where it came to another branch than the one that is there
- * (main of a tool that has master), that one gets this name, in one transaction.
+ * The verdict for a push of the live commit. If the push names another branch than the repository has (main of a tool
+ * that has master), the branch is renamed in one transaction.
  */
 export async function alreadyLive(
   repositories: Repositories,
@@ -90,7 +90,7 @@ export async function alreadyLive(
   const { tool, branchRef, commit } = push;
   const { ref, commit: old } = await readDeployBranch(repositories, tool);
   const live: Verdict = { isLive: true, version };
-  // It may not have followed what is live: then this push moves it.
+  // If the branch does not name the live commit yet, this push moves it.
   const move = old === null ? `create ${branchRef} ${commit}` : `update ${branchRef} ${commit} ${old}`;
   if (old === null || (ref === branchRef && old !== commit))
     return await withOtherRefs(repositories, { ...push, withUpdates: [move, ...push.withUpdates] }, live);

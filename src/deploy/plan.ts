@@ -19,10 +19,10 @@ export type Planned =
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
 /**
- * What a deployment does, decided when its turn has come and with what is live now.
+ * Decides what a deployment does, when its turn has come and with the release that is live then.
  *
- * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` where something is live that this push does not build upon;
- * `OTHER_BRANCH` where its branch does not deploy any more.
+ * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` if this push does not build upon the live commit; `OTHER_BRANCH` if
+ * its branch no longer deploys.
  */
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
@@ -53,7 +53,7 @@ export async function planDeployment(
       const built = push.useCache ? usable(builder, store.newestBuildOf(tool, commit)?.artifact) : null;
       if (built !== null)
         entry.log.progress.step(
-          `Using what was built of ${short(commit)} before (git push -o no-cache builds anew)`,
+          `Using the earlier build of ${short(commit)} (git push -o no-cache builds it again)`,
         );
       const { useCache, branchRef, withUpdates } = push;
       const description = `Deploy ${short(commit)}`;
@@ -136,12 +136,12 @@ export async function planDeployment(
   }
 }
 
-/** Null where it has to be built anew. */
+/** Returns the artifact, or null if the commit must be built again. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }
 
-/** A first push of master deploys, but not if main came first while it waited: then main would be lost. */
+/** Refuses a first push of master if main was pushed while it waited, because main would be lost. */
 async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
   const main = `refs/heads/${repositories.deployBranch}`;
   if (branchRef === main) return;
@@ -155,7 +155,7 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
   );
 }
 
-/** A force needs the current commit as its old one; anything else must build upon what is live. */
+/** A forced push must replace the live commit; any other push must build upon the live commit. */
 async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
@@ -164,7 +164,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const at = `v${live.version} (${short(live.commit)})`;
   if (name !== liveName) {
-    // git says the same of a branch that is not there, forced or not.
+    // The branch does not exist yet, so the command list does not show whether the push is forced.
     throw new DeployError(
       'OTHER_HISTORY',
       `${name} would replace ${liveName}, which is live at ${at}, and does not build upon it`,

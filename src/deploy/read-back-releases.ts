@@ -10,27 +10,27 @@ import type { DeployContext } from './deploy-context.ts';
 
 type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
 
-/** Below here each release that went live has a ref, `refs/releases/v3`. */
+/** Each release that went live has a ref here, such as `refs/releases/v3`. */
 export const RELEASES = 'refs/releases';
 
-/** The version that a ref or its name means; 0 for any other. */
+/** The version that a ref of a release names, or 0 for any other ref. */
 export function versionOf(ref: string): number {
   return Number(/^refs\/releases\/v([1-9][0-9]{0,8})$/.exec(ref)?.[1] ?? 0);
 }
 
-/** What a repository tells of its releases; a tool without one has neither. */
+/** The refs of releases in a repository. Both lists are empty if the tool has no repository. */
 export interface ReleaseRefs {
-  /** The versions that have a ref, a torn one too. */
+  /** The versions that have a ref, even a torn one. */
   readonly released: readonly number[];
-  /** The files of refs that are torn. */
+  /** The torn ref files. */
   readonly torn: readonly string[];
 }
 
 /**
- * The versions that went live. The repository says so. If it is lost, or its refs are, then so do the copies that are
- * newer than the store: a release has a copy before it is live.
+ * The versions that went live, by the refs of the repository. If the refs are lost, copies that are newer than the
+ * store count too, because each release is copied before it goes live.
  *
- * @param newerCopies - The versions that have a copy, and that the store has never given out.
+ * @param newerCopies - The versions that have a copy but that the store has never given out.
  */
 export function wentLive({ released, torn }: ReleaseRefs, newerCopies: readonly number[]): number[] {
   const hasAll = released.length > 0 && !torn.includes('packed-refs');
@@ -42,20 +42,20 @@ async function releasedVersions(repositories: Repositories, tool: ToolName): Pro
   return names.map(versionOf).filter((version) => version > 0);
 }
 
-/** The tools to look at closely. */
+/** The tools whose data needs a closer check. */
 export interface Suspects {
-  /** Which repositories to look through for torn refs and lost objects. All if not set. */
+  /** True for repositories to check for torn refs and lost objects. By default all. */
   readonly mayBeDamaged?: (tool: ToolName) => boolean;
-  /** Of which tools the store lacks releases that went live. */
+  /** True for tools whose store lacks releases that went live. */
   readonly isBehind?: (tool: ToolName) => boolean;
 }
 
 /**
- * At start, before anything else changes a repository: brings a store that is older than the repositories up to them,
- * then sets aside what is damaged.
+ * Runs at start, before anything else changes a repository. Adds the releases that an older store lacks, then sets
+ * damaged parts of repositories aside.
  *
- * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if the releases of a tool that is behind could not be read back, for
- * an older release would start.
+ * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if missing releases could not be read back, because an older
+ * release would start.
  */
 export async function mendRepositories(
   context: Context,
@@ -67,8 +67,8 @@ export async function mendRepositories(
   if (behind.length > 0) {
     throw new DeployError(
       'DATA_DISAGREES',
-      `Releases of ${behind.join(', ')} that the store lacks could not be read back.`,
-      'See the log for the reason, mend it, and start the server again.',
+      `The store lacks releases of ${behind.join(', ')}, and they could not be read back.`,
+      'Find the reason in the log, remove it, and start the server again.',
     );
   }
   const mended = await context.repositories.cleanUp(
@@ -80,11 +80,11 @@ export async function mendRepositories(
 }
 
 /**
- * At start: releases that went live and that the store lacks show that the store is older, as after a restore. They
- * are entered from their copies. The next version is above every one that was ever given out. Damaged files of refs
- * are still in their places: their names count.
+ * Runs at start. If the store lacks releases that went live, it is older than the repositories, for example after a
+ * restore. Adds these releases from their copies, and makes the next version higher than every earlier one. Must run
+ * while damaged ref files are in their places, because their names count.
  *
- * @returns the tools with which that failed: their damaged files have to stay.
+ * @returns the tools for which that failed. Their damaged files must stay.
  * @throws DeployError `STORE_FULL`
  */
 export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
@@ -99,7 +99,7 @@ export async function readBackReleases(context: Context): Promise<Set<ToolName>>
       await readBack(context, tool, { live, hasRefs: withRefs.has(tool) });
     } catch (err) {
       if (err instanceof DeployError && err.code === 'STORE_FULL') throw err;
-      log.error({ err, tool }, 'releases of a tool not compared with the store');
+      log.error({ err, tool }, 'cannot compare the releases of a tool with the store');
       failed.add(tool);
     }
   });
@@ -115,18 +115,18 @@ async function readBack(
   const newer = store.newerCopies(tool);
   const released = hasRefs ? await releasedVersions(repositories, tool) : [];
   const torn = hasRefs && newer.length > 0 ? await tornRefs(repositories, tool) : [];
-  // What the store says is live has a row, unless the store is damaged.
+  // The live version has a row, unless the store is damaged.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
   const behind = went.filter((version) => !known.has(version));
   const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
   if (versions.length > 0)
-    log.warn({ tool, versions, of: behind }, 'releases that the store lacked read back from their copies');
+    log.warn({ tool, versions, of: behind }, 'missing releases read back from their copies');
   const highest = Math.max(0, ...released, ...store.copiedVersions(tool));
   if (highest > 0) store.skipVersions(tool, highest);
   store.copyReleases(tool);
 }
 
-/** At start: a repository that lost refs of releases, as an older one, gets those back whose commits it has. */
+/** Runs at start. Restores lost refs of releases whose commits the repository still has. */
 export async function restoreReleaseRefs(
   { store, repositories, log }: Context,
   tool: ToolName,
@@ -145,5 +145,5 @@ export async function restoreReleaseRefs(
       tool,
       found.map(([version, commit]) => `create ${RELEASES}/v${version} ${commit}`),
     );
-  log.warn({ tool, found: found.length, lost: missing.length - found.length }, 'refs of releases made anew');
+  log.warn({ tool, found: found.length, lost: missing.length - found.length }, 'refs of releases restored');
 }

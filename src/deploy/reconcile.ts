@@ -14,11 +14,11 @@ import { restoreReleaseRefs } from './read-back-releases.ts';
 import { findTakenUp, type TakenUp } from './taken-up.ts';
 
 /**
- * At start, before any door is open: makes everything that a killed server left agree with what is live. No verdict
- * counts as failure; where a rollout had been recorded and only the branch had not moved, the branch follows. Nothing
- * that the store does not know is deleted. `mendRepositories` comes first.
+ * Runs at start, after `mendRepositories` and before the server listens. Makes everything that a killed server left
+ * agree with the live releases. A deployment without a verdict counts as interrupted. If `goLive` was recorded, the
+ * branch follows. Deletes nothing that the store does not know.
  *
- * @returns the deployments whose build went on without a server: they are as they were, for the line to take up.
+ * @returns the deployments whose builds continued without a server. They are unchanged, and the queue resumes them.
  */
 export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
   const takenUp = await findTakenUp(context);
@@ -28,8 +28,8 @@ export async function reconcile(context: DeployContext, logs: DeploymentLogs): P
     try {
       await reconcileTool(context, tool, goOn);
     } catch (err) {
-      // One broken repository keeps no other tool down.
-      context.log.error({ err, tool: tool.name }, 'tool could not be reconciled');
+      // One broken repository must not stop the other tools.
+      context.log.error({ err, tool: tool.name }, 'cannot reconcile a tool');
     }
   });
   return takenUp;
@@ -54,7 +54,7 @@ async function interruptUnfinished(
     const path = logs.path(tool, id);
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
       .then(() => appendFile(path, text, { mode: 0o600 }))
-      .catch((err: unknown) => log.error({ err, tool, deployment: id }, 'deployment log not ended'));
+      .catch((err: unknown) => log.error({ err, tool, deployment: id }, 'cannot end a deployment log'));
     log.warn({ tool, deployment: id }, 'deployment interrupted by a restart of the server');
   }
 }
@@ -76,7 +76,7 @@ async function reconcileTool(
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
   if (build === null) return 'set-aside';
   if (build.artifact !== null) return 'keep';
-  // Its end was not stored: by a crash, or because the store is from before it.
+  // The end of the build was not stored, because of a crash or because the store is older.
   const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
   return isFinished && isOpen ? 'set-aside' : 'remove';
 }

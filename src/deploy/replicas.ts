@@ -6,12 +6,12 @@ import type { DeployContext } from './deploy-context.ts';
 
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas'>;
 
-/** How many processes of each type of a release are to run: what was asked for, within the operator's limit. */
+/** How many processes of each type a release shall run: as scaled, within the operator's limit. */
 export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
   return replicasOf(release, store.replicas(release.tool), maxReplicas);
 }
 
-/** Tells of types of which more were asked for than may run here. */
+/** Warns about each type that is scaled to more processes than the operator allows. */
 export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release, progress: Progress): void {
   for (const [type, count] of Object.entries(replicasOf(release, store.replicas(release.tool)))) {
     if (count > maxReplicas)
@@ -22,7 +22,7 @@ export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release,
 }
 
 /**
- * Before processes of a release are to run in other numbers.
+ * Checks a request to scale a release.
  *
  * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`
  */
@@ -40,7 +40,7 @@ export function assertScalable(release: Release, changes: Replicas, maxReplicas:
   }
 }
 
-/** `web 1 → 2, worker 1 → 0`; `no change` where all is as it was. */
+/** `web 1 → 2, worker 1 → 0`; `no change` if no number changes. */
 export function replicaChanges(before: Replicas, after: Replicas): string {
   const changes = Object.entries(after).flatMap(([type, count]) => {
     const was = countOf(before, type);

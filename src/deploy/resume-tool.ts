@@ -8,8 +8,8 @@ const FIRST_PAUSE_MS = 5000;
 const MAX_PAUSE_MS = 60_000;
 
 /**
- * At the start of a server: brings up what was live before, and removes what an earlier server had begun. The doors
- * are open meanwhile. It tries again until it succeeds or the signal fires, because nothing else would do it.
+ * Runs at start, while the server already listens. Starts the live release of a tool, and removes what an unfinished
+ * rollout of an earlier server left. Retries until it succeeds or the signal fires, because nothing else does this.
  */
 export async function resumeTool(
   context: DeployContext,
@@ -21,18 +21,18 @@ export async function resumeTool(
   let failures = 0;
   for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     try {
-      // A deployment that is under way may make another release live.
+      // A running deployment may make another release live.
       if (failures === 0 || !isDeploying(context, name)) {
         await resumeOnce(context, name);
-        if (failures > 0) log.info({ tool: name, failures }, 'tool taken over');
+        if (failures > 0) log.info({ tool: name, failures }, 'tool resumed');
         return;
       }
     } catch (err) {
       if (signal.aborted) return;
       failures += 1;
       const isAlarm = alarmAbout(log, err, { tool: name });
-      if (!isAlarm && failures === 1) log.error({ tool: name, err }, 'tool not taken over yet');
-      else log.warn({ tool: name, err, failures }, 'tool not taken over yet');
+      if (!isAlarm && failures === 1) log.error({ tool: name, err }, 'tool not resumed yet');
+      else log.warn({ tool: name, err, failures }, 'tool not resumed yet');
     }
     await wait(pauseMs, null, { signal }).catch(() => {});
   }

@@ -3,9 +3,9 @@ import type { Release } from '../core/types.ts';
 import type { Store } from '../store/store.ts';
 
 /**
- * The release that a rollback brings back.
+ * Returns the release that a rollback deploys again.
  *
- * @param version - Null: the newest that was live before the live one.
+ * @param version - Null for the newest release that was live before the live one.
  * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
  */
 export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
@@ -21,13 +21,13 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
     throw new DeployError(
       'NO_RELEASE',
       `${tool} has ${what}.`,
-      `See what there is with: \`releases ${tool}\``,
+      `List the releases with: \`releases ${tool}\``,
     );
   }
   if (!store.build(found.artifact.id)?.artifact) {
     throw new DeployError(
       'ARTIFACT_GONE',
-      `What v${found.version} ran is not kept any more.`,
+      `The build of v${found.version} has been deleted.`,
       buildAgain(found.version),
     );
   }
@@ -36,7 +36,7 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
   return target;
 }
 
-/** A hint that deploys the commit of a release. */
+/** The hint how to build and deploy the commit of a release again. */
 export function buildAgain(version: number): string {
   return `Build it again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:main'`;
 }

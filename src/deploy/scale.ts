@@ -4,23 +4,22 @@ import type { Deployment, Release, Replicas } from '../core/types.ts';
 import type { DeployContext } from './deploy-context.ts';
 import { plannedReplicas, replicaChanges } from './replicas.ts';
 
-/** A change of how many processes run, whose turn has come. */
+/** A change of the numbers of processes, decided when its turn comes. */
 export interface ScalePlan {
   readonly deployment: Deployment;
-  /** The live one. */
+  /** The live release. */
   readonly release: Release;
-  /** By process type; of the others as many run as before. */
+  /** New numbers by process type. The numbers of other types do not change. */
   readonly changes: Replicas;
 }
 
 /**
- * Runs the live release in other numbers. They are recorded once all that is missing is healthy, and before anything
- * is ended; what a later release, a restart or the next start of the server runs goes by them. Of a tool that is
- * stopped they are recorded alone.
+ * Changes how many processes of the live release run. The numbers are recorded when all new processes are healthy, and
+ * before old ones end. Later releases, restarts and starts of the server use them. For a stopped tool they are only
+ * recorded.
  *
- * @returns the version that is live, as before.
- * @throws DeployError where they cannot be had: then as many run, and are recorded, as before; AbortError when the
- * signal fires.
+ * @returns the live version, which does not change.
+ * @throws DeployError if new processes cannot run: the numbers then stay as before; AbortError when the signal fires.
  */
 export async function scale(
   context: DeployContext,

@@ -6,13 +6,13 @@ import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { Entry, type Request } from './entry.ts';
 
-/** A deployment whose build went on while there was no server. */
+/** A deployment whose build continued while no server ran. */
 export interface TakenUp {
   readonly deployment: Deployment;
   readonly request: DeploymentRequest;
 }
 
-/** What of a request is kept; null where the deployment is not taken up: its config vars would be kept in the clear. */
+/** The part of a request that is stored for a restart. Null for kinds that are not resumed; config vars would be stored unencrypted. */
 export function keptRequest(request: Request): DeploymentRequest | null {
   switch (request.kind) {
     case 'push': {
@@ -26,7 +26,7 @@ export function keptRequest(request: Request): DeploymentRequest | null {
   }
 }
 
-/** At start: the deployments that an earlier server left in the middle of a build which can be followed again. */
+/** Finds at start the deployments of an earlier server whose builds can be followed again. */
 export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
   const { store } = context;
   const found: TakenUp[] = [];
@@ -41,14 +41,14 @@ export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
   return found;
 }
 
-/** Its place in the line, with the log that it had. */
+/** Makes the queue entry of a resumed deployment, with its old log. */
 export async function entryAgain(
   { deployment, request }: TakenUp,
   logs: DeploymentLogs,
   goesOn: Promise<void>,
 ): Promise<Entry> {
   const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
-  log.progress.step('The server was restarted; the build went on and is followed again');
+  log.progress.step('The server was restarted; the build continued and is followed again');
   const principal = principalOf(deployment);
   const again = { progress, goesOn };
   return new Entry({
@@ -64,12 +64,12 @@ async function isUnderWay({ builder, log }: DeployContext, tool: ToolName, id: s
   try {
     return (await builder.underWay(tool)).has(id);
   } catch (err) {
-    log.warn({ err, tool, deployment: id }, 'build not found again');
+    log.warn({ err, tool, deployment: id }, 'cannot find out whether a build still runs');
     return false;
   }
 }
 
-/** What was pushed waits under its own ref until it is live. */
+/** True if the repository still has the commit. A pushed commit is parked under its own ref until it is live. */
 async function hasCommit(
   { repositories }: DeployContext,
   { tool, id, kind, commit }: Deployment,
@@ -90,7 +90,7 @@ function requestOf(deployment: Deployment, request: DeploymentRequest, principal
   };
 }
 
-/** For names in logs: what they may do was asked when they pushed, and gives no right now. */
+/** A principal for names in logs. It grants no right to deploy, because the push was authorised earlier. */
 function principalOf({ by, door, credential, tool }: Deployment): Principal {
   return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };
 }

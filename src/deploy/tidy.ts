@@ -11,28 +11,27 @@ import { dropOldParked } from './parked.ts';
 
 export interface TidyOptions extends DeployContext {
   readonly logs: DeploymentLogs;
-  /** Newest builds that were released whose artifacts are kept, however many releases each has. */
+  /** How many released builds, the newest, keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
-  /** Runs `work` while no push is being received: objects must not be removed beside one. */
+  /** Runs `work` while no push is being received, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** Drops what a push had parked beside its commit and, where told, its commit too. */
+  /** Deletes the other refs that a push parked and, if `withCommit`, its parked commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
 
-// Loose objects from which git packs: its own default (git-gc(1), gc.auto) would start in the middle of busy days.
+// The number of loose objects at which git packs. git's default (git-gc(1), gc.auto) would pack in busy hours.
 const LOOSE_OBJECTS = 2000;
-// gc.autoPackLimit, as it is unless set.
+// The default of gc.autoPackLimit.
 const PACKS = 50;
 
 /**
- * After a deployment has ended: artifacts that no kept release runs are removed, and so are old logs and old copies of
- * releases; a shallow push that failed leaves no cut-off points behind, and git packs its objects when it is worth it
- * and nobody pushes.
+ * Runs after each deployment. Removes artifacts that no kept release runs, old logs, and old copies of releases. Removes
+ * the shallow boundaries of a failed shallow push. Lets git pack its objects if there are many and nobody pushes.
  */
 export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
   try {
-    // First what waits for the end of the push: until then its client is waiting for this process.
+    // First, because this waits for the end of the push: until then its client waits for this process.
     await options.whileIdle(tool, () => tidyRepository(options, deployment));
   } finally {
     try {
@@ -43,7 +42,7 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
   }
 }
 
-/** The log of a build whose artifact is kept stays. */
+/** Keeps the log of each build whose artifact is kept. */
 async function dropOldRecords({ store, logs }: TidyOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
   await logs.dropOld(tool, (id) => {
@@ -59,7 +58,7 @@ async function tidyRepository(options: TidyOptions, deployment: Deployment): Pro
   const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
-  // Only what is not reachable any more loses its cut-off points (git-prune(1)).
+  // git-prune(1) removes the shallow boundaries of unreachable commits only.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
   const settings = [
@@ -71,10 +70,10 @@ async function tidyRepository(options: TidyOptions, deployment: Deployment): Pro
   await packRefs(repositories, tool);
 }
 
-/** `git pack-refs` is killed after this, because nothing else can change refs meanwhile. */
+/** `git pack-refs` is killed after this time, because nothing else can change refs while it runs. */
 const PACKING_MS = 2 * 60 * 1000;
 
-/** In the turn to change refs: whoever has the turn takes a lock that it finds for one of a git that was killed. */
+/** Holds `takeRefs` meanwhile, because its holder treats every lock it finds as left by a killed git. */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);
   try {
@@ -86,7 +85,7 @@ async function packRefs(repositories: Repositories, tool: ToolName): Promise<voi
   }
 }
 
-/** What git looks at first, without starting it for each push (builtin/gc.c): its ids are spread evenly over 256 folders. */
+/** The first check of `git gc --auto` (builtin/gc.c), without starting git: ids spread evenly over 256 folders. */
 async function mayNeedGc(repository: string): Promise<boolean> {
   const [sample, packs] = await Promise.all(
     ['17', 'pack'].map((name) => readdir(join(repository, 'objects', name)).catch(() => [])),
@@ -95,7 +94,7 @@ async function mayNeedGc(repository: string): Promise<boolean> {
   return (sample?.length ?? 0) > LOOSE_OBJECTS / 256 || packCount > PACKS;
 }
 
-/** The live release's artifact and those of the newest released builds stay, and what was built last, for a push again. */
+/** Keeps the artifacts of the live release, of the newest released builds, and of the last two builds for another push. */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: TidyOptions,
   tool: ToolName,
@@ -103,7 +102,7 @@ async function removeArtifacts(
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // Asked again for each that goes: while one is being removed, a rollback may begin to run another.
+    // Checked again before each removal, because a rollback may begin to use an artifact meanwhile.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
@@ -116,7 +115,7 @@ function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): Rea
   const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
-  // A config var or a rollback makes a release of a build that is there: it takes no place of another.
+  // A change of config vars or a rollback makes a release of an existing build, so each build counts once.
   const newest = [...new Set(releases.map(({ artifact }) => artifact.id))].slice(0, keepArtifacts);
   return new Set([
     ...newest,

@@ -1,15 +1,14 @@
 import { createReadStream, existsSync, truncateSync } from 'node:fs';
 
-/** Of a log with more lines the newest count: a cluster keeps fewer of a container that it could tell again. */
+/** Only the newest lines of a longer log count, because a cluster repeats fewer lines of a container. */
 const MOST_LINES = 4_000_000;
-/** What looking for lines that are not there may take, in lines looked at: about a second in all. */
+/** How many lines may be compared in vain: about a second in all. */
 const MOST_LOOKED_AT = 1_000_000_000;
 
 /**
- * The lines that stand in a log, in order, to be passed over when they are told again. What else stands between them
- * (who joined, that a build still runs) is not told again and stays where it is. Lines are known by a hash of 32 bits,
- * since a build may print a hundred million bytes. A log that was made to be hard to look through costs no more time or
- * memory than said above: then lines are told twice.
+ * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines
+ * between them (a push joined, a build still runs). Lines are stored as hashes of 32 bits, because a build may print a
+ * hundred million bytes. If a log exceeds the limits above, lines appear twice.
  */
 export class ToldLines {
   readonly #hashes: Uint32Array;
@@ -20,7 +19,7 @@ export class ToldLines {
     this.#hashes = hashes;
   }
 
-  /** Reads a log. Half a line at its end, as a killed server leaves it, is taken away: it will be told whole. */
+  /** Reads a log. Cuts off an incomplete last line, which a killed server left; the build repeats it whole. */
   static async read(path: string): Promise<ToldLines> {
     const hashes = new NewestHashes();
     let bytes = 0;
@@ -40,7 +39,7 @@ export class ToldLines {
     return new ToldLines(hashes.all());
   }
 
-  /** What of this text, whole lines, has not been told; empty = nothing. */
+  /** Returns the lines of this text that the log lacks, or an empty text. `text` has whole lines. */
   untold(text: string): string {
     if (this.#next >= this.#hashes.length) return text;
     const lines = text.split('\n').slice(0, -1);
@@ -50,7 +49,7 @@ export class ToldLines {
       .join('');
   }
 
-  /** False where the line does not come any more. */
+  /** Moves behind the next such line of the log. False if the log has no more such line. */
   #pass(line: string): boolean {
     if (this.#lookedAt > MOST_LOOKED_AT) return false;
     const found = this.#hashes.indexOf(hashOf(line), this.#next);

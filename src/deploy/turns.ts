@@ -7,21 +7,21 @@ const MAX_WAITING_OF_TOOL = 20;
 const MAX_WAITING_OF_PERSON = 40;
 
 /**
- * Who deploys and who waits: one at a time for each tool, in the order in which they came; a bounded number over all,
- * in rotation over the people and the tools. The last free turn is kept for somebody who has nothing running, so that
- * one person's builds never hold all turns. Keeps order, decides nothing.
+ * Decides which deployments run and which wait. Each tool runs one at a time, in the order of arrival. Over all tools
+ * at most `limit` run, in rotation over people and tools. The last free turn is kept for a person who has nothing
+ * running, so that one person's builds never hold all turns.
  */
 export class Turns {
   readonly #limit: number;
   readonly #run: (entry: Entry) => Promise<void>;
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
-  /** When a tool's or a person's last deployment ended, counted in endings; forgotten when nothing waits. */
+  /** When the last deployment of a tool or person ended, as a running count. Cleared when nothing waits. */
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
   #waiting: Entry[] = [];
 
-  /** @param run - Must not reject. @param tellEveryMs - The least time between two lines about a place. */
+  /** @param run - Must not reject. @param tellEveryMs - The shortest time between two lines about a place. */
   constructor(options: {
     readonly limit: number;
     readonly run: (entry: Entry) => Promise<void>;
@@ -46,8 +46,10 @@ export class Turns {
   }
 
   /**
-   * @param leaving - Who will not wait any more.
-   * @throws DeployError `LINE_FULL`: each that waits holds a log open, and reads its place in the line.
+   * Limits the waiting deployments, because each holds a log open and gets lines about its place.
+   *
+   * @param leaving - Entries that will leave the queue.
+   * @throws DeployError `LINE_FULL`
    */
   assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
     const staying = this.#waiting.filter((entry) => !leaving.includes(entry));
@@ -60,7 +62,7 @@ export class Turns {
       isToolFull
         ? `${ofTool} deployments of ${tool} are waiting already`
         : `${ofPerson} deployments of ${uid} are waiting already`,
-      `Wait until some have ended, or cancel what is not needed: \`cancel ${tool}\``,
+      `Wait until some have ended, or cancel one: \`cancel ${tool}\``,
     );
   }
 
@@ -69,7 +71,7 @@ export class Turns {
     this.#next();
   }
 
-  /** Takes a waiting entry out; false where it does not wait. */
+  /** Removes a waiting entry. False if the entry does not wait. */
   leave(entry: Entry): boolean {
     const waits = this.#waiting.includes(entry);
     this.#waiting = this.#waiting.filter((other) => other !== entry);
@@ -98,9 +100,9 @@ export class Turns {
 
   #mayStart(entry: Entry): boolean {
     const { tool } = entry.deployment;
-    // Of one tool, what came first goes first.
+    // The deployments of one tool start in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
-    // What was under way before a restart of the server is so still, whatever the limit is now.
+    // A resumed deployment already runs, whatever the limit is.
     if (entry.isTakenUp) return true;
     const free = this.#limit - this.#running.size;
     if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;
@@ -112,8 +114,8 @@ export class Turns {
   }
 
   /**
-   * The person goes first who has least running, then whose last deployment ended longest ago, then the tool whose last
-   * one did. Each entry in the result counts as ended for those behind it.
+   * The waiting entries in the order of their turns. First comes the person with the fewest running deployments, then
+   * the person, then the tool, whose last deployment ended longest ago. Each entry counts as ended for those behind it.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);
@@ -123,7 +125,6 @@ export class Turns {
       endedAt.get(toolKey(entry)) ?? 0,
     ];
     const ordered: Entry[] = [];
-    // Of one tool, what came first goes first.
     const queues = Map.groupBy(this.#waiting, toolKey);
     while (queues.size > 0) {
       const heads = [...queues.values()].flatMap(([head]) => head ?? []);

@@ -3,9 +3,9 @@ import { DeployError } from '../core/errors.ts';
 import type { Release } from '../core/types.ts';
 
 /**
- * Before a release that is there runs again: what it runs was built for this server as it is set up now.
+ * Checks that an existing release can run with the present settings of this server.
  *
- * @param hint - How to build it anew.
+ * @param hint - How to build the release again.
  * @throws DeployError `ARTIFACT_UNUSABLE`
  */
 export function assertUsable(builder: Builder, { tool, version, artifact }: Release, hint: string): void {

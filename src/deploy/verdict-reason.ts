@@ -5,22 +5,22 @@ import { sentence } from '../core/sentence.ts';
 export interface Failure {
   /** One line for the report: `build failed: pip exited 1; v41 is still live`. */
   readonly reason: string;
-  /** For the log: what happened, and what to do now. */
+  /** The text for the deployment log: what happened, and what to do now. */
   readonly text: string;
 }
 
 /**
- * A failure in words for the person who pushed.
+ * Explains a failure to the person who pushed.
  *
  * @param whatIsLive - `v41 is still live`
- * @param bugId - Printed where the failure is the server's own; the operator's log has it too.
+ * @param bugId - Printed if the server itself failed. The operator's log has it too.
  */
 export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
   if (!(error instanceof DeployError)) {
     const what = `${faultOf(error)} (${bugId})`;
     return {
       reason: `${what}; ${whatIsLive}`,
-      text: `${sentence(what)}\nPush again; if it goes on, tell the operators this id.\n${sentence(whatIsLive)}`,
+      text: `${sentence(what)}\nPush again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
     };
   }
   const what = `${stage(error.code)}${error.message.replace(/\.$/, '')}`;

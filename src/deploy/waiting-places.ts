@@ -3,16 +3,15 @@ import type { Entry } from './entry.ts';
 
 const TELL_EVERY_MS = 10_000;
 
-/** Why a deployment waits; a place is told again when its position or `key` changes. */
+/** Why a deployment waits. A new line is printed when its position or `key` changes. */
 interface Reason {
   readonly key: string;
   readonly text: string;
 }
 
 /**
- * Tells each waiting push its position in the line and what it waits for: at once when it begins to wait, then when
- * that changes, at most once in ten seconds. It never names another tool, because only the maintainers of a tool may
- * learn whether it exists.
+ * Prints for each waiting deployment its position and why it waits: at once, and then after each change, at most once
+ * in ten seconds. It never names another person's tool, because only the maintainers of a tool may learn that it exists.
  */
 export class WaitingPlaces {
   readonly #limit: number;
@@ -35,7 +34,7 @@ export class WaitingPlaces {
     this.#startedAt.delete(entry);
   }
 
-  /** @param waiting - In the order in which they will start, as far as it can be known. */
+  /** @param waiting - In the order in which they will start, as far as known. */
   tell(waiting: readonly Entry[]): void {
     this.#waiting = waiting;
     if (this.#due !== null) clearTimeout(this.#due);
@@ -46,7 +45,7 @@ export class WaitingPlaces {
     this.#due = setTimeout(() => this.tell(this.#waiting), Math.min(...waits)).unref();
   }
 
-  /** @returns after how many milliseconds there is something to tell; 0 = nothing. */
+  /** @returns the milliseconds until the next line may be printed, or 0 if none is due. */
   #tellOne(entry: Entry, index: number, now: number): number {
     const reason = this.#reason(entry, index);
     const key = `${index} ${reason.key}`;

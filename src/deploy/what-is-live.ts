@@ -5,17 +5,17 @@ import { sentence } from '../core/sentence.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../store/store.ts';
 
-/** What every failure ends with: `v41 is still live`. Never throws: a failure of the store is told too. */
+/** The end of every failure message: `v41 is still live`. Never throws, even if the store fails. */
 export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostPlace'>, tool: ToolName): string {
   const record = recordOf(store, tool);
-  if (record === null) return 'what was live is live still';
+  if (record === null) return 'what was live is still live';
   const { liveVersion, isStopped } = record;
   if (liveVersion === null) return 'nothing is live yet';
   const lost = runtime.lostPlace(tool);
   if (lost !== null)
     return lost.state === 'leaving'
       ? `v${liveVersion} ends: ${lostWords(lost)}`
-      : `nothing of ${tool} runs, although v${liveVersion} is its release: ${lostWords(lost)}`;
+      : `no process of ${tool} runs, although v${liveVersion} is its release: ${lostWords(lost)}`;
   return isStopped
     ? `v${liveVersion} stays the release of ${tool}, which is stopped`
     : `v${liveVersion} is still live`;
@@ -41,7 +41,7 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
   );
 }
 
-/** For a push that says nothing to this server: git found nothing new, or refused on its own side what is no fast-forward. */
+/** The notice after a push without commands: git found nothing new, or refused a push that is no fast-forward. */
 export function upToDate(
   { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostPlace'> },
   tool: ToolName,

@@ -129,10 +129,10 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await cluster.server.kill('SIGTERM');
     const { exitCode, stderr } = await cut;
     assert.notEqual(exitCode, 0);
-    assert.match(stderr, /the build goes on, and the server takes it up when it is back/);
+    assert.match(stderr, /the build continues, and the server resumes it after its restart/);
     assert.match(
       stderr,
-      /! \[remote rejected\] main -> main \(the server is being stopped; the build goes on/,
+      /! \[remote rejected\] main -> main \(the server is being stopped; the build continues/,
     );
     await cluster.server.boot(LIMIT_MS);
     await hasCounted('stopped', 70);

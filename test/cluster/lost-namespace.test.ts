@@ -92,7 +92,7 @@ describe('the namespace of a live tool is deleted, and the rights of the server 
     assert.equal(pushed.exitCode, 1, pushed.stderr);
     assert.match(
       pushed.stderr,
-      /rejected\] main -> main \(The tool's namespace (\S+-base) is not there; nothing of base runs, although v1 is its release: its namespace \1 was deleted\)/,
+      /rejected\] main -> main \(The tool's namespace (\S+-base) is not there; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
     );
     assert.match(pushed.stderr, /ask the operator to make both again; then push, or type `restart`/);
     assert.doesNotMatch(pushed.stderr, /still live/);

@@ -196,7 +196,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
   test('no room on any node', async () => {
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();
-    assert.match(pushed.stderr, /Using what was built of /);
+    assert.match(pushed.stderr, /Using the earlier build of /);
     assert.match(pushed.stderr, /waits a little for that to change/);
     assert.match(
       reason,

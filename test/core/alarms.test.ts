@@ -209,8 +209,8 @@ describe('what an operator must mend is an alarm', () => {
   test('an error in the log is short: no body and no header of an answer', () => {
     const { log, lines, text } = listeningLog();
     const cause = answer(403, 'pods is forbidden: User "push" cannot list resource "pods"');
-    log.error({ err: cause }, 'tool not taken over yet');
-    log.error({ err: refusalOf(cause) }, 'tool not taken over yet');
+    log.error({ err: cause }, 'tool not resumed yet');
+    log.error({ err: refusalOf(cause) }, 'tool not resumed yet');
     assert.doesNotMatch(text(), new RegExp(SECRET));
     for (const line of lines) {
       assert.ok(JSON.stringify(line).length < 2000, JSON.stringify(line));

@@ -10,7 +10,7 @@ import { until } from '../support/server.ts';
 import { artifactOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 import { Place } from './place.ts';
 
-/** A tool with v1 live, and its line. */
+/** A tool whose v1 is live, and its queue. */
 async function live() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -21,7 +21,7 @@ async function live() {
   return { place, line, one: one.commit };
 }
 
-/** Makes a release of the commit live in the store alone, as between the record and the branch. */
+/** Makes a release of the commit live in the store alone, as if a server died before it moved the branch. */
 function record(place: Place, id: string, commit: CommitId): void {
   place.store.addDeployment(deploymentOf(id, { commit }));
   const { version } = place.store.addRelease(releaseOf(id, { commit, artifact: artifactOf(id) }));
@@ -31,13 +31,13 @@ function record(place: Place, id: string, commit: CommitId): void {
 const move = (place: Place, commit: CommitId) =>
   place.repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
 
-test('82: a branch that follows late does not go back behind a deployment that went live meanwhile', async () => {
+test('82: a branch that moves late does not go back behind a deployment that went live meanwhile', async () => {
   const { place, one } = await live();
   await using _place = place;
   const two = (await place.park('p2', { oldCommit: one })).commit;
   const three = (await place.park('p3', { oldCommit: two })).commit;
   record(place, 'd2', two);
-  // The deployment of the third has the turn: it goes live, and main moves.
+  // The third deployment holds the turn to change refs, goes live and moves main.
   const letGo = await place.repositories.takeRefs(wikibot);
   const following = followLive(place.context, wikibot);
   const waits = await Promise.race([following.then(() => 'done'), place.ref('refs/heads/main')]);
@@ -50,7 +50,7 @@ test('82: a branch that follows late does not go back behind a deployment that w
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('82: a push goes live also if a branch that was behind follows while its processes start', async () => {
+test('82: a push goes live even if a branch that was behind moves while the processes start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);
@@ -69,7 +69,7 @@ test('82: a push goes live also if a branch that was behind follows while its pr
 });
 
 for (const what of ['the same commit', 'a newer commit'] as const) {
-  test(`promise 1: a first push of master that waited does not take the place of main (${what})`, async () => {
+  test(`promise 1: a first push of master that waited does not replace main (${what})`, async () => {
     await using place = await Place.make();
     place.buildsADay = 9;
     const { line } = await place.start();
@@ -89,7 +89,7 @@ for (const what of ['the same commit', 'a newer commit'] as const) {
   });
 }
 
-test('83: the end of a deployment that the store did not take is stored when it takes it', async () => {
+test('83: if the store fails, the end of a deployment is stored once the store works again', async () => {
   const { place, line, one } = await live();
   await using _place = place;
   place.builder.hold();

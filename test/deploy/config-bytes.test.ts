@@ -7,13 +7,13 @@ import { Place } from './place.ts';
 
 const MIB = 1024 * 1024;
 
-test('83: config vars are limited together: each release keeps them twice, and each backup again', () => {
+test('83: all config vars of a tool together are limited in size', () => {
   const value = 'x'.repeat(32 * 1024);
   const changes = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`V${index}`, value]));
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
-test('83: a tool that sets a config var again and again does not fill the disk of all', async () => {
+test('83: a tool that sets a config var again and again does not fill the shared disk', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();
@@ -32,6 +32,6 @@ test('83: a tool that sets a config var again and again does not fill the disk o
   const used = Number.parseInt(stdout, 10) * 1024;
   assert.ok(used < 170 * MIB, `${Math.round(used / MIB)} MiB of disk`);
   assert.match(refused ?? 'never refused', /64 MiB of config vars in 24 hours/);
-  // What was live stays live, and what makes no release still works.
+  // The live release stays live, and a restart still works because it makes no release.
   assert.equal((await line.restart(wikibot, one.principal).verdict).isLive, true);
 });

@@ -8,7 +8,7 @@ import { Place } from './place.ts';
 
 const bob: Principal = { ...alice, uid: 'bob' };
 
-/** v1 and v2 are live one after the other, and a push of a third commit builds. */
+/** v1 and then v2 went live, and a push of a third commit is building. */
 async function building() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -31,7 +31,7 @@ function lose(place: Place, uid: string): void {
   };
 }
 
-test('rights at the turn: whoever lost them while they waited deploys nothing, and the next in line goes on', async () => {
+test('rights at the turn: a person who lost them while waiting deploys nothing, and the next deployment runs', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const waiting = [
@@ -59,7 +59,7 @@ test('rights at the turn: whoever lost them while they waited deploys nothing, a
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('rights at the turn: a push that builds already goes on', async () => {
+test('rights at the turn: a push that is already building continues', async () => {
   const { place, running } = await building();
   await using _place = place;
   lose(place, 'alice');
@@ -67,7 +67,7 @@ test('rights at the turn: a push that builds already goes on', async () => {
   assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
 });
 
-test('rights at the turn: who joined the push of somebody who lost them is told to push again', async () => {
+test('rights at the turn: if a push is refused, a person who joined it is told to push again', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
@@ -83,7 +83,7 @@ test('rights at the turn: who joined the push of somebody who lost them is told 
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
 });
 
-test('rights at the turn: a directory that does not answer lets nothing go live, and says so', async () => {
+test('rights at the turn: nothing goes live while the directory does not answer, and the push says why', async () => {
   const { place, line } = await building();
   await using _place = place;
   const waiting = line.rollback(wikibot, 1, alice);
@@ -97,9 +97,9 @@ test('rights at the turn: a directory that does not answer lets nothing go live,
 
 for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
-  { name: 'ends where the directory then says yes', heeds: false },
+  { name: 'ends even if the directory then agrees', heeds: false },
 ]) {
-  test(`rights at the turn: what is cancelled while they are asked for ${name}, and all are told so`, async () => {
+  test(`rights at the turn: a deployment that is cancelled while they are checked ${name}, and everyone is told`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });
@@ -122,7 +122,7 @@ for (const { name, heeds } of [
   });
 }
 
-test('join order: behind a rollback that waits, a push of what builds goes live after it', async () => {
+test('join order: a push of the building commit goes live after a rollback that waits before it', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -141,7 +141,7 @@ test('join order: behind a rollback that waits, a push of what builds goes live 
   assert.equal(place.builder.builds, 3);
 });
 
-test('join order: where the rollback was cancelled, a push behind it finds its commit live', async () => {
+test('join order: if the rollback is cancelled, the push behind it finds its commit live', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -154,7 +154,7 @@ test('join order: where the rollback was cancelled, a push behind it finds its c
   assert.equal(await place.ref('refs/deployments'), '');
 });
 
-test('join order: behind a push of another commit, a push of what builds is its own deployment', async () => {
+test('join order: behind a push of another commit, a push of the building commit is its own deployment', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
@@ -166,7 +166,7 @@ test('join order: behind a push of another commit, a push of what builds is its 
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('join order: what deploys the commit that is live then does not keep a push from joining', async () => {
+test('join order: a push may join past entries that only redeploy the live commit', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const behind = [
@@ -183,7 +183,7 @@ test('join order: what deploys the commit that is live then does not keep a push
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('join order: what descends from a push does not keep it from joining, since it has it in it', async () => {
+test('join order: a push may join past a descendant of its commit', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three });

@@ -13,7 +13,7 @@ import { Place } from './place.ts';
 const bob: Principal = { ...alice, uid: 'bob' };
 const hello = 'hello' as ToolName;
 
-/** A first push that builds. */
+/** A first push that is building. */
 async function building() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -24,7 +24,7 @@ async function building() {
   return { place, line, one, running };
 }
 
-test('a push that the store does not take replaces none that waits', async () => {
+test('a push that cannot be stored supersedes no waiting push', async () => {
   const { place, line, one } = await building();
   await using _place = place;
   const two = await place.park('p2', { oldCommit: one.commit });
@@ -42,7 +42,7 @@ test('a push that the store does not take replaces none that waits', async () =>
   assert.equal(await place.ref('refs/heads/main'), two.commit);
 });
 
-test('a push replaces one that waits also where no more may wait', async () => {
+test('a push may supersede a waiting push even if the queue is full', async () => {
   const { place, line, one } = await building();
   await using _place = place;
   const two = await place.park('p2', { oldCommit: one.commit });
@@ -56,7 +56,7 @@ test('a push replaces one that waits also where no more may wait', async () => {
   await assert.rejects(line.submit(four), /20 deployments of wikibot are waiting already/);
 });
 
-test('config vars can be set while the first push of a tool waits for those of others', async () => {
+test('config vars can be set while the first push of a tool waits for its turn', async () => {
   const { place, line, one } = await building();
   await using _place = place;
   await cp(place.repositories.folder(wikibot), place.repositories.folder(hello), { recursive: true });
@@ -68,7 +68,7 @@ test('config vars can be set while the first push of a tool waits for those of o
   assert.deepEqual(place.store.configVars(hello), { A: '1' });
 });
 
-test('a store that cannot be read ends a deployment, and whoever waits is told and goes on', async () => {
+test('if the store cannot be read, the deployment ends, its client is told, and the next one runs', async () => {
   const { place, line, one, running } = await building();
   await using _place = place;
   const next = await line.submit(await place.park('p2', { oldCommit: one.commit }));
@@ -79,11 +79,11 @@ test('a store that cannot be read ends a deployment, and whoever waits is told a
   place.builder.may.resolve();
   const verdict = await running.verdict;
   place.store.tool = tool;
-  assert.deepEqual(verdict, { isLive: false, reason: 'the disk fails; what was live is live still' });
+  assert.deepEqual(verdict, { isLive: false, reason: 'the disk fails; what was live is still live' });
   assert.deepEqual(await next.verdict, { isLive: true, version: 2 });
 });
 
-test('builds from before a clock was put right do not count for what may be built today', async () => {
+test('builds from before the clock was corrected do not count against the daily limit', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const yearAhead = Date.now() + 365 * 24 * 3600_000;

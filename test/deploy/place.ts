@@ -22,16 +22,16 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { alice } from '../support/alice.ts';
 import { artifactOf, wikibot } from '../support/store-records.ts';
 
-/** Builds elsewhere: a build prints `one`, waits, prints `two`, and goes on when its server is stopped. */
+/** A builder whose builds print `one`, wait, print `two`, and continue when the server is stopped. */
 export class ElsewhereBuilder implements Builder {
   readonly going = new Map<string, { readonly useCache: boolean }>();
   told = Promise.withResolvers<void>();
   may = Promise.withResolvers<void>();
-  /** What cleaning up was told to spare. */
+  /** The builds that `cleanUp` was told to keep. */
   readonly spared: string[] = [];
   builds = 0;
 
-  /** The next build waits again. */
+  /** Makes the next build wait again. */
   hold(): void {
     this.told = Promise.withResolvers<void>();
     this.may = Promise.withResolvers<void>();
@@ -77,7 +77,7 @@ export class ElsewhereBuilder implements Builder {
   }
 }
 
-/** A data folder, with what a server keeps in it, for servers one after the other. */
+/** A data folder for several servers, one after the other. */
 export class Place implements AsyncDisposable {
   readonly folder: string;
   readonly store: SqliteStore;
@@ -85,7 +85,7 @@ export class Place implements AsyncDisposable {
   builder = new ElsewhereBuilder();
   runtime = new NullRuntime();
   buildsADay = 2;
-  /** Throws where somebody’s rights are gone. */
+  /** Tests replace this with a function that throws. */
   assertStillMay: DeploymentLineOptions['assertStillMay'] = async () => undefined;
   readonly #made: DeploymentLine[] = [];
 
@@ -117,7 +117,7 @@ export class Place implements AsyncDisposable {
     };
   }
 
-  /** What a server does at its start. @returns its line, and how many deployments it took up. */
+  /** Starts like a server. @returns the queue, and how many deployments were resumed. */
   async start(): Promise<{ line: DeploymentLine; takenUp: number }> {
     const logs = new DeploymentLogs(join(this.folder, 'deployments'));
     await mendRepositories(this.context, new SetAside(this.folder));
@@ -138,7 +138,7 @@ export class Place implements AsyncDisposable {
     return { line, takenUp: takenUp.length };
   }
 
-  /** A push whose objects git has stored; its commit builds upon what its client believes to be live. */
+  /** Parks a push. Its commit is a child of `oldCommit`. */
   async park(id: string, change: Partial<ParkedPush> = {}): Promise<ParkedPush> {
     await this.repositories.ensure(wikibot);
     const git = (args: string[], input?: string) =>

@@ -7,7 +7,7 @@ import { unreachable } from '../../src/kubernetes/retrying.ts';
 import { wikibot } from '../support/store-records.ts';
 import { Place } from './place.ts';
 
-/** A runtime of a cluster that does not answer at first. */
+/** A runtime whose cluster does not answer at first. */
 class LateRuntime extends NullRuntime {
   failures: number;
   isClean = false;
@@ -24,7 +24,7 @@ class LateRuntime extends NullRuntime {
   }
 }
 
-test('what a killed server had begun is removed, also if the cluster does not answer at the start', async () => {
+test('leftovers of a killed server are removed, even if the cluster does not answer at the start', async () => {
   await using place = await Place.make();
   const lines: { level: string; msg: string }[] = [];
   const log = createLog('info', { write: (text) => void lines.push(JSON.parse(text)) });
@@ -35,12 +35,12 @@ test('what a killed server had begun is removed, also if the cluster does not an
     lines.filter(({ level }) => level !== 'warn').map(({ level, msg }) => [level, msg]),
     [
       ['error', 'cluster does not answer'],
-      ['info', 'tool taken over'],
+      ['info', 'tool resumed'],
     ],
   );
 });
 
-test('a server that is stopped does not go on to take tools over', async () => {
+test('a server that is being stopped no longer resumes tools', async () => {
   await using place = await Place.make();
   const runtime = new LateRuntime(Number.POSITIVE_INFINITY);
   const stop = new AbortController();
@@ -50,7 +50,7 @@ test('a server that is stopped does not go on to take tools over', async () => {
   assert.equal(runtime.isClean, false);
 });
 
-test('83: a store that cannot be read for a moment does not end the server while tools are taken over', async () => {
+test('83: the server survives a store that cannot be read for a moment while tools are resumed', async () => {
   await using place = await Place.make();
   const runtime = new LateRuntime(1);
   let reads = 0;

@@ -4,7 +4,7 @@ import { alice } from '../support/alice.ts';
 import { wikibot } from '../support/store-records.ts';
 import { ElsewhereBuilder, Place } from './place.ts';
 
-test('a build that goes on is handed over, taken up and goes live with the refs of its push', async () => {
+test('a build that outlives its server is resumed and goes live with the refs of its push', async () => {
   await using place = await Place.make();
   const push = await place.park('p1', { useCache: false });
   const tag = `update refs/tags/one ${push.commit} ${'0'.repeat(40)}`;
@@ -14,10 +14,10 @@ test('a build that goes on is handed over, taken up and goes live with the refs 
   await first.line.close();
   const told = await verdict;
   assert.ok(!told.isLive);
-  assert.match(told.reason, /the build goes on.*push again then to follow it; nothing is live yet$/);
+  assert.match(told.reason, /the build continues.*push again then to follow it; nothing is live yet$/);
   assert.match(
     place.log('p1'),
-    / ! {5}The server is being stopped; the build goes on, and the server takes it up/,
+    / ! {5}The server is being stopped; the build continues, and the server resumes it/,
   );
   assert.equal(place.store.deployment('p1')?.state, 'building');
   assert.equal(place.store.build('p1')?.state, 'BUILD_RUNNING');
@@ -47,7 +47,7 @@ test('a build that goes on is handed over, taken up and goes live with the refs 
   );
 });
 
-test('a redeploy is taken up as one, counts as one build, and says who asked for it once', async () => {
+test('a resumed redeploy stays a redeploy, counts as one build, and names its author once', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const { line } = await place.start();
@@ -97,7 +97,7 @@ for (const { name, change } of [
   });
 }
 
-test('who cancels a build ends it, also while the server is being stopped', async () => {
+test('a cancelled build ends, even while the server is being stopped', async () => {
   await using place = await Place.make();
   const push = await place.park('p1');
   const { line } = await place.start();

@@ -24,7 +24,7 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { until } from '../support/server.ts';
 import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
-/** Builds that were made elsewhere; it notes which are removed. */
+/** A builder that builds nothing and records which artifacts are removed. */
 class NotingBuilder implements Builder {
   readonly removed: string[] = [];
   async build(): Promise<never> {
@@ -46,7 +46,7 @@ class NotingBuilder implements Builder {
   }
 }
 
-/** What `tidy` needs: an empty data folder in which three builds are kept. */
+/** The arguments of `tidy`: an empty data folder that keeps three builds. */
 async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32, 1))) {
   const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
   const store = new SqliteStore(folder, key);
@@ -69,7 +69,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   return { folder, store, repositories, builder, inUse, options };
 }
 
-test('the oldest logs of a tool are deleted, but not those of kept builds and of unknown deployments', async (context) => {
+test('the oldest logs of a tool are deleted, except logs of kept builds and of unknown deployments', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -83,11 +83,11 @@ test('the oldest logs of a tool are deleted, but not those of kept builds and of
   await tidy(options, deploymentOf('d9'));
   const left = new Set(readdirSync(logs));
   const gone = Array.from({ length: 206 }, (_, count) => count).filter((n) => !left.has(`${id(n)}.log`));
-  // Number 1 is of a kept build, the store does not know number 2, and number 3 has not ended.
+  // Number 1 belongs to a kept build, the store does not know number 2, and number 3 has not ended.
   assert.deepEqual(gone, [0, 4, 5]);
 });
 
-test('logs of a tool take at most 1 GiB, and the newest one stays', async (context) => {
+test('the logs of a tool take at most 1 GiB, but the newest one always stays', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -103,7 +103,7 @@ test('logs of a tool take at most 1 GiB, and the newest one stays', async (conte
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
-test('as many builds are kept as the setting says, however many config vars were set and rollbacks made', async (context) => {
+test('the setting counts kept builds, and changes of config vars and rollbacks count for nothing', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {
@@ -128,7 +128,7 @@ test('as many builds are kept as the setting says, however many config vars were
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
 
-test('20: config vars of old releases are not opened all at once, by tidying up or a rollback', async (context) => {
+test('20: neither tidying up nor a rollback decrypts the config vars of all old releases', async (context) => {
   let opened = 0;
   class CountingKey extends SecretsKey {
     override decrypt(...args: Parameters<SecretsKey['decrypt']>): string {
@@ -156,14 +156,14 @@ test('20: config vars of old releases are not opened all at once, by tidying up 
   assert.equal(opened, 2);
 });
 
-test('82: refs are packed in the turn to change refs, whose holder removes locks that it finds', async (context) => {
+test('82: refs are packed only while nothing else changes refs', async (context) => {
   const { repositories, options } = await tidied(context);
   const repository = repositories.folder(wikibot);
   const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
   const author = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
   const commit = await repositories.git(wikibot, [...author, 'commit-tree', '-m', 'x', tree]);
   await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
-  // As many objects in the one folder that git looks at as if there were thousands.
+  // Fills the one folder that git checks, as if there were thousands of objects.
   for (let count = 0; folderCount(repository) < 12; count += 1) {
     const text = `${count}`;
     const id = createHash('sha1').update(`blob ${text.length}\0${text}`).digest('hex');

@@ -17,25 +17,25 @@ function file(text: string): string {
 }
 
 for (const { name, log, again, untold } of [
-  { name: 'nothing was told', log: [], again: ['a', 'b'], untold: ['a', 'b'] },
-  { name: 'a beginning was told', log: ['a', 'b'], again: ['a', 'b', 'c'], untold: ['c'] },
+  { name: 'the log is empty', log: [], again: ['a', 'b'], untold: ['a', 'b'] },
+  { name: 'the log has the first lines', log: ['a', 'b'], again: ['a', 'b', 'c'], untold: ['c'] },
   { name: 'lines repeat', log: ['a', 'b', 'a'], again: ['a', 'b', 'a', 'b', 'a'], untold: ['b', 'a'] },
-  { name: 'empty lines count', log: ['a', '', 'b'], again: ['a', '', 'b', '', 'c'], untold: ['', 'c'] },
+  { name: 'some lines are empty', log: ['a', '', 'b'], again: ['a', '', 'b', '', 'c'], untold: ['', 'c'] },
   {
-    name: 'others spoke between',
+    name: 'the log has other lines in between',
     log: ['push of alice', 'a', 'still running', 'b', 'bob joined', 'stopped'],
     again: ['a', 'b', 'c'],
     untold: ['c'],
   },
   {
-    name: 'a line has other words now',
+    name: 'a line has changed',
     log: ['limit 10 min', 'a', 'b'],
     again: ['limit 20 min', 'a', 'b', 'c'],
     untold: ['limit 20 min', 'c'],
   },
-  { name: 'letters beyond ASCII', log: ['ä 🦊'], again: ['ä 🦊', 'ä 🐺'], untold: ['ä 🐺'] },
+  { name: 'lines are not ASCII', log: ['ä 🦊'], again: ['ä 🦊', 'ä 🐺'], untold: ['ä 🐺'] },
 ]) {
-  test(`what is told again where ${name}`, async () => {
+  test(`a log gets exactly the lines that it lacks, if ${name}`, async () => {
     const told = await ToldLines.read(file(log.map((line) => `${line}\n`).join('')));
     assert.equal(
       again.map((line) => told.untold(`${line}\n`)).join(''),
@@ -44,24 +44,24 @@ for (const { name, log, again, untold } of [
   });
 }
 
-test('several lines at once are passed over one by one', async () => {
+test('several lines in one text are compared one by one', async () => {
   const told = await ToldLines.read(file('a\nb\n'));
   assert.equal(told.untold('a\nb\nc\n'), 'c\n');
 });
 
-test('half a line at the end of the log is told whole', async () => {
+test('an incomplete last line of the log is replaced by the whole line', async () => {
   const path = file('ä one\nä tw');
   const told = await ToldLines.read(path);
   assert.equal(readFileSync(path, 'utf8'), 'ä one\n');
   assert.equal(told.untold('ä one\nä two\n'), 'ä two\n');
 });
 
-test('a log that is not there has told nothing', async () => {
+test('a missing log counts as empty', async () => {
   const told = await ToldLines.read(join(folder, 'none.log'));
   assert.equal(told.untold('a\n'), 'a\n');
 });
 
-test('a log that is opened again gives its readers what it had, and then what is new', async () => {
+test('a log that is opened again keeps its lines and gets only new ones', async () => {
   const logs = new DeploymentLogs(folder);
   const first = logs.open(wikibot, 'd1');
   first.progress.step('Building');
@@ -80,7 +80,7 @@ test('a log that is opened again gives its readers what it had, and then what is
   );
 });
 
-test('threat 55: a log that was made to be hard to look through holds nobody up', async () => {
+test('threat 55: a log that is made to be slow to compare delays nobody', async () => {
   const told = await ToldLines.read(file('\n'.repeat(5_000_000)));
   const began = performance.now();
   for (let count = 0; count < 20_000; count += 1) assert.notEqual(told.untold(`new ${count}\n`), '');
@@ -88,7 +88,7 @@ test('threat 55: a log that was made to be hard to look through holds nobody up'
   assert.ok(tookMs < 10_000, `${tookMs} ms`);
 });
 
-test('of a log with very many lines the newest count', async () => {
+test('only the newest lines of a very long log count', async () => {
   const told = await ToldLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });

@@ -18,7 +18,7 @@ before(async () => {
 });
 after(async () => rm(folder, { recursive: true }));
 
-/** A line in which a deployment runs until it is told to end. */
+/** A queue in which each deployment runs until the test ends it. */
 class Line {
   readonly begun: string[] = [];
   readonly #ends = new Map<string, () => void>();
@@ -29,7 +29,7 @@ class Line {
     this.#turns = new Turns({ limit, run: (entry) => this.#run(entry), tellEveryMs });
   }
 
-  /** What the log of a deployment tells about its place, without times. */
+  /** The lines about its place in a deployment's log, without times. */
   async told(id: string): Promise<string[]> {
     await setImmediate();
     const text = await readFile(this.#logs.path(nameOf(`tool-${id[0]}`), id), 'utf8');
@@ -61,7 +61,7 @@ class Line {
     await setImmediate();
   }
 
-  /** Ends what runs, the first that began first, until nothing is left. @returns all in the order of their turns. */
+  /** Ends the running deployments in the order of their starts until none is left. @returns all ids in this order. */
   async order(): Promise<string> {
     for (let next = 0; next < this.begun.length; next += 1) await this.end(this.begun[next] ?? '');
     return this.begun.join(' ');
@@ -95,13 +95,13 @@ test('fairness: two tools with many waiting deployments do not hold up all other
   assert.equal(await line.order(), 'a1 b1 c1 d1 a2 b2 a3 b3');
 });
 
-test('fairness: whose last deployment ended longest ago goes first', async () => {
+test('fairness: the tool whose last deployment ended longest ago goes first', async () => {
   const line = new Line(1);
   line.enter('a1', 'b1', 'c1', 'c2', 'b2', 'a2', 'd1');
   assert.equal(await line.order(), 'a1 b1 c1 d1 a2 b2 c2');
 });
 
-test('fairness: small deployments one after the other keep nobody waiting for ever', async () => {
+test('fairness: many small deployments keep nobody waiting for ever', async () => {
   const line = new Line(1);
   line.enter('a1', 'b1', 'c1', 'a2');
   await line.end('a1');
@@ -112,7 +112,7 @@ test('fairness: small deployments one after the other keep nobody waiting for ev
   assert.deepEqual(line.begun, ['a1', 'b1', 'c1', 'a2']);
 });
 
-test('fairness: one person’s builds of many tools leave a turn for everybody else', async () => {
+test('fairness: one person’s builds of many tools leave a turn for other people', async () => {
   const line = new Line(2);
   line.enter('mallory:a1', 'mallory:b1', 'mallory:c1', 'bob:d1');
   assert.deepEqual(line.begun, ['a1', 'd1']);
@@ -124,33 +124,33 @@ test('fairness: one person’s builds of many tools leave a turn for everybody e
   assert.deepEqual(line.begun, ['a1', 'd1', 'e1', 'b1']);
 });
 
-test('fairness: turns rotate over the people, however many tools one of them has', async () => {
+test('fairness: turns rotate over people, however many tools a person has', async () => {
   const line = new Line(1);
   line.enter('alice:a1', 'alice:b1', 'alice:c1', 'alice:d1', 'bob:e1', 'bob:f1', 'carol:g1');
   assert.equal(await line.order(), 'a1 e1 g1 b1 f1 c1 d1');
 });
 
-test('fairness: the accounts of tools share the turns of one person', () => {
+test('fairness: all tool accounts together count as one person', () => {
   const line = new Line(3);
   line.enter('tools.a:a1', 'tools.b:b1', 'tools.c:c1', 'alice:d1');
   assert.deepEqual(line.begun, ['a1', 'b1', 'd1']);
 });
 
-test('the deployments of one tool go in the order in which they came, whoever asked for them', async () => {
+test('the deployments of one tool run in the order of arrival, even if several people asked for them', async () => {
   const line = new Line(2);
   line.enter('alice:a1', 'alice:b1', 'bob:b2', 'carol:c1');
   assert.deepEqual(line.begun, ['a1', 'c1']);
   assert.equal(await line.order(), 'a1 c1 b1 b2');
 });
 
-test('the deployments of one tool go in the order in which they came, one at a time', async () => {
+test('the deployments of one tool run in the order of arrival, one at a time', async () => {
   const line = new Line(3);
   line.enter('a1', 'a2', 'a3', 'b1');
   assert.deepEqual(line.begun, ['a1', 'b1']);
   assert.equal(await line.order(), 'a1 b1 a2 a3');
 });
 
-test('what was under way before a restart goes at once, whatever the limit is', () => {
+test('resumed deployments run at once, whatever the limit is', () => {
   const line = new Line(1);
   line.takeUp('a1');
   line.takeUp('b1');
@@ -158,13 +158,13 @@ test('what was under way before a restart goes at once, whatever the limit is', 
   assert.deepEqual(line.begun, ['a1', 'b1']);
 });
 
-test('who waits is told the place and why, and again when it changes', async () => {
+test('a waiting deployment prints its place and the reason, and prints them again after a change', async () => {
   const line = new Line(2);
   line.enter('alice:a1', 'bob:b1', 'alice:b2', 'carol:c1', 'dave:d1');
   const behind = 'the push b1 of tool-b, which began N s ago, comes first';
   const taken = 'all 2 turns are taken, the longest by another tool, for N s';
   assert.deepEqual(await line.told('a1'), []);
-  // People who have nothing running go ahead of alice.
+  // People who have nothing running come before alice.
   const places = ['1st', '2nd', '3rd'];
   assert.deepEqual(
     await line.told('b2'),
@@ -190,7 +190,7 @@ test('no line about a place names another person’s tool', async () => {
   assert.doesNotMatch(told, /tool-[cd]/);
 });
 
-test('places that change often are told at most once in a while, and then as they are', async () => {
+test('places that change often are printed at intervals, and then as they are', async () => {
   const line = new Line(1, 300);
   line.enter('alice:a1', 'bob:b1', 'carol:c1');
   for (let round = 0; round < 20; round += 1) {
@@ -207,7 +207,7 @@ test('places that change often are told at most once in a while, and then as the
   assert.match((await line.told('c1')).at(-1) ?? '', /^1st in line/);
 });
 
-test('20 deployments of a tool wait, and 40 of a person; one more is refused with the reason', () => {
+test('20 deployments of a tool may wait, and 40 of a person; one more is refused with the reason', () => {
   const line = new Line(1);
   line.enter('bob:z0', ...Array.from({ length: 20 }, (_, index) => `carol:a${index}`));
   assert.throws(() => line.assertRoom('tool-a', 'bob'), /20 deployments of tool-a are waiting already/);

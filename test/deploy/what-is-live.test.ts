@@ -18,7 +18,7 @@ for (const { liveVersion, isStopped, expected } of [
   },
   { liveVersion: null, isStopped: false, expected: /^Nothing of hello is live yet\./ },
 ]) {
-  test(`a push without news says how it stands: v${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'}`, () => {
+  test(`a push without changes says what is live: v${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'}`, () => {
     const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
     assert.match(
       upToDate(
@@ -35,8 +35,8 @@ for (const { liveVersion, isStopped, expected } of [
 for (const { state, live, pushed } of [
   {
     state: 'gone',
-    live: 'nothing of hello runs, although v3 is its release: its namespace tool-hello was deleted',
-    pushed: /^Nothing of hello runs, .* was deleted\.\nAsk the operator to make the namespace again/,
+    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted',
+    pushed: /^No process of hello runs, .* was deleted\.\nAsk the operator to make the namespace again/,
   },
   {
     state: 'leaving',
@@ -45,11 +45,11 @@ for (const { state, live, pushed } of [
   },
   {
     state: 'empty',
-    live: 'nothing of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started it there yet',
+    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started it there yet',
     pushed: /\nAsk the operator to give this server its rights in the namespace\./,
   },
 ] as const) {
-  test(`no release is called live whose namespace was deleted: ${state}`, () => {
+  test(`a release whose namespace was deleted is not called live: ${state}`, () => {
     const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
     const runtime = { lostPlace: (): LostPlace => ({ namespace: 'tool-hello', state }) };
     assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);

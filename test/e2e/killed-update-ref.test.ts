@@ -60,7 +60,7 @@ test('82: git update-ref is killed every time from the commit on: the client is 
   assert.notEqual(pushed.exitCode, 0, pushed.stderr);
   assert.match(
     pushed.stderr,
-    /\[remote rejected\] main -> main \(v2 is live, but main is not moved to it yet/,
+    /\[remote rejected\] main -> main \(v2 is live, but main has not moved to it yet/,
   );
   await git.stop();
   await until(async () => (await ref(name, 'refs/heads/main')) === two, 'main follows');

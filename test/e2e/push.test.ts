@@ -418,13 +418,13 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), last);
     });
 
-    test(`${door}: an older commit is deployed from what was built of it`, async () => {
+    test(`${door}: an older commit is deployed from its earlier build`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);
       const pushed = await tree.push('-f', 'toolforge', `${first}:main`);
       assert.equal(pushed.exitCode, 0, pushed.stderr);
-      assert.match(pushed.stderr, /Using what was built of/);
+      assert.match(pushed.stderr, /Using the earlier build of/);
       assert.equal(await live(name), first);
       assert.equal((await server.get(name)).body, 'one');
     });

@@ -93,12 +93,12 @@ test('after isolation was switched on, what was built without it says so and is 
   }, 'the page');
   assert.match(
     page.body,
-    /web\.1 was built without isolation, and tools are isolated now: build it anew \(ssh .+ redeploy hello\)/,
+    /web\.1 was built without isolation, and tools are isolated now: build it again \(ssh .+ redeploy hello\)/,
   );
   const restarted = await server.command('restart', 'hello');
   assert.equal(restarted.exitCode, 1);
   assert.match(restarted.stderr, /v2 of hello was built without isolation/);
-  assert.match(restarted.stderr, /Build it anew: ssh .+ redeploy hello$/);
+  assert.match(restarted.stderr, /Build it again: ssh .+ redeploy hello$/);
   const rolledBack = await server.command('rollback', 'hello');
   assert.match(rolledBack.stderr, /v1 of hello was built without isolation/);
   assert.match(rolledBack.stderr, /git push -f toolforge 'releases\/v1\^\{\}:main'/);
@@ -108,7 +108,7 @@ test('after isolation was switched on, what was built without it says so and is 
   assert.equal((await server.get('hello')).body, 'two');
   const older = await tree.push('-f', 'toolforge', `${first}:main`);
   assert.equal(older.exitCode, 0, older.stderr);
-  assert.doesNotMatch(older.stderr, /Using what was built/);
+  assert.doesNotMatch(older.stderr, /Using the earlier build/);
   assert.equal((await server.get('hello')).body, 'one');
 });
 
