@@ -1,7 +1,7 @@
 import { mebibytes } from '../core/mebibytes.ts';
 import type { DiskEnd, Exit } from '../sandbox/sandbox.ts';
 
-/** How a process ended, for people: `exited with code 1`. */
+/** Says how a process ended: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
   if (exit.disk !== undefined) return `was ended because ${diskWords(exit.disk)}`;
   if (exit.isOutOfMemory) return `was ended because it needed more than ${mebibytes(memoryBytes)} of memory`;
@@ -9,7 +9,7 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
   return `exited with code ${exit.code}`;
 }
 
-/** What to do about it, as a sentence. */
+/** Says what to do about it, as a sentence. */
 export function exitHint(exit: Exit): string {
   if (exit.disk !== undefined) return diskHint(exit.disk);
   if (exit.isOutOfMemory)
@@ -19,7 +19,7 @@ export function exitHint(exit: Exit): string {
   if (exit.code === 126) return 'Its command is not executable: check its line in the Procfile.';
   if (exit.code === 0)
     return 'A process has to stay up: let its command run in the foreground, and push again.';
-  return 'What it printed last, if anything, is above. Mend it and push again.';
+  return 'Its last output, if any, is above. Fix the error and push again.';
 }
 
 function diskWords(end: DiskEnd): string {

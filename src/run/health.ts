@@ -7,36 +7,36 @@ import { PatientQuestion } from './patient-question.ts';
 export interface HealthCheck {
   readonly process: SandboxProcess;
   readonly name: string;
-  /** Where it is reached, at 127.0.0.1. */
+  /** The port of 127.0.0.1 that reaches the process. */
   readonly outsidePort: number;
-  /** What PORT says. */
+  /** The value of PORT. */
   readonly insidePort: number;
-  /** Null: an answer with any status to `GET /` will do. */
+  /** The health check path. If null, any status for `GET /` counts. */
   readonly path: string | null;
   /** The Host header of a request. */
   readonly host: string;
   readonly timeoutMs: number;
-  /** How long it may listen on other ports only, if that is less; 15,000 where not set. */
+  /** How long it may listen only on other ports, if less than `timeoutMs`; 15,000 by default. */
   readonly elsewhereMs?: number;
-  /** What is seen all the time is told anew after this long; 30,000 where not set. */
+  /** An unchanged problem is reported again after this time; 30,000 by default. */
   readonly againMs?: number;
-  /** What it printed last, with config vars masked: its workers may die there. */
+  /** Its last output, with config vars masked. It may report the deaths of workers. */
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
-  /** Called while it is not healthy and has not been for a while, for each thing that is seen, and now and then anew. */
+  /** Called if the process is not healthy for a while: for each new problem, and at intervals for the same one. */
   readonly onSeen: (seen: Seen) => void;
 }
 
-/** What stood in the way, for people at a push. */
+/** Why a process is not healthy, for the person who pushed. */
 export interface Seen {
   readonly message: string;
   readonly hint: string;
-  /** The message while there is still hope. */
+  /** The message while the server still waits. */
   readonly soFar: string;
 }
 
 export type Readiness =
-  /** The remark is what people should know although it counts as healthy: `GET / answers 500`; null = nothing. */
+  /** The remark is a problem that does not prevent health, such as `GET / answers 500`, or null. */
   | { readonly kind: 'healthy'; readonly remark: string | null }
   | { readonly kind: 'exited'; readonly exit: Exit }
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
@@ -45,17 +45,17 @@ export type Readiness =
 export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
-/** After a while: what is not healthy by then takes its time, and each look stands in its log. */
+/** The pause later on, because the tool may log each request. */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const AGAIN_MS = 30_000;
 const ELSEWHERE_MS = 15_000;
-/** Answers such as `102 Processing` before the one that counts. */
+/** The most answers such as `102 Processing` before the final one. */
 const MAX_INTERIM_ANSWERS = 16;
 
 /**
- * Waits until a web process answers, exits, or the time is over. An answer is a whole head of HTTP; an open connection
- * is not.
+ * Waits until a web process answers, exits, or the time is over. Only a whole HTTP head counts as an answer, not an
+ * open connection.
  *
  * @throws AbortError when the signal fires.
  */
@@ -77,7 +77,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   const start = performance.now();
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
-  /** What the newest question saw that had its full time. */
+  /** The result of the newest question that had its full time. */
   let answered: Seen | null = null;
   for (;;) {
     check.signal.throwIfAborted();
@@ -88,7 +88,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
     const now = performance.now();
     const leftMs = start + timeoutMs - now;
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
-    // The end of the time cuts the last question short.
+    // The time limit cuts the last question short.
     if (leftMs <= 0) return { kind: 'timed-out', seen: answered ?? seen, waitedMs: timeoutMs };
     answered = found.wasAsked ? seen : null;
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)
@@ -104,7 +104,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   }
 }
 
-/** Waits until a process without a port has stayed up for a while. @throws AbortError when the signal fires. */
+/** Waits until a process without a port has run for `settleMs`, or exits. @throws AbortError when the signal fires. */
 export async function untilSettled(
   process: SandboxProcess,
   settleMs: number,
@@ -140,13 +140,13 @@ export type Verdict =
   | { readonly kind: 'not-yet'; readonly seen: Seen };
 
 export interface Asked extends Port {
-  /** The health check path; null = an answer with any status will do. */
+  /** The health check path. If null, an answer with any status counts. */
   readonly path: string | null;
-  /** What the process printed last, with config vars masked. */
+  /** The last output of the process, with config vars masked. */
   readonly lines: readonly string[];
 }
 
-/** What an answer says about the health of a web process. */
+/** Decides by an answer whether a web process is healthy. */
 export function judge(answer: WebAnswer, asked: Asked): Verdict {
   const { path } = asked;
   if (typeof answer !== 'number') return { kind: 'not-yet', seen: unanswered(answer, asked) };
@@ -157,7 +157,7 @@ export function judge(answer: WebAnswer, asked: Asked): Verdict {
     kind: 'not-yet',
     seen: seenAs(
       `GET ${path} answered ${answer}`,
-      'The health check path must answer with a status from 200 to 399: mend it, or change health-check-path in service.template.',
+      'The health check path must answer with a status from 200 to 399. Fix it, or change health-check-path in service.template.',
     ),
   };
 }
@@ -176,7 +176,7 @@ function unanswered(answer: Exclude<WebAnswer, number>, asked: Asked): Seen {
     case 'too late':
       return {
         message: `${name} accepted connections on port ${insidePort} but never answered GET ${path}`,
-        hint: `See what it printed last. Make the first answer come sooner${asked.path === null ? ', or name a path that answers as health-check-path in service.template,' : ''} and push again.`,
+        hint: `See its last output. Make the first answer come sooner${asked.path === null ? ', or name a path that answers as health-check-path in service.template,' : ''} and push again.`,
         soFar: `${name} has accepted GET ${path} but has not answered yet`,
       };
     case 'closed':
@@ -206,7 +206,7 @@ interface Dying {
   readonly line: string;
 }
 
-/** What a server of several processes printed about the end of its workers; null = nothing. */
+/** Finds output about dying workers of a server with several processes, or null. */
 export function dyingWorkers(lines: readonly string[]): Dying | null {
   const dead = lines.filter((line) => DEATH.test(line.slice(0, 1000)));
   const line = dead.at(-1)?.trim().slice(0, MAX_LINE_CHARACTERS);
@@ -220,11 +220,11 @@ export function dyingWorkers(lines: readonly string[]): Dying | null {
     : {
         line,
         how: 'end before they answer',
-        hint: 'See why in what it printed last, mend it and push again.',
+        hint: 'See the reason in its last output, fix it and push again.',
       };
 }
 
-/** Nothing listens on PORT, but perhaps on these. */
+/** The problem if a process listens on no port, or only on others than PORT. */
 export function wrongPort({ name, insidePort }: Port, ports: readonly number[]): Seen {
   const hint = `Make it listen on the port that the environment variable PORT names (here ${insidePort}), on 0.0.0.0, and push again.`;
   if (ports.length === 0) {
@@ -254,7 +254,7 @@ function get(
         resolve(response.statusCode ?? 0);
         response.destroy();
       })
-      // Some servers that speak WebSocket alone switch to it unasked.
+      // Some WebSocket servers switch protocols without being asked.
       .on('upgrade', ({ statusCode = 101 }, socket) => {
         resolve(statusCode);
         socket.destroy();
@@ -272,7 +272,7 @@ function get(
   });
 }
 
-/** Whether what was answered is no HTTP/1.1, and not only a head that is too long. */
+/** True if the answer was not HTTP/1.1. A head that is merely too long does not count. */
 export function isOtherProtocol(error: unknown): boolean {
   return /^HPE_(?!HEADER_OVERFLOW)/.test(systemCode(error) ?? '');
 }

@@ -4,18 +4,18 @@ import type { LogLine } from './runtime.ts';
 const MAX_WAITING_LINES = 1000;
 const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
 const MIN_CHARACTERS_OF_ONE = 64 * 1024;
-/** What a line costs beside its text. */
+/** The memory of a line beside its text. */
 const LINE_CHARACTERS = 100;
 
-/** The room for lines that wait for readers, shared by all readers of all tools. */
+/** The memory for lines that wait for readers, shared by all readers of all tools. */
 export class LineRoom {
   #held = 0;
 
   /**
-   * Takes room for a line. A reader may hold an eighth of what the others leave free: so many slow readers get less
-   * each, and never nothing.
+   * Reserves memory for a line. A reader may hold an eighth of what the others leave free, so that many slow readers
+   * get less each, but never nothing.
    *
-   * @param own - What this reader holds already. @returns false if that is as much as it may.
+   * @param own - The characters that this reader holds already. @returns false if it may hold no more.
    */
   take(characters: number, own: number): boolean {
     const free = MAX_CHARACTERS_OF_ALL - this.#held + own;
@@ -31,13 +31,13 @@ export class LineRoom {
 
 interface Waiting {
   readonly line: LogLine;
-  /** The room that it takes. */
+  /** The memory that the line uses, in characters. */
   readonly characters: number;
 }
 
 /**
- * The lines that wait for one reader. A reader that falls behind loses lines and is told how many; it never
- * holds the tool back.
+ * The lines that wait for one reader. A reader that falls behind loses lines and is told how many. It never delays the
+ * tool.
  */
 export class LogFollower implements Disposable {
   readonly #accepts: (process: string) => boolean;
@@ -52,7 +52,7 @@ export class LogFollower implements Disposable {
     this.#room = room;
   }
 
-  /** Takes the lines of the past, before any other. If there is no room for all, the oldest are left out. */
+  /** Adds old lines, before any other. If they are too long together, the oldest are left out. */
   begin(past: readonly LogLine[]): void {
     const taken: Waiting[] = [];
     for (const line of past.toReversed()) {
@@ -77,7 +77,7 @@ export class LogFollower implements Disposable {
     this.#arrivals.dispatchEvent(new Event('line'));
   }
 
-  /** The lines that wait, and with `follow` those that come, until the signal. */
+  /** Yields the waiting lines and, with `follow`, new lines until the signal. */
   async *lines(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine> {
     while (!signal.aborted) {
       const waiting = [...this.#waiting, ...this.#gap()].reverse();
@@ -91,12 +91,12 @@ export class LogFollower implements Disposable {
       try {
         await once(this.#arrivals, 'line', { signal });
       } catch {
-        return; // The signal, which is how a reader leaves.
+        return; // The signal fired: the reader has left.
       }
     }
   }
 
-  /** Gives all room back. */
+  /** Gives all memory back. */
   [Symbol.dispose](): void {
     this.#waiting = [];
     this.#give(this.#held);

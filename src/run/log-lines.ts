@@ -2,12 +2,12 @@ import { StringDecoder } from 'node:string_decoder';
 import { clean } from '../core/progress.ts';
 
 const MOST_CHARACTERS = 16 * 1024;
-/** How a line ends that has lost its end. */
+/** Marks the end of a line that was cut. */
 export const CUT = '… (cut)';
 
 /**
- * Cuts a process's output into whole, clean lines. A line longer than 16 kB loses its end, so that a process
- * that never prints a new line does not fill the memory.
+ * Splits a process's output into whole, clean lines. Lines are cut at 16 kB, so that a process that never prints a
+ * newline does not fill the memory.
  */
 export class LogLines {
   readonly #decoder = new StringDecoder('utf8');
@@ -26,7 +26,7 @@ export class LogLines {
     return lines.flatMap(finished);
   }
 
-  /** What was left without a new line. */
+  /** The rest after the last newline. */
   end(): string[] {
     const line = this.#rest + this.#decoder.end();
     this.#rest = '';
@@ -39,7 +39,7 @@ function finished(line: string): string[] {
   return clean(withoutReturns(text)).split('\n');
 }
 
-/** Without those at its end. A regular expression would look at each run of them, to its end and over again. */
+/** Removes carriage returns at the end. A regular expression would take quadratic time. */
 function withoutReturns(text: string): string {
   let length = text.length;
   while (text[length - 1] === '\r') length -= 1;

@@ -3,7 +3,7 @@ import { systemCode } from '../core/errors.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** The last whole lines of a file within `maxBytes` of its end, at most `count`; none if there is no such file. */
+/** Reads the last whole lines of a file, at most `count`, within about `maxBytes` of its end. Empty if it does not exist. */
 export async function lastLines(path: string, count: number, maxBytes: number): Promise<string[]> {
   let file: FileHandle;
   try {

@@ -2,12 +2,12 @@ import type { Process, Release } from '../core/types.ts';
 import { ONE_OFF_TYPE } from './one-offs.ts';
 import type { TerminalSize } from './runtime.ts';
 
-/** What the process says on its old output once the pipes are open. */
+/** The process prints this on its first output when the pipes are open. */
 export const OPENED = 'opened\n';
 
 /**
- * The process that the words mean: a process type of the Procfile runs its line, with what follows as more words;
- * everything else runs as it is.
+ * The process that the words name. If the first word is a process type of the Procfile, its line runs with the other
+ * words as arguments. Otherwise the words themselves are the command.
  *
  * @see https://devcenter.heroku.com/articles/one-off-dynos#formation-dynos-vs-one-off-dynos
  */
@@ -25,18 +25,18 @@ function extended(command: readonly string[], more: readonly string[]): readonly
   return isProcfileLine ? [shell, option, `${line} "$@"`, shell, ...more] : [...command, ...more];
 }
 
-/** Takes the streams of the command from the pipes in this folder, says so, and becomes the command. */
+/** Wraps a command: opens the pipes in this folder as its streams, prints `OPENED`, and becomes the command. */
 export function onPipes(folder: string, command: readonly string[]): string[] {
   const script = `exec 9>&1 <"$1/in" >"$1/out" 2>"$1/err"; shift; printf '${OPENED.replace('\n', '\\n')}' >&9; exec 9>&-; exec "$@"`;
   return ['/bin/sh', '-c', script, 'sh', folder, ...command];
 }
 
-/** script(1), which gives a command a terminal of its own whose other end are its standard streams. */
+/** script(1) gives a command its own terminal, which it connects to its standard streams. */
 export const SCRIPT = '/usr/bin/script';
 
 /**
- * Beside the command, and not as its child, a loop sets each size that comes by the pipe (the kernel then sends
- * SIGWINCH); where the pipe ends, the terminal has gone.
+ * A loop beside the command reads sizes from the pipe and sets them; the kernel then sends SIGWINCH. The end of the
+ * pipe means that the client has gone.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"
@@ -49,9 +49,9 @@ shift 3
 exec "$@"`;
 
 /**
- * The command in a terminal of its own. It cannot reach another: it is the leader of a session of its own.
+ * Wraps a command so that it runs in its own terminal. It cannot reach another one, because it leads a new session.
  *
- * @param folder - With the pipe `size`.
+ * @param folder - The folder that has the pipe `size`.
  */
 export function inTerminal(folder: string, size: TerminalSize, command: readonly string[]): string[] {
   const words = ['/bin/sh', '-c', IN_TERMINAL, 'sh', folder, String(size.rows), String(size.columns)];
@@ -59,7 +59,7 @@ export function inTerminal(folder: string, size: TerminalSize, command: readonly
   return [SCRIPT, '--quiet', '--return', '--flush', '--echo', 'always', '--command', line, '/dev/null'];
 }
 
-/** One word for sh, whatever is in it. */
+/** Quotes one word for sh. */
 function quoted(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

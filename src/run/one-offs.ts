@@ -6,7 +6,7 @@ import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './exit-words.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
 
-/** What the environment of a one-off says that no Procfile line is for. */
+/** The process type of a one-off whose command is not a process type of the Procfile. */
 export const ONE_OFF_TYPE = 'run';
 
 export type OneOffConfig = Pick<
@@ -15,8 +15,8 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Starts one and resolves when it has ended and what it printed was taken. When the signal fires it asks the process to
- * end, and ends it after the grace time.
+ * Runs a one-off. Resolves when it has ended and its output was delivered. When the signal fires, asks the process to
+ * end, and kills it after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 
@@ -28,7 +28,7 @@ interface Entry {
   isEnding: boolean;
 }
 
-/** The one-offs that run now: how many, for how long, and what `ps` says of them. The same for every Runtime. */
+/** Counts the running one-offs, limits their time, and lists them for `ps`. Every Runtime uses it. */
 export class OneOffs {
   readonly #config: OneOffConfig;
   readonly #entries = new Set<Entry>();
@@ -38,7 +38,7 @@ export class OneOffs {
     this.#config = config;
   }
 
-  /** Its place is taken before anything is waited for. @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN` */
+  /** Takes a place at once, and runs the one-off. @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN` */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;
     const number = this.#takeNumber(oneOff.release.tool);
@@ -55,7 +55,7 @@ export class OneOffs {
       const isLate = limit.aborted && signal.reason === limit.reason;
       return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
     } catch (error) {
-      // Given up before it ran.
+      // The signal fired before the process ran.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       throw this.#closing.signal.aborted
         ? shuttingDown()
@@ -86,7 +86,7 @@ export class OneOffs {
     return new Set(this.#of(tool).map(({ oneOff }) => oneOff.release.artifact.id));
   }
 
-  /** Ends all. Resolves when they are gone. */
+  /** Ends all one-offs. Resolves when they are gone. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([...this.#entries].map(({ gone }) => gone));
@@ -103,8 +103,8 @@ export class OneOffs {
     if (taken.size >= concurrent_one_offs) {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
-        `${taken.size} commands of ${tool} run already, and so many may at once.`,
-        `Wait until one has ended (\`ps ${tool}\` lists them), or leave it where you started it.`,
+        `${taken.size} commands of ${tool} run already, which is the limit (concurrent_one_offs).`,
+        `Wait until one has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }
     let number = 1;
@@ -126,12 +126,12 @@ function tooLate(timeMs: number): string {
   return `The command took longer than ${timeMs / 1000} s and was ended (one_off_time).`;
 }
 
-/** As a shell reports it. */
+/** The exit status as a shell reports it. */
 function statusOf({ code, signal }: Exit): number {
   return signal === null ? (code ?? 1) : 128 + constants.signals[signal];
 }
 
-/** What follows the first word may be a secret, and others read `ps` too. */
+/** Hides all words but the first, because they may be secrets and other people read `ps` too. */
 function withoutArguments([program = '', ...rest]: readonly string[]): string {
   return rest.length === 0 ? program : `${program} …`;
 }

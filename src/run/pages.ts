@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { escapeHtml } from '../core/escape-html.ts';
 
-/** What stands between a web request and a tool. */
+/** Why a web request gets no answer from a tool. */
 export type Obstacle =
   | { readonly kind: 'none' }
   | { readonly kind: 'no-web' }
@@ -16,7 +16,7 @@ export type Obstacle =
   | { readonly kind: 'too-late'; readonly seconds: number }
   | { readonly kind: 'only-interim' };
 
-/** In the page itself, as a tool's address has nothing else of this server; its hash lets it through the policy. */
+/** Part of the page, because this server has no other files at a tool's address. The policy allows it by its hash. */
 const STYLE = `:root{color-scheme:light dark}
 body{margin:0;padding:0 1.5rem;background:light-dark(#fff,#101418);color:light-dark(#202122,#eaecf0);font:1rem/1.6 system-ui,sans-serif}
 main{max-width:36rem;margin:12vh auto 0}
@@ -32,7 +32,7 @@ export interface Page {
   readonly retryAfterSeconds: number | null;
 }
 
-/** The page about an obstacle; `logsCommand` is what maintainers type to learn more. */
+/** The page about an obstacle. Maintainers type `logsCommand` to learn more. */
 export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string): Page {
   const maintainers = `Maintainers see more with: ${logsCommand}`;
   switch (obstacle.kind) {
@@ -122,7 +122,7 @@ export function sendPage(page: Page, response: ServerResponse): void {
   response.end(body);
 }
 
-/** The same on a connection that asked for a WebSocket. */
+/** Sends the page as text on a connection that asked for a WebSocket. */
 export function refuseUpgrade(page: Page, socket: Duplex): void {
   const body = `${[page.title, ...page.sentences].join('\n')}\n`;
   const head = [
@@ -133,7 +133,7 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
     'Connection: close',
   ];
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // Not end(): a client that keeps its side open would hold the connection.
+  // Not end(), because a client that keeps its side open would hold the connection.
   (socket as Socket).destroySoon();
 }
 

@@ -1,4 +1,4 @@
-/** The answer that a question has when it is given up. */
+/** The result of a question that got no answer in time. */
 export type TooLate = 'too late';
 
 /** How long a second question waits, in milliseconds. */

@@ -9,18 +9,18 @@ export interface RollOut {
   readonly release: Release;
   readonly toolNumber: number;
   readonly progress: Progress;
-  /** Aborted by `cancel` and at shutdown; honoured until `beforeSwitch` was called. */
+  /** Aborted by `cancel` and at shutdown. Has no effect after `beforeSwitch` was called. */
   readonly signal: AbortSignal;
   /**
-   * Called once all new processes are healthy and before traffic moves to them. Where it throws, the
-   * new processes are stopped and the old ones go on.
+   * Called when all new processes are healthy, before traffic moves to them. If it throws, the new processes are
+   * stopped and the old ones continue.
    */
   readonly beforeSwitch: () => Promise<void>;
-  /** How many processes of each type run; a type that is not there runs as often as `replicasOf` says. */
+  /** How many processes of each type run. For a missing type, `replicasOf` decides. */
   readonly replicas: Replicas;
 }
 
-/** One run of what the Procfile calls `release`. */
+/** One run of the Procfile's `release` process. */
 export interface ReleasePhase {
   readonly release: Release;
   readonly toolNumber: number;
@@ -29,7 +29,7 @@ export interface ReleasePhase {
   readonly signal: AbortSignal;
 }
 
-/** `scheduled`: it does not run now, and will when it is due. */
+/** `scheduled` means that the process does not run now, but will when it is due. */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
 export interface ProcessStatus {
@@ -37,24 +37,24 @@ export interface ProcessStatus {
   readonly name: string;
   readonly version: number;
   readonly state: ProcessState;
-  /** Null if it is not known, as of a release that an earlier server started. */
+  /** Null if unknown, for example because an earlier server started the release. */
   readonly command: string | null;
   readonly startedAt: number;
   readonly restarts: number;
-  /** Why it is not up: `exited with code 1`; null = nothing to say. */
+  /** Why it is not up: `exited with code 1`; null if there is no reason. */
   readonly detail: string | null;
-  /** Of a scheduled process: when it runs. */
+  /** When it runs, if it is a scheduled process. */
   readonly schedule?: ScheduleStatus;
 }
 
 export interface ScheduleStatus {
   /** As in toolforge.yaml: `@daily`. */
   readonly text: string;
-  /** The five fields that it means, in UTC. */
+  /** The same as five cron fields, in UTC. */
   readonly cron: string;
-  /** When it is due next, in milliseconds since 1970; null = never again. */
+  /** When it is due next, in milliseconds since 1970, or null if never. */
   readonly nextAt: number | null;
-  /** The newest run; null = none that is known of. */
+  /** The newest known run, or null. */
   readonly lastRun: ScheduledRun | null;
 }
 
@@ -62,7 +62,7 @@ export interface ScheduledRun {
   readonly startedAt: number;
   /** Null while it runs. */
   readonly endedAt: number | null;
-  /** Null while it runs, and where a signal or a limit ended it. */
+  /** Null while it runs, and if a signal or a limit ended it. */
   readonly exitCode: number | null;
   /** `exited with code 1`; null while it runs. */
   readonly detail: string | null;
@@ -77,7 +77,7 @@ export interface LogLine {
 }
 
 export interface LogQuery {
-  /** Process type or name; null = all. */
+  /** A process type or name. Null for all processes. */
   readonly process: string | null;
   /** How many of the newest lines, 1 to 10,000. */
   readonly lines: number;
@@ -85,9 +85,9 @@ export interface LogQuery {
   readonly signal: AbortSignal;
 }
 
-/** The terminal that somebody sits at. */
+/** The terminal of a client. */
 export interface Terminal {
-  /** What TERM says: `xterm-256color`. */
+  /** The value of TERM: `xterm-256color`. */
   readonly type: string;
   readonly size: TerminalSize;
   /** Called with each new size. */
@@ -95,100 +95,100 @@ export interface Terminal {
 }
 
 export interface TerminalSize {
-  /** 1 to 65,535, as rows. */
+  /** 1 to 65,535, like `rows`. */
   readonly columns: number;
   readonly rows: number;
 }
 
-/** One run of a command beside the processes that stay up, for somebody who waits for its end. */
+/** One run of a command beside the tool's processes. Its client waits for the end. */
 export interface OneOff {
   readonly release: Release;
   readonly toolNumber: number;
-  /** At least one word; no shell reads them. */
+  /** At least one word. No shell interprets them. */
   readonly command: readonly string[];
-  /** Null = three pipes. With one, all output is `output`. */
+  /** The client's terminal, or null for three pipes. With a terminal, all output goes to `output`. */
   readonly terminal: Terminal | null;
-  /** Read only as fast as the process reads; its end is passed on. */
+  /** Read only as fast as the process reads. Its end closes the process's input. */
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when the client has taken it, which holds the process back; resolves too when nobody is there any more. */
+  /** Resolves when the client has taken the chunk or has gone. Until then the process may have to wait. */
   readonly output: (chunk: Uint8Array) => Promise<void>;
   readonly errors: (chunk: Uint8Array) => Promise<void>;
-  /** The client has gone: the process gets SIGTERM, or with a terminal SIGHUP, and after the grace time SIGKILL. */
+  /** Fires when the client has gone. The process then gets SIGTERM, or SIGHUP with a terminal; SIGKILL after the grace time. */
   readonly signal: AbortSignal;
 }
 
 export interface OneOffEnd {
-  /** 0 to 255; 128 + N where the signal N ended it. */
+  /** 0 to 255; 128 + N if the signal N ended it. */
   readonly status: number;
-  /** Why it was ended, where the process itself could not say so: a full sentence, or null. */
+  /** Why this server ended the process: a full sentence, or null if it did not. */
   readonly why: string | null;
 }
 
-/** Release → running processes. */
+/** Runs the processes of releases. */
 export interface Runtime {
   /**
-   * Before a build: that a release of the tool could be started at all, as far as that can be known.
+   * Checks before a build, as far as possible, that a release of the tool could be started.
    *
-   * @throws DeployError that says what the operator must mend, as that the tool's namespace is not there.
+   * @throws DeployError that says what the operator must repair, for example a missing namespace.
    */
   assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
   /**
-   * Runs the release's process of type `release`, if it has one, to its end: before any of its other processes
-   * starts. What it prints goes to `progress`.
+   * Runs the release's process of type `release`, if it has one, to its end. Must run before the rollout. Its output
+   * goes to `progress`.
    *
    * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
-   * Starts the release's processes, waits until they are healthy, moves the traffic, drains and stops the
-   * old ones. Returns when traffic has moved; draining goes on by itself.
+   * Starts the release's processes, waits until they are healthy, moves the traffic, and drains and stops the old
+   * processes. Returns when the traffic has moved, before draining ends.
    *
-   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`; the old release
-   * then serves as before and nothing of the new one runs. The last log lines went to `progress`.
+   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The old release then still serves,
+   * and no process of the new one runs. The last log lines went to `progress`.
    */
   rollOut(rollOut: RollOut): Promise<void>;
-  /** After a start of the server: brings a live release up again, with restarts until it is healthy. */
+  /** Called after a start of the server. Starts a live release again, and restarts it until it is healthy. */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
-  /** Ends all processes of the tool; resolves when they are gone. */
+  /** Ends all processes of the tool. Resolves when they are gone. */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
-  /** Why nothing of the live release runs although nobody stopped it: its namespace was deleted; null otherwise. */
+  /** The tool's namespace, if the live release does not run because it was deleted; otherwise null. */
   lostPlace(tool: ToolName): LostPlace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
-  /** Where people reach the tool; null where its name cannot be a host name. */
+  /** The tool's web address. Null if its name cannot be a host name. */
   address(tool: ToolName): string | null;
-  /** Ends everything, at shutdown. */
+  /** Called at shutdown. Ends everything that must not outlive the server. */
   close(): Promise<void>;
   /**
-   * Runs the live release in other numbers: what is missing is started and gets requests once all of it is healthy,
-   * then what is too much is drained and ended. What runs and is to stay is not touched. `beforeSwitch` stands between
-   * the two. A release that does not run here yet is rolled out.
+   * Changes how many processes of the live release run. Starts missing processes and, when all are healthy, gives them
+   * requests. Then calls `beforeSwitch`, and drains and ends surplus processes. Does not touch the others. Rolls the
+   * release out if it does not run yet.
    *
-   * @throws DeployError as `rollOut`; then as many run as before.
+   * @throws DeployError as `rollOut`. The numbers then stay as before.
    */
   scale(rollOut: RollOut): Promise<void>;
   /**
-   * At start, once the tool's live release is resumed or where it has none: ends what an earlier server had begun for
-   * it and that never got live.
+   * Called at start, after `resume` or if the tool has no live release. Ends what an earlier server had started for a
+   * release that never went live.
    */
   cleanUp(tool: ToolName): Promise<void>;
   /**
-   * Runs a command with the release's artifact and config vars, kept apart as the tool's processes are. It is in
-   * `status` as `run.1`; rollouts and `stop` leave it alone. What it prints is in no log.
+   * Runs a command with the release's artifact and config vars, isolated like the tool's processes. `status` lists it
+   * as `run.1`. Rollouts and `stop` do not end it. Its output is in no log.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` where it could not be started,
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` if it could not be started,
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
-  /** Ids of the artifacts that something of the tool still runs from, one-offs and what leaves included: they must stay. */
+  /** Ids of the artifacts that must stay, because processes of the tool use them; one-offs and draining processes count. */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
-  /** Ends all one-offs and takes no more, at shutdown, while their clients can still be told. */
+  /** Called at shutdown, while clients are still connected. Ends all one-offs and accepts no more. */
   endOneOffs(): Promise<void>;
 }
 
-/** The way of web requests to tools; the HTTP door asks it first. */
+/** Passes web requests to tools. The HTTP server asks it first. */
 export interface Gateway {
-  /** The tool that this Host header belongs to, or null where it is the server's own. */
+  /** The tool that this Host header names, or null if it names the server itself. */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void;

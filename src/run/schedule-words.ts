@@ -22,13 +22,13 @@ export function took(ms: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** That a run was ended because it took too long. */
+/** Says that a run was ended because it took too long. */
 export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
   const isOwn = timeoutSeconds !== null && timeoutSeconds * 1000 === limitMs;
   return `took longer than ${took(limitMs)} (${isOwn ? 'timeout in toolforge.yaml' : 'schedule_time'}) and was ended`;
 }
 
-/** How long a run may take, in milliseconds. */
+/** The longest time that a run may take, in milliseconds. */
 export function runLimit({ timeoutSeconds }: Schedule, mostMs: number): number {
   return timeoutSeconds === null ? mostMs : Math.min(timeoutSeconds * 1000, mostMs);
 }

@@ -1,6 +1,6 @@
 import type { ScheduledRun } from './runtime.ts';
 
-/** The newest run of each scheduled process of each tool, over its releases. */
+/** The newest run of each scheduled process of each tool. A new release keeps it. */
 export class ScheduledRuns {
   readonly #runs = new Map<string, ScheduledRun>();
 

@@ -1,8 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * Answers a web request to a tool that came to this server's own door, where the tools are behind an ingress
- * controller.
+ * Answers a web request for a tool that came to this server, although the tools are behind an ingress controller.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request
  */

@@ -2,15 +2,15 @@ import { mebibytes } from '../core/mebibytes.ts';
 import type { Release, ServiceSettings } from '../core/types.ts';
 
 /**
- * Bytes of memory that a process of the release may use: for web what the tool asks for, never more than the
- * operator's limit.
+ * Bytes of memory that a process of the release may use: the operator's limit or, for web, less if the tool asks for
+ * less.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
   const asked = processType === 'web' ? release.artifact.service.memoryBytes : undefined;
   return Math.min(asked ?? runMemory, runMemory);
 }
 
-/** Sentences about wishes of service.template that this machine does not fulfil. */
+/** Sentences about requests of service.template that this machine does not fulfil. */
 export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
   const { memoryBytes, cpuCores } = service;
   const sentences = tooMuchMemory(memoryBytes, runMemory);
@@ -20,7 +20,7 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
   return sentences;
 }
 
-/** The sentence about memory that is asked for beyond what the operator gives; none where it is not. */
+/** A sentence if service.template asks for more memory than the operator allows; otherwise empty. */
 export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
   if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
   return [

@@ -1,8 +1,8 @@
 const MAX_TOLD_CHARACTERS = 10 * 1024 * 1024;
 
 /**
- * Passes on lines to a push until there are 10 MiB, and then says once that it stops. The log of a deployment is kept
- * and grows with each line, and what a release command prints has no other end.
+ * Passes on the first 10 MiB of lines to a push, and then says once that it stops. The log of a deployment keeps each
+ * line, and nothing else limits the output of a release command.
  */
 export function toldOutput(line: (text: string) => void): (text: string) => void {
   let left = MAX_TOLD_CHARACTERS;

@@ -7,21 +7,21 @@ import { lastLines } from './log-tail.ts';
 import type { LogLine, LogQuery } from './runtime.ts';
 
 export interface ToolLogOptions {
-  /** The tool's own, made at the first line. */
+  /** The tool's own folder. The first line makes it. */
   readonly folder: string;
-  /** Of one process: a file this long, and the one before. */
+  /** The largest size of a log file. Each process has two: the current one and the previous one. */
   readonly sizeBytes: number;
   readonly log: Log;
-  /** For lines that wait for readers; shared with other logs. */
+  /** The memory for lines that wait for readers, shared with other logs. */
   readonly room?: LineRoom;
 }
 
-/** Of the past, one reader gets no more than this of each file; a line room holds less. */
+/** A reader gets at most this much of each file's old lines. */
 const MAX_PAST_BYTES = 5 * 1024 * 1024;
 
 /**
- * What a tool's processes print: `web.1.log` with one `TIME TEXT` a line, and `web.1.log.1`, the file before.
- * Whatever touches the files goes through one chain, so that a reader who follows misses and repeats nothing.
+ * The output of a tool's processes: `web.1.log` with `TIME TEXT` lines, and `web.1.log.1`, the previous file. All
+ * access to the files is in turn, so that a reader who follows misses and repeats no line.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -35,13 +35,13 @@ export class ToolLog {
     this.#room = options.room ?? new LineRoom();
   }
 
-  /** Resolves when the lines are in the file, or are lost because the disk is full; never rejects. */
+  /** Resolves when the lines are written, or lost because the disk is full. Never rejects. */
   append(process: string, texts: readonly string[]): Promise<void> {
     const at = new Date().toISOString();
     return this.appendLines(texts.map((text) => ({ at, process, text })));
   }
 
-  /** The same for lines of one process whose time is known. */
+  /** Like `append`, for lines of one process that have a time. */
   appendLines(lines: readonly LogLine[]): Promise<void> {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
@@ -55,7 +55,7 @@ export class ToolLog {
     });
   }
 
-  /** The newest lines of the past, then, where asked for, those that come. */
+  /** Yields the newest old lines and, with `follow`, new lines. */
   async *read(query: LogQuery): AsyncGenerator<LogLine> {
     const accepts = (process: string) =>
       query.process === null || process === query.process || process.startsWith(`${query.process}.`);
@@ -77,14 +77,14 @@ export class ToolLog {
     for (const { name, process } of files) {
       const last = await lastLines(join(this.#options.folder, name), count, MAX_PAST_BYTES);
       const more = last.map((line) => ({ at: line.slice(0, 24), process, text: line.slice(25) }));
-      // Sorting keeps the order of lines with the same time, and those of one process are in order.
+      // The sort is stable, so the lines of one process stay in order.
       const sorted = [...lines, ...more].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
       lines = newest(sorted, count, MAX_PAST_BYTES);
     }
     return lines;
   }
 
-  /** The file before comes before the current one. */
+  /** Lists the log files. The previous file of a process comes before its current one. */
   async #files(): Promise<{ name: string; process: string }[]> {
     try {
       const names = await readdir(this.#options.folder);
@@ -101,7 +101,7 @@ export class ToolLog {
     }
   }
 
-  /** Also where somebody has removed the file, or the folder. */
+  /** Writes even if somebody has removed the file or the folder. */
   async #writeAnyway(process: string, text: string): Promise<void> {
     try {
       await this.#write(process, text);
@@ -125,7 +125,7 @@ export class ToolLog {
       await appendFile(path, text, { mode: 0o600 });
       this.#sizes.set(process, before + bytes);
     } catch (error) {
-      // A full disk may have taken a part.
+      // If the disk is full, a part may have been written.
       if ((await sizeOf(path)) > before) await truncate(path, before);
       throw error;
     }
@@ -138,7 +138,7 @@ export class ToolLog {
   }
 }
 
-/** The last lines, as many as are asked for and fit. */
+/** The last lines, at most `count`, that fit in `maxCharacters`. */
 function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
   let first = lines.length;
   for (let characters = 0; first > 0 && lines.length - first < count; first -= 1) {

@@ -1,8 +1,8 @@
-/** Work that must have ended before a shutdown is done. */
+/** Tracks work that must end before a shutdown is complete. */
 export class UnderWay {
   readonly #works = new Set<Promise<void>>();
 
-  /** @throws whatever the work throws. */
+  /** Waits for the work. @throws what the work throws. */
   async own(work: Promise<void>): Promise<void> {
     const settled = work.catch(() => {});
     this.#works.add(settled);
@@ -11,7 +11,7 @@ export class UnderWay {
     await work;
   }
 
-  /** Resolves when all of it has ended, by whatever. */
+  /** Resolves when all work has ended, even by an error. */
   async ended(): Promise<void> {
     await Promise.all(this.#works);
   }

@@ -10,7 +10,7 @@ import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
 import { web, webTool } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
-/** What every Runtime promises of one-offs; its bench allows two at once. */
+/** The promises of every Runtime about one-offs. Its bench allows two at once. */
 export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
   describe(`one-offs: ${name}`, { concurrency: 1 }, () => {
     let bench: RuntimeBench;
@@ -31,7 +31,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
     after(() => bench.close());
     const run = (command: readonly string[], steps = {}) => oneOff(runtime, release, command, steps);
 
-    test('it has the files and config vars of the release, two outputs and an exit status', async () => {
+    test('a one-off has the files and config vars of the release, two outputs and an exit status', async () => {
       const script = 'cat note.txt; echo "$KEY"; echo wrong >&2; exit 7';
       const { status, why, out, err } = await run(['sh', '-c', script]);
       assert.deepEqual([status, why], [7, null]);
@@ -39,13 +39,13 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(err, 'wrong\n');
     });
 
-    test('nothing of what it prints first is lost, and the end of its input is passed on', async () => {
+    test('its first output is not lost, and the end of its input is passed on', async () => {
       const { out, status } = await run(['sh', '-c', 'echo first; cat; echo last'], { input: 'typed\n' });
       assert.equal(out, 'first\ntyped\nlast\n');
       assert.equal(status, 0);
     });
 
-    test('threat 16: words stay words, whatever is in them', async () => {
+    test('threat 16: words are passed unchanged, with any characters', async () => {
       const words = [
         'a b',
         '',
@@ -73,21 +73,21 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(shown.out, expected.out.replaceAll('\n', '\r\n'));
     });
 
-    test('a process type runs its line, with the other words after it', async () => {
+    test('a process type runs its line with the other words as arguments', async () => {
       assert.equal((await run(['task'])).out, 'task of value 1\n');
       assert.equal((await run(['task', 'more', '$KEY'])).out, 'task of value 1 more $KEY\n');
     });
 
     for (const { name, command, status } of [
       { name: 'a signal', command: ['sh', '-c', 'kill -9 $$'], status: 137 },
-      { name: 'a program that is not there', command: ['no-such-program'], status: 127 },
+      { name: 'an unknown program', command: ['no-such-program'], status: 127 },
     ]) {
-      test(`the exit status of ${name} is as a shell has it`, async () => {
+      test(`the exit status of ${name} is the one that a shell reports`, async () => {
         assert.equal((await run(command)).status, status);
       });
     }
 
-    test('10 MB come through in both directions, byte for byte', async () => {
+    test('10 MB pass unchanged in both directions', async () => {
       const piece = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7 + (at >> 8)) & 255));
       async function* input() {
         for (let count = 0; count < 100; count += 1) yield piece;
@@ -100,14 +100,14 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(createHash('sha256').update(running.out).digest('hex'), expected.digest('hex'));
     });
 
-    test('output that cannot be given to the client ends that command and nothing else', async () => {
+    test('if output cannot be sent to the client, only that command ends', async () => {
       const running = startOneOff(runtime, release, ['sh', '-c', 'echo said; sleep 1'], {
         output: () => Promise.reject(new Error('the client takes nothing')),
       });
       await assert.rejects(running.end, /the client takes nothing/);
     });
 
-    test('who reads slowly holds the process back, and so does a process that does not read', async () => {
+    test('a slow client makes the process wait, and a process that does not read makes the client wait', async () => {
       const open = Promise.withResolvers<void>();
       const gone = new AbortController();
       let given = 0;
@@ -122,7 +122,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       });
       try {
         await running.shows(/\0/);
-        // Sockets on the way hold some megabytes each, as many as the system sees fit.
+        // Each socket on the way buffers some megabytes, as the system decides.
         let before = -1;
         await until(async () => {
           const isHeldBack = given === before;
@@ -143,7 +143,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       }
     });
 
-    test('a terminal: its size, its type, Ctrl-C, a resize, and one output', async () => {
+    test('a terminal has its size and type, Ctrl-C, resizes, and one output', async () => {
       const keyboard = new Keyboard();
       const script = [
         'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
@@ -166,7 +166,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.err, '');
     });
 
-    test('a window that is resized while the command begins has its new size', async () => {
+    test('a terminal that is resized during the start has its new size', async () => {
       const keyboard = new Keyboard();
       const script = 'for i in {1..200}; do [ "$(stty size)" = "11 55" ] && exit 4; sleep 0.1; done';
       const running = startOneOff(runtime, release, ['bash', '-c', script], {
@@ -177,7 +177,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal((await running.end).status, 4);
     });
 
-    test('Ctrl-C ends a command that knows nothing of it, Ctrl-D one that reads', async () => {
+    test('Ctrl-C ends a command without a handler, and Ctrl-D a command that reads', async () => {
       for (const { command, shown, key, status } of [
         { command: ['sh', '-c', 'echo asleep; exec sleep 100'], shown: /asleep/, key: '\u0003', status: 130 },
         { command: ['sh', '-c', 'echo reading; exec cat'], shown: /reading/, key: '\u0004', status: 0 },
@@ -194,7 +194,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       { name: 'without a terminal', terminal: false },
       { name: 'in a terminal', terminal: true },
     ]) {
-      test(`it is ended when its client has gone, ${name}, and nothing of it is left`, async () => {
+      test(`if its client disconnects, it is ended and leaves nothing, ${name}`, async () => {
         const keyboard = new Keyboard();
         const gone = new AbortController();
         const command = terminal ? ['bash', '--norc', '-i'] : ['sh', '-c', 'echo up; exec sleep 1000'];
@@ -216,7 +216,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       });
     }
 
-    test('as many run at once as the setting says, named by number, and ps shows no arguments', async () => {
+    test('the setting limits how many run at once; ps numbers them and shows no arguments', async () => {
       const gone = new AbortController();
       const start = () =>
         startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
@@ -239,7 +239,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual([...runtime.artifactsInUse(tool)], []);
     });
 
-    test('one that is given up before it runs ends as such and gives its place back', async () => {
+    test('a one-off that is cancelled before it runs rejects and gives its place back', async () => {
       const gone = AbortSignal.abort();
       await assert.rejects(startOneOff(runtime, release, ['true'], { signal: gone }).end, {
         name: 'AbortError',
@@ -247,7 +247,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual(await runtime.status(tool), []);
     });
 
-    test('rollouts and stop leave it alone', async () => {
+    test('rollouts and stop do not end it', async () => {
       const other = 'beside' as ToolName;
       const staying = { ...artifact, processes: [web()] };
       await rollOut(runtime, releaseOf(other, 1, staying));
@@ -265,14 +265,14 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.text, 'up\nstill here\n');
     });
 
-    test('too much memory is told', async () => {
+    test('if it needs too much memory, the client is told', async () => {
       const script = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))';
       const { status, why, err } = await run(['python3', '-c', script]);
       assert.notEqual(status, 0);
       assert.ok(why?.includes('256 MiB') || /MemoryError/.test(err), `${status} ${why} ${err}`);
     });
 
-    test('at shutdown it is ended, and no other begins', async () => {
+    test('a shutdown ends it, and no other begins', async () => {
       const running = startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
         input: new Keyboard().keys,
       });

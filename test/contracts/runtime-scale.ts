@@ -7,7 +7,7 @@ import { failing, logOf, releaseOf, rollOut, scale, until } from '../run/contrac
 import { politeWorker, web, webTool, worker } from '../run/tool-sources.ts';
 import type { Answer, RuntimeBench } from './runtime.ts';
 
-/** What every Runtime promises of how many processes run. */
+/** The promises of every Runtime about scaling. */
 export function scaleContract(benchNow: () => RuntimeBench): void {
   const ask = async (tool: ToolName, path = '/') => (await benchNow().request(tool, path)).body;
   const webArtifact = (word: string) => benchNow().artifact({ 'web.py': webTool(word) }, [web()]);
@@ -24,7 +24,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
       return new Set(ids).size === count && new Set(ids);
     }, `answers of ${count} processes`);
 
-  test('scale: more processes take their share, each with a name and a log, and what runs is not touched', async () => {
+  test('scale: new processes share the requests, each with a name and a log, and running ones are not touched', async () => {
     const { runtime } = benchNow();
     const tool = 'more' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('more'));
@@ -75,7 +75,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
-  test('scale: where one does not become healthy, or it is cancelled, as many run as before, and the reason is told', async () => {
+  test('scale: if a process fails, or the scale is cancelled, the numbers stay as before, and the reason is told', async () => {
     const { runtime, artifact, rollOutSeconds } = benchNow();
     const tool = 'late' as ToolName;
     const end = Date.now() / 1000 + rollOutSeconds;
@@ -95,7 +95,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     const cancel = new AbortController();
     const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });
     scaling.catch(() => {});
-    // A cluster's log may come when the time of the process is over; its status tells of the new one before.
+    // On a cluster the log may come after the process has been ended, but its status shows it earlier.
     await until(
       async () =>
         (await runtime.status(tool)).some(({ name }) => name === 'web.2') ||
@@ -108,7 +108,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     assert.equal(await ask(tool, '/id'), first);
   });
 
-  test('scale: what cannot be recorded is undone, and nothing of it was ended before', async () => {
+  test('scale: if the numbers cannot be recorded, the scale is undone, and no process was ended', async () => {
     const { runtime } = benchNow();
     const tool = 'unrecorded' as ToolName;
     const artifact = await benchNow().artifact({ 'web.py': webTool('un'), 'worker.py': politeWorker }, [
@@ -133,7 +133,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     ]);
   });
 
-  test('scale: to none and back, while the others run on', async () => {
+  test('scale: one type to 0 and back, while other types keep running', async () => {
     const { runtime, request } = benchNow();
     const tool = 'none' as ToolName;
     const artifact = await benchNow().artifact({ 'web.py': webTool('some'), 'worker.py': politeWorker }, [
@@ -153,7 +153,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await until(async () => (await request(tool, '/')).status === 200, 'an answer');
   });
 
-  test('scale: a rollout and a resume run as many', async () => {
+  test('scale: a rollout and a resume keep the numbers', async () => {
     const { runtime } = benchNow();
     const tool = 'kept' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('kept'));
@@ -166,7 +166,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await answering(tool, 2);
   });
 
-  test('scale: where one of several crashes, only that one is started again, and the others answer', async () => {
+  test('scale: if one of several processes crashes, only that one is restarted, and the others answer', async () => {
     const { runtime, request } = benchNow();
     const tool = 'one-of-two' as ToolName;
     await rollOut(runtime, releaseOf(tool, 1, await webArtifact('alive')), { replicas: { web: 2 } });

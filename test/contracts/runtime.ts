@@ -33,29 +33,29 @@ export interface Answer {
   readonly body: string;
 }
 
-/** A runtime with what the suite needs around it: a way to make artifacts and a way in for web requests. */
+/** A runtime, with functions that make artifacts and send web requests. */
 export interface RuntimeBench {
-  /** With a health_time and a release_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
+  /** Has a health_time and a release_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
   readonly runtime: Runtime;
-  /** An artifact with these files in its source folder. */
+  /** Makes an artifact with these files in its source folder. */
   artifact(
     files: Readonly<Record<string, string>>,
     processes: readonly Process[],
     healthCheckPath?: string,
   ): Promise<Artifact>;
-  /** A web request to the tool, as a browser makes it. Rejects where the connection fails. */
+  /** Sends a web request to the tool, like a browser. Rejects if the connection fails. */
   request(tool: ToolName, path: string): Promise<Answer>;
-  /** Moves on by a minute, where the clock that schedules go by can be set; elsewhere a minute is waited for. */
+  /** Sets the clock of schedules forward by a minute if possible; otherwise waits a minute. */
   passMinute(): Promise<void>;
   close(): Promise<void>;
-  /** More than a rollout of a small tool takes. */
+  /** Longer than a rollout of a small tool takes. */
   readonly rollOutSeconds: number;
 }
 
 /**
- * What every Runtime promises.
+ * The promises of every Runtime.
  *
- * @param concurrency - How many of the tests run beside each other: each has a tool of its own.
+ * @param concurrency - How many tests run at once. Each uses its own tool.
  */
 export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBench>, concurrency = 1): void {
   describe(`Runtime: ${name}`, { concurrency }, () => {
@@ -82,7 +82,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(status?.detail, null);
     });
 
-    test('traffic moves only after beforeSwitch, and stays where it was if that throws', async () => {
+    test('traffic moves only after beforeSwitch, and does not move if beforeSwitch throws', async () => {
       const tool = 'switch' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const next = await webArtifact('new');
@@ -102,7 +102,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('a crash on boot says how it ended and shows the last lines, and the old release serves on', async () => {
+    test('a crash at the start says how it ended and shows the last lines, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -117,7 +117,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('promise 2: a port that is open before the tool is loaded is not health', async () => {
+    test('promise 2: a process that opens its port before the tool is loaded is not yet healthy', async () => {
       const tool = 'forks' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': acceptingTool }, [web()]);
@@ -129,14 +129,14 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
 
     for (const { name, tool, source, message, printed } of [
       {
-        name: 'takes connections and never answers',
+        name: 'accepts connections and never answers',
         tool: 'hangs' as ToolName,
         source: hungTool,
         message: /^web\.1 accepted connections on port \d+ but never answered GET \/; waited 3 s/,
         printed: /web\.1 \| waiting for the database/,
       },
       {
-        name: 'loses its workers one after the other',
+        name: 'loses one worker after the other',
         tool: 'dying' as ToolName,
         source: dyingWorkersTool,
         message: /^web\.1 does not answer GET \/: its workers are killed, as happens when they need too much/,
@@ -173,7 +173,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         remark: '',
       },
       {
-        name: 'has a body without end',
+        name: 'has an endless body',
         tool: 'streams' as ToolName,
         source: rawAnswerTool('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n'),
         remark: '',
@@ -187,7 +187,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         remark: ' (GET / answers 101)',
       },
     ]) {
-      test(`an answer that ${name} is an answer`, async () => {
+      test(`an answer that ${name} counts as healthy`, async () => {
         const artifact = await bench.artifact({ 'web.py': source }, [web()]);
         const seen = await rollOut(runtime, releaseOf(tool, 1, artifact));
         const told = /web\.1 started · healthy after \d+\.\d s(.*)$/m.exec(seen);
@@ -195,7 +195,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       });
     }
 
-    test('threat 63: what a crashed process printed of its config vars is masked in the push', async () => {
+    test('threat 63: config vars in the output of a crashed process are masked in the push', async () => {
       const tool = 'talkative' as ToolName;
       const script = "import os; print('key', os.environ['API_KEY'], flush=True); raise SystemExit(1)";
       const artifact = await bench.artifact({ 'web.py': script }, [web()]);
@@ -205,7 +205,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.doesNotMatch(seen, /hunter2/);
     });
 
-    test('a command that is not there is told as such', async () => {
+    test('an unknown command is named as the reason', async () => {
       const tool = 'missing' as ToolName;
       const artifact = await bench.artifact({}, [
         { type: 'web', command: ['no-such-program'], isDefault: true },
@@ -215,7 +215,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(error.hint, /not found/);
     });
 
-    test('a web process that never opens a port is told as such', async () => {
+    test('a web process that never opens a port fails with this reason', async () => {
       const tool = 'silent' as ToolName;
       const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
       const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
@@ -226,7 +226,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.deepEqual(await runtime.status(tool), []);
     });
 
-    test('a web process on another port is told which', async () => {
+    test('a web process on another port fails, and the reason names the port', async () => {
       const tool = 'elsewhere' as ToolName;
       const artifact = await bench.artifact({ 'web.py': wrongPortTool(15_123) }, [web()]);
       const { error } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
@@ -234,7 +234,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(error.message, /^web\.1 listens on port 15123, not on PORT \(\d+\)/);
     });
 
-    test('a health check path must answer well', async () => {
+    test('a health check path must answer with a status from 200 to 399', async () => {
       const tool = 'health' as ToolName;
       const files = { 'web.py': webTool('well') };
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web()], '/status/302')));
@@ -264,7 +264,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       isDefault: false,
     });
 
-    test('the release phase runs once, to its end, with the config vars, and is not kept up', async () => {
+    test('the release phase runs once to its end, with the config vars, and is not restarted', async () => {
       const tool = 'migrating' as ToolName;
       const processes = [releasing("import os; print('to', os.environ['SCHEMA'])"), web()];
       const artifact = await bench.artifact({ 'web.py': webTool('migrated') }, processes);
@@ -283,7 +283,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await releasePhase(runtime, releaseOf(tool, 2, await webArtifact('none'))), '');
     });
 
-    test('threat 63: of a config var nothing is told, not even the half before the cut of a long line', async () => {
+    test('threat 63: no part of a config var is shown, not even the half before the cut of a long line', async () => {
       const secret = 'correct-horse-battery-staple';
       const script =
         "import os; [print('x' * length + os.environ['SECRET']) for length in (0, 16384 - 20, 16384)]";
@@ -312,7 +312,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         message: /longer than 3 s/,
       },
     ]) {
-      test(`a release command that ${name} is told as such`, async () => {
+      test(`a release command that ${name} fails the push with this reason`, async () => {
         const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
         await assert.rejects(releasePhase(runtime, release), { code, message });
       });
@@ -330,7 +330,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await assert.rejects(running, { name: 'AbortError' });
     });
 
-    test('a cancelled rollout leaves the old release alone and nothing of the new one', async () => {
+    test('a cancelled rollout does not touch the old release and leaves nothing of the new one', async () => {
       const tool = 'cancel' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const stuck = await bench.artifact({ 'web.py': silentTool }, [web()]);
@@ -347,7 +347,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('several process types run, and one that does not stay up fails the rollout', async () => {
+    test('several process types run, and a process that does not stay up fails the rollout', async () => {
       const tool = 'several' as ToolName;
       const files = { 'web.py': webTool('both'), 'worker.py': politeWorker };
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
@@ -361,7 +361,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('config vars reach the process, and PORT cannot be one', async () => {
+    test('config vars reach the process, but PORT cannot be a config var', async () => {
       const tool = 'vars' as ToolName;
       const vars = { API_KEY: 'a b\n"c"', PORT: '1' };
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('vars'), vars));
@@ -381,7 +381,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal((await runtime.status(tool))[0]?.version, 2);
     });
 
-    test('a request under way is answered by the release that took it', async () => {
+    test('an open request is answered by the release that accepted it', async () => {
       const tool = 'slow' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const answer = bench.request(tool, '/slow');
@@ -416,7 +416,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'v4');
     });
 
-    test('a process that crashes is started again, and the status and the log say so', async () => {
+    test('a process that crashes is restarted, and the status and the log say so', async () => {
       const tool = 'again' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('again')));
       await bench.request(tool, '/exit').catch(() => null);
@@ -431,7 +431,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await rollOut(runtime, release);
       await runtime.stop(tool);
       assert.deepEqual(await runtime.status(tool), []);
-      // 503 is the router's; an ingress controller may say 502 where a Service has nobody.
+      // The router answers 503. An ingress controller may answer 502 if a Service has no pod.
       assert.match(String((await bench.request(tool, '/')).status), /^50[23]$/);
       await runtime.resume(release, 1, {});
       await until(async () => (await bench.request(tool, '/')).status === 200, 'the resumed tool');
@@ -502,7 +502,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(some[0]?.at ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     });
 
-    test('logs: a follower gets what comes, once and in order, and can leave', async () => {
+    test('logs: a follower gets new lines once and in order, and can leave', async () => {
       const tool = 'follow' as ToolName;
       const script = "import time\nfor i in range(1000000): print('line', i); time.sleep(0.005)\n";
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()])));
@@ -523,7 +523,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
 
     scaleContract(() => bench);
 
-    test('a tool by an odd name has no address', () => {
+    test('a tool whose name cannot be a host name has no address', () => {
       assert.equal(runtime.address('with_underscore' as ToolName), null);
       assert.match(runtime.address('first' as ToolName) ?? '', /^https?:\/\/first\./);
     });

@@ -6,7 +6,7 @@ import { progressTo } from '../../src/core/progress.ts';
 import type { Artifact, Release, Replicas } from '../../src/core/types.ts';
 import type { LogLine, RollOut, Runtime } from '../../src/run/runtime.ts';
 
-/** Asks again until the answer is one, at most 20 s unless told. */
+/** Asks again until the answer is neither false nor null, by default for 20 s. */
 export async function until<Answer>(
   ask: () => Promise<Answer | false | null>,
   what: string,
@@ -52,7 +52,7 @@ export function rollOut(runtime: Runtime, release: Release, steps: RollOutSteps 
   return telling(release, steps, (whole) => runtime.rollOut(whole));
 }
 
-/** Runs a live release in other numbers. @returns what the person who asked saw. */
+/** Scales a live release. @returns what the person who asked saw. */
 export function scale(
   runtime: Runtime,
   release: Release,
@@ -98,7 +98,7 @@ export async function releasePhase(
 
 const failures = new WeakMap<DeployError, string>();
 
-/** Rolls out what must fail. @returns why, and what the person who pushed saw. */
+/** Runs a rollout that must fail. @returns the error, and what the person who pushed saw. */
 export function failingRollOut(
   runtime: Runtime,
   release: Release,
@@ -107,7 +107,7 @@ export function failingRollOut(
   return failing(rollOut(runtime, release, steps));
 }
 
-/** Why a rollout or a scale failed, as it must, and what the person saw. */
+/** Waits for a rollout or a scale that must fail. @returns the error, and what the person saw. */
 export async function failing(work: Promise<string>): Promise<{ error: DeployError; seen: string }> {
   try {
     await work;

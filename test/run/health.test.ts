@@ -67,7 +67,7 @@ test('threat 79: a process that listens only on another port is refused before h
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
 });
 
-test('threat 79: a process that listens on no port, or on another one for a moment, has all of health_time', async () => {
+test('threat 79: a process that listens on no port, or briefly on another one, has all of health_time', async () => {
   const process = new Listening([5000]);
   const limits = { timeoutMs: 1200, elsewhereMs: 600 };
   const watching = watch(process, limits);
@@ -80,7 +80,7 @@ test('threat 79: a process that listens on no port, or on another one for a mome
   assert.equal(readiness.seen.message, 'web.1 never opened a port');
 });
 
-test('what stands in the way is told once, and again when it is another thing', async () => {
+test('each problem is reported once, and a different problem is reported again', async () => {
   let status = 500;
   await withServer(
     (_request, response) => response.writeHead(status).end(),
@@ -112,7 +112,7 @@ for (const { status, remark } of [
     ));
 }
 
-test('what stands in the way all the time is told anew, with the time that is left, and is not asked all the time', async () => {
+test('a lasting problem is reported again with the time left, and the tool gets few requests', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;
@@ -139,7 +139,7 @@ test('a push that is cancelled does not wait for an answer', () =>
     },
   ));
 
-test('an answer that never comes to its end is none', () =>
+test('an answer whose head never ends does not count', () =>
   withServer(
     ({ socket }) => {
       socket.write('HTTP/1.1 200 OK\r\n');
@@ -155,7 +155,7 @@ test('an answer that never comes to its end is none', () =>
     },
   ));
 
-test('a first answer that takes longer than one look is waited for, and no more than two requests are open', async () => {
+test('a slow first answer is awaited, and at most two requests are open', async () => {
   let open = 0;
   let most = 0;
   const listener: RequestListener = (_request, response) => {
@@ -177,7 +177,7 @@ test('a first answer that takes longer than one look is waited for, and no more 
   });
 });
 
-test('a process whose first request is lost is healthy by a later one', async () => {
+test('a process that loses its first request is healthy when it answers a later one', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;
@@ -190,7 +190,7 @@ test('a process whose first request is lost is healthy by a later one', async ()
   });
 });
 
-test('a process that never answers is refused when health_time is over, and not 10 s later', async () => {
+test('a process that never answers is refused as soon as health_time is over', async () => {
   await withServer(
     () => {},
     async (port) => {
@@ -204,7 +204,7 @@ test('a process that never answers is refused when health_time is over, and not 
   );
 });
 
-test('a process whose answers are all provisional is not healthy, and costs nothing', async () => {
+test('a process that sends only interim answers is not healthy, and costs little processor time', async () => {
   const server = createServer();
   server.on('connection', (socket) => {
     const piece = 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000);
@@ -262,7 +262,7 @@ for (const { name, line, how } of [
   },
   { name: 'uvicorn', line: 'INFO:     Child process [12] died', how: /end before they answer/ },
 ]) {
-  test(`workers that die are seen in what is printed: ${name}`, () => {
+  test(`dying workers are recognised in the output: ${name}`, () => {
     const asked = { name: 'web.1', insidePort: 8000, path: null, lines: ['starting', line, 'again'] };
     const verdict = judge('too late', asked);
     assert.ok(verdict.kind === 'not-yet');
@@ -271,7 +271,7 @@ for (const { name, line, how } of [
   });
 }
 
-test('lines about workers that start are no deaths', () => {
+test('lines about starting workers are not taken for deaths', () => {
   const lines = [
     '[INFO] Booting worker with pid: 8',
     'spawned uWSGI worker 1 (pid: 9, cores: 1)',

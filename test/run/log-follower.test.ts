@@ -6,7 +6,7 @@ const signal = new AbortController().signal;
 const line = (text: string) => ({ at: '', process: 'web.1', text });
 const long = 'x'.repeat(16_000);
 
-/** MiB of text that wait for these readers. */
+/** How many MiB of text wait for these readers. */
 async function waiting(followers: readonly LogFollower[]): Promise<number> {
   let characters = 0;
   for (const follower of followers) {
@@ -15,7 +15,7 @@ async function waiting(followers: readonly LogFollower[]): Promise<number> {
   return characters / 1024 / 1024;
 }
 
-test('21: lines that wait for 300 readers who read nothing are bounded together, and each keeps some', async () => {
+test('21: the waiting lines of 300 stalled readers share one limit, and each reader keeps some', async () => {
   const room = new LineRoom();
   const followers = Array.from({ length: 300 }, () => new LogFollower(() => true, room));
   for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));
@@ -27,7 +27,7 @@ test('21: lines that wait for 300 readers who read nothing are bounded together,
   assert.ok(held < 40, `${held} MiB wait`);
 });
 
-test('21: what a reader has read, or left, makes room for others', async () => {
+test('21: a reader that reads or leaves gives its memory back', async () => {
   const room = new LineRoom();
   const one = new LogFollower(() => true, room);
   for (let count = 0; count < 1000; count += 1) one.push(line(long));
@@ -42,7 +42,7 @@ test('21: what a reader has read, or left, makes room for others', async () => {
   assert.equal(await waiting([one]), first);
 });
 
-test('of lines that are too long to be shown at once, the newest are shown', async () => {
+test('if the old lines are too long together, the newest are shown', async () => {
   const follower = new LogFollower(() => true, new LineRoom());
   follower.begin([line('oldest'), ...Array.from({ length: 1000 }, () => line(long)), line('newest')]);
   const lines = await Array.fromAsync(follower.lines(false, signal));

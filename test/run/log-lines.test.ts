@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CUT, LogLines } from '../../src/run/log-lines.ts';
 
-test('lines lose the carriage returns at their end, and no others', () => {
+test('lines lose only the carriage returns at their end', () => {
   assert.deepEqual(new LogLines().push(Buffer.from('one\r\r\n50%\r100%\r\n\r\n')), [
     'one',
     '50%',
@@ -11,7 +11,7 @@ test('lines lose the carriage returns at their end, and no others', () => {
   ]);
 });
 
-test('threat 55: lines of carriage returns hold nobody up', () => {
+test('threat 55: lines full of carriage returns delay nobody', () => {
   const lines = new LogLines();
   const line = Buffer.from(`${'\r'.repeat(16_000)}x\n`);
   const began = performance.now();

@@ -11,7 +11,7 @@ export interface OneOffSteps {
   readonly toolNumber?: number;
 }
 
-/** A one-off under way, with somebody who reads what it prints. */
+/** A running one-off whose client reads its output. */
 export class RunningOneOff {
   readonly #chunks: Uint8Array[] = [];
   bytes = 0;
@@ -71,7 +71,7 @@ export function startOneOff(
   return new RunningOneOff(runtime, release, command, steps);
 }
 
-/** To its end. */
+/** Runs a one-off to its end. */
 export async function oneOff(
   runtime: Runtime,
   release: Release,

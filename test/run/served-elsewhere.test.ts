@@ -7,13 +7,13 @@ import { servedElsewhere } from '../../src/run/served-elsewhere.ts';
 
 for (const { name, address, says } of [
   {
-    name: 'where it answers',
+    name: 'gets its right address',
     address: 'https://wikibot.toolforge.org/',
     says: /answers at https:\/\/wikibot\.toolforge\.org\//,
   },
-  { name: 'that it has no address', address: null, says: /no web address/ },
+  { name: 'is told that the tool has none', address: null, says: /no web address/ },
 ]) {
-  test(`a request to a tool at the wrong door is told ${name}`, async () => {
+  test(`a request to a tool at the wrong address ${name}`, async () => {
     const server = createServer((_request, response) => servedElsewhere(address, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -14,19 +14,29 @@ function artifactWith(service: ServiceSettings): Artifact {
 }
 
 for (const { name, memoryBytes, type, limit } of [
-  { name: 'what the tool asks for', memoryBytes: 128 * MIB, type: 'web', limit: 128 * MIB },
-  { name: 'never more than the operator allows', memoryBytes: 1024 * MIB, type: 'web', limit: 512 * MIB },
-  { name: 'the operator’s limit where nothing is asked', memoryBytes: null, type: 'web', limit: 512 * MIB },
-  { name: 'that of web is not that of others', memoryBytes: 128 * MIB, type: 'worker', limit: 512 * MIB },
+  { name: 'web gets what the tool asks for', memoryBytes: 128 * MIB, type: 'web', limit: 128 * MIB },
+  {
+    name: 'web never gets more than the operator allows',
+    memoryBytes: 1024 * MIB,
+    type: 'web',
+    limit: 512 * MIB,
+  },
+  { name: 'the operator’s limit is the default', memoryBytes: null, type: 'web', limit: 512 * MIB },
+  {
+    name: 'a request for web does not limit a worker',
+    memoryBytes: 128 * MIB,
+    type: 'worker',
+    limit: 512 * MIB,
+  },
 ]) {
-  test(`memory of a process: ${name}`, () => {
+  test(`memory: ${name}`, () => {
     const service = { healthCheckPath: null, ...(memoryBytes === null ? {} : { memoryBytes }) };
     const release = releaseOf('limits' as ToolName, 1, artifactWith(service));
     assert.equal(memoryLimit(release, type, 512 * MIB), limit);
   });
 }
 
-test('wishes that are fulfilled are not spoken of', () => {
+test('a push prints nothing about requests that are fulfilled', () => {
   assert.deepEqual(unfulfilled({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 }, 512 * MIB), []);
 });
 
@@ -44,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-test('threat 60: web gets the memory that service.template asks for, and the push tells what it does not get', async () => {
+test('threat 60: web gets the memory that service.template asks for, and the push says what it does not get', async () => {
   const bench = await localBench({ mode: 'isolated' });
   try {
     const tool = 'limits' as ToolName;

@@ -28,13 +28,13 @@ const query = (lines: number, more: { follow?: boolean; signal?: AbortSignal } =
   signal: more.signal ?? new AbortController().signal,
 });
 
-test('a full log file becomes the one before, and what is older goes', async () => {
+test('a full log file becomes the previous file, and older lines are deleted', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     for (let number = 0; number < 1000; number += 1) await toolLog.append('web.1', [`line ${number}`]);
     assert.deepEqual((await readdir(folder)).sort(), ['web.1.log', 'web.1.log.1']);
     for (const name of await readdir(folder)) assert.ok((await stat(join(folder, name))).size <= 10_000);
-    // Another server start reads the same files.
+    // A restarted server reads the same files.
     const again = new ToolLog({ folder, sizeBytes: 10_000, log });
     const lines = await Array.fromAsync(again.read(query(300)));
     assert.equal(lines.length, 300);
@@ -45,13 +45,13 @@ test('a full log file becomes the one before, and what is older goes', async () 
   });
 });
 
-test('a log whose files were removed by hand goes on', async () => {
+test('a log continues after its files were removed by hand', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
     await toolLog.append('web.1', ['one']);
     await rm(folder, { recursive: true });
     for (const text of ['two', 'three']) await toolLog.append('web.1', [text]);
-    // The next line is too long for the file that was there.
+    // The next line would not have fitted in the removed file.
     await rm(join(folder, 'web.1.log'));
     for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
     const lines = await Array.fromAsync(toolLog.read(query(10)));
@@ -62,7 +62,7 @@ test('a log whose files were removed by hand goes on', async () => {
   });
 });
 
-test('lines that the disk takes none of cost no line that is there, and leave no half line', {
+test('on a full disk new lines are lost, but no old line is lost and no half line is left', {
   skip: !isRoot,
 }, async () => {
   await inFolder(async (folder) => {
@@ -95,7 +95,7 @@ test('a tool without a log has no lines', async () => {
   });
 });
 
-test('a slow follower loses lines, is told how many, and holds nobody back', async () => {
+test('a slow follower loses lines, is told how many, and delays nobody', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
     await toolLog.append('web.1', ['first']);
@@ -118,7 +118,7 @@ test('a slow follower loses lines, is told how many, and holds nobody back', asy
   });
 });
 
-test('lines are whole, clean and not endless, whatever the chunks are', () => {
+test('lines are whole, clean and limited in length, for chunks of any size', () => {
   const bytes = Buffer.from(
     `grün\r\n\u001b]0;title\u0007\u001b[31mred\u001b[0m\n${'x'.repeat(100_000)}\nlast`,
   );

@@ -1,6 +1,6 @@
 import type { Process, Schedule } from '../../src/core/types.ts';
 
-/** Sources of small tools, for tests that need one to do a certain thing. */
+/** Sources of small tools for tests. */
 
 export const web = (file = 'web.py'): Process => ({
   type: 'web',
@@ -23,7 +23,7 @@ export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}):
   schedule: { text: '* * * * *', cron: '* * * * *', retry: 0, timeoutSeconds: null, ...change },
 });
 
-/** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a word of its own, `/slow` after a second, `/exit` by exiting with code 3, `/leave` and exits then. */
+/** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a random word, `/slow` after a second. `/exit` exits with code 3, and `/leave` answers first. */
 export function webTool(word: string): string {
   return `
 import http.server, os, socket, sys, threading, time
@@ -59,7 +59,7 @@ Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 }
 
-/** Listens somewhere else than it was told. */
+/** Listens on this port instead of PORT. */
 export const wrongPortTool = (port: number) => `
 import socket, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -71,14 +71,14 @@ import time
 print('thinking'); time.sleep(1000)
 `;
 
-/** All on standard error: a container's two streams come to its log in no certain order. */
+/** Prints only on standard error, because a container's two streams reach its log in no certain order. */
 export const crashingTool = `
 import sys
 print('reading the settings', file=sys.stderr)
 sys.exit('no database here')
 `;
 
-/** Opens its port, takes connections, and ends before it has answered one: as a server that forks before it loads. */
+/** Opens its port, accepts connections, and exits before it answers, like a server that forks before it loads. */
 export const acceptingTool = `
 import os, socket, sys, time
 server = socket.create_server(('', int(os.environ['PORT'])))
@@ -87,7 +87,7 @@ print('the tool could not be loaded', flush=True)
 sys.exit(3)
 `;
 
-/** Takes every connection, and never answers. */
+/** Accepts every connection and never answers. */
 export const hungTool = `
 import os, socket
 server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
@@ -96,7 +96,7 @@ held = []
 while True: held.append(server.accept())
 `;
 
-/** As a server that forks: its port is open, and its workers are killed one after the other before they answer. */
+/** Like a forking server whose port is open and whose workers are killed before they answer. */
 export const dyingWorkersTool = `
 import os, signal, socket, time
 server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
@@ -109,7 +109,7 @@ while True:
     print(f'[ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?')
 `;
 
-/** Answers \`GET /\` with these bytes after this long, and leaves the connection open. */
+/** Answers \`GET /\` with these bytes after this time, and leaves the connection open. */
 export const rawAnswerTool = (answer: string, afterSeconds = 0) => `
 import os, socket, time
 server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
@@ -133,7 +133,7 @@ print('ready')
 while True: time.sleep(0.05); print('tick')
 `;
 
-/** Does not care about SIGTERM. */
+/** Ignores SIGTERM. */
 export const stubbornWorker = `
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print('no'))

@@ -4,8 +4,8 @@ import { systemCode } from '../../core/errors.ts';
 import { PacedReading } from '../../core/paced-reading.ts';
 
 /**
- * Makes a connection for each request. A tool may answer before it has read the request, and close: that the rest of a
- * body cannot be sent then is no error, and the answer is read. All connections to one process are read at its pace.
+ * Makes a new connection for each request. A tool may answer and close before it has read the whole body: then the
+ * failed write is ignored and the answer is read. All connections to one process share its reading pace.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
@@ -20,7 +20,7 @@ export class AnswerFirstAgent extends Agent {
     return socket.connect(options as TcpNetConnectOpts);
   }
 
-  /** Reads the answer to this request, or what takes its place, as what it is. */
+  /** Tells the paced reading when the answer begins, or when the connection changes to another protocol. */
   static watch(outgoing: ClientRequest): void {
     outgoing.once('response', (answer) => PacedReading.of(answer.socket)?.begin(answer));
     outgoing.once('upgrade', (_answer, socket) => PacedReading.of(socket)?.becomeOpaque());
@@ -39,7 +39,7 @@ class AnswerFirstSocket extends Socket {
   }
 }
 
-/** What reads the connection comes to its end, and to why, by itself. */
+/** Ignores a closed connection here, because reading reports its end and the reason. */
 function unlessClosed(done: Done): Done {
   return (error) => {
     const code = systemCode(error);

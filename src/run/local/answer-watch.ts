@@ -1,7 +1,7 @@
 import type { ClientRequest } from 'node:http';
 import { AnswerFirstAgent } from './answer-first.ts';
 
-/** More of them say nothing that a client could need. */
+/** No client needs more interim answers than this. */
 const MAX_INTERIM_ANSWERS = 16;
 
 /** Why a request to a tool was ended before its answer began. */
@@ -17,9 +17,9 @@ export class NoAnswer extends Error {
 
 /**
  * Destroys a request to a tool with `NoAnswer` if its answer does not begin within `answerMs`, or if more than
- * {@link MAX_INTERIM_ANSWERS} interim answers come first. While the tool takes in more of the request's body, the time
- * begins anew. Interim answers do not count as an answer, and no client gets them: browsers use `103 Early Hints` only
- * over HTTP/2 and newer, which this server does not speak.
+ * {@link MAX_INTERIM_ANSWERS} interim answers come first. The time starts again whenever the tool reads more of the
+ * body. Interim answers are dropped, because browsers use `103 Early Hints` only over HTTP/2 and newer, which this
+ * server does not speak.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  */

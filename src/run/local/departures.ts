@@ -7,7 +7,7 @@ interface Departure {
   readonly hurry: AbortController;
 }
 
-/** What ends in the background: generations that get no requests any more. */
+/** Ends generations in the background when they get no more requests. */
 export class Departures {
   readonly #drainMs: number;
   readonly #log: Log;
@@ -22,18 +22,18 @@ export class Departures {
     return [...this.#leaving.keys()].filter(({ release }) => release.tool === tool);
   }
 
-  /** Ends a generation when its requests are done, or the drain time is over. It goes on by itself. */
+  /** Ends a generation when its requests are done or the drain time is over. Does not wait for it. */
   add(generation: Generation): void {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(this.#drainMs)]);
     const gone = generation
       .drain(limit, hurry.signal)
-      .catch((err: unknown) => this.#log.error({ err }, 'old release not ended'))
+      .catch((err: unknown) => this.#log.error({ err }, 'cannot end an old release'))
       .finally(() => this.#leaving.delete(generation));
     this.#leaving.set(generation, { gone, hurry });
   }
 
-  /** Ends some of them now. Resolves when they are gone. */
+  /** Ends the matching generations now. Resolves when they are gone. */
   async hurry(isMeant: (generation: Generation) => boolean): Promise<void> {
     const meant = [...this.#leaving]
       .filter(([generation]) => isMeant(generation))

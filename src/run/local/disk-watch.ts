@@ -6,26 +6,26 @@ import { foldersWithQueues, HiddenUse } from '../../sandbox/hidden-use.ts';
 import type { DiskEnd } from '../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
-  /** For each folder. */
+  /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** The least time between two looks while the disk does not fill; 2000 if not set. */
+  /** The shortest time between two checks while the disk does not fill; 2000 by default. */
   readonly pauseMs?: number;
   readonly log: Log;
 }
 
-/** No tool may have more than this part of all files that the file system can hold. */
+/** The largest part of all files of the file system that one tool may have. */
 const MAX_ENTRIES_PART = 0.25;
-/** What grows by less is not what fills the disk at this moment. */
+/** Growth between two checks that counts as fast. */
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
-/** If nothing grows so fast, what is large and grows at all is ended this often. */
+/** If nothing grows fast, a large folder that grows at all is ended, at most once in this time. */
 const SLOW_MS = 10_000;
-/** If nothing is seen to grow, so much lies between two looks at what is hidden best. */
+/** If nothing grows visibly, the time between two searches for files in socket queues. */
 const QUEUES_MS = 2000;
-/** While nothing happens, a look is followed by so many times the time that it took. */
+/** While nothing happens, the pause after a check is this many times as long as the check. */
 const REST = 19;
 
-/** What one start of a process writes to. */
+/** The folder that one process writes to. */
 export interface WatchedFolder {
   readonly folder: string;
   readonly toolNumber: number;
@@ -33,16 +33,16 @@ export interface WatchedFolder {
 
 interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
-  /** As of the last look. */
+  /** The result of the last check. */
   use: DiskUse;
   grew: 'fast' | 'slowly' | 'not';
 }
 
 /**
- * Weighs the folders of what runs and counts their files, all at once, now and then, and at once if the disk fills
- * quickly. If the disk is nearly full, it ends what grows, the largest first. Files without a name count if a process
- * in a sandbox holds them. Files in a socket's queue are not weighed: whose files stay in one is ended if the disk is
- * nearly full and nothing is seen to grow.
+ * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
+ * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
+ * sandbox still holds them. Files in a socket's queue cannot be measured. If the disk is nearly full and nothing grows
+ * visibly, a process that keeps files in a queue is ended.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -57,7 +57,7 @@ export class DiskWatch {
     this.#options = options;
   }
 
-  /** Calls `onOver` once if the folder passes a limit, until what is returned is disposed of. */
+  /** Calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
     this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
@@ -68,20 +68,20 @@ export class DiskWatch {
   async #look(): Promise<void> {
     const { room, pauseMs = 2000, log } = this.#options;
     this.#isLooking = true;
-    // A walk over many files costs: at most a twentieth of the time goes into it while nothing happens.
+    // Walking over many files is expensive, so it gets at most a twentieth of the time while nothing happens.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(tookMs);
-        // By the last look: the next one takes long if there are many files.
+        // Decides by the last check, because the next one takes long if there are many files.
         if (space.low !== null) this.#makeRoom(space.low);
         tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
       } catch (error) {
-        // The last process may have gone meanwhile, and the folder with it.
-        if (this.#watched.size > 0) log.error({ err: error }, 'disk use of processes not known');
-        // Such an error may come at once, and again.
+        // The last process may have ended meanwhile, so that its folder is gone.
+        if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
+        // The error may occur again at once, so the loop waits.
         tookMs = pauseMs;
       }
     }
@@ -93,7 +93,7 @@ export class DiskWatch {
     return bytes > 0 || entries > 0;
   }
 
-  /** Looks only at what became less quickly, if that is why. @returns how long the folders took, in milliseconds */
+  /** If bytes or entries ran out quickly, checks only these. @returns how long the folders took, in milliseconds */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
     const startedAt = performance.now();
@@ -102,7 +102,7 @@ export class DiskWatch {
       cause === 'bytes' ? null : entriesOf(folders, NEVER),
     ]);
     const tookMs = performance.now() - startedAt;
-    // The next look counts what this finds: who holds many files open slows it down, but nothing else.
+    // The next check counts the result. Not awaited, because a process with many open files makes this slow.
     if (cause !== 'entries') void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
@@ -126,7 +126,7 @@ export class DiskWatch {
     return null;
   }
 
-  /** Ends what grows of each tool whose processes together have more files than `most`, or the largest of it. */
+  /** If the processes of a tool have more files than `most`, ends the growing ones, or else the largest one. */
   #keepShares(most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
     for (const ofTool of tools.values()) {
@@ -138,7 +138,7 @@ export class DiskWatch {
     }
   }
 
-  /** Ends the largest of what grows. */
+  /** Ends the largest growing process. */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const now = performance.now();
     const isSlowTurn = now - this.#endedAt > SLOW_MS;
@@ -150,7 +150,7 @@ export class DiskWatch {
     this.#end(largest, { kind: 'room' });
   }
 
-  /** Ends one of those that had files in a queue at the last look and still have. */
+  /** Ends a process that had files in a socket's queue at the last search and still has. */
   async #endQueue(): Promise<void> {
     if (performance.now() < this.#nextQueuesAt) return;
     this.#nextQueuesAt = Infinity;
@@ -177,7 +177,7 @@ function isMuch({ bytes, entries }: DiskUse): boolean {
   return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
 }
 
-/** The largest first. */
+/** Sorts the largest first. */
 function byUse(measure: 'bytes' | 'entries') {
   return (a: Watched, b: Watched) => b.use[measure] - a.use[measure];
 }

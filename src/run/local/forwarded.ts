@@ -4,9 +4,9 @@ import { TLSSocket } from 'node:tls';
 import { DeployError } from '../../core/errors.ts';
 
 /**
- * Addresses and CIDR ranges as a list to look in.
+ * Parses addresses and CIDR ranges into a list.
  *
- * @throws DeployError `BAD_SETTING` for a host name, which is looked up again and again only at the server's own door.
+ * @throws DeployError `BAD_SETTING` for a host name, because this list is not resolved again.
  */
 export function addressList(ranges: readonly string[]): BlockList {
   const list = new BlockList();
@@ -17,7 +17,7 @@ export function addressList(ranges: readonly string[]): BlockList {
       throw new DeployError(
         'BAD_SETTING',
         `The setting trusted_proxies has a host name, ${range}.`,
-        'With runtime: local write addresses or CIDR ranges.',
+        'With `runtime: local`, use addresses or CIDR ranges.',
       );
     }
     if (bits === undefined) list.addAddress(address, family);
@@ -26,7 +26,7 @@ export function addressList(ranges: readonly string[]): BlockList {
   return list;
 }
 
-// RFC 9110 section 7.6.1, and what older proxies send. Transfer-Encoding stays: Node frames the body by it.
+// RFC 9110 section 7.6.1, and fields of older proxies. Transfer-Encoding stays, because Node frames the body by it.
 const HOP_BY_HOP = [
   'connection',
   'keep-alive',
@@ -38,7 +38,7 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 
-/** Removes the fields that are between two neighbours only, those that Connection names included. */
+/** Removes hop-by-hop fields, including those that Connection names. */
 export function stripHopByHop(headers: IncomingMessage['headers']): void {
   const named = String(headers.connection ?? '')
     .split(',')
@@ -48,9 +48,9 @@ export function stripHopByHop(headers: IncomingMessage['headers']): void {
 }
 
 /**
- * Removes the fields that CGI and WSGI programs could take for others. They see `X_Forwarded_For`, and with some
- * servers `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`; so only letters, digits and hyphens may stand in a name, as in
- * nginx. `Proxy` becomes `HTTP_PROXY`, which many programs obey.
+ * Removes fields that CGI and WSGI programs could mistake for others. They see `X_Forwarded_For`, and with some servers
+ * `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`. So names may have only letters, digits and hyphens, as in nginx.
+ * `Proxy` becomes `HTTP_PROXY`, which many programs obey.
  *
  * @see https://httpoxy.org/
  * @see https://nginx.org/en/docs/http/ngx_http_core_module.html#ignore_invalid_headers
@@ -62,8 +62,8 @@ export function keepPlainNames(headers: IncomingMessage['headers']): void {
 }
 
 /**
- * Says to the tool who asked, and how. What a client itself says about that is dropped, unless it is a proxy
- * that the operator trusts.
+ * Sets the fields that tell the tool the client's address, scheme and host. Fields from the client itself are dropped,
+ * unless it is a trusted proxy.
  */
 export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
   const { headers, socket } = request;

@@ -20,14 +20,14 @@ export interface GenerationOptions {
   readonly parts: GenerationParts;
 }
 
-/** Processes of one release: those that get its requests and run by its schedules, or some on their way in or out. */
+/** A set of processes of one release: the live ones, or some that are starting or draining. */
 export class Generation {
   readonly release: Release;
   readonly #options: GenerationOptions;
-  /** Those that stay up. */
+  /** The processes that stay up. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
-  /** So that of equally busy processes each has its turn. */
+  /** Rotates over equally busy processes. */
   #turn = 0;
   #isDown = false;
 
@@ -42,7 +42,7 @@ export class Generation {
     this.#timed = timed;
   }
 
-  /** All processes of a release, none of them started yet. */
+  /** Makes all processes of a release without starting them. */
   static of(options: GenerationOptions, replicas: Replicas): Generation {
     const { release, toolNumber, toolLog, parts } = options;
     const timed = scheduledIn(release).map(
@@ -54,13 +54,13 @@ export class Generation {
     return all;
   }
 
-  /** Of a release that leaves, only of what still runs. */
+  /** The status of each process. If the release is not live, only of processes that still run. */
   statuses(isLive: boolean): ProcessStatus[] {
     const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
     return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
   }
 
-  /** Where the next request goes: of the web processes that answer, to the one with the fewest requests under way. */
+  /** Where the next request goes: to the web process with the fewest open requests. */
   get route(): Route {
     if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
     const webs = this.#processes.filter(({ type }) => type === 'web');
@@ -79,7 +79,7 @@ export class Generation {
       : { kind: 'starting' };
   }
 
-  /** The processes that these numbers take beyond what there is here, none of them started yet. */
+  /** Makes the processes that are missing for these numbers, without starting them. */
   missing(replicas: Replicas): Generation {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
@@ -92,7 +92,7 @@ export class Generation {
     return new Generation(this.#options, processes);
   }
 
-  /** From now on the others belong to these. */
+  /** Adds the processes of the other set. */
   join(others: Generation): void {
     const types = stayingUp(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
@@ -100,7 +100,7 @@ export class Generation {
     );
   }
 
-  /** From now on there are no more than this. @returns those that are too many, the ones with the highest numbers. */
+  /** Removes surplus processes, those with the highest numbers. @returns the removed ones, which still run. */
   shrinkTo(replicas: Replicas): Generation {
     const counts = replicasOf(this.release, replicas);
     const all = this.#processes;
@@ -114,19 +114,19 @@ export class Generation {
     );
   }
 
-  /** Starts every process and waits until all are healthy. Where one is not, none is left. */
+  /** Starts every process and waits until all are healthy. If one fails, all are killed. */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     const failed = new AbortController();
     const whole = AbortSignal.any([signal, failed.signal]);
     const starts = this.#processes.map((process) =>
       this.#startOne(process, progress, whole).catch((error: unknown) => {
-        // The others end by this, so the first reason is the one that counts.
+        // This also aborts the others, so that the first error is reported.
         failed.abort(error);
         throw error;
       }),
     );
     await Promise.allSettled(starts);
-    // One may have ended while another was still starting.
+    // A healthy process may have ended while another was still starting.
     const ended = this.#processes.find((process) => process.end !== null);
     if (ended?.end && !failed.signal.aborted) failed.abort(await this.#failure(ended, ended.end, progress));
     if (!failed.signal.aborted) {
@@ -138,21 +138,21 @@ export class Generation {
     throw failed.signal.reason;
   }
 
-  /** From now on its processes are kept up, and the others run when they are due; those that do not run are started. */
+  /** From now on restarts processes that end, and runs scheduled processes when they are due. */
   keepUp(): void {
     for (const process of this.#processes) process.keepUp();
     for (const process of this.#timed) process.keepUp();
   }
 
-  /** None of its processes is ever started; their status says why, as in `web.1 was built without isolation`. */
+  /** Never starts any of its processes. Their status gives the reason, as in `web.1 was built without isolation`. */
   async refuse(detail: string): Promise<void> {
     for (const process of this.#timed) process.refuse(detail);
     for (const process of this.#processes) await process.refuse(detail);
   }
 
   /**
-   * Ends it: each process when its requests are done or the signal fires; what is not `web` has none. What a schedule
-   * has started goes on to its end, or until `hurry` fires.
+   * Ends each process when its requests are done or the signal fires. Only `web` has requests. A run of a scheduled
+   * process continues until it ends or `hurry` fires.
    */
   async drain(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
     const runs = this.#timed.map((process) => process.finish(hurry));
@@ -173,7 +173,7 @@ export class Generation {
     await Promise.all(this.#processes.map((process) => process.kill()));
   }
 
-  /** The lowest numbers that no process of the type has, as many as are missing to `count`. */
+  /** The lowest free numbers for the processes of a type that are missing for `count`. */
   #freeNumbers(type: string, count: number): number[] {
     const taken = new Set(this.#processes.filter((process) => process.type === type).map(numberOf));
     const numbers = Array.from({ length: count + taken.size }, (_, index) => index + 1);

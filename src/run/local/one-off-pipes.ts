@@ -8,12 +8,12 @@ import { removeTree } from '../../sandbox/remove.ts';
 import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../runtime.ts';
 
-/** What the command inside opens, by these names in the folder. */
+/** The names of the pipes in the folder. The command inside opens them. */
 const NAMES = ['in', 'out', 'err', 'size'] as const;
 
 /**
- * Named pipes between this server and one process in a sandbox, in a folder that is mounted read-only for it alone:
- * the sandbox's own standard streams are used by what wraps the process, and no others come through.
+ * Named pipes between this server and one process in a sandbox. Their folder is mounted read-only for this process
+ * alone. The sandbox passes no other streams, and its wrapper uses the standard ones.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -21,13 +21,13 @@ export class OneOffPipes implements AsyncDisposable {
   readonly output: Socket;
   readonly errors: Socket;
   readonly #sizes: Socket;
-  /** The pipes open for both, so that neither side waits for the other or sees an end too early. */
+  /** Each pipe opened for reading and writing, so that neither side waits for the other or sees an early end. */
   readonly #keepers: Map<(typeof NAMES)[number], number>;
-  /** The newest, while the one before is on its way: the loop inside may have been stopped. */
+  /** The newest size, while an earlier one is being written. The loop inside may be stopped. */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Everything is opened before any code of the tool runs. */
+  /** Opens everything before any code of the tool runs. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
     const { keepers, ends } = openAll(folder);
@@ -40,13 +40,13 @@ export class OneOffPipes implements AsyncDisposable {
     this.#sizes = writer(ends.size);
   }
 
-  /** @param parent - A folder that the tool's user may pass through. */
+  /** @param parent - A folder that the tool's user may enter. */
   static async make(parent: string, toolNumber: number, sandbox: Sandbox): Promise<OneOffPipes> {
     const folder = join(parent, randomUUID());
     const paths = NAMES.map((name) => join(folder, name));
     await mkdir(folder);
     try {
-      // The umask could have said otherwise.
+      // The umask may have removed bits.
       await chmod(folder, 0o711);
       await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
       await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
@@ -58,14 +58,14 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * The process has opened its ends: from now on an end of either side is seen by the other. What reads the sizes
-   * may not have come yet: they keep until then.
+   * Call this when the process has opened its ends. From then on each side sees when the other closes. The pipe of sizes
+   * stays open, because its reader may not have opened it yet.
    */
   opened(): void {
     this.#let('in', 'out', 'err');
   }
 
-  /** Tells the terminal inside its new size. */
+  /** Sends the terminal inside its new size. */
   resize(size: TerminalSize): void {
     this.#nextSize = size;
     if (!this.#isResizing) this.#tellSize();
@@ -82,7 +82,7 @@ export class OneOffPipes implements AsyncDisposable {
     });
   }
 
-  /** The terminal inside is hung up (SIGHUP). */
+  /** Hangs up the terminal inside (SIGHUP). */
   hangUp(): void {
     this.#sizes.destroy();
     this.#let('size');
@@ -102,7 +102,7 @@ export class OneOffPipes implements AsyncDisposable {
   }
 }
 
-/** Both what keeps the pipes and this side's ends of them; where one cannot be had, none is left open. */
+/** Opens the keepers of the pipes and this side's ends. If one cannot be opened, closes all. */
 function openAll(folder: string) {
   const opened: number[] = [];
   const open = (name: (typeof NAMES)[number], flags: number): number => {
@@ -111,7 +111,7 @@ function openAll(folder: string) {
     return fd;
   };
   try {
-    // fifo(7): on Linux opening for both never waits.
+    // fifo(7): on Linux, opening for reading and writing never blocks.
     const keepers = new Map(NAMES.map((name) => [name, open(name, constants.O_RDWR)]));
     const ends = {
       in: open('in', constants.O_WRONLY),
@@ -126,7 +126,7 @@ function openAll(folder: string) {
   }
 }
 
-/** EPIPE: the process has closed it, or has ended; how it ended says why. */
+/** Ignores errors such as EPIPE: the process has closed the pipe or ended, and its exit gives the reason. */
 function quiet(socket: Socket): Socket {
   return socket.on('error', () => {});
 }

@@ -20,11 +20,11 @@ import {
 } from './running.ts';
 
 const MOST_WORDS_CHARACTERS = 4096;
-/** How long a client that does not read may hold up the end of what was ended. */
+/** How long a client that does not read may delay the end of a killed command. */
 const LAST_OUTPUT_MS = 5000;
 
 /**
- * Runs a one-off in a sandbox, with fresh folders, as the processes of the tool run.
+ * Runs a one-off in a sandbox with fresh folders, like the processes of the tool.
  *
  * @param name - `run.1`
  * @throws DeployError `ARTIFACT_UNUSABLE`, `NO_TERMINAL`, `ONE_OFF_FAILED`
@@ -55,7 +55,7 @@ function assertUsable({ tool, version, artifact }: Release, { sandbox }: RunPart
   throw new DeployError(
     'ARTIFACT_UNUSABLE',
     `v${version} of ${tool} ${why}.`,
-    `Build it anew: \`redeploy ${tool}\``,
+    `Build it again: \`redeploy ${tool}\``,
   );
 }
 
@@ -89,7 +89,7 @@ async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: 
   };
 }
 
-/** One that was started, from the opening of its pipes to its end. */
+/** A one-off whose process has been started. */
 class LocalOneOff {
   readonly #oneOff: OneOff;
   readonly #process: SandboxProcess;
@@ -110,7 +110,7 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
-    // It may have changed since the command was made; the same once more signals nothing.
+    // The size may have changed since the command was made. Setting the same size has no effect.
     if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;
@@ -118,7 +118,7 @@ class LocalOneOff {
     const said = await words;
     if (!this.#hasOpened) {
       signal.throwIfAborted();
-      this.#parts.log.error({ said, exit }, 'one-off not started');
+      this.#parts.log.error({ said, exit }, 'cannot start a one-off');
       throw new DeployError(
         'ONE_OFF_FAILED',
         'The command could not be started.',
@@ -129,7 +129,7 @@ class LocalOneOff {
     return exit;
   }
 
-  /** Begins with the streams once they are open. @returns what else the wrapping said. */
+  /** Connects the streams once the pipes are open. @returns the other output of the wrapper. */
   async #watchWrapping(): Promise<string> {
     let words = '';
     for await (const chunk of this.#process.output) {
@@ -144,15 +144,15 @@ class LocalOneOff {
   #begin(): void {
     const { input, output, errors, signal } = this.#oneOff;
     this.#pipes.opened();
-    // Nobody waits for it: a command may end without having read its input.
+    // Not awaited, because a command may end before it has read its input.
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, this.#givenUp(signal)]);
-    // Told when the command has ended. Until then nobody waits for it, and an error would end the server.
+    // An error is reported when the command has ended. Until then an unhandled one would end the server.
     this.#taken.catch(() => {});
   }
 
-  /** Resolves a while after what was ended has ended. */
+  /** Resolves `LAST_OUTPUT_MS` after the signal has fired and the process has ended. */
   async #givenUp(signal: AbortSignal): Promise<void> {
     await this.#process.exited;
     if (!signal.aborted) await once(signal, 'abort');
@@ -163,7 +163,7 @@ class LocalOneOff {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#pipes.hangUp();
-    // With a terminal script(1) would get it, which gives the command two seconds and no more.
+    // With a terminal, script(1) would get SIGTERM, and it gives the command only two seconds.
     if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
     await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
     if (!ended.aborted) this.#process.kill();
@@ -178,12 +178,12 @@ async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise
   try {
     for await (const chunk of input) {
       if (writer.destroyed) return;
-      // Called when the pipe has taken it, and when there is no pipe any more.
+      // The callback also runs if the pipe has been closed.
       await new Promise<void>((resolve) => writer.write(chunk, () => resolve()));
     }
     writer.end();
   } catch {
-    // The client broke off, or the process closed its input: the end of either tells.
+    // The client has gone, or the process has closed its input.
     writer.destroy();
   }
 }

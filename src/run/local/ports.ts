@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-// Below the range that Linux takes ports of outgoing connections from (32768 and up), above the well-known ones.
+// Above the well-known ports, and below the range of outgoing connections on Linux (32768 and up).
 const FIRST = 20_000;
 const COUNT = 12_000;
 
-/** Hands out ports of 127.0.0.1, each to one process at a time. */
+/** Assigns ports of 127.0.0.1, each to one process at a time. */
 export class Ports {
   readonly #taken = new Set<number>();
 
-  /** A port that is free now; another program may take it before it is used. */
+  /** Returns a port that is free now. Another program may take it before it is used. */
   async take(): Promise<number> {
     for (let count = 0; count < 1000; count += 1) {
       const port = FIRST + Math.floor(Math.random() * COUNT);
@@ -26,7 +26,7 @@ export class Ports {
   }
 }
 
-/** Whether nothing listens there. */
+/** True if nothing listens on the port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {

@@ -5,7 +5,7 @@ import { toldOutput } from '../told-output.ts';
 import { type RunParts, type Start, startRun } from './running.ts';
 
 /**
- * Runs the release phase to its end. What it prints goes to the push and to the tool's log.
+ * Runs the release phase to its end. Its output goes to the push and to the tool's log.
  *
  * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; AbortError when the signal fires.
  * @see https://devcenter.heroku.com/articles/release-phase
@@ -39,6 +39,6 @@ export async function runReleasePhase(
     `The release command ${exitWords(exit, parts.config.run_memory)}.`,
     exit.code === 127
       ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
-      : 'What it printed is above. Mend it and push again.',
+      : 'Its output is above. Fix the error and push again.',
   );
 }

@@ -16,14 +16,14 @@ export interface WayIn {
   readonly kind: 'up';
   readonly port: number;
   readonly traffic: Traffic;
-  /** What has become of it since. */
+  /** What has happened to the process since. */
   readonly fate: () => Fate;
 }
 
 export type Route = WayIn | Obstacle;
 
 export interface RouterOptions {
-  /** Where a tool's requests go at this moment. */
+  /** Where a tool's requests go now. */
   readonly routeOf: (tool: string) => Route;
   /** What a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
@@ -33,23 +33,23 @@ export interface RouterOptions {
   readonly log: Log;
 }
 
-/** A request on its way. */
+/** A request that is being forwarded. */
 interface Forwarding {
   readonly tool: string;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Before each further attempt, in milliseconds. */
+  /** The pauses before further attempts, in milliseconds. */
   readonly pauses: readonly number[];
-  /** What had it and gave no answer; null = nobody yet. */
+  /** The process that got the request and did not answer, or null. */
   readonly lostBy: WayIn | null;
 }
 
-// Many tools have a short queue of connections: one that was turned away gets in a moment later.
+// Many tools have a short queue for connections, so a refused connection may succeed a moment later.
 const RETRY_PAUSES_MS = [20, 100, 400];
 
 /**
- * Hands web requests to tools, streaming both ways. Each request gets a connection of its own: a kept one may
- * be closed by the tool just when it is used again, and then a request would fail that nobody is to blame for.
+ * Forwards web requests to tools, streaming both ways. Each request gets its own connection, because a tool may close
+ * a kept one just when it is used again.
  */
 export class Router {
   readonly #options: RouterOptions;
@@ -66,16 +66,16 @@ export class Router {
       return;
     }
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
-    // Before ours are set: a client may name any header in Connection, and so has it removed.
+    // Before our own fields are set, because a client may remove any field by naming it in Connection.
     stripHopByHop(request.headers);
     this.#prepare(request);
     if (wantsClose) request.headers.connection = 'close';
-    // The server has answered “100 Continue” itself.
+    // This server has already answered “100 Continue”.
     delete request.headers.expect;
 
-    // Each attempt listens.
+    // Each attempt adds listeners.
     response.setMaxListeners(50);
-    // A client that is answered early may still be sending.
+    // A client that gets an early answer may still be sending.
     response.once('finish', () => request.resume());
     const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
     this.#forward({ tool, request, response, pauses, lostBy: null }, route);
@@ -84,14 +84,14 @@ export class Router {
   #forward(forwarding: Forwarding, route: WayIn): void {
     const { tool, request, response } = forwarding;
     const { port, traffic } = route;
-    // Counted before anything can wait, so that a process that is drained knows of it.
+    // Counted before anything can wait, so that draining waits for this request.
     const leave = traffic.enter();
     response.once('close', leave);
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
     proxy.on('proxyRes', (answer) => {
       stripHopByHop(answer.headers);
       makeSendable(answer);
-      // Its body may come much later, as with Server-Sent Events; what has come with the head goes out with it.
+      // The body may come much later, as with Server-Sent Events. A body that came with the head is sent together with it.
       setImmediate(() => {
         if (!response.headersSent && !response.destroyed) response.flushHeaders();
       });
@@ -100,14 +100,14 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
-      // The rest of a request that was answered before its end.
+      // The request was answered before its end, so only its rest failed.
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
       else this.#again({ ...forwarding, lostBy });
     };
     proxy.on('error', fail);
-    // A tool that goes over to another protocol unasked will give no answer.
+    // A tool that changes to another protocol without being asked will not answer.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       outgoing.once('upgrade', (_answer, socket) => {
@@ -115,9 +115,9 @@ export class Router {
         fail(new Error('101 without being asked'));
       });
     });
-    // A body that may be sent twice is an empty one; the request's own stream can be read only once.
+    // Only an empty body may be sent twice, and the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
-    // With a listener for errors nothing rejects but a fault of the proxy's own.
+    // With a listener for errors, only a fault of the proxy itself rejects.
     proxy.web(request, response, options).catch((error: unknown) => {
       this.#options.log.error({ tool, err: error }, 'proxy failed');
       response.destroy();
@@ -125,8 +125,8 @@ export class Router {
   }
 
   /**
-   * A connection that ended before an answer is tried anew, with what is live by then, where repeating does no harm:
-   * a request that may have brought down one process is not handed to the next.
+   * Retries a request whose connection ended before an answer, with the process that is live by then, if repeating is
+   * harmless. A request that may have crashed one process is not given to the next.
    */
   #again(forwarding: Forwarding): void {
     const { tool, response, pauses, lostBy } = forwarding;
@@ -146,7 +146,7 @@ export class Router {
   }
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // A reset is the end of this connection, which 'close' tells of.
+    // A reset ends this connection, and 'close' reports that.
     socket.on('error', () => {});
     const route = this.#options.routeOf(tool);
     if (route.kind !== 'up') {
@@ -167,9 +167,9 @@ export class Router {
     proxy.on('open', (toolSocket) => {
       isOpen = true;
       route.traffic.hold(socket);
-      // An open WebSocket is no request under way: it would hold up the drain for as long as it lives.
+      // An open WebSocket does not count as a request, because draining would wait for its end.
       leave();
-      // What the tool sent last may still be on its way to a client that reads slowly.
+      // A slow client may not have received the tool's last data yet.
       toolSocket.once('close', () => request.socket.destroySoon());
       socket.once('close', () => toolSocket.destroy());
     });
@@ -188,11 +188,11 @@ export class Router {
   #prepare(request: IncomingMessage): void {
     keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
-    // RFC 9112 section 3.2.2: a request to a proxy may name the whole address; a tool gets the path.
+    // RFC 9112 section 3.2.2: a request may name the whole address. The tool gets the path.
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
-  /** Why there was no answer: the process may just have ended. */
+  /** Why there was no answer. The process may have just ended. */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
@@ -216,14 +216,14 @@ const onlyWebSocket: Page = {
   retryAfterSeconds: null,
 };
 
-/** RFC 9110 section 9.2.2: safe methods, and nothing sent that would be missing the second time. */
+/** RFC 9110 section 9.2.2: true for a safe method without a body. */
 function isRepeatable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
   return isSafe && isEmpty;
 }
 
-/** Node reads status lines that it refuses to write, and throws where nobody catches. */
+/** Node reads some status lines that it refuses to write, and then throws where nobody can catch. */
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';

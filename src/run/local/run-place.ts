@@ -5,13 +5,13 @@ import type { Log } from '../../core/log.ts';
 import { removeTree } from '../../sandbox/remove.ts';
 import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 
-/** The folders that one start of a process has for itself. */
+/** The folders of one run of a process. */
 export interface RunPlace {
-  /** On this machine, with all that the process writes to disk below it. */
+  /** The folder on this machine. The process can write to disk only below it. */
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];
-  /** How the process calls them. */
+  /** The path of /tmp as the process sees it, like `home`. */
   readonly tmp: string;
   readonly home: string;
   remove(): Promise<void>;
@@ -29,7 +29,7 @@ export async function makeRunPlace(
   for (const path of [folder, tmp.source, home.source]) await mkdir(path);
   await sandbox.own(tmp.source, toolNumber);
   await sandbox.own(home.source, toolNumber);
-  // Others may pass: the tool's user must get to its two folders. The umask could have said otherwise.
+  // The tool's user must reach its two folders, and the umask may have removed bits.
   await chmod(folder, 0o711);
   return {
     folder,
@@ -41,8 +41,8 @@ export async function makeRunPlace(
       try {
         await removeTree(folder);
       } catch (error) {
-        // It goes at the next start of the server.
-        log.warn({ err: error }, 'run folder not removed');
+        // The next start of the server removes it.
+        log.warn({ err: error }, 'cannot remove a run folder');
       }
     },
   };

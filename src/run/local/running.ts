@@ -13,7 +13,7 @@ import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { makeRunPlace, type RunPlace } from './run-place.ts';
 
-/** What the layers of an artifact add to the environment of a process. */
+/** Adds the variables of an artifact's layers to the environment of a process. */
 export type LaunchEnvironment = (options: {
   readonly layersFolder: string;
   readonly layersPath: string;
@@ -40,7 +40,7 @@ export interface RunParts {
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
   readonly log: Log;
-  /** Where folders of running processes are made. */
+  /** The parent of the folders of running processes. */
   readonly folder: string;
 }
 
@@ -51,25 +51,25 @@ export interface Start {
   /** `web.1` */
   readonly name: string;
   readonly toolLog: ToolLog;
-  /** Gets each line that it prints, with config vars masked. */
+  /** Gets each line of output, with config vars masked. */
   readonly onLine?: (text: string) => void;
 }
 
-/** One start of one process. */
+/** One run of one process. */
 export interface Running {
   readonly process: SandboxProcess;
-  /** Where it is reached at 127.0.0.1 and what PORT says; null for a process without a port. */
+  /** The port at 127.0.0.1 and the value of PORT. Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
-  /** The last lines that it printed, with config vars masked. */
+  /** The last lines of output, with config vars masked. */
   lastLines(): Promise<readonly string[]>;
-  /** Once it has ended, its output is in the log and its folders are gone. */
+  /** Resolves when the process has ended, its output is in the log and its folders are gone. */
   readonly finished: Promise<Exit>;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** What PORT says in a network of one's own. */
+/** The value of PORT in a network namespace. */
 export const INSIDE_PORT = 8000;
-/** RLIMIT_FSIZE of whatever runs. */
+/** RLIMIT_FSIZE of each process. */
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
 
@@ -79,7 +79,7 @@ export async function startRun(start: Start, parts: RunParts): Promise<Running> 
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
-    // Last: until now requests may still be on their way to it.
+    // Last, because requests may still be on their way to the port.
     if (outside !== null) parts.ports.giveBack(outside);
   };
   try {
@@ -129,7 +129,7 @@ async function startIn(
   return { process, port, lastLines: () => output.lastLines(), finished };
 }
 
-/** The same, but ended where it writes too much. */
+/** Kills the process if it writes too much to disk. The exit then gives this reason. */
 export function withinDisk(
   process: SandboxProcess,
   { folder, toolNumber }: RunPlace,
@@ -147,7 +147,7 @@ export function withinDisk(
   return { ...process, exited };
 }
 
-/** What one start prints, on its way to the tool's log: `logs` shows it to those who may read config vars too. */
+/** Writes the output of one run to the tool's log, unmasked: readers of `logs` may read config vars too. */
 class RunOutput {
   readonly #start: Start;
   readonly #lines = new LogLines();
@@ -177,16 +177,16 @@ class RunOutput {
     return await process.exited;
   }
 
-  /** Masked only now: most of what is printed never goes to a push. */
+  /** Masks only now, because most output never goes to a push. */
   async lastLines(): Promise<string[]> {
     return this.#last.map(await this.#masking());
   }
 
-  /** What goes to a push may end anywhere. */
+  /** The masking of lines for a push. A line may have been cut anywhere. */
   async #masking(): Promise<(text: string) => string> {
     const { configVars } = this.#start.release;
     const mask = await masking(configVars);
-    // In a URL each of its bytes may be three characters.
+    // In a URL each byte may take three characters.
     const longest = Object.values(configVars).reduce(
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,
@@ -195,13 +195,13 @@ class RunOutput {
   }
 }
 
-/** Where a line was cut, a config var may have been: the half of it that is left is not masked. */
+/** Removes the end of a cut line, because half a config var may stand there, which masking does not find. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
-/** The parts of an artifact, as what runs of it sees them. */
+/** The mounts of an artifact's folders in the sandbox. */
 export async function artifactMounts({
   artifact,
 }: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
@@ -218,7 +218,7 @@ export async function artifactMounts({
   return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
 }
 
-/** All variables of a process: the machine's, the layers', the config vars. */
+/** All variables of a process: those of the machine, of the layers, and the config vars. */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,
   { sandbox, config, launchEnvironment }: RunParts,
@@ -247,7 +247,7 @@ export async function environment(
   return { ...launched, ...release.configVars, ...fixed };
 }
 
-/** An artifact names its buildpacks with what they brought: `toolforge/python 3.11.2`. */
+/** An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */
 function buildpackId(entry: string): string {
   const id = entry.split(' ')[0] ?? '';
   return id.includes('/') ? id : `toolforge/${id}`;

@@ -64,22 +64,22 @@ export interface LocalRuntimeOptions {
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
-  /** `http://127.0.0.1:8080`: how the HTTP door is reached, asked for only once it listens. */
+  /** The origin of the HTTP server, `http://127.0.0.1:8080`. Called only once it listens. */
   readonly httpOrigin: () => string;
-  /** What a maintainer types to see a tool's logs. */
+  /** The command with which a maintainer sees a tool's logs. */
   readonly logsCommand: (tool: string) => string;
-  /** What a maintainer types to build anew what is live. */
+  /** The command with which a maintainer builds the live commit again. */
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
-  /** Between restarts of a process that crashed. */
+  /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;
-  /** What schedules go by; the system's where not set. */
+  /** The clock of schedules; by default the system's. */
   readonly clock?: Clock;
 }
 
 /**
- * Runs releases on this machine: a supervisor of their processes and a router of their web requests. An
- * artifact's reference is a folder that holds `workspace` and, where there are any, `layers`.
+ * Runs releases on this machine: supervises their processes and routes their web requests. An artifact's reference is
+ * a folder that holds `workspace` and perhaps `layers`.
  */
 export class LocalRuntime implements Runtime, Gateway {
   readonly #options: LocalRuntimeOptions;
@@ -113,7 +113,7 @@ export class LocalRuntime implements Runtime, Gateway {
     });
   }
 
-  /** Removes what an earlier server left in the run folder; its processes must have ended (`Sandbox.endLeftovers`). */
+  /** Empties the run folder. The processes of an earlier server must have ended (`Sandbox.endLeftovers`). */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
     await removeTree(folder);
@@ -152,8 +152,8 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#switchTo(next);
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     if (why === null) return next.keepUp();
-    const detail = `${why}: build it anew (${this.#options.redeployCommand(release.tool)})`;
-    this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'tool not started');
+    const detail = `${why}: build it again (${this.#options.redeployCommand(release.tool)})`;
+    this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'cannot start a tool');
     await next.refuse(detail);
   }
 
@@ -173,7 +173,7 @@ export class LocalRuntime implements Runtime, Gateway {
     ];
   }
 
-  /** There are no namespaces here. */
+  /** Always null, because there are no namespaces here. */
   lostPlace(): null {
     return null;
   }
@@ -186,7 +186,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
-  /** Nothing is left: what a killed server ran was ended when the sandbox was chosen. */
+  /** Does nothing, because the leftovers of a killed server ended when the sandbox was chosen. */
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {
@@ -246,7 +246,7 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#leaving.add(live.shrinkTo(replicas));
   }
 
-  /** Up to the record. Where anything fails, nothing of them is left. */
+  /** Starts the processes and calls `beforeSwitch`. If anything fails, kills them. */
   async #start(next: Generation, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     try {
@@ -259,7 +259,7 @@ export class LocalRuntime implements Runtime, Gateway {
     }
   }
 
-  /** From here on requests go to this generation. @returns the version that they went to before, or null. */
+  /** Sends requests to this generation from now on. @returns the version that got them before, or null. */
   #switchTo(next: Generation): number | null {
     const { tool } = next.release;
     const before = this.#live.get(tool);

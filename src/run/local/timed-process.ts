@@ -16,18 +16,17 @@ import type { Pauses } from './tool-process.ts';
 export interface TimedProcessParts extends RunParts {
   readonly pauses: Pauses;
   readonly clock: Clock;
-  /** Shared by all releases: what a release before has started may still run. */
+  /** Shared by all releases, because a run of an earlier release may still be running. */
   readonly runs: ScheduledRuns;
 }
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** How a run went: its exit, or null where it was ended for taking too long. */
+/** How a run ended. `exit` is null if it took too long. */
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, `update.1`: started when it is due, one run at a time, and left to run to its
- * end.
+ * One scheduled process of a release, `update.1`. It starts when it is due, has one run at a time, and runs to its end.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
@@ -75,7 +74,7 @@ export class TimedProcess {
     };
   }
 
-  /** From now on it runs whenever it is due, until it is to leave. */
+  /** From now on starts a run whenever one is due, until `retire`. */
   keepUp(): void {
     const { clock, log } = this.#parts;
     const timetable = {
@@ -84,26 +83,26 @@ export class TimedProcess {
       onDue: (at: number) => this.#begin(at),
       onMissed: (at: number) =>
         void this.#say(
-          `${this.name} was not started at ${moment(at)}: the machine slept then, or its clock was set`,
+          `${this.name} was not started at ${moment(at)}: the machine slept then, or its clock was changed`,
         ),
     };
     this.#timetable = keepTimetable(timetable, this.#leaving.signal).catch((error: unknown) => {
-      log.error({ err: error, process: this.name }, 'schedule not kept');
+      log.error({ err: error, process: this.name }, 'a schedule has stopped');
     });
   }
 
-  /** It is never started, and its status says why. */
+  /** Never starts a run. The status gives the reason. */
   refuse(detail: string): void {
     this.#leaving.abort();
     this.#refusal = detail;
   }
 
-  /** No more runs; one that is under way goes on. */
+  /** Starts no more runs. A current run continues. */
   retire(): void {
     this.#leaving.abort();
   }
 
-  /** Resolves when its run has ended by itself; where the signal fires, when it was ended as `stop` does. */
+  /** Waits for the current run. If the signal fires, ends the run. */
   async finish(hurry: AbortSignal): Promise<void> {
     this.retire();
     await this.#timetable;
@@ -119,7 +118,7 @@ export class TimedProcess {
     if (this.#running !== null) this.#endRun(this.#running);
   }
 
-  /** SIGTERM, and SIGKILL after the grace time. */
+  /** Sends SIGTERM, and SIGKILL after the grace time. */
   #endRun({ process, finished }: Running): void {
     process.terminate();
     const grace = setTimeout(() => {
@@ -135,7 +134,7 @@ export class TimedProcess {
     const last = runs.last(release.tool, process.type);
     if (last !== null && last.endedAt === null) {
       void this.#say(
-        `${this.name} was not started at ${moment(dueAt)}: its run of ${moment(last.startedAt)} is still under way`,
+        `${this.name} was not started at ${moment(dueAt)}: its run of ${moment(last.startedAt)} has not ended`,
       );
       return;
     }
@@ -143,7 +142,7 @@ export class TimedProcess {
     this.#record({ startedAt, endedAt: null, exitCode: null, detail: null });
     this.#run = this.#runOnce()
       .catch(async (error: unknown) => {
-        log.error({ err: error, process: this.name }, 'scheduled process not started');
+        log.error({ err: error, process: this.name }, 'cannot start a scheduled process');
         await this.#say(`${this.name} could not be started`);
         return { exit: null, words: 'could not be started' };
       })
@@ -158,7 +157,7 @@ export class TimedProcess {
       });
   }
 
-  /** With as many further attempts as its schedule has. */
+  /** One run, with the retries of its schedule. */
   async #runOnce(): Promise<End> {
     const { schedule } = this.#start.process;
     const { pauses, config } = this.#parts;
@@ -175,7 +174,7 @@ export class TimedProcess {
         return end;
       }
       await this.#say(`${after}; starting again in ${pauseMs / 1000} s (${retry} of ${schedule.retry})`);
-      // The rejection is one of the signals, which the next attempt asks for.
+      // Rejects when a signal fires, and the next line checks them.
       await wait(pauseMs, null, { signal: AbortSignal.any([limit, this.#ending.signal]) }).catch(() => {});
       if (this.#ending.signal.aborted || limit.aborted) return end;
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
@@ -186,7 +185,7 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const running = await startRun(this.#start, this.#parts);
     this.#running = running;
-    // It may have been told to end while it was started.
+    // The end may have been requested during the start.
     if (this.#ending.signal.aborted) this.#endRun(running);
     const stop = (): void => this.#endRun(running);
     if (limit.aborted) stop();

@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { nextRun, START_DEADLINE_MS } from '../../core/schedule.ts';
 
-/** The time of day, which may be set while one waits. */
+/** The time of day. Somebody may change it during a wait. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
-  /** Resolves after so many milliseconds. @throws AbortError when the signal fires. */
+  /** Waits for this many milliseconds. @throws AbortError when the signal fires. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -17,21 +17,21 @@ export const systemClock: Clock = {
 };
 
 export interface Timetable {
-  /** As `readSchedule` makes it. */
+  /** The cron fields, as `readSchedule` returns them. */
   readonly cron: string;
   readonly clock: Clock;
   /** Called at each moment, within `START_DEADLINE_MS`. It must not throw. */
   readonly onDue: (dueAt: number) => void;
-  /** Called where a moment had gone by: the machine slept, or its clock was set. */
+  /** Called if a moment was missed because the machine slept or its clock was changed. */
   readonly onMissed: (dueAt: number) => void;
 }
 
-/** How long a change of the clock can stay unseen, in milliseconds. */
+/** A change of the clock is noticed within this time, in milliseconds. */
 const LOOK_MS = START_DEADLINE_MS / 2;
 
 /**
- * Keeps a timetable until the signal fires, beginning with what comes after now: nothing is made up for. Where the
- * clock is set back, what is due by the new time counts.
+ * Calls `onDue` at each moment of a timetable until the signal fires. Missed moments are not made up for. If the clock
+ * is set back, the timetable continues by the new time.
  */
 export async function keepTimetable(
   { cron, clock, onDue, onMissed }: Timetable,
@@ -41,7 +41,7 @@ export async function keepTimetable(
   while (due !== null && !signal.aborted) {
     const before = clock.now();
     if (before < due) {
-      // The rejection is the signal, which the loop asks for.
+      // Rejects when the signal fires, and the loop checks the signal.
       await clock.wait(Math.min(due - before, LOOK_MS), signal).catch(() => {});
       if (clock.now() < before) due = nextRun(cron, clock.now());
       continue;

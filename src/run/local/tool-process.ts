@@ -9,10 +9,10 @@ import { type Running, type RunParts, type Start, startRun } from './running.ts'
 import { Traffic } from './traffic.ts';
 
 export interface Pauses {
-  /** Before the first restart; doubled at each further one. */
+  /** The pause before the first restart. Each further pause is twice as long. */
   readonly firstMs: number;
   readonly mostMs: number;
-  /** A process that was up for so long starts over with the first pause. */
+  /** After a process was up for this long, the next pause is the first one again. */
   readonly forgottenAfterMs: number;
 }
 
@@ -24,17 +24,17 @@ export interface ToolProcessParts extends RunParts {
   readonly host: string;
 }
 
-/** How one attempt to start went, with the last lines that the process printed. */
+/** The result of one attempt to start, with the last output of the process. */
 export type Attempt = Readiness & Pick<Running, 'lastLines'>;
-/** What has become of a run: `crashed` is one that ended by itself. */
+/** The state of a run. `crashed` means that it ended by itself. */
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;
 
 const MOST_PORTS = 3;
 
-/** One process of a release, `web.1`: started, checked, kept up and ended. */
+/** One process of a release, `web.1`. Starts it, checks its health, restarts it and ends it. */
 export class ToolProcess {
-  /** What it is busy with; only `web` gets requests. */
+  /** Its open requests and WebSockets. Only `web` has any. */
   readonly traffic = new Traffic();
   readonly #start: Start;
   readonly #parts: ToolProcessParts;
@@ -42,7 +42,7 @@ export class ToolProcess {
   #state: ProcessState = 'starting';
   #detail: string | null = null;
   #startedAt = Date.now();
-  /** By `performance.now()`; null since the newest start, until it is healthy. */
+  /** When it became healthy, by `performance.now()`. Null before that. */
   #upAt: number | null = null;
   #restarts = 0;
   #running: Running | null = null;
@@ -75,13 +75,13 @@ export class ToolProcess {
     };
   }
 
-  /** Where requests go; null while there is nobody to answer. A process that is drained still answers. */
+  /** The port for requests, or null if the process cannot answer. A draining process still answers. */
   get port(): number | null {
     const isAnswering = this.#state === 'up' || this.#state === 'stopping';
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
   }
 
-  /** What becomes of the run that is on now. */
+  /** A function that tells later what has happened to the current run. */
   get fate(): () => Fate {
     const running = this.#running;
     return () => {
@@ -94,7 +94,7 @@ export class ToolProcess {
     return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
   }
 
-  /** How its newest start ended; null while it runs. */
+  /** How its newest run ended, or null while it runs. */
   get end(): Ended | null {
     return this.#end;
   }
@@ -106,14 +106,14 @@ export class ToolProcess {
     return attempt;
   }
 
-  /** From now on it is started again whenever it ends, until it is to leave. */
+  /** From now on restarts the process whenever it ends, until `retire`. */
   keepUp(): void {
     this.#keeping = this.#keepUp().catch((error: unknown) => {
       this.#parts.log.error({ err: error, process: this.name }, 'supervision failed');
     });
   }
 
-  /** It is not started, and its status and the log say why. */
+  /** Never starts the process. The status and the log give the reason. */
   async refuse(detail: string): Promise<void> {
     this.retire();
     this.#state = 'crashed';
@@ -121,13 +121,13 @@ export class ToolProcess {
     await this.#say(`${this.name} ${detail}`);
   }
 
-  /** No more restarts; it goes on until `stop`. */
+  /** Ends restarts. The process runs until `stop`. */
   retire(): void {
     this.#leaving.abort();
     if (this.#state === 'up') this.#state = 'stopping';
   }
 
-  /** SIGTERM, and SIGKILL after the grace time. Resolves when it is gone. */
+  /** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
   async stop(): Promise<void> {
     this.retire();
     const running = this.#running;
@@ -143,7 +143,7 @@ export class ToolProcess {
     await this.#gone();
   }
 
-  /** Ends it at once. */
+  /** Kills the process at once. */
   async kill(): Promise<void> {
     this.retire();
     this.#running?.process.kill();
@@ -172,7 +172,7 @@ export class ToolProcess {
       });
       try {
         const readiness = await this.#untilReady(running, signal, onSeen);
-        // Between the choice of a port and its use another program may have taken it.
+        // Another program may have taken the port before this process could use it.
         const isPortLost =
           readiness.kind === 'exited' && running.port !== null && !(await isFree(running.port.outside));
         if (isPortLost && count < MOST_PORTS) continue;
@@ -220,14 +220,14 @@ export class ToolProcess {
       const again = `starting again in ${pauseMs / 1000} s`;
       this.#detail = `${why}; ${again}`;
       await this.#say(`${this.name} ${why}; ${again}`);
-      // The rejection is the signal to leave, which the loop asks for.
+      // Rejects when `retire` was called, and the loop checks that.
       await wait(pauseMs, null, { signal: this.#leaving.signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
       this.#restarts += 1;
     }
   }
 
-  /** Starts it unless it is up, or was until a moment ago; waits until it is down again, and says why it is. */
+  /** Starts the process unless it is up, waits until it ends, and returns the reason. */
   async #untilDown(): Promise<string> {
     const { log } = this.#parts;
     try {
@@ -240,7 +240,8 @@ export class ToolProcess {
       await this.#running?.finished;
       return this.#end === null ? 'ended' : exitWords(this.#end.exit, this.#memoryBytes);
     } catch (error) {
-      if (!this.#leaving.signal.aborted) log.error({ err: error, process: this.name }, 'process not started');
+      if (!this.#leaving.signal.aborted)
+        log.error({ err: error, process: this.name }, 'cannot start a process');
       return 'could not be started';
     }
   }

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
-/** The requests and WebSockets that a web process is busy with. */
+/** The open requests and WebSockets of a web process. */
 export class Traffic {
   readonly #events = new EventEmitter();
   readonly #sockets = new Set<Duplex>();
@@ -11,7 +11,7 @@ export class Traffic {
     return this.#requests;
   }
 
-  /** Counts a request. @returns what to call at its end; further calls do nothing. */
+  /** Counts a request. @returns a function to call at its end; further calls do nothing. */
   enter(): () => void {
     let isOver = false;
     this.#requests += 1;
@@ -23,17 +23,17 @@ export class Traffic {
     };
   }
 
-  /** Holds a WebSocket until it closes. */
+  /** Tracks a WebSocket until it closes. */
   hold(socket: Duplex): void {
     if (socket.destroyed) return;
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
-  /** Waits for the requests under way, until the signal at the latest. */
+  /** Waits until no request is open, or until the signal fires. */
   async untilIdle(signal: AbortSignal): Promise<void> {
     if (this.#requests === 0 || signal.aborted) return;
-    // The rejection is the signal, and then the wait is over too.
+    // Rejects when the signal fires, which ends the wait too.
     await once(this.#events, 'idle', { signal }).catch(() => {});
   }
 

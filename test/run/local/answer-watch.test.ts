@@ -10,8 +10,8 @@ import { type LocalBench, localBench } from './local-bench.ts';
 const ANSWER_MS = 1_500;
 
 /**
- * At `/never` no answer comes, at `/events` one line each half second for three seconds, at `/hints` a 103 and then
- * the answer, at `/interim` 102 without end. A body is read slowly, over three seconds, and then answered.
+ * At `/never` no answer comes, at `/events` a line each half second for three seconds, at `/hints` a 103 and then the
+ * answer, at `/interim` endless 102 answers. A body is read slowly, over three seconds, and then answered.
  */
 const tool = `
 import os, socket, socketserver, time
@@ -47,7 +47,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** All that comes back, and how long it took. */
+/** The whole answer, and how long it took. */
 async function ask(path: string, fields = '', send?: (socket: Socket) => void) {
   const startedAt = performance.now();
   const socket = connect(bench.port, '127.0.0.1');
@@ -66,7 +66,7 @@ async function ask(path: string, fields = '', send?: (socket: Socket) => void) {
 const upgrade =
   'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n';
 
-test('a tool that gives no answer in time gets its client a page with 504', async () => {
+test('if a tool does not answer in time, the client gets a page with 504', async () => {
   const { text, ms } = await ask('/never');
   assert.match(text, /^HTTP\/1\.1 504 /);
   assert.match(text, /slow did not answer in time[\s\S]*gave no answer for 1\.5 s/);
@@ -78,13 +78,13 @@ test('a WebSocket that is not answered in time is refused with 504', async () =>
   assert.match(text, /^HTTP\/1\.1 504 [\s\S]*slow did not answer in time/);
 });
 
-test('an answer that has begun may take as long as it likes', async () => {
+test('an answer that has begun has no time limit', async () => {
   const { text, ms } = await ask('/events');
   assert.match(text, /^HTTP\/1\.1 200 [\s\S]*data: 5/);
   assert.ok(ms > ANSWER_MS);
 });
 
-test('the time for an answer does not run while the tool takes in the body', async () => {
+test('the time for an answer does not run while the tool reads the body', async () => {
   const size = 12_000_000;
   const fields = `Connection: close\r\nContent-Length: ${size}\r\n`;
   const { text, ms } = await ask('/', fields, (socket) => socket.write(Buffer.alloc(size)));
@@ -92,7 +92,7 @@ test('the time for an answer does not run while the tool takes in the body', asy
   assert.ok(ms > ANSWER_MS);
 });
 
-test('an interim answer is left out, and the answer after it comes', async () => {
+test('an interim answer is dropped, and the final answer is passed on', async () => {
   const { text } = await ask('/hints');
   assert.match(text, /^HTTP\/1\.1 200 /);
 });
@@ -101,7 +101,7 @@ for (const { name, fields } of [
   { name: 'a request', fields: '' },
   { name: 'a request for a WebSocket', fields: upgrade },
 ]) {
-  test(`interim answers without end to ${name} end it with 502`, async () => {
+  test(`endless interim answers to ${name} end it with 502`, async () => {
     const { text, ms } = await ask('/interim', fields);
     assert.match(text, /^HTTP\/1\.1 502 [\s\S]*interim answers/);
     assert.ok(ms < ANSWER_MS, `${ms} ms`);

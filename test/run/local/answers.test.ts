@@ -11,7 +11,7 @@ import { releaseOf, rollOut } from '../contract-steps.ts';
 import { web, webTool } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
 
-/** Answers with the bytes that the path has in hexadecimal digits, waits a moment at each further slash, then sends more for each m. */
+/** Answers with the bytes that the path has in hexadecimal, pauses at each further slash, and sends more for each m. */
 const literalTool = `
 import os, socketserver, time
 class Handler(socketserver.StreamRequestHandler):
@@ -60,7 +60,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
-  test('the head of an answer comes before its body', async () => {
+  test('the head of an answer is sent before its body comes', async () => {
     const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
     const socket = open(`/${head}/${hex('data: 1\n\n')}`);
     const [first] = (await once(socket, 'data')) as [Buffer];
@@ -70,7 +70,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     socket.destroy();
   });
 
-  test('what a tool sends last over a WebSocket comes to a client that reads slowly', {
+  test('a slow client gets the last data that a tool sends over a WebSocket', {
     timeout: 20_000,
   }, async (t) => {
     const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();

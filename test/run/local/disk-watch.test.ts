@@ -9,7 +9,7 @@ import type { DiskEnd } from '../../../src/sandbox/sandbox.ts';
 import { sandboxIn, startIn } from '../../sandbox/sandbox-bench.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 
-/** Files without a name that nobody holds: each is on its way through a socket. */
+/** Makes deleted files that no process holds open, because each is in a socket's queue. */
 const queueing = `
 import array, os, socket, time
 kept = []
@@ -22,7 +22,7 @@ while True:
     os.close(file)
     kept.append((one, other))`;
 
-test('83: what fills the disk with files in the queues of sockets is ended as well', {
+test('83: a process that fills the disk with files in socket queues is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });

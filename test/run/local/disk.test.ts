@@ -9,7 +9,7 @@ import { web, worker } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
 
 const MIB = 1024 * 1024;
-/** Files that are each small enough, without an end. */
+/** Writes endless files, each of them small enough. */
 const filling = `
 import os, time
 print('writing', flush=True)
@@ -19,7 +19,7 @@ for number in range(1000):
 time.sleep(600)
 `;
 
-/** Files that have no name, some of them held by a mapping only. */
+/** Writes files without a name, some of them held only by a mapping. */
 const hiding = `
 import mmap, os, time
 held = []
@@ -34,7 +34,7 @@ for number in range(300):
 time.sleep(600)
 `;
 
-/** Empty files, as fast as it can. */
+/** Makes empty files as fast as it can. */
 const crowding = `
 import os, time
 folder = os.environ['TMPDIR']
@@ -46,7 +46,7 @@ time.sleep(600)
 `;
 
 for (const mode of ['isolated', 'trusted'] as const) {
-  describe(`threat 60: what a tool writes to disk is limited: ${mode}`, { concurrency: 1 }, () => {
+  describe(`threat 60: the disk use of a tool is limited: ${mode}`, { concurrency: 1 }, () => {
     let bench: LocalBench;
     before(async () => {
       bench = await localBench({ mode, diskBytes: 20 * MIB, diskFiles: 5000 });
@@ -55,7 +55,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     const processFolders = async () =>
       (await readdir(join(bench.data, 'run'))).filter((name) => /^[0-9a-f-]{36}$/.test(name));
 
-    test('a process that fills it while it starts fails the rollout with a sentence, and its files are gone', async () => {
+    test('a process that exceeds it during its start fails the rollout with the reason, and its files are gone', async () => {
       const artifact = await bench.artifact({ 'web.py': filling }, [web()]);
       const { error } = await failingRollOut(bench.runtime, releaseOf('filling' as ToolName, 1, artifact));
       assert.equal(error.message, 'web.1 was ended because it wrote more than 20 MiB to disk.');
@@ -63,7 +63,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await processFolders(), []);
     });
 
-    test('a process that is up is ended, and started again', async () => {
+    test('a running process that exceeds it is killed and restarted', async () => {
       const tool = 'late' as ToolName;
       const source = `import time\ntime.sleep(1.2)\n${filling}`;
       const artifact = await bench.artifact({ 'worker.py': source }, [worker()]);
@@ -75,7 +75,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
-    test('83: so is one that makes many empty files, long before it has all that the disk can hold', async () => {
+    test('83: a process that makes many empty files is killed long before the disk can hold no more', async () => {
       const tool = 'crowd' as ToolName;
       const artifact = await bench.artifact({ 'worker.py': `import time\ntime.sleep(1.2)\n${crowding}` }, [
         worker(),
@@ -91,9 +91,9 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
-    // Only root sees what is mapped.
+    // Only root can see mapped files.
     for (const how of ['open', 'mapped'] as const) {
-      test(`83: so is one that holds files without a name: ${how}`, {
+      test(`83: a process that holds files without a name is killed: ${how}`, {
         skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
       }, async () => {
         const source = hiding.replace('MAPPED', how === 'mapped' ? 'True' : 'False');
@@ -112,7 +112,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('so is a one-off, and whoever runs it is told', async () => {
+    test('a one-off that exceeds it is killed, and its client is told', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
       const release = releaseOf('once' as ToolName, 1, artifact);
       const { status, why } = await oneOff(bench.runtime, release, ['python3', '-u', 'fill.py']);

@@ -8,7 +8,7 @@ import { releaseOf, rollOut } from '../contract-steps.ts';
 import { web } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
 
-/** A WSGI program under Python's own server, which answers with the HTTP_ variables of its environ, one a line. */
+/** A WSGI program under Python's own server. It answers with the HTTP_ variables of its environ, one per line. */
 const environTool = `
 import os
 from wsgiref.simple_server import make_server
@@ -27,7 +27,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** The HTTP_ variables that the tool sees of a request with these lines. */
+/** The HTTP_ variables that the tool sees for a request with these lines. */
 async function environOf(...lines: string[]): Promise<Record<string, string>> {
   const socket = connect(bench.port, '127.0.0.1');
   socket.setTimeout(10_000, () => socket.destroy());

@@ -19,7 +19,7 @@ export interface LocalBench extends RuntimeBench {
   readonly sandbox: Sandbox;
   readonly port: number;
   readonly data: string;
-  /** What schedules go by. */
+  /** The clock of schedules. */
   readonly clock: SetClock;
 }
 

@@ -8,7 +8,7 @@ import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
 import { OneOffPipes } from '../../../src/run/local/one-off-pipes.ts';
 import type { Sandbox } from '../../../src/sandbox/sandbox.ts';
 
-test('a size that comes before anything inside reads sizes is kept, and does not end them', async () => {
+test('a size that is sent before the reader inside opens the pipe is not lost', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
@@ -33,7 +33,7 @@ test('a size that comes before anything inside reads sizes is kept, and does not
   }
 });
 
-test('a window that is resized without end, where nobody inside reads, fills no memory', async () => {
+test('endless resizing fills no memory if nothing inside reads the sizes', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
@@ -62,7 +62,7 @@ for (const { name, own } of [
   },
   { name: 'a folder that cannot be given away', own: () => Promise.reject(new Error('no')) },
 ]) {
-  test(`${name} leaves nothing open and nothing behind`, async () => {
+  test(`${name} leaves no open file and no folder`, async () => {
     const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
     try {
       const before = await readdir('/proc/self/fd');
@@ -77,7 +77,7 @@ for (const { name, own } of [
   });
 }
 
-/** @returns how many bytes there were; 0 for none yet. */
+/** @returns the number of bytes read, or 0 if there are none yet. */
 function readSome(reader: number, buffer: Buffer): number {
   try {
     return readSync(reader, buffer);

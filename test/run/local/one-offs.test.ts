@@ -22,7 +22,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  test('promise 4: it sees its own variables and pipes, and nothing of the server or of another tool', async () => {
+  test('promise 4: a one-off sees its own variables and pipes, and nothing of the server or of another tool', async () => {
     await writeFile(join(bench.data, 'artifacts/secret'), 'of another tool');
     const script = [
       'env; ls /run /run/one-off',
@@ -40,7 +40,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     assert.ok(Number(out.trim().split('\n').at(-1)) < 12, 'processes of the machine are seen');
   });
 
-  test('another tool cannot open its pipes', { skip: !isRoot }, async () => {
+  test('another tool cannot open the pipes of a one-off', { skip: !isRoot }, async () => {
     const running = startOneOff(bench.runtime, release, ['cat'], { input: new Keyboard().keys });
     const other = { ...release, tool: 'other' as ToolName };
     const folder = join(bench.data, 'run');
@@ -53,7 +53,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     await running.end;
   });
 
-  test('threat 18: its terminal is its own: what it types into it reaches itself alone', async () => {
+  test('threat 18: a one-off has its own terminal, and input that it injects there reaches only itself', async () => {
     const keyboard = new Keyboard();
     const script = [
       'import fcntl, os, termios',
@@ -76,13 +76,13 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
   });
 
   for (const { name, command } of [
-    { name: 'one that goes when it is told', command: ['sleep', '100'] },
+    { name: 'one that ends on SIGTERM', command: ['sleep', '100'] },
     {
-      name: 'one that does not',
+      name: 'one that ignores SIGTERM',
       command: ['python3', '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(100)'],
     },
   ]) {
-    test(`what takes too long is ended and told: ${name}`, async () => {
+    test(`a one-off that takes too long is ended, and its client is told: ${name}`, async () => {
       const { status, why } = await oneOff(bench.runtime, release, command, { input: new Keyboard().keys });
       assert.match(why ?? '', /took longer than 1.5 s and was ended/);
       assert.ok([137, 143].includes(status), `${status}`);
@@ -112,7 +112,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     );
   });
 
-  test('nothing of them is left in the run folder, and none has a line in the log', async () => {
+  test('one-offs leave nothing in the run folder and nothing in the log', async () => {
     assert.deepEqual(await readdir(join(bench.data, 'run')), []);
     const query = { process: null, lines: 10, follow: false, signal: new AbortController().signal };
     assert.deepEqual(await Array.fromAsync(bench.runtime.logs('bot' as ToolName, query)), []);

@@ -10,7 +10,7 @@ import { releaseOf, rollOut, until } from '../contract-steps.ts';
 import { silentTool, web, webTool } from '../tool-sources.ts';
 import { type LocalBench, localBench } from './local-bench.ts';
 
-/** Echoes what it gets over a WebSocket's connection, after a handshake by hand (RFC 6455 section 4.2.2). */
+/** Echoes the bytes of a WebSocket's connection, after a handshake by hand (RFC 6455 section 4.2.2). */
 const echoTool = `
 import base64, hashlib, os, socketserver
 class Handler(socketserver.StreamRequestHandler):
@@ -31,7 +31,7 @@ class Server(socketserver.ThreadingTCPServer): daemon_threads = True
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-/** Closes when it has read the first line: at `/gone` without a word, at `/switch` in another protocol. */
+/** Closes after the first line: at `/gone` without an answer, at `/switch` after a switch of protocols. */
 const hastyTool = `
 import os, socketserver
 class Handler(socketserver.StreamRequestHandler):
@@ -57,7 +57,7 @@ describe('Router', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  /** Sends these bytes and returns all that comes back until the connection ends, or 20 s have gone. */
+  /** Sends these bytes and returns the answer until the connection ends, or for 20 s. */
   async function raw(text: string): Promise<string> {
     const socket = connect(bench.port, '127.0.0.1');
     socket.setTimeout(20_000, () => socket.destroy());
@@ -97,7 +97,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal(bench.runtime.toolOf('.localhost'), null);
   });
 
-  test('a tool that is not there gets a page that says so, with its name escaped', async () => {
+  test('the page for an unknown tool says so, with the name escaped', async () => {
     const page = await get('nobody.localhost', '/');
     assert.match(page, /^HTTP\/1\.1 404 /);
     assert.match(page, /There is no tool by this name here, or nothing has been deployed to it yet\./);
@@ -106,7 +106,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.doesNotMatch(odd, /<script>/);
   });
 
-  test('a tool that starts answers 503 with Retry-After', async () => {
+  test('the page of a starting tool has the status 503 and Retry-After', async () => {
     const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
     await bench.runtime.resume(releaseOf('soon' as ToolName, 1, artifact), 1, {});
     const page = await get('soon.localhost', '/');
@@ -117,7 +117,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.match(await get('soon.localhost', '/'), /soon is stopped/);
   });
 
-  test('a tool that crashed gets a page that says how and what its maintainers type', async () => {
+  test('the page of a crashed tool says how it ended, and which command its maintainers can use', async () => {
     const source = `import sys\nsys.exit(9)`;
     const artifact = await bench.artifact({ 'web.py': source }, [web()]);
     await bench.runtime.resume(releaseOf('broken' as ToolName, 1, artifact), 1, {});
@@ -135,7 +135,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop('broken' as ToolName);
   });
 
-  test('the tool learns who asked and how, and a client cannot make that up', async () => {
+  test('the tool learns the client’s address and scheme, and a client cannot forge them', async () => {
     const fields = 'X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\n';
     const header = async (name: string) =>
       (await get('plain.localhost', `/header/${name}`, fields)).split('\r\n\r\n')[1];
@@ -146,7 +146,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal(await header('host'), 'plain.localhost');
   });
 
-  test('threat 23: a client that calls them fields between neighbours has none of them removed', async () => {
+  test('threat 23: a client that names these fields in Connection cannot have them removed', async () => {
     for (const name of ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host']) {
       const lines = [
         `GET /header/${name.toLowerCase()} HTTP/1.1`,
@@ -160,12 +160,12 @@ describe('Router', { concurrency: 1 }, () => {
     }
   });
 
-  test('fields between neighbours are not handed on', async () => {
+  test('hop-by-hop fields are not forwarded', async () => {
     const text = `GET /header/x-private HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n`;
     assert.equal((await raw(text)).split('\r\n\r\n')[1], '');
   });
 
-  test('a request that names the whole address gets the path', async () => {
+  test('if a request names the whole address, the tool gets the path', async () => {
     assert.match(
       await raw(
         'GET http://plain.localhost/env/LANG HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close\r\n\r\n',
@@ -191,7 +191,7 @@ describe('Router', { concurrency: 1 }, () => {
     );
   });
 
-  test('what a tool answers before it has read a large body comes to the client, whose connection goes on', async () => {
+  test('an answer before the end of a large body reaches the client, whose connection stays open', async () => {
     const tool = 'hasty' as ToolName;
     const artifact = await bench.artifact({ 'web.py': hastyTool }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
@@ -218,7 +218,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('a tool that dies in mid answer ends that request only', async () => {
+  test('a tool that dies during an answer ends only that request', async () => {
     const tool = 'half' as ToolName;
     await rollOut(
       bench.runtime,
@@ -241,7 +241,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('a client that leaves in mid request harms nobody', async () => {
+  test('a client that leaves during a request harms nobody', async () => {
     const socket = connect(bench.port, '127.0.0.1');
     socket.write('GET /slow HTTP/1.1\r\nHost: plain.localhost\r\n\r\n');
     await once(socket, 'connect');
@@ -265,7 +265,7 @@ describe('Router', { concurrency: 1 }, () => {
     await until(async () => (await bench.runtime.status(tool)).length === 1, 'the old one to be gone');
   });
 
-  test('a WebSocket to a tool that dies, is not there or does not want it ends alone', async () => {
+  test('only the WebSocket ends if the tool dies, does not exist or refuses it', async () => {
     const socket = await openSocket('echo');
     const closed = once(socket, 'close');
     socket.write('die');

@@ -40,7 +40,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(log, /worker\.1 did not end within the grace time and was killed/);
       }));
 
-    test('a process that ends between its start and the switch is told of, and counts as started again', () =>
+    test('a process that ends between its start and the switch is reported and counts as a restart', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'brief' as ToolName;
         const script = 'import sys, time\ntime.sleep(1.2); sys.exit(3)';
@@ -56,7 +56,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         await runtime.stop(tool);
       }));
 
-    test('folders of a process are its own, fresh at each start, and gone with it', () =>
+    test('each process has its own folders, which are fresh at each start and removed at its end', () =>
       within({}, async ({ runtime, artifact, data }) => {
         const tool = 'folders' as ToolName;
         const script =
@@ -72,11 +72,11 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await readdir(join(data, 'run')), []);
       }));
 
-    test('threat 60: a tool that forks without end or eats memory leaves the others alone', () =>
+    test('threat 60: a tool that forks endlessly or eats memory does not harm others', () =>
       within({}, async ({ runtime, artifact, request }) => {
         const good = 'good' as ToolName;
         await rollOut(runtime, releaseOf(good, 1, await artifact({ 'web.py': webTool('good') }, [web()])));
-        // Without isolation nobody counts processes where there is no control group: a small bomb then.
+        // Without isolation and without a control group nothing limits processes, so the bomb is small.
         const bomb = `import os, time\nfor i in range(${mode === 'isolated' ? 1000 : 20}):\n    try:\n        if os.fork() == 0: time.sleep(1000)\n    except OSError: break\nprint('forked', i)\ntry: bytearray(3 * 10**9)\nexcept MemoryError: print('no memory')\ntime.sleep(1000)`;
         const bad = 'bad' as ToolName;
         await rollOut(runtime, releaseOf(bad, 1, await artifact({ 'worker.py': bomb }, [worker()])));
@@ -90,7 +90,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await runtime.status(bad), []);
       }));
 
-    test('the status of a release whose artifact is gone says how to build it', () =>
+    test('if the artifact of a release is gone, the status says how to build it', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'lost' as ToolName;
         const release = releaseOf(tool, 1, {
@@ -105,7 +105,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(status?.detail ?? '', /^has lost what its build made: .*redeploy lost/);
       }));
 
-    test('what was built in the other mode is not started, and the status, the page and the log say how to build it', () =>
+    test('a release that was built in the other mode is not started, and the status, the page and the log say how to build it', () =>
       within({}, async ({ runtime, request, artifact }) => {
         const tool = 'moved' as ToolName;
         const built = await artifact({ 'web.py': webTool('moved') }, [web()]);
@@ -118,7 +118,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         const how = mode === 'trusted' ? 'with isolation' : 'without isolation';
         assert.match(
           status.detail ?? '',
-          new RegExp(`^was built ${how}, .+ anew \\(ssh -p 2222 127\\.0\\.0\\.1 redeploy moved\\)$`),
+          new RegExp(`^was built ${how}, .+ again \\(ssh -p 2222 127\\.0\\.0\\.1 redeploy moved\\)$`),
         );
         const page = await request(tool, '/');
         assert.equal(page.status, 502);
@@ -128,7 +128,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await runtime.status(tool), []);
       }));
 
-    test('the push says what / answers where that is no answer that people want', () =>
+    test('the push mentions the status of / if it is not a success', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'ill' as ToolName;
         const source = webTool('ill').replace("'ill', 200", "'ill', 500");

@@ -34,7 +34,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.equal(new Set(ids).size, 2, 'of idle ones each has its turn');
     });
 
-    test('a request that brings down a process is not handed to the next', async () => {
+    test('a request that crashes a process is not given to the next one', async () => {
       const tool = 'poison' as ToolName;
       await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('poison')), { replicas: { web: 3 } });
       assert.equal((await bench.request(tool, '/exit')).status, 502);
@@ -53,7 +53,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.match(page.body, /set it to run none/);
     });
 
-    test('a process that is one too many ends when its requests are done, and the other is not touched', async () => {
+    test('a surplus process ends when its requests are done, and the other one is not touched', async () => {
       const tool = 'drained' as ToolName;
       const release = releaseOf(tool, 1, await webArtifact('drained'));
       await rollOut(bench.runtime, release, { replicas: { web: 2 } });
@@ -79,7 +79,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.deepEqual(await restartsOf(tool), [0]);
     });
 
-    test('a connection that was opened stays with its process, and closes when that one is to go', async () => {
+    test('a WebSocket stays with its process, and closes when that process ends', async () => {
       const tool = 'sockets' as ToolName;
       const release = releaseOf(tool, 1, await bench.artifact({ 'web.py': namingTool }, [web()]));
       await rollOut(bench.runtime, release, { replicas: { web: 2 } });
@@ -99,9 +99,9 @@ for (const mode of ['trusted', 'isolated'] as const) {
       left.destroy();
     });
 
-    test('threat 60: each process has the limits for itself', async () => {
+    test('threat 60: the limits apply to each process alone', async () => {
       const tool = 'limits' as ToolName;
-      // Both together are beyond what one may have (64 processes, 256 MiB).
+      // Both together use more than one process may have (64 processes, 256 MiB).
       const script = `import os, time\nfor i in range(40):\n    if os.fork() == 0: time.sleep(1000)\ndata = bytearray(150 * 2**20)\nprint('has all')\ntime.sleep(1000)`;
       const release = releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()]));
       await rollOut(bench.runtime, release);
@@ -114,7 +114,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
   });
 }
 
-/** Answers each message on an upgraded connection with a word of its own. */
+/** Answers each message on an upgraded connection with its own random word. */
 const namingTool = `
 import http.server, os
 ID = os.urandom(8).hex().encode()

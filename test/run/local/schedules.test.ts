@@ -34,7 +34,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     until(async () => (await log(bench)).split(text).length > times, `${times} times: ${text}`);
   const release = (version: number, artifact: Artifact) => releaseOf(tool, version, artifact);
 
-  test('one run at a time, over releases too; the run of an old release goes on; stop ends it', () =>
+  test('one run at a time over all releases; the run of an old release continues; stop ends it', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({ 'update.py': slow }, [everyMinute()]);
@@ -44,7 +44,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await clock.pass(60);
       await says(
         bench,
-        'update.1 was not started at 2026-01-01 00:02 UTC: its run of 2026-01-01 00:01 UTC is still under way',
+        'update.1 was not started at 2026-01-01 00:02 UTC: its run of 2026-01-01 00:01 UTC has not ended',
       );
       await rollOut(runtime, release(2, source));
       assert.deepEqual(
@@ -65,7 +65,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal((await log(bench, 'update')).includes('ready\ngoodbye\nready'), false);
     }));
 
-  test('once the run of an old release has ended, nothing of it is left and the new one has its turn', () =>
+  test('after the run of an old release has ended, the new release runs', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const one = await artifact({ 'update.py': 'import time; print("old", flush=True); time.sleep(1)' }, [
@@ -98,7 +98,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'ready\ngoodbye\nready\ngoodbye');
     }));
 
-  test('no run takes longer than the operator gives', () =>
+  test('no run takes longer than the operator allows', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { timeoutSeconds: 600 });
@@ -107,7 +107,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await says(bench, 'update.1 took longer than 3.0 s (schedule_time) and was ended');
     }));
 
-  test('a run that fails is started again as often as it asks', () =>
+  test('a failing run is retried as often as its schedule says', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { retry: 2 });
@@ -122,7 +122,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /code 1 after \d\.\d s$/m);
     }));
 
-  test('what was not started while the machine slept is told', () =>
+  test('the log tells about runs that were missed while the machine slept', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       await rollOut(runtime, release(1, await artifact({ 'update.py': 'print("ran")' }, [everyMinute()])));
@@ -133,7 +133,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'ran');
     }));
 
-  test('a rollout that fails leaves the schedule of the release before', () =>
+  test('a failed rollout does not change the schedule of the live release', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       await rollOut(runtime, release(1, await artifact({ 'update.py': 'print("one")' }, [everyMinute()])));
@@ -144,7 +144,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'one');
     }));
 
-  test('a rollout is live before a schedule runs, and a scheduled process gets no port', () =>
+  test('a schedule begins after the release is live, and a scheduled process gets no port', () =>
     within(async (bench) => {
       const { runtime, clock, artifact, request } = bench;
       const files = { 'web.py': webTool('here'), 'update.py': 'print("ran")' };
@@ -156,7 +156,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await says(bench, 'update.1 exited with code 0');
     }));
 
-  test('a shutdown ends a run as any other process, and leaves no folder', async () => {
+  test('a shutdown ends a run like any other process, and leaves no folder', async () => {
     const bench = await localBench({ mode: 'trusted' });
     const { runtime, clock, artifact } = bench;
     await rollOut(runtime, release(1, await artifact({ 'update.py': slow }, [everyMinute()])));
@@ -168,7 +168,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     await bench.close();
   });
 
-  test('a release whose files are gone is told at each run', () =>
+  test('if the files of a release are gone, the log says so at each run', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({}, [everyMinute()]);
@@ -182,7 +182,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /update\.1 (could not be started|exited with code)/);
     }));
 
-  test('a process that cannot be started is told, and due again the next time', () =>
+  test('if a process cannot be started, the log says so, and the next run is due as usual', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = { ...everyMinute(), command: ['no-such-program'] };

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { keepTimetable, systemClock } from '../../../src/run/local/timetable.ts';
 import { SetClock } from '../../support/set-clock.ts';
 
-/** What a timetable says while a test moves the clock. */
+/** Records the calls of a timetable while a test moves the clock. */
 function kept(cron: string, clock: SetClock) {
   const said: string[] = [];
   const leave = new AbortController();
@@ -20,7 +20,7 @@ function kept(cron: string, clock: SetClock) {
   };
 }
 
-test('each moment once, beginning with the next', async () => {
+test('each moment is due once, beginning with the next one', async () => {
   const clock = new SetClock('2026-01-01T00:10:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.pass(25 * 60);
@@ -30,7 +30,7 @@ test('each moment once, beginning with the next', async () => {
   assert.equal(said.length, 2);
 });
 
-test('what went by while the machine slept is told once and not made up for', async () => {
+test('a moment that was missed while the machine slept is reported once and not made up for', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T03:05:00');
@@ -40,7 +40,7 @@ test('what went by while the machine slept is told once and not made up for', as
   await end();
 });
 
-test('a moment that is only just over still counts', async () => {
+test('a moment that has only just passed still counts', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T00:10:29');
@@ -48,7 +48,7 @@ test('a moment that is only just over still counts', async () => {
   await end();
 });
 
-test('a clock that was ahead and is set back: what is due by the new time counts', async () => {
+test('if the clock is set back, the timetable continues by the new time', async () => {
   const clock = new SetClock('2036-01-01T00:09:00');
   const { said, end } = kept('0 0 1 1 *', clock);
   await clock.set('2026-12-31T23:59:00');
@@ -57,7 +57,7 @@ test('a clock that was ahead and is set back: what is due by the new time counts
   await end();
 });
 
-test('the clock of the system wakes, and is left by the signal', async () => {
+test('a wait of the system clock ends in time, or when the signal fires', async () => {
   const leave = new AbortController();
   await systemClock.wait(1, leave.signal);
   assert.ok(Math.abs(systemClock.now() - Date.now()) < 1000);

@@ -63,7 +63,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     };
   }
 
-  test('the time that a process needs to fail is none that it was up', async () => {
+  test('the time that a process takes to fail does not count as time that it was up', async () => {
     const { process, lines } = await processOf(silentTool, {});
     process.keepUp();
     const pauses = async () => (await lines()).flatMap((line) => /again in ([\d.]+) s/.exec(line)?.[1] ?? []);
@@ -72,7 +72,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
   });
 
-  test('a port is free for another process once nothing of the one before is left', async () => {
+  test('a port is given to another process only when the old process is gone', async () => {
     const left: number[] = [];
     class WatchedPorts extends Ports {
       override giveBack(port: number): void {
@@ -85,7 +85,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual(left, [0]);
   });
 
-  test('of a config var that is longer than what a line loses with its end, no half is shown', async () => {
+  test('a long config var in a cut line is not shown in part', async () => {
     const KEY = Array.from({ length: 2000 }, (_, index) => `key${index}`).join('');
     const source = "import os\nprint('x' * 8000 + os.environ['KEY'] + 'y' * 10_000)";
     const { process } = await processOf(source, {}, { KEY });
