@@ -7,23 +7,23 @@ import { ApiException } from '@kubernetes/client-node';
 import type { Cluster } from './cluster.ts';
 
 export interface ApiStream {
-  /** Below the server's address, as `/api/v1/pods`. */
+  /** The path below the server's address, such as `/api/v1/pods`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** Milliseconds without a byte after which the connection counts as lost. */
+  /** After this many milliseconds without a byte, the connection counts as lost. */
   readonly idleMs: number;
-  /** The form of the answer, as `application/json`; the API's choice unless told. */
+  /** The media type of the answer, such as `application/json`; by default the API's choice. */
   readonly accept?: string;
-  /** Answers outside 200 to 299 that are no exception. */
+  /** True if answers outside 200 to 299 are returned instead of thrown. */
   readonly takesAny?: boolean;
 }
 
 /**
- * A GET whose answer may go on for ever: a watch, a log. The library's own functions for these bring the process
- * down when a connection breaks, and cannot say why a request was refused.
+ * Sends a GET whose answer may be endless: a watch, a log. The library's own functions for these end the process when
+ * a connection breaks, and do not tell why a request was refused.
  *
- * @throws ApiException where the answer is not 2xx; the system's error where the connection fails.
+ * @throws ApiException if the answer is not 2xx; the system's error if the connection fails.
  */
 export async function openApiStream(cluster: Cluster, stream: ApiStream): Promise<IncomingMessage> {
   const url = new URL(`${cluster.kubeConfig.getCurrentCluster()?.server}${stream.path}`);
@@ -33,12 +33,12 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
     headers: stream.accept === undefined ? {} : { accept: stream.accept },
   };
   await cluster.kubeConfig.applyToHTTPSOptions(options);
-  // The library's agent shares what the calls use; a stream keeps a connection of its own.
+  // A stream keeps its own connection, instead of one from the library's agent that calls share.
   const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, { ...options, agent: false });
   outgoing.setTimeout(stream.idleMs, () => outgoing.destroy(new Error('the connection went silent')));
   outgoing.end();
   const response = await headOf(outgoing);
-  // Whoever reads gets the error by iterating; between two reads nobody listens.
+  // Readers get the error by iterating. Between two reads nobody listens for it.
   response.on('error', () => {});
   outgoing.on('error', (error) => response.destroy(error));
   const status = response.statusCode ?? 0;
@@ -47,7 +47,7 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   throw new ApiException(status, response.statusMessage ?? '', body, {});
 }
 
-/** The answer without its body. A pod behind the API server may switch to another protocol unasked. */
+/** Waits for the head of the answer. A pod behind the API server may switch protocols without being asked. */
 async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   const switched = once(outgoing, 'upgrade') as Promise<[IncomingMessage, Duplex]>;
   const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;
@@ -57,9 +57,9 @@ async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
 }
 
 /**
- * The lines of an answer, without their ends; a last one that is cut off is not given. Rejects where it breaks.
+ * Yields the lines of an answer, without newlines and without an incomplete last line. Rejects if the connection breaks.
  *
- * @param mostCharacters - A longer line loses its end, so that a line without end does not fill the memory.
+ * @param mostCharacters - Longer lines are cut, so that an endless line does not fill the memory.
  */
 export async function* linesOf(
   response: AsyncIterable<unknown>,

@@ -3,7 +3,7 @@ import type { Cluster } from './cluster.ts';
 import { isNotFound, statusOf } from './refusals.ts';
 import { type Retrying, retrying } from './retrying.ts';
 
-/** Whose fields these are, in an object's managedFields. */
+/** The name of this server in an object's managedFields. */
 export const FIELD_MANAGER = 'toolforge-push';
 
 export type Applied<Kind> = Kind & {
@@ -13,8 +13,8 @@ export type Applied<Kind> = Kind & {
 };
 
 /**
- * Server-side apply: the object's fields become as they are here, made where it is not there; fields that others
- * set and that are not here stay. A dry run only asks whether the cluster would take it.
+ * Server-side apply: sets the object's fields, and makes the object if it is missing. Other fields that others set stay.
+ * A dry run only checks whether the cluster would accept it.
  *
  * @throws as `retrying`.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
@@ -65,8 +65,8 @@ export async function applyUnlessChanged<Kind extends KubernetesObject>(
 }
 
 /**
- * An object as it is in the cluster; null if it is not there. The right to change it is enough: this is a change of
- * nothing, and a dry run.
+ * Returns an object of the cluster, or null if it does not exist. Needs only the right to patch, because it makes an
+ * empty change as a dry run.
  *
  * @throws as `retrying`.
  */

@@ -15,12 +15,12 @@ import {
 } from '@kubernetes/client-node';
 import { type ClusterOptions, loadKubeConfig } from './kubeconfig.ts';
 
-/** A cluster's API. Every call ends after 30 s at the latest, with a TimeoutError. */
+/** A cluster's API. A call that takes longer than 30 s ends with a TimeoutError. */
 export interface Cluster {
-  /** For people: the context, or `in-cluster`. */
+  /** The name of the context for people, or `in-cluster`. */
   readonly name: string;
   readonly kubeConfig: KubeConfig;
-  /** The namespace of the pod that this server runs in; null outside a cluster. */
+  /** The namespace of this server's pod, or null outside of a cluster. */
   readonly podNamespace: string | null;
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;
@@ -29,17 +29,16 @@ export interface Cluster {
   readonly authorization: AuthorizationV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly coordination: CoordinationV1Api;
-  /** Any kind of object; for server-side apply see applying.ts. */
+  /** For objects of any kind. See applying.ts for server-side apply. */
   readonly objects: KubernetesObjectApi;
 }
 
 const CALL_MS = 30_000;
 
 /**
- * The cluster that this server runs in, where it has a service account's token, else the one of KUBECONFIG or
- * ~/.kube/config. Nothing is asked of it yet.
+ * Makes the API of the cluster that `loadKubeConfig` finds. Sends no request yet.
  *
- * @throws DeployError `BAD_CLUSTER` where there is no configuration or not that context: never localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, or not this context. Never falls back to localhost.
  */
 export function connectCluster(options: ClusterOptions): Cluster {
   const { kubeConfig, server, name, podNamespace } = loadKubeConfig(options);

@@ -4,22 +4,22 @@ import { untilAborted } from '../core/until-aborted.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerName } from './container-log.ts';
 
-/** The channels of the protocol: the first byte of each message. */
+/** The channels of the protocol. Each message begins with the byte of its channel. */
 const CHANNEL = { input: 0, output: 1, errors: 2, status: 3, resize: 4, close: 255 } as const;
-/** The first version in which one channel can be closed alone. */
+/** The first version that can close a single channel. */
 const WITH_CLOSE = 'v5.channel.k8s.io';
 
-/** So many bytes wait here at the most before the other side has to. */
+/** When this many bytes wait here, the other side must wait. */
 const MOST_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
-// Proxies on the way cut connections that are silent.
+// Proxies may cut silent connections.
 const PING_MS = 30_000;
 
 export interface Attaching {
   readonly isTerminal: boolean;
   /** How long the cluster may take to connect, in milliseconds. */
   readonly timeoutMs: number;
-  /** Nobody waits any more; of a connection that is there it means nothing. */
+  /** Ends the wait for the connection. Has no effect on an open connection. */
   readonly signal: AbortSignal;
 }
 
@@ -40,7 +40,7 @@ export interface ContainerChunk {
 }
 
 /**
- * The standard streams of a container's process, from now on. Whoever reads slowly holds the process back.
+ * The standard streams of a container's process from now on. A slow reader makes the process wait.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-attach
  */
@@ -50,7 +50,7 @@ export class ContainerAttachment implements Disposable {
   #chunks: ContainerChunk[] = [];
   #waitingBytes = 0;
   #hasEnded = false;
-  /** The newest, while the one before is on its way. */
+  /** The newest size, while an earlier one is being sent. */
   #nextSize: { readonly columns: number; readonly rows: number } | null = null;
   #resizing: Promise<void> | null = null;
   #wake: () => void = () => {};
@@ -73,7 +73,7 @@ export class ContainerAttachment implements Disposable {
   ): Promise<ContainerAttachment> {
     const query = new URLSearchParams({
       ...{ container, stdin: 'true', stdout: 'true' },
-      // A terminal has one output, and the API refuses to be asked for both.
+      // A terminal has one output, and the API refuses a request for both.
       ...{ stderr: String(!isTerminal), tty: String(isTerminal) },
     });
     const path = `/api/v1/namespaces/${namespace}/pods/${pod}/attach?${query}`;
@@ -84,7 +84,7 @@ export class ContainerAttachment implements Disposable {
       if (stream !== null && bytes.length > 0) take({ stream, bytes });
       return true;
     };
-    // The library's own `attach` reads and writes without ever waiting for either side.
+    // The library's own `attach` never waits for a slow side.
     const { handler } = new Attach(givingUpAfter(timeoutMs, cluster.kubeConfig));
     const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
     const socket = await untilAborted(connecting, signal).catch((error: unknown) => {
@@ -96,7 +96,7 @@ export class ContainerAttachment implements Disposable {
     return attachment;
   }
 
-  /** What the process prints, until its end or that of the connection. */
+  /** Yields the output of the process until its end or the end of the connection. */
   async *chunks(): AsyncGenerator<ContainerChunk> {
     for (;;) {
       const chunk = this.#chunks.shift();
@@ -114,19 +114,19 @@ export class ContainerAttachment implements Disposable {
     }
   }
 
-  /** Resolves when it is on its way, or nobody is there any more. */
+  /** Resolves when the bytes have been sent, or the connection has ended. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       await this.#send(CHANNEL.input, bytes.subarray(at, at + PIECE_BYTES));
     }
   }
 
-  /** The process sees the end of its input. A cluster before Kubernetes 1.30 cannot be told so. */
+  /** Closes the input of the process. Not possible with clusters before Kubernetes 1.30. */
   async end(): Promise<void> {
     if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));
   }
 
-  /** Resolves when the newest size is on its way; one that another follows at once may be left out. */
+  /** Resolves when the newest size has been sent. A size that another follows at once may be skipped. */
   resize(size: { readonly columns: number; readonly rows: number }): Promise<void> {
     this.#nextSize = size;
     this.#resizing ??= this.#sendSizes().finally(() => {
@@ -163,7 +163,7 @@ export class ContainerAttachment implements Disposable {
   }
 }
 
-/** The same configuration; who opens a WebSocket by it waits no longer than this for the answer. */
+/** The same configuration, with a time limit for the handshake of WebSockets. */
 function givingUpAfter(timeoutMs: number, kubeConfig: KubeConfig): KubeConfig {
   const applyToHTTPSOptions: KubeConfig['applyToHTTPSOptions'] = async (options) => {
     await kubeConfig.applyToHTTPSOptions(options);

@@ -10,42 +10,42 @@ export interface ContainerName {
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
-  /** Whose part of the time for output its lines take; the namespace's if not set. */
+  /** The share of the time for output that its lines use; by default the namespace's. */
   readonly share?: string;
 }
 
-/** A line that a container printed, without its end. */
+/** A line that a container printed, without its newline. */
 export interface ContainerLine {
-  /** When the container runtime got it: ISO 8601, UTC, milliseconds. */
+  /** When the container runtime got the line: ISO 8601, UTC, milliseconds. */
   readonly at: string;
   readonly text: string;
 }
 
-/** Where a reader of a log stands. */
+/** The position of a reader in a log. */
 interface Place {
-  /** The newest time that was given, as the node writes it: nanoseconds, in its own zone; empty = none yet. */
+  /** The newest time so far, as the node writes it: nanoseconds, in its own zone. Empty before the first line. */
   newest: string;
-  /** The second (UTC) that `newest` is in, and how many lines of it, and later ones, were given. */
+  /** The second (UTC) of `newest`, and how many lines since this second were passed on. */
   second: string;
   count: number;
 }
 
 const PAUSE_MS = 150;
-// A quiet container is read anew this often, so that a connection that died without a word is noticed.
+// The log of a quiet container is opened again at this interval, to notice dead connections.
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
-/** A container may print for ever without a new line. Readers of a build show less of one, and mask it before. */
+/** A container may print endlessly without a newline. Readers mask the line and then show less of it. */
 const MOST_LINE_CHARACTERS = 128 * 1024;
 const MOST_LAST_BYTES = 256 * 1024;
 // RFC 3339
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
 /**
- * Gives every line of a container, in order, none twice: from before the first (it waits until the container has
- * started) over its restarts, and however long the API is away, to after the last. Resolves when the container will
- * print no more (it has ended for good, its pod has ended or is gone) or when the signal fires.
+ * Passes on every line of a container once, in order. Waits until the container starts, follows it over its restarts,
+ * and survives any outage of the API. Resolves when the container has ended for good, its pod is gone, or the signal
+ * fires.
  *
- * @throws DeployError where the API refuses for good.
+ * @throws DeployError if the API refuses for good.
  */
 export async function followContainerLog(
   cluster: Cluster,
@@ -60,7 +60,7 @@ export async function followContainerLog(
       const status = await containerStatus(cluster, name, signal);
       if (status === null) return;
       if (status.restarts > restarts && place.newest !== '') {
-        // The end of the one before may have been missed while it was replaced.
+        // The last lines before the restart may have been missed.
         await read(cluster, name, { place, onLine, signal, query: { previous: 'true' } });
       }
       restarts = status.restarts;
@@ -84,7 +84,7 @@ interface Reading {
   readonly query: Readonly<Record<string, string>>;
 }
 
-/** Reads what comes after the place, which moves with each line. */
+/** Reads the lines after the place, and moves the place. */
 async function read(cluster: Cluster, name: ContainerName, reading: Reading): Promise<void> {
   const { place, onLine, signal } = reading;
   const response = await openApiStream(cluster, {
@@ -98,13 +98,13 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     signal,
     idleMs: IDLE_MS,
   });
-  // The API knows whole seconds: of this one, so many lines have been given already.
+  // The API knows only whole seconds, so this many lines of the second are repeated.
   let known = place.count;
   const newestBefore = place.newest;
   for await (const line of linesOf(response, MOST_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
-    // The node's own words, as that it cannot watch the file.
+    // The node itself may add a line, for example that it cannot watch the file.
     if (!STAMP.test(stamp)) continue;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;
@@ -133,7 +133,7 @@ interface ContainerProgress {
   readonly hasEnded: boolean;
 }
 
-/** Null = there is no such pod, or it has ended without ever starting the container. */
+/** Null if the pod does not exist, or has ended without starting the container. */
 async function containerStatus(
   cluster: Cluster,
   { namespace, pod, container }: ContainerName,
@@ -178,15 +178,15 @@ function comesBack({ spec }: V1Pod, container: string, exitCode: number): boolea
   }
 }
 
-/** The container is still being made, or its pod went between two questions: the next look tells which. */
+/** True if the container is still being made or its pod has just gone. The next look tells which. */
 function isNotYet(error: unknown): boolean {
   return error instanceof ApiException && (error.code === 400 || error.code === 404);
 }
 
 /**
- * The last lines that a container printed, at most 20.
+ * Returns the last lines that a container printed, at most 20.
  *
- * @param run - `previous`: before it was started again.
+ * @param run - `previous` for the run before its last restart.
  */
 export async function lastLines(
   cluster: Cluster,
@@ -197,7 +197,7 @@ export async function lastLines(
     ...{ namespace, name: pod, container, previous: run === 'previous' },
     ...{ tailLines: KEPT_LINES, limitBytes: MOST_LAST_BYTES },
   };
-  // The node may have dropped it, or be gone: then there is nothing to show.
+  // The node may have deleted the log, or be gone. Then there is nothing to show.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text
     .split('\n')

@@ -8,8 +8,8 @@ import { badCluster } from './kubeconfig.ts';
 const WAIT_MS = 10_000;
 
 /**
- * Looks whether the credentials of the kubeconfig are there and have not ended, without asking the cluster, which may be
- * away: files are read, and a program that hands credentials out is run once.
+ * Checks that the credentials of the kubeconfig exist and have not expired. Does not ask the cluster, which may be down:
+ * reads files, and runs a program for credentials once.
  *
  * @throws DeployError `BAD_CLUSTER`
  */
@@ -19,11 +19,11 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const certificate = certificateOf(user);
   if (certificate !== null) assertInTime(user, certificate);
   try {
-    // As before each call.
+    // The same step precedes each call.
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);
-    // The program ran and did not do what it should: it may in a while, and each call says so until then.
+    // The program ran but failed. It may work later, and each call reports the failure until then.
     if (code === null) return;
     throw isOfProgram(cause)
       ? badCluster(
@@ -41,7 +41,9 @@ function certificateOf({ certData, certFile, name }: User): X509Certificate | nu
     return certFile ? new X509Certificate(readFileSync(certFile)) : null;
   } catch (cause) {
     if (systemCode(cause)?.startsWith('E') && certFile && !certData) throw cannotRead(cause);
-    throw badCluster(`The client certificate of ${name} in the kubeconfig is none`, 'it is PEM', { cause });
+    throw badCluster(`The client certificate of ${name} in the kubeconfig is not valid`, 'it is PEM', {
+      cause,
+    });
   }
 }
 
@@ -50,9 +52,9 @@ function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certif
   const now = Date.now();
   const of = `The client certificate of ${name} in the kubeconfig`;
   if (validToDate.getTime() < now)
-    throw badCluster(`${of} ended on ${day(validToDate)}`, 'you have a new one, from who runs the cluster');
+    throw badCluster(`${of} ended on ${day(validToDate)}`, 'you get a new one from the cluster’s operator');
   if (validFromDate.getTime() > now)
-    throw badCluster(`${of} is good from ${day(validFromDate)} on`, 'the clock of this machine is right');
+    throw badCluster(`${of} is valid from ${day(validFromDate)} on`, 'the clock of this machine is right');
 }
 
 function isOfProgram(cause: unknown): boolean {
@@ -63,7 +65,7 @@ function cannotRead(cause: unknown) {
   const path = cause instanceof Error && 'path' in cause ? String(cause.path) : 'of the kubeconfig';
   return badCluster(
     `The file ${path} with credentials of the cluster cannot be read (${systemCode(cause)})`,
-    'it is there, and the user of this server may read it',
+    'it exists, and the user of this server may read it',
     { cause },
   );
 }

@@ -4,31 +4,31 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { DeployError, systemCode } from '../core/errors.ts';
 
 export interface ClusterOptions {
-  /** The name of a context of the kubeconfig; empty = its current one. */
+  /** The name of a context of the kubeconfig. Empty for its current one. */
   readonly context: string;
-  /** A file in place of KUBECONFIG and ~/.kube/config; null = the usual places. */
+  /** A file instead of KUBECONFIG and ~/.kube/config, or null. */
   readonly kubeconfig?: string | null;
-  /** Where a pod's files begin, for the service account's; `/` unless told. */
+  /** The root folder for the files of the service account; by default `/`. */
   readonly root?: string;
 }
 
 export interface LoadedKubeConfig {
   readonly kubeConfig: KubeConfig;
-  /** For people: the context, or `in-cluster`. */
+  /** The name of the context for people, or `in-cluster`. */
   readonly name: string;
   /** The address of the API. */
   readonly server: string;
-  /** The namespace of the pod that this server runs in; null outside a cluster. */
+  /** The namespace of this server's pod, or null outside of a cluster. */
   readonly podNamespace: string | null;
 }
 
 const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
- * The configuration of the cluster that this server runs in, where it has a service account's token, else the one of
- * KUBECONFIG or ~/.kube/config, whole as far as it can be seen without asking anybody.
+ * Loads the configuration of the cluster that this server runs in, if it has a service account's token. Otherwise loads
+ * KUBECONFIG or ~/.kube/config. Checks it as far as possible without a request.
  *
- * @throws DeployError `BAD_CLUSTER` where there is none, or not that context: never localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is none, or not this context. Never falls back to localhost.
  */
 export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: ClusterOptions): LoadedKubeConfig {
   const kubeConfig = new KubeConfig();
@@ -42,11 +42,11 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   }
   if (context !== '') kubeConfig.setCurrentContext(context);
   const known = kubeConfig.getContexts().map(({ name }) => name);
-  // What the library makes up where it has found nothing.
+  // The library invents this if it has found nothing.
   if (known.length === 1 && known[0] === 'loaded-context' && isMadeUp(kubeConfig)) {
     throw badCluster(
       'There is no Kubernetes configuration',
-      'KUBECONFIG names a file, or ~/.kube/config is there in the folder that HOME names',
+      'KUBECONFIG names a file, or ~/.kube/config exists in the folder that HOME names',
     );
   }
   const name = kubeConfig.getCurrentContext();
@@ -63,24 +63,27 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   };
 }
 
-/** @returns the address of a context that names what is there. */
+/** Checks the cluster and user of a context. @returns its address. */
 function serverOf(kubeConfig: KubeConfig, name: string): string {
   const found = kubeConfig.getCurrentCluster();
   if (found === null)
     throw badCluster(
-      `The context ${name} names a cluster that is not there`,
-      'its `clusters` hold that name',
+      `The context ${name} names a cluster that does not exist`,
+      'its `clusters` have this name',
     );
   if (kubeConfig.getCurrentUser() === null)
-    throw badCluster(`The context ${name} names a user that is not there`, 'its `users` hold that name');
-  // Of a service account without the variables that Kubernetes sets in every pod.
+    throw badCluster(`The context ${name} names a user that does not exist`, 'its `users` have this name');
+  // A service account without the variables that Kubernetes sets in every pod.
   if (found.server.includes('//undefined'))
     throw badCluster(
       'There is a service account’s token but no address of the API server',
       'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are in the environment',
     );
   if (found.server.startsWith('http:') && !found.skipTLSVerify)
-    throw badCluster(`The context ${name} speaks to ${found.server} without TLS`, 'its server has https://');
+    throw badCluster(
+      `The context ${name} would connect to ${found.server} without TLS`,
+      'its server begins with https://',
+    );
   return found.server;
 }
 
@@ -88,25 +91,27 @@ function isMadeUp(kubeConfig: KubeConfig): boolean {
   return kubeConfig.getCurrentCluster()?.server === 'http://localhost:8080';
 }
 
-/** Why the library could not read it. Nothing of the file is quoted: it holds tokens. */
+/** Says why the library could not read the file. Never quotes it, because it may hold tokens. */
 function unreadable(cause: unknown): DeployError {
   const code = systemCode(cause);
   if (code !== null) {
     const path = cause instanceof Error && 'path' in cause ? ` ${cause.path}` : '';
-    const wanted = 'it is a file that is there, and the user of this server may read it';
+    const wanted = 'the file exists, and the user of this server may read it';
     return badCluster(`The kubeconfig${path} cannot be read (${code})`, wanted, { cause });
   }
   if (cause instanceof Error && cause.name === 'YAMLException') {
     const line = (cause as { mark?: { line?: number } }).mark?.line;
-    // Only where there is nothing is there no place.
+    // The error has no line only if the file is empty.
     const what = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
-    return badCluster(`The kubeconfig ${what}`, 'it is the right file, whole');
+    return badCluster(`The kubeconfig ${what}`, 'it is the right file, and complete');
   }
   const why = cause instanceof Error ? cause.message : String(cause);
-  return badCluster(`The kubeconfig is not whole: ${why}`, 'it is the right file, whole', { cause });
+  return badCluster(`The kubeconfig is not complete: ${why}`, 'it is the right file, and complete', {
+    cause,
+  });
 }
 
-/** @param wanted - Follows "See that". */
+/** @param wanted - Continues the hint "See that". */
 export function badCluster(what: string, wanted: string, options?: ErrorOptions): DeployError {
   return new DeployError('BAD_CLUSTER', `${what}.`, `See that ${wanted}.`, options);
 }

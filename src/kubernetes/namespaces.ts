@@ -5,7 +5,7 @@ import { type Retrying, retrying } from './retrying.ts';
 export type NamespaceState = 'there' | 'leaving' | 'gone';
 
 /**
- * Whether a namespace is there; null if this server may not look.
+ * The state of a namespace, or null if this server may not read it.
  *
  * @throws as `retrying`.
  */

@@ -3,7 +3,7 @@ import { amountWords, quotaFaultWords, quotaRefusal } from './quota-words.ts';
 import { refusalIn } from './refusals.ts';
 import { registryTrouble } from './registry-words.ts';
 
-/** What is wrong with a pod, for people. */
+/** A fault of a pod, for people. */
 export interface PodFault {
   readonly code:
     | 'OUT_OF_MEMORY'
@@ -20,20 +20,20 @@ export interface PodFault {
   readonly words: string;
   /** What to do now, as a full sentence. */
   readonly hint: string;
-  /** Which container it is about; null = the whole pod. */
+  /** The faulty container, or null for the whole pod. */
   readonly container: string | null;
   /** Set for EXITED and OUT_OF_MEMORY. */
   readonly exitCode: number | null;
-  /** It may yet go away by itself: a pull that is tried again, a node that gets room. */
+  /** True if the fault may pass by itself: a pull is retried, or a node gets free resources. */
   readonly mayPass: boolean;
 }
 
-const OPERATOR = 'Tell the operator what is said here.';
+const OPERATOR = 'Tell the operator this message.';
 
 /**
- * The first thing that is wrong with a pod, or null. A container that ended with code 0 is nothing wrong.
+ * The first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
  *
- * @param events - Those about this pod; they say more than its status where an image cannot be pulled.
+ * @param events - The events of this pod. They say more than its status if an image cannot be pulled.
  */
 export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFault | null {
   return (
@@ -43,7 +43,7 @@ export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFa
   );
 }
 
-/** How the container ended last, in its newest run or the one before; null = it has not. */
+/** How the newest finished run of the container ended, or null if none has finished. */
 export function containerExit({ state, lastState }: V1ContainerStatus): PodFault | null {
   const ended = state?.terminated ?? lastState?.terminated;
   return ended === undefined ? null : exited(ended.exitCode, ended.reason, ended.signal);
@@ -57,7 +57,7 @@ function ofWholePod({ status, metadata }: V1Pod): PodFault | null {
     case 'DeadlineExceeded':
       return fault(
         'DEADLINE',
-        'took longer than it may and was ended',
+        'took longer than allowed and was ended',
         'Let it do less, or ask the operator for more time.',
       );
     case 'NodeLost':
@@ -92,7 +92,7 @@ function evictedWords(message: string): string {
 function evictedHint(message: string): string {
   return /low on resource/.test(message)
     ? 'Push again; if it happens again, tell the operator.'
-    : 'Make it write less, clean up behind itself, or ask the operator for more room.';
+    : 'Make it write less, make it delete files that it no longer needs, or ask the operator for more disk.';
 }
 
 function unschedulable(pod: V1Pod): PodFault | null {
@@ -138,7 +138,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
       const said = events.findLast(({ message = '' }) => message.startsWith('Failed to pull image'));
       const why = pullFault(said?.message ?? waiting.message ?? '');
       const words = `cannot start: the image ${status.image || imageOf(pod, status.name)} cannot be pulled (${why.words})`;
-      const hint = 'If the registry was down, push again; if it stays so, tell the operator.';
+      const hint = 'If the registry was down, push again; if it happens again, tell the operator.';
       return fault('IMAGE_PULL', words, hint, { ...about, mayPass: why.mayPass });
     }
     case 'CreateContainerConfigError':
@@ -146,13 +146,13 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     case 'RunContainerError': {
       if (status.lastState?.terminated !== undefined) break;
       const words = `cannot be started: ${(waiting.message ?? waiting.reason).trim()}`;
-      // A kubelet that is busy has not got it yet, and tries again.
+      // A busy kubelet has not fetched it yet, and retries.
       const mayPass = /^failed to sync (secret|configmap) cache/.test(waiting.message ?? '');
       return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass });
     }
     default:
   }
-  // Its volumes are there before its images are looked for.
+  // The kubelet mounts volumes before it pulls images.
   const step = events.findLast(({ reason = '' }) => /^(FailedMount|Pulling|Pulled)$/.test(reason));
   if (waiting !== undefined && step?.reason === 'FailedMount') {
     const words = `cannot be started: ${(step.message ?? '').trim()}`;
@@ -164,7 +164,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
   return { ...exited(ended.exitCode, ended.reason, ended.signal), ...about };
 }
 
-/** Ending well is what it is for. */
+/** True if the container is expected to end. */
 function comesToAnEnd({ spec }: V1Pod, container: string): boolean {
   const isInit = spec?.initContainers?.some(({ name }) => name === container) ?? false;
   return isInit || spec?.restartPolicy !== 'Always';
@@ -187,12 +187,7 @@ function exited(exitCode: number, reason = '', signal?: number): PodFault {
     signal !== undefined && signal !== 0 ? signal : exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0;
   const words =
     number === 0 ? `exited with code ${exitCode}` : `was ended by the signal ${signalName(number)}`;
-  return fault(
-    'EXITED',
-    words,
-    'What it printed last, if anything, is above. Mend it and push again.',
-    about,
-  );
+  return fault('EXITED', words, 'Its last output, if any, is above. Fix the error and push again.', about);
 }
 
 const SIGNALS: Readonly<Record<number, string>> = {
@@ -224,7 +219,7 @@ function pullFault(message: string): { words: string; mayPass: boolean } {
     case 'missing':
       return { words: 'the registry does not have it', mayPass: false };
     case 'failing':
-      return { words: 'the registry answers with an error of its own', mayPass: true };
+      return { words: 'the registry has an error', mayPass: true };
     default:
   }
   if (/InvalidImageName|invalid reference/i.test(message))
@@ -242,7 +237,7 @@ function statuses({ status }: V1Pod): V1ContainerStatus[] {
   return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
 }
 
-/** Why no pod is made, from a controller's message. */
+/** Why a controller makes no pod, from its message. */
 export function creationFault(message: string): PodFault {
   const quota = quotaRefusal(message);
   if (quota !== null) {

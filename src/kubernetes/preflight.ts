@@ -7,7 +7,7 @@ import { isNoNamespace, mayNot, noNamespace } from './refusals.ts';
 import { retrying } from './retrying.ts';
 
 export interface Right {
-  /** Empty = the core group. */
+  /** The API group. Empty for the core group. */
   readonly group: string;
   /** `jobs`, or `pods/log`. */
   readonly resource: string;
@@ -22,13 +22,13 @@ export interface Preflight {
 }
 
 /**
- * Checks, without making anything, that a namespace is there and stays, and that this server may do what it needs in
- * it. What it cannot find out counts as in order: the step that needs it says more.
+ * Checks without making anything that a namespace exists, is not being deleted, and gives this server its rights.
+ * Facts that it cannot find out count as good, because the later steps report more.
  *
  * @throws DeployError `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
  */
 export async function preflight({ cluster, namespace, rights, signal }: Preflight): Promise<void> {
-  // Rights can be there in a namespace that is not.
+  // A namespace that does not exist may have rights too.
   await assertNamespace(cluster, namespace, signal);
   await Promise.all(
     rights.flatMap((right) =>
@@ -41,7 +41,7 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   const state = await namespaceState(cluster, namespace, { signal });
   if (state === 'there') return;
   if (state !== null) throw noNamespace(namespace, state);
-  // A dry run of making something may tell of a namespace that this server may not read.
+  // If this server may not read the namespace, a dry run in it may show whether it exists.
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -50,7 +50,7 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   try {
     await applyObject<V1Secret>(cluster, secret, { signal, isDryRun: true });
   } catch (error) {
-    // A quota or a policy may refuse this Secret and take what matters.
+    // A quota or a policy may refuse this Secret but accept the objects that matter.
     const isRefused = error instanceof DeployError && error.code !== 'CLUSTER_UNREACHABLE';
     if (!isRefused || isNoNamespace(error)) throw error;
   }

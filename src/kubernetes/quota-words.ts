@@ -1,16 +1,16 @@
 import { parseQuantity } from '../core/quantity.ts';
 
-/** A quota of a namespace that has no room for what was asked for. */
+/** The refusal of a request that exceeds the quota of a namespace. */
 export interface QuotaRefusal {
   readonly quota: string;
-  /** Whether the quota would have room if nothing else used it. */
+  /** True if the request would fit if nothing else used the quota. */
   readonly canFit: boolean;
   /** `memory (limits): 2 GiB more asked for, 3 GiB of 4 GiB in use` */
   readonly words: string;
 }
 
 /**
- * What the API says about a quota that is used up; null if the message is about something else.
+ * Parses the API's message about an exceeded quota. Null if the message is about something else.
  *
  * @see https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go
  */
@@ -31,12 +31,12 @@ export function quotaRefusal(message: string): QuotaRefusal | null {
   return { quota: match[1] ?? '', canFit, words: parts.join('; ') };
 }
 
-/** Of something that was refused: a sentence without its subject. */
+/** A sentence without its subject, about the refused object. */
 export function quotaFaultWords({ quota, words }: QuotaRefusal): string {
   return `finds no room in the quota ${quota} (${words})`;
 }
 
-/** An amount of a resource: bytes in MiB or GiB, everything else as it is. */
+/** Formats an amount of a resource: bytes in MiB or GiB, everything else unchanged. */
 export function amountWords(resource: string, quantity: string): string {
   const bytes = /(?:^|\.)(?:memory|storage|ephemeral-storage)$/.test(resource)
     ? parseQuantity(quantity)

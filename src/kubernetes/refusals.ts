@@ -8,7 +8,7 @@ export interface ApiStatus {
   readonly message: string;
 }
 
-/** The Status in an exception: its body is text, whatever its type says. */
+/** Parses the Status in an exception. The body is text, although its type says otherwise. */
 export function statusOf(error: ApiException<unknown>): ApiStatus {
   const body = typeof error.body === 'string' ? parsed(error.body) : error.body;
   const { reason, message } = (body ?? {}) as { reason?: unknown; message?: unknown };
@@ -18,12 +18,12 @@ export function statusOf(error: ApiException<unknown>): ApiStatus {
   };
 }
 
-/** Whether the object that was asked for is not there. */
+/** True if the requested object does not exist. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
 }
 
-/** Why the API refused, in people's words; null where it is no refusal that a person can mend. */
+/** Explains a refusal of the API to people. Null if no person can fix it. */
 export function refusalOf(error: unknown): DeployError | null {
   if (!(error instanceof ApiException)) return null;
   const { message, reason } = statusOf(error);
@@ -43,8 +43,8 @@ export function refusalOf(error: unknown): DeployError | null {
 }
 
 /**
- * Why a pod may not be made, in people's words, from a message of the API or of a controller (the condition
- * ReplicaFailure, the event FailedCreate); null where the message says nothing of that.
+ * Explains to people why a pod may not be made. The message comes from the API or a controller (the condition
+ * ReplicaFailure, the event FailedCreate). Null if the message is about something else.
  */
 export function refusalIn(message: string, cause?: unknown): DeployError | null {
   return (
@@ -64,7 +64,7 @@ function quota(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'QUOTA_EXCEEDED',
     `The tool's quota ${refusal.quota} is used up (${refusal.words}).`,
-    'End what is not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. While a release is rolled out, the old and the new one run side by side.',
+    'Stop processes that are not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. During a rollout, the old and the new release run side by side.',
     { cause },
   );
 }
@@ -74,7 +74,7 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'QUOTA_EXCEEDED',
-    `The quota ${match[1]} wants every process to say ${match[2]}.`,
+    `The quota ${match[1]} requires every process to set ${match[2]}.`,
     'Tell the operator: this is a setting of the server.',
     { cause },
   );
@@ -106,7 +106,7 @@ function podSecurity(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'POD_SECURITY',
     `The cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}.`,
-    'Tell the operator: what this server starts must pass the level of the namespace.',
+    'Tell the operator: pods of this server must pass the level of the namespace.',
     { cause },
   );
 }
@@ -147,14 +147,14 @@ function forbidden(message: string, cause: unknown): DeployError {
   return mayNot(what, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
 }
 
-/** @param what - As `create jobs`. */
+/** @param what - A verb and a resource, such as `create jobs`. */
 export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
     `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
     namespace === null
       ? 'Tell the operator: the role of its service account (RBAC) lacks this.'
-      : // Without rights in a namespace, the API answers the same where there is no such namespace.
+      : // Without rights in a namespace, the API does not tell whether the namespace exists.
         'Tell the operator: the service account of this server lacks this right there (RBAC), or there is no such namespace.',
     cause === undefined ? {} : { cause },
   );
@@ -165,12 +165,12 @@ function missingNamespace(error: ApiException<unknown>): string | null {
   return /^namespaces "([^"]+)" not found/.exec(statusOf(error).message)?.[1] ?? null;
 }
 
-/** Whether an error says that a namespace is not there or will not be. */
+/** True if an error says that a namespace does not exist or is being deleted. */
 export function isNoNamespace(error: unknown): error is DeployError {
   return error instanceof DeployError && ['NAMESPACE_MISSING', 'NAMESPACE_LEAVING'].includes(error.code);
 }
 
-/** Nothing can be made in the namespace of a tool: it is not there, or is being deleted. */
+/** The error for a namespace of a tool that does not exist or is being deleted. */
 export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?: unknown): DeployError {
   const isGone = state === 'gone';
   return new DeployError(

@@ -1,4 +1,4 @@
-/** What is the matter with a registry, by the words of it or of whoever asked it. */
+/** A problem of a registry, recognised by an error message. */
 export type RegistryTrouble = 'full' | 'refused' | 'untrusted' | 'unreachable' | 'failing' | 'missing';
 
 const SIGNS: Readonly<Record<RegistryTrouble, RegExp>> = {
@@ -12,8 +12,8 @@ const SIGNS: Readonly<Record<RegistryTrouble, RegExp>> = {
 };
 
 /**
- * The first of `among` that the message speaks of; null for none. Names in it (of images, tools, hosts, digests)
- * say nothing: a tool may be called `quota`, and a digest or a port may hold 403.
+ * The first of `among` that the message names, or null. Names of images, tools, hosts and digests are ignored: a tool
+ * may be called `quota`, and a digest or a port may contain 403.
  */
 export function registryTrouble<T extends RegistryTrouble>(message: string, among: readonly T[]): T | null {
   const said = withoutNames(message);

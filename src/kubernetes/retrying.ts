@@ -5,7 +5,7 @@ import { refusalOf, statusOf } from './refusals.ts';
 
 export interface Retrying {
   readonly signal: AbortSignal;
-  /** Over all attempts; 60 s unless told. */
+  /** The time for all attempts together; by default 60 s. */
   readonly timeoutMs?: number;
 }
 
@@ -14,11 +14,11 @@ const MOST_PAUSE_MS = 3000;
 const PATIENCE_MS = 60_000;
 
 /**
- * Calls the API until it answers: again after a conflict, a lost connection, or where it has too much to do, as while
- * it restarts. The action must be one that can be done twice.
+ * Calls the API until it answers. Retries after a conflict, a lost connection, or while the API is overloaded or
+ * restarts. The action must be safe to repeat.
  *
- * @throws DeployError in people's words where the API refuses (refusals.ts); `CLUSTER_UNREACHABLE` when the time is
- * over; the reason of the signal when it fires; what is none of these as it is.
+ * @throws DeployError for people if the API refuses (refusals.ts); `CLUSTER_UNREACHABLE` when the time is over; the
+ * reason of the signal when it fires; other errors unchanged.
  */
 export async function retrying<Result>(
   action: () => Promise<Result>,
@@ -39,17 +39,17 @@ export async function retrying<Result>(
   }
 }
 
-/** Whether the same call may well succeed later. */
+/** True if the same call may succeed later. */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;
   if (code === 409) return statusOf(error).reason !== 'AlreadyExists';
-  // An API server that starts answers before it has read its roles.
+  // A starting API server answers before it has read its roles.
   if (wasLost && (code === 401 || code === 403)) return true;
   return code === 408 || code === 429 || code >= 500;
 }
 
-/** Whether the connection failed, or took too long, before there was an answer. */
+/** True if the connection failed, or if no answer came in time. */
 function isLost(error: unknown): boolean {
   if (!(error instanceof Error) || error instanceof ApiException || error instanceof DeployError)
     return false;
@@ -66,13 +66,13 @@ function retryAfterMs(error: unknown): number {
   return Number.isFinite(seconds) ? Math.min(seconds * 1000, MOST_PAUSE_MS) : 0;
 }
 
-/** What is told where the API does not answer, after all attempts. */
+/** The error after all attempts if the API does not answer. */
 export function unreachable(cause: unknown): DeployError {
   const why = cause instanceof ApiException ? `it answered ${cause.code}` : 'it cannot be reached';
   return new DeployError(
     'CLUSTER_UNREACHABLE',
-    `The cluster's API does not do what it is asked: ${why}.`,
-    'Push again in a while; if it stays so, tell the operator.',
+    `The cluster's API does not work: ${why}.`,
+    'Push again in a while; if it happens again, tell the operator.',
     { cause },
   );
 }

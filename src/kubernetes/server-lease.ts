@@ -17,20 +17,20 @@ export interface ServerLeaseOptions {
   /** The name of the server's pod. */
   readonly podName: string;
   readonly log: Log;
-  /** Called once if another server has the Lease, or if the API refuses to renew it for as long as it lasts. */
+  /** Called once if another server has the Lease, or if the API refuses its renewal until it expires. */
   readonly onLost: (why: DeployError) => void;
-  /** How long the Lease lasts without being renewed; 30 unless told. */
+  /** How long the Lease lasts without renewal; by default 30. */
   readonly leaseSeconds?: number;
 }
 
-// No pod of a StatefulSet has more digits, and the random end of any other pod's name has five characters.
+// Pods of a StatefulSet have at most four digits, and other pods' names end in five random characters.
 const ORDINAL = /-(\d{1,4})$/;
 const LEASE_SECONDS = 30;
 const RELEASE_MS = 3000;
 
 /**
- * The right of one server to be the only one of its installation: a Lease in its namespace. The holder's name is the
- * pod's and a random part, so that a server notices a successor of the same name.
+ * A Lease in the server's namespace, which makes it the only server of its installation. The holder's name is the pod's
+ * name with a random part, so that a server notices a successor of the same name.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/leases/
  */
@@ -49,8 +49,8 @@ export class ServerLease {
   }
 
   /**
-   * Takes the Lease and renews it until `release`. A server of the same pod name, which was killed, is succeeded at
-   * once. The Lease of another name is taken when it was not renewed for as long as it lasts.
+   * Takes the Lease and renews it until `release`. The Lease of a killed server with the same pod name is taken at once.
+   * The Lease of another pod is taken only when it has expired without renewal.
    *
    * @throws DeployError `NOT_FIRST` in any pod but the first of a StatefulSet; `ANOTHER_SERVER` if another server
    * renews the Lease; `NO_LEASE` without the right to it.
@@ -84,7 +84,7 @@ export class ServerLease {
       const found = await this.#read(patience);
       const { holderIdentity = '', leaseDurationSeconds: seconds = this.#seconds } = found?.spec ?? {};
       const isFree = holderIdentity === '' || podOf(holderIdentity) === podName;
-      // By this machine's clock alone: the holder's may be wrong.
+      // Uses only this machine's clock, because the holder's may be wrong.
       const hasExpired = first !== null && performance.now() - first.atMs > seconds * 1000;
       const version = found?.metadata?.resourceVersion;
       if (!isFree && first !== null && first.version !== version)
@@ -117,7 +117,7 @@ export class ServerLease {
       } catch (err) {
         if (signal.aborted) return;
         const isOver = performance.now() - renewedMs > this.#seconds * 1000;
-        // While the API is away nobody else can take the Lease either.
+        // If the API does not answer, nobody else can take the Lease either.
         if (isOver && !isAway(err)) return onLost(refused(err));
         if (!isTold) log.warn({ err }, 'the Lease of this installation was not renewed');
         isTold = true;
@@ -129,7 +129,7 @@ export class ServerLease {
   async #renew(): Promise<string | null> {
     const patience = { signal: this.#ending.signal, timeoutMs: this.#seconds * 1000 };
     if (await this.#write(this.#lease, this.#holder, patience)) return null;
-    // Somebody else has changed it, or the answer to a write of ours was lost.
+    // Somebody else has changed the Lease, or the answer to our last write was lost.
     const found = await this.#read(patience);
     const holder = found?.spec?.holderIdentity ?? '';
     if (holder !== '' && holder !== this.#holder) return podOf(holder);
@@ -144,7 +144,7 @@ export class ServerLease {
     return await unless([404], read, patience);
   }
 
-  /** @param before - What is replaced; null = there is none. @returns false if it is no longer so. */
+  /** @param before - The Lease to replace, or null if there is none. @returns false if it has changed meanwhile. */
   async #write(before: V1Lease | null, holderIdentity: string, patience: Retrying): Promise<boolean> {
     const { coordination } = this.#options.cluster;
     const { namespace } = this.#options;
@@ -190,7 +190,7 @@ function assertFirst({ podName, namespace }: ServerLeaseOptions): void {
   if (ordinal === 0) return;
   throw new DeployError(
     'NOT_FIRST',
-    `This is ${podName}, but only the first server of a StatefulSet may start: each has a store of its own.`,
+    `This is ${podName}, but only the first server of a StatefulSet may start, because each has its own store.`,
     scaleToOne(namespace, podName.replace(ORDINAL, '')),
   );
 }

@@ -6,43 +6,43 @@ import type { Cluster } from './cluster.ts';
 import { refusalOf, statusOf } from './refusals.ts';
 import { isTransient } from './retrying.ts';
 
-/** What every object has. */
+/** The metadata that every object has. */
 export interface Watched {
   readonly metadata?: { readonly uid?: string; readonly resourceVersion?: string };
 }
 
 export interface Watching<Kind extends Watched> {
-  /** As `/api/v1/namespaces/NAME/pods`. */
+  /** A path such as `/api/v1/namespaces/NAME/pods`. */
   readonly path: string;
-  /** A label selector; empty = all. */
+  /** A label selector. Empty for all objects. */
   readonly labels: string;
-  /** A field selector, as `involvedObject.name=x`. */
+  /** A field selector, such as `involvedObject.name=x`. */
   readonly fields?: string;
   readonly signal: AbortSignal;
-  /** What is kept of an object between two changes, for its gap or its end; then only metadata is asked for. */
+  /** Reduces an object for storage between changes. If set, only metadata is requested. */
   readonly keep?: (object: Kind) => Kind;
-  /** The object as it is now: at first for each that is there, then at each change. */
+  /** Called with each existing object, and then after each change. */
   readonly onState: (object: Kind) => void;
-  /** It is no more; called with its last state. */
+  /** Called with the last state of a deleted object. */
   readonly onGone?: (object: Kind) => void;
-  /** What is there has been told; called again after each gap. */
+  /** Called when all existing objects were reported, and again after each gap. */
   readonly onListed?: () => void;
-  /** Why the API refuses: it is asked on, and what is there is told anew once it answers. Not set: the watch ends. */
+  /** Called if the API refuses. The watch then retries, and lists all objects again. If not set, the watch ends. */
   readonly onRefused?: (error: unknown) => void;
 }
 
 const WATCH_SECONDS = 240;
-// The API server sends a bookmark about each minute.
+// The API server sends a bookmark about once a minute.
 const IDLE_MS = 90_000;
 const LIST_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
 const MOST_PAUSE_MS = 5000;
 
 /**
- * Tells how objects change until the signal fires, over cut connections, restarts of the API server and gaps: after a
- * gap everything is listed anew, and what went meanwhile is told as gone. Resolves when the signal fires.
+ * Reports changes of objects until the signal fires, over cut connections and restarts of the API server. After a gap
+ * it lists all objects again, and reports those that have disappeared as gone. Resolves when the signal fires.
  *
- * @throws DeployError where the API refuses and there is no `onRefused`, as `CLUSTER_FORBIDDEN`.
+ * @throws DeployError, such as `CLUSTER_FORBIDDEN`, if the API refuses and there is no `onRefused`.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export async function watchObjects<Kind extends Watched>(
@@ -75,7 +75,7 @@ export async function watchObjects<Kind extends Watched>(
   }
 }
 
-/** @returns the version of what was listed. */
+/** Lists all objects and reports them. @returns the version of the list. */
 async function list<Kind extends Watched>(
   cluster: Cluster,
   watching: Watching<Kind>,
@@ -108,7 +108,7 @@ interface WatchEvent<Kind> {
 
 class StaleVersion extends Error {}
 
-/** @returns the version up to which everything was told; the watch ended as the API server does now and then. */
+/** Reports changes until the watch ends, which the API server does at intervals. @returns the last reported version. */
 async function follow<Kind extends Watched>(
   cluster: Cluster,
   watching: Watching<Kind>,
@@ -143,7 +143,7 @@ async function follow<Kind extends Watched>(
     }
   } catch (error) {
     if (error instanceof ApiException || watching.signal.aborted || !isTransient(error)) throw error;
-    // Cut: what was told stays told, and the next watch begins after it.
+    // The connection was cut. The next watch continues after the last reported change.
   }
   return version;
 }

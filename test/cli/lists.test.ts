@@ -317,7 +317,7 @@ test('ps keeps rows within 100 columns: what is to be said of a process then sta
     detail: null,
   };
   const detail =
-    'its Deployment was deleted outside of this server, and was made again at 2026-11-28T15:00:00Z';
+    'its Deployment was deleted outside of this server, and was restored at 2026-11-28T15:00:00Z';
   desk.runtime.statuses = [
     { ...process, name: 'web.1', state: 'up', detail },
     { ...process, name: 'worker.1', state: 'stopping', command: null },

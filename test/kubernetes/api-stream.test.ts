@@ -8,13 +8,13 @@ async function* pieces(...texts: (string | Buffer)[]): AsyncGenerator<Buffer> {
 
 const all = async (lines: AsyncIterable<string>) => await Array.fromAsync(lines);
 
-test('lines that come in pieces, in letters that come in pieces', async () => {
+test('lines and letters may be split over several chunks', async () => {
   const fox = Buffer.from('🦊\n');
   const lines = linesOf(pieces('a\nb', 'c\n\n', fox.subarray(0, 2), fox.subarray(2), 'cut off'));
   assert.deepEqual(await all(lines), ['a', 'bc', '', '🦊']);
 });
 
-test('threat 55: a line without end fills no memory, and the next one is whole', async () => {
+test('threat 55: an endless line does not fill the memory, and the next line is complete', async () => {
   async function* flood(): AsyncGenerator<Buffer> {
     const piece = Buffer.alloc(64 * 1024, 'x');
     for (let count = 0; count < 20_000; count += 1) yield piece;

@@ -11,8 +11,8 @@ const good = kubeconfigFor('https://api.example.org');
 
 describe('connectCluster', () => {
   for (const { name, text, context, message } of [
-    { name: 'a context that is not there', text: good, context: 'prod', message: /no context prod/ },
-    { name: 'a file that is no YAML', text: '{', context: '', message: /is not YAML in line 1/ },
+    { name: 'an unknown context', text: good, context: 'prod', message: /no context prod/ },
+    { name: 'a file that is not YAML', text: '{', context: '', message: /is not YAML in line 1/ },
     {
       name: 'a file without contexts',
       text: '{}',
@@ -20,10 +20,10 @@ describe('connectCluster', () => {
       message: /no current context/,
     },
     {
-      name: 'a context whose cluster is not there',
+      name: 'a context whose cluster does not exist',
       text: good.replace('"name":"fake","cluster":{"server"', '"name":"other","cluster":{"server"'),
       context: '',
-      message: /names a cluster that is not there/,
+      message: /names a cluster that does not exist/,
     },
     {
       name: 'an address without TLS',
@@ -35,7 +35,7 @@ describe('connectCluster', () => {
       message: /without TLS/,
     },
   ]) {
-    test(`${name} is told, and never becomes localhost`, async () => {
+    test(`${name} is reported, and never becomes localhost`, async () => {
       await withFile(text, (kubeconfig) => {
         assert.throws(
           () => connectCluster({ context, kubeconfig }),
@@ -46,7 +46,7 @@ describe('connectCluster', () => {
     });
   }
 
-  test('the current context is taken where none is named', async () => {
+  test('the current context is used if the settings name none', async () => {
     await withFile(good, (kubeconfig) => {
       const { name, kubeConfig } = connectCluster({ context: '', kubeconfig });
       assert.equal(name, 'fake');
@@ -54,7 +54,7 @@ describe('connectCluster', () => {
     });
   });
 
-  test('a kubeconfig that is not there is told', () => {
+  test('a kubeconfig that does not exist is reported', () => {
     assert.throws(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }), {
       code: 'BAD_CLUSTER',
     });

@@ -5,7 +5,7 @@ import { fakeApi } from './fake-api.ts';
 
 const PLACE = { namespace: 'tool-wikibot', pod: 'run', container: 'tool' };
 
-/** A cluster whose node has gone takes the question and never answers. */
+/** A cluster whose node is gone accepts the request and never answers. */
 async function silentCluster(t: TestContext) {
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   const api = await fakeApi((_url, _response, { socket }) => void socket.once('close', resolve));
@@ -13,13 +13,13 @@ async function silentCluster(t: TestContext) {
   return { cluster: api.cluster, closed };
 }
 
-test('whoever has gone does not wait for a cluster that does not answer', { timeout: 5000 }, async (t) => {
+test('a signal ends the wait for a cluster that does not answer', { timeout: 5000 }, async (t) => {
   const { cluster } = await silentCluster(t);
   const options = { isTerminal: false, timeoutMs: 60_000, signal: AbortSignal.timeout(300) };
   await assert.rejects(ContainerAttachment.open(cluster, PLACE, options), { name: 'TimeoutError' });
 });
 
-test('a cluster that does not answer is given up', { timeout: 5000 }, async (t) => {
+test('the time limit ends the wait for a cluster that does not answer', { timeout: 5000 }, async (t) => {
   const { cluster, closed } = await silentCluster(t);
   const options = { isTerminal: false, timeoutMs: 300, signal: new AbortController().signal };
   await assert.rejects(ContainerAttachment.open(cluster, PLACE, options), { code: 'ATTACH_FAILED' });

@@ -21,13 +21,13 @@ async function linesOf(t: TestContext, api: FakeApi): Promise<string[]> {
   return lines;
 }
 
-/** Minutes are over in a second. */
+/** Makes minutes pass in a second. */
 function hurry(t: TestContext): void {
   const now = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => now() * 200);
 }
 
-test('a log goes on after the API was away for minutes', async (t) => {
+test('a log continues after the API did not answer for minutes', async (t) => {
   hurry(t);
   let awayUntil: number | null = null;
   const api = await fakeApi((url, response) => {
@@ -45,7 +45,7 @@ test('a log goes on after the API was away for minutes', async (t) => {
 });
 
 // kubelet: `failed to create fsnotify watcher: too many open files`, `unable to retrieve container logs for …`
-test('what a node says of itself in between has no time, and ends no log', async (t) => {
+test('messages of the node itself have no time, and do not end the log', async (t) => {
   let answers = 0;
   const api = await fakeApi((url, response) => {
     if (!url.pathname.endsWith('/log')) answerPod(response, answers === 0 ? RUNS : HAS_ENDED);

@@ -8,7 +8,7 @@ import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 
 export interface FakeApi {
   readonly cluster: Cluster;
-  /** Paths with queries, in the order in which they came. */
+  /** Requested paths with queries, in order. */
   readonly asked: string[];
   close(): Promise<void>;
 }
@@ -44,7 +44,7 @@ export function kubeconfigFor(server: string): string {
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
-    // Without it the library speaks no plain HTTP.
+    // Without it the library does not use plain HTTP.
     clusters: [{ name: 'fake', cluster: { server, 'insecure-skip-tls-verify': true } }],
     users: [{ name: 'someone', user: { token: 'token' } }],
     contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'someone' } }],
@@ -52,7 +52,7 @@ export function kubeconfigFor(server: string): string {
   });
 }
 
-/** An answer of the API that says no. */
+/** Sends a refusal of the API. */
 export function refuse(response: ServerResponse, code: number, reason: string, message: string): void {
   response.writeHead(code, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ kind: 'Status', status: 'Failure', code, reason, message }));
@@ -71,7 +71,7 @@ const KINDS = {
   '/apis/policy/v1': { PodDisruptionBudget: 'poddisruptionbudgets' },
 };
 
-/** Says which kinds there are, where that was asked, as the API is before it is asked for one. @returns whether it was. */
+/** Answers a request for the list of kinds, which the library sends first. @returns true if it was such a request. */
 export function answerKinds({ pathname }: URL, response: ServerResponse): boolean {
   const kinds = Object.entries(KINDS).find(([path]) => path === pathname)?.[1];
   if (kinds === undefined) return false;

@@ -25,7 +25,7 @@ async function file(text: string, name = 'config'): Promise<string> {
   return path;
 }
 
-/** What `connect` throws: one sentence, and what to do. */
+/** The error that `connect` throws: one sentence, and a hint. */
 async function refusal(connect: () => unknown): Promise<DeployError> {
   try {
     await connect();
@@ -38,12 +38,12 @@ async function refusal(connect: () => unknown): Promise<DeployError> {
   assert.fail('it was taken');
 }
 
-describe('a kubeconfig that is not right is told at the start, and never becomes localhost', () => {
+describe('a bad kubeconfig is reported at the start, and never becomes localhost', () => {
   for (const { name, text, context = '', message } of [
     { name: 'empty', text: '', message: /^The kubeconfig is empty\.$/ },
     { name: 'comments alone', text: '# nothing\n', message: /^The kubeconfig is empty\.$/ },
     {
-      name: 'no YAML',
+      name: 'not YAML',
       text: 'users:\n- name: a\n  user: {token: hunter2\n',
       message: /^The kubeconfig is not YAML in line \d+\.$/,
     },
@@ -57,12 +57,12 @@ describe('a kubeconfig that is not right is told at the start, and never becomes
     {
       name: 'a context without a cluster',
       text: changed({ contexts: [{ name: 'fake', context: { user: 'someone' } }] }),
-      message: /is not whole: contexts\[0\]\.context\.cluster is missing/,
+      message: /is not complete: contexts\[0\]\.context\.cluster is missing/,
     },
     {
-      name: 'a context whose user is not there',
+      name: 'a context whose user does not exist',
       text: changed({ users: [] }),
-      message: /^The context fake names a user that is not there\.$/,
+      message: /^The context fake names a user that does not exist\.$/,
     },
   ]) {
     test(name, async () => {
@@ -80,7 +80,7 @@ describe('a kubeconfig that is not right is told at the start, and never becomes
     assert.match(missing.message, /^The kubeconfig \/nowhere\/config cannot be read \(ENOENT\)\.$/);
   });
 
-  test('without HOME and KUBECONFIG there is none', async () => {
+  test('without HOME and KUBECONFIG there is no configuration', async () => {
     const script = `
       const { connectCluster } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/kubernetes/cluster.ts'))});
       try { connectCluster({ context: '', root: '/nowhere' }); } catch ({ code, message }) { console.log(code, message); }`;
@@ -103,31 +103,31 @@ describe('in a pod', () => {
     for (const name of names) delete process.env[name];
   });
 
-  test('the service account is taken by itself, at the address that Kubernetes sets', () => {
+  test('the service account is used by default, with the address that Kubernetes sets', () => {
     Object.assign(process.env, { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' });
     const { name, kubeConfig } = connectCluster({ context: '', root });
     assert.equal(name, 'in-cluster');
     assert.equal(kubeConfig.getCurrentCluster()?.server, 'https://[fd00::1]:443');
   });
 
-  test('without that address it is told', async () => {
+  test('a missing address is reported', async () => {
     for (const name of names) delete process.env[name];
     const error = await refusal(() => connectCluster({ context: '', root }));
     assert.match(error.message, /no address of the API server/);
   });
 
-  test('a kubeconfig or a context that is named comes first', async () => {
+  test('a kubeconfig or a context in the settings wins over the service account', async () => {
     const kubeconfig = await file(changed({}));
     assert.equal(connectCluster({ context: '', root, kubeconfig }).name, 'fake');
   });
 });
 
-describe('credentials that are not right are told at the start', () => {
+describe('bad credentials are reported at the start', () => {
   const withUser = async (user: Record<string, unknown>) => {
     const kubeconfig = await file(changed({ users: [{ name: 'someone', user }] }));
     return connectCluster({ context: '', kubeconfig }).kubeConfig;
   };
-  /** A certificate that is good between two days. */
+  /** A certificate that is valid between two days. */
   const certificate = async (from: string, to: string): Promise<string> => {
     const path = join(folder, 'client.pem');
     const [key, request] = [join(folder, 'client.key'), join(folder, 'client.csr')];
@@ -153,26 +153,26 @@ describe('credentials that are not right are told at the start', () => {
     return path;
   };
 
-  test('a client certificate that has ended', async () => {
+  test('a client certificate that has expired', async () => {
     const path = await certificate('20200101', '20210203');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
     assert.equal(message, 'The client certificate of someone in the kubeconfig ended on 2021-02-03.');
   });
 
-  test('a client certificate that is not good yet', async () => {
+  test('a client certificate that is not valid yet', async () => {
     const path = await certificate('29900101', '29910101');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
-    assert.match(message, /is good from 2990-01-01 on/);
+    assert.match(message, /is valid from 2990-01-01 on/);
   });
 
-  test('a client certificate that is none, or not there', async () => {
+  test('a client certificate that is not PEM, or does not exist', async () => {
     const data = Buffer.from('hello').toString('base64');
     const none = await refusal(async () =>
       assertCredentials(await withUser({ 'client-certificate-data': data })),
     );
-    assert.match(none.message, /certificate of someone in the kubeconfig is none/);
+    assert.match(none.message, /certificate of someone in the kubeconfig is not valid/);
     const missing = await refusal(async () =>
       assertCredentials(await withUser({ 'client-certificate': '/nowhere.pem' })),
     );
@@ -182,7 +182,7 @@ describe('credentials that are not right are told at the start', () => {
     );
   });
 
-  test('a key that is not there, although its certificate is', async () => {
+  test('a key that does not exist, although its certificate does', async () => {
     const path = await certificate('20200101', '29910101');
     const user = { 'client-certificate': path, 'client-key': '/nowhere.key' };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
@@ -200,13 +200,13 @@ describe('credentials that are not right are told at the start', () => {
     }
   });
 
-  test('one that fails or hands out a token keeps no server from starting', async () => {
+  test('a program that fails, or that gives a token, does not prevent the start', async () => {
     await assertCredentials(await withUser(plugin('false')));
     const token = { kind: 'ExecCredential', status: { token: 't' } };
     await assertCredentials(await withUser(plugin('echo', [JSON.stringify(token)])));
   });
 
-  test('a token, and a certificate that is good, are taken', async () => {
+  test('a token and a valid certificate are accepted', async () => {
     await assertCredentials(await withUser({ token: 't' }));
     const path = await certificate('20200101', '29910101');
     await assertCredentials(

@@ -70,9 +70,9 @@ const policies = all<Policy>('NetworkPolicy');
 
 for (const { name, from, to, port, may } of [
   { name: 'a build fetches its source', from: buildPlace, to: serverPlace, port: 'sources', may: true },
-  { name: 'a build does not come to HTTP', from: buildPlace, to: serverPlace, port: 'http', may: false },
+  { name: 'a build does not reach HTTP', from: buildPlace, to: serverPlace, port: 'http', may: false },
   { name: 'only a build fetches sources', from: toolPlace, to: serverPlace, port: 'sources', may: false },
-  { name: 'a build does not come to SSH', from: buildPlace, to: serverPlace, port: 'ssh', may: false },
+  { name: 'a build does not reach SSH', from: buildPlace, to: serverPlace, port: 'ssh', may: false },
   { name: 'a build does not reach another', from: buildPlace, to: buildPlace, port: 'http', may: false },
   { name: 'a build does not reach a tool', from: buildPlace, to: toolPlace, port: 'http', may: false },
   { name: 'a tool does not reach a build', from: toolPlace, to: buildPlace, port: 'http', may: false },
@@ -84,19 +84,19 @@ for (const { name, from, to, port, may } of [
     port: 'http',
     may: true,
   },
-  { name: 'a tool does not reach the HTTP door', from: toolPlace, to: serverPlace, port: 'http', may: false },
-  { name: 'anybody comes to SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
+  { name: 'a tool does not reach HTTP', from: toolPlace, to: serverPlace, port: 'http', may: false },
+  { name: 'everybody reaches SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
 ]) {
   test(`NetworkPolicy: ${name}`, () => assert.equal(mayReach(policies, { from, to, port }), may));
 }
 
-test('NetworkPolicy: a build reaches the world, and nothing that is inside', () => {
+test('NetworkPolicy: a build reaches the internet, and no inside address', () => {
   for (const address of WORLD) assert.ok(mayReachAddress(policies, buildPlace, address), address);
   for (const address of INSIDE) assert.ok(!mayReachAddress(policies, buildPlace, address), address);
 });
 
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-test('the server passes Pod Security restricted, with a root filesystem that it cannot write', () => {
+test('the server passes Pod Security restricted, and cannot write its root filesystem', () => {
   assert.equal(pod?.securityContext?.runAsNonRoot, true);
   assert.notEqual(pod?.securityContext?.runAsUser ?? 0, 0);
   assert.equal(pod?.securityContext?.seccompProfile?.type, 'RuntimeDefault');
@@ -111,11 +111,11 @@ test('the server passes Pod Security restricted, with a root filesystem that it 
   }
 });
 
-test('a pod that crashes for a bad setting is replaced as soon as the setting was corrected', () => {
+test('a pod that crashes because of a bad setting is replaced as soon as the setting is corrected', () => {
   assert.equal(server.spec?.podManagementPolicy, 'Parallel');
 });
 
-test('by default the server works in no namespace of a tool, and may make or change rights in none', () => {
+test('by default the server has no rights in tools’ namespaces, and cannot grant rights', () => {
   const bound = all<V1ClusterRoleBinding>('ClusterRoleBinding').map(({ roleRef }) => roleRef.name);
   assert.deepEqual(bound, ['toolforge-push-looks']);
   const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
@@ -157,12 +157,12 @@ test('threat 85: the server may hold the Lease of its own namespace, and no othe
   );
 });
 
-test('one server is active, and no PodDisruptionBudget holds up a drain', () => {
+test('one server is active, and no PodDisruptionBudget blocks a drain', () => {
   assert.equal(server.spec?.replicas, 1);
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
 
-test('threat 73: no wildcard, no Secret is read, nobody is made mightier, and no command runs in a pod that is there', () => {
+test('threat 73: the rights have no wildcard, read no Secret, grant no rights, and run no command in existing pods', () => {
   const rules = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
     ({ rules = [] }) => rules ?? [],
   );
@@ -192,7 +192,7 @@ test('threat 73: no wildcard, no Secret is read, nobody is made mightier, and no
   );
 });
 
-test('settings and objects name the same ports, paths and namespaces', () => {
+test('settings and objects agree about ports, paths and namespaces', () => {
   assert.deepEqual([settings.builder, settings.runtime], ['kubernetes', 'kubernetes']);
   const ports = Object.fromEntries(
     (container?.ports ?? []).map(({ name, containerPort }) => [name, containerPort]),

@@ -1,13 +1,13 @@
 import { BlockList } from 'node:net';
 import type { V1LabelSelector } from '@kubernetes/client-node';
 
-/** Where a pod is, and its labels. */
+/** The namespace and labels of a pod. */
 export interface Place {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
 }
 
-// As they are written: the library has another name for `from`.
+// As in YAML, because the library has another name for `from`.
 interface Peer {
   readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
   readonly namespaceSelector?: V1LabelSelector;
@@ -28,7 +28,7 @@ export interface Policy {
   };
 }
 
-/** Addresses of the world, and of what is inside: services, nodes, and where clouds hand out credentials. */
+/** Addresses of the internet, and inside addresses: services, nodes, and the credential services of clouds. */
 export const WORLD = ['151.101.0.223', '2a04:4e42::223'];
 export const INSIDE = [
   '10.96.0.1',
@@ -49,7 +49,7 @@ export function matches(
   return Object.entries(wanted ?? {}).every(([name, value]) => labels[name] === value);
 }
 
-/** Whether the policies of both ends let a connection through: none that selects an end forbids nothing. */
+/** True if the policies of both ends allow a connection. An end that no policy selects allows everything. */
 export function mayReach(
   policies: readonly Policy[],
   { from, to, port }: { readonly from: Place; readonly to: Place; readonly port: string | number },
@@ -69,13 +69,13 @@ export function mayReach(
   return (out.length === 0 || goesOut) && (into.length === 0 || comesIn);
 }
 
-/** Whether a pod may connect to an address. */
+/** True if a pod may connect to an address. */
 export function mayReachAddress(policies: readonly Policy[], from: Place, address: string): boolean {
   const rules = selecting(policies, from, 'Egress').flatMap(({ spec }) => spec.egress ?? []);
   return rules.some(({ to = [] }) => to.some((peer) => isIn(peer, address)));
 }
 
-/** Whether an address that is no pod's may connect to a pod. */
+/** True if an address outside of all pods may connect to a pod. */
 export function mayComeFrom(policies: readonly Policy[], to: Place, address: string): boolean {
   const rules = selecting(policies, to, 'Ingress').flatMap(({ spec }) => spec.ingress ?? []);
   return rules.some(({ from = [] }) => from.some((peer) => isIn(peer, address)));

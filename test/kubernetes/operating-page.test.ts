@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { readConfig } from '../../src/config.ts';
 
-// What can be seen without a cluster. test/cluster/installation.test.ts walks the page.
+// Checks that need no cluster. test/cluster/installation.test.ts follows the page on a cluster.
 const root = resolve(import.meta.dirname, '../..');
 const page = await readFile(join(root, 'docs/operating.md'), 'utf8');
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1]).join('\n');
@@ -30,7 +30,7 @@ test('the page shows one overlay, so that no list of patches replaces another', 
   );
 });
 
-test('images are made, named by the manifests and named by the settings with one tag', () => {
+test('the page, the manifests and the settings use one tag for images', () => {
   const [image] = overlay.images;
   assert.equal(image.name, base.images[0].newName);
   assert.deepEqual([image.newTag, base.images[0].newTag], ['1', '1']);
@@ -39,7 +39,7 @@ test('images are made, named by the manifests and named by the settings with one
   assert.equal(settings.builder_image, 'registry.example.org/toolforge/toolforge-buildpack-build:1');
 });
 
-test('every file and Secret that something names is made before', () => {
+test('every file and Secret is made before something uses it', () => {
   for (const name of [...overlay.resources, ...overlay.configMapGenerator[0].files]) {
     if (name.startsWith('../')) assert.equal(name, '../toolforge-push/deploy/kubernetes');
     else assert.ok(page.includes(`\`\`\`yaml\n# ${name}\n`) || commands.includes(`/${name} .`), name);
@@ -51,7 +51,7 @@ test('every file and Secret that something names is made before', () => {
   for (const [, name = ''] of commands.matchAll(/-f ([-a-z]+\.yaml)/g)) file(name);
 });
 
-test('a volume made by hand is for the claim and the user of the StatefulSet', async () => {
+test('a volume made by hand fits the claim and the user of the StatefulSet', async () => {
   const set = parse(await readFile(join(root, 'deploy/kubernetes/server.yaml'), 'utf8'));
   const [claim] = set.spec.volumeClaimTemplates;
   const volume = parse(file('volume.yaml'));

@@ -48,7 +48,7 @@ const waiting = (reason: string, message = '') => ({ waiting: { reason, message 
 const failedPull = (message: string) =>
   ({ reason: 'Failed', message, involvedObject: {}, metadata: {} }) as CoreV1Event;
 
-describe('what is wrong with a pod', () => {
+describe('faults of a pod', () => {
   for (const { name, given, events, code, words, passes } of [
     {
       name: 'out of memory',
@@ -75,7 +75,7 @@ describe('what is wrong with a pod', () => {
       words: /^was ended by the signal SIGSEGV$/,
     },
     {
-      name: 'an end that should not be',
+      name: 'an end of a process that must stay up',
       given: { state: terminated(0, 'Completed') },
       code: 'EXITED',
       words: /^exited with code 0$/,
@@ -125,7 +125,7 @@ describe('what is wrong with a pod', () => {
       passes: true,
     },
     {
-      name: 'an image that is not there',
+      name: 'an image that does not exist',
       given: { state: waiting('ImagePullBackOff', 'Back-off pulling image "r/tool-a@sha256:01"') },
       events: [
         failedPull(
@@ -144,7 +144,7 @@ describe('what is wrong with a pod', () => {
       passes: true,
     },
     {
-      name: 'a registry that says no',
+      name: 'a registry that refuses',
       given: {
         state: waiting(
           'ErrImagePull',
@@ -163,7 +163,7 @@ describe('what is wrong with a pod', () => {
       words: /^cannot be started: container has runAsNonRoot/,
     },
     {
-      name: 'a kubelet that has not got the config vars yet',
+      name: 'a kubelet that has not fetched the config vars yet',
       given: {
         state: waiting(
           'CreateContainerConfigError',
@@ -181,7 +181,7 @@ describe('what is wrong with a pod', () => {
       words: /command is not in the image/,
     },
     {
-      name: 'a volume that cannot be had',
+      name: 'a volume that cannot be mounted',
       given: { state: waiting('ContainerCreating') },
       events: [
         {
@@ -197,10 +197,10 @@ describe('what is wrong with a pod', () => {
       name: 'too long',
       given: { status: { phase: 'Failed', reason: 'DeadlineExceeded' } },
       code: 'DEADLINE',
-      words: /longer than it may/,
+      words: /longer than allowed/,
     },
     {
-      name: 'a node that went',
+      name: 'a lost node',
       given: { status: { phase: 'Failed', reason: 'NodeShutdown' } },
       code: 'NODE_LOST',
       words: /its node went away/,
@@ -229,20 +229,20 @@ describe('what is wrong with a pod', () => {
   }
 
   for (const { name, given, events } of [
-    { name: 'a pod that runs', given: { state: { running: {} } } },
-    { name: 'a pod that is made', given: { state: waiting('ContainerCreating') } },
+    { name: 'a running pod', given: { state: { running: {} } } },
+    { name: 'a pod that is being made', given: { state: waiting('ContainerCreating') } },
     {
-      name: 'a pod that gets a large image after it waited for a volume',
+      name: 'a pod that pulls a large image after it waited for a volume',
       given: { state: waiting('ContainerCreating') },
       events: [
         { ...failedPull('MountVolume.SetUp failed: failed to sync secret cache'), reason: 'FailedMount' },
         { ...failedPull('Pulling image "r/tool-a@sha256:01"'), reason: 'Pulling' },
       ],
     },
-    { name: 'a run that ended well', given: { restartPolicy: 'Never', state: terminated(0, 'Completed') } },
-    { name: 'an init container that is done', given: { isInit: true, state: terminated(0, 'Completed') } },
+    { name: 'a successful run', given: { restartPolicy: 'Never', state: terminated(0, 'Completed') } },
+    { name: 'a finished init container', given: { isInit: true, state: terminated(0, 'Completed') } },
   ] as readonly { name: string; given: Given; events?: CoreV1Event[] }[]) {
-    test(`nothing is wrong with ${name}`, () => assert.equal(podFault(podOf(given), events), null));
+    test(`${name} has no fault`, () => assert.equal(podFault(podOf(given), events), null));
   }
 });
 

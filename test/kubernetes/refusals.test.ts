@@ -6,7 +6,7 @@ import { isNotFound, refusalOf } from '../../src/kubernetes/refusals.ts';
 const exception = (code: number, reason: string, message: string) =>
   new ApiException(code, reason, JSON.stringify({ kind: 'Status', reason, message, code }), {});
 
-describe('refusals of the API, in words', () => {
+describe('refusals of the API are explained', () => {
   for (const { name, code, reason, said, is, message } of [
     {
       name: 'quota',
@@ -26,15 +26,15 @@ describe('refusals of the API, in words', () => {
       message: /deployments\.apps: 1 more asked for, 3 of 3 in use/,
     },
     {
-      name: 'quota on what is not said',
+      name: 'a quota on a resource that the process does not set',
       code: 403,
       reason: 'Forbidden',
       said: 'pods "x" is forbidden: failed quota: q: must specify limits.cpu for: job',
       is: 'QUOTA_EXCEEDED',
-      message: /wants every process to say limits\.cpu for: job/,
+      message: /requires every process to set limits\.cpu for: job/,
     },
     {
-      name: 'limit range, several',
+      name: 'several limit ranges',
       code: 403,
       reason: 'Forbidden',
       said: 'pods "x" is forbidden: [maximum memory usage per Container is 4Gi, but limit is 5Gi, maximum cpu usage per Container is 1, but limit is 2]',
@@ -42,7 +42,7 @@ describe('refusals of the API, in words', () => {
       message: /memory may be at most 4Gi, asked for: 5Gi; cpu may be at most 1, asked for: 2/,
     },
     {
-      name: 'limit range, the least',
+      name: 'a minimum of a limit range',
       code: 403,
       reason: 'Forbidden',
       said: 'pods "x" is forbidden: minimum cpu usage per Container is 50m, but request is 10m',
@@ -98,7 +98,7 @@ describe('refusals of the API, in words', () => {
       message: /1048576 bytes/,
     },
     {
-      name: 'credentials that have ended',
+      name: 'expired credentials',
       code: 401,
       reason: 'Unauthorized',
       said: 'Unauthorized',
@@ -114,7 +114,7 @@ describe('refusals of the API, in words', () => {
     });
   }
 
-  test('what nobody can mend stays an error of ours', () => {
+  test('an error that nobody can fix stays an error of the server', () => {
     assert.equal(
       refusalOf(exception(422, 'Invalid', 'Deployment.apps "x" is invalid: spec.selector: Required')),
       null,
@@ -122,7 +122,7 @@ describe('refusals of the API, in words', () => {
     assert.equal(refusalOf(new TypeError('x is undefined')), null);
   });
 
-  test('a right that lacks in a namespace may mean that there is no such namespace, and the hint says so', () => {
+  test('a missing right in a namespace may mean that the namespace does not exist, and the hint says so', () => {
     const said = (place: string) =>
       `pods is forbidden: User "a" cannot list resource "pods" in API group "" ${place}`;
     const hint = (place: string) => refusalOf(exception(403, 'Forbidden', said(place)))?.hint;
@@ -130,7 +130,7 @@ describe('refusals of the API, in words', () => {
     assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this\.$/);
   });
 
-  test('an object that is not there is no missing namespace', () => {
+  test('a missing object is not taken for a missing namespace', () => {
     assert.ok(isNotFound(exception(404, 'NotFound', 'services "wikibot" not found')));
     assert.ok(!isNotFound(exception(404, 'NotFound', 'namespaces "tool-x" not found')));
   });

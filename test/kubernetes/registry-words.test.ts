@@ -4,7 +4,7 @@ import { type RegistryTrouble, registryTrouble } from '../../src/kubernetes/regi
 
 const ALL = ['full', 'untrusted', 'unreachable', 'refused', 'missing', 'failing'] as const;
 
-// As the kubelet with containerd, and the lifecycle with go-containerregistry, say them.
+// Messages of the kubelet with containerd, and of the lifecycle with go-containerregistry.
 const SAID: readonly (readonly [RegistryTrouble | null, (image: string, host: string) => string])[] = [
   [
     'missing',
@@ -52,7 +52,7 @@ suite('what is the matter with a registry, by its words', () => {
     });
   }
 
-  test('a tool, a host, a port or a digest by an odd name changes nothing', () => {
+  test('an odd name of a tool, host, port or digest changes nothing', () => {
     const names = [
       'quota',
       'denied',

@@ -14,7 +14,7 @@ describe('retrying', () => {
     { name: 'an API server that is not ready', code: 503, reason: 'ServiceUnavailable' },
     { name: 'a lost connection', code: 0, reason: '' },
   ]) {
-    test(`${name} is tried again`, async () => {
+    test(`${name} is retried`, async () => {
       let calls = 0;
       const api = await fakeApi((_url, response) => {
         calls += 1;
@@ -31,7 +31,7 @@ describe('retrying', () => {
     });
   }
 
-  test('roles that a restarted API server has not read yet are no refusal; at any other time they are', async () => {
+  test('a missing right is retried after a restart of the API server, and otherwise a refusal', async () => {
     const answers = ['away', 'forbidden', 'well', 'forbidden'];
     const api = await fakeApi((_url, response) => {
       switch (answers.shift()) {
@@ -61,7 +61,7 @@ describe('retrying', () => {
     }
   });
 
-  test('an API that stays away is told when the time is over', async () => {
+  test('an API that does not answer is reported when the time is over', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     try {
       await assert.rejects(
@@ -74,7 +74,7 @@ describe('retrying', () => {
     }
   });
 
-  test('the signal ends it between two attempts', async () => {
+  test('the signal ends the retries between two attempts', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     const stop = new AbortController();
     try {
@@ -87,7 +87,7 @@ describe('retrying', () => {
     }
   });
 
-  test('our own errors are not tried again', async () => {
+  test('errors of the server itself are not retried', async () => {
     let calls = 0;
     const broken = async () => {
       calls += 1;

@@ -10,7 +10,7 @@ import { ServerLease } from '../../src/kubernetes/server-lease.ts';
 import { until } from '../support/server.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
 
-/** What the API has; versions count up. */
+/** The Leases of a fake API. Versions count up. */
 let lease: V1Lease | null;
 let version: number;
 let isForbidden: boolean;
@@ -59,7 +59,7 @@ async function take(podName: string): Promise<{ lease: ServerLease; lost: Deploy
   return { lease: taken, lost };
 }
 
-/** The lease as a killed server leaves it. */
+/** The Lease of a killed server. */
 async function leftBy(podName: string): Promise<void> {
   const { lease: taken } = await take(podName);
   const left = lease;
@@ -70,7 +70,7 @@ async function leftBy(podName: string): Promise<void> {
 const refusedWith = (code: string, words: RegExp) => (error: unknown) =>
   error instanceof DeployError && error.code === code && words.test(`${error.message} ${error.hint}`);
 
-test('split brain: the second pod of a StatefulSet refuses, and says how to have one', async () => {
+test('split brain: the second pod of a StatefulSet refuses to start, and says how to scale to one', async () => {
   await assert.rejects(
     take('toolforge-push-1'),
     refusedWith('NOT_FIRST', /kubectl -n here scale statefulset toolforge-push --replicas=1/),
@@ -78,7 +78,7 @@ test('split brain: the second pod of a StatefulSet refuses, and says how to have
   assert.deepEqual(api.asked, []);
 });
 
-test('split brain: a server refuses while another renews the Lease', async () => {
+test('split brain: a server refuses to start while another renews the Lease', async () => {
   const first = await take('one-0');
   await assert.rejects(
     take('two-0'),
@@ -87,12 +87,12 @@ test('split brain: a server refuses while another renews the Lease', async () =>
   assert.deepEqual(first.lost, []);
 });
 
-test('split brain: of two servers that start at once, one gets the Lease', async () => {
+test('split brain: if two servers start at once, only one gets the Lease', async () => {
   const results = await Promise.allSettled([take('one-0'), take('two-0')]);
   assert.deepEqual(results.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
 });
 
-test('the Lease of a killed server does not hold up a pod of its own name', async () => {
+test('the Lease of a killed server does not delay a pod of the same name', async () => {
   await leftBy('one-0');
   const start = performance.now();
   await take('one-0');
@@ -117,7 +117,7 @@ test('a server that ends gives the Lease back', async () => {
   assert.ok(performance.now() - start < 900);
 });
 
-test('split brain: a server whose Lease another has taken hears of it, even from a pod of the same name', async () => {
+test('split brain: a server notices that another has taken its Lease, even a pod of the same name', async () => {
   const first = await take('one-0');
   await take('one-0');
   await until(async () => first.lost.length === 1, 'the first hears of it');
@@ -127,7 +127,7 @@ test('split brain: a server whose Lease another has taken hears of it, even from
   assert.equal(lease?.spec?.holderIdentity, holder);
 });
 
-test('a Lease that was deleted or edited by hand is made anew', async () => {
+test('a Lease that was deleted or edited by hand is restored', async () => {
   const { lost } = await take('one-0');
   const holder = lease?.spec?.holderIdentity;
   lease = null;
@@ -137,7 +137,7 @@ test('a Lease that was deleted or edited by hand is made anew', async () => {
   assert.deepEqual([lease?.spec?.holderIdentity, lost], [holder, []]);
 });
 
-test('a server goes on while the API is away, and keeps the Lease that nobody took meanwhile', async () => {
+test('a server continues while the API does not answer, and keeps its Lease', async () => {
   const { lost } = await take('one-0');
   isAway = true;
   await wait(2500);

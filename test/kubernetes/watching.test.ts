@@ -19,7 +19,7 @@ const event = (type: string, object: unknown) => `${JSON.stringify({ type, objec
 
 type Step = (response: ServerResponse) => void;
 
-/** Watches against an API that answers lists and watches by these steps. @returns what was told until `done`. */
+/** Watches an API that answers lists and watches by these steps. @returns what was reported until `done`. */
 async function told(lists: Step[], watches: Step[], done: (log: string[]) => boolean, isMetadata = false) {
   const api = await fakeApi((url, response) => {
     const steps = url.searchParams.get('watch') === null ? lists : watches;
@@ -71,7 +71,7 @@ const lists =
     answerJson(response, list(version, ...items));
 
 describe('threat 76: watchObjects', () => {
-  test('tells what is there, then what changes, then what goes', async () => {
+  test('reports existing objects, then changes, then deletions', async () => {
     const { log, asked } = await told(
       [lists(5, thing('a', 3))],
       [
@@ -87,7 +87,7 @@ describe('threat 76: watchObjects', () => {
     assert.match(asked[1] ?? '', /labelSelector=a%3Db.*resourceVersion=5/);
   });
 
-  test('a watch that ends or is cut goes on after the last thing told, without a new list', async () => {
+  test('a watch that ends or is cut continues after the last change, without a new list', async () => {
     const { log, asked } = await told(
       [lists(5, thing('a', 3))],
       [
@@ -104,7 +104,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('metadata alone is asked for by its form, and an empty list of it has no items', async () => {
+  test('metadata alone is requested by its media type, and its empty list has no items', async () => {
     const accepts: unknown[] = [];
     const nothing: Step = (response) => {
       accepts.push(response.req.headers.accept);
@@ -126,7 +126,7 @@ describe('threat 76: watchObjects', () => {
     { name: 'in the stream', gone: ends(event('ERROR', { kind: 'Status', code: 410, reason: 'Expired' })) },
     { name: 'as an answer', gone: (response: ServerResponse) => refuse(response, 410, 'Expired', 'too old') },
   ]) {
-    test(`410 Gone ${name}: everything is listed anew, and what went meanwhile is told`, async () => {
+    test(`410 Gone ${name}: all objects are listed again, and deleted ones are reported`, async () => {
       const { log } = await told(
         [lists(5, thing('a', 3), thing('b', 4)), lists(20, thing('b', 4), thing('c', 15))],
         [gone, stays()],
@@ -136,7 +136,7 @@ describe('threat 76: watchObjects', () => {
     });
   }
 
-  test('an API that has too much to do, or restarts, is asked again', async () => {
+  test('an API that is overloaded or restarts is asked again', async () => {
     const busy: Step = (response) => refuse(response, 429, 'TooManyRequests', 'later');
     const starting: Step = (response) => refuse(response, 403, 'Forbidden', 'things is forbidden: User "u"');
     const away: Step = (response) => response.destroy();
@@ -146,7 +146,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['a@3']);
   });
 
-  test('what may not be watched is told at once', async () => {
+  test('a missing right to watch is reported at once', async () => {
     const forbidden: Step = (response) =>
       refuse(
         response,
@@ -160,7 +160,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('an error of the one who is told is not taken for a cut', async () => {
+  test('an error of a listener is not taken for a cut connection', async () => {
     await assert.rejects(
       told([lists(5)], [stays(event('ADDED', thing('a', 6)))], () => {
         throw new Error('our own bug');
