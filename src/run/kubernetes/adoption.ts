@@ -4,19 +4,20 @@ import type { Release } from '../../core/types.ts';
 import { labelValue } from './manifests-pod.ts';
 import { LABELS, LIVE } from './names.ts';
 
-/** What of a tool's Deployments and CronJobs is the live release, found when this server has not started it itself. */
+/** Which of a tool's rollouts is the live release, found when this server did not start it. */
 export interface Adoption {
-  /** The rollout of the live release that is there whole; null = there is none, it has to be made. */
+  /** The complete rollout of the live release. Null if there is none, so that it must be made. */
   readonly rolloutId: string | null;
-  /** Rollouts that are to go. */
+  /** Rollouts that must be ended. */
   readonly others: readonly string[];
 }
 
 /**
- * Which rollout to go on with: of those of this release that have all its processes that stay up (where it has none,
- * all those that are scheduled), the one that gets the traffic, else the one that got it, else the newest.
+ * Chooses the rollout to adopt. Candidates are rollouts of this release with all processes that stay up, or all
+ * scheduled ones if the release has no others. The one that gets the traffic wins, then one that got it, then the
+ * newest.
  *
- * @param selected - The rollout that the tool's Service selects; null = none.
+ * @param selected - The rollout that the tool's Service selects, or null.
  */
 export function adoption(
   objects: readonly (V1Deployment | V1CronJob)[],

@@ -8,27 +8,27 @@ import type { ToolPod } from './pods.ts';
 
 export interface PodRequest {
   readonly port: number;
-  /** With its slash. Nothing in it leads out of the pod. */
+  /** Begins with a slash. It cannot lead out of the pod. */
   readonly path: string;
   /** How long the answer may take, in milliseconds. */
   readonly answerMs: number;
 }
 
-/** The API server's own words are shorter; a pod may answer for ever. */
+/** Errors of the API server are shorter. The answer of a pod may be endless. */
 const MOST_READ_BYTES = 16 * 1024;
 
 /**
- * The status of an answer; or why there was none: this server may not ask (`pods/proxy`), nothing listens on the port,
- * the API server cannot connect to the pod, the connection was closed without an answer, the answer was not HTTP/1.1,
- * or there was none in time.
+ * The status of the answer, or why there was none. `forbidden`: this server has no right to `pods/proxy`. `refused`:
+ * nothing listens on the port. `unreached`: the API server cannot connect to the pod. `closed`: the pod closed the
+ * connection. `late`: no answer came in time.
  */
 export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed' | 'not HTTP' | 'late';
 
 /**
- * Asks a pod `GET path` through the API server, which reaches pods wherever this server runs.
+ * Sends `GET path` to a pod through the API server, because this server may run outside of the cluster's network.
  *
- * @throws the system's error where the API server is away, ApiException where it has too much to do or knows no such
- * pod; AbortError when the signal fires.
+ * @throws the system's error if the API server does not answer, ApiException if it is overloaded or knows no such pod;
+ * AbortError when the signal fires.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
  */
 export async function askPod(
@@ -54,15 +54,15 @@ export async function askPod(
   } catch (error) {
     signal.throwIfAborted();
     if (limit.aborted) return 'late';
-    // What the pod answered is no HTTP, or has headers without end; the API server passes it on.
+    // The API server passes on an answer that is not HTTP, or has endless headers.
     if (systemCode(error)?.startsWith('HPE_')) return isOtherProtocol(error) ? 'not HTTP' : 'closed';
     throw error;
   }
 }
 
 /**
- * A path as a browser would ask for it: without `..`, in whatever spelling. What is asked of the API server is asked with
- * this server's rights, and a path that climbs would reach all that they reach.
+ * Removes `..` from a path in every spelling, as a browser does. The API server is asked with this server's rights, so
+ * a path that leaves the pod could use all of them.
  *
  * @see https://url.spec.whatwg.org/#double-dot-path-segment
  */
@@ -82,17 +82,17 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8', 0, MOST_READ_BYTES);
 }
 
-/** The API server speaks JSON, and where the way to a pod is broken plain text too. */
+/** True if the API server itself may have answered: in JSON, or in plain text if it cannot reach the pod. */
 function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
   if (status === 403 || status === 502 || status === 503) return true;
   return status >= 400 && headers['content-type']?.startsWith('application/json') === true;
 }
 
-/** @throws ApiException where the API server is meant, and not the way to the pod. */
+/** @throws ApiException if the answer is an error of the API server, not of the connection to the pod. */
 function meaningOf(status: number, body: string): PodAnswer {
   if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
   if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';
-  // Go's reverse proxy does not pass on `101 Switching Protocols` that nobody asked for.
+  // Go's reverse proxy does not pass on an unrequested `101 Switching Protocols`.
   if (/tried to switch protocol/.test(body)) return 101;
   if (!/error trying to reach service/i.test(body)) {
     if (status === 403 || status === 502 || status === 503) return status;

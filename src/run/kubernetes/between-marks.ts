@@ -1,27 +1,27 @@
-/** Passes on the bytes of a stream between one mark and the next, and nothing else. */
+/** Passes on only the bytes of a stream between the first mark and the second. */
 export class BetweenMarks {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
-  /** The end of what came, where it may be the beginning of a mark. */
+  /** The last bytes, if a mark may begin with them. */
   #held: Buffer = Buffer.alloc(0);
 
-  /** @param isOpen - The stream begins behind the first mark. */
+  /** @param isOpen - True if the stream begins after the first mark. */
   constructor(mark: Uint8Array, isOpen: boolean) {
     this.#mark = Buffer.from(mark);
     this.#state = isOpen ? 'between' : 'before';
   }
 
-  /** The first mark was there. */
+  /** True after the first mark. */
   get hasBegun(): boolean {
     return this.#state !== 'before';
   }
 
-  /** The second mark was there. */
+  /** True after the second mark. */
   get isOver(): boolean {
     return this.#state === 'after';
   }
 
-  /** What of it is to be passed on now; may be empty. */
+  /** Returns the bytes to pass on now. May be empty. */
   pass(bytes: Uint8Array): Uint8Array {
     let rest = Buffer.concat([this.#held, bytes]);
     this.#held = Buffer.alloc(0);
@@ -38,12 +38,12 @@ export class BetweenMarks {
     return rest.subarray(0, end);
   }
 
-  /** What was held back, once nothing more comes. */
+  /** Returns the bytes that were held back. Call it at the end of the stream. */
   end(): Uint8Array {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }
 
-  /** Keeps back the longest end that a mark begins with. @returns what is left. */
+  /** Holds back the longest end that may begin a mark. @returns the bytes before it. */
   #hold(bytes: Buffer): Buffer {
     const longest = Math.min(bytes.length, this.#mark.length - 1);
     for (let length = longest; length > 0; length -= 1) {

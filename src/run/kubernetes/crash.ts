@@ -18,7 +18,7 @@ export interface CrashParts {
   readonly progress: Progress;
 }
 
-/** Shows what a process that has ended printed last, and says how it did. */
+/** Shows the last output of a process that has ended. @returns an error that says how it ended. */
 export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployError> {
   const isOver = pod.container?.state?.terminated !== undefined;
   const lines = await showLastLines(parts, pod, isOver ? 'current' : 'previous');
@@ -31,7 +31,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   return new DeployError('ROLLOUT_CRASHED', `${pod.name} ${words}.`, endHint(exit, lines));
 }
 
-/** Config vars in them are masked: what goes to a push may end anywhere. */
+/** Shows the last lines of a process to the push. Config vars are masked, because others may read the push. */
 export async function showLastLines(
   { cluster, release, progress }: CrashParts,
   { namespace, podName, name }: ToolPod,

@@ -25,20 +25,20 @@ export interface DriftOptions {
   readonly log: Log;
 }
 
-/** What `ps` says of a process. */
+/** A remark of `ps` about a process. */
 export interface DriftNote {
-  /** Null = each process. */
+  /** The process type, or null for all processes. */
   readonly type: string | null;
   readonly text: string;
 }
 
-/** What is known of one live rollout. */
+/** The state of one live rollout. */
 interface ToolDrift {
   readonly rolloutId: string;
   notes: readonly (DriftNote & { readonly at: number })[];
-  /** Why what is missing cannot be made, as the log has it; null = nothing is missing. */
+  /** Why missing objects could not be made, as logged. Null if none is missing. */
   failure: string | null;
-  /** Whether nothing could be made in its new namespace yet. */
+  /** True after a first failure in a new namespace. */
   isNewThere: boolean;
 }
 
@@ -51,24 +51,24 @@ interface Change {
   isTold: boolean;
 }
 
-// What a deletion takes along goes a moment later.
+// Objects that a deletion cascades to disappear a moment later.
 const SETTLE_MS = 1000;
-// A release that has just come live waits for two of them at most.
+// A release that has just gone live waits for at most two passes.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
-// A look at one tool is a request where all is well: for its Secret, which nothing else tells of.
+// Each check of a tool makes at least one request, for its Secret, because no watch shows Secrets.
 const LEAST_PAUSE_MS = 200;
 const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Makes again what others have deleted of live releases, and tells it in `ps` and in the log. What others have changed
- * stays as they want it, and is told too. A rollout, a stop and a namespace that is being deleted are left alone. If the
- * namespace is made again, the live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports that in `ps` and in the log. Changes by others
+ * are kept and reported too. Nothing is restored during a rollout or a stop, or in a namespace that is being deleted.
+ * If a namespace is made again, the live release is started in it.
  *
- * A watch shows a deletion at once. Besides, each tool is looked at in turn: every 10 s for fifty of them, every ten
- * minutes for 3,000; those that have lost their namespace in turns of their own. A pod that waits for a Secret which is
- * gone gets it at once.
+ * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s for fifty tools, every ten
+ * minutes for 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing Secret, the Secret is
+ * restored at once.
  */
 export class Drift implements PodListener {
   readonly #options: DriftOptions;
@@ -82,7 +82,7 @@ export class Drift implements PodListener {
     this.#options = options;
   }
 
-  /** Resolves when the server is to stop. */
+  /** Watches until the server stops. */
   async watch(): Promise<void> {
     const { parts, live, lost, log } = this.#options;
     const { cluster, closing } = parts;
@@ -118,7 +118,7 @@ export class Drift implements PodListener {
     if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
-  /** What there is to say of a tool's processes, for people. */
+  /** The remarks about a tool's processes, for people. */
   notes(tool: string): readonly DriftNote[] {
     const { live, lost } = this.#options;
     const [place, rollout] = [lost.of(tool), live.of(tool)];
@@ -128,7 +128,7 @@ export class Drift implements PodListener {
     return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
   }
 
-  /** @param namespace - Who may make objects in that of one tool may give them the labels of another's. */
+  /** @param namespace - Compared with the tool's, because objects in other namespaces may carry the tool's labels. */
   #suspect(tool: string, namespace: string | undefined): void {
     const { live, parts } = this.#options;
     if (live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
@@ -138,7 +138,7 @@ export class Drift implements PodListener {
       .then(() => this.#looks.run(() => this.#look(tool)));
   }
 
-  /** Looks for what is missing of a tool, and makes it. Failures are told, and it is tried again in the next pass. */
+  /** Restores missing objects of a tool. Failures are reported, and the next pass retries. */
   async #look(tool: string): Promise<void> {
     const { live, parts } = this.#options;
     if (parts.closing.aborted) return;
@@ -166,16 +166,16 @@ export class Drift implements PodListener {
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.length > 0) {
-      // The Secret goes with the Deployments.
+      // If Deployments are missing, the Secret went with them and needs no remark.
       const isAll = missing.some(({ kind }) => kind === 'Deployment');
       const meant = missing.filter(({ kind }) => !(isAll && kind === 'Secret'));
       const said = (text: string) => (drift.notes = meant.map((one) => note(one, text)));
-      said('is being made again');
+      said('is being restored');
       await gaps.restore().catch((error: unknown) => {
-        said(`is not made again: ${error instanceof Error ? error.message : String(error)}`);
+        said(`could not be restored: ${error instanceof Error ? error.message : String(error)}`);
         throw error;
       });
-      said(`was made again at ${new Date().toISOString().slice(0, 19)}Z`);
+      said(`was restored at ${new Date().toISOString().slice(0, 19)}Z`);
       const restored = missing.map(({ kind, name }) => `${kind} ${name}`);
       log.warn({ tool, version, restored }, 'deleted objects of a live release made again');
     } else await gaps.makeBudgets();
@@ -190,7 +190,7 @@ export class Drift implements PodListener {
     const code = error instanceof DeployError ? error.code : null;
     // The next pass retries. Other parts of the server already report a cluster that does not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
-    // Whoever makes a namespace gives rights in it a moment later.
+    // The rights in a new namespace may follow a moment later.
     const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
     drift.isNewThere ||= isFirst;
     if (isFirst) return;
@@ -245,13 +245,13 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
 }
 
-/** Why none of the processes runs. */
+/** A remark for each process about why it does not run. */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
   const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }
 
-/** A while, more or less, so that many tools are not looked at together. Ends when the signal fires. */
+/** Waits about this long, with jitter, so that many tools are not checked together. Ends when the signal fires. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await wait(ms * (0.75 + Math.random() / 2), null, { signal }).catch(() => {});
 }

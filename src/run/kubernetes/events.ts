@@ -4,18 +4,18 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { refusalIn } from '../../kubernetes/refusals.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
 
-/** The events of a namespace while something is started in it. */
+/** The events of a namespace during a start in it. */
 export class NamespaceEvents {
   readonly #events: CoreV1Event[] = [];
   readonly #since = Date.now() - CLOCK_MS;
   readonly #onEvent: (event: CoreV1Event) => void;
 
-  /** @param onEvent - Called with each new one. */
+  /** @param onEvent - Called with each new event. */
   constructor(onEvent: (event: CoreV1Event) => void) {
     this.#onEvent = onEvent;
   }
 
-  /** Watches until the signal fires. Events only explain, so nothing fails where they cannot be had. */
+  /** Watches until the signal fires. Errors are ignored, because events only explain. */
   watch(cluster: Cluster, namespace: string, signal: AbortSignal): void {
     watchObjects<CoreV1Event>(cluster, {
       path: `/api/v1/namespaces/${namespace}/events`,
@@ -33,7 +33,7 @@ export class NamespaceEvents {
     return this.#events.filter(({ involvedObject }) => involvedObject.uid === uid);
   }
 
-  /** Why no pod is made for a Deployment, or a Job, of this name; null = nothing was said. */
+  /** Why the cluster makes no pod for the Deployment or Job of this name, or null if no event says. */
   refusalOf(name: string): DeployError | null {
     const said = this.#events.findLast(
       ({ involvedObject, reason }) =>
@@ -44,7 +44,7 @@ export class NamespaceEvents {
   }
 }
 
-/** How far clocks may be apart. */
+/** The largest expected difference of clocks. */
 const CLOCK_MS = 5000;
 
 function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): number {
@@ -52,7 +52,7 @@ function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): numb
   return time === undefined || time === null ? Date.now() : new Date(time).getTime();
 }
 
-/** What an event is worth telling the person who pushes; null = nothing. */
+/** The text of an event for the person who pushed. Null if it does not matter to them. */
 export function eventWords({ reason, message = '' }: CoreV1Event): string | null {
   switch (reason) {
     case 'Pulling':

@@ -5,14 +5,14 @@ import { exitHint } from '../exit-words.ts';
 
 const NOT_FOUND = 127;
 
-/** How the newest run of a container that has ended did so; null where none has. */
+/** How the newest finished run of a container ended, or null if none has finished. */
 export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerStateTerminated | null {
   return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
 }
 
-/** The same in the words of the local runtime, which the sentences about ends are written for. */
+/** Converts it to the form of the local runtime, which the shared messages use. */
 export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
-  // A shell, and the container runtime, report the signal N as the code 128 + N.
+  // Shells and container runtimes report the signal N as the code 128 + N.
   const number = signal || (exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0);
   const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
   return {
@@ -22,14 +22,14 @@ export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated)
   };
 }
 
-/** What to do about it, where what it printed last may say more than its code. */
+/** The hint for an exit. The last output may say more than the exit code. */
 export function endHint(exit: Exit, lastLines: readonly string[]): string {
-  // The launcher of Cloud Native Buildpacks has a code of its own for this.
+  // The launcher of Cloud Native Buildpacks uses its own exit code for this.
   const isNotFound = lastLines.some((line) => /failed to launch: path lookup:/.test(line));
   return exitHint(isNotFound ? { ...exit, code: NOT_FOUND } : exit);
 }
 
-/** `10 s`: how long the node waits before it starts the container again. */
+/** The pause before the node restarts the container: `10 s`. */
 export function pauseWords(status: V1ContainerStatus | undefined): string {
   const seconds = /back-off (\d+m)?(\d+)s restarting/.exec(status?.state?.waiting?.message ?? '');
   if (seconds === null) return 'a moment';

@@ -14,10 +14,10 @@ export interface GoLiveParts {
 }
 
 /**
- * Starts a rollout beside what runs, records it, and moves the traffic to it.
+ * Starts a rollout beside the old one, records it, and moves the traffic to it.
  *
- * @returns What goes on where the traffic did not move at once; null = it did.
- * @throws as `Runtime.rollOut`; then nothing of it is left.
+ * @returns `later` is the retry if the traffic did not move at once, otherwise null.
+ * @throws as `Runtime.rollOut`. The rollout has then been removed.
  */
 export async function goLive(
   { parts, live }: GoLiveParts,
@@ -40,12 +40,12 @@ export async function goLive(
     live.forget(rollout);
     throw error;
   }
-  // From the record on the release is live, and nothing here may fail.
+  // Once `goLive` has been recorded, the release is live, so nothing here may throw.
   const before = live.of(release.tool)?.release.version ?? null;
   const { later } = await live.switchTo(rollout, toolNumber);
   if (later !== null) {
     progress.warn(
-      'Requests do not reach the new processes yet: the cluster does not answer. It is tried on.',
+      'Requests do not reach the new processes yet: the cluster does not answer. The server keeps trying.',
     );
   }
   if (before !== null && before !== release.version) progress.line(`v${before} draining`);
@@ -53,10 +53,10 @@ export async function goLive(
 }
 
 /**
- * Brings a live rollout to other numbers of pods, and records them in between.
+ * Scales a live rollout: adds pods, records the numbers, and then removes pods.
  *
- * @param rollout - With the numbers that are wanted.
- * @throws as `Runtime.scale`; then as many run as before.
+ * @param rollout - The live rollout, with the new numbers.
+ * @throws as `Runtime.scale`. The numbers then stay as before.
  */
 export async function goInNumbers(
   { parts, live, log }: GoLiveParts,
@@ -70,12 +70,12 @@ export async function goInNumbers(
     await beforeSwitch();
   });
   live.adopt(rollout, toolNumber);
-  // From the record on nothing may fail.
+  // Once the numbers have been recorded, nothing may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     const facts = { tool: rollout.release.tool };
-    logFailure(log, { error, message: 'processes beyond the number asked for not ended', facts });
+    logFailure(log, { error, message: 'cannot end surplus processes', facts });
     progress.warn(
-      'What is too many runs on: the cluster does not answer. It is ended when this server starts again, or by the next scale.',
+      'Surplus processes still run: the cluster does not answer. The next scale ends them, or the next start of this server.',
     );
   });
 }

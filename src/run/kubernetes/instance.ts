@@ -29,7 +29,7 @@ export interface Instance {
   readonly signal: AbortSignal;
 }
 
-// How long a fault that may pass by itself is given, in milliseconds.
+// How long the server waits for a fault to pass by itself, in milliseconds.
 const PATIENCE: Partial<Record<PodFault['code'], number>> = {
   IMAGE_PULL: 15_000,
   UNSCHEDULABLE: 20_000,
@@ -40,12 +40,12 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// When a process that listens nowhere on PORT is first asked elsewhere, and how long it may listen there only: together
-// the 15 s of the local runtime.
+// When other ports are first asked if nothing listens on PORT, and how long a process may listen only there. Together
+// these are the 15 s of the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
 
-/** Waits until one pod of a rollout is healthy, and tells what happens meanwhile. */
+/** Waits until one pod of a rollout is healthy, and shows the push what happens meanwhile. */
 export class InstanceStart {
   readonly #parts: InstanceParts;
   readonly #instance: Instance;
@@ -66,7 +66,7 @@ export class InstanceStart {
     this.#others = new OtherPorts({ cluster: parts.cluster, release: rollout.release, process, signal });
   }
 
-  /** @throws DeployError that says why it is not; AbortError when the signal fires. */
+  /** @throws DeployError that says why the pod is not healthy; AbortError when the signal fires. */
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
@@ -109,7 +109,7 @@ export class InstanceStart {
     if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
     this.#looking = this.#lookAt(pod)
-      // The API server is away; the next look may find it.
+      // The API server does not answer. The next look may succeed.
       .catch(() => {})
       .finally(() => {
         this.#looking = null;
@@ -125,7 +125,7 @@ export class InstanceStart {
       this.#looks = new PodLooks({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The end of the time cuts the last question short: what was seen before says more.
+    // The time limit cuts the last question short, so an earlier result says more.
     const isIll = this.#look?.kind === 'not-yet';
     if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
@@ -145,10 +145,10 @@ export class InstanceStart {
     }
   }
 
-  /** What people should know although the process counts as healthy. */
+  /** A remark for the push, although the process counts as healthy. */
   get #remark(): string | null {
     if (this.#look?.kind === 'healthy') return this.#look.remark;
-    return this.#look?.kind === 'unknown' ? `nobody could ask it: ${this.#look.why}` : null;
+    return this.#look?.kind === 'unknown' ? `not checked: ${this.#look.why}` : null;
   }
 
   #runningMs(): number {
@@ -184,7 +184,7 @@ export class InstanceStart {
     this.#tell(`${error.message.replace(/\.$/, '')}; the push waits a little for that to change`);
   }
 
-  /** Rollouts of the tool before the live one still take room, which they will give back. */
+  /** True if older rollouts of the tool are ending, which will free resources. */
   #othersLeave(): boolean {
     const { release, id } = this.#instance.rollout;
     const others = this.#parts.pods
@@ -200,7 +200,7 @@ export class InstanceStart {
     return performance.now() - this.#faultSince >= ms;
   }
 
-  /** What stands in the way before the process runs. */
+  /** @throws DeployError if the process has not started within `pod_start_time`. */
   #assertInTime(pod: ToolPod | null): void {
     const { pod_start_time } = this.#parts.config;
     if (this.#runningSince !== null || performance.now() - this.#startedAt < pod_start_time) return;
@@ -216,7 +216,7 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
-    // It ends with the time of the process.
+    // The look ends together with the time limit.
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
@@ -236,7 +236,7 @@ export class InstanceStart {
 
 const MAX_PROBE_CHARACTERS = 200;
 
-/** The process answered this server, but the cluster does not give the pod any traffic. */
+/** The process answers this server, but the readiness probe fails, so the pod gets no traffic. */
 function probeFails({ name, uid }: ToolPod, events: NamespaceEvents): Seen | null {
   const said = events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
   if (said === undefined) return null;

@@ -15,12 +15,12 @@ const AGAIN_MS = 5000;
 
 interface Departure {
   readonly tool: string;
-  /** Resolves with why it could not be ended; null = it was. */
+  /** Resolves with null, or with the error if the rollout could not be ended. */
   readonly gone: Promise<unknown>;
   readonly hurry: AbortController;
 }
 
-/** Rollouts that no longer get new requests and are ended when those under way are done. */
+/** Ends rollouts that get no new requests, after their open requests are done. */
 export class Leaving {
   readonly #options: LeavingOptions;
   readonly #departures = new Map<string, Departure>();
@@ -38,8 +38,8 @@ export class Leaving {
   }
 
   /**
-   * Ends a rollout: what is not `web` now, `web` after the drain time. It goes on by itself, also until a cluster that is
-   * away is back. What a schedule has started stays.
+   * Ends a rollout in the background: `web` after the drain time, other processes now. If the cluster does not answer,
+   * it keeps trying. Runs of schedules continue.
    */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#departures.has(rolloutId)) return;
@@ -47,7 +47,7 @@ export class Leaving {
     const gone = this.#end(namespace, rolloutId, hurry.signal)
       .then(() => null)
       .catch((err: unknown) => {
-        logFailure(this.#options.log, { error: err, message: 'old release not ended', facts: { tool } });
+        logFailure(this.#options.log, { error: err, message: 'cannot end an old release', facts: { tool } });
         return err;
       })
       .finally(() => {
@@ -57,7 +57,7 @@ export class Leaving {
     this.#departures.set(rolloutId, { tool, gone, hurry });
   }
 
-  /** Resolves when nothing of the tool is leaving any more; drains are cut short. @throws why something was not ended. */
+  /** Cuts drains of the tool short and waits until its old rollouts are gone. @throws the error if one was not ended. */
   async hurry(tool: string): Promise<void> {
     const meant = [...this.#departures.values()].filter((departure) => departure.tool === tool);
     for (const { hurry } of meant) hurry.abort();
@@ -74,12 +74,12 @@ export class Leaving {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    // What of it fails is tried again with all of the rollout.
+    // If this fails, the removal of the whole rollout retries it.
     const ending =
       others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
     const cut = AbortSignal.any([hurry, parts.closing]);
     if (types.has('web')) await wait(drainMs, null, { signal: cut }).catch(() => {});
-    // While it still has requests, or the cluster is away, the next server sees to it.
+    // If this server stops first, the next server ends the rollout.
     while (!parts.closing.aborted) {
       try {
         await removeRollout(parts, { ...removal, types: null });

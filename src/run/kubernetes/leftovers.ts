@@ -9,16 +9,16 @@ import { deploymentsOf, type ObjectParts, removeRollout } from './objects.ts';
 export interface Leftovers {
   readonly tool: string;
   readonly namespace: string;
-  /** Whose rollouts stay. */
+  /** The rollouts that stay. */
   readonly live: LiveRollouts;
 }
 
 /**
- * Removes what a server that was killed had begun for a tool: rollouts that never got live, release phases, and the
- * Secrets with their config vars. Secrets are not looked at: they go by their labels.
+ * Removes what a killed server left unfinished for a tool: rollouts that never went live, release phases, and their
+ * Secrets. Secrets are deleted by their labels, because this server may not read them.
  *
- * @returns false if nothing of the tool is live and its namespace is not there, or not this server's: then nothing was
- * begun in it.
+ * @returns false if nothing of the tool is live and its namespace is missing or not this server's. Then there are no
+ * leftovers.
  * @throws as `retrying`.
  */
 export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<boolean> {
@@ -37,7 +37,7 @@ async function removeAll(parts: ObjectParts, { tool, namespace, live }: Leftover
   const { cluster, closing } = parts;
   for (const { metadata } of await deploymentsOf(parts, tool, namespace, closing)) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';
-    // Asked for anew before each step: a push may have begun meanwhile.
+    // Checked again before each removal, because a push may have begun meanwhile.
     if (live.knownOf(tool).has(rolloutId)) continue;
     await removeRollout(parts, { namespace, rolloutId, how: 'now', types: null });
   }

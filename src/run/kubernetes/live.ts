@@ -22,17 +22,17 @@ export interface LiveRolloutsOptions {
 
 const AGAIN_MS = 5000;
 
-/** Which rollout of each tool gets the traffic, and those that it is taken from. */
+/** Knows which rollout of each tool gets the traffic, moves the traffic, and ends old rollouts. */
 export class LiveRollouts {
   readonly #options: LiveRolloutsOptions;
   readonly #leaving: Leaving;
   readonly #live = new Map<string, ReleaseOptions>();
-  /** By tool: its traffic is moved, or what is missing of its live rollout restored. */
+  /** By tool: moving its traffic and restoring its live rollout exclude each other. */
   readonly #turns = new Map<string, FewAtOnce>();
-  /** By rollout: of those that are started, live or leaving. */
+  /** The releases of rollouts that are starting, live or draining. */
   readonly #releases = new Map<string, Release>();
   readonly #begun = new Map<string, Set<string>>();
-  /** Rollouts that are started, and may become live. */
+  /** Rollouts that are starting and may go live. */
   readonly #starting = new Set<string>();
 
   constructor(options: LiveRolloutsOptions) {
@@ -44,14 +44,14 @@ export class LiveRollouts {
     return this.#live.get(tool)?.rollout ?? null;
   }
 
-  /** Those that have a live rollout. */
+  /** The tools that have a live rollout. */
   tools(): string[] {
     return [...this.#live.keys()];
   }
 
   /**
-   * Does something for the live rollout of a tool while its traffic is not moved to another and is not stopped: they wait
-   * for its end. Nothing is done if there is none.
+   * Runs `work` for the live rollout of a tool. A switch or a stop of its traffic waits meanwhile. Does nothing if there
+   * is no live rollout.
    */
   async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
     await this.#turn(tool, async () => {
@@ -60,18 +60,18 @@ export class LiveRollouts {
     });
   }
 
-  /** Null where this server has not started or adopted it. */
+  /** Null if this server has neither started nor adopted the rollout. */
   releaseOf(rolloutId: string): Release | null {
     return this.#releases.get(rolloutId) ?? null;
   }
 
-  /** Whether a pod is of a rollout that this server has started or adopted, and of a process of its release. */
+  /** True if the pod belongs to a known rollout and to a process of its release. */
   hasPod({ rolloutId, type }: ToolPod): boolean {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.some((process) => labelValue(process.type) === type);
   }
 
-  /** When a pod's process is due; null where it is of another release, or by no schedule. */
+  /** The schedule of a pod's process. Null if its release is unknown, or if it has no schedule. */
   scheduleOf({ rolloutId, type }: ToolPod): Schedule | null {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
@@ -81,26 +81,26 @@ export class LiveRollouts {
     return this.#leaving.has(rolloutId);
   }
 
-  /** For what this server is about to make. */
+  /** Returns the id for a rollout that this server will make. */
   newId(tool: string): string {
     const id = newRolloutId();
     this.#begun.set(tool, (this.#begun.get(tool) ?? new Set()).add(id));
     return id;
   }
 
-  /** Those of a tool that this server has begun, or that are live or leaving: all others are leftovers. */
+  /** The rollouts of a tool that this server has begun or adopted, or is ending. All others are leftovers. */
   knownOf(tool: string): Set<string> {
     const adopted = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
     return new Set([...(this.#begun.get(tool) ?? []), ...adopted, ...this.#leaving.of(tool)]);
   }
 
-  /** A rollout begins: nothing else ends it from here on. */
+  /** Registers a starting rollout, so that nothing else ends it. */
   start(rollout: Rollout): void {
     this.#starting.add(rollout.id);
     this.remember(rollout);
   }
 
-  /** From here on its release is known. */
+  /** Makes the release of a rollout known. */
   remember({ id, release }: Rollout): void {
     this.#releases.set(id, release);
   }
@@ -110,7 +110,7 @@ export class LiveRollouts {
     this.#releases.delete(id);
   }
 
-  /** It has got the traffic already, and there is no other. */
+  /** Registers a rollout that already has the traffic, without others beside it. */
   adopt(rollout: Rollout, toolNumber: number): void {
     const { config } = this.#options.parts;
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
@@ -118,17 +118,17 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** How much memory a process may use. @param otherwise - For one whose release is not known. */
+  /** How much memory a process may use. @param otherwise - The value if its release is unknown. */
   memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
     const release = this.releaseOf(rolloutId);
     return release === null ? otherwise : memoryLimit(release, type, otherwise);
   }
 
   /**
-   * Sends the traffic to a rollout whose release is the recorded one, makes its schedules the tool's, and ends all
-   * others. What fails here is tried again by itself, until another takes its place.
+   * Sends the traffic to the rollout of the recorded release, sets its schedules, and ends all other rollouts. Failures
+   * are retried until another rollout goes live.
    *
-   * @returns What goes on where it has not worked at once; null = it has.
+   * @returns `later` is the retry if it did not succeed at once, otherwise null.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.adopt(rollout, toolNumber);
@@ -138,12 +138,12 @@ export class LiveRollouts {
     return { later: this.#moveLater(rollout, move) };
   }
 
-  /** Takes the traffic from a tool and ends all that runs of it. Resolves when it is gone. */
+  /** Stops the traffic of a tool and ends all its processes. Resolves when they are gone. */
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this.#options;
     this.#live.delete(tool);
     await this.#turn(tool, async () => {
-      // What begins from here on stays.
+      // Listed first, because rollouts that begin later must stay.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
       await endSchedules(parts, tool, namespace);
@@ -170,7 +170,7 @@ export class LiveRollouts {
     try {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
-      // Before: a CronJob knows only the rollout that it is of now.
+      // Listed first, because the next step moves each CronJob to the new rollout.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       const { config } = parts;
       await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
@@ -179,9 +179,9 @@ export class LiveRollouts {
       }
       return true;
     } catch (err) {
-      // Where this server is to stop, the next one sees to it.
+      // If this server stops, the next one moves the traffic.
       if (!this.#isMeant(rollout)) return true;
-      logFailure(log, { error: err, message: 'traffic not moved', facts: { tool, version } });
+      logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;
     }
   }
@@ -190,7 +190,7 @@ export class LiveRollouts {
     return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
-  /** Those that have a Deployment or a CronJob. */
+  /** The rollouts that have a Deployment or a CronJob. */
   async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
     const { parts } = this.#options;
     const [deployments, cronJobs] = await Promise.all([

@@ -11,7 +11,7 @@ import type { ToolPod } from './pods.ts';
 export interface PodLogsOptions {
   readonly cluster: Cluster;
   readonly toolLog: (tool: string) => ToolLog;
-  /** Whether this server has started or adopted it: whoever may make pods in the namespace can label them so. */
+  /** True if this server has started or adopted the pod's rollout. Other pods may carry the same labels. */
   readonly isKnown: (pod: ToolPod) => boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -19,25 +19,25 @@ export interface PodLogsOptions {
 
 /** How long lines are gathered before they are written, in milliseconds. */
 const GATHER_MS = 20;
-/** How many of the newest lines are looked at for where an earlier server stopped. */
+/** How many of the newest log lines are compared to find where an earlier server stopped. */
 const LOOKED_AT = 1000;
 
-/** Follows what the pods of tools print into the tools' logs, each pod once, over its restarts to its end. */
+/** Copies the output of the tools' pods to the tools' logs, each pod once, over its restarts until its end. */
 export class PodLogs {
   readonly #options: PodLogsOptions;
   readonly #followed = new Map<string, Promise<void>>();
-  /** What was followed once. Of what its node tells again, as of an evicted pod, more may come. */
+  /** Pods that were followed once. A node may report an old pod again, for example an evicted one. */
   readonly #begun = new Set<string>();
-  /** What has printed its last and is still there. */
+  /** Pods whose output is complete, but which still exist. */
   readonly #over = new Set<string>();
 
   constructor(options: PodLogsOptions) {
     this.#options = options;
   }
 
-  /** @param isOld - An earlier server may have followed it: what that one wrote is not written again. */
+  /** @param isOld - True if an earlier server may have followed the pod. Its lines are not written again. */
   pod(pod: ToolPod, isOld: boolean): void {
-    // The release phase follows its own.
+    // The release phase follows its own pod.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
     if (this.#over.has(pod.uid)) return;
     const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))
@@ -47,14 +47,14 @@ export class PodLogs {
       .catch((error: unknown) => {
         if (this.#options.signal.aborted) return;
         const facts = { tool: pod.tool, pod: pod.podName };
-        logFailure(this.#options.log, { error, message: 'pod log not followed', facts });
+        logFailure(this.#options.log, { error, message: 'cannot follow the log of a pod', facts });
       })
       .finally(() => this.#followed.delete(pod.uid));
     this.#followed.set(pod.uid, following);
     this.#begun.add(pod.uid);
   }
 
-  /** Resolves when what a pod that has ended printed is in the log. */
+  /** Resolves when the output of a finished pod is in the log. */
   async written(uid: string): Promise<void> {
     await this.#followed.get(uid);
   }
@@ -74,7 +74,7 @@ export class PodLogs {
     await lines.flush();
   }
 
-  /** Whether a line comes after the last one in the log; lines of the same millisecond are counted. */
+  /** Returns a test if a line comes after the last one in the log. Lines of the same millisecond are counted. */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
     const written = await Array.fromAsync(toolLog.read(query));
@@ -89,7 +89,7 @@ export class PodLogs {
   }
 }
 
-/** Lines of one process on their way to its log. */
+/** Gathers lines of one process and writes them to its log together. */
 export class LineGathering {
   readonly #toolLog: ToolLog;
   readonly #process: string;
@@ -106,7 +106,7 @@ export class LineGathering {
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
   }
 
-  /** Resolves when what was added is in the log. */
+  /** Resolves when all added lines are in the log. */
   async flush(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

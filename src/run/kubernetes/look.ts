@@ -11,7 +11,7 @@ import type { ToolPod } from './pods.ts';
 
 export type Look =
   | Verdict
-  /** This server cannot ask the pod, for this reason. */
+  /** This server cannot ask the pod; `why` gives the reason. */
   | { readonly kind: 'unknown'; readonly why: string }
   /** Nothing listens on PORT. */
   | { readonly kind: 'no-port' };
@@ -20,19 +20,19 @@ export interface PodLooksOptions {
   readonly cluster: Cluster;
   readonly release: Release;
   readonly podUid: string;
-  /** How long it is asked, and how long an answer may take, in milliseconds. */
+  /** How long the pod is asked, and how long one answer may take, in milliseconds. */
   readonly answerMs: number;
   readonly signal: AbortSignal;
 }
 
 const LINES_AGAIN_MS = 5000;
-/** An API server that has much to do takes its time to say that nothing listens. */
+/** A busy API server needs this long to report that nothing listens. */
 const MIN_LOOK_MS = 1500;
 
 /**
- * Asks the web process of one pod as the local runtime does. The kubelet's probes decide when a pod gets traffic; but
- * they do not say what they saw, and an open port is enough for them, though a server that forks opens it before it
- * has loaded the tool.
+ * Asks the web process of one pod, like the local runtime. The kubelet's probes decide when a pod gets traffic. But they
+ * do not say what they saw. And an open port satisfies them, although a forking server opens it before it has loaded
+ * the tool.
  */
 export class PodLooks {
   readonly podUid: string;
@@ -41,7 +41,7 @@ export class PodLooks {
   readonly #question: PatientQuestion<PodAnswer>;
   readonly #end: AbortSignal;
   #pod: ToolPod | null = null;
-  /** Whether the API server has ever had a connection to the pod, or a refusal of one. */
+  /** True if the API server has ever connected to the pod, or was refused by it. */
   #wasReached = false;
   #tookMs = 0;
   #lines: readonly string[] = [];
@@ -60,17 +60,17 @@ export class PodLooks {
     );
   }
 
-  /** Whether the time for an answer is over. */
+  /** True if the time for an answer is over. */
   get isOver(): boolean {
     return this.#end.aborted;
   }
 
-  /** Whether the end of the time cut the newest look so short that it says nothing. */
+  /** True if the time limit cut the newest look so short that it says nothing. */
   get wasCutShort(): boolean {
     return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
   }
 
-  /** @throws the system's error if the API server is away. */
+  /** @throws the system's error if the API server does not answer. */
   async look(pod: ToolPod): Promise<Look> {
     this.#pod = pod;
     const lookedAt = performance.now();
@@ -78,11 +78,11 @@ export class PodLooks {
     this.#tookMs = performance.now() - lookedAt;
     switch (answer) {
       case 'forbidden':
-        return { kind: 'unknown', why: 'this server may not (pods/proxy)' };
+        return { kind: 'unknown', why: 'this server may not ask its pod (pods/proxy)' };
       case 'unreached':
-        // The kubelet reaches the port and the API server does not: a policy of the network is in the way.
+        // The kubelet reaches the port but the API server does not, so a network policy blocks it.
         if (!this.#wasReached && pod.isReady)
-          return { kind: 'unknown', why: 'the API server does not reach its pod' };
+          return { kind: 'unknown', why: 'the API server cannot reach its pod' };
         return await this.#judged(pod, 'too late');
       case 'refused':
         this.#wasReached = true;
@@ -101,7 +101,7 @@ export class PodLooks {
     return judge(answer, { name: pod.name, insidePort: WEB_PORT, path: this.#path, lines });
   }
 
-  /** Masked, because they are told to the push. */
+  /** The last lines of the pod, masked because the push shows them. */
   async #newestLines({ namespace, podName }: ToolPod): Promise<readonly string[]> {
     if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
     this.#linesAt = performance.now();

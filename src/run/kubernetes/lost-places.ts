@@ -16,7 +16,7 @@ export interface LostPlacesOptions {
 
 const LOOK_MS = 10_000;
 
-/** The live releases whose namespace others have deleted. Each is told in the log once. */
+/** Tracks live releases whose namespace others have deleted. Each is logged once. */
 export class LostPlaces {
   readonly #options: LostPlacesOptions;
   /** By tool. */
@@ -26,22 +26,22 @@ export class LostPlaces {
     this.#options = options;
   }
 
-  /** Null if the namespace is there, or nothing of the tool is live. */
+  /** Null if the namespace exists, or if the tool has no live release. */
   of(tool: string): LostPlace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#options.live.of(tool)?.id ? null : lost;
   }
 
-  /** The tools that have lost theirs. */
+  /** The tools that have lost their namespace. */
   tools(): string[] {
     return this.#options.live.tools().filter((tool) => this.of(tool) !== null);
   }
 
   /**
-   * Why something failed in the namespace of a tool. Rights in a namespace go with it, so that the API may speak of
-   * rights if there is no namespace.
+   * Explains a failure in the namespace of a tool. The rights in a namespace are deleted with it, so the API may report
+   * missing rights instead of a missing namespace.
    *
-   * @returns a DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if that is why; otherwise the error as it is.
+   * @returns a DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if that is the reason, otherwise the same error.
    */
   async explain(tool: string, error: unknown): Promise<unknown> {
     if (!isNoNamespace(error) && !(error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN'))
@@ -55,9 +55,9 @@ export class LostPlaces {
   }
 
   /**
-   * Looks for the namespace of a tool, and remembers what it finds.
+   * Reads the state of a tool's namespace, and remembers it.
    *
-   * @param otherwise - What counts if this server may not look, or gets no answer.
+   * @param otherwise - The state if this server may not read it, or gets no answer.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
     const { parts, live } = this.#options;
@@ -70,7 +70,7 @@ export class LostPlaces {
     return state;
   }
 
-  /** All of the live release is there. */
+  /** Call this when all objects of the live release exist again. */
   restored(tool: string): void {
     const lost = this.of(tool);
     this.#lost.delete(tool);
@@ -88,7 +88,7 @@ export class LostPlaces {
     this.#lost.set(tool, { namespace, state, rolloutId: id });
     if (known !== null) return;
     const hint =
-      'Make it again, with the rights of this server in it: the live release then starts by itself.';
+      'Make it again, with the rights of this server in it. The live release then starts by itself.';
     this.#options.log.error(
       { tool, version, namespace, state, hint },
       'namespace of a live release was deleted: nothing of the tool runs',

@@ -3,7 +3,7 @@ import type { Applied } from '../../kubernetes/applying.ts';
 import { type ManifestConfig, toolLabels } from './manifests-pod.ts';
 import { milliCores } from './manifests-resources.ts';
 
-/** On a namespace that this server made with a quota: it keeps the quota as the settings say. */
+/** The label of a namespace that this server made with a quota. The server updates the quota by the settings. */
 const LIMITS = 'push.toolforge.org/limits';
 const NAME = 'toolforge-push';
 const MIB = 1024 * 1024;
@@ -13,7 +13,7 @@ type LimitConfig = Pick<
   'namespace_pods' | 'run_memory' | 'pod_cpu' | 'pod_cpu_reserved' | 'pod_disk' | 'pod_disk_reserved'
 >;
 
-/** For a server that makes the namespaces of tools itself. */
+/** The namespace of a tool, for a server that makes namespaces itself. */
 export function toolNamespace(tool: string, namespace: string): Applied<V1Namespace> {
   return {
     apiVersion: 'v1',
@@ -29,12 +29,12 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
   };
 }
 
-/** False for a namespace of the platform, or of a server that made no quotas yet: its tools may need more. */
+/** False for a namespace of the platform, or of an older server without quotas. Its tool may need more. */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';
 }
 
-/** Room for `namespace_pods` of the largest processes; what says no size gets that of a process. */
+/** A quota for `namespace_pods` of the largest processes, and default limits for containers without their own. */
 export function namespaceLimits(
   tool: string,
   namespace: string,

@@ -3,7 +3,7 @@ import type { V1NetworkPolicy, V1NetworkPolicyPeer } from '@kubernetes/client-no
 import type { Applied } from '../../kubernetes/applying.ts';
 import { type ManifestConfig, toolLabels } from './manifests-pod.ts';
 
-// What is inside: private and shared addresses, this machine's own, and links, where clouds hand out credentials.
+// Inside addresses: private, shared, loopback and link-local. Clouds serve credentials on link-local addresses.
 const INSIDE_4 = [
   '10.0.0.0/8',
   '100.64.0.0/10',
@@ -23,10 +23,10 @@ export interface NetworkPolicyOptions {
 }
 
 /**
- * The fence around a tool's namespace, for a server that makes the namespaces; deploy/kubernetes/tool has the same for a
- * platform that makes them. The tool is reached through the ingress controller, by its own pods, and by the API
- * servers, through which this server asks whether a release is well. The tool reaches names, its own pods and the
- * world, but nothing inside.
+ * The network policy of a tool's namespace, for a server that makes namespaces. For other platforms,
+ * deploy/kubernetes/tool has the same policy. The ingress controller, the tool's own pods and the API servers can reach
+ * the tool; this server checks health through the API servers. The tool can reach DNS, its own pods and the internet,
+ * but no inside address.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
   const { tool, namespace, apiServers, config } = options;

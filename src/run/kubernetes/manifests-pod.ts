@@ -60,12 +60,12 @@ export interface PodOptions {
   readonly config: ManifestConfig;
 }
 
-/** What PORT says; the port of the tool's Service too. */
+/** The value of PORT, and the port of the tool's Service. */
 export const WEB_PORT = 8000;
 const DATA = 'data';
 const REPLICA_FILE = 'replica.my.cnf';
 
-/** The labels of what belongs to one process of one rollout. */
+/** The labels of objects of one process of one rollout. */
 export function labelsOf(rollout: Rollout, type: string): Record<string, string> {
   const { release, id } = rollout;
   return {
@@ -79,16 +79,16 @@ export function labelsOf(rollout: Rollout, type: string): Record<string, string>
   };
 }
 
-/** The same where a schedule starts it, as on Toolforge. */
+/** The labels of a scheduled process, as on Toolforge. */
 export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
   return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };
 }
 
-/** The labels of whatever is made for a tool. */
+/** The labels of all objects of a tool. */
 export function toolLabels(tool: string): Record<string, string> {
   return {
     toolforge: 'tool',
-    // No selector names it: until 2026 its value was the type of process, and a selector cannot change.
+    // No selector uses it, because selectors cannot change and its value was the process type until 2026.
     'app.kubernetes.io/name': tool,
     'app.kubernetes.io/managed-by': MANAGED_BY,
     'app.kubernetes.io/created-by': tool,
@@ -97,8 +97,9 @@ export function toolLabels(tool: string): Record<string, string> {
 }
 
 /**
- * A label value begins and ends with a letter or digit and has at most 63. A type that is none has a piece of its hash
- * after a full stop, which no type has: `web-` is not `web`, which gets the requests.
+ * The label value of a process type. A label value begins and ends with a letter or digit, and has at most 63
+ * characters. Other types get a hash suffix after a full stop, which no type contains. So `web-` does not become `web`,
+ * which gets the requests.
  */
 export function labelValue(type: string): string {
   const plain = type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
@@ -107,7 +108,7 @@ export function labelValue(type: string): string {
   return `${plain.slice(0, 56)}.${hash}`;
 }
 
-/** A pod that runs one process, and passes Pod Security `restricted`. */
+/** The template of a pod that runs one process. It passes Pod Security `restricted`. */
 export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
   const { rollout, process } = options;
   const labels =
@@ -165,7 +166,7 @@ function container(
     env: environment(options),
     ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
     ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
-    // Whoever still sends requests here learns within this time that it is leaving.
+    // During this time proxies that still send requests here learn that the pod is ending.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
     resources: podResources(release, process.type, config),
     securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
@@ -180,7 +181,7 @@ function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'comm
   return { command: ['/cnb/lifecycle/launcher'], args: ['--', ...command.map(literal)] };
 }
 
-/** What a variable is set to here wins over the Secret; a config var wins over what is only a default. */
+/** These variables override the Secret. Defaults are left out if a config var has the same name. */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
   const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment };
@@ -189,7 +190,7 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
 
-/** Kubernetes replaces `$(NAME)` in values and in the words of a command, and `$$` by a dollar sign. */
+/** Escapes text, because Kubernetes replaces `$(NAME)` in values and commands, and `$$` by a dollar sign. */
 export function literal(value: string): string {
   return value.replaceAll('$', () => '$$');
 }
@@ -209,14 +210,14 @@ function probes(
             httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }],
           },
         };
-  // The rollout has given up before the kubelet would start the process anew.
+  // The rollout fails before the kubelet would restart the process.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
   return {
-    // A tool may be loaded by its first request, which then takes long (patient-question.ts).
+    // The first request may load the tool, and then take long (patient-question.ts).
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
-    // Never a request: a busy process answers none, while its kernel takes connections for it. Only a process that has
-    // not listened, or not taken one connection, for a quarter of an hour starts again.
+    // Not a request, because a busy process answers none, while its kernel still accepts connections. A process is
+    // restarted only if it accepts no connection for a quarter of an hour.
     livenessProbe: {
       tcpSocket: { port: WEB_PORT },
       periodSeconds: 60,
@@ -265,7 +266,7 @@ function dataFolder(tool: string): string {
   return `/data/project/${tool}`;
 }
 
-/** How long a web process that is told to end still gets requests. */
+/** How long an ending web process may still get requests. */
 function preStopSeconds({ ingress_time }: ManifestConfig): number {
   return Math.ceil(ingress_time / 1000) + 1;
 }

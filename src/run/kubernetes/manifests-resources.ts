@@ -5,7 +5,7 @@ import type { ManifestConfig } from './manifests-pod.ts';
 
 const MIB = 1024 * 1024;
 
-/** What a process may use, and what is reserved for it. */
+/** The limits of a process, and the requests that are reserved for it. */
 export function podResources(
   release: Release,
   type: string,
@@ -28,7 +28,7 @@ export function podResources(
   };
 }
 
-/** Toolforge reserves small amounts whole, and half of large ones. */
+/** By default, like Toolforge: small amounts are reserved whole, and large ones by half. */
 function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
   if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;
   return bytes <= 512 * MIB ? bytes : bytes / 2;

@@ -7,15 +7,15 @@ import type { ReleaseOptions } from './manifests.ts';
 import { podTemplate, scheduledLabels } from './manifests-pod.ts';
 import { cronJobName, SCHEDULE } from './names.ts';
 
-/** How long a run that nothing replaced stays to be looked at, in seconds. */
+/** How long a finished run is kept, in seconds, unless a newer one replaces it. */
 const KEPT_SECONDS = 86_400;
 
-/** The CronJobs of a release. They take the place of those of the release before. */
+/** The CronJobs of a release. They replace those of the previous release. */
 export function cronJobs(options: ReleaseOptions): Applied<V1CronJob>[] {
   return scheduledIn(options.rollout.release).map((process) => cronJob(options, process));
 }
 
-/** As Toolforge's jobs have them: one run at a time, none for a moment that has long gone by. */
+/** Like Toolforge's jobs: one run at a time, and no late runs. */
 function cronJob(
   { rollout, toolNumber, config }: ReleaseOptions,
   process: ScheduledProcess,

@@ -26,7 +26,7 @@ export interface ReleaseOptions {
   readonly config: ManifestConfig;
 }
 
-/** Everything that runs or is needed to run one rollout; it gets no traffic by this. */
+/** The objects of one rollout, without those that give it traffic. */
 export interface RolloutObjects {
   readonly config: Applied<V1Secret>;
   readonly deployments: readonly Applied<V1Deployment>[];
@@ -73,8 +73,8 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
 }
 
 /**
- * Lets a drain end one pod of a process at a time, and waits until it is replaced. It never holds up a drain for good:
- * not of a process with one pod, nor of pods that are not ready.
+ * Lets a drain of a node end one pod of a process at a time, and wait until it is replaced. It never blocks a drain for
+ * ever, even for a process with one pod or for pods that are not ready.
  */
 export function disruptionBudget(
   deployment: Applied<V1Deployment>,
@@ -99,7 +99,7 @@ export function disruptionBudget(
   };
 }
 
-/** What goes when the last of these Deployments goes. */
+/** Owner references: the cluster deletes the object when the last of these Deployments is gone. */
 export function ownedBy(deployments: readonly V1Deployment[]): V1OwnerReference[] {
   return deployments.map(({ metadata }) => ({
     apiVersion: 'apps/v1',
@@ -130,7 +130,7 @@ function deployment(
       replicas: replicaCount(rollout, process.type),
       revisionHistoryLimit: 0,
       progressDeadlineSeconds: 600,
-      // For whoever changes or restarts it by hand: even one replica is replaced without a gap.
+      // For changes and restarts by hand: even a single replica is replaced without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: {
         matchLabels: { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: labelValue(process.type) },
@@ -140,7 +140,7 @@ function deployment(
   };
 }
 
-/** The release phase: it runs once and is not tried again. */
+/** The Job of the release phase, which runs once without retries. */
 export function releaseJob(
   { rollout, toolNumber, config }: ReleaseOptions,
   process: Process,
@@ -168,11 +168,11 @@ export function releaseJob(
 export interface TrafficOptions {
   readonly tool: string;
   readonly namespace: string;
-  /** The rollout that gets the traffic; null = nobody. */
+  /** The rollout that gets the traffic, or null if none does. */
   readonly rolloutId: string | null;
 }
 
-/** The tool's Service: its selector is where the traffic goes. */
+/** The tool's Service. Its selector decides where the traffic goes. */
 export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
   return {
     apiVersion: 'v1',
@@ -190,7 +190,7 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
   };
 }
 
-/** The tool's public host, `TOOL.DOMAIN`. */
+/** The Ingress for the tool's public host, `TOOL.DOMAIN`. */
 export function ingress(
   { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
   config: Pick<ManifestConfig, 'domain' | 'ingress_class' | 'ingress_annotations' | 'ingress_tls_secret'>,

@@ -15,7 +15,7 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
-  /** Fires when this server is to stop: nothing waits for the cluster any more. */
+  /** Fires when this server stops. Nothing waits for the cluster after that. */
   readonly closing: AbortSignal;
 }
 
@@ -24,8 +24,8 @@ const GONE_MS = 10 * 60_000;
 const REMOVAL_MS = 30_000;
 
 /**
- * If this server is to make namespaces (`make_namespaces`), makes the tool's if it is missing, its NetworkPolicy and its
- * quota. A quota that somebody else has changed stays as it is.
+ * With `make_namespaces`, makes the tool's namespace if it is missing, its NetworkPolicy and its quota. A quota that
+ * somebody else has changed stays.
  */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
@@ -37,7 +37,7 @@ export async function ensureNamespace(
     () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
     { signal },
   ).catch((error: unknown) => {
-    // Where this server may not look, the first object that it makes shows whether it is there.
+    // If this server may not look, the first object that it makes shows whether the namespace exists.
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;
   });
@@ -63,7 +63,7 @@ async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promis
   return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
 }
 
-/** Makes everything of a rollout; its pods come by themselves. */
+/** Makes all objects of a rollout. The cluster then makes its pods. */
 export async function makeRollout(
   { cluster }: ObjectParts,
   options: ReleaseOptions,
@@ -85,7 +85,7 @@ export async function makeRollout(
   await applyObject<V1Secret>(cluster, { ...config, metadata: { ...metadata, ownerReferences } }, { signal });
 }
 
-/** The Deployments that this server made for a tool, those of all rollouts. */
+/** The Deployments that this server made for a tool, of all rollouts. */
 export async function deploymentsOf(
   { cluster }: Pick<ObjectParts, 'cluster'>,
   tool: string,
@@ -103,15 +103,15 @@ export async function deploymentsOf(
 export interface Removal {
   readonly namespace: string;
   readonly rolloutId: string;
-  /** `now`: SIGKILL after a second; `gracefully`: SIGTERM, and the time that the pods have. */
+  /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
   readonly how: 'now' | 'gracefully';
-  /** Only these types; null = all, and the config vars. */
+  /** Only these process types. Null for all, and the config vars. */
   readonly types: readonly string[] | null;
 }
 
 /**
- * Ends what a rollout made, but for what its schedules have started. Resolves when its pods are gone; where this server is to stop, when the cluster knows that
- * they are to go.
+ * Removes the objects of a rollout, except the runs of its schedules. Resolves when its pods are gone. If this server
+ * stops, resolves as soon as the cluster has accepted the deletion.
  */
 export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<void> {
   const { cluster, pods, closing } = parts;
@@ -121,7 +121,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       ? ofRollout(rolloutId)
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
-  // First, for what a killed server has left is found by its Deployments. Processes that run need it no more.
+  // The Secret first, because leftovers of a killed server are found by their Deployments. Running processes do not
+  // need it any more.
   if (types === null) {
     if (how === 'gracefully') await surely(() => leaveConfigToRuns(parts, namespace, rolloutId));
     await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
@@ -148,7 +149,7 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   }
 }
 
-/** Not with the signal of a rollout or of the server: that one may be why something is removed. */
+/** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */
 async function surely(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

@@ -7,27 +7,27 @@ import { configSecret } from './manifests.ts';
 import { literal, type ManifestConfig, podTemplate, toolLabels, WEB_PORT } from './manifests-pod.ts';
 import { LABELS, objectName, type Rollout } from './names.ts';
 
-/** On what belongs to a one-off: the run of the server that made it. No Service and no rollout selects by it. */
+/** The label of a one-off's objects. Its value names the run of the server that made them. No Service selects it. */
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
 export interface OneOffPodOptions {
-  /** Of this one-off alone. */
+  /** A rollout for this one-off alone. */
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig & { readonly one_off_time: number };
   /** A label value. */
   readonly serverRun: string;
-  /** Hexadecimal, and known to nobody before: see `markBytes`. */
+  /** Random hexadecimal digits, see `markBytes`. */
   readonly mark: string;
 }
 
-// https://github.com/buildpacks/spec/blob/main/platform.md#launcher: with `--` no shell reads the words.
+// https://github.com/buildpacks/spec/blob/main/platform.md#launcher: after `--` no shell interprets the words.
 const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
- * Waits for a line, which comes once somebody is attached, so that nothing that the command prints is lost; then says
- * so by a mark. After the command a mark ends each output, and what is left of the input is read until nobody is
- * attached any more: a connection that is closed with unread input loses output that is still on its way.
+ * Waits for a line that the server sends once it is attached, so that no output is lost, and prints a mark. After the
+ * command, prints a mark to each output. Then it drains unread input until the server detaches; otherwise output in
+ * flight is lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1
@@ -48,8 +48,8 @@ printf '\\0%s' "$mark" >&4
 cat >/dev/null
 exit "$status"`;
 /**
- * The same for a terminal, where the line is not shown and says the size, and a shell in between would get the keys'
- * signals too.
+ * The same for a terminal. The line has the size and is not echoed. The shell becomes the command, because it would
+ * also get the signals of the keys.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns || exit 129
@@ -58,12 +58,12 @@ printf '\\0%s' "$1"
 shift
 exec "$@"`;
 
-/** The line that the container waits for. */
+/** The line that the container waits for, with the size of the terminal if there is one. */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }
 
-/** What the container prints around the output of the command. */
+/** The mark that the container prints before and after the output of the command. */
 export function markBytes(mark: string): Uint8Array {
   return Buffer.from(`\0${mark}`);
 }
@@ -88,11 +88,11 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
     },
     spec: {
       ...spec,
-      // For the case that no server comes back to remove it.
+      // In case no server comes back to remove the pod.
       activeDeadlineSeconds: Math.ceil(
         (config.pod_start_time + config.one_off_time + config.grace_time) / 1000,
       ),
-      // As the first process of a container a command would get no signal that it does not handle, not even Ctrl-C's.
+      // The first process of a container gets no signals that it does not handle, not even from Ctrl-C.
       shareProcessNamespace: true,
       topologySpreadConstraints: [],
       containers: [
@@ -113,7 +113,7 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
   };
 }
 
-/** The config vars of the release, for this one-off alone. */
+/** The Secret with the release's config vars, for this one-off alone. */
 export function oneOffSecret(options: OneOffPodOptions): Applied<V1Secret> {
   const secret = configSecret(options.rollout);
   return { ...secret, metadata: { ...secret.metadata, labels: labels(options) } };

@@ -22,24 +22,24 @@ import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
   readonly config: OneOffPodOptions['config'];
-  /** Tells what this run of the server has made from what an earlier one left; a label value. */
+  /** A label value that distinguishes the one-offs of this run of the server from older ones. */
   readonly serverRun: string;
   readonly log: Log;
 }
 
 const REMOVAL_MS = 30_000;
 const ATTACH_MS = 30_000;
-/** How long the cluster may take to say that a container whose streams have ended has ended too. */
+/** How long the cluster may take to report the end of a container after the end of its streams. */
 const END_MS = 30_000;
-/** How long a client that does not read may hold up the end of what was ended. */
+/** How long a client that does not read may delay the end of a killed command. */
 const LAST_OUTPUT_MS = 5000;
 const CTRL_D = Uint8Array.of(4);
 
 /**
- * Runs a one-off as a pod of its own in the tool's namespace, and removes it.
+ * Runs a one-off as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED`, `ATTACH_FAILED`, or why the cluster refuses it; AbortError
- * where it was given up before it ran.
+ * @throws DeployError `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if
+ * the signal fired before the command ran.
  */
 export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
   const { cluster, config, serverRun } = parts;
@@ -64,12 +64,12 @@ export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit
       removePod(parts, { namespace, name: pod.metadata.name, graceSeconds: 1 }),
       removeSecret(parts, namespace, configName(rollout)),
     ]).catch(() => {
-      // The pod has its deadline, and the next start of the server removes both.
+      // The pod has a deadline, and the next start of the server removes both.
     });
   }
 }
 
-/** Removes what runs of this server before this one have left of a tool. Never rejects. */
+/** Removes the one-offs of a tool that earlier runs of the server left. Never rejects. */
 export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Promise<void> {
   const { cluster, config, serverRun, log } = parts;
   const namespace = namespaceOf(tool, config.tool_namespace_prefix);
@@ -78,7 +78,7 @@ export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Prom
     await surely(() => cluster.core.deleteCollectionNamespacedPod(call));
     await surely(() => cluster.core.deleteCollectionNamespacedSecret(call));
   } catch (err) {
-    log.warn({ err, tool }, 'old one-offs not removed');
+    log.warn({ err, tool }, 'cannot remove old one-offs');
   }
 }
 
@@ -87,7 +87,7 @@ function assertImage({ release: { tool, version, artifact } }: OneOff): void {
   throw new DeployError(
     'ARTIFACT_UNUSABLE',
     `v${version} of ${tool} was built for a server, and tools run in a cluster now.`,
-    `Build it anew: \`redeploy ${tool}\``,
+    `Build it again: \`redeploy ${tool}\``,
   );
 }
 
@@ -97,7 +97,7 @@ interface Attaching {
   readonly mark: string;
 }
 
-/** From the first byte to the end. */
+/** Attaches to the pod, passes the streams, and waits for the end. */
 async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Promise<Exit> {
   const { terminal, signal } = oneOff;
   const { namespace, name } = watched;
@@ -115,17 +115,17 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   if (signal.aborted) end();
   terminal?.onResize((size) => void attachment.resize(size));
   await attachment.write(Buffer.from(attachedLine(terminal?.size)));
-  // Nobody waits for it: a command may end without having read its input.
+  // Not awaited, because a command may end before it has read its input.
   void feed(oneOff, attachment);
   await Promise.race([take(oneOff, attachment, mark), givenUp(watched, signal)]);
-  // It reads what is left of its input until then.
+  // The wrapper drains its unread input until this side detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   signal.removeEventListener('abort', end);
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
 }
 
-/** Its pod may be gone before its end was seen. */
+/** The exit, or SIGTERM if the pod was gone before this server saw its end. */
 function exitOrTerm(watched: WatchedPod): Exit {
   try {
     return watched.exit();
@@ -134,7 +134,7 @@ function exitOrTerm(watched: WatchedPod): Exit {
   }
 }
 
-/** Resolves a while after what was ended has ended. */
+/** Resolves `LAST_OUTPUT_MS` after the signal has fired and the pod has ended. */
 async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> {
   await watched.untilEnded(new AbortController().signal);
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -144,7 +144,7 @@ async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> 
   await promise;
 }
 
-/** Gives the client all that the command prints. */
+/** Passes the output of the command to the client. */
 async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: string): Promise<void> {
   let { terminal } = oneOff;
   const outputs = {
@@ -154,7 +154,7 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The size of the line is set by now, and may not be the newest any more.
+      // The size of the line has been set by now, but may be outdated.
       await attachment.resize(terminal.size);
       terminal = null;
     }
@@ -173,7 +173,7 @@ async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment
     if (terminal === null) await attachment.end();
     else await attachment.write(CTRL_D);
   } catch {
-    // The client broke off; its signal ends the command.
+    // The client has gone, and its signal ends the command.
   }
 }
 
@@ -202,7 +202,7 @@ async function removeSecret({ cluster }: OneOffParts, namespace: string, name: s
   await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
 }
 
-/** Not with the signal of the one-off: that one may be why it is removed. */
+/** Retries without the signal of the one-off, because that signal may be the reason for the removal. */
 async function surely(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

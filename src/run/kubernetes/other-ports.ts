@@ -14,18 +14,18 @@ export interface OtherPortsParts {
   readonly signal: AbortSignal;
 }
 
-/** Where web servers listen that were told nothing. */
+/** Default ports of web servers. */
 const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8888, 9000];
 const MOST_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
-/** A port that is named as one: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; no time of day. */
+/** A port in a line: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a time of day. */
 const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
 const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
- * Where a web process listens that does not on PORT. From outside of its pod its ports cannot be listed: those that it
- * names, and those that are usual, are asked one by one. What listens on 127.0.0.1 alone shows only in what is printed.
+ * Finds the ports of a web process that does not listen on PORT. They cannot be listed from outside of its pod, so the
+ * ports that it names and the usual ones are asked. A server on 127.0.0.1 alone shows only in the output.
  */
 export class OtherPorts {
   readonly #parts: OtherPortsParts;
@@ -39,12 +39,12 @@ export class OtherPorts {
     this.#parts = parts;
   }
 
-  /** For how long it was seen on other ports, from look to look, in milliseconds; null = it was not, at the last one. */
+  /** For how many milliseconds it has been seen on other ports. Null if the last look found none. */
   get elsewhereMs(): number | null {
     return this.#since === null ? null : this.#seenAt - this.#since;
   }
 
-  /** What was seen of the pod, until now. */
+  /** Describes the result of the last look. */
   seenOf({ name }: ToolPod): Seen {
     const port = { name, insidePort: WEB_PORT };
     if (this.#ports.length > 0) return wrongPort(port, this.#ports);
@@ -52,12 +52,12 @@ export class OtherPorts {
     const printed = this.#printed === null ? '' : `; it printed ${this.#printed}`;
     return {
       message: `${name} never opened a port that others can reach${printed}`,
-      hint: `${hint} What listens on 127.0.0.1 or localhost is reached by nobody else.`,
+      hint: `${hint} A server on 127.0.0.1 or localhost cannot be reached from outside.`,
       soFar: `${soFar}${printed}`,
     };
   }
 
-  /** Looks, at most every 5 s. @throws the system's error where the API server is away. */
+  /** Looks, at most every 5 s. @throws the system's error if the API server does not answer. */
   async look(pod: ToolPod): Promise<void> {
     if (performance.now() - this.#lookedAt < AGAIN_MS) return;
     const now = performance.now();
@@ -71,7 +71,7 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // A network policy that drops what it does not let through makes every port late, and says nothing.
+    // If a network policy drops packets, every port is late, which says nothing about the ports.
     const isLateOpen = answers.includes('refused');
     this.#ports = ports.filter((_, index) => {
       const answer = answers[index];
@@ -82,14 +82,14 @@ export class OtherPorts {
     this.#seenAt = now;
   }
 
-  /** It listens on PORT now. */
+  /** Call this when the process listens on PORT. */
   forget(): void {
     this.#since = null;
     this.#ports = [];
   }
 }
 
-/** Ports that its command, its config vars or its newest lines name, and the usual ones, in ascending order; never PORT. */
+/** The ports that its command, config vars or newest lines name, and the usual ones, in ascending order. Never PORT. */
 export function portsToAsk({
   process,
   release,

@@ -7,7 +7,7 @@ import { unreachable } from '../../kubernetes/retrying.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
 import { COMPONENT, CONTAINER, LABELS, MANAGED_BY, type Rollout, SCHEDULED } from './names.ts';
 
-/** A pod of a tool, as it is now. */
+/** The current state of a tool's pod. */
 export interface ToolPod {
   readonly uid: string;
   readonly pod: V1Pod;
@@ -19,30 +19,30 @@ export interface ToolPod {
   readonly name: string;
   readonly version: number;
   readonly rolloutId: string;
-  /** Of the container that runs the process; undefined until its node has taken the pod. */
+  /** The status of the container, or undefined until a node has accepted the pod. */
   readonly container: V1ContainerStatus | undefined;
   readonly isReady: boolean;
   readonly isLeaving: boolean;
-  /** Whether a schedule started it: it is there until its Job goes. */
+  /** True if a schedule started it. The pod then stays until its Job is deleted. */
   readonly isScheduled: boolean;
-  /** Whether it has ended for good. */
+  /** True if it has ended for good. */
   readonly isOver: boolean;
 }
 
 const WAIT_MS = 1000;
-/** The trouble of the log (alarms.ts). */
+/** The key of the alarm (alarms.ts). */
 const WATCH = 'POD_WATCH';
 
 export interface PodListener {
-  /** @param isOld - It was there before this server. */
+  /** Called with each state of a pod. @param isOld - True if the pod is older than this server's watch. */
   pod(pod: ToolPod, isOld: boolean): void;
-  /** It is not there any more. */
+  /** Called when the pod no longer exists. */
   gone?(uid: string): void;
 }
 
 /**
- * All pods of tools in the cluster, kept up to date by one watch. Each has a name of the form `web.1`: the
- * lowest number that no other of its rollout and type has.
+ * All pods of tools in the cluster, updated by one watch. Each gets a name such as `web.1`, with the lowest number that
+ * is free in its rollout and type.
  */
 export class ToolPods {
   readonly #pods = new Map<string, ToolPod>();
@@ -52,16 +52,16 @@ export class ToolPods {
   #isListed = false;
   #failure: unknown = null;
 
-  /** @param prefix - Of tools' namespaces: another server may have tools in the same cluster. */
+  /** @param prefix - The prefix of tools' namespaces, because another server may use the same cluster. */
   constructor(prefix: string) {
     this.#prefix = prefix;
   }
 
   /**
-   * Resolves when what was there is known.
+   * Waits until the existing pods are known.
    *
-   * @param timeoutMs - Infinity = until the signal fires.
-   * @throws DeployError `CLUSTER_UNREACHABLE`, or that this server may not watch pods.
+   * @param timeoutMs - Infinity to wait until the signal fires.
+   * @throws DeployError `CLUSTER_UNREACHABLE`, or an error if this server may not watch pods.
    */
   async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
     const end = performance.now() + timeoutMs;
@@ -73,10 +73,10 @@ export class ToolPods {
     }
   }
 
-  /** Watches until the signal fires, also where the API refuses that for a while. */
+  /** Watches until the signal fires, even if the API refuses it for a while. */
   watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
     const onRefused = (error: unknown): void => {
-      alarm(log, { key: WATCH, message: 'pods of tools cannot be watched', facts: { err: error } });
+      alarm(log, { key: WATCH, message: 'cannot watch the pods of tools', facts: { err: error } });
       this.#failure = error;
       this.#wake();
     };
@@ -104,12 +104,12 @@ export class ToolPods {
     return [...this.#pods.values()].filter((pod) => pod.tool === tool);
   }
 
-  /** Who may make pods in the namespace of one tool may give them the labels of another's. */
+  /** The pods of a rollout. Compares the namespace too, because pods of another tool may carry the same labels. */
   ofRollout({ id, namespace }: Pick<Rollout, 'id' | 'namespace'>): ToolPod[] {
     return [...this.#pods.values()].filter((pod) => pod.rolloutId === id && pod.namespace === namespace);
   }
 
-  /** Resolves at the next change of any pod, or after a while. Rejects when the signal fires. */
+  /** Resolves at the next change of any pod, or after `waitMs`. Rejects when the signal fires. */
   async change(waitMs: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { promise, resolve } = Promise.withResolvers<void>();

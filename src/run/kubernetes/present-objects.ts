@@ -5,20 +5,20 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { watchObjects } from '../../kubernetes/watching.ts';
 import { LABELS, MANAGED_BY } from './names.ts';
 
-/** What is known of an object: its kind, and the metadata that this server needs. */
+/** The kind of an object, and the metadata that this server needs. */
 export interface PresentObject {
   readonly kind: string;
   readonly metadata: V1ObjectMeta;
 }
 
 export interface PresentObjectsListener {
-  /** It is there, or has changed. */
+  /** Called if an object exists or has changed. */
   readonly onState: (object: PresentObject) => void;
-  /** It is there no more. */
+  /** Called if an object has been deleted. */
   readonly onGone: (object: PresentObject) => void;
 }
 
-// No Secrets: this server has no right to read one.
+// No Secrets, because this server has no right to read them.
 const PATHS = {
   Deployment: '/apis/apps/v1/deployments',
   Service: '/api/v1/services',
@@ -28,20 +28,20 @@ const PATHS = {
 } as const;
 
 /**
- * The objects of all tools, as one watch for each kind tells. Only metadata is asked for and kept: one server may have
- * thousands of tools.
+ * The objects of all tools, updated by one watch for each kind. It requests and keeps only metadata, because a server
+ * may have thousands of tools.
  */
 export class PresentObjects {
   readonly #listed = new Set<string>();
   readonly #present = new Set<string>();
 
-  /** Begins to watch, until the signal fires. A kind that the API refuses is asked for again, and told once. */
+  /** Watches until the signal fires. If the API refuses a kind, the watch retries and logs that once. */
   watch(cluster: Cluster, log: Log, listener: PresentObjectsListener, signal: AbortSignal): void {
     for (const [kind, path] of Object.entries(PATHS)) {
       let isTold = false;
       const onRefused = (err: unknown): void => {
         this.#listed.delete(kind);
-        if (!isTold) log.warn({ err, kind }, 'objects of tools cannot be watched: each is asked for instead');
+        if (!isTold) log.warn({ err, kind }, 'cannot watch objects of tools; each is requested instead');
         isTold = true;
       };
       watchObjects<{ readonly metadata?: V1ObjectMeta }>(cluster, {
@@ -66,7 +66,7 @@ export class PresentObjects {
     }
   }
 
-  /** Whether an object is there; null if no watch tells. */
+  /** True if the object exists. Null if its kind is not being watched. */
   has({ kind, metadata }: Applied<object>): boolean | null {
     if (!this.#listed.has(kind)) return null;
     return this.#present.has(keyOf(kind, metadata.namespace, metadata.name));

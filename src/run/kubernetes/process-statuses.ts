@@ -19,7 +19,7 @@ export interface ProcessStatusesParts extends ObjectParts {
   readonly ends: ScheduledEnds;
 }
 
-/** The processes of a tool, the scheduled ones too, without one-offs. @throws as `retrying`. */
+/** The processes of a tool, including scheduled ones but not one-offs. @throws as `retrying`. */
 export async function processStatuses(
   parts: ProcessStatusesParts,
   tool: ToolName,
@@ -42,7 +42,7 @@ export async function processStatuses(
   return withNotes(statuses, live.of(tool), drift.notes(tool));
 }
 
-/** None if the namespace is not there, or the live release is not started in a new one yet. */
+/** Returns empty lists if the namespace is missing, or if the live release has not been started in a new one. */
 async function objectsOf(
   parts: ProcessStatusesParts,
   tool: ToolName,
@@ -56,7 +56,7 @@ async function objectsOf(
       deploymentsOf(parts, tool, namespace, closing),
       cronJobsOf(parts, tool, namespace, closing),
     ]);
-    // The right to look goes over all namespaces, so that a list of one that is gone is empty.
+    // This server may list in all namespaces, so the list of a missing one is empty.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

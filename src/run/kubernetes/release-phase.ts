@@ -27,10 +27,10 @@ const TICK_MS = 200;
 const REMOVAL_MS = 30_000;
 
 /**
- * Runs the release phase as a Job to its end. What it prints goes to the push and to the tool's log; nothing of it is
- * left in the cluster.
+ * Runs the release phase as a Job to its end. Its output goes to the push and to the tool's log. All its objects are
+ * removed afterwards.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or why it cannot be started; AbortError.
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or why it could not be started; AbortError.
  */
 export async function runReleaseJob(
   parts: ReleasePhaseParts,
@@ -68,7 +68,7 @@ async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string):
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
 
-/** One run: its pod, its output, its time. */
+/** Watches the pod, the output and the time of one release phase. */
 class ReleaseRun {
   readonly #parts: ReleasePhaseParts;
   readonly #rollout: Rollout;
@@ -103,7 +103,7 @@ class ReleaseRun {
       this.#runningSince ??= performance.now();
       if (this.#output === null) {
         this.#output = this.#follow(pod);
-        // Where it fails, that is told once the command has ended.
+        // An error is reported when the command has ended.
         this.#output.catch(() => {});
       }
     }
@@ -122,7 +122,7 @@ class ReleaseRun {
       `The release command ${exitWords(exit, this.#parts.config.run_memory)}.`,
       exit.code === 127
         ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
-        : 'What it printed is above. Mend it and push again.',
+        : 'Its output is above. Fix the error and push again.',
     );
   }
 

@@ -4,30 +4,30 @@ import { exitOf, pauseWords } from './exit.ts';
 import type { ToolPod } from './pods.ts';
 
 export interface RestartsOptions {
-  /** Whether the rollout has got the traffic: before, the push itself tells. */
+  /** True if the pod's rollout is live. Before that, the push itself reports crashes. */
   readonly isLive: (pod: ToolPod) => boolean;
   readonly memoryBytes: (pod: ToolPod) => number;
   readonly say: (tool: string, text: string) => void;
 }
 
-/** Says in a tool's log that a process has ended by itself, once for each time. */
+/** Writes each crash of a process to the tool's log, once. */
 export class Restarts {
   readonly #options: RestartsOptions;
-  /** By pod: the container whose end was told. */
+  /** By pod: the container whose end was reported last. */
   readonly #told = new Map<string, string>();
 
   constructor(options: RestartsOptions) {
     this.#options = options;
   }
 
-  /** @param isOld - What was so before this server has been told by another. */
+  /** @param isOld - True if an earlier server has already reported this state. */
   pod(pod: ToolPod, isOld: boolean): void {
     if (pod.isLeaving) {
       this.#told.delete(pod.uid);
       return;
     }
     const { state, lastState } = pod.container ?? {};
-    // While it is neither running nor waiting, the node has not said how long it will wait.
+    // In the state `terminated`, the node has not yet announced how long it will wait.
     const end = state?.terminated === undefined ? lastState?.terminated : undefined;
     const id = end?.containerID;
     if (end === undefined || id === undefined || this.#told.get(pod.uid) === id) return;

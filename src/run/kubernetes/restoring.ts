@@ -17,17 +17,17 @@ import type { PresentObjects } from './present-objects.ts';
 
 export type RestoringParts = Pick<ObjectParts, 'cluster'> & { readonly present: PresentObjects };
 
-/** An object of a live rollout that was not there. */
+/** A missing object of a live rollout. */
 export interface Missing {
   readonly kind: string;
   readonly name: string;
-  /** The process that it belongs to; null = all of the rollout. */
+  /** The process that it belongs to, or null for the whole rollout. */
   readonly type: string | null;
 }
 
 type Any = Applied<KubernetesObject>;
 
-/** What of a live rollout is not there. */
+/** The missing objects of a live rollout. */
 export class Gaps {
   readonly #parts: RestoringParts;
   readonly #options: ReleaseOptions;
@@ -45,7 +45,7 @@ export class Gaps {
     this.#deployments = deployments;
   }
 
-  /** Looks for each object; one that is being deleted counts as there. @throws as `retrying`. */
+  /** Looks for each object. An object that is being deleted counts as existing. @throws as `retrying`. */
   static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
     const gaps = new Gaps(parts, options, call);
     for (const object of gaps.#wanted()) {
@@ -62,12 +62,12 @@ export class Gaps {
     }));
   }
 
-  /** Makes what is missing; what is there stays as it is. @throws as `retrying`. */
+  /** Makes the missing objects without changing others. @throws as `retrying`. */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (deployments.length > 0 || this.#missing.has(this.#secret)) {
-      // Before the pods, which need it; again with its owners, for it goes with those that are gone.
+      // First, because the pods need it. Then again with owners, because it was deleted together with its old ones.
       await applyObject(cluster, this.#secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownedBy(await this.#present());
@@ -83,7 +83,7 @@ export class Gaps {
     }
   }
 
-  /** A rollout of an earlier server has none. @throws as `retrying`. */
+  /** Makes missing disruption budgets. A rollout of an older server has none. @throws as `retrying`. */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;
     for (const deployment of this.#deployments) {
@@ -114,7 +114,7 @@ export class Gaps {
     return [this.#secret, ...this.#deployments, ...cronJobs(this.#options), ...(hasWeb ? way : [])];
   }
 
-  /** A watch may be behind: what it does not know is asked for. */
+  /** Asks the API if the watch does not know the object, because the watch may be behind. */
   async #isThere(object: Any): Promise<boolean> {
     const { cluster, present } = this.#parts;
     return present.has(object) === true || (await findObject(cluster, object, this.#call)) !== null;

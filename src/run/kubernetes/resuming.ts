@@ -1,11 +1,11 @@
 import type { ToolName } from '../../core/names.ts';
 import { untilAborted } from '../../core/until-aborted.ts';
 
-/** The tools whose live release is being taken over from an earlier server, and those who wait for that. */
+/** Tracks the tools whose live release is being resumed after an earlier server. */
 export class Resuming {
   readonly #underWay = new Map<ToolName, Promise<void>>();
 
-  /** @throws whatever `work` throws. */
+  /** Runs `work`, which resumes a tool. @throws what `work` throws. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#underWay.set(
@@ -16,8 +16,8 @@ export class Resuming {
   }
 
   /**
-   * Resolves when nothing of the tool is taken over: what is found beside the live release then goes, and a new
-   * rollout must not be among it.
+   * Resolves when the tool is no longer being resumed. Resuming removes everything beside the live release, so a new
+   * rollout must wait.
    *
    * @throws the reason of the signal.
    */

@@ -23,7 +23,7 @@ export interface RolloutStart {
   readonly signal: AbortSignal;
 }
 
-/** A process of a rollout that is to get a pod. */
+/** A process of a rollout that needs a pod. */
 export interface WantedInstance {
   readonly process: Process;
   /** `web.1` */
@@ -33,8 +33,8 @@ export interface WantedInstance {
 export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
 
 /**
- * Starts everything of a rollout beside what runs, and waits until all of it is healthy. Where it is not, nothing of it
- * is left.
+ * Starts a rollout beside the running one, and waits until all its processes are healthy. If one is not, removes the
+ * rollout.
  *
  * @throws DeployError that says why; AbortError when the signal fires.
  */
@@ -64,9 +64,9 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
 }
 
 /**
- * Makes pods of a rollout and waits until all of them are healthy; those that run are not looked at.
+ * Calls `make` and waits until all `instances` are healthy. Does not check other pods.
  *
- * @throws as `startRollout`, with the first reason; what was made is left to the caller.
+ * @throws as `startRollout`, with the first reason. The caller removes what was made.
  */
 export async function startInstances(
   parts: RolloutParts,
@@ -88,7 +88,7 @@ export async function startInstances(
       new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
         .untilHealthy()
         .catch((error: unknown) => {
-          // The others end by this, so the first reason is the one that counts.
+          // This also aborts the others, so that the first error is reported.
           failed.abort(error);
           throw error;
         }),
@@ -103,7 +103,7 @@ export async function startInstances(
   }
 }
 
-/** Ends a rollout that never got traffic. Resolves when nothing of it runs. */
+/** Ends a rollout that never got traffic. Resolves when its pods are gone. */
 export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout): Promise<void> {
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
@@ -123,7 +123,7 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
   );
 }
 
-/** What happens to the pods of these names is told. */
+/** Shows the push the events of the pods with these names. */
 function watchEvents(
   { cluster, pods }: RolloutParts,
   { rollout: { id, namespace }, progress }: RolloutStart,
@@ -139,7 +139,7 @@ function watchEvents(
   return events;
 }
 
-/** Sentences about wishes of service.template beyond what the operator gives. */
+/** Sentences about requests of service.template that exceed the operator's limits. */
 function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: RolloutParts['config']): string[] {
   const { memoryBytes, cpuCores } = release.artifact.service;
   const sentences = tooMuchMemory(memoryBytes, run_memory);
@@ -152,7 +152,7 @@ function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: Rollou
   return sentences;
 }
 
-/** One may have ended while another was still starting. What leaves had its name before. */
+/** Fails if a process has ended while another was still starting. An ending pod may have the same name. */
 async function assertAllUp(
   { cluster, config, pods }: RolloutParts,
   { rollout, progress }: RolloutStart,

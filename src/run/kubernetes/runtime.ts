@@ -57,7 +57,7 @@ export interface KubernetesRuntimeOptions {
       | 'concurrent_one_offs'
       | 'one_off_time'
     >;
-  /** How the HTTP door is reached: requests to the server's own host are not for a tool. */
+  /** The origin of the HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
 }
@@ -65,8 +65,8 @@ export interface KubernetesRuntimeOptions {
 const KNOWN_MS = 60_000;
 
 /**
- * Runs releases on a Kubernetes cluster. Each rollout has Deployments of its own, beside those of the one before; the
- * selector of the tool's Service is what moves the traffic (docs/decisions/0006). The tools go on without this server.
+ * Runs releases on a Kubernetes cluster. Each rollout has its own Deployments beside those of the previous one. The
+ * selector of the tool's Service moves the traffic (docs/decisions/0006). The tools keep running without this server.
  */
 export class KubernetesRuntime implements Runtime, Gateway {
   readonly #options: KubernetesRuntimeOptions;
@@ -78,14 +78,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #lost: LostPlaces;
   readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
-  /** At its start a server resumes every tool. */
+  /** Limits how many tools are resumed at once at the start. */
   readonly #resumes = new FewAtOnce(8);
   readonly #underWay = new UnderWay();
   readonly #resuming = new Resuming();
   readonly #oneOffs: OneOffs;
   readonly #serverRun = newRolloutId();
 
-  /** Begins to watch the cluster; what runs there goes on. */
+  /** Begins to watch the cluster. Running tools are not changed. */
   constructor(options: KubernetesRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
@@ -152,7 +152,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
-      // However long the cluster takes to come: the tools may run all the time.
+      // Without a time limit, because the tools may keep running while the cluster's API does not answer.
       await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
       await this.#underWay.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
@@ -165,7 +165,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#untilKnown(tool, this.#closing.signal);
     const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
     await stopping.catch((error: unknown) => {
-      // What ran has gone, or goes, with its namespace.
+      // The processes have been deleted, or are being deleted, with the namespace.
       if (!isNoNamespace(error)) throw error;
     });
   }
@@ -192,7 +192,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
   }
 
-  /** Ends the watching and the one-offs; the tools go on. */
+  /** Ends the watches and the one-offs. The tools keep running. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
@@ -241,7 +241,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
-  /** What runs of the tool is known, and that its live release is this server's. */
+  /** Waits until the tool's pods are known and its live release has been resumed. */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     await this.#pods.known(whole, KNOWN_MS);
@@ -277,13 +277,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
       if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
-      // Nothing of it is there. It is started when its namespace was made again (drift.ts).
+      // The namespace is missing. Drift starts the release when the namespace exists again.
       this.#live.adopt(fresh, toolNumber);
       await this.#lost.look(tool);
     }
   }
 
-  /** @throws the error of `work`, or a DeployError that says so if the tool's namespace does not exist. */
+  /** @throws the error of `work`, or a DeployError if the reason is that the tool's namespace does not exist. */
   async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
@@ -292,7 +292,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
   }
 
-  /** Nothing of a tool can be here that has no namespace. */
+  /** False if the tool can have no namespace, and so nothing in the cluster. */
   #canRun(tool: ToolName): boolean {
     return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
   }

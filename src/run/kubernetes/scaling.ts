@@ -10,7 +10,7 @@ import { deploymentsOf, type ObjectParts } from './objects.ts';
 import { type RolloutParts, type RolloutStart, startInstances, type WantedInstance } from './rollout.ts';
 import { foreignChange } from './status.ts';
 
-/** How many pods a process has, and is to have. */
+/** How many pods a process has, and shall have. */
 interface Change {
   readonly process: Process;
   readonly from: number;
@@ -20,10 +20,10 @@ interface Change {
 const UNDO_MS = 30_000;
 
 /**
- * Adds the pods that a live rollout is to have more, and waits until they are healthy. A web process gets requests as
- * soon as its node finds it ready. Where one does not become healthy, there are as many pods as before.
+ * Adds pods to a live rollout, and waits until they are healthy. A web process gets requests as soon as its readiness
+ * probe succeeds. If a pod does not become healthy, the number of pods is as before.
  *
- * @returns What takes them away again.
+ * @returns a function that removes the new pods again.
  * @throws DeployError that says why; AbortError when the signal fires.
  */
 export async function grow(parts: RolloutParts, start: RolloutStart): Promise<() => Promise<void>> {
@@ -31,7 +31,7 @@ export async function grow(parts: RolloutParts, start: RolloutStart): Promise<()
   const changes = await changesOf(parts, rollout, signal);
   const growing = changes.filter(({ from, to }) => to > from);
   const undo = async (): Promise<void> => {
-    // Not with the signal of the deployment: that one may be why.
+    // Without the signal of the deployment, because it may be the reason for the undo.
     const own = new AbortController().signal;
     for (const { process, from } of growing) await setReplicas(parts, rollout, { process, to: from }, own);
   };
@@ -50,7 +50,7 @@ export async function grow(parts: RolloutParts, start: RolloutStart): Promise<()
   }
 }
 
-/** Takes away the pods that a live rollout has too many; each still gets its time to answer what it has begun. */
+/** Removes surplus pods of a live rollout. Each gets its grace time to finish open requests. */
 export async function shrink(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
   const changes = await changesOf(parts, rollout, signal);
   for (const change of changes) {
@@ -58,7 +58,7 @@ export async function shrink(parts: ObjectParts, rollout: Rollout, signal: Abort
   }
 }
 
-/** After a start of the server: as many pods as are recorded, unless somebody else has said how many. */
+/** Runs after a start of the server. Sets the recorded numbers of pods, unless somebody else has set a number. */
 export async function restoreReplicas(
   parts: ObjectParts,
   rollout: Rollout,
@@ -89,11 +89,11 @@ async function changesOf(
   });
 }
 
-/** The pods that come when the number is set: they get the lowest numbers that are free. */
+/** The pods that the cluster will make for the new number. They get the lowest free numbers. */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
   const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isLeaving);
-  // What has ended for good, as an evicted pod, keeps its name and is replaced.
+  // A pod that has ended for good, such as an evicted one, keeps its name and is replaced.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));
   return Array.from({ length: to + taken.size }, (_, index) => `${type}.${index + 1}`)

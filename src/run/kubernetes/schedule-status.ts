@@ -11,7 +11,7 @@ export interface ScheduleStatusParts extends StatusParts {
   readonly lastRun: (type: string) => ScheduledRun | null;
 }
 
-/** A tool's schedules, and what schedules that are gone have started, for people. */
+/** The status of a tool's schedules, and of runs whose schedule is gone, for people. */
 export function scheduleStatuses(
   cronJobs: readonly V1CronJob[],
   pods: readonly ToolPod[],
@@ -68,7 +68,7 @@ function stateOf(pod: ToolPod | undefined, hasFault: boolean): ProcessState {
   return pod.container?.state?.running === undefined ? 'starting' : 'up';
 }
 
-/** What this server has seen, or what the CronJob remembers of the time before. */
+/** The run that this server has seen, otherwise the run that the CronJob's status describes. */
 function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledRun | null {
   const { lastScheduleTime, lastSuccessfulTime } = status ?? {};
   if (seen !== null || lastScheduleTime === undefined) return seen;
@@ -77,10 +77,10 @@ function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledR
   const wellAt = lastSuccessfulTime === undefined ? 0 : new Date(lastSuccessfulTime).getTime();
   return wellAt >= startedAt
     ? { startedAt, endedAt: wellAt, exitCode: 0, detail: 'exited with code 0' }
-    : { startedAt, endedAt: startedAt, exitCode: null, detail: 'its end is not known any more' };
+    : { startedAt, endedAt: startedAt, exitCode: null, detail: 'its result is not known any more' };
 }
 
-/** Somebody else may have written what no schedule is. */
+/** Null if the schedule is not valid, because somebody else may have changed it. */
 function nextOf(cron: string): number | null {
   try {
     return nextRun(cron, Date.now());

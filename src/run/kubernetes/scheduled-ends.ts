@@ -9,22 +9,22 @@ import { exitOf } from './exit.ts';
 import type { ToolPod } from './pods.ts';
 
 export interface ScheduledEndsOptions {
-  /** Null where this server has not started or adopted it, or it is by no schedule. */
+  /** Null if the pod's rollout is unknown, or if its process has no schedule. */
   readonly scheduleOf: (pod: ToolPod) => Schedule | null;
-  /** Longest run, whatever a tool asks for. */
+  /** The operator's limit for a run. */
   readonly mostMs: number;
   readonly memoryBytes: number;
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
-/** How far the times of a Job and of its pod may be apart. */
+/** The largest difference between the times of a Job and of its pod. */
 const APART_MS = 5000;
 
-/** Says in a tool's log how each run of its schedules has ended, once, and remembers the newest. */
+/** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs = new ScheduledRuns();
-  /** By pod: its schedule, known as long as its release is. */
+  /** By pod: its schedule, remembered because its release may be forgotten. */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 
@@ -32,12 +32,12 @@ export class ScheduledEnds {
     this.#options = options;
   }
 
-  /** The newest run that this server has seen; null = none. */
+  /** The newest run that this server has seen, or null. */
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.last(tool, type);
   }
 
-  /** @param isOld - What was over before this server has been told by another. */
+  /** @param isOld - True if an earlier server has already reported this state. */
   pod(pod: ToolPod, isOld: boolean): void {
     if (!pod.isScheduled) return;
     const schedule = this.#schedules.get(pod.uid) ?? this.#options.scheduleOf(pod);
@@ -62,7 +62,7 @@ export class ScheduledEnds {
   }
 }
 
-/** The run that a pod is. */
+/** Describes the run of a pod. */
 export function runOf(
   { pod, container, isLeaving, isOver }: ToolPod,
   schedule: Schedule | null,
@@ -70,12 +70,12 @@ export function runOf(
 ): ScheduledRun {
   const madeAt = timeOf(pod.metadata?.creationTimestamp) ?? 0;
   const { running, terminated: end } = container?.state ?? {};
-  // A container that could not be started has the beginning of time.
+  // A container that could not be started has the start time 1970.
   const startedAt = Math.max(timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt, madeAt);
   if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
-  // The Job deletes a pod whose time is over.
+  // The Job deletes its pod when the time is over.
   if (isLeaving && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };

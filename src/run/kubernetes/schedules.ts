@@ -12,7 +12,7 @@ import type { ToolPods } from './pods.ts';
 export interface ScheduleParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
-  /** Fires when this server is to stop. */
+  /** Fires when this server stops. */
   readonly closing: AbortSignal;
 }
 
@@ -20,7 +20,7 @@ const AGAIN_MS = 1000;
 const LOOK_MS = 200;
 const GONE_MS = 30_000;
 
-/** The CronJobs that this server made for a tool; none where it has no right to look, and so cannot have made one. */
+/** The CronJobs that this server made for a tool. Empty without the right to list them, because it made none then. */
 export async function cronJobsOf(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   tool: string,
@@ -37,7 +37,7 @@ export async function cronJobsOf(
   }
 }
 
-/** Whether these are the schedules of a rollout, each of them. */
+/** True if these include every schedule of a rollout. */
 export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout): boolean {
   return scheduledIn(release).every(({ type }) =>
     cronJobs.some(
@@ -46,7 +46,7 @@ export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout)
   );
 }
 
-/** Whether the cluster would take these. @throws DeployError that says why it would not. */
+/** Checks by a dry run that the cluster would accept these. @throws DeployError with the reason if not. */
 export async function assertSchedulable(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   cronJobs: readonly Applied<V1CronJob>[],
@@ -55,7 +55,7 @@ export async function assertSchedulable(
   await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
 }
 
-/** Makes these the schedules of a tool, and ends the others. What they have started runs to its end. */
+/** Sets the schedules of a tool and removes all others. Their current runs continue. */
 export async function setSchedules(
   parts: ScheduleParts,
   { tool, namespace }: { readonly tool: string; readonly namespace: string },
@@ -75,14 +75,14 @@ export async function setSchedules(
   }
 }
 
-/** Ends the schedules of a tool and what they have started. Resolves when it is gone. */
+/** Removes the schedules of a tool and ends their runs. Resolves when the runs are gone. */
 export async function endSchedules(parts: ScheduleParts, tool: string, namespace: string): Promise<void> {
   const { cluster, pods, closing: signal } = parts;
   for (const { metadata } of await cronJobsOf(parts, tool, namespace, signal)) {
     await remove(parts, metadata?.name ?? '', namespace, 'Background');
   }
   const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
-  // Runs of schedules that went with an earlier release belong to nobody.
+  // Runs of schedules that an earlier release removed have no owner, so they are deleted by label.
   const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
   while (isThere()) {
     await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
@@ -91,8 +91,8 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
 }
 
 /**
- * Gives the config vars of a rollout to the runs that its schedules have started and that go on: they are deleted with
- * the last of them. Nothing changes where there is none.
+ * Makes the current runs of a rollout's schedules the owners of its config vars, so that these are deleted with the
+ * last run. Does nothing if there is no current run.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
@@ -105,7 +105,7 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // Without the right to look it has made no schedule either.
+      // Without the right to list Jobs, this server has made no schedule either.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
@@ -124,7 +124,7 @@ export async function leaveConfigToRuns(
         name: metadata?.name ?? '',
         uid: metadata?.uid ?? '',
       })),
-      // It is not the rollout's any more.
+      // The Secret no longer belongs to the rollout.
       labels: { [LABELS.rollout]: null },
     },
   };
@@ -135,17 +135,17 @@ export async function leaveConfigToRuns(
     });
 }
 
-/** One of its name that is on its way out takes the change, and goes. */
+/** Applies a CronJob. A CronJob that is being deleted accepts the change and still disappears, so this retries. */
 async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
   const end = performance.now() + GONE_MS;
   while (!isStaying(await applyObject(cluster, cronJob, { signal }))) {
     if (performance.now() > end)
-      throw new Error(`the CronJob ${cronJob.metadata.name} does not go after it was deleted`);
+      throw new Error(`the deleted CronJob ${cronJob.metadata.name} does not disappear`);
     await wait(LOOK_MS, null, { signal });
   }
 }
 
-/** What is deleted is there until what it owns is seen to, and starts nothing any more. */
+/** False if the CronJob is being deleted. It then still exists for a moment, but starts nothing. */
 function isStaying({ metadata }: V1CronJob): boolean {
   return metadata?.deletionTimestamp === undefined;
 }

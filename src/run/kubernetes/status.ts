@@ -15,13 +15,13 @@ import type { ToolPod } from './pods.ts';
 
 export interface StatusParts {
   readonly runMemory: number;
-  /** Of a rollout that this server knows; null = of another. */
+  /** The release of a rollout, or null if this server does not know the rollout. */
   readonly release: (rolloutId: string) => Release | null;
-  /** Whether a rollout is being drained. */
+  /** True if a rollout is being drained. */
   readonly isDraining: (rolloutId: string) => boolean;
 }
 
-/** What runs of a tool and what should and does not, for people. */
+/** The status of a tool's running and missing processes, for people. */
 export function toolStatus(
   pods: readonly ToolPod[],
   deployments: readonly V1Deployment[],
@@ -36,7 +36,7 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // Scaled to none, as its maintainers want it; where somebody else did it, they are told.
+      // Maintainers who scaled to 0 need no line. If somebody else did it, the status shows it.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [
@@ -45,7 +45,7 @@ export function toolStatus(
   ];
 }
 
-/** What a pod is, for people. */
+/** The status of a pod, for people. */
 export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: StatusParts): ProcessStatus {
   const state = stateOf(pod, parts);
   const details = [detailOf(pod, state, parts), deployment === null ? null : foreignChange(deployment)];
@@ -61,7 +61,7 @@ export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: 
   };
 }
 
-/** A process that should run and has no pod at all, for people. */
+/** The status of a process that should run but has no pod, for people. */
 export function missingStatus(deployment: V1Deployment, parts: StatusParts): ProcessStatus {
   const { labels = {}, creationTimestamp } = deployment.metadata ?? {};
   const type = labels[LABELS.process] ?? '';
@@ -83,7 +83,7 @@ export function missingStatus(deployment: V1Deployment, parts: StatusParts): Pro
   };
 }
 
-/** Who else has changed what a Deployment or CronJob runs, for people; null = nobody. */
+/** Says who else has changed the spec of a Deployment or CronJob, for people. Null if nobody has. */
 export function foreignChange(object: V1Deployment | V1CronJob): string | null {
   const others = foreignManagers(object);
   return others === null ? null : `changed outside of this server by ${others}`;
@@ -106,8 +106,8 @@ export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string 
 }
 
 /**
- * Whether nobody has set the number of replicas of a Deployment. What comes by the subresource `scale`, as from `kubectl
- * scale` and autoscalers, takes the field from the one who applied it, and is not always listed as a manager itself.
+ * True if no manager owns the number of replicas of a Deployment. The subresource `scale`, used by `kubectl scale` and
+ * autoscalers, takes the field from its manager, and is not always listed as a manager itself.
  */
 function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   const specs = (metadata?.managedFields ?? []).map(
@@ -117,8 +117,8 @@ function isScaled(metadata: V1ObjectMeta | undefined): boolean {
 }
 
 /**
- * Adds what was deleted by others to the processes of the live release that it concerns, and those that have nothing in
- * the cluster at all.
+ * Adds remarks about deleted objects to the affected processes of the live release. Also adds processes that have no
+ * object in the cluster.
  */
 export function withNotes(
   statuses: readonly ProcessStatus[],
@@ -178,7 +178,7 @@ function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: Sta
   return isUnanswered ? 'does not pass its health check' : null;
 }
 
-/** What a process runs, for people; null if its release is not known. @param type - As on a label. */
+/** The command of a process, for people. Null if its release is unknown. @param type - The type as a label value. */
 export function commandOf(release: Release | null, type: string): string | null {
   const process = release?.artifact.processes.find((one: Process) => labelValue(one.type) === type);
   return process === undefined ? null : commandLine(process);

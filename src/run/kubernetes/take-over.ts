@@ -11,16 +11,16 @@ import { liveRollout, prepareTraffic } from './traffic.ts';
 export interface TakeOverParts {
   readonly parts: ObjectParts & { readonly config: ManifestConfig };
   readonly live: LiveRollouts;
-  /** Called when the rollout is known and before anything is changed. */
+  /** Called when the rollout is known, before anything is changed. */
   readonly onKnown: () => void;
 }
 
 /**
- * Makes a recorded release the live one again, at the start of a server: what runs of it is adopted, what is missing is
- * made, and what is not of it is ended.
+ * Resumes the recorded release at the start of a server. Adopts its rollout or makes a new one, and ends all other
+ * rollouts of the tool.
  *
- * @param fresh - The rollout that is made where none is found.
- * @returns What goes on where the traffic did not move at once; null = it did.
+ * @param fresh - The rollout to make if none is found.
+ * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.
  */
 export async function takeOver(

@@ -5,7 +5,7 @@ import { preflight, type Right } from '../../kubernetes/preflight.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { namespaceOf } from './names.ts';
 
-/** What every rollout needs in the namespace of its tool. */
+/** The rights that every rollout needs in the namespace of its tool. */
 const RIGHTS: readonly Right[] = [
   { group: 'apps', resource: 'deployments', verbs: ['create', 'patch', 'list'] },
   { group: '', resource: 'secrets', verbs: ['create', 'patch'] },
@@ -14,7 +14,7 @@ const RIGHTS: readonly Right[] = [
 /**
  * Checks the namespace of a tool before anything is built for it.
  *
- * @throws as `preflight`; not if the namespace is missing and this server makes it before the rollout.
+ * @throws as `preflight`, except for a missing namespace that this server makes before the rollout.
  */
 export async function assertToolPlace(
   {

@@ -9,11 +9,11 @@ import { ingress, replicaCount, service } from './manifests.ts';
 import { LABELS, LIVE, objectName, type Rollout } from './names.ts';
 import type { ObjectParts } from './objects.ts';
 
-/** After a restart of the API server its controllers take their time to hear of anything. */
+/** After a restart of the API server, the cluster's controllers are slow to follow. */
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** The rollout that a tool's Service sends requests to; null = nobody, or there is no Service. */
+/** The rollout that a tool's Service selects. Null if it selects none, or if there is no Service. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
@@ -26,7 +26,7 @@ export async function liveRollout(
   return found?.spec?.selector?.[LABELS.rollout] ?? null;
 }
 
-/** Makes the tool's Service, to nobody, where it has none, and its Ingress, so that its controller knows the host. */
+/** Makes the tool's Service without a target if it is missing, and its Ingress, so that the controller knows the host. */
 export async function prepareTraffic(
   parts: ObjectParts,
   rollout: Rollout,
@@ -43,8 +43,8 @@ export async function prepareTraffic(
 }
 
 /**
- * Sends the requests to this rollout. Resolves when the cluster has followed and what the ingress controller needs to
- * follow is over: then no request goes to another.
+ * Sends the requests to this rollout. Resolves when the cluster has followed and `ingress_time` is over, so that no
+ * request goes to another rollout.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -63,7 +63,7 @@ export async function switchTraffic(
   await wait(config.ingress_time, null, { signal });
 }
 
-/** Sends requests to nobody: the ingress controller answers that there is no service. */
+/** Stops all requests. The ingress controller then answers that the service is unavailable. */
 export async function stopTraffic(
   parts: ObjectParts,
   tool: string,
@@ -75,7 +75,7 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Says on the rollout's Deployments that it is the live one. */
+/** Marks the rollout's Deployments as live. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,
@@ -98,10 +98,10 @@ function hasWeb(rollout: Rollout): boolean {
 }
 
 /**
- * Resolves when every endpoint of the Service is a pod of this rollout, and one is ready if there is to be one. It also
- * resolves when the time is over and none of its own is ready: that is for the pods to mend.
+ * Resolves when every endpoint of the Service is a pod of this rollout, and one is ready unless it is scaled to 0. Also
+ * resolves after `followMs` if none of its pods is ready, because the cluster has then followed.
  *
- * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then: what served before must stay.
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then. The old pods must stay then.
  */
 export async function endpointsFollow(
   parts: Pick<ObjectParts, 'cluster' | 'pods'>,
@@ -111,7 +111,7 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  // Slices that others have made by hand never lead to this rollout.
+  // Ignores slices that others have made by hand, because these never lead to this rollout.
   const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {
@@ -131,7 +131,7 @@ export async function endpointsFollow(
       throw new DeployError(
         'CLUSTER_UNREACHABLE',
         `The cluster does not send the requests of ${release.tool} to v${release.version} yet.`,
-        'Tell the operator: the controllers of the cluster are behind, as after a restart of its API server.',
+        'Tell the operator: the controllers of the cluster are behind, perhaps after a restart of its API server.',
       );
     }
     await wait(LOOK_MS, null, { signal });

@@ -9,7 +9,7 @@ import { NamespaceEvents } from './events.ts';
 import { exitOf } from './exit.ts';
 import { CONTAINER } from './names.ts';
 
-/** The pod of a one-off, followed from its start to its end. */
+/** Watches the pod of a one-off from its start to its end. */
 export class WatchedPod {
   readonly namespace: string;
   readonly name: string;
@@ -51,7 +51,7 @@ export class WatchedPod {
   /**
    * Resolves when its container runs.
    *
-   * @throws DeployError `ONE_OFF_FAILED` where it cannot; AbortError when the signal fires.
+   * @throws DeployError `ONE_OFF_FAILED` if it cannot run; AbortError when the signal fires.
    */
   async untilStarted(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.timeout(timeoutMs);
@@ -83,9 +83,9 @@ export class WatchedPod {
   }
 
   /**
-   * How it ended.
+   * Returns how the command ended.
    *
-   * @throws DeployError `ONE_OFF_FAILED` where the cluster has ended it, or does not say.
+   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended it, or does not say how it ended.
    */
   exit(): Exit {
     const { terminated } = this.#state();
@@ -97,7 +97,7 @@ export class WatchedPod {
     throw new DeployError(
       'ONE_OFF_FAILED',
       'The connection to the command was lost, or somebody has removed its pod.',
-      'It was ended. Look at what it had done, and run it again.',
+      'The command was ended. Check what it has done so far, and run it again.',
     );
   }
 
@@ -115,7 +115,7 @@ export class WatchedPod {
   }
 
   async #next(signals: readonly AbortSignal[]): Promise<void> {
-    // What fires is looked at by those who wait.
+    // Callers check the signals themselves.
     await untilAborted(this.#change.promise, AbortSignal.any([...signals])).catch(() => {});
   }
 }

@@ -12,7 +12,7 @@ interface Found {
   readonly version?: number;
   readonly types?: readonly string[];
   readonly isLive?: boolean;
-  /** Seconds after another. */
+  /** When it was made, in seconds. */
   readonly at?: number;
 }
 
@@ -31,40 +31,40 @@ function deployments(
   );
 }
 
-describe('what a server that starts goes on with', () => {
+describe('a starting server adopts', () => {
   for (const { name, found, selected, rolloutId, others } of [
     { name: 'nothing', found: [], selected: null, rolloutId: null, others: [] },
-    { name: 'the only one', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
+    { name: 'the only rollout', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
     {
-      name: 'the one that gets the traffic, before a newer one of the same release',
+      name: 'the rollout with the traffic, before a newer one of the same release',
       found: [...deployments('a'), ...deployments('b', { at: 9 })],
       selected: 'a',
       rolloutId: 'a',
       others: ['b'],
     },
     {
-      name: 'the one that is marked, where no traffic tells',
+      name: 'the marked rollout, if none has the traffic',
       found: [...deployments('a', { isLive: true }), ...deployments('b', { at: 9 })],
       selected: null,
       rolloutId: 'a',
       others: ['b'],
     },
     {
-      name: 'the recorded release, though the traffic still goes to the one before',
+      name: 'the recorded release, although the previous one still has the traffic',
       found: [...deployments('a', { version: 41, isLive: true }), ...deployments('b')],
       selected: 'a',
       rolloutId: 'b',
       others: ['a'],
     },
     {
-      name: 'none of another release',
+      name: 'no rollout of another release',
       found: deployments('a', { version: 43 }),
       selected: null,
       rolloutId: null,
       others: ['a'],
     },
     {
-      name: 'none that is not whole',
+      name: 'no incomplete rollout',
       found: deployments('a', { types: ['web'] }),
       selected: 'a',
       rolloutId: null,

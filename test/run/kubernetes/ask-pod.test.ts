@@ -19,7 +19,7 @@ async function ask(path: string, answer: (response: ServerResponse) => void) {
   }
 }
 
-describe('what a hostile pod can do to the server that asks it', () => {
+describe('a hostile pod cannot harm the server that asks it', () => {
   for (const path of [
     '/../../../../../../api/v1/namespaces/tool-other/pods/web:8000/proxy/delete',
     '/%2e%2e/%2E%2e/.%2e/secrets',
@@ -32,17 +32,17 @@ describe('what a hostile pod can do to the server that asks it', () => {
       const { asked } = await ask(path, (response) => response.end());
       const [raw = ''] = asked;
       assert.ok(raw.startsWith(`${proxy}/`), raw);
-      // As an API server reads it.
+      // The API server decodes the path like this.
       assert.doesNotMatch(decodeURIComponent(raw), /[/\\]\.{1,2}(?=[/\\]|$)/);
     });
   }
 
-  test('a path that is none of these is asked as it is', async () => {
+  test('any other path is sent unchanged', async () => {
     const { asked } = await ask('/a//b/.well-known/x..y/?q=../%2f', (response) => response.end());
     assert.deepEqual(asked, [`${proxy}/a//b/.well-known/x..y/?q=../%2f`]);
   });
 
-  test('an answer without end is read at its beginning alone', async () => {
+  test('only the beginning of an endless answer is read', async () => {
     let sent = 0;
     const began = performance.now();
     const { answer } = await ask('/', (response) => {
@@ -60,21 +60,21 @@ describe('what a hostile pod can do to the server that asks it', () => {
     assert.ok(sent < 8 * 1024 * 1024, `${sent} bytes were sent`);
   });
 
-  test('headers without end are an answer of the pod, and no fault of the API server', async () => {
+  test('endless headers count as an answer of the pod, not as a fault of the API server', async () => {
     const { answer } = await ask('/', (response) => {
       response.writeHead(200, { 'x-long': 'x'.repeat(100_000) }).end();
     });
     assert.equal(answer, 'closed');
   });
 
-  test('that a pod switches to another protocol unasked is an answer, and nothing is waited for', async () => {
+  test('an unrequested switch of protocols counts as an answer, and nothing waits', async () => {
     const { answer } = await ask('/', (response) => {
       response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
     });
     assert.equal(answer, 101);
   });
 
-  test('that a pod switched, in the words of an API server, is an answer', async () => {
+  test('an unrequested switch that the API server reports counts as an answer', async () => {
     const said = 'backend tried to switch protocol "websocket" when "" was requested';
     const { answer } = await ask('/', (response) => refuse(response, 500, '', said));
     assert.equal(answer, 101);
@@ -89,7 +89,7 @@ describe('what a hostile pod can do to the server that asks it', () => {
     ['net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x00"', 'not HTTP'],
     ['net/http: timeout awaiting response headers', 'late'],
   ] as const) {
-    test(`what the API server says of a pod that it cannot ask: ${said}`, async () => {
+    test(`the API server reports that it cannot ask a pod: ${said}`, async () => {
       const { answer } = await ask('/', (response) =>
         refuse(response, 503, 'ServiceUnavailable', `error trying to reach service: ${said}`),
       );
@@ -111,7 +111,7 @@ for (const [code, reason] of [
   [429, 'TooManyRequests'],
   [500, 'InternalError'],
 ] as const) {
-  test(`that the API server itself says ${code} is no answer of the pod`, async () => {
+  test(`${code} from the API server itself is not taken for an answer of the pod`, async () => {
     await assert.rejects(
       ask('/', (response) => refuse(response, code, reason, 'the API is meant')),
       { code },

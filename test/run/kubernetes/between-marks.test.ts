@@ -4,7 +4,7 @@ import { BetweenMarks } from '../../../src/run/kubernetes/between-marks.ts';
 
 const mark = Buffer.from('\0mark');
 
-/** What passes of a text that comes in pieces of this length. */
+/** The part of a text that passes, if it comes in pieces of this length. */
 function passed(text: string, pieceLength: number, isOpen = false): string {
   const between = new BetweenMarks(mark, isOpen);
   let out = '';
@@ -17,10 +17,10 @@ function passed(text: string, pieceLength: number, isOpen = false): string {
 }
 
 for (const { name, text, expected, isOpen } of [
-  { name: 'what is before, between and after', text: 'a\0markb\0markc', expected: 'b' },
+  { name: 'text before, between and after', text: 'a\0markb\0markc', expected: 'b' },
   { name: 'nothing between', text: '\r\n\0mark\0mark', expected: '' },
-  { name: 'no mark at all', text: 'all of it', expected: '' },
-  { name: 'an end that never came', text: '\0markb\0mar', expected: 'b\0mar' },
+  { name: 'no mark', text: 'all of it', expected: '' },
+  { name: 'a missing second mark', text: '\0markb\0mar', expected: 'b\0mar' },
   { name: 'almost a mark', text: '\0markx\0ma\0\0mark', expected: 'x\0ma\0' },
   { name: 'a stream that is open already', text: 'x\0marky', expected: 'x', isOpen: true },
 ]) {
@@ -31,7 +31,7 @@ for (const { name, text, expected, isOpen } of [
   }
 }
 
-test('between marks: nothing is held back that cannot be a mark', () => {
+test('between marks: only bytes that may begin a mark are held back', () => {
   const between = new BetweenMarks(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);

@@ -10,7 +10,7 @@ import { ToolPods } from '../../../src/run/kubernetes/pods.ts';
 import { releaseOf } from '../contract-steps.ts';
 import { web } from '../tool-sources.ts';
 
-test('a cluster that makes no pod is told of while the push waits', async () => {
+test('a waiting push says that the cluster makes no pod', async () => {
   const artifact: Artifact = {
     ...{ id: 'b1', kind: 'image', reference: 'r/x@sha256:0', buildpacks: [], bytes: 1 },
     processes: [web()],

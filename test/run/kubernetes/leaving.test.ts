@@ -21,7 +21,7 @@ function podOf(type: string) {
   return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1' } };
 }
 
-/** With a web process and a worker that are to leave. `onDelete` answers what would end them. */
+/** Ends a web process and a worker. `onDelete` answers the requests that delete them. */
 async function leavingOf(
   t: TestContext,
   drainMs: number,
@@ -65,20 +65,20 @@ async function leavingOf(
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
 
-test('a worker that cannot be ended ends nothing else while the requests of web are waited for', async (t) => {
+test('if a worker cannot be ended, the drain of web still waits for its requests', async (t) => {
   const { gone, said } = await leavingOf(t, 500, forbid);
   await wait(300);
   assert.deepEqual(said, []);
   assert.equal(await gone, 'k3x9q');
-  assert.deepEqual(said, ['cluster does not allow what this server needs', 'old release not ended']);
+  assert.deepEqual(said, ['cluster does not allow what this server needs', 'cannot end an old release']);
 });
 
-test('whoever waits for the end is told why there is none', async (t) => {
+test('a failed end is reported to the caller that waits for it', async (t) => {
   const { leaving } = await leavingOf(t, 60_000, forbid);
   await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
 });
 
-test('what leaves is ended although the cluster is away for a minute', async (t) => {
+test('an old rollout is ended even if the cluster does not answer for a minute', async (t) => {
   const now = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => now() * 200);
   const backAt = Date.now() + 1500;

@@ -12,7 +12,7 @@ import { manifestConfig } from './manifest-config.ts';
 const worker: Process = { type: 'worker', command: ['work'], isDefault: false };
 const namespace = 'tool-wikibot';
 
-test('a rollout that begins while its tool is stopped is not ended by that', async () => {
+test('a stop does not end a rollout that begins meanwhile', async () => {
   const log = pino({ enabled: false });
   const there = ['old'];
   const ended: string[] = [];

@@ -21,7 +21,7 @@ const refused: Answer = (response) =>
 const forbidden: Answer = (response) =>
   refuse(response, 403, 'Forbidden', 'User "x" cannot get resource "pods/proxy" in API group ""');
 
-/** What each look at a pod says, if the API answers so. */
+/** The results of several looks at a pod, with these answers of the API. */
 async function looks(answers: readonly Answer[], { isReady = true, answerMs = 5000 } = {}): Promise<Look[]> {
   const left = [...answers];
   const api = await fakeApi((url, response) => {
@@ -46,20 +46,20 @@ async function looks(answers: readonly Answer[], { isReady = true, answerMs = 50
 const kinds = async (...options: Parameters<typeof looks>) =>
   (await looks(...options)).map(({ kind }) => kind);
 
-test('a server that may not ask pods says so, and leaves it to the kubelet', async () => {
+test('a server without the right to ask pods says so, and relies on the kubelet', async () => {
   assert.deepEqual(await kinds([forbidden]), ['unknown']);
 });
 
-test('a pod that the API server cannot reach is left to the kubelet, unless the kubelet cannot reach it either', async () => {
+test('if the API server cannot reach a pod, the kubelet decides, unless it cannot reach the pod either', async () => {
   assert.deepEqual(await kinds([unreachable]), ['unknown']);
   assert.deepEqual(await kinds([unreachable], { isReady: false }), ['not-yet']);
 });
 
-test('promise 2: a pod whose queue of connections is full is not taken for one that nobody can ask', async () => {
+test('promise 2: a pod whose queue of connections is full is not taken for an unreachable one', async () => {
   assert.deepEqual(await kinds([refused, unreachable]), ['no-port', 'not-yet']);
 });
 
-test('a pod that never answers is not healthy when the time is over, and its workers that die are told', async () => {
+test('a pod that never answers is not healthy when the time is over, and its dying workers are reported', async () => {
   const [look] = await looks([() => {}], { answerMs: 500 });
   assert.ok(look?.kind === 'not-yet');
   assert.match(look.seen.message, /^web\.1 does not answer GET \/: its workers are killed/);

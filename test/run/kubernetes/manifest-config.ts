@@ -2,7 +2,7 @@ import type { ManifestConfig } from '../../../src/run/kubernetes/manifests-pod.t
 
 const MIB = 1024 * 1024;
 
-/** Settings as they are unless told, for what makes manifests. */
+/** The default settings for manifests. */
 export const manifestConfig: ManifestConfig = {
   domain: 'toolforge.org',
   health_time: 120_000,

@@ -20,7 +20,7 @@ const namespaces = ['tool-wikibot', 'tool-other'] as const;
 const file = resolve(import.meta.dirname, '../../../deploy/kubernetes/tool/network-policy.yaml');
 const ofPlatform = await readFile(file, 'utf8');
 
-/** As it goes over the wire: the library has another name for `from`. */
+/** As it is sent, because the library has another name for `from`. */
 function made(namespace: string, given: Partial<typeof manifestConfig> = {}): Policy {
   const policy = networkPolicy({
     tool: namespace.replace('tool-', ''),
@@ -57,8 +57,8 @@ for (const { who, policies } of [
         port: 8000,
         may: false,
       },
-      { name: 'a tool asks for names', from: tool, to: dns, port: 53, may: true },
-      { name: 'a tool reaches nothing else beside DNS', from: tool, to: dns, port: 443, may: false },
+      { name: 'a tool reaches DNS', from: tool, to: dns, port: 53, may: true },
+      { name: 'a tool reaches no other port of the DNS pod', from: tool, to: dns, port: 443, may: false },
       {
         name: 'a tool does not reach the server',
         from: tool,
@@ -71,12 +71,12 @@ for (const { who, policies } of [
       test(name, () => assert.equal(mayReach(policies, { from, to, port }), may));
     }
 
-    test('a tool reaches the world, and nothing that is inside', () => {
+    test('a tool reaches the internet, and no inside address', () => {
       for (const address of WORLD) assert.ok(mayReachAddress(policies, tool, address), address);
       for (const address of INSIDE) assert.ok(!mayReachAddress(policies, tool, address), address);
     });
 
-    test('the API servers reach a tool, to ask whether it is well, and no other address does', () => {
+    test('the API servers reach a tool for health checks, and no other address does', () => {
       assert.ok(mayComeFrom(policies, tool, API_SERVER));
       for (const address of [...WORLD, ...INSIDE]) assert.ok(!mayComeFrom(policies, tool, address), address);
     });
@@ -87,7 +87,7 @@ test('threat 62: a tool does not reach an API server that has a public address',
   assert.ok(!mayReachAddress([made('tool-wikibot')], tool, API_SERVER));
 });
 
-test('threat 62: networks of the settings reach tools, and are reached', () => {
+test('threat 62: the networks in the settings reach tools, and tools reach them', () => {
   const given = {
     tool_networks_in: ['10.9.0.0/16'],
     tool_networks_out: ['10.8.0.0/16'],

@@ -62,7 +62,7 @@ const variables = (given: Given, changed: Partial<ManifestConfig> = {}) =>
   Object.fromEntries(webPod(given, changed).container.env?.map(({ name, value }) => [name, value]) ?? []);
 
 describe('manifests', () => {
-  test('each process type but the release phase gets a Deployment of this rollout', () => {
+  test('each process type except the release phase gets a Deployment of this rollout', () => {
     const { deployments } = objects();
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),
@@ -77,7 +77,7 @@ describe('manifests', () => {
       assert.equal(metadata.labels?.['app.kubernetes.io/instance'], metadata.name);
       assert.equal(metadata.labels?.['app.kubernetes.io/version'], 'v42');
       assert.equal(metadata.labels?.['push.toolforge.org/version'], '42');
-      // A selector cannot change, and objects of earlier servers have other values.
+      // A selector cannot change, and objects of older servers have other values.
       assert.deepEqual(
         Object.keys(spec?.selector.matchLabels ?? {}).filter((name) => name.startsWith('app.')),
         [],
@@ -94,7 +94,7 @@ describe('manifests', () => {
     assert.equal(deployments[1]?.metadata.labels?.['app.kubernetes.io/component'], 'deployments');
   });
 
-  test('a container is the image by digest, started by the launcher, called as Toolforge calls it', () => {
+  test('a container has the image by digest, the launcher as its command, and Toolforge’s name', () => {
     const { container } = webPod();
     assert.equal(container.name, 'job');
     assert.equal(container.image, 'registry.example.org/tool-wikibot/tool-wikibot@sha256:0123');
@@ -126,7 +126,7 @@ describe('manifests', () => {
     });
   }
 
-  test('config vars are in the Secret of the rollout and nowhere else', () => {
+  test('config vars are only in the Secret of the rollout', () => {
     const made = objects({ configVars: { API_KEY: 'geheim', UMLAUT: 'ü' } });
     assert.equal(made.config.metadata.name, 'config-v42-k3x9q');
     assert.equal(Buffer.from(made.config.data?.['UMLAUT'] ?? '', 'base64').toString(), 'ü');
@@ -134,7 +134,7 @@ describe('manifests', () => {
     assert.deepEqual(webPod().container.envFrom, [{ secretRef: { name: 'config-v42-k3x9q' } }]);
   });
 
-  test('web gets PORT, a config var wins over a default and not over PORT', () => {
+  test('web gets PORT; a config var overrides a default but not PORT', () => {
     assert.equal(variables({})['PORT'], '8000');
     assert.equal(variables({})['TOOL_DATA_DIR'], '/data/project/wikibot');
     assert.equal(variables({ configVars: { PORT: '1', LANG: 'de_DE.UTF-8' } })['PORT'], '8000');
@@ -143,7 +143,7 @@ describe('manifests', () => {
     assert.ok(second?.spec?.template.spec?.containers[0]?.env?.every(({ name }) => name !== 'PORT'));
   });
 
-  test('a value that looks like a reference to a variable stays as it is', () => {
+  test('a value that looks like a reference to a variable is not replaced', () => {
     assert.equal(variables({}, { build_environment: { A: 'x$(PORT)' } })['A'], 'x$$(PORT)');
   });
 
@@ -173,19 +173,19 @@ describe('manifests', () => {
     });
   }
 
-  test('of large amounts of memory half is reserved', () => {
+  test('half of a large amount of memory is reserved', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
   });
 
-  test('the memory that is reserved is the part of the limit that the operator says', () => {
+  test('the reserved memory is the part of the limit that the operator sets', () => {
     const { resources } = webPod({}, { pod_memory_reserved: 25 }).container;
     assert.deepEqual([resources?.requests?.['memory'], resources?.limits?.['memory']], ['128Mi', '512Mi']);
   });
 
   for (const { name, changed, reserved } of [
     { name: 'no limit', changed: { pod_disk: 0 }, reserved: '100Mi' },
-    { name: 'a limit below what is reserved', changed: { pod_disk: 50 * MIB }, reserved: '50Mi' },
+    { name: 'a limit below the reservation', changed: { pod_disk: 50 * MIB }, reserved: '50Mi' },
     { name: 'nothing reserved', changed: { pod_disk_reserved: 0 }, reserved: '0Mi' },
   ]) {
     test(`a pod does not reserve the disk that it may use: ${name}`, () => {
@@ -204,7 +204,7 @@ describe('manifests', () => {
     }
   });
 
-  test('a budget lets a drain end one pod of a process at a time, and never holds it up', () => {
+  test('a budget lets a drain end one pod of a process at a time, and never blocks it', () => {
     const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
     const [deployment] = deployments;
     assert.ok(deployment !== undefined);
@@ -218,7 +218,7 @@ describe('manifests', () => {
     assert.deepEqual((metadata as V1ObjectMeta).ownerReferences, [owner]);
   });
 
-  test('readiness is the path where there is one, else the port, and has the time of the setting', () => {
+  test('readiness checks the path if there is one, otherwise the port, within the time of the setting', () => {
     const port = webPod().container;
     assert.deepEqual(port.readinessProbe?.tcpSocket, { port: 8000 });
     assert.equal(port.startupProbe?.periodSeconds, 1);
@@ -232,14 +232,14 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('web waits before SIGTERM until nobody sends requests any more, and has its grace time after that', () => {
+  test('web waits before SIGTERM until no more requests come, and then has its grace time', () => {
     const { pod, container } = webPod();
     assert.deepEqual(container.lifecycle, { preStop: { sleep: { seconds: 3 } } });
     assert.equal(pod.terminationGracePeriodSeconds, 18);
     assert.equal(objects().deployments[1]?.spec?.template.spec?.terminationGracePeriodSeconds, 15);
   });
 
-  test('replicas are what the tool asks for, for web alone', () => {
+  test('replicas in service.template apply to web alone', () => {
     const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
     assert.deepEqual(
       deployments.map(({ spec }) => spec?.replicas),
@@ -247,7 +247,7 @@ describe('manifests', () => {
     );
   });
 
-  test('what was asked for wins over service.template, and none is a number too', () => {
+  test('a scale overrides service.template, and 0 is a valid number', () => {
     const service = { healthCheckPath: null, replicas: 3 };
     const { deployments } = objects({ service, replicas: { web: 0, worker: 2, gone: 5 } });
     assert.deepEqual(
@@ -256,7 +256,7 @@ describe('manifests', () => {
     );
   });
 
-  test('dumps and replica.my.cnf are mounted read-only where they are configured', () => {
+  test('dumps and replica.my.cnf are mounted read-only if they are configured', () => {
     const { pod, container } = webPod({}, { dumps_claim: 'dumps', replica_secret: 'replica-credentials' });
     const mounts = container.volumeMounts?.filter(({ name }) => name !== 'data');
     assert.deepEqual(
@@ -273,7 +273,7 @@ describe('manifests', () => {
     assert.equal(webPod().pod.volumes?.length, 1);
   });
 
-  test('the Service sends to one rollout, and its Ingress is the host of the tool', () => {
+  test('the Service selects one rollout, and the Ingress has the host of the tool', () => {
     const made = service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: 'k3x9q' });
     assert.equal(made.metadata.name, 'wikibot');
     assert.deepEqual(made.spec?.selector, {
@@ -306,7 +306,7 @@ describe('manifests', () => {
     assert.equal(plain.spec?.tls, undefined);
   });
 
-  test('the release phase is a Job that is tried once and ends', () => {
+  test('the release phase is a Job without retries and with a deadline', () => {
     const job = releaseJob({ rollout: rollout(), toolNumber: 7, config }, migrate, 900);
     assert.equal(job.metadata.name, 'release-v42-k3x9q');
     assert.equal(job.spec?.backoffLimit, 0);
@@ -323,7 +323,7 @@ describe('manifests', () => {
     assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
   });
 
-  test('the quota of a namespace that this server makes is as the settings say', () => {
+  test('the quota of a namespace that this server makes follows the settings', () => {
     const [quota, range] = namespaceLimits('wikibot', 'tool-wikibot', config);
     assert.deepEqual(quota?.spec?.hard, { pods: '64', 'limits.cpu': '64000m', 'limits.memory': '32768Mi' });
     assert.deepEqual(range?.spec?.limits?.[0]?._default, {
@@ -337,19 +337,19 @@ describe('manifests', () => {
 
 describe('names of objects', () => {
   for (const type of ['web', 'my_worker', 'Celery', '-x-', 'a'.repeat(80), '_']) {
-    test(`the type ${type.slice(0, 20)} gives a name that Kubernetes takes`, () => {
+    test(`the type ${type.slice(0, 20)} gives a name that Kubernetes accepts`, () => {
       const name = objectName(type, { ...rollout(), id: newRolloutId() });
       // A pod adds a dash and up to ten letters, another dash and five.
       assert.match(name, /^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$/);
     });
   }
 
-  test('types that differ only in what a name may not hold get different names', () => {
+  test('types that differ only in characters that names cannot have get different names', () => {
     const names = ['a-b', 'a_b', 'A-b'].map((type) => objectName(type, rollout()));
     assert.equal(new Set(names).size, 3);
   });
 
-  test('a process whose type ends in what a label may not hold gets no label of another, nor its requests', () => {
+  test('a process whose type is not a valid label gets neither the label nor the requests of another', () => {
     const long = 'a'.repeat(62);
     const labels = ['web', 'web-', 'web_', 'release', 'release--', `${long}-`, `${long}_`].map(labelValue);
     assert.equal(new Set(labels).size, labels.length);

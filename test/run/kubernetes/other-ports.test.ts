@@ -21,7 +21,7 @@ const release: Release = releaseOf(
 const pod = { name: 'web.1', namespace: 'tool-wikibot', podName: 'p' } as ToolPod;
 const signal = new AbortController().signal;
 
-/** What the API server's proxy says of a port that nobody has opened. */
+/** The answer of the API server's proxy for a closed port. */
 const closed = (response: ServerResponse) =>
   refuse(
     response,
@@ -30,7 +30,7 @@ const closed = (response: ServerResponse) =>
     'error trying to reach service: dial tcp 10.88.0.9:1: connect: connection refused',
   );
 
-/** Asks an API whose pod answers as `answers` says by port, closed where it does not, and has printed `printed`. */
+/** Looks at a pod with these answers by port and this output. All other ports are closed. */
 async function look(answers: Readonly<Record<number, (response: ServerResponse) => void>>, printed = '') {
   const api = await fakeApi(({ pathname }, response) => {
     const port = Number(/:(\d+)\/proxy\//.exec(pathname)?.[1] ?? 0);
@@ -46,32 +46,32 @@ async function look(answers: Readonly<Record<number, (response: ServerResponse) 
   }
 }
 
-describe('where a process listens that does not on PORT', () => {
-  test('a usual port that answers is named, whatever it answers', async () => {
+describe('the other ports of a process that does not listen on PORT', () => {
+  test('a usual port that gives any answer is named', async () => {
     const { seen, isElsewhere } = await look({ 5000: (response) => response.writeHead(500).end('boom') });
     assert.equal(seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
     assert.ok(isElsewhere);
   });
 
-  test('a port that takes the connection and says nothing is open, where others are closed', async () => {
+  test('a silent port counts as open if others are closed', async () => {
     const { seen } = await look({ 9123: () => {} });
     assert.equal(seen.message, 'web.1 listens on port 9123, not on PORT (8000)');
   });
 
-  test('where every port is silent nothing is known', async () => {
+  test('if every port is silent, none counts as open', async () => {
     const { seen, isElsewhere } = await look({ 0: () => {} });
     assert.equal(seen.message, 'web.1 never opened a port that others can reach');
     assert.ok(!isElsewhere);
   });
 
-  test('what it printed of 127.0.0.1 is told, and is not taken for open', async () => {
+  test('a port of 127.0.0.1 in the output is shown, but does not count as open', async () => {
     const { seen, isElsewhere } = await look({}, ' * Debug mode: off\n * Running on http://127.0.0.1:8000\n');
     assert.equal(seen.message, 'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000');
     assert.match(seen.hint, /on 0\.0\.0\.0.*127\.0\.0\.1/);
     assert.ok(!isElsewhere);
   });
 
-  test('it is looked at once in a while, however often it is asked for', async () => {
+  test('frequent calls do not ask the pod more often', async () => {
     const api = await fakeApi((_url, response) => closed(response));
     const others = new OtherPorts({ cluster: api.cluster, release, process, signal });
     await others.look(pod);
@@ -82,7 +82,7 @@ describe('where a process listens that does not on PORT', () => {
   });
 });
 
-describe('which ports are asked', () => {
+describe('the ports that are asked', () => {
   for (const { line, port } of [
     { line: 'Listening at: http://0.0.0.0:4242 (7)', port: 4242 },
     { line: 'listening on port 4243', port: 4243 },
@@ -93,7 +93,7 @@ describe('which ports are asked', () => {
     test(line, () => assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
   }
 
-  test('of the command and of config vars that are a port, never PORT, and no time of day', () => {
+  test('include ports in the command and in config vars, but never PORT or a time of day', () => {
     const ports = portsToAsk({ process, release, lines: ['[12:34:88] port 8000 of 10', 'port 99999'] });
     assert.ok(ports.includes(9123) && ports.includes(7777) && ports.includes(5000));
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));
@@ -106,14 +106,14 @@ describe('which ports are asked', () => {
     ['almost ports', 'a:1'.repeat(70_000)],
     ['ports', 'port '.repeat(40_000)],
   ] as const) {
-    test(`a line of many ${name} holds nobody up`, () => {
+    test(`a line of many ${name} delays nobody`, () => {
       const began = performance.now();
       portsToAsk({ process, release, lines: [line] });
       assert.ok(performance.now() - began < 1000);
     });
   }
 
-  test('a process that prints ports without end is not asked on all of them', () => {
+  test('have a limit, even if a process prints endless ports', () => {
     const lines = Array.from({ length: 500 }, (_, index) => `port ${10_000 + index}`);
     const ports = portsToAsk({ process, release, lines });
     assert.ok(ports.length <= 32);

@@ -17,7 +17,7 @@ function podOf(uid: string, namespace: string, tool: string): V1Pod {
   return { metadata: { uid, name: uid, namespace, labels }, status: { conditions } };
 }
 
-test('threat 72: a pod with the labels of another tool’s rollout is not taken for one of its', async () => {
+test('threat 72: a pod with the labels of another tool’s rollout does not count as its pod', async () => {
   const items = [
     podOf('own', 'tool-victim', 'victim'),
     podOf('twin', 'tool-evil', 'evil'),
@@ -46,7 +46,7 @@ test('threat 72: a pod with the labels of another tool’s rollout is not taken 
   }
 });
 
-test('after the API did not know this server for a while, pods are told again, and until then why not', async () => {
+test('if the API refuses this server for a while, the reason is reported, and then the pods again', async () => {
   let isRefusing = false;
   let watches = 0;
   let items = [podOf('old', 'tool-wikibot', 'wikibot')];

@@ -30,7 +30,7 @@ function podIn(state: V1ContainerState, resourceVersion: string) {
   };
 }
 
-test('a release phase whose output may not be read fails, when it has ended, and nothing else does', async () => {
+test('if the output of a release phase cannot be read, only the release phase fails, after its end', async () => {
   const log = pino({ enabled: false });
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;

@@ -26,7 +26,7 @@ function runtimeOf({ cluster }: Awaited<ReturnType<typeof fakeApi>>, data: strin
   });
 }
 
-test('a tool that is stopped while a server that starts takes it over stays stopped', async () => {
+test('a tool that is stopped while a starting server resumes it stays stopped', async () => {
   const deployments = new Map<string, object>();
   const asked = Promise.withResolvers<void>();
   const api = await fakeApi((url, response, { method }) => {

@@ -21,7 +21,7 @@ const labels = {
   [LABELS.version]: '4',
 };
 
-/** Runs; `lastState` is of a container that ended once and was started again. */
+/** A running pod. `lastState` belongs to a container that was restarted. */
 function podOf(uid: string, lastState: object = {}): V1Pod {
   return {
     metadata: { uid, name: uid, namespace, labels, resourceVersion: '1' },
@@ -32,7 +32,7 @@ function podOf(uid: string, lastState: object = {}): V1Pod {
   };
 }
 
-test('a process that is scaled down and crashed once is no failure of the one that comes in its place', async () => {
+test('an earlier crash of a removed process does not fail the process that replaces it', async () => {
   const log = pino({ enabled: false });
   const old = podOf('old', { terminated: { exitCode: 1 } });
   let tell: (type: string, pod: V1Pod) => void = () => {};

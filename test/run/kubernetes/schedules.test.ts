@@ -32,7 +32,7 @@ const made = (...processes: Process[]) => {
 };
 
 describe('CronJobs', () => {
-  test('a scheduled process has one, by a name that stays, and no Deployment', () => {
+  test('a scheduled process has one with a constant name, and no Deployment', () => {
     const rollout = rolloutOf([update, web()]);
     const { deployments } = rolloutObjects({ rollout, toolNumber: 7, config });
     assert.deepEqual(
@@ -51,7 +51,7 @@ describe('CronJobs', () => {
     assert.deepEqual(one?.spec?.jobTemplate.metadata?.labels, labels);
   });
 
-  test('as Toolforge has them: UTC, one run at a time, not started late, not kept for long', () => {
+  test('are like Toolforge’s: UTC, one run at a time, no late starts, kept for a day', () => {
     const spec = made(update)[0]?.spec;
     const { jobTemplate, ...rest } = spec ?? {};
     assert.deepEqual(rest, {
@@ -70,15 +70,15 @@ describe('CronJobs', () => {
 
   for (const { name, timeoutSeconds, seconds } of [
     { name: 'less', timeoutSeconds: 90, seconds: 90 },
-    { name: 'more than there is', timeoutSeconds: 90_000, seconds: 3600 },
+    { name: 'more than allowed', timeoutSeconds: 90_000, seconds: 3600 },
   ]) {
-    test(`time of a run that asks for ${name}`, () => {
+    test(`the time of a run that asks for ${name}`, () => {
       const [one] = made({ ...update, schedule: { ...daily, timeoutSeconds } });
       assert.equal(one?.spec?.jobTemplate.spec?.activeDeadlineSeconds, seconds);
     });
   }
 
-  test('pods pass Pod Security `restricted`, hold no token and no port, and run as the tool', () => {
+  test('their pods pass Pod Security `restricted`, have no token and no port, and run as the tool', () => {
     const spec = made(update)[0]?.spec?.jobTemplate.spec?.template.spec;
     const [container] = spec?.containers ?? [];
     assert.equal(spec?.automountServiceAccountToken, false);
@@ -94,7 +94,7 @@ describe('CronJobs', () => {
     assert.ok(!container?.env?.some(({ name }) => name === 'PORT'));
   });
 
-  test('a command of its own goes to the launcher as it is; a process type is one of the image', () => {
+  test('a command is passed to the launcher unchanged; a process type uses the image’s process', () => {
     const containerOf = (process: Process) =>
       made(process)[0]?.spec?.jobTemplate.spec?.template.spec?.containers[0];
     const own = containerOf(update);
@@ -104,7 +104,7 @@ describe('CronJobs', () => {
     assert.deepEqual([typed?.command, typed?.args], [['/cnb/process/sync'], undefined]);
   });
 
-  test('two types of one beginning have two names, short enough for a Job of them', () => {
+  test('types with the same beginning get different names, short enough for a Job', () => {
     const types = ['a'.repeat(50), `${'a'.repeat(49)}b`, 'up_date', 'up-date'];
     const names = made(...types.map((type) => ({ ...update, type }))).map(({ metadata }) => metadata.name);
     assert.equal(new Set(names).size, 4);
@@ -116,9 +116,9 @@ function cronJob(change: Partial<V1CronJob> = {}): V1CronJob {
   return { ...(made(update)[0] as V1CronJob), ...change };
 }
 
-describe('what a server that starts goes on with', () => {
+describe('a starting server', () => {
   const release = rolloutOf([update]).release;
-  test('the rollout of its CronJobs, where nothing stays up', () => {
+  test('adopts the rollout of its CronJobs, if no process stays up', () => {
     assert.deepEqual(adoption([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
     assert.deepEqual(adoption([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
       rolloutId: null,
@@ -126,7 +126,7 @@ describe('what a server that starts goes on with', () => {
     });
   });
 
-  test('schedules of the release before are set anew', () => {
+  test('replaces schedules of the previous release', () => {
     assert.equal(areSet([cronJob()], rolloutOf([update])), true);
     assert.equal(areSet([cronJob()], rolloutOf([update], { version: 43, id: 'other' })), false);
     assert.equal(areSet([], rolloutOf([update])), false);
@@ -163,7 +163,7 @@ const terminated = (exitCode: number, seconds: number) => ({
   terminated: { exitCode, reason: 'Error', startedAt: start, finishedAt: after(seconds) },
 });
 
-describe('how runs end', () => {
+describe('the end of a run', () => {
   function ends(schedule: Schedule | null = daily) {
     const said: string[] = [];
     const watching = new ScheduledEnds({
@@ -175,7 +175,7 @@ describe('how runs end', () => {
     return { watching, said };
   }
 
-  test('once, with the code and the time, and remembered', () => {
+  test('is logged once, with the code and the time, and remembered', () => {
     const { watching, said } = ends();
     watching.pod(runPod({ running: { startedAt: start } }), false);
     assert.equal(watching.last('wikibot', 'update')?.endedAt, null);
@@ -190,29 +190,29 @@ describe('how runs end', () => {
   });
 
   for (const { name, pod, schedule, isOld, text } of [
-    { name: 'over before this server', pod: runPod(terminated(0, 1)), isOld: true, text: [] },
-    { name: 'of nobody known', pod: runPod(terminated(0, 1)), schedule: null, text: [] },
-    { name: 'not by a schedule', pod: runPod(terminated(0, 1), { isScheduled: false }), text: [] },
+    { name: 'before this server started', pod: runPod(terminated(0, 1)), isOld: true, text: [] },
+    { name: 'of an unknown release', pod: runPod(terminated(0, 1)), schedule: null, text: [] },
+    { name: 'without a schedule', pod: runPod(terminated(0, 1), { isScheduled: false }), text: [] },
     {
-      name: 'out of memory',
+      name: 'by lack of memory',
       pod: runPod({
         terminated: { exitCode: 137, reason: 'OOMKilled', startedAt: start, finishedAt: after(2) },
       }),
       text: ['update.1 was ended because it needed more than 512 MiB of memory'],
     },
     {
-      name: 'too long',
+      name: 'after too long a time',
       pod: runPod(terminated(143, 91), { isLeaving: true }),
       schedule: { ...daily, timeoutSeconds: 90 },
       text: ['update.1 took longer than 1 min 30 s (timeout in toolforge.yaml) and was ended'],
     },
     {
-      name: 'stopped by somebody',
+      name: 'by a stop',
       pod: runPod(terminated(143, 30), { isLeaving: true }),
       text: ['update.1 was ended by the signal SIGTERM'],
     },
     {
-      name: 'so long that others were left out',
+      name: 'so late that other runs were left out',
       pod: runPod(terminated(0, 185)),
       schedule: { ...daily, cron: '* * * * *' },
       text: [
@@ -221,7 +221,7 @@ describe('how runs end', () => {
       ],
     },
     {
-      name: 'a program that is not there',
+      name: 'of a program that does not exist',
       pod: runPod({
         terminated: {
           exitCode: 128,
@@ -235,7 +235,7 @@ describe('how runs end', () => {
       text: ['update.1 cannot be started: its command is not in the image'],
     },
     {
-      name: 'a pod that was lost',
+      name: 'of a lost pod',
       pod: runPod({}, { isOver: true }),
       text: ['update.1 was ended by the cluster'],
     },
@@ -248,7 +248,7 @@ describe('how runs end', () => {
   }
 });
 
-describe('schedules for people', () => {
+describe('the status of a schedule', () => {
   const parts = {
     runMemory: 1,
     release: () => rolloutOf([update]).release,
@@ -258,18 +258,25 @@ describe('schedules for people', () => {
   const ended: ScheduledRun = { startedAt: 5, endedAt: 6, exitCode: 1, detail: 'exited with code 1' };
 
   for (const { name, job, pods, lastRun, state, detail, last } of [
-    { name: 'never ran', job: cronJob(), state: 'scheduled', detail: null, last: null },
+    { name: 'that never ran', job: cronJob(), state: 'scheduled', detail: null, last: null },
     {
-      name: 'ran',
+      name: 'that ran',
       job: cronJob(),
       lastRun: ended,
       state: 'scheduled',
       detail: 'exited with code 1',
       last: ended,
     },
-    { name: 'runs', job: cronJob(), pods: [runPod({ running: {} })], state: 'up', detail: null, last: null },
     {
-      name: 'has no image',
+      name: 'that is running',
+      job: cronJob(),
+      pods: [runPod({ running: {} })],
+      state: 'up',
+      detail: null,
+      last: null,
+    },
+    {
+      name: 'without an image',
       job: cronJob(),
       pods: [runPod({ waiting: { reason: 'ImagePullBackOff', message: 'Back-off pulling image "x"' } })],
       state: 'crashed',
@@ -277,7 +284,7 @@ describe('schedules for people', () => {
       last: null,
     },
     {
-      name: 'ran well before this server came',
+      name: 'that succeeded before this server started',
       job: cronJob({ status: { lastScheduleTime: start, lastSuccessfulTime: after(4) } }),
       state: 'scheduled',
       detail: 'exited with code 0',
@@ -289,15 +296,15 @@ describe('schedules for people', () => {
       },
     },
     {
-      name: 'failed before this server came',
+      name: 'that failed before this server started',
       job: cronJob({ status: { lastScheduleTime: start } }),
       state: 'scheduled',
-      detail: 'its end is not known any more',
+      detail: 'its result is not known any more',
       last: {
         startedAt: start.getTime(),
         endedAt: start.getTime(),
         exitCode: null,
-        detail: 'its end is not known any more',
+        detail: 'its result is not known any more',
       },
     },
   ]) {
@@ -315,14 +322,14 @@ describe('schedules for people', () => {
     });
   }
 
-  test('suspended, or written anew, by somebody else', () => {
+  test('that somebody else has suspended or changed', () => {
     const job = cronJob();
     const changed = { ...job, spec: { ...job.spec, suspend: true, schedule: 'nonsense' } } as V1CronJob;
     const [status] = scheduleStatuses([changed], [], parts);
     assert.deepEqual([status?.detail, status?.schedule?.nextAt], ['suspended', null]);
   });
 
-  test('a run whose schedule is gone is shown until it ends', () => {
+  test('that is gone shows its run until the run ends', () => {
     const running = runPod({ running: { startedAt: start } });
     assert.deepEqual(
       scheduleStatuses([], [running, runPod(terminated(0, 1))], parts).map(({ name, state }) => [

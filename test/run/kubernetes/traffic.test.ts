@@ -16,7 +16,7 @@ const endpoint = (uid: string, ready: boolean): V1Endpoint => ({
 for (const { name, endpoints, isReady = true, code } of [
   { name: 'of the old release', endpoints: [endpoint('old', true)], code: 'CLUSTER_UNREACHABLE' },
   { name: 'none', endpoints: [], code: 'CLUSTER_UNREACHABLE' },
-  { name: 'none, as its pod is not ready', endpoints: [], isReady: false, code: null },
+  { name: 'none, because its pod is not ready', endpoints: [], isReady: false, code: null },
   {
     name: 'of the new one and the old one',
     endpoints: [endpoint('new', true), endpoint('old', true)],
@@ -25,7 +25,7 @@ for (const { name, endpoints, isReady = true, code } of [
   { name: 'of the new one, not ready', endpoints: [endpoint('new', false)], code: null },
   { name: 'of the new one', endpoints: [endpoint('new', true)], code: null },
 ]) {
-  test(`the old release stays while requests may go to it, with endpoints: ${name}`, async () => {
+  test(`the old release stays while requests may go to it; endpoints: ${name}`, async () => {
     const parts = {
       cluster: { discovery: { listNamespacedEndpointSlice: async () => ({ items: [{ endpoints }] }) } },
       pods: { ofRollout: () => [{ uid: 'new', type: 'web', isReady }] },

@@ -44,7 +44,7 @@ const backOff = (pause: string) => ({
 });
 
 describe('the state of a pod', () => {
-  test('the command is the one of its release, whatever letters its type has; none if the release is not known', () => {
+  test('the command comes from its release, for any process type; it is null if the release is unknown', () => {
     const process = { type: 'web-', command: ['bash', '-c', 'python app.py'], isDefault: true };
     const release = () => ({ artifact: { processes: [process] } }) as unknown as Release;
     const pod = podOf({ state: { running: {} } }, { type: labelValue('web-') });
@@ -55,7 +55,7 @@ describe('the state of a pod', () => {
   for (const { name, pod, state, detail } of [
     { name: 'ready', pod: podOf({ state: { running: {} } }, { isReady: true }), state: 'up', detail: null },
     {
-      name: 'running, but not answering',
+      name: 'running but not answering',
       pod: podOf({ state: { running: {} }, started: true }),
       state: 'starting',
       detail: 'does not pass its health check',
@@ -73,7 +73,7 @@ describe('the state of a pod', () => {
       detail: null,
     },
     {
-      name: 'drained',
+      name: 'draining',
       pod: podOf({ state: { running: {} } }, { isReady: true, rolloutId: 'old' }),
       state: 'stopping',
       detail: null,
@@ -111,7 +111,7 @@ describe('the state of a pod', () => {
     assert.match(detail ?? '', /quota q is used up \(pods: 1 more asked for, 2 of 2 in use\)/);
   });
 
-  test('what an operator has scaled to 0 is off, and not crashed', () => {
+  test('a Deployment that an operator has scaled to 0 is off, not crashed', () => {
     const deployment: V1Deployment = {
       metadata: { labels: {}, managedFields: [{ manager: 'kubectl-scale', fieldsV1: { 'f:spec': {} } }] },
       spec: { replicas: 0, selector: {}, template: {} },
@@ -122,7 +122,7 @@ describe('the state of a pod', () => {
   });
 });
 
-describe('who has changed a Deployment', () => {
+describe('the manager who has changed a Deployment', () => {
   const by = (manager: string, subresource?: string, fields: object = { 'f:spec': {} }) => ({
     manager,
     fieldsV1: fields,
@@ -147,7 +147,7 @@ describe('who has changed a Deployment', () => {
       expected: 'changed outside of this server by kubectl (scale)',
     },
     {
-      name: 'a scale that is not listed, as by kubectl after a server-side apply',
+      name: 'a scale that is not listed, for example by kubectl after a server-side apply',
       managedFields: [
         by('toolforge-push', undefined, { 'f:spec': { 'f:template': {} } }),
         by('toolforge-push', undefined, { 'f:metadata': {} }),
@@ -189,7 +189,7 @@ describe('how a container ended', () => {
     test(name, () => assert.deepEqual(exitOf(end), exit));
   }
 
-  test('what the launcher of Cloud Native Buildpacks does not find is told as such', () => {
+  test('a command that the launcher of Cloud Native Buildpacks does not find is named as the reason', () => {
     const exit = { code: 82, signal: null, isOutOfMemory: false };
     const line = 'ERROR: failed to launch: path lookup: exec: "gunicorn": executable file not found in $PATH';
     assert.match(endHint(exit, [line]), /not found/);
@@ -205,7 +205,7 @@ describe('how a container ended', () => {
   }
 });
 
-test('a crash is told once, and not one from before this server', () => {
+test('a crash is logged once, unless it happened before this server started', () => {
   const said: string[] = [];
   const restarts = new Restarts({
     isLive: ({ rolloutId }) => rolloutId === 'new',
@@ -224,7 +224,7 @@ test('a crash is told once, and not one from before this server', () => {
   assert.deepEqual(said, ['web.1 exited with code 3; starting again in 10 s']);
 });
 
-test('of the events the push shows how long an image took', () => {
+test('the push shows how long the pull of an image took', () => {
   const event = (reason: string, message: string) => ({ reason, message }) as CoreV1Event;
   const pulled =
     'Successfully pulled image "r/t@sha256:0" in 1.234s (1.234s including waiting). Image size: 5 bytes.';
