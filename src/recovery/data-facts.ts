@@ -19,14 +19,14 @@ import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
 
-/** What a repository says, without a start of git. */
+/** What the files of a repository say, read without running git. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** It has lost its objects. */
+  /** Whether it has lost its objects. */
   readonly isHollow: boolean;
 }
 
-/** Whether nothing in a repository has to be set aside. */
+/** Whether a repository has no torn refs and all its objects. */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -36,24 +36,24 @@ export type DirectoryFacts =
   | { readonly state: 'damaged'; readonly why: string }
   | { readonly state: 'whole'; readonly tools: ReadonlySet<ToolName> };
 
-/** Everything in a data folder that has to agree. */
+/** The parts of a data folder that must agree. */
 export interface DataFacts {
   readonly config: DataConfig;
   readonly store: StoreFacts;
   readonly repositories: readonly RepositoryFacts[];
   readonly directory: DirectoryFacts;
   readonly copies: ReleaseCopies;
-  /** The versions that have a copy, whole or torn, of each tool that has one. */
+  /** For each tool with copies, the versions that have one, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
   /** The id of the secrets key; null = there is none. */
   readonly keyId: string | 'unreadable' | null;
-  /** Paths in the data folder; null = none that is good. */
+  /** Paths in the data folder; null = no good backup, or not needed because the store is good. */
   readonly storeBackup: string | null;
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
 
-/** Looks at a data folder and changes nothing, whether a server runs on it or not. Not for the server's own process once it has opened the store. */
+/** Reads a data folder and changes nothing, also while a server runs. Do not call it in a process that has opened the store. */
 export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const { data, keys } = config;
   const store = readStoreFacts(join(data, 'store.sqlite'));
@@ -69,7 +69,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     copies,
     copied: new Map(copies.tools().map((tool) => [tool, copies.versions(tool)])),
     keyId: secretsKeyId(keys),
-    // Looked at only if it may be needed: that takes as long as the store is large.
+    // Searched only if needed, because it reads whole backups.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
     directoryBackup: within(data, (await backups.list('directory'))[0] ?? null),
     setAside: await listSetAside(data),
@@ -85,7 +85,7 @@ export function repositoriesOf(config: DataConfig, path = '/usr/local/bin:/usr/b
   });
 }
 
-/** Where the artifact of a build is, for the embedded builder. */
+/** The folder of an artifact of the embedded builder. */
 export function artifactFolder(config: DataConfig, tool: ToolName, id: string): string {
   return join(config.data, 'artifacts', tool, id);
 }
@@ -116,7 +116,7 @@ async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
   }
 }
 
-/** Whether the user directory is a file that can be read and has users: one that is worth a backup. */
+/** Whether the user directory is worth a backup: a readable file with users. */
 export async function hasUsers(config: DataConfig): Promise<boolean> {
   return (await readDirectory(config)).state === 'whole';
 }

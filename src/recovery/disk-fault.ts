@@ -1,6 +1,6 @@
 import { explain } from '../store/database.ts';
 
-/** A disk that is full or read-only, as a DeployError; any other error as it is. Git says it in its own words. */
+/** Turns errors of a full or read-only disk, also git's own messages, into a DeployError. Returns others unchanged. */
 export function diskFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (/No space left on device|Disk quota exceeded/.test(error.message)) return withCode(error, 'ENOSPC');

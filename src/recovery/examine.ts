@@ -12,8 +12,7 @@ import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 /** Something about a data folder that an operator should know. */
 export interface Finding {
   /**
-   * `refuses`: the server does not start. `act`: it starts, and somebody must do something. `repaired`: the start does
-   * what is needed.
+   * `refuses`: the server does not start. `act`: it starts, and somebody must act. `repaired`: the start repairs it.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
   /** What is wrong, as full sentences. */
@@ -22,7 +21,7 @@ export interface Finding {
   readonly advice: string;
 }
 
-/** Compares store, repositories, artifacts, directory and keys. What refuses the start comes first. */
+/** Compares store, repositories, artifacts, directory and keys. Findings that refuse the start come first. */
 export function examine(facts: DataFacts): Finding[] {
   const findings = [
     ...keyFindings(facts),
@@ -46,14 +45,14 @@ export function assertStartable(findings: readonly Finding[]): void {
   throw new DeployError('DATA_DISAGREES', first.what, `${first.advice}${more}`);
 }
 
-/** Logs what the start finds, and deletes what was set aside long ago. */
+/** Logs the findings of the start, and deletes old folders in `set-aside`. */
 export async function tellFindings(findings: readonly Finding[], data: string, log: Log): Promise<void> {
   for (const { kind, what, advice } of findings) {
-    if (kind === 'act') log.error({ what, advice }, 'the data folder needs somebody');
+    if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
   const dropped = await dropOldSetAside(data, removeTree);
-  if (dropped.length > 0) log.warn({ folders: dropped }, 'what was set aside long ago deleted');
+  if (dropped.length > 0) log.warn({ folders: dropped }, 'old folders in set-aside deleted');
 }
 
 function refuses(what: string, advice: string): Finding {
@@ -62,19 +61,19 @@ function refuses(what: string, advice: string): Finding {
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
-  // The start tells of the folder itself.
+  // The start has a message of its own for that.
   if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
   const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
   return [
     refuses(
       `The config vars in store.sqlite are encrypted with the key ${store.keyId}, and ${given}.`,
-      `Bring back the secrets.key of this data folder from the backup of the folder of keys. If it is lost, so are the config vars, and nothing else: npx toolforge-push start-over config-vars`,
+      `Restore the secrets.key of this data folder from the backup of the folder of keys. If it is lost, only the config vars are lost: npx toolforge-push start-over config-vars`,
     ),
   ];
 }
 
-/** What shows that this is no first start. */
+/** Lists what shows that a server has run on this data folder before. */
 function history({ repositories, copies, config, storeBackup }: DataFacts): string[] {
   const released = repositories.filter(({ released: versions }) => versions.length > 0).length;
   return [
@@ -105,12 +104,12 @@ function storeFindings(facts: DataFacts): Finding[] {
 function bringBackStore({ storeBackup, copies }: DataFacts): string {
   const count = copies.tools().reduce((sum, tool) => sum + copies.versions(tool).length, 0);
   if (storeBackup !== null) {
-    return `Stop the server and bring back the newest good backup, ${storeBackup}: npx toolforge-push restore store. What is there now is set aside, and the next start reads back the releases that are newer.`;
+    return `Stop the server and restore the newest good backup, ${storeBackup}: npx toolforge-push restore store. It sets the present store aside, and the next start reads back newer releases.`;
   }
-  return `There is no good backup in the data folder. If you have one elsewhere, bring that back (npx toolforge-push help restore). Otherwise begin anew: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what scale and stop have set, the lists of builds and deployments, and config vars of tools without a release.`;
+  return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what scale and stop have set, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
-/** A whole folder that is gone is rather a disk that is not mounted. */
+/** Refuses if all repositories or all artifacts are missing: then a disk is probably not mounted. */
 function wholeFolders(facts: DataFacts): Finding[] {
   const { repositories, config } = facts;
   const live = expectedLive(facts);
@@ -126,7 +125,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
       ? [
           refuses(
             `The repositories ${of} are missing (repositories/).`,
-            'Mount the disk that holds them, or bring the folder back from a backup. If they are lost: npx toolforge-push start-over repositories makes empty ones; what is live stays live, and its maintainers push their history again.',
+            'Mount the disk that holds them, or restore the folder from a backup. If they are lost: npx toolforge-push start-over repositories makes empty ones. What is live stays live, and maintainers push their history again.',
           ),
         ]
       : []),
@@ -134,7 +133,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
       ? [
           refuses(
             `The artifacts ${of} are missing (artifacts/).`,
-            'Mount the disk that holds them, or bring the folder back from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool anew with: npx toolforge-push redeploy TOOL',
+            'Mount the disk that holds them, or restore the folder from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool again: npx toolforge-push redeploy TOOL',
           ),
         ]
       : []),
@@ -150,7 +149,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
     return orphans.map(({ name }) => ({
       kind: 'act',
       what: `${name} is live, and the user directory, directory.yaml, does not have it: nobody can push to it.`,
-      advice: `If you removed it on purpose, stop it: npx toolforge-push stop ${name}. Else give it maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or bring back ${directoryBackup}: npx toolforge-push restore directory`}`,
+      advice: `If you removed it on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give it maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
     }));
   }
   const what = {
@@ -160,8 +159,8 @@ function directoryFindings(facts: DataFacts): Finding[] {
   }[directory.state];
   const advice =
     directoryBackup === null
-      ? 'There is no backup of it in the data folder. Bring it back from elsewhere, or mend it. Else begin with one user and no tools: npx toolforge-push start-over directory'
-      : `Mend it, or bring back the newest backup, ${directoryBackup}: npx toolforge-push restore directory. What is there now is set aside.`;
+      ? 'There is no backup of it in the data folder. Restore it from elsewhere, or repair it. Otherwise begin with one user and no tools: npx toolforge-push start-over directory'
+      : `Repair it, or restore the newest backup, ${directoryBackup}: npx toolforge-push restore directory. It sets the present file aside.`;
   return [refuses(`The user directory, directory.yaml, ${what}`.replace(/\.?$/, '.'), advice)];
 }
 
@@ -169,20 +168,20 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
   if (isHollow) {
     const what = `The repository of ${tool} (repositories/${tool}.git) has lost its objects.`;
     const advice =
-      'The start sets it aside. Bring it back from a backup while the server is stopped, or let its maintainers push their history again.';
+      'The start sets it aside. Restore it from a backup while the server is stopped, or let its maintainers push their history again.';
     return [{ kind: 'act', what, advice }];
   }
   return torn.map((name): Finding => {
     const what = `${name} in the repository of ${tool} is torn.`;
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/'))
-      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it anew from the store.' };
+      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it again from the store.' };
     const advice =
-      'The start sets it aside and goes on with what can be read. Tags that are gone have to be pushed again.';
+      'The start sets it aside and continues with the refs that can be read. Lost tags must be pushed again.';
     return { kind: 'act', what, advice };
   });
 }
 
-/** Releases that went live, and that the store lacks. */
+/** Reports releases that went live and that the store lacks. */
 function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
   const { copies, repositories } = facts;
   const lacking = behind(facts, tool);
@@ -204,7 +203,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
     return [
       refuses(
         `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
-        `Bring back ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
+        `Restore ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
       ),
     ];
   }
@@ -212,7 +211,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
   return readable.length === 0 ? [] : [{ kind: 'repaired', what: `${lacks}.`, advice }];
 }
 
-/** An older store knows deploy tokens that were revoked since. */
+/** Warns about an older store, in which tokens that were revoked later are valid. */
 function tokenFindings(facts: DataFacts): Finding[] {
   const tools = storedTools(facts).filter(({ name, tokens, lastVersion }) => {
     return tokens > 0 && behind(facts, name).some((version) => version > lastVersion);
@@ -222,8 +221,8 @@ function tokenFindings(facts: DataFacts): Finding[] {
   return [
     {
       kind: 'act',
-      what: `The store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since are valid again.`,
-      advice: `Look at them once the server runs, and revoke those that must not be: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
+      what: `The store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since then are valid again.`,
+      advice: `Once the server runs, list the tokens and revoke the wrong ones: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
     },
   ];
 }
@@ -242,7 +241,7 @@ function toolFindings(facts: DataFacts): Finding[] {
             {
               kind: 'act' as const,
               what: `${name} is live at v${version}, and its repository (repositories/${name}.git) is missing.`,
-              advice: 'Bring it back from a backup, or let its maintainers push their history again.',
+              advice: 'Restore it from a backup, or let its maintainers push their history again.',
             },
           ]
         : []),
@@ -251,8 +250,8 @@ function toolFindings(facts: DataFacts): Finding[] {
         : [
             {
               kind: 'act' as const,
-              what: `What v${version} of ${name} runs (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down.`,
-              advice: `Bring it back from a backup, or build it anew once the server runs: npx toolforge-push redeploy ${name}`,
+              what: `The artifact of ${name} v${version} (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down.`,
+              advice: `Restore it from a backup, or build it again once the server runs: npx toolforge-push redeploy ${name}`,
             },
           ]),
     ];

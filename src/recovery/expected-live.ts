@@ -4,19 +4,19 @@ import { wentLive } from '../deploy/read-back-releases.ts';
 import type { StoredTool } from '../store/store-facts.ts';
 import type { DataFacts } from './data-facts.ts';
 
-/** What is live once the start has read back what the store lacks. */
+/** A release that will be live once the start has read back the releases that the store lacks. */
 export interface ExpectedLive {
   readonly name: ToolName;
   readonly version: number;
   readonly artifact: Artifact;
 }
 
-/** The tools of a whole store; none if it is not whole. */
+/** The tools in the store; none if it cannot be read. */
 export function storedTools({ store }: DataFacts): readonly StoredTool[] {
   return store.state === 'whole' ? store.tools : [];
 }
 
-/** Every tool that the store, a repository or a copy of a release tells of. */
+/** Every tool in the store, the repositories or the copies of releases. */
 export function toolsIn(facts: DataFacts): ToolName[] {
   const { repositories, copied } = facts;
   const stored = storedTools(facts).map(({ name }) => name);
@@ -24,8 +24,8 @@ export function toolsIn(facts: DataFacts): ToolName[] {
 }
 
 /**
- * The versions that went live and that the store lacks, in order, as `readBackReleases` finds them; none if the store
- * cannot be read.
+ * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same. None if
+ * the store cannot be read.
  */
 export function behind(facts: DataFacts, tool: ToolName): number[] {
   if (facts.store.state !== 'whole') return [];
@@ -37,7 +37,7 @@ export function behind(facts: DataFacts, tool: ToolName): number[] {
   return [...went].filter((version) => stored?.wereLive.has(version) !== true).sort((a, b) => a - b);
 }
 
-/** Of every tool that has something live. */
+/** The expected live release of every tool that has one. */
 export function expectedLive(facts: DataFacts): ExpectedLive[] {
   return toolsIn(facts).flatMap((name): ExpectedLive[] => {
     const live = storedTools(facts).find((tool) => tool.name === name)?.live ?? null;

@@ -12,10 +12,10 @@ import { readStoreFacts, type StoredTool } from '../store/store-facts.ts';
 import type { DataConfig } from './data-facts.ts';
 
 /**
- * Brings back the store from a backup, while no server runs. What is there now is set aside.
+ * Restores the store from a backup, while no server runs. Sets the present store aside.
  *
- * @param file - null = the newest good one of the data folder.
- * @returns what was done, as lines for the operator.
+ * @param file - null = the newest good backup in the data folder.
+ * @returns lines that tell the operator what was done.
  * @throws DeployError `DATA_IN_USE`, `NO_BACKUP`
  */
 export async function restoreStore({ data }: DataConfig, file: string | null): Promise<string[]> {
@@ -46,26 +46,26 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   await finish(data, join(data, 'store.sqlite'));
   return [
     ...told,
-    `store.sqlite is now what ${basename(source)} was. Releases that are newer are read back at the next start.`,
+    `store.sqlite is now a copy of ${basename(source)}. The next start reads back newer releases.`,
     ...olderThanIsSafe(facts.tools),
   ];
 }
 
-/** What comes back with an older store although somebody had taken it away. */
+/** Warns about what an older store undoes: revoked tokens, `stop`, and removed config vars. */
 function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   const withTokens = tools.filter(({ tokens }) => tokens > 0).map(({ name }) => name);
   return [
     ...(withTokens.length === 0
       ? []
       : [
-          'Deploy tokens that were revoked since then are VALID AGAIN. Once the server runs, look at those of each tool, and revoke what must not be: npx toolforge-push token revoke TOOL ID',
+          'Deploy tokens that were revoked since then are VALID AGAIN. Once the server runs, list those of each tool and revoke the wrong ones: npx toolforge-push token revoke TOOL ID',
           ...withTokens.map((name) => `    npx toolforge-push token list ${name}`),
         ]),
-    'Tools that were stopped since then run again. Config vars that were removed since then are back for tools that have nothing live: npx toolforge-push config list TOOL',
+    'Tools that were stopped since then run again. Tools that have nothing live have config vars again that were removed since then: npx toolforge-push config list TOOL',
   ];
 }
 
-/** Moves the store away, with its logs: SQLite would apply those to the store that comes next. The caller holds the lock of the data folder. */
+/** Sets the store aside with its journals, which SQLite would apply to the next store. The caller holds the data lock. */
 export async function setStoreAside(data: string): Promise<string[]> {
   const setAside = new SetAside(data);
   const told: string[] = [];
@@ -77,10 +77,10 @@ export async function setStoreAside(data: string): Promise<string[]> {
 }
 
 /**
- * Brings back the user directory from a backup, whether a server runs or not. What is there now is set aside.
+ * Restores the user directory from a backup, also while a server runs. Sets the present file aside.
  *
- * @param file - null = the newest one of the data folder.
- * @throws DeployError `NO_BACKUP`, and what is wrong with the file.
+ * @param file - null = the newest backup in the data folder.
+ * @throws DeployError `NO_BACKUP`, or what is wrong with the file.
  */
 export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
   const source = file ?? (await new Backups(data).list('directory'))[0] ?? null;
@@ -93,8 +93,8 @@ export async function restoreDirectory({ data }: DataConfig, file: string | null
   await finish(data, path);
   return [
     ...(at === null ? [] : [`Set aside: ${at}`]),
-    `directory.yaml is now what ${basename(source)} was: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
-    'Users, keys and maintainers that were removed since then are back. Look at them: npx toolforge-push user list, npx toolforge-push tool list',
+    `directory.yaml is now a copy of ${basename(source)}: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
+    'Users, keys and maintainers that were removed since then are back. Check them: npx toolforge-push user list, npx toolforge-push tool list',
   ];
 }
 
@@ -102,11 +102,11 @@ function noBackup(what: string, otherwise: string): DeployError {
   return new DeployError(
     'NO_BACKUP',
     `There is no good backup of the ${what} in the data folder.`,
-    `If you have one elsewhere: npx toolforge-push restore ${what} FILE. Else: ${otherwise}`,
+    `If you have one elsewhere: npx toolforge-push restore ${what} FILE. Otherwise: ${otherwise}`,
   );
 }
 
-/** Makes the change durable. What root made belongs to the account that the server runs under. */
+/** Makes the change durable. Gives files that root made to the account that the server runs under. */
 export async function finish(data: string, ...made: readonly string[]): Promise<void> {
   {
     await using folder = await open(data, 'r');
@@ -115,7 +115,7 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
   for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 
-/** What root made beside others, a file or a folder with all in it, belongs to whom their folder belongs to. */
+/** Gives what root owns at or below `path` to the owner of `folder`. Does nothing if the caller is not root. */
 export async function belongsToServer(path: string, folder: string): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync(path)) return;
   const { uid, gid } = await stat(folder);

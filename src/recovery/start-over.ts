@@ -22,7 +22,7 @@ import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from '
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 import { belongsToServer, finish, setStoreAside } from './restore.ts';
 
-/** What an operator can begin anew, because it is lost. */
+/** The parts of a data folder that an operator can replace when they are lost. */
 export const startOvers = {
   store: startOverStore,
   directory: startOverDirectory,
@@ -38,7 +38,7 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
     throw new DeployError(
       'STORE_KEY',
       'The key of the config vars, secrets.key, is missing too.',
-      'Bring it back first, from the backup of the folder of keys. If it is lost: npx toolforge-push start-over config-vars',
+      'Restore it first from the backup of the folder of keys. If it is lost: npx toolforge-push start-over config-vars',
     );
   }
   let told: string[];
@@ -71,7 +71,7 @@ async function startOverDirectory(config: DataConfig): Promise<string[]> {
     userName: accountName(),
     homeFolder: homeFolder(),
   });
-  if (made === null) throw new Error('The directory was made by somebody else.');
+  if (made === null) throw new Error('Another process made the directory first.');
   await finish(config.data, path);
   const tools = store.state === 'whole' ? store.tools : [];
   return [
@@ -100,12 +100,12 @@ async function startOverArtifacts(config: DataConfig): Promise<string[]> {
   for (const { name, artifact } of expectedLive(await readDataFacts(config))) {
     const folder = artifactFolder(config, name, artifact.id);
     if (artifact.kind !== 'slug' || existsSync(folder)) continue;
-    // Without what a build makes in it: the start knows that it is lost and goes on.
+    // An empty folder tells the start that this artifact is lost, so that it starts nevertheless.
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await finish(config.data, join(config.data, 'artifacts'), join(config.data, 'artifacts', name), folder);
     told.push(`    npx toolforge-push redeploy ${name}`);
   }
-  return ['Start the server now. What it serves has to be built anew:', ...told];
+  return ['Start the server now. Then build each tool again:', ...told];
 }
 
 async function startOverReleases(config: DataConfig, path: string): Promise<string[]> {
@@ -126,7 +126,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
       store.tool(tool);
       store.skipVersions(tool, newest);
       const live = store.settleLive(tool);
-      told.push(`${tool} goes on with ${live === null ? 'nothing live' : `v${live}`}.`);
+      told.push(`${tool} continues with ${live === null ? 'nothing live' : `v${live}`}.`);
       const lost = lacking.filter((version) => version > (live ?? 0));
       const refs = lost.map((version) => `${RELEASES}/v${version}`);
       const branch = await readDeployBranch(repositories, tool);
@@ -146,7 +146,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
   }
 }
 
-/** Moves refs below `stamp`. @returns those that were there. */
+/** Moves refs below `stamp`. @returns the refs that existed. */
 async function keepRefs(
   repositories: Repositories,
   tool: ToolName,
@@ -172,7 +172,7 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   if (readStoreFacts(join(data, 'store.sqlite')).state !== 'whole') {
     return [
       ...told,
-      'secrets.key is new. The store cannot be read either: bring it back (npx toolforge-push help restore), or begin it anew: npx toolforge-push start-over store',
+      'secrets.key is new. The store cannot be read either. Restore it (npx toolforge-push help restore), or start over: npx toolforge-push start-over store',
     ];
   }
   const copy = join(data, 'set-aside', stamp, 'store.sqlite');
@@ -186,12 +186,12 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   await finish(data, copy);
   return [
     ...told,
-    `Kept as it was: set-aside/${stamp}/store.sqlite`,
+    `A copy of the store as it was: set-aside/${stamp}/store.sqlite`,
     'The config vars of all tools are empty now. Tell their maintainers to set them: config set TOOL NAME=VALUE',
   ];
 }
 
-/** Moves a file that is no key away, within the folder of keys. */
+/** Renames a `secrets.key` that is not a key, within the folder of keys. */
 async function setTornKeyAside(keys: string, stamp: string): Promise<string[]> {
   const path = join(keys, 'secrets.key');
   if (secretsKeyId(keys) !== null || !existsSync(path)) return [];

@@ -4,8 +4,8 @@ import type { Audit } from '../core/audit.ts';
 import type { Log } from '../core/log.ts';
 
 /**
- * The audit log, `audit.log` in the data folder: a JSON line for each event, only ever appended to. It is opened
- * anew for each line, so that logrotate may move it away at any time.
+ * Appends events to the audit log, `audit.log` in the data folder, one JSON line each. The file is opened for each
+ * line, so that logrotate can move it at any time.
  */
 export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
   const path = join(dataFolder, 'audit.log');
@@ -15,7 +15,7 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
     const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
     try {
       const isNew = !existsSync(path);
-      // A full disk may have taken half of the line before.
+      // If the disk was full, the previous line may be cut short.
       appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
       isTorn = false;
       if (isNew && process.getuid?.() === 0) leaveToServer(path, dataFolder);
@@ -26,13 +26,13 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
   };
 }
 
-/** A command typed by root makes the file for the account that the server runs under. */
+/** If root's command created the file, gives it to the account that the server runs under. */
 function leaveToServer(path: string, dataFolder: string): void {
   const { uid, gid } = statSync(dataFolder);
   chownSync(path, uid, gid);
 }
 
-/** JSON escapes C0 alone; DEL, C1 and what turns the direction of text would still drive the terminal of whoever reads it. */
+/** Also escapes DEL, C1 and direction marks. JSON leaves them as they are, and they could control a reader's terminal. */
 function plainJson(value: object): string {
   return JSON.stringify(value).replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,

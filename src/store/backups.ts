@@ -37,7 +37,7 @@ export class Backups {
     return own.reverse().map((name) => join(this.#folder, name));
   }
 
-  /** In milliseconds; Infinity if there is none, or it is of the future. */
+  /** The age in milliseconds. Infinity if there is no backup, or if its time is in the future. */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store');
     if (newest === undefined) return Number.POSITIVE_INFINITY;
@@ -45,7 +45,7 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The newest backup of the store that is whole and knows a tool, or null. */
+  /** The path of the newest store backup that is intact and contains a tool, or null. */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {
@@ -53,7 +53,7 @@ export class Backups {
         const facts = readStoreFacts(path);
         if (facts.state === 'whole' && facts.tools.length > 0) return path;
       } catch (error) {
-        // An older one may be good.
+        // An older backup may be good.
         unreadable ??= error;
       }
     }
@@ -62,8 +62,8 @@ export class Backups {
   }
 
   /**
-   * Backs up the store while it is in use. Another thread copies it row by row, so this one is not held up, and a
-   * damaged store fails instead of replacing good backups.
+   * Backs up the store while it is in use. Another thread copies it row by row, so this thread does not block. A
+   * damaged store makes the copy fail instead of replacing good backups.
    */
   async backUpStore(now: number = Date.now()): Promise<string> {
     return await this.#make(`store-${timeStamp(now)}.sqlite`, 'store', async (draft) => {
@@ -81,15 +81,15 @@ export class Backups {
   async #make(name: string, what: BackedUp, write: (draft: string) => Promise<void>): Promise<string> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     for (const left of await readdir(this.#folder)) {
-      // Of a server that was killed in the middle of one.
+      // A server that was killed during a backup left this file.
       if (left.endsWith('.new')) await rm(join(this.#folder, left), { force: true });
     }
-    // What is left is for the store itself.
+    // The last free space is reserved for the store itself.
     await new DiskRoom(this.#folder).assertRoom();
     const path = join(this.#folder, name);
     const draft = `${path}.new`;
     try {
-      // Made first, so that it is private from its first byte on.
+      // Created first, so that the file is private from its first byte.
       await using file = await open(draft, 'w', 0o600);
       await write(draft);
       await chmod(draft, 0o600);
@@ -107,7 +107,7 @@ export class Backups {
 }
 
 /**
- * Copies a whole store into an empty file, with what is only in its write-ahead log.
+ * Copies a whole store into an empty file, including rows that are only in the write-ahead log.
  *
  * @throws DeployError `STORE_FULL`, `STORE_DAMAGED`
  */
@@ -122,17 +122,17 @@ export function copyStore(from: string, to: string): Promise<void> {
 export interface BackupClockOptions {
   /** The data folder. */
   readonly data: string;
-  /** Whether the store has a release that is live. */
+  /** Whether the store has a live release. */
   readonly hasLive: () => boolean;
-  /** Whether there is a user directory that can be read. */
+  /** Whether the user directory is worth a backup: it can be read and has users. */
   readonly isDirectoryGood: () => Promise<boolean>;
   readonly log: Log;
 }
 
 /**
- * Makes a backup every hour until it is closed. The first one is due when the newest is an hour old, so that a server
- * that restarts often keeps the backups of a whole day. One more is made within a minute after the first release. A
- * backup that fails is an error in the log.
+ * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
+ * server that restarts often keeps a whole day of backups. The first release is backed up within a minute. A failed
+ * backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

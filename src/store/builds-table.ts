@@ -7,7 +7,7 @@ type BuildRow = Omit<Build, 'artifact'> & { artifact: string | null };
 const selected =
   'id, tool, "commit", deployment_id AS deploymentId, state, artifact, started_at AS startedAt, ended_at AS endedAt';
 
-/** The builds, in the order in which they were started. A forgotten artifact is null. */
+/** The builds, in the order in which they started. `artifact` is null after `forgetArtifact`. */
 export class BuildsTable {
   readonly #database: Database;
 

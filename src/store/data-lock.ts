@@ -8,14 +8,13 @@ interface Holder {
 }
 
 /**
- * The right of one server to work on a data folder. The kernel holds the lock (through SQLite, which locks
- * with fcntl) and lets it go when the process ends, however it ends: nothing stale is ever left, and a
- * container with other process numbers on the same volume is kept out too.
+ * Lets only one server work on a data folder. SQLite takes an fcntl lock, which the kernel releases whenever the
+ * process ends, so no lock is ever stale. It also keeps out containers that share the volume.
  */
 export class DataLock implements Disposable {
   readonly #database: Database;
 
-  /** @throws DeployError `DATA_IN_USE`, which names the process that has it; `STORE_FULL`. */
+  /** @throws DeployError `DATA_IN_USE`, which names the process that holds the lock; `STORE_FULL`. */
   constructor(folder: string) {
     this.#database = new Database(join(folder, 'server.lock'), { journal: 'DELETE', busyTimeoutMs: 250 });
     try {
@@ -36,7 +35,7 @@ export class DataLock implements Disposable {
         database.run('DELETE FROM holder');
         database.run('INSERT INTO holder VALUES (?, ?)', process.pid, Date.now());
       });
-      // Held from here on: it keeps other writers out, and lets them read who we are.
+      // This open transaction is the lock: other processes cannot write, but can read who holds it.
       database.script('BEGIN IMMEDIATE');
     } catch (error) {
       if (isBusy(error)) throw inUse(this.#holder(), error);
@@ -48,7 +47,7 @@ export class DataLock implements Disposable {
     try {
       return this.#database.get<Holder>('SELECT pid, since FROM holder');
     } catch {
-      // Caught in the moment where the other one writes its own row: then nobody's number is known.
+      // The holder is writing its row at this moment, so its process number is not known.
       return null;
     }
   }

@@ -4,7 +4,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 
 export interface DatabaseOptions {
   readonly journal: 'WAL' | 'DELETE';
-  /** How long to wait for another connection's lock, as that of a backup. */
+  /** How long to wait for another connection's lock, for example a backup's. */
   readonly busyTimeoutMs: number;
 }
 
@@ -22,8 +22,8 @@ const CANTOPEN = 14;
 const NOTADB = 26;
 
 /**
- * An SQLite file whose every transaction is on the disk when it returns (WAL, synchronous=FULL) unless it is told
- * not to wait for that, and whose errors say what an operator can do. Statements are prepared once and kept.
+ * An SQLite file. Every transaction is on the disk when it returns (synchronous=FULL), except in `withoutWaiting`.
+ * Errors tell the operator what to do. Statements are prepared once and kept.
  */
 export class Database {
   readonly #connection: DatabaseSync;
@@ -32,8 +32,8 @@ export class Database {
   readonly #identity: string | null;
 
   /**
-   * @throws DeployError `STORE_FULL` when the disk takes nothing; `STORE_DAMAGED` when the file is not a
-   * database or a broken one.
+   * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or no
+   * database.
    */
   constructor(path: string, options: DatabaseOptions = { journal: 'WAL', busyTimeoutMs: 5000 }) {
     this.#connection = explained(() => {
@@ -52,7 +52,7 @@ export class Database {
     this.#identity = identityOf(path);
   }
 
-  /** @returns how many rows it changed. */
+  /** @returns the number of changed rows. */
   run(sql: string, ...values: Value[]): number {
     return explained(() => Number(this.#prepared(sql).run(...values).changes));
   }
@@ -71,7 +71,7 @@ export class Database {
     explained(() => this.#connection.exec(sql));
   }
 
-  /** All of `work` or nothing of it. Not nested. */
+  /** Commits all changes of `work`, or none if it throws. Cannot be nested. */
   transaction<Result>(work: () => Result): Result {
     this.script('BEGIN IMMEDIATE');
     try {
@@ -86,8 +86,8 @@ export class Database {
   }
 
   /**
-   * Changes whose loss does no harm: the disk has them with the next change that waits for it, or with the next
-   * checkpoint. Only a machine that loses its power loses them, never a killed process.
+   * Runs changes that may be lost without harm, without waiting for the disk. They reach it with the next change that
+   * waits, or at the next checkpoint. A power failure can lose them; a killed process cannot.
    *
    * @see https://www.sqlite.org/pragma.html#pragma_synchronous
    */
@@ -110,7 +110,7 @@ export class Database {
   assertWhole(): void {
     const identity = identityOf(this.#path);
     if (identity === null || identity !== this.#identity) throw damaged(null);
-    // SQLite would answer from its memory what the disk does not hold any more.
+    // Otherwise SQLite would read cached pages, and miss damage on the disk.
     this.script('PRAGMA shrink_memory');
     const said = this.get<{ quick_check: string }>('PRAGMA quick_check(1)')?.quick_check;
     if (said !== 'ok') throw damaged(null);
@@ -131,8 +131,8 @@ export class Database {
 }
 
 /**
- * SQLite gives the files beside a database (`-wal`, `-shm`) the database's own mode. A file that is there is
- * not opened: closing it would let go all locks that this process has on it (fcntl(2)).
+ * Makes the database private; SQLite gives `-wal` and `-shm` the same mode. An existing file is not opened, because
+ * closing it would release all locks that this process holds on it (fcntl(2)).
  */
 function makePrivate(path: string): void {
   try {
@@ -143,7 +143,7 @@ function makePrivate(path: string): void {
   }
 }
 
-/** Runs `work`; what an operator can mend comes out as a DeployError. */
+/** Runs `work`, and turns errors that an operator can fix into a DeployError. */
 export function explained<Result>(work: () => Result): Result {
   try {
     return work();
@@ -152,17 +152,17 @@ export function explained<Result>(work: () => Result): Result {
   }
 }
 
-/** Whether the file itself is at fault, and not the disk or who opens it. */
+/** Whether the file itself is corrupt or no store; false for faults of the disk or of rights. */
 export function isDamage(error: unknown): boolean {
   return [ERROR, CORRUPT, NOTADB].includes(primaryCode(error) ?? 0);
 }
 
-/** Whether reading takes writing first: a killed process left a journal that has to be rolled back. */
+/** Whether the file must be opened for writing first, because a killed process left a journal to roll back. */
 export function needsWriting(error: unknown): boolean {
   return primaryCode(error) === READONLY;
 }
 
-/** True where another connection holds the lock that was asked for. */
+/** Whether another connection holds the lock. */
 export function isBusy(error: unknown): boolean {
   return primaryCode(error) === BUSY;
 }
@@ -181,7 +181,7 @@ export function explain(error: unknown): unknown {
   if (code === READONLY || systemCode(error) === 'EROFS') {
     return full('the server’s disk is read-only: it cannot store anything', error);
   }
-  // A disk without a free inode or page fails here too, where SQLite makes or grows its `-wal` and `-shm` files.
+  // A full disk also fails like this, when SQLite creates or grows its `-wal` and `-shm` files.
   if (code === IOERR || code === CANTOPEN) {
     return full('disk full, read-only or failing: the server cannot store anything', error);
   }
@@ -198,7 +198,7 @@ function damaged(cause: unknown): DeployError {
   );
 }
 
-/** Tells the file from another that somebody put in its place; null if there is none. */
+/** The file's device and inode, to notice that somebody replaced it; null if the file is missing. */
 function identityOf(path: string): string | null {
   try {
     const { dev, ino } = statSync(path);

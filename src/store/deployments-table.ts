@@ -2,7 +2,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Deployment, DeploymentRequest } from '../core/types.ts';
 import type { Database, Value } from './database.ts';
 
-/** Every field of a deployment and the column that keeps it. */
+/** The column of each field of a deployment. */
 const columns = {
   id: 'id',
   tool: 'tool',
@@ -25,7 +25,7 @@ const fields = Object.keys(columns) as (keyof Deployment)[];
 const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(', ');
 const unfinished = `state IN ('waiting', 'building', 'releasing', 'rolling-out')`;
 
-/** The deployments, in the order in which they were asked for. */
+/** The deployments, in the order in which they were requested. */
 export class DeploymentsTable {
   readonly #database: Database;
 

@@ -5,21 +5,21 @@ import { deployTokens } from './migrations/0002-deploy-tokens.ts';
 import { requests } from './migrations/0003-requests.ts';
 import { replicas } from './migrations/0004-replicas.ts';
 
-/** Number N of this list, counted from 1, brings a store from schema N-1 to schema N. Only ever appended to. */
+/** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [first, deployTokens, requests, replicas];
 
-/** The refusal of a store that a later version of this server has used. */
+/** The error for a store that a later version of this server has used. */
 export function storeNewer(schema: number, known: number = migrations.length): DeployError {
   return new DeployError(
     'STORE_NEWER',
     `The store has schema ${schema}, and this version of toolforge-push knows schemas up to ${known}.`,
-    'Start the newer version of toolforge-push again, or bring back a backup of the data folder from before the upgrade.',
+    'Start the newer version of toolforge-push again, or restore a backup of the data folder from before the upgrade.',
   );
 }
 
 /**
- * Brings the store to the newest schema, each migration in a transaction of its own, so that a crash leaves
- * either the old schema or the new one. The number stands in SQLite's `user_version`.
+ * Brings the store to the newest schema. Each migration is one transaction, so that a crash never leaves half of one.
+ * SQLite's `user_version` holds the schema's number.
  *
  * @throws DeployError `STORE_NEWER`, before anything is changed.
  */

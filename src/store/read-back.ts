@@ -9,7 +9,7 @@ import type { ReleasesTable } from './releases-table.ts';
 import type { SecretsKey } from './secrets.ts';
 import type { ToolsTable } from './tools-table.ts';
 
-/** So many of a tool's releases have a copy, the newest ones that went live; others only if they can still run. */
+/** The newest releases of a tool that went live keep their copies. Older ones keep theirs only if they can still run. */
 const MAX_COPIES = 100;
 
 export interface ReadBackOptions {
@@ -23,7 +23,7 @@ export interface ReadBackOptions {
   readonly releases: ReleasesTable;
 }
 
-/** Copies releases out of the store when they go live, and reads them back into a store that lacks them. */
+/** Copies releases to files when they go live, and reads them back into a store that lacks them. */
 export class ReadBack {
   readonly copies: ReleaseCopies;
   readonly #options: ReadBackOptions;
@@ -34,9 +34,9 @@ export class ReadBack {
   }
 
   /**
-   * Copies a release, unless it has a copy: a release never changes.
+   * Copies a release, unless it has an intact copy: a release never changes.
    *
-   * @param end - What its deployment is about to become.
+   * @param end - The changes that its deployment is about to get.
    */
   copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
     const { tools, deployments, builds, releases } = this.#options;
@@ -56,7 +56,7 @@ export class ReadBack {
     });
   }
 
-  /** Makes the copies that are missing, and that of the live release also if it is torn. */
+  /** Makes the missing copies. Replaces a torn copy only for the newest release. */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));
     const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);
@@ -90,7 +90,7 @@ export class ReadBack {
     return newest;
   }
 
-  /** @returns the versions that were entered. */
+  /** Enters releases from their copies. @returns the entered versions. */
   enter(tool: ToolName, versions: readonly number[]): number[] {
     const { database, tools, releases } = this.#options;
     const copies = versions
@@ -108,7 +108,7 @@ export class ReadBack {
     return copies.map(({ release }) => release.version);
   }
 
-  /** Within the caller's transaction. */
+  /** Runs within the caller's transaction. */
   #makeLive(tool: ToolName, version: number): void {
     const { tools, releases } = this.#options;
     releases.setEnteredLive(tool, version);
@@ -131,7 +131,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** Config vars of another key are lost: whoever has gone on with a new key knows that. */
+  /** The config vars, or none if they were encrypted with another key: `start-over config-vars` warned of that. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {

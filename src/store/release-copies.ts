@@ -18,27 +18,27 @@ import type { Build, Deployment, Release } from '../core/types.ts';
 import { explained } from './database.ts';
 import { syncFolder } from './sync-folder.ts';
 
-/** A release with everything that it takes to enter it into a store that does not have it. */
+/** A release with everything that a store needs to enter it. */
 export interface ReleaseCopy {
   readonly toolNumber: number;
   /** `sealed`: the config vars as the store has them, encrypted, in base64. */
   readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
   readonly deployment: Deployment;
-  /** Of the artifact. */
+  /** The build that made the artifact. */
   readonly build: Build | null;
   /** The deployment that the build belongs to; null if it is `deployment`. */
   readonly buildDeployment: Deployment | null;
 }
 
-/** With the SHA-256 of the rest; earlier versions of this server wrote none. */
+/** `sum` is the SHA-256 of the rest. Copies by earlier versions of this server have none. */
 type WrittenCopy = ReleaseCopy & { readonly sum?: string };
 
 const NAME = /^v([1-9][0-9]*)\.json$/;
 
 /**
- * The second copy of every release that went live: `releases/TOOL/vN.json` in the data folder, mode 0600. Each is on
- * the disk before the store says that its release is live, so that a store that is older than the repositories, or
- * lost, can be brought up to them.
+ * The second copy of every release that went live: `releases/TOOL/vN.json` in the data folder, mode 0600. A copy is on
+ * the disk before the store records its release as live. So a store that is lost, or older than the repositories, can
+ * be repaired from the copies.
  */
 export class ReleaseCopies {
   readonly #folder: string;
@@ -55,7 +55,7 @@ export class ReleaseCopies {
     return join(this.#folder, tool, `v${version}.json`);
   }
 
-  /** Durable when it returns. @throws DeployError `STORE_FULL` */
+  /** The copy is durable when this returns. @throws DeployError `STORE_FULL` */
   write(copy: ReleaseCopy): void {
     explained(() => this.#write(copy));
   }
@@ -96,12 +96,11 @@ export class ReleaseCopies {
     }
   }
 
-  /** Of a release that did not go live after all. */
   remove(tool: ToolName, version: number): void {
     rmSync(this.path(tool, version), { force: true });
   }
 
-  /** The versions that have a copy, whole or torn, in no order. */
+  /** The versions that have a copy, intact or torn, in no order. */
   versions(tool: ToolName): number[] {
     return namesIn(join(this.#folder, tool)).flatMap((name) => {
       const version = NAME.exec(name)?.[1];

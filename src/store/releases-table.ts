@@ -12,7 +12,7 @@ const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt`;
 const selected = `${listed}, config_vars AS sealed`;
 
-/** The releases. Only their state ever changes. */
+/** The releases. Once added, only their state changes. */
 export class ReleasesTable {
   readonly #database: Database;
   readonly #key: SecretsKey;
@@ -60,7 +60,7 @@ export class ReleasesTable {
     return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));
   }
 
-  /** As it is kept outside the store; null if it is not there. */
+  /** The release as a copy holds it, or null if the store does not have it. */
   copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
     const row = this.#row(tool, version);
     if (row === null) return null;
@@ -68,7 +68,7 @@ export class ReleasesTable {
     return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
   }
 
-  /** Of all that are or were live, without a look at their config vars. */
+  /** The commits of all releases that are or were live. Does not decrypt config vars. */
   commits(tool: ToolName): Map<number, CommitId> {
     const rows = this.#database.all<{ version: number; commit: CommitId }>(
       `SELECT version, "commit" FROM releases WHERE tool = ? AND state IN ('live', 'replaced')`,
@@ -77,7 +77,7 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, commit }) => [version, commit]));
   }
 
-  /** What the config vars of the releases take that were made in this time, failed ones too. */
+  /** The bytes of config vars in all releases that were created in this time, failed ones included. */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
       `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
@@ -89,7 +89,7 @@ export class ReleasesTable {
     return row?.bytes ?? 0;
   }
 
-  /** The newest versions that have been live. */
+  /** The newest versions that are or were live. */
   wereLive(tool: ToolName, limit: number): number[] {
     const rows = this.#database.all<{ version: number }>(
       `SELECT version FROM releases WHERE tool = ? AND state IN ('live', 'replaced') ORDER BY version DESC LIMIT ?`,
@@ -99,7 +99,7 @@ export class ReleasesTable {
     return rows.map(({ version }) => version);
   }
 
-  /** Of each build that is kept, the newest version that has been live. */
+  /** For each build that is kept, the newest version that is or was live. */
   canRun(tool: ToolName): number[] {
     const rows = this.#database.all<{ version: number }>(
       `SELECT max(version) AS version FROM releases
@@ -110,7 +110,7 @@ export class ReleasesTable {
     return rows.map(({ version }) => version);
   }
 
-  /** Enters a release that has been live elsewhere as `replaced`, or makes one that is there so. */
+  /** Enters a release from a copy in state `replaced`. Overwrites the release if the store already has it. */
   enter(release: ReleaseCopy['release']): void {
     this.#database.run(
       `INSERT INTO releases
@@ -131,7 +131,7 @@ export class ReleasesTable {
     );
   }
 
-  /** An entered release is the live one. Within the caller's transaction. */
+  /** Makes an entered release the live one. Runs within the caller's transaction. */
   setEnteredLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
@@ -151,7 +151,7 @@ export class ReleasesTable {
     if (count === 0) throw new Error(`v${version} of ${tool} is not there or was live.`);
   }
 
-  /** Within the caller's transaction. A live release may go live again, as it does at a restart. */
+  /** Runs within the caller's transaction. A live release may go live again, as happens at a restart. */
   setLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = 'replaced' WHERE tool = ? AND state = 'live' AND version <> ?`,

@@ -22,12 +22,12 @@ const tagBytes = 16;
 const format = 1;
 
 /**
- * The key that config vars are encrypted with at rest (AES-256-GCM). A sealed value is one byte of format,
- * the key's id, the nonce, the tag and the ciphertext; format, id and context are authenticated with it.
+ * The key that encrypts config vars at rest (AES-256-GCM). A sealed value consists of one format byte, the key's id,
+ * the nonce, the tag and the ciphertext. Format, id and context are authenticated too.
  */
 export class SecretsKey {
   readonly #key: Buffer;
-  /** Names the key without giving it away: 16 hexadecimal digits. */
+  /** Identifies the key without revealing it: 16 hexadecimal digits. */
   readonly id: string;
 
   /** @param key - 32 random bytes. */
@@ -40,7 +40,7 @@ export class SecretsKey {
       .slice(0, 16);
   }
 
-  /** @param context - What the value belongs to; `decrypt` needs the same, so that it cannot be moved elsewhere. */
+  /** @param context - The owner of the value. `decrypt` needs the same, so a value cannot be moved to another owner. */
   encrypt(plaintext: string, context: readonly string[]): Buffer {
     const head = Buffer.concat([Buffer.from([format]), Buffer.from(this.id, 'hex')]);
     const nonce = randomBytes(nonceBytes);
@@ -50,7 +50,7 @@ export class SecretsKey {
     return Buffer.concat([head, nonce, cipher.getAuthTag(), ciphertext]);
   }
 
-  /** @throws DeployError `STORE_KEY` when the value is of another key; Error when it was changed or moved. */
+  /** @throws DeployError `STORE_KEY` if another key encrypted the value; Error if the value was changed or moved. */
   decrypt(sealed: Uint8Array, context: readonly string[]): string {
     const bytes = Buffer.from(sealed);
     const head = bytes.subarray(0, 1 + idBytes);
@@ -70,20 +70,20 @@ function associated(head: Buffer, context: readonly string[]): Buffer {
   return Buffer.concat([head, Buffer.from(JSON.stringify(context))]);
 }
 
-/** The refusal of a store or value that was encrypted with another key. */
+/** The error for a store or value that another key encrypted. */
 export function wrongKey(wanted: string, given: string): DeployError {
   return new DeployError(
     'STORE_KEY',
     `The store is encrypted with the key ${wanted}, and secrets.key is the key ${given}.`,
-    'Bring back the secrets.key that belongs to this data folder (setting `keys`), from its backup. Without it the config vars are lost, and nothing else: npx toolforge-push start-over config-vars',
+    'Restore the secrets.key of this data folder (setting `keys`) from its backup. If it is lost, only the config vars are lost: npx toolforge-push start-over config-vars',
   );
 }
 
 /**
- * The key in `folder`/secrets.key, made there with mode 0600 when there is none. Two processes that make it
- * at once end up with the same one, and a crash leaves a whole file or none.
+ * Reads the key in `folder`/secrets.key, or makes one with mode 0600 if there is none. Two processes that make it at
+ * once get the same key, and a crash leaves a whole file or none.
  *
- * @throws DeployError `STORE_KEY` when the file is not a key, or is open to everybody.
+ * @throws DeployError `STORE_KEY` if the file is not a key, or every user can open it.
  */
 export function loadOrMakeSecretsKey(folder: string): SecretsKey {
   const path = join(folder, 'secrets.key');
@@ -92,13 +92,13 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
     throw new DeployError(
       'STORE_KEY',
       `secrets.key holds ${bytes.length} bytes and not the ${keyBytes} of a key.`,
-      'Bring it back from its backup. With an empty data folder, delete it: a new one is made at the next start.',
+      'Restore it from its backup. If the data folder is empty, delete it: the next start makes a new key.',
     );
   }
   return new SecretsKey(bytes);
 }
 
-/** The id of the key in `folder`/secrets.key; null if there is no such file, or it is no key. */
+/** The id of the key in `folder`/secrets.key; null if the file is missing or is not a key. */
 export function secretsKeyId(folder: string): string | 'unreadable' | null {
   try {
     const bytes = readKey(join(folder, 'secrets.key'));
@@ -115,7 +115,7 @@ function readKey(path: string): Buffer | null {
       throw new DeployError(
         'STORE_KEY',
         'Every user of this machine can open secrets.key.',
-        'Run `chmod 600` on it. If others may have read it, set all config vars anew with new values.',
+        'Run `chmod 600` on it. If others may have read it, give all config vars new values.',
       );
     }
     return readFileSync(path);
@@ -136,7 +136,7 @@ function makeKey(folder: string, path: string): Buffer {
     closeSync(file);
   }
   try {
-    // Unlike rename(2), link(2) never replaces a key that somebody else has just put there.
+    // Unlike rename(2), link(2) never replaces a key that another process has just made.
     linkSync(draft, path);
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error;

@@ -25,9 +25,8 @@ import { TokensTable } from './tokens-table.ts';
 import { ToolsTable } from './tools-table.ts';
 
 /**
- * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. What somebody is told
- * stands on (a deployment that was accepted, what is live, config vars, tokens) is on the disk before it returns; the
- * steps of a deployment on its way there are not waited for.
+ * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. Accepted deployments, live
+ * releases, config vars and tokens are on the disk before a call returns. The steps in between do not wait for it.
  */
 export class SqliteStore implements Store, CheckedStore {
   readonly #lock: DataLock;
@@ -40,7 +39,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #readBack: ReadBack;
 
   /**
-   * Opens the store of an existing data folder, or makes it.
+   * Opens the store of an existing data folder, or creates it.
    *
    * @throws DeployError `DATA_IN_USE`, `STORE_NEWER`, `STORE_KEY`, `STORE_FULL`, `STORE_DAMAGED`.
    */
@@ -199,9 +198,9 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   /**
-   * If the store says that a release is live which it does not have: the newest one that it has is live then.
+   * If the store lacks the release that it calls live, makes the newest release that it has live.
    *
-   * @returns the version that is live; null = none.
+   * @returns the live version, or null if nothing is live.
    */
   settleLive(tool: ToolName): number | null {
     return this.#readBack.settleLive(tool);
@@ -260,7 +259,7 @@ export class SqliteStore implements Store, CheckedStore {
     });
   }
 
-  /** The operator begins with an empty store: the next start does not take it for a lost one. */
+  /** Records that the operator chose an empty store, so that the next start does not take it for a lost one. */
   beginAnew(): void {
     this.#database.run(
       'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',
@@ -287,7 +286,7 @@ function openDatabase(folder: string, key: SecretsKey): Database {
   }
 }
 
-/** The first key that a store is opened with stays its key. */
+/** The key that first opens a store stays its key. @throws DeployError `STORE_KEY` for another key */
 function checkKey(database: Database, key: SecretsKey): void {
   database.run(`INSERT INTO facts VALUES ('secrets-key', ?) ON CONFLICT DO NOTHING`, key.id);
   const row = database.get<{ value: string }>(`SELECT value FROM facts WHERE name = 'secrets-key'`);

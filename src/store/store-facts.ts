@@ -6,44 +6,44 @@ import type { Artifact } from '../core/types.ts';
 import { explain, isDamage, needsWriting } from './database.ts';
 import { migrations } from './migrate.ts';
 
-/** What a store says of one tool. */
+/** What a store records about one tool. */
 export interface StoredTool {
   readonly name: ToolName;
   readonly lastVersion: number;
-  /** Null if nothing is live, or if it is missing. */
+  /** Null if nothing is live, or if the live release is missing. */
   readonly live: { readonly version: number; readonly commit: CommitId; readonly artifact: Artifact } | null;
-  /** The version that is said to be live if the store has no such release; null = the store agrees with itself. */
+  /** The live version if the store lacks that release; otherwise null. */
   readonly missingLive: number | null;
   /** The versions that are or were live. */
   readonly wereLive: ReadonlySet<number>;
   readonly tokens: number;
 }
 
-/** The name of the fact that `isBegunAnew` is about. */
+/** The name of the fact behind `isBegunAnew`. */
 export const BEGUN_ANEW = 'begun-anew';
 
 export type StoreFacts =
   | { readonly state: 'missing' }
   | { readonly state: 'empty' }
   | { readonly state: 'damaged'; readonly why: string }
-  /** It is of a later version of this server, which may have other tables. */
+  /** A later version of this server wrote it, perhaps with other tables. */
   | { readonly state: 'newer'; readonly schema: number }
   | {
       readonly state: 'whole';
-      /** The id of the key that its config vars are encrypted with; null = it was never opened. */
+      /** The id of the key that encrypts its config vars; null = no server has opened it. */
       readonly keyId: string | null;
-      /** The operator began with an empty store although there was more in the data folder. */
+      /** The operator chose an empty store although the data folder had releases. */
       readonly isBegunAnew: boolean;
       readonly tools: readonly StoredTool[];
     };
 
 /**
- * Reads a store without changing it, in a server's start or beside a running server; only a journal that a killed
- * server left is rolled back, as every opening does. Looks at every page.
+ * Reads and checks every page of a store, also while a server runs. Changes nothing, except that it rolls back a
+ * journal that a killed server left.
  *
- * Only for a file that this process has not opened: closing a file lets go all locks that a process has on it.
+ * Only for a file that this process has not opened: closing a file releases all locks that the process holds on it.
  *
- * @throws DeployError `STORE_FULL` if the disk does not let it be read: SQLite makes files beside it.
+ * @throws DeployError `STORE_FULL` if SQLite cannot make its files beside the store.
  */
 export function readStoreFacts(path: string): StoreFacts {
   try {
@@ -71,7 +71,7 @@ function read(path: string, readOnly: boolean): StoreFacts {
   }
 }
 
-/** @throws what is no damage. */
+/** @throws every error that is not damage. */
 function damage(error: unknown): StoreFacts {
   if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
   throw explain(error);
@@ -119,7 +119,7 @@ function factsIn(database: DatabaseSync): StoreFacts {
   };
 }
 
-/** The deploy tokens of each tool; a store of an early version of this server has none. */
+/** Counts the deploy tokens of each tool. Stores of early versions have no table for them. */
 function countTokens(database: DatabaseSync): ReadonlyMap<string, number> {
   const sql = `SELECT name FROM sqlite_schema WHERE name = 'deploy_tokens'`;
   if (database.prepare(sql).get() === undefined) return new Map();

@@ -1,19 +1,19 @@
 import { DeployError } from '../core/errors.ts';
 
-/** What can be asked of a store about itself. Each throws a DeployError that says what is wrong. */
+/** A store that can check itself. Each check throws a DeployError that says what is wrong. */
 export interface CheckedStore {
-  /** Writes nothing new, but as everything is written. */
+  /** Makes a real write that changes nothing. */
   assertWritable(): void;
-  /** Reads all of it from the disk. */
+  /** Reads the whole store from the disk. */
   assertWhole(): void;
 }
 
 const WRITE_PAUSE_MS = 5000;
 const READ_PAUSE_MS = 60_000;
-/** To read all of a large store takes long: at most this part of the time goes into it. */
+/** Reading a large store takes long: at most this part of the time goes into it. */
 const READ_PART = 0.001;
 
-/** Says whether the store works, by trying it, no matter how often somebody asks. */
+/** Says whether the store works by trying it, at limited cost however often it is asked. */
 export class StoreHealth {
   readonly #store: CheckedStore;
   #complaint: string | null = null;
@@ -25,7 +25,7 @@ export class StoreHealth {
     this.#store = store;
   }
 
-  /** What is wrong, in a sentence without its full stop; null if nothing is. */
+  /** Says what is wrong in a sentence without full stop, or null if nothing is. */
   complaint(): string | null {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {

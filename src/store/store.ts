@@ -12,7 +12,7 @@ import type {
 
 export interface ToolRecord {
   readonly name: ToolName;
-  /** 1 and up, never used twice. */
+  /** At least 1, never used twice. */
   readonly number: number;
   /** The version that is live; null = none yet. */
   readonly liveVersion: number | null;
@@ -20,22 +20,22 @@ export interface ToolRecord {
   readonly isStopped: boolean;
 }
 
-/** Where a release stands; `created` is one whose rollout has not ended. */
+/** `created` = the rollout has not ended. */
 export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
 
 export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
 }
 
-/** A release in a list. Its config vars may be half a megabyte, and a tool may have thousands of releases. */
+/** A release in a list, without config vars: they may take half a megabyte, and a tool may have thousands of releases. */
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
 /**
- * What must outlive the process. Synchronous: every call has been made durable when it returns.
- * Config vars are encrypted at rest. Rows are ordered by a sequence, never by the clock.
+ * Keeps what must outlive the process. Calls are synchronous. Config vars are encrypted at rest. Rows are ordered by a
+ * sequence, never by the clock.
  *
- * @throws DeployError `STORE_FULL` when the disk is full; `STORE_NEWER` and `STORE_KEY` at opening, when
- * the file is of a later version or encrypted with another key.
+ * @throws DeployError `STORE_FULL` if the disk is full. At opening, `STORE_NEWER` if a later version wrote the file,
+ * and `STORE_KEY` if another key encrypted it.
  */
 export interface Store {
   /** The tool's record, made at its first use. */
@@ -43,15 +43,15 @@ export interface Store {
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
 
-  /** `request` where it can be entered again after a restart. */
+  /** @param request - Given if the deployment can be resumed after a restart. */
   addDeployment(deployment: Deployment, request?: DeploymentRequest | null): void;
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void;
   deployment(id: string): Deployment | null;
   /** The newest first. */
   deployments(tool: ToolName, limit: number): Deployment[];
-  /** Those in a state that is no end, the oldest first, of all tools. */
+  /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
-  /** As it was added; null where there was none, as for all that earlier versions added. */
+  /** The request that was added; null if there was none. Earlier versions added none. */
   requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
@@ -59,69 +59,68 @@ export interface Store {
   build(id: string): Build | null;
   /** The newest first. */
   builds(tool: ToolName, limit: number): Build[];
-  /** When the tool's builds since `at` were started, the oldest first. */
+  /** The start times of the tool's builds after `at`, the oldest first. */
   buildStarts(tool: ToolName, at: number): number[];
-  /** The newest successful build of the commit whose artifact is still there. */
+  /** The newest successful build of the commit whose artifact still exists. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
-  /** The artifact has been removed. */
+  /** Records that the artifact was deleted. */
   forgetArtifact(buildId: string): void;
 
   /** Adds a release with the next version, in state `created`. */
   addRelease(release: Omit<Release, 'version'>): Release;
   release(tool: ToolName, version: number): ReleaseRecord | null;
-  /** The newest first, without their config vars: `release` gives those of one. */
+  /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];
   failRelease(tool: ToolName, version: number): void;
-  /** What the config vars of the tool's releases take that were made in this time. */
+  /** The bytes of config vars in the tool's releases with `after` < createdAt ≤ `until`. */
   releaseBytes(tool: ToolName, after: number, until: number): number;
   /** The commits of all releases that are or were live, by their versions. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
   /**
-   * The versions that went live and have a copy outside the store, whole or torn, in no order. `goLive` makes one of
-   * each.
+   * The versions that went live and have a copy outside the store, intact or torn, in no order. `goLive` makes the
+   * copies.
    */
   copiedVersions(tool: ToolName): number[];
   copiedTools(): ToolName[];
-  /** Of those, the versions that this store has never given out: it is older than they are. */
+  /** The copied versions above the store's last version. If there are any, the store is older than the copies. */
   newerCopies(tool: ToolName): number[];
-  /** Makes the copies that are missing, as those of earlier versions of this server. */
+  /** Makes missing copies: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
-   * In one transaction: enters these releases from their copies with their builds and deployments, and makes the
-   * highest the live one, unless a higher one is. For a store that is older than the repositories.
+   * For a store that is older than the repositories. In one transaction, enters these releases from their copies, with
+   * builds and deployments, and makes the highest live unless a higher one is.
    *
-   * @returns those that were entered: the others have no copy, or a torn one.
+   * @returns the entered versions; the others have no copy, or a torn one.
    */
   readBack(tool: ToolName, versions: readonly number[]): number[];
-  /** The next version is above this one. */
+  /** Makes the next version higher than `upTo`. */
   skipVersions(tool: ToolName, upTo: number): void;
   /**
-   * Deletes copies of releases that nobody can roll back to any more, and keeps those of the newest. A copy that the
-   * store does not know stays.
+   * Deletes old copies of releases that no rollback can use any more. Copies that the store does not know stay.
    */
   dropOldCopies(tool: ToolName): void;
   /**
-   * In one transaction: this release is live, the one before is `replaced`, the tool's config vars are the
-   * release's, the tool is not stopped, and the deployment is `live`.
+   * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
+   * tool the release's config vars, and clears `isStopped`.
    */
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
   configVars(tool: ToolName): Record<string, string>;
-  /** Only for a tool that has nothing live; else config vars change with a release. */
+  /** Only for a tool without a live release; otherwise config vars change with a release. */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
 
-  /** `hash` is of its secret, which is not kept. */
+  /** `hash` is the hash of the secret; the secret itself is not kept. */
   addToken(token: DeployToken, hash: Uint8Array): void;
   token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
-  /** The newest first, the expired ones too. */
+  /** The newest first, including expired ones. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
-  /** @returns false where the tool has none by this id. */
+  /** @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 
-  /** How many processes of each type were asked for; a type that is not there runs as often as its release says. */
+  /** The numbers of processes that `scale` set. A type without a number runs as often as its release says. */
   replicas(tool: ToolName): Replicas;
-  /** In one transaction: the tool is to run so many, and the deployment is `live`. */
+  /** In one transaction: sets the numbers of processes, and makes the deployment `live`. */
   setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;
 
   close(): void;

@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 
-/** A name in a folder is durable once the folder is (fsync(2)). */
+/** Makes the names in a folder durable: syncing a file does not sync its name (fsync(2)). */
 export function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {

@@ -7,7 +7,7 @@ type TokenRow = DeployToken & { readonly hash: Uint8Array };
 const selected =
   'id, tool, name, scope, "by", created_at AS createdAt, expires_at AS expiresAt, last_used_at AS lastUsedAt';
 
-/** The deploy tokens. A revoked one leaves no row. */
+/** The deploy tokens. Revoking one deletes its row. */
 export class TokensTable {
   readonly #database: Database;
 

@@ -23,7 +23,7 @@ export class ToolsTable {
     this.#key = key;
   }
 
-  /** The tool's record, made at its first use. */
+  /** The tool's record, created at its first use. */
   tool(name: ToolName): ToolRecord {
     const known = this.#find(name);
     if (known !== null) return known;
@@ -42,7 +42,7 @@ export class ToolsTable {
     this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
   }
 
-  /** Within the caller's transaction. */
+  /** Runs within the caller's transaction. */
   setLive(name: ToolName, version: number, vars: Readonly<Record<string, string>>): void {
     this.#database.run(
       'UPDATE tools SET live_version = ?, is_stopped = 0, config_vars = ? WHERE name = ?',
@@ -52,12 +52,12 @@ export class ToolsTable {
     );
   }
 
-  /** Nothing is live: for a store that has lost its releases. */
+  /** Records that nothing is live, for a store that has lost its releases. */
   unsetLive(name: ToolName): void {
     this.#database.run('UPDATE tools SET live_version = NULL WHERE name = ?', name);
   }
 
-  /** Makes the record of a tool that was known elsewhere, with the number that it had there unless that is taken. */
+  /** Creates the record of a tool from a copy, with its old number unless that is taken. */
   enter(name: ToolName, number: number): void {
     if (this.#find(name) !== null) return;
     this.#database.run(
@@ -68,7 +68,7 @@ export class ToolsTable {
     this.tool(name);
   }
 
-  /** The highest version that was given out; 0 if none was. */
+  /** The highest version that was assigned, or 0. */
   lastVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'SELECT last_version AS version FROM tools WHERE name = ?',
@@ -77,7 +77,7 @@ export class ToolsTable {
     return row?.version ?? 0;
   }
 
-  /** The next version is above this one. */
+  /** Makes the next version higher than `upTo`. */
   skipVersions(name: ToolName, upTo: number): void {
     this.#database.run(
       'UPDATE tools SET last_version = ? WHERE name = ? AND last_version < ?',
@@ -87,7 +87,7 @@ export class ToolsTable {
     );
   }
 
-  /** Counts one version on, within the caller's transaction. */
+  /** Assigns the next version. Runs within the caller's transaction. */
   nextVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'UPDATE tools SET last_version = last_version + 1 WHERE name = ? RETURNING last_version AS version',

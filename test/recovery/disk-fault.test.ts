@@ -8,7 +8,7 @@ for (const { of, error, says } of [
   { of: 'git', error: new Error('fatal: cannot mkdir x: No space left on device'), says: /disk full/ },
   { of: 'git', error: new Error('could not lock config: Read-only file system'), says: /read-only/ },
 ]) {
-  test(`83: an error of ${of} (${error.message}) is told to an operator as the disk's`, () => {
+  test(`83: an error of ${of} (${error.message}) is reported to the operator as a fault of the disk`, () => {
     assert.throws(
       () => {
         throw diskFault(error);
@@ -18,7 +18,7 @@ for (const { of, error, says } of [
   });
 }
 
-test('any other error stays as it is', () => {
+test('any other error is returned unchanged', () => {
   const error = new Error('something else');
   assert.equal(diskFault(error), error);
 });

@@ -21,7 +21,7 @@ import { wikibot } from '../support/store-records.ts';
 
 const path = process.env['PATH'] ?? '';
 
-/** A data folder with v1 to v3 of wikibot, after its server has ended. The backup of its store is from v1. */
+/** A data folder with v1 to v3 of wikibot, without a server. Its store backup is from v1. */
 class Left {
   readonly folder: string;
   readonly backup: string;
@@ -70,7 +70,7 @@ class Left {
     await rm(this.file(`repositories/${wikibot}.git`), { recursive: true });
   }
 
-  /** The store is as it was at v1. */
+  /** Replaces the store with the one from v1. */
   async bringOldStore(): Promise<void> {
     for (const name of ['store.sqlite-wal', 'store.sqlite-shm']) await rm(this.file(name), { force: true });
     await copyFile(this.backup, this.file('store.sqlite'));
@@ -82,10 +82,10 @@ class Left {
     store.close();
   }
 
-  /** What `doctor` expects to be live is live after the start, and is the highest in the list of releases. */
+  /** Starts, and asserts that `doctor` predicted the live version, which is also the newest release. */
   async start(version: number | null): Promise<Place> {
     const facts = await readDataFacts(this.config);
-    // With one tool, its repository is the whole folder: `start-over repositories` would go on.
+    // The only tool's repository is the whole folder, so ignore the finding that all repositories are missing.
     assertStartable(examine(facts).filter(({ what }) => !what.startsWith('The repositories of')));
     assert.deepEqual(
       expectedLive(facts).map((live) => live.version),
@@ -101,7 +101,7 @@ class Left {
   }
 }
 
-test('87: a tool whose repository is lost goes on with its newest release, though the store is older', async () => {
+test('87: if repository and newer store are lost, the newest release is read back and live', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -116,14 +116,14 @@ test('87: a tool whose repository is lost goes on with its newest release, thoug
   );
 });
 
-test('87: of a store that was begun anew, a tool without a repository is read back from its copies', async () => {
+test('87: start-over store reads back a tool without a repository from its copies', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.store(left.config, path);
   await using _place = await left.start(3);
 });
 
-test('87: the newest copy is torn and the repository lost: the start refuses, and goes on with the one before', async () => {
+test('87: a torn newest copy without a repository refuses the start; start-over takes the previous release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -133,14 +133,14 @@ test('87: the newest copy is torn and the repository lost: the start refuses, an
     hint: /v3\.json.*start-over releases.*\(v2\)/,
   });
   const told = (await startOvers.releases(left.config, path)).join('\n');
-  assert.match(told, /goes on with v2/);
+  assert.match(told, /continues with v2/);
   const at = /set-aside\/\S+v3\.json/.exec(told)?.[0] ?? assert.fail(told);
   assert.equal(await readFile(left.file(at), 'utf8'), '{');
   await using place = await left.start(2);
   assert.equal(place.store.newerCopies(wikibot).length, 0);
 });
 
-test('87: a release that is live without a row is read back from its copy', async () => {
+test('87: a live release without a row is read back from its copy', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases WHERE version = 3');
   await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
@@ -148,7 +148,7 @@ test('87: a release that is live without a row is read back from its copy', asyn
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('87: a live version that nobody knows refuses the start, and the newest known release goes on', async () => {
+test('87: a live version without row and copy refuses the start; start-over takes the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
@@ -157,7 +157,7 @@ test('87: a live version that nobody knows refuses the start, and the newest kno
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('87: a live version without any release leaves nothing live, and keeps the branch under refs/set-aside', async () => {
+test('87: a live version without any release: start-over leaves nothing live and keeps the branch aside', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases');
   await rm(left.file(`releases/${wikibot}`), { recursive: true });
@@ -168,7 +168,7 @@ test('87: a live version without any release leaves nothing live, and keeps the 
   assert.equal((await place.ref('refs/set-aside')).includes(left.commits[2] ?? ''), true);
 });
 
-/** As a server that is killed once it has set something aside. */
+/** Behaves like a server that is killed right after it has set something aside. */
 class KilledOnce extends SetAside {
   override async move(from: string): Promise<string | null> {
     await super.move(from);
@@ -186,7 +186,7 @@ async function startKilled(left: Left): Promise<void> {
   place.store.close();
 }
 
-test('82: a start that is killed while it mends packed-refs loses no tag', async () => {
+test('82: a start that is killed while it repairs packed-refs loses no tag', async () => {
   const left = await Left.make();
   await left.git('tag', 'kept', left.commits[0] ?? '');
   await left.git('pack-refs', '--all');
@@ -197,7 +197,7 @@ test('82: a start that is killed while it mends packed-refs loses no tag', async
   assert.equal(await place.ref('refs/tags/kept'), left.commits[0]);
 });
 
-test('82: a start that is killed after it has set a torn ref aside has read back the release of its name', async () => {
+test('82: a start that sets a torn ref aside and is killed has read back that release before', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await writeFile(left.file(`repositories/${wikibot}.git/refs/releases/v3`), '');
@@ -222,7 +222,7 @@ test('87: a restored store says that revoked deploy tokens are valid again, and 
   await rm(left.folder, { recursive: true });
 });
 
-test('87: a start with an older store tells once which tools have deploy tokens', async () => {
+test('87: a start with an older store reports once which tools have deploy tokens', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   left.change(
@@ -239,7 +239,7 @@ test('87: a start with an older store tells once which tools have deploy tokens'
   );
 });
 
-test('87: a repository that lost its objects is one error with facts, and not one for each ref', async () => {
+test('87: a repository that lost its objects gives one error with facts, not one for each ref', async () => {
   const left = await Left.make();
   await rm(left.file(`repositories/${wikibot}.git/objects`), { recursive: true });
   const findings = examine(await readDataFacts(left.config));
@@ -259,7 +259,7 @@ test('87: a repository that lost its objects is one error with facts, and not on
   assert.deepEqual(errors, []);
 });
 
-test('87: a repository that was begun anew is told as that, in one error', async () => {
+test('87: a repository that was replaced by an empty one is reported in one error', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.repositories(left.config, path);
@@ -273,7 +273,7 @@ test('87: a repository that was begun anew is told as that, in one error', async
   assert.equal(place.store.tool(wikibot).liveVersion, 3);
 });
 
-test('87: a journal that a killed server left is not applied to the store that is restored', async () => {
+test('87: a killed server’s journal is not applied to the restored store', async () => {
   const left = await Left.make();
   await writeFile(left.file('store.sqlite-journal'), 'of the store that was here');
   const told = (await restoreStore(left.config, left.backup)).join('\n');

@@ -10,7 +10,7 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 import { wikibot } from '../support/store-records.ts';
 
-test('83: a backup leaves the reserve of the disk to the store, and what a killed one left goes', {
+test('83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
@@ -38,7 +38,7 @@ test('83: a backup leaves the reserve of the disk to the store, and what a kille
   }
 });
 
-test('87: the first release is in a backup within a minute, and not an hour later', async (t) => {
+test('87: the first release is backed up within a minute, not only an hour later', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
@@ -60,7 +60,7 @@ test('87: the first release is in a backup within a minute, and not an hour late
   store.tool(wikibot);
   isLive = true;
   const afterRelease = backedUp();
-  // The clock sets its timer after it has told of the backup.
+  // The clock sets its timer after it has logged the backup.
   await new Promise(setImmediate);
   mock.timers.tick(60_000);
   await afterRelease;

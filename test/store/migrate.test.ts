@@ -31,7 +31,7 @@ test('each migration runs once, in order', () => {
   database.close();
 });
 
-test('threat 87: a migration that fails in its middle leaves the schema before it', () => {
+test('threat 87: a migration that fails halfway leaves the previous schema', () => {
   const database = newDatabase();
   migrate(database, [one]);
   assert.throws(() => migrate(database, [one, `${two}; INSERT INTO nowhere VALUES (1)`]), /nowhere/);
@@ -42,14 +42,14 @@ test('threat 87: a migration that fails in its middle leaves the schema before i
   database.close();
 });
 
-test('threat 87: a newer schema is refused by both numbers', () => {
+test('threat 87: the refusal of a newer schema names both numbers', () => {
   const database = newDatabase();
   migrate(database, [one, two]);
   assert.throws(() => migrate(database, [one]), { code: 'STORE_NEWER', message: /schema 2.*up to 1/ });
   database.close();
 });
 
-test('a deployment of a schema without requests has none, and is otherwise as it was', () => {
+test('a migrated deployment from a schema without requests has no request, and is otherwise unchanged', () => {
   const database = newDatabase();
   migrate(database, migrations.slice(0, 2));
   database.script(`INSERT INTO tools (name) VALUES ('wikibot');

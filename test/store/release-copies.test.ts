@@ -8,7 +8,7 @@ import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
-test('87: a copy of a release that is a folder or lacks parts counts as torn, and stops no start', (t) => {
+test('87: a release copy that is a folder or lacks parts counts as torn', (t) => {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const copies = new ReleaseCopies(data);
@@ -18,7 +18,7 @@ test('87: a copy of a release that is a folder or lacks parts counts as torn, an
   for (const version of [1, 2, 3]) assert.equal(copies.read(wikibot, version), null);
 });
 
-test('copies of the newest releases are kept, and those that a rollback can bring back; a later store stays readable', (t) => {
+test('copies of the newest releases and of rollback targets are kept, and a new store can read them', (t) => {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const key = new SecretsKey(Buffer.alloc(32, 1));
@@ -36,12 +36,12 @@ test('copies of the newest releases are kept, and those that a rollback can brin
     store.addRelease(releaseOf(`d${version}`, { artifact: artifactOf(of(version)) }));
     store.goLive(wikibot, version, `d${version}`, version);
   }
-  // One that this store does not know.
+  // A copy that this store does not know.
   const copies = new ReleaseCopies(data);
   writeFileSync(copies.path(wikibot, 200), '{}');
   store.dropOldCopies(wikibot);
   const kept = copies.versions(wikibot).sort((a, b) => a - b);
-  // Of b1 nothing can run; v4 is the newest of b2.
+  // No release of b1 can run; v4 is the newest release of b2.
   assert.deepEqual(kept.slice(0, 2), [4, 11]);
   assert.equal(kept.length, 1 + 100 + 1);
   store.copyReleases(wikibot);
@@ -69,7 +69,7 @@ test('87: the copy of the live release is made again if it is torn', (t) => {
   store.close();
 });
 
-test('87: a copy with a wrong byte counts as torn, one of an earlier version without a sum does not', (t) => {
+test('87: a copy with a wrong byte counts as torn; a copy without a sum, by an earlier version, does not', (t) => {
   const { data, store } = storeWithLive(t);
   store.close();
   const copies = new ReleaseCopies(data);

@@ -12,7 +12,7 @@ after(() => rmSync(root, { recursive: true, force: true }));
 const newFolder = () => mkdtempSync(join(root, 'keys-'));
 const secrets = join(import.meta.dirname, '../../src/store/secrets.ts');
 
-test('the key is made once, for its owner alone, and found again', () => {
+test('the key is made once, only its owner can read it, and it is found again', () => {
   const folder = join(newFolder(), 'not', 'there', 'yet');
   const key = loadOrMakeSecretsKey(folder);
   assert.deepEqual(readdirSync(folder), ['secrets.key']);
@@ -22,7 +22,7 @@ test('the key is made once, for its owner alone, and found again', () => {
   assert.match(key.id, /^[0-9a-f]{16}$/);
 });
 
-test('processes that make the key at once end up with the same one', async () => {
+test('processes that make the key at the same time get the same key', async () => {
   const folder = newFolder();
   const script = `import(${JSON.stringify(secrets)}).then(({ loadOrMakeSecretsKey }) => process.stdout.write(loadOrMakeSecretsKey(${JSON.stringify(folder)}).id))`;
   const ids = await Promise.all(Array.from({ length: 4 }, () => execa(process.execPath, ['-e', script])));
@@ -54,12 +54,12 @@ test('a key that every user can read is refused', () => {
 const key = new SecretsKey(randomBytes(32));
 
 for (const text of ['', 'value', 'välue \u{1f600}\n', 'x'.repeat(100_000)]) {
-  test(`a value of ${text.length} characters comes back whole`, () => {
+  test(`a value of ${text.length} characters is decrypted unchanged`, () => {
     assert.equal(key.decrypt(key.encrypt(text, ['wikibot', 'vars']), ['wikibot', 'vars']), text);
   });
 }
 
-test('the same value never looks the same', () => {
+test('the same value is encrypted differently each time', () => {
   const sealed = Array.from({ length: 100 }, () => key.encrypt('value', ['a']).toString('hex'));
   assert.equal(new Set(sealed).size, 100);
 });
@@ -86,7 +86,7 @@ test('a value with any byte changed or cut off is refused', () => {
   }
 });
 
-test('a value of another key says so', () => {
+test('decrypting a value of another key fails with STORE_KEY', () => {
   const sealed = new SecretsKey(randomBytes(32)).encrypt('value', ['a']);
   assert.throws(() => key.decrypt(sealed, ['a']), { code: 'STORE_KEY' });
 });

@@ -36,7 +36,7 @@ function isDeployError(code: string, says: RegExp) {
   };
 }
 
-test('its files are for the server’s own user alone', () => {
+test('only the server’s user can read the store’s files', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   store.tool(wikibot);
@@ -47,7 +47,7 @@ test('its files are for the server’s own user alone', () => {
   store.close();
 });
 
-test('no byte of a config var stands in any file', () => {
+test('no config var is in clear in any file', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   const isClean = () => {
@@ -94,7 +94,7 @@ test('another key is refused at opening, and the store can be opened with its ow
   new SqliteStore(folder, key).close();
 });
 
-test('threat 87: a newer schema is refused and not touched', () => {
+test('threat 87: a store with a newer schema is refused and not changed', () => {
   const folder = newFolder();
   new SqliteStore(folder, key).close();
   const raw = new DatabaseSync(join(folder, 'store.sqlite'));
@@ -106,7 +106,7 @@ test('threat 87: a newer schema is refused and not touched', () => {
   after.close();
 });
 
-test('threat 87: a file that is not a database is refused with what to do', () => {
+test('threat 87: a file that is not a database is refused with advice', () => {
   const folder = newFolder();
   writeFileSync(join(folder, 'store.sqlite'), 'x'.repeat(8192));
   assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /doctor/));
@@ -123,7 +123,7 @@ test('a second store in the same process is refused with the process id, and the
   new SqliteStore(folder, key).close();
 });
 
-test('threat 85: a second server is refused while the first one lives; kill -9 gives its place free', async () => {
+test('threat 85: a second server is refused while the first one lives; kill -9 releases the lock', async () => {
   const folder = newFolder();
   const holder = execa(process.execPath, [child, 'hold', folder], { reject: false, timeout: 60_000 });
   const [said] = await once(holder.stdout, 'data');
@@ -143,7 +143,7 @@ function testKey(): SecretsKey {
   return new SecretsKey(Buffer.alloc(32, 7));
 }
 
-test('threat 82: kill -9 in mid writing loses nothing that a call had returned from', async () => {
+test('threat 82: kill -9 during writes loses nothing from calls that had returned', async () => {
   for (const lines of [5, 60, 200]) {
     const folder = newFolder();
     const writer = execa(process.execPath, [child, 'write', folder], { reject: false, buffer: false });
@@ -172,7 +172,7 @@ test('threat 82: kill -9 in mid writing loses nothing that a call had returned f
   }
 });
 
-/** Runs the child in a mount namespace of its own, where /mnt is what the arguments say. */
+/** Runs the child in a mount namespace of its own, with /mnt mounted as the arguments say. */
 function inSandbox(mounts: readonly string[], mode: string) {
   const binds = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...mounts];
   return execa('bwrap', [...binds, process.execPath, child, mode, '/mnt'], {
@@ -185,14 +185,14 @@ function inSandbox(mounts: readonly string[], mode: string) {
 const sandbox = await execa('bwrap', ['--ro-bind', '/', '/', '--tmpfs', '/tmp', 'true'], { reject: false });
 const skip = sandbox.failed ? 'bwrap does not work here' : false;
 
-test('threat 83: on a full disk a write is refused by name, the store stays open, and goes on once there is room', {
+test('threat 83: a full disk refuses a write with STORE_FULL, and the store works again once there is room', {
   skip,
 }, async () => {
   const { all } = await inSandbox(['--size', `${3 * 1024 * 1024}`, '--tmpfs', '/mnt'], 'fill');
   assert.match(all, /^STORE_FULL disk full.*\nstill live [1-9][0-9]*\nlive again true$/);
 });
 
-test('threat 83: a read-only disk is refused by name at opening', { skip }, async () => {
+test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { skip }, async () => {
   const folder = newFolder();
   new SqliteStore(folder, testKey()).close();
   const { all } = await inSandbox(['--ro-bind', folder, '/mnt'], 'hold');

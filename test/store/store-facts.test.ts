@@ -9,14 +9,14 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { readStoreFacts } from '../../src/store/store-facts.ts';
 import { wikibot } from '../support/store-records.ts';
 
-test('82: a restored store whose first opening was killed is whole: its journal is rolled back', (t) => {
+test('82: a restored store that was killed at its first opening is whole: its journal is rolled back', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'facts-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
   store.tool(wikibot);
   store.close();
   const file = join(folder, 'store.sqlite');
-  // A backup has no write-ahead log: what changes it first writes a journal.
+  // A backup has no write-ahead log, so the first change writes a journal.
   const writer = new DatabaseSync(file);
   writer.exec('PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN');
   for (let count = 0; count < 200; count++)

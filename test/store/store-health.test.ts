@@ -14,7 +14,7 @@ const root = mkdtempSync(join(tmpdir(), 'store-health-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 const key = new SecretsKey(randomBytes(32));
 
-/** A store whose file holds everything, and nothing is in the file beside it. */
+/** A store whose write-ahead log is empty: all data is in its main file. */
 function settledStore(): { folder: string; store: SqliteStore } {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
@@ -23,14 +23,14 @@ function settledStore(): { folder: string; store: SqliteStore } {
   return { folder, store: new SqliteStore(folder, key) };
 }
 
-test('a store that is written and read again and again is well, and says nothing new', () => {
+test('repeated checks of a good store find nothing and change nothing', () => {
   const { store } = settledStore();
   for (let count = 0; count < 3; count++) assert.equal(new StoreHealth(store).complaint(), null);
   assert.equal(store.tools().length, 500);
   store.close();
 });
 
-// Other processes do it: closing the file in this one would let go the locks of the store.
+// Other processes change the file: closing it in this process would release the store's locks.
 for (const { what, command } of [
   { what: 'was deleted', command: 'rm store.sqlite' },
   { what: 'was replaced', command: 'cp store.sqlite other && mv other store.sqlite' },
@@ -41,7 +41,7 @@ for (const { what, command } of [
     command: 'dd if=/dev/urandom of=store.sqlite bs=4096 seek=1 count=20 conv=notrunc',
   },
 ]) {
-  test(`83: a store that ${what} under the server is told as damaged`, async () => {
+  test(`83: a store that ${what} under the server is reported as damaged`, async () => {
     const { folder, store } = settledStore();
     assert.equal(new StoreHealth(store).complaint(), null);
     await execa('sh', ['-c', command], { cwd: folder });
@@ -49,7 +49,7 @@ for (const { what, command } of [
   });
 }
 
-test('however often somebody asks, the store is tried now and then', () => {
+test('a thousand questions try the store only once', () => {
   let count = 0;
   const check = () => {
     count += 1;

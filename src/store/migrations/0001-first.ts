@@ -1,4 +1,4 @@
-/** The first schema. Config vars are blobs of secrets.ts; artifacts are JSON of core/types.ts. */
+/** The first schema. Config vars are sealed values (secrets.ts); artifacts are JSON of core/types.ts. */
 export const first = `
 CREATE TABLE facts (
   name TEXT PRIMARY KEY,
