@@ -32,14 +32,14 @@ const layersLabel = z.object({
     .nullish(),
 });
 
-/** What an image that the lifecycle exported says of itself. */
+/** The facts in the labels of an image that the lifecycle exported. */
 export interface ExportedImage {
   readonly processes: readonly Process[];
-  /** `id version`, the version being that of what the buildpack brought, where its layers tell. */
+  /** `id version`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's own. */
   readonly buildpacks: readonly string[];
 }
 
-/** @throws DeployError `BUILD_FAILED` where a buildpack made a process that cannot be one. */
+/** @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type. */
 export function readLabels(labels: Readonly<Record<string, string>>): ExportedImage {
   const build = buildLabel.parse(JSON.parse(labels['io.buildpacks.build.metadata'] ?? '{}'));
   const layers = layersLabel.parse(JSON.parse(labels['io.buildpacks.lifecycle.metadata'] ?? '{}'));
@@ -62,7 +62,7 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   });
   const buildpacks = (build.buildpacks ?? []).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
-    // In the order of their names, as the embedded builder reads them.
+    // Sorted by name, like the layers of the embedded builder.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)

@@ -14,14 +14,14 @@ const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
 const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
 const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
 const maxHeld = 20;
-/** The lifecycle says less than this before the first buildpack. */
+/** The lifecycle prints fewer lines than this before the first buildpack. */
 const maxBefore = 20;
-/** A buildpack exited with something else than 0: platform.FailedBuildWithErrors. */
+/** A buildpack failed: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;
 
 /**
- * Reads what the lifecycle's builder prints at its most talkative: passes on what buildpacks print and keeps who they
- * are; what is the lifecycle's own is left out.
+ * Reads the debug output of the lifecycle's builder. Passes on the lines of buildpacks, remembers which one runs, and
+ * drops the lifecycle's own lines.
  */
 export class BuildOutput {
   readonly #progress: Progress;
@@ -30,15 +30,15 @@ export class BuildOutput {
   #buildpack: string | null = null;
   #isOutput = false;
   #error = '';
-  /** Lines that may be the lifecycle's last words. */
+  /** Lines that look like the lifecycle's last ones. */
   readonly #held: string[] = [];
   /**
-   * Lines before the first buildpack, until the beginning is known to be there: the node drops that of a long log,
-   * when a build prints faster than the node tells that it runs, or had no reader.
+   * Lines before the first buildpack; null once the beginning of the log was seen. The node drops the beginning of a
+   * long log if nobody reads it in time.
    */
   #before: string[] | null = [];
 
-  /** @param entered - Told of each buildpack as it starts. */
+  /** @param entered - Called with the name of each buildpack when it starts. */
   constructor(progress: Progress, entered: (buildpack: string) => void) {
     this.#progress = progress;
     this.#entered = entered;
@@ -64,7 +64,7 @@ export class BuildOutput {
     }
     const last = LAST.exec(text)?.[1] ?? null;
     if (last !== null) this.#error = last;
-    // A buildpack may print such lines as well: they are the lifecycle's when nothing else follows.
+    // A buildpack may print such lines too. They are the lifecycle's own if nothing else follows.
     if (last !== null || TIMER.test(text)) {
       if (this.#held.length < maxHeld) this.#held.push(text);
       return;
@@ -74,7 +74,7 @@ export class BuildOutput {
     else this.#say(text);
   }
 
-  /** No more lines come. Where the beginning is missing, what there is is taken for what a buildpack printed. */
+  /** Call it after the last line. If the beginning was missing, all lines count as output of a buildpack. */
   end(): void {
     if (this.#before === null) return;
     const lines = this.#before;
@@ -85,7 +85,7 @@ export class BuildOutput {
     for (const line of lines) this.read(line);
   }
 
-  /** @throws DeployError always: why the phase failed. */
+  /** @throws DeployError always; it says why the phase failed. */
   fail(end: ContainerEnd, limits: Limits): never {
     const name = this.#buildpack === null ? 'The build' : nameOf(this.#buildpack);
     const code = /^exit status (\d+)$/.exec(this.#error)?.[1];

@@ -25,7 +25,7 @@ export interface BuildPlaceOptions {
   readonly log: Log;
 }
 
-/** What every build needs: its namespace, rights in it, and the builder image. */
+/** The requirements of every build: the namespace, rights in it, and the builder image. */
 export class BuildPlace {
   readonly #options: BuildPlaceOptions;
   #checkedAt = Number.NEGATIVE_INFINITY;
@@ -35,15 +35,15 @@ export class BuildPlace {
   }
 
   /**
-   * Checks it before a build, at most once a minute.
+   * Checks the requirements before a build, at most once a minute.
    *
-   * @throws DeployError `BUILD_NAMESPACE`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`; as `BuilderImages.find`.
+   * @throws DeployError `BUILD_NAMESPACE`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`, and those of `BuilderImages.find`.
    */
   async assertUsable(signal: AbortSignal): Promise<void> {
     for (const check of await this.#check(signal)) if (check.status === 'rejected') throw check.reason;
   }
 
-  /** At the start: tells the operator, before anybody pushes, why no build could run. Never rejects. */
+  /** At the start, logs why builds could not run, before anybody pushes. Never rejects. */
   async checkAtStart(): Promise<void> {
     const { log } = this.#options;
     for (const check of await this.#check(AbortSignal.timeout(START_MS))) {

@@ -2,18 +2,19 @@ import { DeployError } from '../../core/errors.ts';
 import { byDigest, type ImageReference, parseReference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 
-/** What a build needs to know of the image that it runs in. */
+/** The image that a build runs in. */
 export interface BuilderImage {
-  /** By digest: all containers of a build, and all builds until the tag moves, run in the same. */
+  /** Names the image by digest, so that all containers of a build run the same image. */
   readonly reference: string;
-  /** The image's own user, as the lifecycle's specification has it. */
+  /** The image's build user, from `CNB_USER_ID` and `CNB_GROUP_ID`. */
   readonly user: { readonly uid: number; readonly gid: number };
 }
 
 const freshMs = 60_000;
 
 /**
- * The builder image, asked of its registry at most once a minute; while the registry is away, what was known holds.
+ * Looks up the builder image in its registry, at most once a minute. If the registry does not answer, uses the last
+ * answer.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */
@@ -48,7 +49,7 @@ export class BuilderImages {
     const [uid, gid] = [facts.environment['CNB_USER_ID'], facts.environment['CNB_GROUP_ID']].map(Number);
     // 0 would be root.
     if (!uid || !gid) {
-      throw unusable(text, 'it does not say who builds (CNB_USER_ID, CNB_GROUP_ID), so it is no builder');
+      throw unusable(text, 'it does not set CNB_USER_ID and CNB_GROUP_ID, so it is no builder image');
     }
     return { reference: byDigest(reference, facts.digest), user: { uid, gid } };
   }

@@ -30,27 +30,27 @@ export interface KubernetesBuilderOptions {
   readonly config: KubernetesBuilderConfig;
   readonly cluster: Cluster;
   readonly log: Log;
-  /** The HTTP door as builds reach it, `http://HOST:PORT`; asked when a build begins. */
+  /** Returns the HTTP address of this server as builds reach it, `http://HOST:PORT`. Called when a build begins. */
   readonly sourceOrigin: () => string;
-  /** After this long without output a build says that it goes on; 30,000 where not set. */
+  /** After this long without output, the push is told that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
-  /** How long a build waits for room on a node or an image that cannot be pulled; 120,000 where not set. */
+  /** How long a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set. */
   readonly patienceMs?: number;
 }
 
-/** For what is done when a build has ended, by whatever. */
+/** The limit for each step of cleaning up. */
 const CLEANING_MS = 30_000;
 const AWAY_MS = 60_000;
-/** For a build that is taken up when its time is over. */
+/** A resumed build gets at least this long, so that its result can be read even if its time is over. */
 const READING_MS = 120_000;
 
 /**
- * Runs the lifecycle of Cloud Native Buildpacks as a Job in a cluster and stores what it makes as an image. The source
- * is handed out by this server's HTTP door, from `sources`. Once it has that, a build goes on
- * when its server is stopped or killed, and the next one takes it up.
+ * Runs the Cloud Native Buildpacks lifecycle as a Job in a cluster and stores the result as an image. The Job fetches
+ * the source over HTTP from this server (`sources`). Once it has the source, a build survives its server, and the next
+ * server resumes it.
  */
 export class KubernetesBuilder implements Builder {
-  /** For the HTTP door. */
+  /** The sources that the HTTP server hands out to builds. */
   readonly sources = new SourceOffers();
   readonly place: BuildPlace;
   readonly #options: KubernetesBuilderOptions;
@@ -58,7 +58,7 @@ export class KubernetesBuilder implements Builder {
   readonly #builderImages: BuilderImages;
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
-  /** The cluster did not answer while cleaning up: it is not waited for again for each tool. */
+  /** Set when the cluster did not answer, so that cleaning up does not wait again for each tool. */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 
   constructor(options: KubernetesBuilderOptions) {
@@ -99,7 +99,7 @@ export class KubernetesBuilder implements Builder {
     } catch (error) {
       if (error instanceof BuildGoesOn) throw error;
       if (signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
-      // Where it was not followed yet, nobody else removes it.
+      // If the Job was not followed yet, nothing else deletes it.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
         (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
       );
@@ -123,14 +123,14 @@ export class KubernetesBuilder implements Builder {
   async cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void> {
     await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !takenUp.has(build), signal));
     await removeTree(this.#sourcesOf(tool));
-    // An image has no other place: what the store does not know stays.
+    // Images cannot be set aside, so images that the store does not know stay.
     const isForgotten = (build: string) => !takenUp.has(build) && fateOf(build, true) === 'remove';
     await this.#ifRegistryAnswers(tool, 'images', () =>
       this.#images.removeForgotten(tool, isForgotten, AbortSignal.timeout(CLEANING_MS)),
     );
   }
 
-  /** Limits, and a folder that is gone afterwards, around one build. */
+  /** Runs `work` with the limits of a build and a folder that is deleted afterwards. */
   async #guarded(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
@@ -145,7 +145,7 @@ export class KubernetesBuilder implements Builder {
         return await work(folder, guard);
       } catch (error) {
         if (error instanceof BuildGoesOn) throw error;
-        // What ended it is the reason, whatever the step that was under way made of that.
+        // If a limit or a signal ended the build, that is the reason, not the error of the interrupted step.
         guard.signal.throwIfAborted();
         throw error;
       }
@@ -154,7 +154,7 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** The story of one build, from the commit to the image. */
+  /** Makes an image of the commit. */
   async #make(
     request: BuildRequest,
     progress: Progress,
@@ -164,7 +164,7 @@ export class KubernetesBuilder implements Builder {
     const { config, cluster } = this.#options;
     const { tool, id, commit } = request;
     progress.step('Detecting buildpacks');
-    // The registry is asked while git writes files; all must have ended before the folder goes.
+    // The checks run while git writes files. Wait for all of them, because the folder is deleted afterwards.
     const [preparing, ...asking] = await Promise.allSettled([
       this.#prepareSource(request, folder, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
@@ -198,14 +198,14 @@ export class KubernetesBuilder implements Builder {
     });
   }
 
-  /** The rest of a build that an earlier server started: what was said of it is said again. */
+  /** Follows a build that an earlier server started. Its output is told again from the first line. */
   async #takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     const { cluster, config } = this.#options;
     const { tool, id, commit } = request;
     const jobs = await jobsUnderWay(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // What has ended in time must be read, however late it is; what has not is ended by the cluster.
+    // A build that ended in time must be read, however late. The cluster ends one that did not.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
@@ -257,7 +257,7 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** At the start: a cluster that did not answer for one tool is not asked for each of the others. */
+  /** Asks the cluster. If it failed for one tool within the last minute, throws the same error for the others. */
   async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
     try {
@@ -268,7 +268,7 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** For what only takes room when it stays, and goes the next time: no build fails of it, and no start. */
+  /** Best effort: if the registry does not answer, logs that and fails nothing, because the next cleanup tries again. */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {
       await action();

@@ -4,10 +4,10 @@ import { noBuildpack, stepFailed } from '../build-failures.ts';
 import { NOTE, nameOf } from '../detection.ts';
 import { misspeltProcfile } from '../procfile.ts';
 
-/** What one buildpack's detection said, as the lifecycle tells it. */
+/** The result and output of one buildpack's detection. */
 interface Told {
   result: 'pass' | 'fail' | 'error';
-  /** Of an error; null = it could not be run. */
+  /** The exit status of a detection that broke; null = it could not be run. */
   code: number | null;
   readonly lines: string[];
 }
@@ -17,12 +17,11 @@ const OUTPUT = /^={8} (Output|Error): ([^\s@]+)@[^\s@]+ ={8}$/;
 const RESULTS = /^={8} Results ={8}$/;
 const RESULT = /^(pass|skip|fail|err): +([^\s@]+)@[^\s@]+(?: \((-?\d+)\))?$/;
 const MEMBER = /^([a-z0-9][-._/a-z0-9]*) +(\S+)$/i;
-/** Kept of what one detection prints. */
+/** The number of output lines that are kept of each detection. */
 const maxLines = 100;
 
 /**
- * Reads what the lifecycle's detector prints at its most talkative, and tells it in the words that the embedded
- * builder has for the same.
+ * Reads the debug output of the lifecycle's detector, and reports it in the words of the embedded builder.
  */
 export class DetectionOutput {
   readonly #told = new Map<string, Told>();
@@ -51,7 +50,7 @@ export class DetectionOutput {
     if (this.#isResults) this.#readResult(text);
   }
 
-  /** One line of what was seen, then the notes of all that were asked, then what went wrong beside it. */
+  /** Reports what the chosen buildpacks detected in one line, then the notes and the broken detections of all. */
   sayFound(progress: Progress): void {
     const seen = this.#group.map((id) => {
       const first =
@@ -71,10 +70,10 @@ export class DetectionOutput {
   }
 
   /**
-   * Says why no group was found.
+   * Reports why no group of buildpacks fits.
    *
    * @param files - The names at the top of the source.
-   * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` where a detection broke.
+   * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke.
    */
   failFound(progress: Progress, files: readonly string[], limits: Limits): never {
     const notes: string[] = [];
@@ -96,7 +95,7 @@ export class DetectionOutput {
     throw noBuildpack(files, notes);
   }
 
-  /** A buildpack of several groups is told of in each, with the same output; an error follows its output. */
+  /** The lifecycle prints a buildpack's output once per group, always the same. `isMore`: an error after the output. */
   #outputOf(id: string, isMore: boolean): string[] {
     const known = this.#told.get(id);
     if (known !== undefined && isMore) return known.lines;

@@ -8,7 +8,7 @@ import { registryUnavailable } from '../registry/requests.ts';
 import type { Phase } from './job.ts';
 import type { ContainerEnd } from './pod.ts';
 
-/** The steps of a build as people call them. */
+/** The names of the steps of a build in messages. */
 export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   fetch: 'fetching the source',
   analyze: 'looking at the registry',
@@ -18,14 +18,14 @@ export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   export: 'storing the image',
 };
 
-/** What a build does whose namespace is full. */
+/** The step of a build that waits because its namespace is full. */
 export const ROOM_WORDS = 'waiting for other builds to end';
 
-/** Why a step failed in which no buildpack runs. */
+/** The error of a failed step that runs no buildpack. */
 export function phaseFailed(options: {
   readonly phase: Exclude<Phase, 'detect' | 'build'>;
   readonly end: ContainerEnd;
-  /** What it printed last, masked. */
+  /** Its last lines, masked. */
   readonly lines: readonly string[];
   readonly registryHost: string;
   readonly limits: Limits;
@@ -44,7 +44,7 @@ export function phaseFailed(options: {
     return new DeployError(
       'BUILD_SOURCE',
       `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
-      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, where that is not set, to the HTTP door.',
+      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if that is not set, to the HTTP door.',
       cause,
     );
   }
@@ -62,7 +62,7 @@ export function phaseFailed(options: {
   if (trouble === 'refused') {
     return new DeployError(
       'REGISTRY_REFUSED',
-      `The registry ${registryHost} does not let the build in while ${PHASE_WORDS[phase]}: ${said}.`,
+      `The registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}.`,
       'This is not your tool’s fault. Operators: see registry_secret and the rights of its account.',
       cause,
     );
@@ -71,17 +71,17 @@ export function phaseFailed(options: {
   return new DeployError(
     'BUILD_FAILED',
     `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
-    'This is not your tool’s fault: push again, and tell the operator if it stays so.',
+    'This is not your tool’s fault: push again, and tell the operator if it happens again.',
     cause,
   );
 }
 
-/** Why a build's pod cannot go on, or never came. */
+/** The error of a build whose pod cannot continue or was never made. */
 export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
-  /** How long it was waited for what may pass. */
+  /** How long the build waited for the fault to pass. */
   waitedMs = 0,
 ): DeployError {
   if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);
@@ -104,30 +104,30 @@ export function podFailed(
   );
 }
 
-/** The build is gone and nobody here took it away. */
+/** The error of a build that somebody else deleted. */
 export function buildGone(during: string): DeployError {
   return new DeployError(
     'BUILD_GONE',
-    `The build was taken away from the cluster during ${during}.`,
+    `The build was deleted from the cluster during ${during}.`,
     'Push again; if it happens again, tell the operator that something deletes pods of builds.',
   );
 }
 
-/** There is no place for builds. @param cause - What the API said. */
+/** The error of a missing build namespace. @param cause - What the API said. */
 export function buildNamespaceUnusable(namespace: string, cause: DeployError): DeployError {
   const isLeaving = cause.code === 'NAMESPACE_LEAVING';
   return new DeployError(
     'BUILD_NAMESPACE',
     `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'is not there'}.`,
-    'This is not your tool’s fault: tell the operator. Operators: make it, or name another in build_namespace.',
+    'This is not your tool’s fault: tell the operator. Operators: create it, or name another in build_namespace.',
     { cause },
   );
 }
 
 /**
- * The quota of the build namespace has no room for a build.
+ * The error of a build that does not fit into the quota of the build namespace.
  *
- * @param words - As `quotaFaultWords` has them.
+ * @param words - From `quotaFaultWords`.
  * @param waitedMs - 0 = the build could never fit.
  */
 export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
@@ -140,7 +140,7 @@ export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown
   );
 }
 
-/** The config vars do not fit into a Secret. */
+/** The error of config vars that do not fit into a Secret. */
 export function variablesTooLarge(): DeployError {
   return new DeployError(
     'CONFIG_TOO_LARGE',
@@ -149,7 +149,7 @@ export function variablesTooLarge(): DeployError {
   );
 }
 
-/** The line that most likely says why, without the lifecycle's own beginnings. */
+/** The line that most likely gives the reason, without the lifecycle's prefixes. */
 function lastWords(lines: readonly string[]): string {
   const telling = lines.filter((line) => /\p{L}/u.test(line) && !/^tar: (Exiting|Error is not)/.test(line));
   const error = telling.findLast((line) => /^(ERROR|curl|tar|bash)\b/.test(line)) ?? telling.at(-1) ?? '';

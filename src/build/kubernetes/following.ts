@@ -18,35 +18,35 @@ import { BuildPod } from './pod.ts';
 import { BuildTelling } from './telling.ts';
 
 const report = z.object({ image: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) });
-/** For what is done when a build has ended, by whatever. */
+/** The limit for deleting the Job of a build that ended. */
 const CLEANING_MS = 30_000;
 
 export interface Following {
   readonly cluster: Cluster;
   readonly config: KubernetesBuilderConfig;
   readonly log: Log;
-  /** How long a build waits for what may pass. */
+  /** How long a build waits for a fault that may pass. */
   readonly patienceMs: number;
-  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
+  /** How long after its beginning a build may still wait for room in its namespace's quota. */
   readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;
   readonly progress: Progress;
   readonly guard: BuildGuard;
   readonly job: FollowedJob;
-  /** Makes the Job; null where it is there and has its source. */
+  /** Makes the Job; null if it exists and has its source. */
   readonly begin: (() => Promise<void>) | null;
-  /** From the digest of the image to what was built. The Job is there until then, for whoever must take it up. */
+  /** Makes the artifact from the digest of its image. The Job is kept until then, so that another server can resume it. */
   readonly finish: (digest: string) => Promise<Artifact>;
-  /** Of a build that failed, and may have got as far as the registry. */
+  /** Removes the image of a failed build, which may have reached the registry. */
   readonly removeImage: () => Promise<void>;
 }
 
 /**
- * Follows the Job of a build to what it made, from its beginning or from wherever it is. Nothing of it is left in the
- * cluster then, unless it is handed over to the next server.
+ * Follows the Job of a build, from its beginning or from where it is, and returns the artifact. Deletes the Job at the
+ * end, unless the build is handed over to the next server.
  *
- * @throws DeployError; BuildGoesOn where the guard's signal fires with a HandOver and the Job has its source.
+ * @throws DeployError; BuildGoesOn if the guard's signal fires with a HandOver and the Job has its source.
  */
 export async function followBuild(following: Following): Promise<Artifact> {
   const { cluster, config, log, request, progress, guard, source, job } = following;
@@ -90,7 +90,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
     if (end === 'ended' && telling.hasReached('export')) {
-      // Why the build failed is what its push is told.
+      // A failure here must not hide why the build failed.
       await following
         .removeImage()
         .catch((error: unknown) =>
@@ -100,7 +100,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
   }
 }
 
-/** Lets go of what a build needs when that has ended: not when it goes on without this server. */
+/** Disposes of `held` after `work`, unless the build continues without this server. */
 export async function untilItEnds<Result>(
   held: AsyncDisposable,
   work: () => Promise<Result>,
@@ -116,19 +116,19 @@ export async function untilItEnds<Result>(
   }
 }
 
-/** At once, and where it was cut short until nothing of it runs any more. */
+/** Deletes the Job. If the build was aborted, also waits until its pod is gone. */
 async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone: boolean): Promise<void> {
   const signal = AbortSignal.timeout(CLEANING_MS);
   try {
     await deleteJob(cluster, job.namespace, job.name, signal);
     if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
   } catch (error) {
-    // Why the build ended says more; the Job has its own end, after which the cluster deletes it.
+    // A failure here must not hide why the build ended.
     logNotRemoved(log, error, { job: job.name });
   }
 }
 
-/** The Job has its own end, after which the cluster deletes it. */
+/** Logs that a Job was not deleted. The cluster deletes it an hour after its end. */
 export function logNotRemoved(log: Log, error: unknown, facts: object): void {
   logFailure(log, { error, message: 'build not removed from the cluster', facts });
 }

@@ -9,7 +9,7 @@ import type { Registry } from '../registry/registry.ts';
 import { readLabels } from './artifact.ts';
 import { repositoriesOf, type ToolRepositories } from './names.ts';
 
-/** The tag of what was built last. */
+/** The tag of the newest image. */
 export const NEWEST = 'latest';
 /** The tags of releases. */
 const VERSION = /^v[0-9]+$/;
@@ -24,8 +24,8 @@ export interface ImagesOptions {
 }
 
 /**
- * The images of tools in the registry. Each build has one, by its digest; the tags ID (of the build), `vN` (of the
- * release) and `latest` are for people and for this server to find it again.
+ * The images of tools in the registry. Each build has one image, named by its digest. People and this server find it by
+ * its tags: the build's id, the release's `vN`, and `latest`.
  */
 export class ToolImages {
   readonly #options: ImagesOptions;
@@ -43,7 +43,7 @@ export class ToolImages {
   }
 
   /**
-   * What a build exported, as an artifact. An image that cannot be one stays: whoever follows the build removes it.
+   * Makes an artifact of the image that a build exported. If this throws, the caller removes the image.
    *
    * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
    */
@@ -79,14 +79,14 @@ export class ToolImages {
     await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
   }
 
-  /** Deletes the image of a build with all its tags; no error where it is not there. */
+  /** Deletes the image of a build with all its tags. Does nothing if it does not exist. */
   async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
     const { image } = this.repositories(tool);
     const digest = await this.registry(tool).digestOf(image, id, signal);
     if (digest !== null) await this.#delete(tool, image, digest, signal);
   }
 
-  /** Deletes the images of the builds of which `isForgotten` is true, and no others. */
+  /** Deletes the images of the builds for which `isForgotten` returns true. */
   async removeForgotten(
     tool: ToolName,
     isForgotten: (build: string) => boolean,
@@ -103,7 +103,7 @@ export class ToolImages {
     return await this.registry(tool).digestOf(this.repositories(tool).cache, NEWEST, signal);
   }
 
-  /** Deletes the cache of an earlier build, once another has taken its tag. */
+  /** Deletes the cache image of an earlier build if a newer one has its tag. */
   async removeOldCache(tool: ToolName, digest: string | null, signal: AbortSignal): Promise<void> {
     if (digest === null || digest === (await this.cacheDigest(tool, signal))) return;
     await this.#delete(tool, this.repositories(tool).cache, digest, signal);

@@ -2,26 +2,26 @@ import type { V1Container, V1Job, V1JobSpec } from '@kubernetes/client-node';
 import type { Applied } from '../../kubernetes/applying.ts';
 import { type BuildVolume, mountsOf, volumesOf } from './volumes.ts';
 
-/** The steps of a build, in order; each is a container of its own. */
+/** The steps of a build, in order. Each runs in a container of its own. */
 export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** Everything that makes one build's Job: the same facts give the same object. */
+/** All facts that define one build's Job. */
 export interface BuildJob {
   readonly name: string;
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** What a server must know that takes the build up (taken-up.ts). */
+  /** What another server needs to resume the build (taken-up.ts). */
   readonly annotations: Readonly<Record<string, string>>;
-  /** By digest where it is known. */
+  /** Names the image by digest if that is known. */
   readonly builderImage: string;
-  /** Of the builder image. */
+  /** The build user of the builder image. */
   readonly user: { readonly uid: number; readonly gid: number };
-  /** Empty: the one that the builder image names. */
+  /** Empty = the run image that the builder image names. */
   readonly runImage: string;
-  /** With a tag of this build alone. */
+  /** The image to make, with the build's id as its tag. */
   readonly image: string;
-  /** The tag of the newest build: what layers are taken over from. */
+  /** The image of the newest build, whose layers are reused. */
   readonly newestImage: string;
   readonly cacheImage: string;
   readonly useCache: boolean;
@@ -29,13 +29,13 @@ export interface BuildJob {
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
   readonly secrets: {
-    /** `authorization`, a header with the token; `project-metadata.toml`. */
+    /** Keys: `authorization`, a header with the token, and `project-metadata.toml`. */
     readonly build: string;
-    /** A key for each variable of the platform. */
+    /** One key for each platform variable. */
     readonly platform: string;
-    /** Of type dockerconfigjson; null = the registry wants no login. */
+    /** Of type dockerconfigjson; null = the registry needs no login. */
     readonly registry: string | null;
-    /** For the kubelet, which pulls the builder image; null = that is public. */
+    /** For the kubelet, which pulls the builder image; null = that image is public. */
     readonly pull: string | null;
   };
   readonly limits: {
@@ -48,7 +48,7 @@ export interface BuildJob {
   readonly startedAt: number;
 }
 
-/** No phase that runs buildpacks is among those that see the registry's credential. */
+/** The phases that run buildpacks do not see the registry's credential. */
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source'],
   analyze: ['layers', 'control', 'registry'],
@@ -58,14 +58,14 @@ const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
 
-// The newest that has all that is used here (insecure registries) and that older builders know as well.
+// Old enough for older builder images, and new enough for `-insecure-registry`.
 const PLATFORM_API = '0.13';
 const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
   (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,
 );
 
 /**
- * The Job of a build. It is made suspended, so that its Secrets can be made as its own before the pod starts.
+ * Returns the Job of a build. It starts suspended, so that the Secrets that it owns can be made before its pod.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md
  */
@@ -84,7 +84,7 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
       suspend: true,
       backoffLimit: 0,
       activeDeadlineSeconds: job.limits.seconds,
-      // Whoever follows it removes it. So long it waits for a server that is away, and that takes it up.
+      // The server that follows the Job deletes it. If there is none, the next server has this long to resume it.
       ttlSecondsAfterFinished: 3600,
       template: {
         metadata: { labels: { ...job.labels } },
@@ -130,7 +130,7 @@ function container(job: BuildJob, phase: Phase): V1Container {
       capabilities: { drop: ['ALL'] },
     },
     resources: {
-      // An eighth: most builds need little, and a node takes several; what one may take at most is the limit.
+      // Requests are an eighth of the limits: most builds need little, and a node can run several.
       requests: {
         cpu: `${Math.ceil(cpuMillis / 8)}m`,
         memory: String(Math.ceil(memoryBytes / 8)),
@@ -142,7 +142,6 @@ function container(job: BuildJob, phase: Phase): V1Container {
   };
 }
 
-/** Flags that go through: `-app /workspace`. */
 function commandOf(job: BuildJob, phase: Phase): string[] {
   const lifecycle = (program: string, ...rest: string[]) => [
     `/cnb/lifecycle/${program}`,
@@ -157,7 +156,7 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
     CONTROL.filter(([flag]) => names.includes(flag.slice(1))).flatMap((pair) => [...pair]);
   const app = ['-app', '/workspace'];
   const platform = ['-platform', '/platform'];
-  // What it did is worth a line to people only where it went wrong; the builder's own words mark whose output is whose.
+  // Only the debug level prints each detection's output, and marks which lines come from which buildpack.
   const telling = ['-log-level', 'debug'];
   const cache = ['-cache-image', job.cacheImage];
   switch (phase) {
@@ -181,7 +180,7 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       return lifecycle(
         'exporter',
         ...[...user, ...registry, ...app, ...control('analyzed', 'group'), ...cache, '-parallel'],
-        // Its report is the message that the container leaves behind: the digest of this image and no other.
+        // The report becomes the container's termination message. It holds the digest of the image.
         ...['-report', '/dev/termination-log', '-project-metadata', '/about/project-metadata.toml'],
         ...[job.image, job.newestImage],
       );
@@ -190,7 +189,7 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
   }
 }
 
-/** A source that breaks off must not build: curl says so, and pipefail hears it. */
+/** An incomplete source must fail: curl exits with an error, and `pipefail` passes it on. */
 const FETCH = `
 unpack() { tar --extract --file=- --no-same-owner --directory=/workspace; }
 if command -v curl >/dev/null; then

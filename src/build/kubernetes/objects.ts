@@ -11,24 +11,23 @@ import { type BuildJob, buildJob } from './job.ts';
 import { BUILD_LABEL } from './names.ts';
 import { makeInRoom, type Room } from './room.ts';
 
-/** What the Secrets of a build hold. */
+/** The content of a build's Secrets. */
 export interface BuildSecrets {
   readonly token: string;
-  /** What buildpacks get. */
+  /** The environment variables of buildpacks. */
   readonly variables: Readonly<Record<string, string>>;
   readonly request: Pick<BuildRequest, 'id' | 'commit'>;
-  /** A docker configuration made for this build alone; null = none was. */
+  /** A docker configuration made for this build alone, or null. */
   readonly dockerConfig: string | null;
 }
 
-/** What the API takes for one Secret; in base64 it is a third more, and the rest of the object counts too. */
+/** The API's limit for one Secret. Compared with base64 text, which is a third longer than the values. */
 const maxSecretBytes = 1024 * 1024;
 
 /**
- * Makes a build's Job and its Secrets, then lets it begin. The Secrets belong to the Job: whatever deletes that
- * deletes them.
+ * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
  *
- * @throws DeployError `CONFIG_TOO_LARGE`; as `makeInRoom` and `retrying`.
+ * @throws DeployError `CONFIG_TOO_LARGE`, and those of `makeInRoom` and `retrying`.
  */
 export async function startJob(
   cluster: Cluster,
@@ -74,7 +73,7 @@ function secretsOf(
   return [...secrets, secret(job.secrets.registry, login, 'kubernetes.io/dockerconfigjson')];
 }
 
-/** Deletes a Job with its pod and Secrets; no error where it is not there. */
+/** Deletes a Job with its pod and Secrets. Does nothing if it does not exist. */
 export async function deleteJob(
   cluster: Cluster,
   namespace: string,
@@ -89,7 +88,6 @@ export async function deleteJob(
   });
 }
 
-/** The Jobs of builds that a selector finds. */
 export async function jobsOf(
   cluster: Cluster,
   namespace: string,
@@ -105,7 +103,7 @@ export async function jobsOf(
   }));
 }
 
-/** As the embedded builder has them, and what makes the same bytes of the same input. */
+/** The same variables as in the embedded builder, plus a fixed date so that the same input gives the same bytes. */
 function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
   const usable = Object.entries(variables).filter(
     ([name, value]) => isVariableName(name) && !value.includes('\0'),
@@ -113,10 +111,10 @@ function platformVariables(variables: Readonly<Record<string, string>>): Record<
   return { LANG: 'C.UTF-8', SOURCE_DATE_EPOCH: FIRST_DATE, ...Object.fromEntries(usable) };
 }
 
-/** ZIP files begin in 1980. */
+/** 1980-01-01 and one second, because ZIP files cannot hold earlier dates. */
 const FIRST_DATE = '315532801';
 
-/** It becomes a label of the image, which makes that of every build another: one can be deleted without the others. */
+/** Becomes a label of the image, so that each build has its own digest and can be deleted without the others. */
 function projectMetadata({ id, commit }: BuildSecrets['request']): string {
   return stringify({ source: { type: 'git', version: { commit }, metadata: { build: id } } });
 }

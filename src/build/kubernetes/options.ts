@@ -1,7 +1,7 @@
 import type { Config } from '../../config.ts';
 import type { BuildSettings } from '../build-settings.ts';
 
-/** What this back end reads of the settings. */
+/** The settings that this back end reads. */
 export type KubernetesBuilderConfig = BuildSettings &
   Pick<
     Config,

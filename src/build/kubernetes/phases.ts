@@ -7,7 +7,7 @@ import { buildGone, PHASE_WORDS, podFailed, ROOM_WORDS } from './failures.ts';
 import { PHASES, type Phase } from './job.ts';
 import type { BuildPod, ContainerEnd } from './pod.ts';
 
-/** How long the last lines of a container may take after its end. */
+/** How long to wait for the last lines of a container after its end. */
 const LAST_LINES_MS = 10_000;
 
 export interface PhasesOptions {
@@ -17,26 +17,26 @@ export interface PhasesOptions {
   readonly guard: BuildGuard;
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
-  /** How long a build waits for what may pass: room on a node, a registry that is away. */
+  /** How long a build waits for faults that may pass: a full node, a registry that does not answer. */
   readonly patienceMs: number;
-  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
+  /** How long after its beginning a build may still wait for room in its namespace's quota. */
   readonly roomMs: number;
-  /** Says once that it waits. */
+  /** Called when a phase first has to wait. */
   readonly waiting: (words: string) => void;
   /** Each line of each phase, masked, in order. */
   readonly line: (phase: Phase, text: string) => void;
-  /** A phase begins. */
+  /** Called when a phase begins. */
   readonly enter: (phase: Phase) => void;
-  /** A phase has ended, with all its lines. Throws where that ends the build. */
+  /** Called after all lines of a phase. Throws if the phase failed. */
   readonly ended: (phase: Phase, end: ContainerEnd) => void | Promise<void>;
-  /** When each phase was over, for the operator. */
+  /** Called with the duration of each phase. */
   readonly timed: (phase: Phase, ms: number) => void;
 }
 
 /**
- * Follows a build's containers in their order, each from before its first line to after its last.
+ * Follows a build's containers in order, each from its first line to its last.
  *
- * @throws DeployError where the pod cannot go on; what `ended` throws; what aborted the guard.
+ * @throws DeployError if the pod cannot continue; what `ended` throws; the reason if the guard aborts.
  */
 export async function followPhases(options: PhasesOptions): Promise<void> {
   for (const phase of PHASES) {
@@ -58,7 +58,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
       if (!guard.signal.aborted) options.line(phase, text);
     },
   });
-  // Ends both waits where one of them fails.
+  // Ends both waits if one of them fails.
   const given = new AbortController();
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
@@ -75,7 +75,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const over = pod.until(() => pod.endOf(phase) !== null || pod.isOver, signal);
   try {
     await Promise.race([Promise.all([log, over]), over.then(() => sleep(LAST_LINES_MS, null, { signal }))]);
-    // The node of a pod that was evicted may not give its lines any more.
+    // The log may never end: the node of an evicted pod may not serve it any more.
     given.abort();
     await log;
   } catch (error) {
@@ -87,13 +87,13 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // A pod that is evicted ends its containers as well: that is not their own doing.
+  // An evicted pod also ends its containers, so the pod's fault comes first.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isLeaving)) throw buildGone(PHASE_WORDS[phase]);
   return end;
 }
 
-/** Waits until the container runs; what is wrong meanwhile may pass, but not for ever. */
+/** Waits until the container runs. Waits for a fault that may pass, but only for a limited time. */
 async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
   const { pod, guard } = options;
   let said = '';

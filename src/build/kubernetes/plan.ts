@@ -6,7 +6,7 @@ import type { BuildJob } from './job.ts';
 import { labelsOf, newJobName, type ToolRepositories } from './names.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
 
-/** Added to the time of a build: whoever follows it is quicker, and says where it was. */
+/** Extra seconds for the Job, so that our own timeout fires first and can say which phase was running. */
 const GRACE_SECONDS = 120;
 
 /** @throws DeployError `BAD_SETTING` */
@@ -20,13 +20,13 @@ export function assertConfigured(config: KubernetesBuilderConfig): void {
   );
 }
 
-/** What the Job of a build will be, from the settings and the request. */
+/** Plans the Job of a build from the settings and the request. */
 export function planJob(options: {
   readonly config: KubernetesBuilderConfig;
   readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
-  /** Null = the registry wants no login; empty = in a Secret of this build. */
+  /** Null = the registry needs no login; empty = use a Secret made for this build. */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly annotations: BuildJob['annotations'];
@@ -57,10 +57,10 @@ export function planJob(options: {
   };
 }
 
-/** What of a build's Job whoever follows it must know. */
+/** The facts about a Job that are needed to follow it. */
 export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
 
-/** The same of a Job that is there as of one that will be. */
+/** These facts for a new Job or an existing one. */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,

@@ -8,18 +8,18 @@ import { watchObjects } from '../../kubernetes/watching.ts';
 export interface ContainerEnd {
   readonly exitCode: number;
   readonly isOutOfMemory: boolean;
-  /** What it left in /dev/termination-log. */
+  /** The content of /dev/termination-log. */
   readonly message: string;
 }
 
-/** Events that say no more than the pod does. */
+/** Events that only repeat the pod's status. */
 const REPEATS_STATUS = /^Error: (ErrImagePull|ImagePullBackOff)$/;
 
 interface Known {
   readonly pod?: V1Pod;
   readonly job?: V1Job;
   readonly isGone?: boolean;
-  /** Whether the cluster has told which pods there are. */
+  /** Whether the first list of pods has arrived. */
   readonly isListed?: boolean;
 }
 
@@ -32,8 +32,8 @@ interface Waiter {
 }
 
 /**
- * The pod of one build's Job as the cluster tells of it, from before it is there to after it has gone, with the
- * events that say why it does not come. Dispose of it when the build has ended.
+ * Watches the pod of one build's Job, and the events that say why there is no pod. It may be created before the pod
+ * exists. Dispose of it when the build has ended.
  */
 export class BuildPod implements AsyncDisposable {
   readonly #ended = new AbortController();
@@ -70,7 +70,7 @@ export class BuildPod implements AsyncDisposable {
         fields: 'type=Warning',
         signal,
         onState: (event) => {
-          // Of the pod too, whose name begins with that of its Job.
+          // The name of the pod begins with the name of its Job.
           if (event.involvedObject.name?.startsWith(name)) this.#learn({ event });
         },
       }),
@@ -80,17 +80,17 @@ export class BuildPod implements AsyncDisposable {
     });
   }
 
-  /** Fires when the cluster refuses to tell how the build goes. */
+  /** Fires if the cluster refuses the watches. */
   get failed(): AbortSignal {
     return this.#failed.signal;
   }
 
-  /** The pod's name, once there is one. */
+  /** The pod's name; null = there is no pod yet. */
   get name(): string | null {
     return this.#known.pod?.metadata?.name ?? null;
   }
 
-  /** What keeps the build from going on, if anything; it may pass. */
+  /** The fault that stops the build, or null. It may pass. */
   get fault(): PodFault | null {
     const { pod, job, isListed = false } = this.#known;
     if (pod !== undefined) {
@@ -102,7 +102,7 @@ export class BuildPod implements AsyncDisposable {
         ),
       );
     }
-    // The pod says more than its Job, and the cluster may tell of the Job first.
+    // Wait for the list of pods, because a pod says more than its Job.
     if (!isListed) return null;
     const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
     if (refused !== undefined) return creationFault(refused.message ?? '');
@@ -129,13 +129,13 @@ export class BuildPod implements AsyncDisposable {
     };
   }
 
-  /** Whether nothing more will come of it: the pod has ended or is gone. */
+  /** Whether the pod has ended or is gone. */
   get isOver(): boolean {
     const phase = this.#known.pod?.status?.phase;
     return this.isGone || phase === 'Failed' || phase === 'Succeeded';
   }
 
-  /** Whether somebody has deleted the pod. */
+  /** Whether the pod is being deleted or is gone. */
   get isLeaving(): boolean {
     return this.isGone || this.#known.pod?.metadata?.deletionTimestamp !== undefined;
   }
@@ -144,7 +144,7 @@ export class BuildPod implements AsyncDisposable {
     return this.#known.isGone === true;
   }
 
-  /** Resolves when `look` says so; it is asked at each change, and now. */
+  /** Resolves when `look` returns true. Calls it now and after each change. */
   async until(look: () => boolean, signal: AbortSignal): Promise<void> {
     const any = AbortSignal.any([signal, this.#failed.signal]);
     any.throwIfAborted();

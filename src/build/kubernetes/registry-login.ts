@@ -8,10 +8,10 @@ import type { KubernetesBuilderConfig } from './options.ts';
 
 /** How one build logs in to the registry. */
 export interface BuildLogin extends AsyncDisposable {
-  /** The Secret with the credential; null = nobody logs in; empty = one made for this build of `dockerConfig`. */
+  /** The Secret with the credential; null = no login; empty = a Secret for this build, made from `dockerConfig`. */
   readonly secret: string | null;
   readonly dockerConfig: string | null;
-  /** The number of that account, for `known`; null = there is none of the build's own. */
+  /** The number of the build's own Harbor account, for `known`; null = it has none. */
   readonly account: number | null;
 }
 
@@ -20,7 +20,7 @@ type LoginConfig = Pick<
   'registry_secret' | 'harbor_url' | 'harbor_user' | 'harbor_password_file' | 'harbor_project_size'
 >;
 
-/** Gives builds what they push with: an account of their own where Harbor makes one, else what the operator set. */
+/** Gives builds a registry login: an account of their own if Harbor is set up, otherwise the operator's Secret. */
 export class RegistryLogin {
   readonly #config: LoginConfig;
   readonly #log: Log;
@@ -31,7 +31,7 @@ export class RegistryLogin {
   }
 
   /**
-   * Readies the tool's project where Harbor is in use. Dispose of the login when the build has ended.
+   * Prepares the tool's project if Harbor is set up. Dispose of the login when the build has ended.
    *
    * @throws DeployError `REGISTRY_FULL`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
    */
@@ -58,7 +58,7 @@ export class RegistryLogin {
     };
   }
 
-  /** The account that an earlier server opened for a build. Dispose of it when the build has ended. */
+  /** The account that an earlier server opened for a build. Disposing of it removes the account. */
   known(account: number | null): AsyncDisposable {
     return {
       [Symbol.asyncDispose]: async () => {
@@ -68,7 +68,7 @@ export class RegistryLogin {
     };
   }
 
-  /** The password is read anew each time: a mounted Secret changes under a running server. */
+  /** Reads the password file each time, because a mounted Secret may change. */
   #harbor(): Harbor {
     const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;
     const password = file === null ? '' : (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();
@@ -83,7 +83,7 @@ export class RegistryLogin {
     try {
       await harbor.removeRobot(id, AbortSignal.timeout(30_000));
     } catch (error) {
-      // It ends by itself within a day, and the build has its own result.
+      // The account expires within a day, and this must not fail the build.
       if (!(error instanceof DeployError)) throw error;
       this.#log.warn({ err: error, robot: id }, 'account of a build not removed');
     }

@@ -8,19 +8,20 @@ import type { BuildGuard } from '../build-guard.ts';
 import { buildNamespaceUnusable, noRoomForBuilds } from './failures.ts';
 import type { KubernetesBuilderConfig } from './options.ts';
 
+/** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** Until when a build waits for room in the quota of its namespace, in milliseconds since it began. */
+  /** How long after its beginning the build may still wait. */
   readonly waitMs: number;
-  /** Since it began. */
+  /** Returns the time since the build began. */
   readonly spentMs: () => number;
-  /** Called once, if it must wait, with a sentence without its subject. */
+  /** Called once if the build must wait, with a sentence without its subject. */
   readonly onWait: (words: string) => void;
   readonly signal: AbortSignal;
 }
 
 const AGAIN_MS = 2000;
-/** Up to which part of its time a build waits for room, in one wait or in several: it needs the rest to build. */
+/** The part of its time in which a build may wait for room. It needs the rest to build. */
 export const ROOM_SHARE = 0.5;
 
 export function roomOf(
@@ -39,7 +40,7 @@ export function roomOf(
 }
 
 /**
- * Makes something in the build namespace; waits while the quota of the namespace has no room for it.
+ * Makes an object in the build namespace. Retries while the namespace's quota has no room.
  *
  * @throws DeployError `BUILD_QUOTA` if it can never fit or the time is over, `BUILD_NAMESPACE`; what `make` throws.
  */

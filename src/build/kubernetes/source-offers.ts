@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 
-/** A source that is handed out: one archive to whoever has its token. */
+/** A source that one reader with the token can fetch once. */
 export interface SourceOffer extends Disposable {
   readonly token: string;
 }
@@ -15,13 +15,13 @@ interface Waiting {
 }
 
 /**
- * The sources of builds that are being started, each for one reader who shows its token, once and not for long. A
- * token is known by its hash alone.
+ * The sources of builds that are starting. Each can be fetched once with its token, for a limited time. Only hashes of
+ * the tokens are kept.
  */
 export class SourceOffers {
   readonly #waiting = new Map<string, Waiting>();
 
-  /** @param lifeMs - After this the token is worth nothing. */
+  /** @param lifeMs - After this time, the token is no longer valid. */
   offer(folder: string, lifeMs: number): SourceOffer {
     const token = randomBytes(32).toString('base64url');
     const key = hashOf(token);
@@ -29,7 +29,7 @@ export class SourceOffers {
     return { token, [Symbol.dispose]: () => void this.#waiting.delete(key) };
   }
 
-  /** What the token is for, as a tar archive that begins when it is called; null where it is for nothing. */
+  /** Takes the token's source. Returns a function that starts its tar archive; null if the token is not valid. */
   take(token: string): ((signal: AbortSignal) => Readable) | null {
     const key = hashOf(token);
     const found = this.#waiting.get(key);
@@ -44,8 +44,8 @@ function hashOf(token: string): string {
 }
 
 /**
- * Follows no link; the order of files and their owner are the same wherever it is made. The folder itself is not in
- * it: whoever unpacks has one that is not theirs to change.
+ * Makes a tar archive that follows no links. Order and owners of files are always the same. It leaves out the folder
+ * itself, because the unpacking user may not change the target folder.
  */
 function archive(folder: string, signal: AbortSignal): Readable {
   const child = execa(
@@ -58,7 +58,7 @@ function archive(folder: string, signal: AbortSignal): Readable {
       env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8' },
       extendEnv: false,
       cancelSignal: signal,
-      // As bytes: git takes names that are no UTF-8.
+      // Names are bytes, because git allows names that are not UTF-8.
       input: joined(readdirSync(folder, { encoding: 'buffer' }).sort(Buffer.compare)),
       stderr: 'ignore',
       buffer: false,
@@ -68,7 +68,7 @@ function archive(folder: string, signal: AbortSignal): Readable {
   return child.readable({ from: 'stdout' });
 }
 
-/** Each with a NUL after it. */
+/** Joins the names, each followed by a NUL. */
 function joined(names: readonly Buffer[]): Buffer {
   return Buffer.concat(names.flatMap((name) => [name, Buffer.of(0)]));
 }

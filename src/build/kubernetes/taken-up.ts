@@ -8,7 +8,7 @@ const ACCOUNT = 'push.toolforge.org/registry-account';
 const OLD_CACHE = 'push.toolforge.org/old-cache';
 const COMMIT = 'push.toolforge.org/commit';
 
-/** What a server has to know of a build that another has started; it stands on the Job. */
+/** The annotations of a Job from which another server can resume the build. */
 export interface JobFacts {
   readonly commit: string;
   /** The registry's account of this build alone; null = it has none. */
@@ -17,7 +17,7 @@ export interface JobFacts {
   readonly oldCache: string | null;
 }
 
-/** A Job of a build that has its source. */
+/** A build's Job that has fetched its source. */
 export interface JobUnderWay extends JobFacts {
   readonly name: string;
   readonly build: string;
@@ -34,8 +34,7 @@ export function annotationsOf({ commit, account, oldCache }: JobFacts): Record<s
 }
 
 /**
- * The Jobs of a tool's builds that need no server any more, running or ended: their source is fetched, so what they
- * make of it does not depend on who started them.
+ * Lists the Jobs of a tool's builds that need no server, running or ended: they have fetched their source.
  *
  * @throws as `retrying`.
  */
@@ -61,7 +60,7 @@ export async function jobsUnderWay(
   });
 }
 
-/** Null where the Job is of a version that did not know of taking up. */
+/** Returns null if the server that made the Job was too old to hand over builds. */
 function factsOf({ metadata }: V1Job): JobUnderWay | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};
   const build = labels[BUILD_LABEL];

@@ -15,7 +15,7 @@ import type { ContainerEnd } from './pod.ts';
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
 const NOT_DETECTED = new Set([20, 21]);
 
-/** Tells the person who pushes what the phases of one build do, in the words of the embedded builder. */
+/** Reports the phases of one build to the person who pushes, in the words of the embedded builder. */
 export class BuildTelling {
   readonly #progress: Progress;
   readonly #source: PreparedSource;
@@ -25,7 +25,7 @@ export class BuildTelling {
   readonly #detection = new DetectionOutput();
   readonly #output: BuildOutput;
   readonly #reached = new Set<Phase>();
-  /** Of the phase that runs. */
+  /** The last lines of the running phase. */
   #lastLines: string[] = [];
 
   constructor(options: {
@@ -69,7 +69,7 @@ export class BuildTelling {
     if (phase === 'build') this.#output.read(text);
   }
 
-  /** @throws DeployError where the phase failed. */
+  /** @throws DeployError if the phase failed. */
   ended(phase: Phase, end: ContainerEnd): void {
     if (phase === 'build') this.#output.end();
     const isWell = end.exitCode === 0;

@@ -2,8 +2,8 @@ import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import type { BuildJob } from './job.ts';
 
 /**
- * What a container of a build may see. `control` holds which images are read with the registry's credential: no code of
- * a tool writes it. What detection writes is apart, since variables of a tool may have its code run there.
+ * The volumes that a container of a build may mount. `control` names the images that are read with the registry's
+ * credential, so no code of a tool may write it. Detection may run a tool's code, so it writes to `detected`.
  */
 export type BuildVolume =
   | 'workspace'
@@ -31,7 +31,7 @@ const PATHS = {
 
 const WRITABLE: ReadonlySet<BuildVolume> = new Set(['workspace', 'layers', 'control', 'detected']);
 
-/** Where the volumes are in a container that may see these. */
+/** The mounts of a container that may see these volumes. */
 export function mountsOf(
   names: readonly BuildVolume[],
   { secrets }: Pick<BuildJob, 'secrets'>,
