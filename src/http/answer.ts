@@ -4,14 +4,14 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { ClientGone, isHoldingBack } from './body.ts';
 
-/** One request to the server's own host, and what is known about it. */
+/** One request to the server's own host, with its context. */
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly log: Log;
-  /** Fires when the client has gone or has its answer. */
+  /** Fires when the client has disconnected or has its answer. */
   readonly signal: AbortSignal;
-  /** How long a client that is still sending may go on after it was refused. */
+  /** How long a refused client may continue to send. */
   readonly lingerMs: number;
 }
 
@@ -43,15 +43,15 @@ const STATUS: Readonly<Record<string, number>> = {
   SHUTTING_DOWN: 503,
 };
 
-/** Bytes of a refused body that are still read, so that the client gets to its answer. */
+/** Bytes of a refused body that are still read, so that the client receives its answer. */
 const LINGER_BYTES = 1024 * 1024;
 
-/** The status for an error that a person can mend: 400 unless its code says better. */
+/** The HTTP status of an error code; 400 unless the table has another. */
 export function statusOf({ code }: Pick<DeployError, 'code'>): number {
   return STATUS[code] ?? 400;
 }
 
-/** Answers with plain text; git shows it to its user line by line as `remote: …`. */
+/** Answers with plain text. Git shows it to its user as lines that begin with `remote: `. */
 export function answerText(
   exchange: Exchange,
   status: number,
@@ -73,7 +73,7 @@ export function answerText(
   linger(exchange, () => response.end());
 }
 
-/** Answers with what went wrong: in full where a person can mend it, else with an id that the log has too. */
+/** Answers with a DeployError's message and hint; for any other error with an id that the log has too. */
 export function answerError(exchange: Exchange, error: unknown): void {
   const { log, signal } = exchange;
   if (error instanceof DeployError) {
@@ -81,7 +81,7 @@ export function answerError(exchange: Exchange, error: unknown): void {
     answerText(exchange, statusOf(error), `${error.message}\n${error.hint}\n`, headers);
     return;
   }
-  // Whoever has gone needs no answer, and what was given up for that reason is no fault.
+  // The client has disconnected, so it needs no answer, and the aborted work is no fault.
   if (error instanceof ClientGone || (signal.aborted && isAbort(error))) return;
   const id = reportBug(log, error);
   answerText(
@@ -95,14 +95,14 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** Logs what nobody outside may see, under an id that they may. */
+/** Logs an error that clients must not see. @returns an id for them. */
 export function reportBug(log: Log, error: unknown): string {
   const id = randomBytes(6).toString('hex');
   log.error({ id, err: error }, 'http request failed');
   return id;
 }
 
-/** Node calls even a request without a body complete only after it has been handed over. */
+/** Whether the client still has to send a body. Node sets `complete` late, even if a request has no body. */
 function owesBody({ complete, headers }: IncomingMessage): boolean {
   return (
     !complete && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
@@ -110,8 +110,8 @@ function owesBody({ complete, headers }: IncomingMessage): boolean {
 }
 
 /**
- * A connection that is closed with unread bytes is reset, and the client never sees its answer
- * (RFC 9112 section 9.6). So a little of the rest is read first, for a little time.
+ * Reads a little of the remaining body, for a short time, before `done`. Otherwise closing the connection would reset
+ * it, and the client would never see its answer (RFC 9112 section 9.6).
  */
 function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
   if (!owesBody(request) || request.destroyed || isHoldingBack(response)) {

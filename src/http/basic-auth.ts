@@ -4,10 +4,10 @@ import { LoginQueue } from '../auth/login-queue.ts';
 import type { Audit } from '../core/audit.ts';
 import type { Principal } from '../core/types.ts';
 
-/** What keeps guessing slow; `check` gives the milliseconds that this login must wait, 0 for none. */
+/** Slows down password guessing. `check` returns the milliseconds that this login must wait, or 0. */
 export interface LoginThrottle {
   check(login: string, address: string): number;
-  /** Whether this login has succeeded from this address lately. */
+  /** Whether this login has recently succeeded from this address. */
   isKnown(login: string, address: string): boolean;
   failed(login: string, address: string): void;
   succeeded(login: string, address: string): void;
@@ -15,18 +15,17 @@ export interface LoginThrottle {
 
 export type Login =
   | { readonly kind: 'principal'; readonly principal: Principal }
-  /** No credentials, broken ones, or wrong ones: the client is not told which. */
+  /** Missing, malformed or wrong credentials. The client is not told which. */
   | { readonly kind: 'unknown' }
-  /** A deploy token that was right and is over. */
+  /** A valid deploy token that has expired. */
   | { readonly kind: 'expired'; readonly token: string; readonly at: number }
   | { readonly kind: 'throttled'; readonly waitMs: number };
 
-/** Sent with every 401. RFC 7617 names the encoding of what comes back. */
+/** Sent with every 401. `charset` asks for credentials in UTF-8 (RFC 7617). */
 export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
 /**
- * Logs in by the Authorization header, with the user's own password or with a deploy token, which opens its tool
- * under any user name.
+ * Logs in by the Authorization header, with the user's password or a deploy token. A token works with any user name.
  *
  * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`.
  */
@@ -42,7 +41,7 @@ export function createBasicAuth(
     if (credentials === null) return { kind: 'unknown' };
     const { login, password } = credentials;
     const token = tokenId(password);
-    // Under any user name: with a token of theirs nobody may wipe out their guesses at another's password.
+    // Tokens count apart from user names, so that a valid token does not clear failed guesses at a password.
     const counted = token === null ? login : `token ${token}`;
     const decide = async (): Promise<Login> => {
       signal.throwIfAborted();
@@ -65,10 +64,10 @@ export function createBasicAuth(
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     };
-    // A token is looked up at once, and somebody who must wait longer anyway needs no turn.
+    // A token lookup is cheap, and a throttled login needs no turn in the queue.
     if (token !== null || throttle.check(counted, address) > 0) return await decide();
     const isKnown = throttle.isKnown(login, address);
-    // The throttle is asked again in its turn: what came together is not let through together.
+    // `decide` asks the throttle again in its turn, so that simultaneous guesses do not pass together.
     return await queue.run({ login, address, isKnown }, decide, signal);
   };
 }
@@ -82,7 +81,7 @@ function byToken(tokens: DeployTokens, secret: string): Found {
   if (login.kind === 'unknown') return { kind: 'unknown' };
   const { name, by, tool, scope, expiresAt } = login.token;
   if (login.kind === 'expired') return { kind: 'expired', token: name, at: expiresAt };
-  // Its maker's rights are asked for at every use: with them goes the token.
+  // The maker's rights are checked at every use, so the token ends with them.
   return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
@@ -96,7 +95,7 @@ async function byPassword(
   return { kind: 'grant', grant: { ...identity, credential: 'password', scope: 'manage' } };
 }
 
-/** User name (as the throttle counts it) and password of a Basic header, or null for anything else. */
+/** The normalized user name and the password of a Basic header; null for anything else. */
 export function readBasic(authorization: string | undefined): { login: string; password: string } | null {
   const token = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization ?? '')?.[1];
   if (token === undefined) return null;
@@ -118,7 +117,7 @@ function decodeUtf8(bytes: Buffer): string | null {
   }
 }
 
-/** RFC 7617 section 2: neither part may hold a control character. */
+/** RFC 7617 section 2 forbids control characters in user names and passwords. */
 function hasControl(text: string): boolean {
   return /\p{Cc}/u.test(text);
 }

@@ -7,22 +7,22 @@ import { PacedReading } from '../core/paced-reading.ts';
 
 const expecting = new WeakSet<ServerResponse>();
 
-/** The client waits for `100 Continue`; it gets it when somebody reads the body. */
+/** Records that the client waits for `100 Continue`. It is sent when the body is read. */
 export function expectContinue(response: ServerResponse): void {
   expecting.add(response);
 }
 
-/** True while the client holds its body back until it has been told to send it. */
+/** Whether the client still waits for `100 Continue`. */
 export function isHoldingBack(response: ServerResponse): boolean {
   return expecting.has(response);
 }
 
-/** Tells a client that waits for it to send its body. */
+/** Sends `100 Continue` if the client waits for it. */
 export function sendContinue(response: ServerResponse): void {
   if (expecting.delete(response) && !response.headersSent) response.writeContinue();
 }
 
-/** The client went before it had sent everything: nobody's fault, and nobody is left to be answered. */
+/** The client disconnected before it had sent everything. This is no fault, and needs no answer. */
 export class ClientGone extends Error {
   override readonly name = 'ClientGone';
 
@@ -32,8 +32,8 @@ export class ClientGone extends Error {
 }
 
 /**
- * The body as it comes. A reader that stops early does not cost the client its connection, so that it can
- * still be given an answer.
+ * Yields the body as it arrives. If the reader stops early, the connection stays open, so that the client can still be
+ * answered.
  *
  * @throws ClientGone
  */
@@ -47,9 +47,8 @@ export async function* chunksOf(request: IncomingMessage, response: ServerRespon
 }
 
 /**
- * Sends the body through `stages`, each into the next; resolves when it has been read to its end and the last
- * one has what was passed on. Where one fails, all of them are destroyed, and the request is not: its client
- * can still be given an answer.
+ * Pipes the body through `stages`, and resolves when the last stage has all of it. If a stage fails, destroys all
+ * stages but not the request, so that the client can still be answered.
  *
  * @throws ClientGone, or the error of the stage that failed.
  */
@@ -72,7 +71,7 @@ export async function sendBody(
 }
 
 /**
- * What undoes the Content-Encoding: nothing, or gunzip. It streams, whatever the bytes inflate to.
+ * The streams that undo the Content-Encoding: none, or gunzip.
  *
  * @throws DeployError `UNSUPPORTED_ENCODING`
  */
@@ -82,12 +81,12 @@ export function decodersOf(request: IncomingMessage): Transform[] {
   if (encoding === 'gzip' || encoding === 'x-gzip') return [createGunzip()];
   throw new DeployError(
     'UNSUPPORTED_ENCODING',
-    'This server reads bodies as they are or in gzip.',
+    'This server reads bodies without a Content-Encoding or with gzip.',
     'Send the request without that Content-Encoding.',
   );
 }
 
-/** Passes at most `bytes` through; more is a DeployError `BODY_TOO_LARGE`. */
+/** Passes at most `bytes` through, and fails with DeployError `BODY_TOO_LARGE` at more. */
 export function atMost(bytes: number): Transform {
   let left = bytes;
   return new Transform({
@@ -102,8 +101,8 @@ export function atMost(bytes: number): Transform {
 }
 
 /**
- * Ends the connection of a client that owes a body and sends none of it for `idleMs`. However long a body
- * takes, progress keeps it alive; and a body that waits because nobody here reads it is not its client's fault.
+ * Ends the connection of a client that still owes a body but sends nothing for `idleMs`. The time counts only while the
+ * server is reading.
  */
 export function watchBody(request: IncomingMessage, response: ServerResponse, idleMs: number): void {
   const { socket } = request;

@@ -3,28 +3,28 @@ import { networkOf, plainAddress } from '../core/network.ts';
 import { rawRefusal } from './refusal.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
-/** One connection, from its first packet on; below TLS if there is TLS. */
+/** One TCP connection. */
 interface Connection {
   readonly socket: Socket;
-  /** The client's network; null for a trusted proxy, behind which are many clients. */
+  /** The client's network; null for a trusted proxy, because it serves many clients. */
   readonly network: string | null;
-  /** Requests under way; a WebSocket counts as one until it closes. */
+  /** Requests in progress. A WebSocket counts as one until it closes. */
   requests: number;
   hasSpoken: boolean;
 }
 
 export interface ConnectionsOptions {
-  /** Connections at once. */
+  /** The maximum number of connections. */
   readonly places: number;
   readonly trustedProxies: Pick<TrustedProxies, 'check'>;
-  /** With TLS nothing can be said to a connection that is closed before its first request. */
+  /** With TLS, a connection that is closed before its first request cannot be told why. */
   readonly isTls: boolean;
 }
 
 /**
- * The connections of one listener. A connection with a request under way stays. The others are idle: they said
- * nothing yet, are in the middle of their first line, or are kept alive. When places run short, a newcomer pushes out
- * the oldest idle connection of the network that has most of them, so nobody can fill the listener by saying nothing.
+ * The connections of one listener. A connection with a request in progress stays. All others are idle: they have not
+ * sent a whole request yet, or are kept alive. When places run short, a new connection replaces the oldest idle one of
+ * the network that has most of them. So silent clients cannot fill the listener.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
@@ -39,7 +39,7 @@ export class Connections {
 
   add(socket: Socket): void {
     const { remoteAddress } = socket;
-    // The client is gone already.
+    // The client has already disconnected.
     if (remoteAddress === undefined) return void socket.destroy();
     const name = nameOf(socket);
     const network = this.#isProxy(remoteAddress) ? null : networkOf(remoteAddress);
@@ -51,7 +51,7 @@ export class Connections {
   }
 
   /**
-   * Marks the connection of a request as busy, so that nobody pushes it out.
+   * Marks the connection of a request as busy, so that it is not replaced.
    *
    * @returns a function that ends this; only its first call counts.
    */
@@ -84,7 +84,7 @@ export class Connections {
     } else if (free < 0) {
       const most = Math.max(...this.#idleOf.values());
       const isOfMost = (idle: Connection) => idle.network !== null && this.#idleOf.get(idle.network) === most;
-      // A proxy keeps its idle connections for the next request of anybody: they go last.
+      // The idle connections of proxies go last, because anybody's next request may use them.
       if (!this.#pushOut(isOfMost)) this.#pushOut(() => true);
     }
   }
@@ -94,7 +94,7 @@ export class Connections {
       if (!isMeant(connection)) continue;
       const { socket, hasSpoken } = connection;
       this.#forget(nameOf(socket), connection);
-      // An answer that nobody asked for confuses a client between two requests.
+      // An unexpected answer would confuse a client between two requests.
       if (hasSpoken || this.#options.isTls) socket.destroy();
       else {
         socket.write(rawRefusal('Too many connections are open without a request.'));
@@ -126,7 +126,7 @@ export class Connections {
   }
 }
 
-/** The same for the socket that was accepted and for the TLS socket on top of it. */
+/** The accepted socket and the TLS socket on top of it have the same name. */
 function nameOf({ localAddress, remoteAddress, remotePort }: Socket): string {
   return `${localAddress} ${remoteAddress} ${remotePort}`;
 }

@@ -37,10 +37,10 @@ export interface HttpDoorOptions {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly gateway: Gateway;
-  /** Sources of builds that run elsewhere; null where none do, or where they are handed out by a door of their own. */
+  /** The sources for builds in a cluster; null if there are none, or `sources-door.ts` serves them. */
   readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
-  /** Its addresses are read when they are needed, so they may be known only after `listen`. */
+  /** The addresses in it are read at each request, so they may be set after `listen`. */
   readonly services: Services;
   readonly throttle: LoginThrottle;
   readonly log: Log;
@@ -48,11 +48,11 @@ export interface HttpDoorOptions {
   readonly limits?: Partial<HttpLimits>;
 }
 
-/** What is wrong with the server, in one line without secrets; null if nothing is. */
+/** Each returns what is wrong with the server in one line without secrets, or null. */
 export interface HealthQuestions {
-  /** Only what makes it useless to send anybody here. */
+  /** Only faults because of which clients should not be sent to this server. */
   ready(): Promise<string | null>;
-  /** Whatever an operator must mend. */
+  /** Every fault that an operator must fix. */
   health(): Promise<string | null>;
 }
 
@@ -79,7 +79,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const shares = new RequestShares({ toolRequests, ownRequests, log });
   const serveOwn = createOwnHost(options, limits);
 
-  // A fault with one request costs that connection, never the server.
+  // An error in one request ends only its connection.
   const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
     try {
       serve();
@@ -127,12 +127,12 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       request.socket.destroySoon();
       return;
     }
-    // It stays occupied until it closes.
+    // The connection counts as busy until it closes.
     connections.occupy(request.socket);
     socket.once('close', admitted.leave);
     gateway.upgrade(tool, request, socket, head);
   };
-  // A tool gets an offer of another protocol, as HTTP/2, as the ordinary request that it is too.
+  // Requests that offer another protocol, for example HTTP/2, are served as ordinary requests.
   const canUpgrade = ({ headers }: IncomingMessage) =>
     headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
   const listener = createListener({
@@ -154,14 +154,14 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** Two readers could take it for requests to two tools: 400, by RFC 9112 sections 3.2 and 3.2.2. */
+/** Whether two readers could take the request for one to different tools (RFC 9112 sections 3.2 and 3.2.2). */
 function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
   const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
   if (ofTarget !== undefined && ofTarget.toLowerCase() !== headers.host?.toLowerCase()) return true;
   return rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name)).length > 1;
 }
 
-/** Requests to the server's own host, each with its line in the log. */
+/** Serves requests to the server's own host, and logs each. */
 function createOwnHost(
   options: HttpDoorOptions,
   limits: HttpLimits,
@@ -198,7 +198,7 @@ function createOwnHost(
         });
         return;
       case 'source':
-        // A build shows its token, which is worth nothing afterwards, and need not come over TLS within a cluster.
+        // Needs no TLS within a cluster, because the build's token can be used only once.
         if (options.sources !== null) return await serveSource(exchange, options.sources);
         answerText(exchange, 404, 'No sources of builds are handed out here.\n');
         return;
@@ -206,7 +206,7 @@ function createOwnHost(
         answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');
         return;
       case 'repository':
-        // The same whether or not there is such a tool.
+        // The answer does not reveal whether the tool exists.
         answerText(exchange, 404, forGit(services.addresses.http, route.name));
         return;
       case 'wrong-method':
@@ -268,7 +268,7 @@ function assertConfidential(peer: Peer): void {
   );
 }
 
-/** The same whatever was wrong, and whether or not the tool in the address exists. */
+/** Answers 401 with a text that reveals neither what was wrong nor whether the tool exists. */
 function askForLogin(
   exchange: Exchange,
   text: string = 'Log in with your user name and password, or with a deploy token as the password.\nIf you did: the user name or password is wrong, or the token was revoked or has expired.\n',
@@ -286,7 +286,7 @@ function expired(
   addresses: Services['addresses'],
 ): string {
   const day = new Date(at).toISOString().slice(0, 10);
-  return `The deploy token ${token} is over since ${day}.\nA maintainer makes another: ${httpCommand(addresses, 'USER', 'token create TOOL NAME')}\n`;
+  return `The deploy token ${token} expired on ${day}.\nA maintainer can make another: ${httpCommand(addresses, 'USER', 'token create TOOL NAME')}\n`;
 }
 
 function refuseGuessing(exchange: Exchange, waitMs: number): void {

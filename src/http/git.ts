@@ -7,22 +7,22 @@ import { withEnvironment, withEnvironmentInNextTick } from './with-environment.t
 
 export type GitService = 'upload-pack' | 'receive-pack';
 
-/** As PackServices gives it: an absolute folder and the whole environment of git. */
+/** A repository as PackServices returns it: an absolute folder and the whole environment of git. */
 export interface Repository {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
 }
 
 export interface GitExit {
-  /** Null: ended by a signal, or never started. */
+  /** Null = killed by a signal, or never started. */
   readonly code: number | null;
   /** The end of what git wrote to standard error. */
   readonly complaint: string;
 }
 
-/** A git that serves one request. */
+/** A running git that serves one request. */
 export interface GitRun {
-  /** The decoded body goes in here; when git leaves early, the rest is read and forgotten. */
+  /** Takes the decoded body. If git ends early, discards the rest. */
   readonly input: Writable;
   /** Never rejects. */
   readonly exited: Promise<GitExit>;
@@ -32,9 +32,8 @@ export interface GitRun {
 const COMPLAINT_CHARACTERS = 2000;
 
 /**
- * One repository served for one request, by node-git-server with its weak places walled off: it never sees
- * the client's request or response, only stand-ins, so that it decides nothing about names, encodings,
- * authorisation or status; and its children get `environment` and nothing of this process.
+ * Serves one repository for one request, by node-git-server. The library gets stand-ins for request and response, so
+ * that it decides nothing about names, encodings, authorization or status. Its children get only `environment`.
  */
 export class ServedRepository extends Git {
   readonly #repository: Repository;
@@ -44,7 +43,7 @@ export class ServedRepository extends Git {
     this.#repository = repository;
   }
 
-  /** @throws Error where git might take another folder for this one. */
+  /** @throws Error if git might use another folder instead of this one. */
   static async open({ folder, environment }: Repository): Promise<ServedRepository> {
     // enter_repo() in git's path.c tries these before or after the folder itself.
     for (const odd of ['/.git', '.git/.git', '.git']) {
@@ -53,12 +52,12 @@ export class ServedRepository extends Git {
     return new ServedRepository({ folder, environment });
   }
 
-  /** git itself finds out whether it can serve the folder; the library would ask and then answer 404 by itself. */
+  /** Always true, so that the library does not answer 404 by itself: git finds out whether the folder exists. */
   override exists(): boolean {
     return true;
   }
 
-  /** The answer to GET info/refs. Fails, before its first byte, where git had nothing to say. */
+  /** The answer to GET info/refs. Fails before its first byte if git printed nothing. */
   advertise(service: GitService): Readable {
     const answer = new Advertisement();
     const request = new FirstByteAlone();
@@ -68,7 +67,7 @@ export class ServedRepository extends Git {
       info.on('error', (error: Error) => answer.destroy(error));
       info.accept();
     });
-    // The library takes only real requests by type, and of a stand-in uses only what a stream has.
+    // The library's type asks for a real request, but it uses only the methods of a stream.
     const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
     withEnvironment(this.#repository.environment, () =>
       super.handle(asked, answer as unknown as ServerResponse),
@@ -76,7 +75,7 @@ export class ServedRepository extends Git {
     return answer;
   }
 
-  /** Runs the service on what is written to `input`; its standard output goes to `output`, which it ends. */
+  /** Runs the service. It reads `input`, and writes to `output`, which it ends. */
   run(service: GitService, output: Writable): GitRun {
     const input = new FirstByteAlone();
     const { folder, environment } = this.#repository;
@@ -90,14 +89,14 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // It repeats every error of the two streams, whose owners know of them.
+    // It repeats errors of the two streams, which their owners handle.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;
     const exited = new Promise<GitExit>((resolve) => {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
-        // Where no descriptors are left it has no pipes, and the library would fall over that in a tick of its own.
+        // If no descriptors are left, the child has no pipes, and the library would throw in a later tick.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();
         if (isKilled) started.kill();
@@ -131,13 +130,13 @@ function watch(
   });
   child.once('close', (code) => resolve({ code, complaint }));
   const { stdin } = child;
-  // git may go before it has read everything (EPIPE). The client goes on sending and must be read.
+  // git may end before it has read everything (EPIPE). The client's body must still be read.
   stdin?.on('error', () => {});
   stdin?.once('close', () => {
     input.unpipe();
     input.resume();
   });
-  // A body that breaks off is an early end for git: it cleans up after itself.
+  // If the body is cut short, close git's input, so that git cleans up.
   const endEarly = () => {
     if (!input.readableEnded) stdin?.destroy();
   };
@@ -146,8 +145,8 @@ function watch(
 }
 
 /**
- * Splits the first byte from what follows. Service runs a regular expression of quadratic time over the
- * first chunk, which a client fills as it likes; one byte is harmless.
+ * Makes the first byte a chunk of its own. `Service` runs a regular expression of quadratic time over the first chunk,
+ * whose content the client chooses.
  */
 class FirstByteAlone extends Transform {
   #isFirst = true;
@@ -163,7 +162,7 @@ class FirstByteAlone extends Transform {
   }
 }
 
-/** Stands in for the response: keeps the library's preamble back until git itself has spoken. */
+/** Stands in for the response. Holds the library's preamble back until git itself has printed something. */
 class Advertisement extends Transform {
   #preamble: Buffer[] | null = [];
   #isGit = false;
@@ -172,7 +171,7 @@ class Advertisement extends Transform {
     super();
     this.once('pipe', (output: Readable) => {
       this.#isGit = true;
-      // Left alone, git would wait for ever on a full pipe when the client has gone.
+      // Otherwise git would wait for ever on a full pipe after the client has disconnected.
       this.once('close', () => output.destroy());
     });
   }

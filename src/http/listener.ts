@@ -17,17 +17,17 @@ import type { TlsFiles } from './safe-listener.ts';
 export interface HttpLimits {
   /** From the connection to the end of the headers. */
   readonly headersMs: number;
-  /** Between two bytes of a body. */
+  /** The longest pause in a body. */
   readonly bodyIdleMs: number;
-  /** For what a refused client still sends. */
+  /** How long a refused client may continue to send. */
   readonly lingerMs: number;
-  /** For answers under way when the door closes. */
+  /** How long answers in progress may take when the server closes. */
   readonly drainMs: number;
-  /** Connections at once. */
+  /** The maximum number of connections. */
   readonly connections: number;
-  /** Requests under way to tools; what is left of the connections is for git, commands and health. */
+  /** Of these, for requests to tools. The rest is for git, commands and health. */
   readonly toolRequests: number;
-  /** How often the TLS files are looked at for a change. */
+  /** How often the TLS files are checked for changes. */
   readonly tlsCheckMs: number;
 }
 
@@ -42,25 +42,25 @@ export const HTTP_LIMITS: HttpLimits = {
 };
 
 export interface ListenerOptions {
-  /** Which door it is, where it cannot listen; HTTP unless told. */
+  /** Named in the error if it cannot listen; HTTP if not set. */
   readonly door?: Parameters<typeof cannotListen>[0];
   readonly tls: TlsFiles | null;
   readonly limits: HttpLimits;
   readonly connections: Connections;
   readonly log: Log;
   readonly onRequest: RequestListener;
-  /** Whether a request to change protocols may do so; else it is an ordinary request. */
+  /** Whether a request may change protocols. Otherwise it is served as an ordinary request. */
   readonly canUpgrade: (request: IncomingMessage) => boolean;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
 export interface Listener {
   listen(address: { host: string; port: number }): Promise<{ host: string; port: number }>;
-  /** Takes no new connections, lets answers under way end for `drainMs`, then cuts. */
+  /** Accepts no new connections, waits `drainMs` for answers in progress, then closes all connections. */
   close(): Promise<void>;
 }
 
-/** A server of Node for HTTP/1.1, with limits on everything that happens before somebody has logged in. */
+/** Creates an HTTP/1.1 server with limits on everything that happens before a login. */
 export function createListener(options: ListenerOptions): Listener {
   const { tls, limits, connections, log } = options;
   const settings: ServerOptions = {
@@ -68,12 +68,12 @@ export function createListener(options: ListenerOptions): Listener {
     maxHeaderSize: 16 * 1024,
     headersTimeout: limits.headersMs,
     connectionsCheckingInterval: Math.min(5_000, limits.headersMs / 2),
-    // Pushes take as long as they take; watchBody ends those that do not move.
+    // A push may take long. `watchBody` ends those that make no progress.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Without it, a client that offers HTTP/2 would lose its request to the upgrade event.
+    // Otherwise a request that offers HTTP/2 would become an upgrade event.
     shouldUpgradeCallback: options.canUpgrade,
   };
   const tlsServer =
@@ -112,7 +112,7 @@ export function createListener(options: ListenerOptions): Listener {
       watchEnd();
       log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
     } catch (error) {
-      // The two files are replaced one after the other: until both fit, the old pair serves.
+      // The two files are replaced one after the other. Until they match, the old pair stays in use.
       const facts = { err: error, certificate: tls.certificate };
       alarm(log, { key: TLS_FILES, message: 'tls certificate not reloaded', facts });
     }
@@ -135,7 +135,7 @@ export function createListener(options: ListenerOptions): Listener {
       clearInterval(watchingEnd);
       for (const file of files) unwatchFile(file, reload);
       if (!server.listening) return;
-      // An upgraded connection is no longer the server's, and must end all the same.
+      // `server.close` does not end upgraded connections.
       const cut = setTimeout(() => connections.destroyAll(), limits.drainMs);
       await new Promise((resolve) => server.close(resolve));
       clearTimeout(cut);
@@ -145,17 +145,17 @@ export function createListener(options: ListenerOptions): Listener {
 
 function readAtPace(socket: Socket): void {
   PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
-  // Node's parser reads the connection itself, until somebody else wants what comes in.
+  // Adding a listener makes Node stop its parser from reading the handle directly, past PacedReading.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }
 
-/** Troubles of the log (alarms.ts). */
+/** Keys of alarms (alarms.ts). */
 const TLS_FILES = 'TLS_FILES';
 const TLS_END = 'TLS_END';
 const END_CHECK_MS = 60 * 60_000;
 
-/** A certificate that has ended makes every client refuse the door. */
+/** Logs an alarm if the certificate has expired, because then all clients refuse this server. */
 export function alarmIfOver(
   { certificate }: Pick<TlsFiles, 'certificate'>,
   log: Log,
@@ -167,7 +167,7 @@ export function alarmIfOver(
     else
       alarm(log, { key: TLS_END, message: 'tls certificate has expired', facts: { certificate, validTo } });
   } catch {
-    // Reading the files tells what is wrong with them.
+    // `readTls` reports files that cannot be read.
   }
 }
 

@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
-/** Held output beyond this goes out although the body has not been read: else git and client would wait for each other. */
+/** More held output is sent before the body was read, because otherwise git and client would wait for each other. */
 const HELD_BYTES = 1024 * 1024;
 
 /**
- * What git says, on its way to the client. It is held until `release`, since an HTTP client that gets its
- * answer before it has sent everything misreads it; then it goes out at once, chunk by chunk. When the client
- * has gone, it is read on and forgotten, so that nothing behind `source` ever waits for somebody who left.
+ * Sends git's output to the client. Holds it until `release`, because HTTP clients misread an answer that arrives
+ * before they have sent everything. If the client disconnects, reads and discards the rest, so that nothing behind
+ * `source` waits for it.
  */
 export class Outlet {
   /** Settles when `source` has ended, with its error or null. */
@@ -19,7 +19,7 @@ export class Outlet {
   #held: Buffer[] = [];
   #heldBytes = 0;
 
-  /** `begin` writes the head of the answer; it is called once, before the first byte. */
+  /** @param begin - Writes the head of the answer. Called once, before the first byte. */
   constructor(source: Readable, response: ServerResponse, begin: () => void) {
     this.#source = source;
     this.#response = response;
@@ -35,7 +35,7 @@ export class Outlet {
     if (response.destroyed) this.discard();
   }
 
-  /** True where nothing has been sent and nothing is waiting to be. */
+  /** Whether nothing has been sent and nothing is held. */
   get isSilent(): boolean {
     return this.#heldBytes === 0 && !this.#response.headersSent;
   }

@@ -2,15 +2,15 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
-/** Who is at the other end, as far as it can be believed. */
+/** The client, as far as its address can be trusted. */
 export interface Peer {
-  /** Without the port; IPv4 as IPv4. */
+  /** Without the port. IPv4 addresses are not in their IPv6 form. */
   readonly address: string;
-  /** True where passwords may be sent: TLS up to us or up to a trusted proxy, or this very machine. */
+  /** Whether passwords may be sent: over TLS to us or to a trusted proxy, or from this machine. */
   readonly isConfidential: boolean;
 }
 
-/** What only a trusted proxy may say. */
+/** Headers that only a trusted proxy may set. */
 const FORWARDING = [
   'forwarded',
   'x-forwarded-for',
@@ -20,8 +20,8 @@ const FORWARDING = [
 ];
 
 /**
- * Reads the peer of a request. X-Forwarded-For and X-Forwarded-Proto count only when they come from a
- * trusted proxy; from anybody else they are removed from the request, so that nobody behind us believes them.
+ * Reads the peer of a request. Only a trusted proxy's X-Forwarded-For and X-Forwarded-Proto count. Forwarding headers of
+ * others are removed, so that tools do not believe them.
  */
 export function createPeerReader(trustedProxies: TrustedProxies): (request: IncomingMessage) => Peer {
   const isTrusted = (address: string) => trustedProxies.check(address);
@@ -37,7 +37,7 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
   };
 }
 
-/** True for an address of this machine that no other machine can reach, and for `localhost`. */
+/** Whether `host` is `localhost` or an address that only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || (isIP(host) !== 0 && loopback.check(host, isIPv4(host) ? 'ipv4' : 'ipv6'));
 }
@@ -46,7 +46,7 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** The rightmost address that no trusted proxy has: what stands left of it, a client may have written. */
+/** The rightmost address that is no trusted proxy. A client may have written those to its left. */
 function clientBehind(
   headers: IncomingHttpHeaders,
   proxy: string,
@@ -71,7 +71,7 @@ function lastOf(headers: IncomingHttpHeaders, name: string): string | undefined 
     ?.trim();
 }
 
-/** Without brackets, port, zone and the IPv6 form of IPv4. */
+/** Removes brackets, port and zone, and turns IPv4 in IPv6 form into IPv4. */
 function plainAddress(text: string): string {
   const bare =
     /^\[([^\]]+)\](?::\d+)?$/.exec(text)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text)?.[1] ?? text;

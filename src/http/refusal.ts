@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 
 const RETRY_SECONDS = 5;
 
-/** Refuses a request for which there is no room now, and closes its connection. */
+/** Answers 503 because there is no room for the request now, and closes its connection. */
 export function refuseForNow(response: ServerResponse, sentence: string): void {
   const body = bodyOf(sentence);
   response.writeHead(503, {

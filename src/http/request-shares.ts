@@ -4,22 +4,22 @@ import { Shares } from '../core/shares.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
-/** A request that may go on until `leave` is called, or the sentence with which it is refused. */
+/** Either the request is admitted until `leave` is called, or it is refused with a sentence. */
 export type Admitted =
   | { readonly kind: 'admitted'; readonly leave: () => void }
   | { readonly kind: 'refused'; readonly sentence: string };
 
 export interface RequestSharesOptions {
-  /** Requests under way to tools. */
+  /** The maximum number of requests in progress to tools. */
   readonly toolRequests: number;
-  /** Requests under way to the server itself: git, commands, health. */
+  /** The same for requests to the server itself: git, commands, health. */
   readonly ownRequests: number;
   readonly log: Log;
 }
 
 /**
- * The requests under way over all connections. Tools have places of their own, so they never take those of git,
- * commands and health. Each tool and each client address has a share.
+ * Limits the requests in progress over all connections. Tools have places of their own, so they never take those of
+ * git, commands and health. Each tool and each client address has a share.
  */
 export class RequestShares {
   readonly #tools: Shares;
@@ -35,11 +35,11 @@ export class RequestShares {
 
   /**
    * @param tool - Null if the request is for the server itself.
-   * @param address - The client; if a trusted proxy does not say who the client is, the proxy.
+   * @param address - The client's address, or the proxy's if that does not name the client.
    */
   enter(tool: string | null, address: string): Admitted {
     const client = { [networkOf(address)]: 1 };
-    // The smaller share: people behind the address that fills one tool still reach the others.
+    // A tool's share is the smaller one, so an address that fills one tool can still reach others.
     const taken =
       tool === null ? this.#own.take(client) : this.#tools.take({ [`tool ${tool}`]: 0.5, ...client });
     if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };

@@ -2,17 +2,17 @@ import { SOURCE_PATH } from '../core/addresses.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import type { GitService } from './git.ts';
 
-/** Where a request to the server's own host goes. */
+/** The destination of a request to the server's own host. */
 export type Route =
-  /** Whether it runs at all, whether it serves, and whether all is well. */
+  /** Health checks: whether the server runs, whether it serves, and whether it has no faults. */
   | { readonly kind: 'live' | 'ready' | 'health' }
   | { readonly kind: 'landing' }
   | { readonly kind: 'style' }
   | { readonly kind: 'command' }
   | { readonly kind: 'source' }
-  /** The address of a repository, as a browser asks for it. `name` is what a tool could be called. */
+  /** A browser's visit to the address of a repository. `name` is a valid name, but the tool may not exist. */
   | { readonly kind: 'repository'; readonly name: ToolName }
-  /** `name` is what stands in the path, without `.git`; nobody has looked whether it can be a tool. */
+  /** `name` is taken from the path, without `.git`, and may be no valid name of a tool. */
   | { readonly kind: 'advertisement' | 'git'; readonly name: string; readonly service: GitService }
   | { readonly kind: 'wrong-method'; readonly allow: string }
   | { readonly kind: 'nothing' };
@@ -26,8 +26,8 @@ const PAGES: Readonly<Record<string, 'live' | 'ready' | 'health' | 'landing' | '
 };
 
 /**
- * The route of a method and a request target. Only the smart protocol's three addresses exist below a
- * tool; the dumb protocol (HEAD, objects, config, hooks) is `nothing`, like everything unknown.
+ * The route of a method and a request target. A tool has only the three addresses of git's smart protocol. The dumb
+ * protocol (HEAD, objects, config, hooks) is `nothing`, like all unknown paths.
  *
  * @see https://git-scm.com/docs/http-protocol
  */
@@ -54,12 +54,12 @@ export function routeOf(method: string, target: string): Route {
   return allow(method, ['GET'], { kind: 'advertisement', name, service });
 }
 
-/** The path alone, fit for a log: no query, no user information, no host. */
+/** The path for the log, without query, user information and host. */
 export function pathOf(target: string): string {
   return split(target).path;
 }
 
-/** A target in origin form or, as RFC 9112 section 3.2.2 has it, in absolute form, whose host is not believed. */
+/** Splits a target in origin form or in absolute form (RFC 9112 section 3.2.2), whose host is ignored. */
 function split(target: string): { path: string; query: string } {
   if (!target.startsWith('/')) {
     const url = /^https?:\/\//i.test(target) ? URL.parse(target) : null;

@@ -11,10 +11,10 @@ export interface TlsFiles {
 }
 
 /**
- * Refuses settings under which passwords would cross a network in the clear.
+ * Refuses settings with which passwords would cross a network in the clear.
  *
- * @returns the TLS files, or null where the door speaks plain HTTP.
- * @throws DeployError `PLAIN_HTTP`, and `BAD_SETTING` for half a TLS setting or a proxy that is no address.
+ * @returns the TLS files, or null for plain HTTP.
+ * @throws DeployError `PLAIN_HTTP`; `BAD_SETTING` if a TLS setting is missing or a trusted proxy is not valid.
  */
 export function assertSafeListener(config: ListenerConfig): TlsFiles | null {
   new TrustedProxies(config.trusted_proxies);

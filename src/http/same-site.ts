@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { DeployError } from '../core/errors.ts';
 
 /**
- * Refuses what a page of another site made a browser send: browsers add Basic credentials by themselves.
- * Tools live under sub-domains of this server, so even `same-site` is a stranger.
+ * Refuses requests that a page of another site made a browser send, because browsers add Basic credentials by
+ * themselves. Tools are sub-domains of this server, so `same-site` is refused too.
  *
  * @throws DeployError `CROSS_SITE`
  * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
@@ -11,7 +11,7 @@ import { DeployError } from '../core/errors.ts';
 export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string): void {
   const site = headers['sec-fetch-site'];
   const isSame = site === undefined || site === 'same-origin' || site === 'none';
-  // A name that was bound anew to this address is the same site for a browser, and never the public address.
+  // DNS rebinding: the browser thinks that it is the same site, but the origin is not the public address.
   if (isSame && isOwn(headers.origin, publicUrl)) return;
   throw new DeployError(
     'CROSS_SITE',
@@ -20,7 +20,7 @@ export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string):
   );
 }
 
-/** Programs send no Origin; browsers do, with everything but a plain GET. */
+/** Programs send no Origin. Browsers send one with everything but a plain GET. */
 function isOwn(origin: string | undefined, publicUrl: string): boolean {
   return origin === undefined || origin === URL.parse(publicUrl)?.origin;
 }

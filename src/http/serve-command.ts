@@ -13,17 +13,17 @@ export interface CommandServing {
 
 const LINE_BYTES = 64 * 1024;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
-/** How long a client that was dropped since it read nothing has to read why. */
+/** How long a stalled client has to read why it was dropped. */
 const LAST_WORDS_MS = 30_000;
-/** The exit status of a command line that is none. */
+/** The exit status of a wrong command line. */
 const WRONG_USAGE = 2;
 
 /**
- * Runs one command line for somebody who has logged in. The first line of the body is the command line, the
- * rest is the command's standard input. Output is plain text, sent as it comes.
+ * Runs one command line for a logged-in user. The first line of the body is the command line, the rest is standard
+ * input. Output is plain text, sent as it comes.
  *
- * A failure before any output has a status of its own; afterwards the text ends with the exit status, which
- * the trailer `Toolforge-Exit-Status` carries too (HTTP/1.1).
+ * A failure before any output sets the HTTP status. A later one ends the text with the exit status, which the HTTP/1.1
+ * trailer `Toolforge-Exit-Status` carries too.
  */
 export async function serveCommand(
   exchange: Exchange,
@@ -48,7 +48,7 @@ export async function serveCommand(
       argv: argv.length === 0 ? ['help'] : argv,
       input,
       out: (text) => output.say(text),
-      // What a process printed is no complaint of ours: it is shown as it comes.
+      // Bytes are the output of a process, not our own complaint, so they are sent as they come.
       err: (text) => (typeof text === 'string' ? output.complain(text) : output.say(text)),
       signal,
       onRefusal: (code) => output.refuse(code),
@@ -78,8 +78,8 @@ async function firstLine(
   if (line.length > LINE_BYTES || /(?!\t)\p{Cc}|\ufffd/u.test(line)) {
     throw new DeployError(
       'BAD_COMMAND_LINE',
-      'The first line of the body is no command line.',
-      `Send the words of a command, as in: curl -u USER --data 'ps TOOL' …`,
+      'The first line of the body is not a command line.',
+      `Send the words of a command, for example: curl -u USER --data 'ps TOOL' …`,
     );
   }
   const left = end < 0 ? Buffer.alloc(0) : head.subarray(end + 1);
@@ -91,19 +91,19 @@ async function* rest(left: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerat
   yield* chunks;
 }
 
-/** The answer to a command: its status stays open until the command has said something. */
+/** The answer to a command. The HTTP status is chosen at the first output. */
 class CommandOutput {
   readonly #exchange: Exchange;
-  /** What was said on standard error before anything else; it decides nothing yet. */
+  /** Standard error before the first output. It does not fix the HTTP status yet. */
   #complaints = '';
-  /** Of the status line where nothing was said before the refusal. */
+  /** The HTTP status if the command is refused before any output. */
   #refusal: number | null = null;
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
   }
 
-  /** Resolves when the client has taken it, or has gone. */
+  /** Resolves when the client can take more, or has disconnected. */
   async say(text: Output): Promise<void> {
     const { response, signal } = this.#exchange;
     if (response.destroyed || text.length === 0) return;
@@ -154,15 +154,14 @@ class CommandOutput {
     const lines =
       error instanceof DeployError
         ? [error.message, error.hint]
-        : [`This is a fault of the server; its log has it as ${reportBug(log, error)}.`];
+        : [`This is a fault of the server. Its log has the details under ${reportBug(log, error)}.`];
     await this.say(clean(lines.map((line) => ` !     ${line}\n`).join('')));
     await this.end(1);
   }
 
   #begin(): void {
     const { response } = this.#exchange;
-    // Node throws at a trailer in an answer without chunks: to HTTP/1.0, which nginx speaks to us unless it is told
-    // otherwise, and to versions that do not exist.
+    // Node throws if an answer without chunks has a trailer. HTTP/1.0, nginx's default, has no chunks.
     const trailer = response.useChunkedEncodingByDefault ? { Trailer: EXIT_STATUS } : {};
     response.writeHead(200, {
       'Content-Type': 'text/plain; charset=utf-8',

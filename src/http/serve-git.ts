@@ -17,15 +17,15 @@ export interface GitServing {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly config: Pick<Config, 'pack_size'>;
-  /** Turns for the answers to `info/refs`, by credential. */
+  /** Limits answers to `info/refs` by credential. */
   readonly advertisements: FewOfEach;
 }
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
-/** Answers to `info/refs` at the same time for one key, password or token. Each starts a git; the others wait. */
+/** Simultaneous answers to `info/refs` for one key, password or token, because each starts a git. Others wait. */
 export const MAX_ADVERTISEMENTS = 4;
-/** Further ones of the same key, password or token are refused. */
+/** How many may wait for one key, password or token. More are refused. */
 export const MAX_ADVERTISEMENTS_WAITING = 40;
 
 export function tooManyQuestions(): DeployError {
@@ -36,22 +36,22 @@ export function tooManyQuestions(): DeployError {
   );
 }
 
-/** What a fetch may send: its wants and haves, inflated. git's own http-backend takes 10 MiB. */
+/** The limit for the wants and haves of a fetch, inflated. git's own http-backend allows 10 MiB. */
 const FETCH_BYTES = 32 * 1024 * 1024;
 
 /**
- * How much of a push is read, in sizes of the largest that is taken: one that is refused is read on, since
- * git shows its user the reason only after it has sent everything.
+ * The limit for the body of a push, as a multiple of the largest accepted pack. A refused push is read further, because
+ * git shows the reason only after it has sent everything.
  */
 const MOST_OF_A_PUSH = 2;
 
-/** A client that neither sends nor takes a byte for so long has gone; git itself speaks every 5 s. */
+/** A client is dropped if no byte moves for this long. git itself sends keep-alives every 5 s. */
 const SILENCE_MS = 10 * 60 * 1000;
 
 /**
- * Serves one request of git's smart protocol to somebody who has logged in.
+ * Serves one request of git's smart protocol to a logged-in user.
  *
- * @throws DeployError for what can be answered before git has spoken.
+ * @throws DeployError for refusals before git has sent anything.
  * @see https://git-scm.com/docs/http-protocol
  */
 export async function serveGit(
@@ -87,7 +87,7 @@ function nameOf(text: string): ToolName {
   );
 }
 
-/** A page of another site cannot send this type without being asked first (CORS), and git always does. */
+/** Requires git's content type, because a page of another site cannot send it without a CORS preflight. */
 function requireType({ request }: Exchange, service: GitService): void {
   const expected = `application/x-git-${service}-request`;
   if (request.headers['content-type']?.toLowerCase() === expected) return;
@@ -179,13 +179,13 @@ function outletFor(
 interface Conversation {
   readonly outlet: Outlet;
   readonly git: GitRun;
-  /** What the body goes through before it comes to git. */
+  /** The streams between the body and git. */
   readonly stages: readonly Transform[];
-  /** Why nothing was said, once that is known; null = as git sees it. */
+  /** The reason if git's output was empty, once known; null = no reason. */
   readonly notice: () => string | null;
 }
 
-/** Body to git, output of git to the client; returns when git's side has ended, whoever is still there. */
+/** Sends the body to git and git's output to the client. Returns when git has ended. */
 async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
   const { request, response } = exchange;
   const [first, ...rest] = stages;
@@ -212,7 +212,7 @@ async function converse(exchange: Exchange, { outlet, git, stages, notice }: Con
   finish(exchange, failure);
 }
 
-/** After `source` has ended: the end of the answer, or of the connection where the answer is not whole. */
+/** Ends the answer, or the connection if git's output is incomplete. @throws `failure` if nothing was sent. */
 function finish(exchange: Exchange, failure: Error | null): void {
   const { response, log } = exchange;
   if (response.destroyed) return;

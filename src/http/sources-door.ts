@@ -16,7 +16,7 @@ export interface SourcesDoorOptions {
   readonly log: Log;
 }
 
-/** As `Listener`, at the address of the settings. */
+/** A `Listener` at the address in `sources_listen`. */
 export interface SourcesDoor {
   /** @throws DeployError `CANNOT_LISTEN` */
   listen(): ReturnType<Listener['listen']>;
@@ -26,11 +26,11 @@ export interface SourcesDoor {
 const ANY = ['0.0.0.0', '::'];
 
 /**
- * A door for builds alone, so that they need not reach the one where passwords are taken: it hands out the source of a
- * build to whoever shows its token, and answers 404 to all else. It speaks plain HTTP.
+ * A plain HTTP listener only for builds, so that they need not reach the listener that takes passwords. It serves a
+ * build's source for its token, and answers 404 to all other requests.
  *
- * @returns null where `sources_listen` is not set: the HTTP door hands sources out.
- * @throws DeployError `BAD_SETTING` where builds could not tell where it is.
+ * @returns null if `sources_listen` is not set, because then the HTTP door serves the sources.
+ * @throws DeployError `BAD_SETTING` if the settings do not give builds an address of this listener.
  */
 export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions): SourcesDoor | null {
   const address = config.sources_listen;
@@ -38,8 +38,8 @@ export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions):
   if (ANY.includes(address.host) && config.source_url === '') {
     throw new DeployError(
       'BAD_SETTING',
-      `The setting sources_listen is ${address.host}, which is no address that builds could ask, and source_url is not set.`,
-      'Set source_url to where builds reach it, as http://toolforge-push.toolforge-push.svc:8081.',
+      `The setting sources_listen is ${address.host}, which builds cannot use as an address, and source_url is not set.`,
+      'Set source_url to the address at which builds reach it, for example http://toolforge-push.toolforge-push.svc:8081.',
     );
   }
   const serve = async (exchange: Exchange): Promise<void> => {

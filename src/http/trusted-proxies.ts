@@ -7,21 +7,21 @@ import type { Log } from '../core/log.ts';
 const REFRESH_MS = 5000;
 const HOST_NAME = /^(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?$/i;
 
-/** @returns the addresses of a host name. @throws `ENOTFOUND` if there are none, another error if nobody knows. */
+/** @returns the addresses of a host name. @throws `ENOTFOUND` if it has none, another error if the lookup failed. */
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
 /**
- * The setting `trusted_proxies`: addresses, CIDR ranges and host names. The pods of an ingress controller have new
- * addresses after each restart, so names are looked up again and again while `watch` runs.
+ * The setting `trusted_proxies`: addresses, CIDR ranges and host names. The pods of an ingress controller get new
+ * addresses at each restart, so `watch` looks names up every few seconds.
  */
 export class TrustedProxies {
   readonly #fixed = new BlockList();
   readonly #named = new Map<string, readonly string[]>();
   readonly #known = Promise.withResolvers<void>();
-  /** What the log said last about each name. */
+  /** The last log line about each name. */
   readonly #told = new Map<string, string>();
 
-  /** @throws DeployError `BAD_SETTING` for what is no address, no CIDR range and no host name. */
+  /** @throws DeployError `BAD_SETTING` for an entry that is no address, CIDR range or host name. */
   constructor(entries: readonly string[]) {
     for (const entry of entries) {
       if (HOST_NAME.test(entry)) this.#named.set(entry, []);
@@ -42,8 +42,8 @@ export class TrustedProxies {
   }
 
   /**
-   * Looks the names up until the signal is aborted. A name without addresses is trusted nowhere; if the lookup fails,
-   * the addresses before it stay.
+   * Looks the names up until the signal fires. If a name has no addresses, it is not trusted. If a lookup fails, the
+   * last addresses stay.
    */
   async watch(signal: AbortSignal, log: Log, resolve: Resolve = addressesOf): Promise<void> {
     while (this.#named.size > 0 && !signal.aborted) {
@@ -76,8 +76,8 @@ export class TrustedProxies {
     if (isIP(address) === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix ?? '0') || length > bits) {
       throw new DeployError(
         'BAD_SETTING',
-        `The setting trusted_proxies has ${JSON.stringify(entry)}: no address, no range and no host name.`,
-        'Write addresses, CIDR ranges or host names, as 192.0.2.7, 10.0.0.0/8 or proxy.example.org.',
+        `The setting trusted_proxies has ${JSON.stringify(entry)}: not an address, CIDR range or host name.`,
+        'Write addresses, CIDR ranges or host names, for example 192.0.2.7, 10.0.0.0/8 or proxy.example.org.',
       );
     }
     this.#fixed.addSubnet(address, length, isIPv4(address) ? 'ipv4' : 'ipv6');

@@ -1,11 +1,11 @@
 type Environment = Readonly<Record<string, string>>;
 
 /**
- * Runs `start` while `process.env` is exactly `environment`. For code that starts children with the
- * environment of this process and takes no other, as node-git-server does.
+ * Runs `start` while `process.env` is exactly `environment`, for code such as node-git-server that always gives
+ * children the environment of this process.
  *
- * The object is exchanged, not its variables: setenv(3) is never called, which other threads (a name
- * look-up in the thread pool) might not survive, and putting it back cannot fail halfway.
+ * Replaces the object, not its variables. So setenv(3) is never called, which is not safe with other threads, and
+ * restoring cannot fail halfway.
  */
 export function withEnvironment<T>(environment: Environment, start: () => T): T {
   const own = process.env;
@@ -18,8 +18,8 @@ export function withEnvironment<T>(environment: Environment, start: () => T): T 
 }
 
 /**
- * The same for what `schedule` puts off with `process.nextTick`. Ticks run first in, first out, with no
- * promise and no event between two of them, so nothing else ever sees `environment`.
+ * The same for work that `schedule` defers with `process.nextTick`. Ticks run in order, with no promise or event between
+ * them, so nothing else ever sees `environment`.
  */
 export function withEnvironmentInNextTick(environment: Environment, schedule: () => void): void {
   let own = process.env;
