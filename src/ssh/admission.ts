@@ -3,38 +3,38 @@ import { networkOf } from '../core/network.ts';
 import { Shares } from '../core/shares.ts';
 
 export interface AdmissionLimits {
-  /** From connection to login. */
+  /** The longest time from connection to login. */
   readonly graceMs: number;
-  /** Connections of all addresses at one step of the login. */
+  /** The most connections of all addresses at one step of the login. */
   readonly startups: number;
-  /** Connections of one address at one step of the login. */
+  /** The most connections of one address at one step of the login. */
   readonly perAddress: number;
-  /** Connections of one person that have logged in. */
+  /** The most logged-in connections of one person. */
   readonly perPerson: number;
-  /** Connections of everybody that have logged in. */
+  /** The most logged-in connections of all people. */
   readonly loggedIn: number;
 }
 
-/** The steps to a login: nothing was received; the client has named its software; keys are exchanged. */
+/** The steps to a login: nothing received; the client has sent its identification; keys are exchanged. */
 const STEPS = ['silent', 'introduced', 'exchanged'] as const;
 export type Step = (typeof STEPS)[number];
 
-/** By how many are free, so that the last places are for people who hold few. */
+/** A person may hold a tenth of the free places, so the last places are for people with few connections. */
 const WEIGHT_OF_PERSON = 0.1;
 
-/** Whether a login got a place, or who holds too many: the person, or everybody together. */
+/** Whether a login got a place, and otherwise whether the person or the server has too many connections. */
 export type Place = 'taken' | 'person-full' | 'server-full';
 
-/** After our end of a connection has been closed, how long the other side has for its own. */
+/** After we have closed our end, how long the client has to close its own. */
 const LINGER_MS = 2000;
 
 /**
- * Who may hold a connection, before and after the login.
+ * Limits connections before and after the login.
  *
- * Before the login, each step has places of its own, and whoever reaches a step gets one. If the places of their
- * address are taken, the oldest connection of that address at that step gives way; if all places are taken, the oldest
- * of the address that holds most of them. So connections that stay silent can push out only other silent ones.
- * After the login, connections count for the person alone, whatever the address.
+ * Before the login, each step has places of its own, and a connection that reaches a step always gets one. If its
+ * address has no free place, the oldest connection of that address at the step is ended. If all places are taken, it is
+ * the oldest of the address that holds most of them. So silent connections can only replace other silent ones.
+ * After the login, only the person counts, whatever the address.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
@@ -53,7 +53,7 @@ export class Admission {
     this.#steps = new Map(STEPS.map((step) => [step, new Places(limits)]));
   }
 
-  /** Takes a new connection in. */
+  /** Registers a new connection. */
   admit(socket: Socket): void {
     if (socket.remoteAddress === undefined) return void socket.destroy();
     this.#graces.set(
@@ -68,16 +68,16 @@ export class Admission {
     this.reach(socket, 'silent');
   }
 
-  /** The connection has come to this step of the login. */
+  /** Records that the connection has reached this step of the login. */
   reach(socket: Socket, step: Step): void {
-    // A key exchange may also happen after the login, and a connection that was pushed out has no step.
+    // Ignores key exchanges after the login, and connections that are being ended.
     if (!this.#graces.has(socket)) return;
     for (const places of this.#steps.values()) places.leave(socket);
     const out = this.#steps.get(step)?.take(socket) ?? null;
     if (out !== null) this.#end(out, step);
   }
 
-  /** The connection has logged in, if there is a place for it. */
+  /** Gives a connection that has logged in a place, if there is one. */
   logIn(socket: Socket, uid: string): Place {
     const held = [...this.#persons.values()].filter((other) => other === uid).length;
     if (held >= this.#limits.perPerson) return 'person-full';
@@ -120,7 +120,7 @@ class Places {
     this.#limits = limits;
   }
 
-  /** @returns the connection that gives way for this one, if one must. */
+  /** Gives the connection a place. @returns the connection that must end for it, or null. */
   take(socket: Socket): Socket | null {
     const address = networkOf(socket.remoteAddress ?? '');
     const counts = new Map<string, number>([[address, 0]]);

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { DeployError } from '../core/errors.ts';
 import { clean } from '../core/progress.ts';
 
-/** An error as the client reads it. `id` is set for a bug of ours: the log has it too. */
+/** An error as the client sees it. `id` is set for a bug of ours, and the log has it too. */
 export interface Answer {
   readonly message: string;
   readonly hint: string;
   readonly id: string | null;
 }
 
-/** What to tell about an error: a DeployError as it is, and of anything else only that it is ours. */
+/** The answer to an error: a DeployError's message and hint; for any other error only that the server failed. */
 export function answerTo(error: unknown): Answer {
   if (error instanceof DeployError) return { message: error.message, hint: error.hint, id: null };
   const id = randomBytes(4).toString('hex');
@@ -29,8 +29,8 @@ export function asWarning({ message, hint }: Answer): string {
 }
 
 /**
- * The answer to a git client that waits for refs: it prints `fatal: remote error: message` and the hint, and
- * not its own guess about access rights as it does when it only finds the connection closed.
+ * The answer to a git client that waits for refs. The client prints `fatal: remote error: message` and the hint. If the
+ * connection were only closed, it would guess at missing access rights.
  *
  * @see https://git-scm.com/docs/pack-protocol#_pkt_line_format (`ERR`)
  */

@@ -4,9 +4,9 @@ import { sendMessage, sshString } from './ssh2-inner.ts';
 const USERAUTH_BANNER = 53;
 
 /**
- * Shows the text to the person who is logging in; clients print it unless they are told to be quiet. It may be
- * sent at any time before the login succeeds, and is the only way to say something to somebody who is not let
- * in. ssh2 can send one too, but only before it knows who comes.
+ * Shows a text to the person who is logging in, at any time before the login succeeds. Clients print it unless they are
+ * told to be quiet. No other message reaches a person whose login fails. ssh2's own banner is sent before it knows the
+ * user name.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4252#section-5.4
  */

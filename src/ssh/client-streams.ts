@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import type { Connection, ServerChannel } from 'ssh2';
 import { isExchangingKeys } from './ssh2-inner.ts';
 
-/** More than this waiting in the socket, and writers wait: a client may announce a window of 4 GiB and not read. */
+/** Writers wait while the socket holds more, because a client may announce a window of 4 GiB and not read. */
 const MOST_IN_SOCKET_BYTES = 1024 * 1024;
 const ERR_PIECE_BYTES = 4096;
 const MOST_ERR_BYTES = 64 * 1024;
@@ -16,11 +16,11 @@ interface Inner {
 }
 
 /**
- * The three streams of one exec or shell request, as something that can be waited for.
+ * The three streams of one exec or shell request. Every write can be awaited.
  *
- * ssh2's channel never calls back once the client has gone, and sends parts of standard output twice when
- * standard error meets a full window. So everything is written here, one after the other, and every wait
- * ends when the client is gone: what is written then is dropped.
+ * ssh2's channel never calls back after the client has disconnected. It also sends parts of standard output twice if the
+ * window is full when standard error is written. So this class writes one piece after the other, ends every wait when
+ * the client disconnects, and then drops what is written.
  */
 export class ClientStreams {
   readonly #channel: ServerChannel;
@@ -33,9 +33,9 @@ export class ClientStreams {
   #release: () => void = () => {};
   #errBytes = 0;
   #isUntouched = true;
-  /** With it, silence both ways counts as a stall too. For git, whose conversations are never silent for long. */
+  /** Whether silence in both directions counts as a stall too. For git, which is never silent for long. */
   isSilenceStall = false;
-  /** The client's terminal is in raw mode: texts get the line ends that it wants, bytes of a process have them. */
+  /** Whether the client's terminal is in raw mode. Then texts get CR LF; a process's bytes already have them. */
   isTerminal = false;
 
   constructor(
@@ -51,22 +51,22 @@ export class ClientStreams {
     channel.stderr.on('error', () => this.leave());
   }
 
-  /** Aborted when nobody is there any more to read or write. */
+  /** Fires when the client has disconnected. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
 
-  /** True as long as nothing was written to standard output. */
+  /** Whether nothing was written to standard output yet. */
   get isUntouched(): boolean {
     return this.#isUntouched;
   }
 
-  /** The bytes that wait to be read. */
+  /** The number of received bytes that were not read yet. */
   get waitingBytes(): number {
     return this.#channel.readableLength;
   }
 
-  /** Resolves when the client's window, and the socket, have taken it. */
+  /** Writes to standard output. Resolves when the client's window and the socket have taken all of it. */
   out(chunk: Uint8Array | string): Promise<void> {
     this.#isUntouched = false;
     const shown = typeof chunk === 'string' ? this.#shown(chunk) : chunk;
@@ -74,18 +74,18 @@ export class ClientStreams {
     return this.#last;
   }
 
-  /** A few lines; at 64 kB the rest is dropped. */
+  /** Writes a few lines to standard error. Drops everything beyond 64 kB. */
   err(text: string): Promise<void> {
     const bytes = Buffer.from(this.#shown(text)).subarray(0, MOST_ERR_BYTES - this.#errBytes);
     this.#errBytes += bytes.length;
     return this.errors(bytes);
   }
 
-  /** Any number of bytes for standard error; await it before there are more. */
+  /** Writes any number of bytes to standard error. Await it before the next call. */
   errors(bytes: Uint8Array): Promise<void> {
     this.#last = this.#last.then(async () => {
       for (let at = 0; at < bytes.length; at += ERR_PIECE_BYTES) {
-        // What ssh2 keeps of the last piece of standard output, and would send again for this one.
+        // Otherwise ssh2 would send the last piece of standard output again.
         const inner = this.#channel as unknown as Inner;
         inner._chunk = undefined;
         inner._chunkcb = undefined;
@@ -95,7 +95,7 @@ export class ClientStreams {
     return this.#last;
   }
 
-  /** What the client sends, until it says that this is all, or is gone. Read on demand: a reader that waits holds the client back. */
+  /** Yields the client's input until it ends or the client disconnects. A slow reader slows the client down. */
   async *input(): AsyncGenerator<Buffer, void, undefined> {
     while (true) {
       const chunk: Buffer | null = this.#channel.read();
@@ -110,28 +110,28 @@ export class ClientStreams {
     }
   }
 
-  /** Sends the exit status and closes, after all that was written. */
+  /** Waits for all writes, then sends the exit status and closes. */
   async finish(status: number): Promise<void> {
     await this.#last;
     clearTimeout(this.#stall);
     if (!this.gone.aborted) {
-      // In this order: after end() ssh2 sends no status, and the client would report 255.
+      // After end(), ssh2 would send no status, and the client would report 255.
       this.#channel.exit(status);
       this.#channel.end();
     }
     this.#channel.resume();
   }
 
-  /** The client is gone, or is to be treated so. */
+  /** Ends the streams because the client has disconnected or is dropped. */
   leave(): void {
     if (this.gone.aborted) return;
     clearTimeout(this.#stall);
     try {
       this.#channel.close();
     } catch {
-      // The connection ended first, and ssh2's parts of it with it.
+      // The connection has already ended.
     }
-    // Or ssh2 would still try to send window adjustments on a connection that it has taken apart.
+    // Otherwise ssh2 would send window adjustments on the ended connection, and fail.
     (this.#channel as unknown as Inner).outgoing.state = 'closed';
     this.#gone.abort();
     this.#release();
@@ -155,7 +155,7 @@ export class ClientStreams {
     this.#stall.refresh();
   }
 
-  /** Waits until `done` was called or the client is gone. Only one at a time, which the order of writes gives. */
+  /** Waits until `done` is called or the client disconnects. Only for one caller at a time; writes are ordered. */
   #until(start: (done: () => void) => void): Promise<void> {
     return new Promise((resolve) => {
       this.#release = resolve;

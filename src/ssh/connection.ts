@@ -8,21 +8,21 @@ import { type SessionServices, serveSession } from './session.ts';
 import { announceSignatureAlgorithms } from './signature-algorithms.ts';
 import { largestPacketOf } from './ssh2-inner.ts';
 
-/** As OpenSSH's MaxSessions. */
+/** The default of OpenSSH's MaxSessions. */
 const MOST_SESSIONS = 10;
 /**
- * ssh2 lets a client send more than its window, and answers requests that nobody reads: beyond this it ends. An honest
- * client comes to 4 MiB in one session.
+ * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window. Also the limit for
+ * answers that the client does not read. An honest client reaches 4 MiB.
  */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
-/** In all sessions of one connection. */
+/** The same for all sessions of a connection together. */
 const MOST_UNREAD_BYTES_OF_ALL = 16 * 1024 * 1024;
-/** OpenSSH takes 32 KiB, PuTTY 16. Smaller ones cost much, and with 0 ssh2 would go on for ever. */
+/** OpenSSH accepts 32 KiB, PuTTY 16. Small packets cost much CPU, and at 0 ssh2 would loop for ever. */
 const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;
-/** Clients ask for new keys after a gigabyte or an hour. Each costs the server a millisecond in which it serves nobody. */
+/** Honest clients exchange keys after a gigabyte or an hour. Each exchange blocks the server for a millisecond. */
 const MOST_EXCHANGES_A_MINUTE = 30;
-/** New keys after so many bytes do not count, because encrypting these has cost more. */
+/** A key exchange after this many bytes does not count, because encrypting them has cost more. */
 const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
 const MINUTE_MS = 60_000;
 
@@ -31,7 +31,7 @@ export interface ConnectionOptions extends SessionServices {
   readonly idleMs: number;
 }
 
-/** One client's connection: its login, then its sessions. Whatever goes wrong in it ends it and nothing else. */
+/** One client's connection: its login, then its sessions. An error in it ends only this connection. */
 export class ServedConnection {
   readonly #client: Connection;
   readonly #socket: Socket;
@@ -55,7 +55,7 @@ export class ServedConnection {
     client.on('error', (error) => {
       options.log.debug({ address: options.login.address, err: error }, 'ssh connection broke');
       this.#leave();
-      // ssh2 only ends its own side, and its keep-alive timer would go on.
+      // ssh2 only ends its own side, and its keep-alive timer would continue.
       socket.destroy();
     });
     client.on('end', () => this.#leave());
@@ -86,17 +86,17 @@ export class ServedConnection {
     socket.on('data', () => this.#checkFlood());
   }
 
-  /** Resolves when nothing of this connection runs any more. */
+  /** Resolves when no session of this connection runs. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running.values());
   }
 
-  /** No new sessions; the connection ends when those that run have ended. */
+  /** Refuses new sessions, and ends the connection after the running ones. */
   async close(): Promise<void> {
     this.#isClosing = true;
     const isBusy = this.#running.size > 0;
     await this.idle();
-    // What was said last is still on its way: the client hears it and hangs up, or the time is over.
+    // Gives the client time to receive the last output and hang up.
     if (isBusy && !this.#socket.destroyed) {
       const limit = AbortSignal.timeout(LAST_WORDS_MS);
       await once(this.#socket, 'close', { signal: limit }).catch(() => undefined);
@@ -104,14 +104,14 @@ export class ServedConnection {
     this.#client.end();
   }
 
-  /** Ends it now. Pushes that git has already taken run on. */
+  /** Ends the connection now. Pushes that git has already accepted continue. */
   destroy(): void {
     this.#stop.abort();
     this.#leave();
     this.#socket.destroy();
   }
 
-  /** The client prints the reason of a disconnect at once, though it takes no more output. */
+  /** Drops a client that reads nothing. It prints the reason of a disconnect although it accepts no output. */
   #drop(streams: ClientStreams, why: string): void {
     const { log, login } = this.#options;
     log.info(
@@ -154,7 +154,7 @@ export class ServedConnection {
     this.#idle = setTimeout(() => this.#client.end(), this.#options.idleMs).unref();
   }
 
-  /** Before the login no client has a reason for new keys. */
+  /** Cuts clients that exchange keys too often. Before the login, no client has a reason to. */
   #onRekey(): void {
     const bytes = this.#socket.bytesRead + this.#socket.bytesWritten;
     const isPaid = this.#login.principal !== null && bytes - this.#bytesAtExchange >= BYTES_FOR_AN_EXCHANGE;

@@ -5,13 +5,12 @@ import { sendTransportMessage, sshString, uint32 } from './ssh2-inner.ts';
 const DISCONNECT = 1;
 export const TOO_MANY_CONNECTIONS = 12;
 export const BY_APPLICATION = 11;
-/** Without a cipher, a packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
+/** An unencrypted packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
 const BLOCK_BYTES = 8;
 const LEAST_PADDING_BYTES = 4;
 
 /**
- * Tells a client why its connection ends. OpenSSH prints the text. It may be sent at any time, also during a key
- * exchange.
+ * Tells a client why its connection ends. OpenSSH prints the text. May be called at any time, also during a key exchange.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4253#section-11.1
  */
@@ -19,7 +18,7 @@ export function disconnect(client: Connection, reason: number, text: string): vo
   sendTransportMessage(client, disconnectMessage(reason, text));
 }
 
-/** The same on a connection that has received nothing yet: its packets have no cipher. */
+/** The same for a connection that has received nothing yet, so that packets are not encrypted. */
 export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
   const payload = disconnectMessage(reason, text);
   const bare = 4 + 1 + payload.length + LEAST_PADDING_BYTES;

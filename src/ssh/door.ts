@@ -14,7 +14,7 @@ import { socketOf } from './ssh2-inner.ts';
 
 const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
-/** Connections of everybody that have logged in. */
+/** The most logged-in connections of all people. */
 const MAX_LOGGED_IN = 1000;
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 
@@ -25,23 +25,23 @@ export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
   >;
   readonly hostKeys: readonly Buffer[];
   readonly throttle: LoginThrottle;
-  /** At closing, how long what runs may go on. */
+  /** How long running sessions may continue when the server closes. */
   readonly drainMs?: number;
-  /** How long a connection may stay without anything running. */
+  /** How long a connection may stay without a running session. */
   readonly idleMs?: number;
   readonly stallMs?: number;
-  /** How many connections of everybody may have logged in. */
+  /** The most logged-in connections of all people. */
   readonly loggedIn?: number;
 }
 
 export interface SshDoor {
   /** @throws DeployError `CANNOT_LISTEN`. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
-  /** Takes no more connections and sessions, lets what runs end for a bounded time, and ends the rest. */
+  /** Refuses new connections and sessions, waits a limited time for running ones, then ends them. */
   close(): Promise<void>;
 }
 
-/** The SSH door: git services and the command table, by public key. */
+/** Creates the SSH server: git services and commands, with login by public key. */
 export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { config, log, throttle, directory, services } = options;
   const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000, loggedIn = MAX_LOGGED_IN } = options;
@@ -70,7 +70,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const ssh = new ssh2.Server(
     {
       hostKeys: [...options.hostKeys],
-      // Without a version: it tells whoever scans the net what to try.
+      // Names no version, because that would tell attackers what to try.
       ident: 'toolforge-push',
       algorithms: algorithms(isNative),
       ...KEEP_ALIVE,
@@ -106,8 +106,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     },
   );
 
-  // Our own listener in front of ssh2's, which shows a connection only when it has introduced itself. With
-  // Nagle's algorithm a small push takes 160 ms instead of 90.
+  // Our own listener, because ssh2's reports a connection only after its identification. With Nagle's algorithm, a small
+  // push would take 160 ms instead of 90.
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => {});
     sockets.add(socket);
@@ -115,7 +115,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     ssh.injectSocket(socket);
     admission.admit(socket);
   });
-  // Of accept(), as for too many open files: the next one may succeed.
+  // An error of accept(), for example too many open files. The next call may succeed.
   const onError = (error: Error) => log.error({ err: error }, 'ssh door failed to accept');
 
   return {

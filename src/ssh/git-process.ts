@@ -1,4 +1,4 @@
-// child_process and not execa: the three pipes are pumped by hand, byte by byte, and nothing may be kept.
+// child_process instead of execa, because the three pipes are pumped by hand and nothing may be buffered.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
@@ -10,15 +10,15 @@ const KEPT_STDERR_BYTES = 8192;
 export interface GitProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
-  /** Resolves at its end; null = ended by a signal. Rejects where it could not be started. */
+  /** Resolves with the exit status; null = killed by a signal. Rejects if git could not be started. */
   readonly status: Promise<number | null>;
-  /** The first 8 kB of what it printed on standard error, for the log. */
+  /** The first 8 kB of standard error, for the log. */
   stderr(): string;
-  /** Ends it and its children. */
+  /** Ends git and its children. */
   kill(): void;
 }
 
-/** Starts git with exactly this environment, apart from the terminal's signals. @throws Error where no descriptors are left. */
+/** Starts git with exactly this environment, in a process group of its own. @throws Error if no descriptors are left. */
 export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
   const child = withPipes(spawn('git', args, { env: environment, stdio: 'pipe', detached: true }));
   const kept: Buffer[] = [];
@@ -27,7 +27,7 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
     if (keptBytes < KEPT_STDERR_BYTES) kept.push(chunk.subarray(0, KEPT_STDERR_BYTES - keptBytes));
     keptBytes += chunk.length;
   });
-  // git closes its input when it has read enough; what comes after that is dropped by pump().
+  // git closes its input when it has read enough. pump() drops the rest.
   for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
   return {
     stdin: child.stdin,
@@ -41,15 +41,15 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
       try {
         if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
       } catch {
-        // It ended by itself in between.
+        // git has just ended by itself.
       }
     },
   };
 }
 
 /**
- * Reads the source to its end and writes it to the target, at the pace of the slower one. A target that has
- * been closed does not stop the reading: the rest is dropped. Either way the target is ended.
+ * Copies the source to the target, at the pace of the slower one, then ends the target. If the target closes early,
+ * reads the source to its end and drops the rest.
  */
 export async function pump(source: AsyncIterable<Uint8Array>, target: Writable): Promise<void> {
   const closed = new AbortController();

@@ -7,9 +7,9 @@ import { answerTo, asWarning } from './answers.ts';
 import type { ClientStreams } from './client-streams.ts';
 import { type GitProcess, pump, startGit } from './git-process.ts';
 
-/** How long a client that was answered early may go on sending its pack, in which time it finds the answer. */
+/** How long a client that was answered early may continue to send its pack. It reads the answer only after that. */
 const LATE_INPUT_MS = 60_000;
-/** git upload-pack's own limit on a client that says nothing, in seconds. */
+/** The limit for a silent client, in seconds, which git upload-pack itself enforces. */
 const UPLOAD_TIMEOUT_S = 600;
 
 export interface GitSession {
@@ -21,8 +21,8 @@ export interface GitSession {
 }
 
 /**
- * Serves a push: client → session → git, and git → session → client, until git has ended and the verdict is
- * in. When the client leaves, git gets the end of its input, and everything else goes on.
+ * Serves a push: client → session → git, and git → session → client, until git has ended and the verdict is known. If
+ * the client disconnects, git gets the end of its input, and everything else continues.
  *
  * @returns the exit status for the client.
  */
@@ -33,7 +33,7 @@ export async function receivePack(git: GitSession): Promise<number> {
   const isAllIn = pump(client.input(), session.incoming).catch(() => undefined);
   const result = await converse(git, session);
   if (result.notice !== null) await client.err(result.notice);
-  // A client that was answered early may still be sending; it reads the answer when it is done.
+  // A client that was answered early may still be sending. It reads the answer only after that.
   const late = new AbortController();
   const limit = AbortSignal.any([late.signal, client.gone]);
   await Promise.race([isAllIn, delay(LATE_INPUT_MS, undefined, { ref: false, signal: limit })]).catch(
@@ -65,16 +65,16 @@ async function converse(
     const status = await child.status;
     const told = session.exitStatus();
     const notice = session.notice();
-    // Where the session knows why git ended as it did, the operator need not.
+    // If the session explains git's exit, the operator needs no log line.
     const problem = notice === null ? report(git, child, status) : null;
-    // What was told holds, also where git was killed after it had stored everything.
+    // The status that the client was told stays, even if git was killed after it had stored everything.
     return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
     session.close(wasKilled);
   }
 }
 
-/** Serves a clone or fetch; git ends with the client. @returns the exit status for the client. */
+/** Serves a clone or fetch. Ends git if the client disconnects. @returns the exit status for the client. */
 export async function uploadPack(git: GitSession, protocol: string | null): Promise<number> {
   const { client, packServices, principal, tool } = git;
   const session = await packServices.upload(tool, protocol, principal);
@@ -94,7 +94,7 @@ async function fetchFrom(git: GitSession, { folder, environment }: FetchSession)
   const kill = () => child.kill();
   client.gone.addEventListener('abort', kill);
   try {
-    // Not awaited: the client may keep its end open after git has said all.
+    // Not awaited, because the client may keep its end open after git has ended.
     pump(client.input(), child.stdin).catch(() => undefined);
     const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
     const problem = report(git, child, status);

@@ -1,7 +1,7 @@
 import type { Directory } from '../auth/directory.ts';
 import type { Principal } from '../core/types.ts';
 
-/** The answer to `ssh HOST` without a command: who one is here, and what to type. */
+/** The answer to `ssh HOST` without a command: the user's name and tools, and what to type. */
 export async function greeting(
   directory: Directory,
   principal: Principal,

@@ -12,10 +12,10 @@ const FILES = [
 ] as const;
 
 /**
- * The host keys in the folder, made at the first start; the same ones after every restart, and for two
- * servers that start at once.
+ * Reads the host keys in the folder, or makes them at the first start. Servers that start at the same time get the same
+ * keys.
  *
- * @throws DeployError `HOST_KEY_EXPOSED` where others than the owner may read one; `HOST_KEY_BROKEN`.
+ * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN`.
  */
 export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
   await makeFolder(folder);
@@ -29,7 +29,7 @@ export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
   return keys;
 }
 
-/** ssh2 1.17.0 drops a leading zero byte of an ed25519 key, one key in 256, and cannot read what it wrote. */
+/** Makes keys until ssh2 can read one: version 1.17.0 drops a leading zero byte, in one ed25519 key of 256. */
 export function readableKey(make: () => { readonly private: string }): string {
   for (;;) {
     const key = make().private;
@@ -37,7 +37,7 @@ export function readableKey(make: () => { readonly private: string }): string {
   }
 }
 
-/** What a client shows at its first connection, of the key that most clients take: `SHA256:…`. */
+/** The fingerprint of the key that most clients use, as they show it at their first connection: `SHA256:…`. */
 export function hostKeyFingerprint(keys: readonly Buffer[]): string {
   const key = ssh2.utils.parseKey(keys[0] ?? '');
   if (key instanceof Error) throw key;
@@ -49,7 +49,7 @@ async function makeFolder(folder: string): Promise<void> {
   if (made !== undefined) await chmod(folder, 0o700);
 }
 
-/** Null where there is none. */
+/** Returns null if the file is missing. */
 async function load(path: string): Promise<Buffer | null> {
   try {
     await using file = await open(path, 'r');
@@ -58,7 +58,7 @@ async function load(path: string): Promise<Buffer | null> {
       throw new DeployError(
         'HOST_KEY_EXPOSED',
         `The host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)}).`,
-        `Close it (chmod 600 ${path}), or remove it where others may have read it: the next start makes a new one.`,
+        `Run chmod 600 ${path}. If others may have read the key, remove it instead: the next start makes a new one.`,
       );
     }
     const text = await file.readFile();

@@ -12,9 +12,9 @@ import type { Place } from './admission.ts';
 import { answerTo, asWarning } from './answers.ts';
 import { sendBanner } from './banner.ts';
 
-/** As OpenSSH's MaxAuthTries. */
+/** The default of OpenSSH's MaxAuthTries. */
 const MOST_FAILURES = 6;
-/** Requests that fail nothing (`none`, a known key that is only offered) are bounded too. */
+/** Also limits requests that do not count as failures: `none`, and known keys that are only offered. */
 const MOST_REQUESTS = 24;
 
 export interface LoginOptions {
@@ -23,16 +23,15 @@ export interface LoginOptions {
   readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
-  /** Takes a place for a connection of this person. */
+  /** Asks for a place for this person's connection. */
   readonly takePlace: (uid: string) => Place;
-  /** Aborted when the connection has ended. */
+  /** Fires when the connection has ended. */
   readonly gone: AbortSignal;
 }
 
 /**
- * The login of one connection, by public key alone. `principal` is null until a signature of this connection,
- * made for the name that it logs in with, was verified with a key that the directory knows for that name: an
- * offered key gives nothing but the leave to sign.
+ * The login of one connection, by public key only. `principal` is null until the client has proved a key that the
+ * directory has for its user name, by a signature for this connection and name. An offered key alone proves nothing.
  */
 export class Login {
   readonly #client: Connection;
@@ -58,7 +57,7 @@ export class Login {
   }
 
   /**
-   * Asks once more whether the key belongs to the person: a connection may last much longer than the key.
+   * Checks again that the key belongs to the person, because a connection may outlive the key.
    *
    * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`.
    */
@@ -91,11 +90,11 @@ export class Login {
     if (identity === null) return this.#fail(context);
     const { signature, blob, hashAlgo } = context;
     if (signature === undefined || blob === undefined) {
-      // ssh2 answers SSH_MSG_USERAUTH_PK_OK to this: go on and sign. It lets nobody in.
+      // ssh2 answers SSH_MSG_USERAUTH_PK_OK, which only asks the client to sign.
       context.accept();
       return;
     }
-    // verify() may return an Error, which is as truthy as true.
+    // verify() may return an Error, which is truthy.
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
     const place = this.#options.takePlace(identity.uid);
     if (place !== 'taken') return this.#refuseOneMore(identity.uid, place);
@@ -113,7 +112,7 @@ export class Login {
     context.accept();
   }
 
-  /** The offered key where it is one that may log in, before anybody is asked whose it is. */
+  /** Parses the offered key. Returns null if its type or signature algorithm is not allowed, or it is malformed. */
   #read({ key, hashAlgo }: PublicKeyAuthContext): ParsedKey | null {
     if (isHardwareKey(key.algo) && !this.#isWarnedOfHardware) {
       this.#isWarnedOfHardware = true;
@@ -134,7 +133,7 @@ export class Login {
     this.#failures += 1;
     const { throttle, address } = this.#options;
     const waitMs = throttle.check(context.username, address);
-    // Whoever proves a key is let in all the same; this only ends the connections of those who do not.
+    // The throttle never stops a client that proves a key. It only ends connections that fail.
     if (waitMs > 0) {
       this.#end(
         'Too many logins failed from here.',
@@ -164,7 +163,7 @@ export class Login {
     );
   }
 
-  /** Where the directory cannot answer, nobody is let in, and nobody is told that their key is wrong. */
+  /** Ends the login if the directory cannot answer, without saying that the key is wrong. */
   #refuseAll(error: unknown): void {
     if (this.#options.gone.aborted) return;
     const answer = answerTo(error);
@@ -182,7 +181,7 @@ export class Login {
   #onClose(): void {
     const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
-    // Whoever is slowed down has lines already. A stranger who goes on would fill the disk.
+    // A throttled client is in the log already. More lines would let strangers fill the disk.
     const isSlowedDown = throttle.check(this.#name, address) > 0;
     throttle.failed(this.#name, address);
     if (isSlowedDown) return;

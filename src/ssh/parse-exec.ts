@@ -2,25 +2,25 @@ import parseWords from 'string-argv';
 import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 
-/** What an exec request asks for. */
+/** A parsed exec request. */
 export type ExecRequest =
   | { readonly kind: 'git'; readonly service: 'receive-pack' | 'upload-pack'; readonly tool: ToolName }
   | { readonly kind: 'command'; readonly argv: readonly string[] };
 
 const GIT = /^git[- ](receive-pack|upload-pack|upload-archive)(?:[ \t]+(.*))?$/s;
-// One argument, as git's sq_quote_buf writes it for names that need no escape, or typed by hand.
+// One argument, quoted as by git's sq_quote_buf for names without escapes, or typed by hand.
 const ONE_ARGUMENT = /^(?:'([^'\\]*)'|"([^"\\$`]*)"|([^\s'"\\$`;&|<>()]+))$/;
 
-/** True for a command that a git client waits for the answer of. */
+/** Whether the command is one that a git client sends. */
 export function isGitCommand(command: string): boolean {
   return GIT.test(command.trim());
 }
 
 /**
- * Reads the command of an exec request. No shell is ever asked: a git service has one argument, the
- * repository, and everything else is words for the command table.
+ * Parses the command of an exec request, without a shell. A git service has one argument, the repository. Everything
+ * else becomes words for the command table.
  *
- * @throws DeployError `BAD_REPOSITORY`, `NO_ARCHIVES`: what to type instead.
+ * @throws DeployError `BAD_REPOSITORY`, `NO_ARCHIVES`, which say what to type instead.
  */
 export function parseExec(command: string): ExecRequest {
   const text = command.trim();

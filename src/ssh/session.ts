@@ -22,27 +22,26 @@ export interface SessionServices {
   readonly services: Services;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   readonly log: Log;
-  /** No progress for so long, where some is due, and the client counts as gone. */
+  /** A client that should make progress but makes none for this long counts as disconnected. */
   readonly stallMs: number;
 }
 
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
   readonly connection: { readonly client: Connection; readonly socket: Socket };
-  /** Throws a DeployError if the key of the login opens nothing any more. */
+  /** Throws a DeployError if the key of the login is no longer valid. */
   readonly confirm: (signal: AbortSignal) => Promise<void>;
-  /** Aborted when the server shuts down and has waited long enough. */
+  /** Fires when the server shuts down and has waited long enough. */
   readonly signal: AbortSignal;
-  /** Ends the connection, or only this session if others run, of a client that reads nothing. */
+  /** Drops a client that reads nothing: its connection, or only this session if others run. */
   readonly drop: (client: ClientStreams, why: string) => void;
-  /** A request has begun to be served; `done` never rejects. */
+  /** Called when a request begins to be served. `done` never rejects. */
   readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
 }
 
 /**
- * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. A terminal
- * is for `run` alone. Everything else that a client may ask for (subsystem, agent, X11) has no listener here, and ssh2
- * refuses it.
+ * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. Only `run` gets a terminal. All
+ * other requests (subsystem, agent, X11) have no listener here, so ssh2 refuses them.
  */
 export function serveSession(session: Session, context: SessionContext): void {
   let protocol: string | null = null;
@@ -51,7 +50,7 @@ export function serveSession(session: Session, context: SessionContext): void {
   const serve = (accept: () => ServerChannel | undefined, command: string | null) => {
     const terminal = request.decide(command !== null && wantsTerminal(command));
     const channel = accept();
-    // ssh2 gives no channel where the client has closed its side already.
+    // ssh2 gives no channel if the client has already closed its side.
     if (channel === undefined) return;
     client = new ClientStreams(channel, context.connection, context.stallMs);
     client.isTerminal = terminal !== null;
@@ -69,13 +68,13 @@ export function serveSession(session: Session, context: SessionContext): void {
   session.on('error', () => client?.leave());
 }
 
-/** What came before the request itself. */
+/** What the client sent before its request. */
 interface Asked {
   readonly protocol: () => string | null;
   readonly terminal: Terminal | null;
 }
 
-/** @param command - Null: a shell was asked for. */
+/** @param command - Null = the client asked for a shell. */
 async function run(
   context: SessionContext,
   client: ClientStreams,
@@ -132,7 +131,7 @@ async function refuse(
 ): Promise<void> {
   const isGit = command !== null && isGitCommand(command);
   const answer = answerTo(error);
-  // Of a command line only its first word: config vars may follow.
+  // Logs only the first word, because config vars may follow.
   const word = (command ?? 'shell').trim().split(/\s/, 1)[0]?.slice(0, 32);
   if (client.gone.aborted) log.info({ uid: principal.uid, command: word, err: error }, 'client left');
   else if (answer.id !== null) {
@@ -148,7 +147,7 @@ async function refuse(
   }
 }
 
-/** True for a command that has a use for a terminal. */
+/** Whether the command may have a terminal. */
 function wantsTerminal(command: string): boolean {
   return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
 }

@@ -4,9 +4,8 @@ import { sendAsExtensions, sshString, uint32 } from './ssh2-inner.ts';
 const EXT_INFO = 7;
 
 /**
- * What clients are told that they may sign with. The sk- algorithms are among them though they are refused: a
- * client offers no key of an algorithm that is missing here, and its owner would read “Permission denied” and
- * not the way out.
+ * The signature algorithms that clients are told. The sk- algorithms are refused, but listed: otherwise clients would not
+ * offer such keys, and their owners would see only “Permission denied” instead of our advice.
  */
 const ALGORITHMS = [
   'ssh-ed25519',
@@ -20,7 +19,7 @@ const ALGORITHMS = [
 ];
 
 /**
- * Tells the client our list in place of ssh2's own, which names SHA-1 and DSA, and for a missing comma neither
+ * Sends our list instead of ssh2's own, which has SHA-1 and DSA and, because of a missing comma, neither
  * ecdsa-sha2-nistp521 nor rsa-sha2-512.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8308#section-3.1

@@ -2,11 +2,11 @@ import type { Session } from 'ssh2';
 import type { Terminal, TerminalSize } from '../run/runtime.ts';
 
 const MOST_CELLS = 65_535;
-/** How long a request for a terminal waits for the command that decides it: OpenSSH and PuTTY send both at once. */
+/** How long a terminal request waits for the command that decides it. OpenSSH and PuTTY send both at once. */
 const HOLD_MS = 500;
 
 /**
- * The terminal that a client has asked for. Its own is in raw mode from then on.
+ * The terminal that a client has asked for. The client's own terminal is then in raw mode.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4254#section-6.2
  */
@@ -34,7 +34,7 @@ class SshTerminal implements Terminal {
   }
 }
 
-/** What one session asks for of terminals: one, and only for a command that has a use for it. */
+/** Grants a session one terminal, and only if its command may have one. */
 export class TerminalRequest {
   #terminal: SshTerminal | null = null;
   #settle: (isGranted: boolean) => void = () => {};
@@ -44,7 +44,7 @@ export class TerminalRequest {
     session.on('pty', (accept, reject, { term = '', cols, rows }) => {
       if (this.#terminal !== null) return reject?.();
       this.#terminal = new SshTerminal(term, cols, rows);
-      // Until the command is known, since the reply has to come before the command's.
+      // Wait for the command before replying, because the command decides, and this reply must come first.
       const held = setTimeout(() => this.#settle(false), HOLD_MS).unref();
       this.#settle = (isGranted) => {
         clearTimeout(held);
@@ -60,7 +60,7 @@ export class TerminalRequest {
     });
   }
 
-  /** The command has come: the request is answered. @returns the terminal that it has, or null. */
+  /** Answers the terminal request once the command is known. @returns the granted terminal, or null. */
   decide(isGranted: boolean): Terminal | null {
     this.#settle(isGranted);
     return this.#terminal;

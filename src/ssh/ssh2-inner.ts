@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Connection, Session } from 'ssh2';
 
-/** The parts of ssh2 1.17.0 that its own interface keeps to itself. */
+/** Private parts of ssh2 1.17.0. */
 interface Protocol {
   /** Set during a key exchange, when nothing else may be sent. */
   readonly _kexinit?: Buffer;
@@ -9,7 +9,7 @@ interface Protocol {
   readonly _cipher: { encrypt(packet: Buffer): void };
   readonly _packetRW: {
     readonly write: {
-      /** Where the payload begins in a packet, and in one that may be sent during a key exchange. */
+      /** The offset of the payload in an ordinary packet, and in one that may be sent during a key exchange. */
       readonly allocStart: number;
       readonly allocStartKEX: number;
       alloc(payloadBytes: number, isDuringExchange?: boolean): Buffer;
@@ -19,7 +19,7 @@ interface Protocol {
   _onHandshakeComplete(...negotiated: unknown[]): void;
 }
 
-/** Sends a message that ssh2 has no method for. Does nothing where another version of it is not as expected. */
+/** Sends a message that ssh2 has no method for. Does nothing during a key exchange, or if ssh2's inner parts differ. */
 export function sendMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -29,7 +29,7 @@ export function sendMessage(client: Connection, payload: Buffer): void {
   protocol._cipher.encrypt(writer.finalize(packet));
 }
 
-/** Sends a message of the transport layer (RFC 4253 section 11), which may be sent during a key exchange too. */
+/** Sends a message of the transport layer (RFC 4253 section 11), also during a key exchange. */
 export function sendTransportMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -40,8 +40,8 @@ export function sendTransportMessage(client: Connection, payload: Buffer): void 
 }
 
 /**
- * Sends this message, in place of ssh2's own list of extensions, as the first one under the first keys, to a
- * client that asked for extensions.
+ * Sends this message right after the first key exchange instead of ssh2's own list of extensions, if the client asked
+ * for extensions.
  */
 export function sendAsExtensions(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
@@ -58,22 +58,20 @@ export function sendAsExtensions(client: Connection, payload: Buffer): void {
 }
 
 /**
- * True during a key exchange. What is sent meanwhile waits in memory, and a client may never end the exchange that it
- * has begun.
+ * Whether a key exchange is in progress. Output waits in memory meanwhile, and a hostile client may never finish the
+ * exchange.
  */
 export function isExchangingKeys(client: Connection): boolean {
   return protocolOf(client)?._kexinit !== undefined;
 }
 
-/** The socket of the connection: its remote address and port do not tell, if the server has several addresses. */
+/** The socket of the connection. Its remote address and port are not unique if the server has several addresses. */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;
 }
 
 /**
- * The largest packet of data that the client takes in this session (RFC 4254 section 5.1).
- *
- * ssh2 sends data in packets of this size, and never comes to an end if it is 0.
+ * The largest data packet that the client accepts in this session (RFC 4254 section 5.1). ssh2 loops for ever if it is 0.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
