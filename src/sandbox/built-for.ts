@@ -4,29 +4,29 @@ import { join } from 'node:path';
 import type { Artifact } from '../core/types.ts';
 import type { Sandbox } from './sandbox.ts';
 
-/** In an artifact's folder: it holds real paths of this machine. An artifact without it has those of isolation. */
+/** This file marks an artifact that was built without isolation, so that it contains real paths of this machine. */
 const MARK = 'trusted';
 
-/** Notes in an artifact's folder how it was built: it runs in no other way. */
+/** Records in an artifact's folder in which mode it was built. It can run only in that mode. */
 export async function markBuiltFor(folder: string, mode: Sandbox['mode']): Promise<void> {
   if (mode === 'trusted') await writeFile(join(folder, MARK), '', { mode: 0o600, flag: 'wx', flush: true });
 }
 
-/** Whether what is in an artifact's folder was built in this way. */
+/** Whether an artifact was built in this mode. */
 export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
   return existsSync(join(folder, MARK)) === (mode === 'trusted');
 }
 
 /**
- * Why what was built earlier cannot run on this machine as it is set up now, as the rest of a sentence about it; null
- * = it can.
+ * Why an artifact cannot run with this machine's present settings, or null if it can. The text continues a sentence about
+ * the artifact.
  */
 export function whyUnusable(
   { kind, reference }: Pick<Artifact, 'kind' | 'reference'>,
   mode: Sandbox['mode'],
 ): string | null {
   if (kind === 'image') return 'was built for a cluster, and tools run on this server now';
-  if (!existsSync(join(reference, 'workspace'))) return 'has lost what its build made';
+  if (!existsSync(join(reference, 'workspace'))) return 'has lost its files';
   if (isBuiltFor(reference, mode)) return null;
   return mode === 'isolated'
     ? 'was built without isolation, and tools are isolated now'

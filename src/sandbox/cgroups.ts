@@ -18,24 +18,24 @@ export interface CgroupsOptions {
   readonly instance: string;
   /** A cgroup v2 folder that the operator delegated to this server (`Delegate=yes`); null = look for one. */
   readonly delegated?: string | null;
-  /** Where the hierarchies are mounted, and what says where this process is in them. */
+  /** The mount point of the hierarchies, and the file with this process's place in them. */
   readonly mount?: string;
   readonly membership?: string;
 }
 
-/** pasta, bwrap twice and a shell count too. */
+/** Extra processes, because pasta, bwrap (twice) and a shell count too. */
 const WRAPPERS = 8;
 
 /**
- * A group for `cpu` has the usual weight, whatever is in it: that of a tool too. Without one each session counts as much as this server
- * (sched(7), autogroup), and anybody makes sessions.
+ * The `cpu` group of a tool has the default weight, whatever runs in it. Without groups, each session would count as much
+ * as this server (sched(7), autogroup), and tools can create sessions.
  */
 const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 
 /**
- * Control groups, where they can be had. A folder that another manager (systemd, a container runtime) made is
- * not written to unless it was handed over: in version 1 only hierarchies in whose root this server is, in
- * version 2 a folder that belongs to this user or that the operator named.
+ * Uses control groups if this server may. Never writes to the folder of another manager (systemd, a container runtime)
+ * unless it was delegated. In version 1, uses only hierarchies in whose root this server is. In version 2, uses a folder
+ * that belongs to this user or that the operator named.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */
@@ -48,14 +48,14 @@ export class Cgroups {
     this.#bases = findBases(options);
   }
 
-  /** Which resources a group limits here: some of `memory`, `pids` and `cpu`. */
+  /** The resources that groups limit here: some of `memory`, `pids` and `cpu`. */
   get resources(): string[] {
     return this.#bases.flatMap((base) => base.resources);
   }
 
   /**
-   * A new group for one start, in the group of its tool: however many processes a tool has, it has one share of the
-   * processors. If the kernel refuses a group, it limits less or nothing.
+   * Makes a group for one start inside the group of its tool, so that a tool has one share of the processors however many
+   * processes it has. If the kernel refuses, the group limits less or nothing.
    */
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
@@ -70,7 +70,7 @@ export class Cgroups {
     );
   }
 
-  /** Removes the groups that an earlier server left; their processes must have ended. */
+  /** Removes the groups of an earlier server. Their processes must have ended. */
   async removeLeftovers(): Promise<void> {
     const folders = this.#bases.flatMap(({ folder }) =>
       readdirSync(folder)
@@ -81,23 +81,23 @@ export class Cgroups {
   }
 }
 
-/** One group, in one hierarchy or several. */
+/** The group of one start, in one or several hierarchies. */
 export class Cgroup {
   readonly #folders: readonly string[];
   readonly #outer: readonly string[];
 
-  /** @param outer - The groups around it, which go with the last group in them. */
+  /** @param outer - The groups around it, which are removed with the last group in them. */
   constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
     this.#outer = outer;
   }
 
-  /** The files that a process writes its id into to be in the group. */
+  /** A process joins the group by writing its id into these files. */
   get entrances(): string[] {
     return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
   }
 
-  /** True where the kernel ended a process of the group for its memory. */
+  /** Whether the kernel killed a process of the group because of the memory limit. */
   isOutOfMemory(): boolean {
     const counts = this.#folders.flatMap((folder) => [
       read(join(folder, 'memory.events')),
@@ -112,14 +112,14 @@ export class Cgroup {
     }
   }
 
-  /** The kernel lets go of ended processes a little later, so it may take a few attempts. */
+  /** Removes the group. Tries several times, because the kernel releases ended processes a little later. */
   async remove(): Promise<void> {
     for (const folder of this.#folders) {
       for (let count = 0; count < 50 && existsSync(folder); count += 1) {
         if (!attempt(() => rmdirSync(folder))) await wait(20);
       }
     }
-    // One stays while something else is in it.
+    // An outer group that is not empty stays.
     for (const folder of this.#outer) attempt(() => rmdirSync(folder));
   }
 }
@@ -146,13 +146,13 @@ function findBases(options: CgroupsOptions): Base[] {
   });
 }
 
-/** As root everything is writable, so only a root folder, as in a container of our own, is ours. */
+/** Whether this server may write to its cgroup. Root can write everywhere, so it owns only a container's root cgroup. */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;
   return process.getuid?.() === 0 ? isRoot : statSync(folder).uid === process.getuid?.();
 }
 
-/** Version 2: a group with children has no processes of its own, so this server moves into a child first. */
+/** Version 2: a group with children may not contain processes, so this server moves into a child first. */
 function unifiedBase(folder: string): Base[] {
   const server = join(folder, 'server');
   attempt(() => mkdirSync(server));
@@ -165,7 +165,7 @@ function unifiedBase(folder: string): Base[] {
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
 }
 
-/** Version 2: what is limited or shared in the groups inside of this one. */
+/** Version 2: enables the resources in the groups inside this one. */
 function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
   if (version === 1) return;
   for (const resource of resources) {
@@ -173,7 +173,7 @@ function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, fol
   }
 }
 
-/** A group and those in it, the innermost first. */
+/** A group and all groups in it, the innermost first. */
 function withInner(folder: string): string[] {
   const inner = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return [...inner.flatMap(({ name }) => withInner(join(folder, name))), folder];
@@ -195,7 +195,7 @@ function isWritable(folder: string): boolean {
   return attempt(() => accessSync(join(folder, 'cgroup.procs'), constants.W_OK));
 }
 
-/** Whether it went well: everything here is a limit on top of those that always hold. */
+/** Returns whether `action` succeeded. Failures are ignored, because cgroups only add to limits that always apply. */
 function attempt(action: () => unknown): boolean {
   try {
     action();

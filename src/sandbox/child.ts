@@ -8,11 +8,11 @@ import { asPassableError } from './passable.ts';
 import type { Exit } from './sandbox.ts';
 
 /**
- * Starts a program through a shell that first enters the cgroups, so that nothing is ever outside of them,
- * and then becomes the program: the process id stays the same.
+ * Starts a program through a shell that first joins the cgroups, so that nothing runs outside them. The shell then
+ * becomes the program, with the same process id.
  *
- * @throws what the system says where it starts nothing, in a person's words where it is their doing. Nothing is held
- * then, the group included.
+ * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Releases the pipe and
+ * the group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   // If the memory of the machine runs out, the kernel ends a tool before the server.
@@ -30,7 +30,7 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
         detached: true,
       }),
     );
-    // EPIPE: it ended before it read; how it ended says why.
+    // EPIPE: the child ended before it read. Its exit status tells why.
     child.stdin?.on('error', () => {}).end(options.input);
     return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
   } catch (error) {
@@ -45,9 +45,9 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
 export interface StartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** What it reads on standard input; null = nothing. */
+  /** Its standard input; null = none. */
   readonly input: string | null;
-  /** A folder of the server's own, for a moment. */
+  /** A folder of the server, in which the pipe has a name for a moment. */
   readonly pipeFolder: string;
 }
 
@@ -58,10 +58,10 @@ export interface StartedChild {
   readonly linkEnding: string;
 }
 
-/** Becomes the command: nothing to read, and both outputs in one pipe so that their order is kept. */
+/** Runs the command that follows, without input, and with both outputs in one pipe to keep their order. */
 export const INTERLEAVED = ['/bin/sh', '-c', 'exec "$@" </dev/null 2>&1', 'sh'] as const;
 
-/** How the child ended; a child that could not be started counts as 127, as a shell says it. */
+/** How the child ended. If it could not be started, the code is 127, as in a shell. */
 export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>> {
   return new Promise((resolve) => {
     child.once('exit', (code, signal) =>
@@ -71,20 +71,20 @@ export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>
   });
 }
 
-/** A shell and bwrap say 128 + n where signal n ended the command. */
+/** A shell and bwrap exit with 128 + n if signal n killed the command. */
 function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
   const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
   return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
 }
 
 const MOST_COMPLAINT_BYTES = 4096;
-// pasta reports to syslog and says so where there is none, and it looks for what not every machine has.
+// Messages of pasta on machines without syslog, a nameserver or an IPv6 route.
 const HARMLESS =
   /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
 
 /**
- * The command's output as it comes, then what the wrapping said on standard error. The wrapping is silent
- * unless it cannot do its work, so its words come last, where the reason of a failed start is looked for.
+ * The command's output as it comes, then the standard error of the wrappers (pasta, bwrap). They print only if they fail,
+ * so the reason for a failed start comes last.
  */
 function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
   if (stderr === null) throw new Error('The child was started without a pipe.');

@@ -14,26 +14,26 @@ import { TrustedSandbox } from './trusted.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
-  /** Why there is no isolation, with the line that would change it; null where there is, or none was asked for. */
+  /** Why `auto` found no isolation, with the command that would change it; otherwise null. */
   readonly whyTrusted: string | null;
-  /** The command that root types to get isolation. */
+  /** The command for root that enables isolation. */
   readonly remedy: string;
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// What udev does on Debian. It opens no network to anybody: see "Set permissions" in the kernel's networking/tuntap.
+// udev does the same on Debian. It gives nobody a network: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
-/** Settings that name what holds secrets. */
+/** Settings with paths of secrets. */
 const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
 type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 
 /**
- * The sandbox for this machine, once what an earlier server left running in either has ended. `isolated` and `auto` try a whole one, since programs that are there may still
- * not be allowed to work (in a container, under AppArmor).
+ * Chooses the sandbox for this machine, after ending what an earlier server left running. `isolated` and `auto` try a
+ * whole sandbox, because the installed programs may not be allowed to work (in a container, under AppArmor).
  *
- * @throws DeployError `NO_ISOLATION` where `isolated` is set and does not work, `DATA_FOLDER_CLOSED` where it
- * would but tools could not reach their files.
+ * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if tools' users could
+ * not reach their files.
  */
 export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
@@ -42,12 +42,12 @@ export async function chooseSandbox(
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
-  // To pass, not to list: while a process starts, anyone may open the pipe of its output who knows the name.
+  // Others may pass through, but not list: while a process starts, everybody who knows its pipe's name could open it.
   await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });
-  // Before anything stands in the way of this start: what the server before left has nobody else to end it.
+  // Kill what the previous server left behind, before any check can abort the start.
   await trusted.endLeftovers();
   if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
 
@@ -58,7 +58,7 @@ export async function chooseSandbox(
     instance,
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
-    // Where the server is not root, its user is the one of all tools: what it may read they may.
+    // If the server is not root, tools have its user, so they could read what it can read.
     hidden: [config.data, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     log,
@@ -77,7 +77,7 @@ function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): 
   throw new DeployError('NO_ISOLATION', why, `Run \`${remedy}\` as root, or set sandbox to trusted.`);
 }
 
-/** The first program that isolation needs and that this machine does not have, or null. */
+/** The first program that isolation needs and this machine lacks, or null. */
 function missingProgram(): string | null {
   const programs = ['bwrap', 'pasta', 'prlimit', 'setpriv', 'nsenter', 'ip'];
   for (const program of programs) {

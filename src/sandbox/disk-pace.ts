@@ -1,27 +1,27 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom, DiskSpace } from '../core/disk-room.ts';
 
-/** Why it is time for a look: the pause is over, or so much became less. */
+/** Why folders are measured now: the pause is over, or free bytes or entries fell. */
 export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
-  /** The least time between two looks while nothing is happening. */
+  /** The shortest pause between two measurements while nothing happens. */
   readonly pauseMs: number;
-  /** A look is followed by so many times the time that it took. */
+  /** The pause is at least this many times the duration of the last measurement. */
   readonly rest: number;
 }
 
-/** How often the file system itself is asked, which costs next to nothing. */
+/** How often the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** While the disk fills, a look is followed by so many times the time that it took. */
+/** The same factor as `rest`, while the disk fills. */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;
 
 /**
- * When to look into folders that strangers write to. To look costs a walk over all files, so it is rare. But somebody
- * can make a hundred thousand files in two seconds: it is early if the disk fills quickly, or is nearly full.
+ * Decides when to measure the folders that tools write to. A measurement walks over all files, so it should be rare. But
+ * a tool can make a hundred thousand files in two seconds, so it comes early if the disk fills quickly or is nearly full.
  */
 export class DiskPace {
   readonly #options: PaceOptions;
@@ -32,9 +32,9 @@ export class DiskPace {
   }
 
   /**
-   * Resolves when it is time for the next look, with what the disk has left and why it is time.
+   * Resolves when the next measurement is due, with the disk's free space and the cause.
    *
-   * @param tookMs - How long the last look took; 0 = there was none.
+   * @param tookMs - How long the last measurement took; 0 = there was none.
    */
   async next(tookMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
     const { room, pauseMs, rest } = this.#options;

@@ -2,33 +2,33 @@ import { execa } from 'execa';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 
-/** What a folder takes of a disk. */
+/** The disk use of a folder. */
 export interface DiskUse {
   readonly bytes: number;
-  /** Files, folders and whatever else has an inode. */
+  /** Files, folders and everything else with an inode. */
   readonly entries: number;
 }
 
-/** The most that something may take of a disk; 0 = no limit. */
+/** Limits of disk use; 0 = no limit. */
 export type DiskLimits = DiskUse;
 
 /**
- * What everything below a folder takes on disk. `du` and `find` walk by file descriptors and follow no symbolic link,
- * so they can be asked while a stranger's code works in there; files that vanish meanwhile do not matter.
+ * Measures the disk use of a folder. `du` and `find` walk by file descriptors and follow no symbolic links, so they are
+ * safe while a tool's code changes the folder. Files that vanish meanwhile do not matter.
  */
 export async function diskUse(folder: string, signal: AbortSignal): Promise<DiskUse> {
   const [bytes, entries] = await Promise.all([bytesOf([folder], signal), entriesOf([folder], signal)]);
   return { bytes: bytes.get(folder) ?? 0, entries: entries.get(folder) ?? 0 };
 }
 
-/** The bytes on disk of each folder that is there. */
+/** The bytes on disk of each folder that exists. */
 export async function bytesOf(folders: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
   if (folders.length === 0) return new Map();
   const lines = await du(['-s', '-k', '-x', ...folders], signal);
   return new Map(lines.map(({ count, path }) => [path, count * 1024]));
 }
 
-/** The number of names in each folder that is there, itself included: a quarter of the work of `du --inodes`. */
+/** The number of names in each folder that exists, itself included. Takes a quarter of the time of `du --inodes`. */
 export async function entriesOf(
   folders: readonly string[],
   signal: AbortSignal,
@@ -39,7 +39,7 @@ export async function entriesOf(
   return new Map(lines.map(({ count, path }) => [path, count]));
 }
 
-/** What `du` says of each place, by its arguments: see du(1). */
+/** Runs `du` with these arguments, see du(1). @returns its lines. */
 export async function du(argv: readonly string[], signal: AbortSignal): Promise<Counted[]> {
   return await counts('du', argv, signal);
 }
@@ -71,8 +71,8 @@ const AS_OWNER = ['unshare', '--user', '--map-root-user', '--'] as const;
 let prefix: Promise<readonly string[]> | null = null;
 
 /**
- * What lets a program read folders that a tool has closed against its own user, which is the server's unless that is
- * root: in a user namespace of its own, a user is root over what is theirs.
+ * The words before a command that let it read folders that a tool has closed. If the server is not root, such folders
+ * belong to the server's user, who is root over them in a user namespace.
  */
 function asOwner(): Promise<readonly string[]> {
   prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();
@@ -84,7 +84,7 @@ async function findAsOwner(): Promise<readonly string[]> {
   const options = { env: environment, extendEnv: false, stdio: 'ignore', reject: false } as const;
   const tried = await execa(program, [...words, 'true'], options);
   if (tried.exitCode === 0) return AS_OWNER;
-  // It may work the next time.
+  // Try again next time.
   prefix = null;
   return [];
 }

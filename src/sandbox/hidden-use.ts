@@ -4,14 +4,13 @@ import { execa } from 'execa';
 import type { LookCause } from './disk-pace.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
-/** A look is followed by so many times the time that it took. */
+/** The pause is this many times the duration of the last measurement. */
 const REST = 4;
 const BLOCK_BYTES = 512;
 
-// By the id of a process, awk reads the folder that is mounted for it, then its files, and prints a sum for each folder.
-// What is in memory (memfd_create) has another device. A process that maps a file can close it: only root may look at
-// that, and a plain user gets an error. A process can have a million descriptors: what is not looked at within two
-// seconds is not seen this time.
+// awk reads which folder is mounted for which process, then the processes' files, and prints a sum for each folder. Files
+// in memory (memfd_create) are on another device. A process may close a file that it has mapped: only root can see that.
+// A process can have a million descriptors: those that are not read within two seconds are missed this time.
 const SCRIPT = `device=$1; shift
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo 2>/dev/null)
 places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files" }')
@@ -24,8 +23,8 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
   END { for (name in sum) print sum[name], name }'`;
 
 /**
- * The bytes on disk of files without a name that processes hold open, or have mapped, for each folder that is mounted
- * for such a process. The folders are on one disk, and the last part of each path is unique.
+ * For each folder, the bytes on disk of deleted files that processes still hold open or mapped, if the folder is mounted
+ * for the process. The folders are on one disk, and the last part of each path is unique.
  */
 export async function hiddenBytesOf(folders: readonly string[]): Promise<Map<string, number>> {
   const [first] = folders;
@@ -47,8 +46,8 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done`;
 
 /**
- * The folders with a process for which open files wait in a socket (SCM_RIGHTS, unix(7)). Nobody sees what these take
- * of the disk. Programs pass files on in a moment.
+ * The folders with a process that has open files waiting in a socket (SCM_RIGHTS, unix(7)). Their disk use cannot be
+ * measured. Honest programs leave files there only for a moment.
  */
 export async function foldersWithQueues(folders: readonly string[]): Promise<Set<string>> {
   if (folders.length === 0) return new Set();
@@ -72,19 +71,19 @@ async function linesOf(script: string, argv: readonly string[]): Promise<string[
 }
 
 /**
- * Looks for files without a name now and then. A look takes its time, because somebody may hold many files open: it
- * goes on beside the others, which know what the last one found.
+ * Measures deleted files from time to time. That may be slow if a tool holds many files open, so it runs beside the other
+ * measurements, which use its last result.
  */
 export class HiddenUse {
   #found: ReadonlyMap<string, number> = new Map();
-  /** When to look again: as usual, and while the disk fills. */
+  /** The time of the next measurement: normally, and while the disk fills. */
   #next = { usual: 0, soonest: 0 };
 
   bytesOf(folder: string): number {
     return this.#found.get(folder) ?? 0;
   }
 
-  /** Looks if it is time. */
+  /** Measures if it is time. */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;

@@ -10,11 +10,11 @@ import {
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** What of this machine a sandbox shows, as arguments for bwrap, and how it resolves names, for pasta. */
+/** The files of this machine that a sandbox shows, as arguments for bwrap, and arguments for pasta to resolve names. */
 export interface HostFiles {
   readonly bwrap: readonly string[];
   readonly pasta: readonly string[];
-  /** The address at which pasta answers for the resolver; null if the sandbox asks servers outside by itself. */
+  /** The address at which pasta resolves names; null if the sandbox asks outside servers directly. */
   readonly forwarder: string | null;
 }
 
@@ -23,21 +23,21 @@ export interface HostFilesOptions {
   readonly root?: string;
   /** Whether sandboxes are kept away from an address. */
   readonly isFenced: (address: string) => boolean;
-  /** Folders and files of the server that no sandbox sees, wherever they are. */
+  /** Folders and files of the server that no sandbox may see, wherever they are. */
   readonly hidden?: readonly string[];
 }
 
-/** Of /etc, what programs need to find libraries, names, time, certificates and fonts; no accounts, no secrets. */
+/** The names in /etc that programs need for libraries, names, time, certificates and fonts. No accounts, no secrets. */
 const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
 
-/** Of /etc/ssl what is known to everybody. Operators keep this server's own key beside it, which its uid may read. */
+/** The public names in /etc/ssl. Operators keep this server's own key beside them, and its user can read that. */
 const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
 
-/** Of apt its sources, keys, pins and settings: builds install Debian packages. Not auth.conf, which holds passwords. */
+/** The names in /etc/apt that builds need to install Debian packages. Not auth.conf, which has passwords. */
 const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|trusted\.gpg(\.d)?|keyrings)$/;
 
-/** What is installed here, at the place where buildpacks look for what their run image has. */
+/** The list of installed packages, at the path where buildpacks look for their run image's packages. */
 const DPKG_STATUS = { source: 'var/lib/dpkg/status', target: '/cnb/run-image/dpkg-status' };
 
 const PASSWD = [
@@ -47,11 +47,11 @@ const PASSWD = [
 ];
 const GROUP = ['root:x:0:', 'tool:x:1000:', 'nogroup:x:65534:'];
 
-// An address of the link-local range (RFC 3927) that pasta answers for; nothing else is there.
+// A link-local address (RFC 3927) at which pasta resolves names.
 const DNS_ADDRESS = '169.254.1.53';
 
 /**
- * Looks at this machine and writes the few files that a sandbox has of its own into `folder`.
+ * Inspects this machine, and writes the few files that sandboxes have of their own into `folder`.
  */
 export async function hostFiles(
   folder: string,
@@ -93,7 +93,7 @@ export async function hostFiles(
   };
 }
 
-/** Arguments that cover a path if it is in /usr, which all else of sandboxes shows; `usr` is where that is. */
+/** Arguments that hide a path if it is in /usr, which sandboxes show. `usr` is that folder on this machine. */
 function covering(usr: string, path: string): string[] {
   if (!existsSync(path)) return [];
   const [from, real] = [realpathSync(usr), realpathSync(path)];
@@ -103,7 +103,7 @@ function covering(usr: string, path: string): string[] {
   return ['--tmpfs', target, '--remount-ro', target];
 }
 
-/** `/bin` and friends as this machine has them: links into /usr, or folders on an unmerged system. */
+/** Shows `/bin` and the like as on this machine: links into /usr, or folders on an unmerged system. */
 function topFolder(root: string, name: string): string[] {
   const path = join(root, name);
   if (!existsSync(path)) return [];
@@ -113,9 +113,9 @@ function topFolder(root: string, name: string): string[] {
 }
 
 /**
- * The resolver file to show. A resolver on this machine itself (systemd-resolved, dnsmasq) is out of reach from inside,
- * and so is one in a blocked network. Then it is the file with the servers that systemd-resolved asks. If those are out
- * of reach as well, null: pasta forwards.
+ * The resolver file to show. A sandbox cannot reach a resolver on this machine (systemd-resolved, dnsmasq) or in a blocked
+ * network. Then this is the file with the servers that systemd-resolved asks. Null if they cannot be reached either,
+ * because then pasta forwards.
  */
 function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');

@@ -4,8 +4,8 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs';
 const O_CLOEXEC = 0o2000000;
 
 /**
- * Closes what this process got open from whoever started it, besides the standard streams. Node keeps only the first few
- * descriptors from its children, and pasta and bwrap pass on what they do not know: a folder would lead every tool out.
+ * Closes all descriptors that this process inherited, except the standard streams. Node keeps only the first few from its
+ * children, and pasta and bwrap pass on the rest: an open folder would let every tool out of its sandbox.
  */
 export function closeInherited(): void {
   for (const fd of readdirSync('/proc/self/fd').map(Number)) {
@@ -13,7 +13,7 @@ export function closeInherited(): void {
       const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
       if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
     } catch {
-      // It was the one of this list.
+      // It was the descriptor of `readdirSync` itself.
     }
   }
 }

@@ -8,31 +8,31 @@ import type { SandboxCommand } from './sandbox.ts';
 
 export interface Isolation {
   readonly hostFiles: HostFiles;
-  /** The uid outside; null = the server's own, where it is not root. */
+  /** The uid outside the sandbox; null = the server's own, because it is not root. */
   readonly uid: number | null;
   readonly fence: Pick<Fence, 'files'>;
   /** The path of the seccomp filter. */
   readonly filter: string;
   readonly instance: string;
-  /** An id for this one start. */
+  /** The id of this start. */
   readonly processId: string;
-  /** What comes right before the limits: a program that runs the rest of its arguments. */
+  /** The words right before the limits: a program that runs the rest of its arguments. */
   readonly wrapper: readonly string[];
 }
 
 const HOME = '/home/tool';
-// A shell redirects descriptors of one digit only.
+// A shell can redirect only descriptors of one digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
- * The whole argument list: setpriv (where the server is root) → pasta, which makes a network of its own
- * without this machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the
- * process namespace → prlimit → the command.
+ * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this machine's
+ * loopback → the fence, which sets routes there → bwrap, which makes the file system and the process namespace → prlimit →
+ * the command.
  *
- * pasta is the outer one since it does not run inside bwrap, and setpriv is without --no-new-privs since the
- * uid map could not be set then; bwrap sets that itself.
+ * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid map
+ * could not be set; bwrap sets that flag itself.
  */
 export function isolatedArguments(command: SandboxCommand, isolation: Isolation): string[] {
   return [
@@ -49,7 +49,7 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
   ];
 }
 
-/** What bwrap reads from the standard input of all: the environment, which holds secrets. */
+/** The environment, which has secrets, as arguments that bwrap reads from the standard input of the whole command. */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
     .filter(([name]) => !isForLoader(name))
@@ -59,14 +59,14 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * What the dynamic loader obeys (ld.so(8)) is set after the limits: a library of the tool's own would otherwise run in
- * prlimit, in place of it. These values are paths and stand among the arguments.
+ * Sets the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the tool could run inside
+ * prlimit, before the limits are set. Their values are paths, so they may be visible as arguments.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const variables = Object.entries(env).flatMap(([name, value]) =>
     isForLoader(name) ? [`${name}=${value}`] : [],
   );
-  // Through a shell, since env takes a command with `=` in its name for a variable.
+  // Through a shell, because env would take a command with `=` in its name for a variable.
   return variables.length === 0
     ? []
     : ['/usr/bin/env', '--', ...variables, '/bin/sh', '-c', 'exec "$@"', 'sh'];
@@ -91,11 +91,11 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
 }
 
 /**
- * Sets the routes while that can still be done: bwrap takes the right to change them away. The seccomp filter is opened
- * here because pasta closes the descriptors that it does not know.
+ * Sets the routes before bwrap, which drops the right to change them. Opens the seccomp filter here, because pasta closes
+ * unknown descriptors.
  *
- * bwrap closes the descriptor of its arguments, and keeps the standard ones for the first process inside. Were the
- * arguments on 0, bwrap's own descriptor of this machine's /proc would come in their place, and lead every tool out.
+ * bwrap closes the descriptor of its arguments, and passes the standard ones to the first process inside. If the arguments
+ * were on 0, bwrap's own descriptor of this machine's /proc would get that number, and let every tool out.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
@@ -109,15 +109,15 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
   return [
     ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
-    // The marks are for whoever reads the arguments; the command does not see them.
+    // Marks for `markedProcesses`, which reads the arguments. The command does not see them.
     ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
     ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
     ...['--seccomp', FILTER_DESCRIPTOR],
     ...isolation.hostFiles.bwrap,
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
-    // Its first process is bwrap, of the same user: who got hold of that could hide its end.
+    // The first process inside is bwrap, of the same user. A tool that controls it could hide the command's end.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
-    // It would list the keys of the session that the server was started in.
+    // /proc/keys would list the keys of the server's own session.
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
     ...command.mounts.flatMap(({ source, target, isWritable }) => [
@@ -125,15 +125,14 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       source,
       target,
     ]),
-    // What is left of the root is memory: not for writing.
-    // Through /proc, a tool could undo that the kernel ends it before the server (oom_score_adj).
+    // The rest of the root is in memory, so it must be read-only. A writable /proc would let a tool lower its oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
-    // More arguments come by a descriptor: anyone on this machine may read those given here.
+    // Secrets come by a descriptor, because everybody on this machine can read the arguments.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
   ];
 }
 
-/** Not --as: Node and others reserve far more addresses than they use. */
+/** Does not limit address space (--as), because Node and others reserve far more than they use. */
 function limits({ limits: given }: SandboxCommand): string[] {
   const { processes, fileBytes } = given;
   return [

@@ -23,24 +23,24 @@ import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from './san
 import { copyFilter } from './seccomp/filter.ts';
 
 export interface IsolatedOptions {
-  /** For the few files that a sandbox has of its own; made where it is not there. */
+  /** For the few files that sandboxes have of their own. Created if it does not exist. */
   readonly folder: string;
   /** `instanceId` of the data folder. */
   readonly instance: string;
-  /** The tool with number N runs under this plus N, where the server is root. */
+  /** If the server is root, tool number N runs under this uid plus N. */
   readonly baseUid: number;
-  /** In CIDR form: what no command reaches. */
+  /** The networks that no command may reach, in CIDR form. */
   readonly blockedNetworks: readonly string[];
-  /** Folders and files of the server that no command sees, wherever they are. */
+  /** Folders and files of the server that no command may see, wherever they are. */
   readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
   readonly log: Pick<Log, 'error'>;
 }
 
-/** What pasta, setpriv and bwrap are found with: none of it reaches the command. */
+/** The environment of pasta, setpriv and bwrap. The command does not get it. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-/** A file system, process, user and network namespace for each command, by bwrap inside pasta. Linux only. */
+/** Gives each command a file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly #options: IsolatedOptions;
@@ -103,10 +103,10 @@ export class IsolatedSandbox implements Sandbox {
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
-      // After a SIGKILL the kernel ends what is inside a moment later.
+      // After a SIGKILL, the kernel ends the processes inside a moment later.
       await untilGone(wrappers, 5000);
-      // A pasta that cannot make its network, or is killed between its fork and its exec, leaves behind the process
-      // that was to become bwrap: it waits for ever, with the output open.
+      // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever, with the
+      // output open.
       if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
@@ -142,7 +142,7 @@ export class IsolatedSandbox implements Sandbox {
   }
 }
 
-/** Sends SIGTERM to the command; where it is still being wrapped, as soon as it is there. */
+/** Sends SIGTERM to the command as soon as it runs. */
 async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<void> {
   while (!hasEnded()) {
     const pid = commandOf(pastaPid);
@@ -151,7 +151,7 @@ async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<voi
   }
 }
 
-/** The command on this side of the namespaces: pasta → bwrap → bwrap (process 1 inside) → the command (2). */
+/** The command's process id outside: pasta → bwrap → bwrap (process 1 inside) → the command (2). Null if none yet. */
 function commandOf(pastaPid: number): number | null {
   const insides = childrenOf(pastaPid).flatMap(childrenOf);
   const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);

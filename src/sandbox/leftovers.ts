@@ -2,20 +2,19 @@ import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
 
-/** Marks everything that servers with one data folder start. */
+/** Marks all processes that servers with the same data folder start. */
 export const INSTANCE_VARIABLE = 'TOOLFORGE_PUSH_INSTANCE';
-/** Marks everything that one start of a sandbox started. */
+/** Marks all processes of one start of a sandbox. */
 export const PROCESS_VARIABLE = 'TOOLFORGE_PUSH_PROCESS';
 
-/** The id of a data folder, the same at every start and for every way to write its path. The folder must exist. */
+/** The id of a data folder, the same at every start and for every spelling of its path. The folder must exist. */
 export function instanceId(dataFolder: string): string {
   return createHash('sha256').update(realpathSync(dataFolder)).digest('hex').slice(0, 32);
 }
 
 /**
- * The processes that carry a mark: in their environment, or as `--setenv NAME VALUE` among their arguments,
- * which is how bwrap and what wraps it carry it. Values are compared whole, so that one server never takes
- * another's processes for its own.
+ * The processes with a mark, either in their environment or as `--setenv NAME VALUE` in their arguments, as for bwrap and
+ * its wrappers. Compares whole values, so that a server never takes another's processes for its own.
  */
 export function markedProcesses(name: string, value: string): number[] {
   return processIds().filter((pid) => pid !== process.pid && isMarked(pid, name, value));
@@ -23,7 +22,7 @@ export function markedProcesses(name: string, value: string): number[] {
 
 function isMarked(pid: number, name: string, value: string): boolean {
   const ids = namespaceIds(pid);
-  // Code of a tool has no mark of its own and is not asked: in a sandbox only the first process has one.
+  // In a sandbox, only the first process has a mark. Others run a tool's code, which could fake one.
   if (ids.length > 1 && ids.at(-1) !== 1) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(
@@ -33,9 +32,9 @@ function isMarked(pid: number, name: string, value: string): boolean {
 }
 
 /**
- * Ends all processes with this mark, and looks again until there is none, since one may be forking.
+ * Kills all processes with this mark, and repeats until there are none, because one may be forking.
  *
- * @returns the ids that still run after 5 s: none, unless the kernel holds them.
+ * @returns the ids that still run after 5 s. None, unless the kernel is stuck.
  */
 export async function endMarked(name: string, value: string): Promise<number[]> {
   const end = performance.now() + 5000;

@@ -5,27 +5,27 @@ import { Socket } from 'node:net';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 
-/** A pipe, from the side that reads it and the descriptor that is written to. */
+/** A pipe: its reading side as a stream, its writing side as a descriptor. */
 export interface OutputPipe {
   readonly reader: Readable;
-  /** Closed by `closeWriter` once the child has its own, so that the reader sees the end. */
+  /** Close it with `closeWriter` once the child has its own, so that the reader sees the end. */
   readonly writer: number;
-  /** How the link of an open descriptor in /proc ends: the name is gone. */
+  /** The end of the link in /proc that each open descriptor of this pipe has. */
   readonly linkEnding: string;
   closeWriter(): void;
 }
 
 /**
- * A real pipe. What Node gives its children is a socket, and a program that opens /dev/stdout (nginx, Apache,
- * gunicorn with a log file of that name) cannot open that; and as another user it could not open a pipe either
- * unless anybody may. The name is gone at once, so nobody else gets at it.
+ * Opens a real pipe. Node gives children a socket, which programs such as nginx, Apache and gunicorn cannot open as
+ * /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. It is unlinked at once, so
+ * that nobody else can.
  */
 export function openPipe(folder: string): OutputPipe {
   const path = join(folder, `pipe-${randomUUID()}`);
   const made = spawnSync('/usr/bin/mkfifo', ['-m', '666', path], { env: {}, stdio: 'ignore' });
   if (made.status !== 0) throw new Error('A pipe for output could not be made.', { cause: made.error });
   try {
-    // Not blocking, or each side would wait here for the other.
+    // Not blocking, because otherwise each side would wait for the other.
     const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = openWriter(path, reader);
     return {

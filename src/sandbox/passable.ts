@@ -2,8 +2,8 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import type { SandboxCommand } from './sandbox.ts';
 
 /**
- * No program can be given a NUL, and here it would end one argument of a wrapper and begin the next: a variable would
- * become a mount. What a build writes into env files and launch.toml may hold anything.
+ * Refuses NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL would begin a new argument,
+ * so a variable could become a mount. A build may write anything into env files and launch.toml.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://man7.org/linux/man-pages/man2/execve.2.html
@@ -18,23 +18,23 @@ export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
   }
 }
 
-/** From what the system says where it starts nothing: its limit is known to it alone. */
+/** Turns the system's E2BIG into a DeployError; only the kernel knows its limit. Returns other errors unchanged. */
 export function asPassableError(error: unknown): unknown {
   return systemCode(error) === 'E2BIG' ? tooLargeToPass({ cause: error }) : error;
 }
 
-/** The same of what bwrap, which reads the variables itself, printed instead of starting the command; null = it did not. */
+/** The same for bwrap, which reads the variables itself and prints the error; null if it printed none. */
 export function passableErrorIn(output: string): DeployError | null {
   const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;
   return said.test(output) ? tooLargeToPass() : null;
 }
 
-/** What cannot be passed because of its size. */
+/** The error of a command and variables that are too large. */
 export function tooLargeToPass(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    'The command and its variables are larger than a program can be given.',
-    'Put large values into files: config vars and what a build writes into env files count.',
+    'The command and its variables are too large to start a program with.',
+    'Put large values into files: config vars and the env files of a build count.',
     options,
   );
 }
@@ -42,8 +42,8 @@ export function tooLargeToPass(options?: ErrorOptions): DeployError {
 function notPassable(what: string): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    `${what}, which no program can be given.`,
-    'Look at what the build writes into the env files and launch.toml of its layers, and push again.',
+    `${what}, which cannot be passed to a program.`,
+    'Check what the build writes into the env files and launch.toml of its layers, and push again.',
   );
 }
 

@@ -2,18 +2,18 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:f
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * What /proc says about processes, read at once so that the answer is of one moment. A process that is gone,
- * or that this user may not look at, is as if it were not there.
+ * Reads /proc, without awaiting in between, so that the answer is of one moment. Processes that have ended, or that this
+ * user may not inspect, count as missing.
  */
 
-/** A process decides itself how much many files of /proc say about it: gigabytes, if it likes. */
+/** A process can make many of its files in /proc gigabytes large. */
 const MOST_BYTES = 64 * 1024;
-/** execve(2): no program is given more. */
+/** No program can be started with more (execve(2)). */
 const MOST_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
-/** The sockets that listen come first. */
+/** Enough, because listening sockets come first. */
 const MOST_SOCKET_BYTES = 256 * 1024;
 
-/** The ids of all processes; none where there is no /proc. */
+/** The ids of all processes; none if there is no /proc. */
 export function processIds(): number[] {
   return names('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -25,37 +25,37 @@ export function argumentsOf(pid: number): string[] {
   return read(`/proc/${pid}/cmdline`).split('\0').slice(0, -1);
 }
 
-/** The environment that it was started with, as `NAME=value`. */
+/** The environment that the process was started with, as `NAME=value`. */
 export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MOST_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
-/** Its id in each process namespace, the outermost first. */
+/** The id of the process in each process namespace, the outermost first. */
 export function namespaceIds(pid: number): number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '';
   return line.split(/\s+/).filter(Boolean).map(Number);
 }
 
-/** What it started itself and has not ended. */
+/** The running children of the process. */
 export function childrenOf(pid: number): number[] {
   return names(`/proc/${pid}/task`).flatMap((thread) =>
-    // Each id ends with a space. The text behind the last space is a part of an id, where reading has stopped.
+    // Each id ends with a space. Text after the last space is a part of an id, because reading stops at a limit.
     read(`/proc/${pid}/task/${thread}/children`).split(' ').slice(0, -1).map(Number),
   );
 }
 
-/** What it and those started, without itself. */
+/** All descendants of the process, without itself. */
 export function descendantsOf(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** True while it runs; an ended process that nobody has asked for yet (a zombie) does not. */
+/** Whether the process runs. A zombie does not. */
 export function isRunning(pid: number): boolean {
   const state = /^State:\s*(\w)/m.exec(read(`/proc/${pid}/status`))?.[1];
   return state !== undefined && state !== 'Z' && state !== 'X';
 }
 
-/** The id of its process group, or null. */
+/** The process group's id, or null. */
 export function groupOf(pid: number): number | null {
   // proc(5): the name in parentheses may hold anything, so the fields are counted after the last one.
   const fields = read(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ') ?? [];
@@ -67,7 +67,7 @@ interface Listener {
   readonly inode: string;
 }
 
-/** The TCP sockets that listen in the network namespace of this process, of many only some. */
+/** The listening TCP sockets in the network namespace of this process. Incomplete if there are very many. */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>
     read(`/proc/${pid}/net/${table}`, MOST_SOCKET_BYTES)
@@ -87,7 +87,7 @@ export function socketsOf(pids: readonly number[]): Set<string> {
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
-/** The other processes that hold a file open whose link ends like this. */
+/** The other processes with an open file whose link in /proc ends like this. */
 export function holdersOf(linkEnding: string): number[] {
   return processIds().filter(
     (pid) =>
@@ -96,16 +96,16 @@ export function holdersOf(linkEnding: string): number[] {
   );
 }
 
-/** Sends a signal; a process that is gone already is no error. */
+/** Sends a signal. Does nothing if the process has already ended. */
 export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // ESRCH: gone. EPERM: not ours any more, the id belongs to another by now.
+    // ESRCH: the process has ended. EPERM: its id now belongs to another user's process.
   }
 }
 
-/** Waits until none of them runs, at most `limitMs`. @returns whether all are gone. */
+/** Waits until none of the processes runs, at most `limitMs`. @returns whether all have ended. */
 export async function untilGone(pids: readonly number[], limitMs: number): Promise<boolean> {
   const end = performance.now() + limitMs;
   while (pids.some(isRunning)) {
@@ -131,7 +131,7 @@ function read(path: string, mostBytes = MOST_BYTES): string {
       closeSync(file);
     }
   } catch {
-    // It is gone, or belongs to somebody else.
+    // The process has ended, or belongs to another user.
     return '';
   }
   return Buffer.concat(chunks).toString('utf8');

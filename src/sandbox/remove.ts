@@ -5,13 +5,12 @@ import { systemCode } from '../core/errors.ts';
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
 /**
- * Removes a folder that a tool could write to, or what is in its place, whatever is in it: millions of files, folders
- * that are closed against their owner, and trees so deep that no path reaches their end. Follows no link. No error where
- * nothing is there.
+ * Removes a file or folder that a tool could write to. Copes with millions of files, folders that their owner may not
+ * enter, and trees deeper than any path. Follows no links. Does nothing if the path does not exist.
  */
 export async function removeTree(folder: string): Promise<void> {
   if (!(await isFolder(folder))) return await removeFile(folder);
-  // Not node's own: that has all names in memory at once, and goes by paths, of which one may become a link meanwhile.
+  // Not Node's own `rm`, which holds all names in memory and uses paths, of which one may become a link meanwhile.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
   const removed = await execa('rm', ['-rf', '--', folder], { ...options, stderr: 'ignore', reject: false });
   if (removed.exitCode === 0) return;

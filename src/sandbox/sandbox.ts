@@ -3,15 +3,15 @@ import type { Readable } from 'node:stream';
 export interface Mount {
   /** A folder of this machine. */
   readonly source: string;
-  /** An absolute path inside. */
+  /** An absolute path inside the sandbox. */
   readonly target: string;
   readonly isWritable: boolean;
 }
 
 export interface Limits {
-  /** Processes and threads at once. */
+  /** The most processes and threads. */
   readonly processes: number;
-  /** Of one process (RLIMIT_DATA), and of all together where a cgroup can be had. */
+  /** For each process (RLIMIT_DATA), and for all together if there are cgroups. */
   readonly memoryBytes: number;
   /** The largest file that may be written. */
   readonly fileBytes: number;
@@ -21,61 +21,61 @@ export interface SandboxCommand {
   /** For people and logs: `web.1 of wikibot`. */
   readonly name: string;
   readonly argv: readonly string[];
-  /** All of it: nothing is inherited. */
+  /** The whole environment: nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
-  /** A path as `Sandbox.path` gives it. */
+  /** A path as `Sandbox.path` returns it. */
   readonly cwd: string;
   readonly mounts: readonly Mount[];
-  /** 1 and up: each number gets its own unprivileged uid where the server is root. */
+  /** At least 1. If the server is root, each number gets its own unprivileged uid. */
   readonly toolNumber: number;
   readonly limits: Limits;
   /**
-   * A TCP port inside that is reached at `127.0.0.1:outside`; null = none. Without isolation the two are
-   * the same, `inside` is not used and the process must listen on `outside`.
+   * Makes the TCP port `inside` reachable at `127.0.0.1:outside`; null = none. Without isolation, the process must listen
+   * on `outside`, and `inside` is not used.
    */
   readonly publish: { readonly outside: number; readonly inside: number } | null;
 }
 
 export interface Exit {
-  /** Null when ended by a signal. */
+  /** Null if killed by a signal. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** True where the memory limit ended it. */
+  /** Whether the memory limit ended it. */
   readonly isOutOfMemory: boolean;
   /** Set if it was ended because of what it wrote to disk. */
   readonly disk?: DiskEnd;
 }
 
 /**
- * Why a process was ended because of what it wrote to disk: it passed a limit, all processes of its tool together made
- * too many files, or the disk was nearly full.
+ * Why a process was ended because of its disk use: it passed a limit, all processes of its tool together made too many
+ * files, or the disk was nearly full.
  */
 export type DiskEnd =
   | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool'; readonly limit: number }
   | { readonly kind: 'room' };
 
 export interface SandboxProcess {
-  /** Standard output and standard error, interleaved. It must be consumed. */
+  /** Standard output and standard error, interleaved. Must be consumed. */
   readonly output: Readable;
   readonly exited: Promise<Exit>;
-  /** Sends SIGTERM to the process itself, not to what wraps it. */
+  /** Sends SIGTERM to the process itself, not to its wrappers. */
   terminate(): void;
-  /** Ends it and everything that it started, at once. */
+  /** Kills it and everything that it started, at once. */
   kill(): void;
-  /** The TCP ports that something inside listens on, for saying what was seen instead of PORT. */
+  /** The TCP ports that processes inside listen on, for messages about a process that does not listen on PORT. */
   listeningPorts(): Promise<number[]>;
 }
 
-/** How tools' code and buildpacks are kept apart from the machine and from each other. */
+/** Runs tools' code and buildpacks, and keeps them apart from the machine and from each other. */
 export interface Sandbox {
   /** `trusted`: no isolation, one trusted user, real paths. */
   readonly mode: 'isolated' | 'trusted';
-  /** How a folder mounted at `target` is called by the code inside: `target`, or the source without isolation. */
+  /** The path of a mounted folder for the code inside: `target`, or without isolation `source`. */
   path(mount: Mount): string;
-  /** @throws DeployError `NOT_PASSABLE` where no program can be given that command or environment. */
+  /** @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program. */
   start(command: SandboxCommand): SandboxProcess;
-  /** Gives a folder to the tool's uid, recursively. */
+  /** Gives a folder with its content to the tool's uid. */
   own(folder: string, toolNumber: number): Promise<void>;
-  /** Ends whatever an earlier server with the same data folder left running. */
+  /** Ends everything that an earlier server with the same data folder left running. */
   endLeftovers(): Promise<void>;
 }

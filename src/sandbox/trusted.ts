@@ -18,7 +18,7 @@ import {
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
 
 export interface TrustedOptions {
-  /** A folder of the server's own that is there. */
+  /** An existing folder of the server. */
   readonly folder: string;
   /** `instanceId` of the data folder. */
   readonly instance: string;
@@ -26,9 +26,9 @@ export interface TrustedOptions {
 }
 
 /**
- * No isolation: the command runs as the server's own user with real paths and this machine's network. Only
- * for one trusted user. The environment is clean all the same, and all that the command starts is ended with
- * it; the number of processes is limited where there are cgroups.
+ * No isolation: commands run as the server's user, with real paths and this machine's network. Only for one trusted user.
+ * The environment is still clean, and everything that a command starts ends with it. The number of processes is limited
+ * if there are cgroups.
  */
 export class TrustedSandbox implements Sandbox {
   readonly mode = 'trusted';
@@ -63,7 +63,7 @@ export class TrustedSandbox implements Sandbox {
     const pid = child.pid ?? null;
     let hasEnded = false;
 
-    /** Its process group, and what left the group but still carries the mark. */
+    /** The processes in its process group, and those that left the group but still have the mark. */
     const members = () => [
       ...new Set([
         ...processIds().filter((id) => pid !== null && groupOf(id) === pid),
@@ -71,7 +71,7 @@ export class TrustedSandbox implements Sandbox {
       ]),
     ];
     const killAll = () => {
-      // The group at once: one by one, a process that forks would always be ahead.
+      // First the whole group at once: one by one, a forking process could escape.
       if (pid !== null) signal(-pid, 'SIGKILL');
       cgroup.kill();
       for (const id of members()) signal(id, 'SIGKILL');
@@ -82,7 +82,7 @@ export class TrustedSandbox implements Sandbox {
       killAll();
       await endMarked(PROCESS_VARIABLE, processId);
       await untilGone(members(), 5000);
-      // A daemon may have lost its marks: with the output in its hands, nobody would ever see its end.
+      // A daemon without the mark may still hold the output, which would then never end.
       for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
@@ -108,7 +108,7 @@ export class TrustedSandbox implements Sandbox {
   }
 
   async own(): Promise<void> {
-    // Everything belongs to the one user there is.
+    // All files belong to the server's user.
   }
 
   async endLeftovers(): Promise<void> {
@@ -117,7 +117,7 @@ export class TrustedSandbox implements Sandbox {
   }
 }
 
-/** Not the number of processes: without a namespace it counts all those of the user. */
+/** Does not limit the number of processes, because that would count all processes of the user. */
 function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];
   return ['/usr/bin/prlimit', `--data=${dataLimit(given)}`, `--fsize=${given.fileBytes}`, '--core=0', '--'];

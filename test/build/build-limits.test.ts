@@ -52,7 +52,7 @@ for (const sandbox of ['auto', 'trusted'] as const) {
       async (builder) => {
         await assert.rejects(
           builder.build(source.folder, { configVars }),
-          failsWith('NOT_PASSABLE', /larger than a program can be given/),
+          failsWith('NOT_PASSABLE', /too large to start a program with/),
         );
         assert.deepEqual(await artifactsOf(builder), []);
       },

@@ -50,7 +50,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       {
         name: 'a variable that is too large for a program is told as such',
         env: { LD_X: 'x'.repeat(300_000) },
-        message: /larger than a program can be given/,
+        message: /too large to start a program with/,
       },
     ]) {
       test(`threat 66: ${name}, and nothing is held of the start`, async () => {

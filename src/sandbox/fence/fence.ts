@@ -5,18 +5,18 @@ import type { Log } from '../../core/log.ts';
 import { machineAddresses, watchAddresses } from './machine-addresses.ts';
 import { routeFiles, setRoutesAgain, writeRoutes } from './routes.ts';
 
-/** What leads to this machine, or no further than its links, wherever it is. */
+/** Addresses that on every machine lead to itself or only to its links. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];
 /**
- * IPv4 addresses in IPv6 packets. No socket sends to them as such, but a routing header can (RFC 8754), and pasta would
- * take them for what they stand for. Not for a BlockList, which takes them for all of IPv4.
+ * IPv4 addresses in IPv6 packets. Sockets do not send to them, but a routing header can (RFC 8754), and pasta would
+ * translate them. Never put these into a BlockList, which would match all of IPv4.
  */
 const MAPPED = ['::/96', '::ffff:0:0/96'];
 const RETRY_MS = 250;
 const RETRY_FAULT_MS = 5000;
 
 export interface FenceOptions {
-  /** For the files that sandboxes read; made if it does not exist. */
+  /** For the files that sandboxes read. Created if it does not exist. */
   readonly folder: string;
   /** In CIDR form. */
   readonly blockedNetworks: readonly string[];
@@ -24,18 +24,18 @@ export interface FenceOptions {
 }
 
 /**
- * Keeps sandboxes away from the blocked networks and from every address of this machine, also from those that it gets
+ * Keeps sandboxes away from the blocked networks and from every address of this machine, including addresses that it gets
  * later.
  *
- * The network namespace of a sandbox takes these addresses for its own, so that a packet to one of them never leaves
- * it. Routes of the type `prohibit` do not suffice: a socket that is bound to a device sends although no route leads
- * there. A `local` route over that device counts for such a socket as well.
+ * The network namespace of a sandbox treats these addresses as its own, so that packets to them never leave it. Routes of
+ * the type `prohibit` do not suffice, because a socket that is bound to a device sends without a route. A `local` route
+ * over that device applies to such sockets too.
  */
 export class Fence {
   readonly #options: FenceOptions;
-  /** The outermost process of each that runs. */
+  /** The outermost process of each running sandbox. */
   readonly #sandboxes = new Set<number>();
-  /** Those that do not have the newest routes. */
+  /** Those without the newest routes. */
   readonly #behind = new Set<number>();
   #networks: readonly string[] = [];
   #exception: string | null = null;
@@ -59,9 +59,9 @@ export class Fence {
   }
 
   /**
-   * Writes the routes for sandboxes to come, and from then on follows the addresses of this machine.
+   * Writes the routes for future sandboxes, and updates all sandboxes when the addresses of this machine change.
    *
-   * @param exception - the address at which pasta itself answers; null = none.
+   * @param exception - The address at which pasta itself answers; null = none.
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;
@@ -70,17 +70,17 @@ export class Fence {
     watchAddresses(() => void this.#update());
   }
 
-  /** What the script `SET_ROUTES` reads. */
+  /** The files that the script `SET_ROUTES` reads. */
   get files(): readonly string[] {
     return routeFiles(this.#options.folder);
   }
 
-  /** Keeps a sandbox fenced from now on. @param pastaPid - its outermost process */
+  /** Keeps the routes of a sandbox up to date. @param pastaPid - Its outermost process. */
   add(pastaPid: number): void {
     this.#sandboxes.add(pastaPid);
   }
 
-  /** Its outermost process has ended. */
+  /** Forgets a sandbox whose outermost process has ended. */
   delete(pastaPid: number): void {
     this.#sandboxes.delete(pastaPid);
     this.#behind.delete(pastaPid);
@@ -113,7 +113,7 @@ export class Fence {
     const networks = await this.#look();
     if (networks.join() !== this.#networks.join()) {
       this.#networks = networks;
-      // The files come first: a sandbox that has not read them yet has no network yet.
+      // Write the files first: a sandbox that starts meanwhile reads them before it has a network.
       await this.#write();
       for (const pid of this.#sandboxes) this.#behind.add(pid);
     }
@@ -124,7 +124,7 @@ export class Fence {
 
   async #look(): Promise<string[]> {
     const everywhere = listOf(FENCED_EVERYWHERE);
-    // Link-local addresses come and go with each container of the machine, and change nothing.
+    // Link-local addresses come and go with each container of the machine, and are fenced anyway.
     const own = (await machineAddresses()).filter((network) => {
       const [start = ''] = network.split('/');
       return !everywhere.check(start, family(start));
@@ -138,7 +138,7 @@ export class Fence {
   }
 }
 
-/** An IPv4 network as a NAT64 of the well-known prefix reaches it (RFC 6052); none of an IPv6 network. */
+/** The IPv6 network by which a NAT64 with the well-known prefix reaches an IPv4 network (RFC 6052). None for IPv6. */
 function translated(network: string): string[] {
   const [start = '', bits = '32'] = network.split('/');
   return family(start) === 'ipv6' ? [] : [`64:ff9b::${start}/${96 + Number(bits)}`];

@@ -8,13 +8,13 @@ const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const SETTLING_MS = 1000;
 
 /**
- * Every address at which this machine itself answers, as the kernel's local tables have it. That includes secondary,
- * broadcast and anycast addresses, and those of interfaces that are down.
+ * Every address at which this machine itself answers, from the kernel's local tables: also secondary, broadcast and
+ * anycast addresses, and those of interfaces that are down.
  *
  * @returns addresses and networks, sorted: `192.0.2.2`, `10.1.0.0/16`, `2001:db8::2`
  */
 export async function machineAddresses(): Promise<string[]> {
-  // Without this file the kernel has no IPv6, and `ip -6` fails.
+  // If this file is missing, the kernel has no IPv6, and `ip -6` would fail.
   const families = existsSync('/proc/net/if_inet6') ? ['-4', '-6'] : ['-4'];
   const tables = await Promise.all(families.map(localTable));
   return [...new Set(tables.flat())].sort();
@@ -36,11 +36,11 @@ async function localTable(family: string): Promise<string[]> {
 }
 
 /**
- * Calls back whenever an address of this machine may have changed, as long as this process runs. It calls once more a
- * second later, because the kernel tells of an IPv6 address before it answers there.
+ * Calls `changed` whenever an address of this machine may have changed, as long as this process runs. Calls it again a
+ * second later, because the kernel reports an IPv6 address before it answers there.
  */
 export function watchAddresses(changed: () => void): void {
-  // Should the server be killed, the child ends as well.
+  // The child ends if the server is killed.
   const argv = ['--pdeathsig', 'KILL', '--', 'ip', 'monitor', 'address'];
   const monitor = withPipes(spawn('setpriv', argv, { env: PATH, stdio: ['ignore', 'pipe', 'ignore'] }));
   let settled: NodeJS.Timeout | undefined;
@@ -56,11 +56,11 @@ export function watchAddresses(changed: () => void): void {
   monitor.once('close', () => {
     setTimeout(() => {
       watchAddresses(changed);
-      // What changed since then was not told.
+      // Changes in between were not reported.
       changed();
     }, SETTLING_MS).unref();
   });
-  // This process does not stay for it.
+  // The child must not keep this process running.
   monitor.unref();
   (monitor.stdout as Socket).unref();
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
 /**
- * Copies the seccomp filter for this processor into `folder`, where tools' users may read it.
+ * Copies the seccomp filter for this processor into `folder`, where tools' users can read it.
  *
  * @returns the path of the copy; null if there is none for this processor. See make-filters.py.
  */

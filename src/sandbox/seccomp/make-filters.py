@@ -7,9 +7,9 @@ It writes x86_64.bpf and aarch64.bpf into FOLDER. It needs Debian's python3-secc
 of libseccomp: the files in this folder were made with 2.5.4.
 
 allowed.json is the list of Podman and Buildah as Debian ships it: /usr/share/containers/seccomp.json of
-golang-github-containers-common 0.50.1+ds1-4, Apache-2.0. Its rules for a container without capabilities count. CLOSED
-takes more away, since a sandbox starts no containers. A system call that no list names fails with ENOSYS, so that
-programs fall back to an older one. That covers io_uring and all that the kernel will add.
+golang-github-containers-common 0.50.1+ds1-4, Apache-2.0. Only its rules for a container without capabilities are used.
+CLOSED removes more, because a sandbox starts no containers. A system call that is not listed fails with ENOSYS, so that
+programs fall back to an older one. That covers io_uring and all future system calls.
 
 A system call of another architecture's table (i386, x32, 32-bit ARM) kills the process.
 """
@@ -28,21 +28,21 @@ CLOSED = {
     # Namespaces and mounts.
     *("setns", "unshare", "chroot", "pivot_root", "mount", "umount", "umount2", "mount_setattr", "move_mount"),
     *("open_tree", "fsconfig", "fsmount", "fsopen", "fspick"),
-    # Keyrings, which no namespace keeps apart.
+    # Keyrings, which namespaces do not separate.
     *("add_key", "keyctl", "request_key"),
-    # What looks into other processes or changes them. The first process of a sandbox has the same user: who takes hold of
-    # it hides its end.
+    # Calls that read or change other processes. The first process of a sandbox has the same user. A program that controls
+    # it could hide the end of the sandbox.
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"),
-    # The kernel's log, and what only the machine's owner may do.
+    # The kernel's log, and restarting the machine.
     *("syslog", "reboot"),
 }
 
-# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. clone3 takes them from memory, where no filter
-# can look: it fails with ENOSYS, and the C library uses clone.
+# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. clone3 reads them from memory, which filters cannot
+# inspect. So it fails with ENOSYS, and the C library uses clone.
 NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
-# The number of contexts for asynchronous input and output (fs.aio-max-nr) is one for the whole machine: one tool could have
-# all of them. Programs fall back to threads.
+# The whole machine shares one number of contexts for asynchronous input and output (fs.aio-max-nr), so one tool could
+# take all. Programs fall back to threads.
 MISSING = {"io_setup"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
@@ -66,8 +66,8 @@ def make(architecture, name_in_list):
     made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, sum(NEW_NAMESPACES), 0))
     for flag in NEW_NAMESPACES:
         made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
-    # Other kinds of sockets either reach around the network namespace (AF_VSOCK reaches the hypervisor) or open rarely
-    # used parts of the kernel.
+    # Other kinds of sockets either bypass the network namespace (AF_VSOCK reaches the hypervisor) or open rarely used
+    # parts of the kernel.
     for family in (AF_UNIX, AF_INET, AF_INET6):
         made.add_rule(ALLOW, "socket", Arg(0, EQ, family))
     made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, NE, NETLINK_AUDIT))
@@ -80,7 +80,7 @@ def listed():
 
 
 def applies(rule, name_in_list):
-    """Whether a rule of the list counts on this architecture, without any capability."""
+    """Whether a rule of the list applies on this architecture without capabilities."""
     wanted = rule.get("includes") or {}
     return "caps" not in wanted and name_in_list in wanted.get("arches", [name_in_list])
 

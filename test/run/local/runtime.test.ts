@@ -102,7 +102,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
           const all = await runtime.status(tool);
           return all[0]?.state === 'crashed' && all;
         }, 'the crash');
-        assert.match(status?.detail ?? '', /^has lost what its build made: .*redeploy lost/);
+        assert.match(status?.detail ?? '', /^has lost its files: .*redeploy lost/);
       }));
 
     test('a release that was built in the other mode is not started, and the status, the page and the log say how to build it', () =>
