@@ -18,7 +18,7 @@ async function post(context: Parameters<typeof openDoor>[0], runCommand: Run, bo
   return { door, answer, text: await answer.text() };
 }
 
-test('a command line runs for the user who sent it, words by quotes', async (context) => {
+test('a command line runs for the user who sent it, and quotes group words', async (context) => {
   const door = await openDoor(context);
   const { stdout } = await execa('curl', [
     ...['--silent', '--data', `config set hello 'KEY=two words'`, `${door.loggedIn}/-/command`],
@@ -37,7 +37,7 @@ test('the lines after the first are standard input', async (context) => {
   assert.equal(text, `config|set|hello|KEY|- <${secret}>`);
 });
 
-test('an empty body asks for help', async (context) => {
+test('an empty body runs help', async (context) => {
   const run: Run = async ({ argv, out }) => {
     await out(argv.join());
     return 0;
@@ -57,7 +57,7 @@ for (const { name, error, status } of [
   },
   { name: 'anything else', error: new DeployError('BAD_USAGE', 'No.', 'Read help.'), status: 400 },
 ]) {
-  test(`${name} before any output is answered ${status} with its words`, async (context) => {
+  test(`${name} before any output is answered ${status} with its message and hint`, async (context) => {
     const fail = async () => {
       throw error;
     };
@@ -83,7 +83,7 @@ test('the table of commands answers 200, 400 for a wrong line and 404 for a refu
   }
 });
 
-test('words on standard error and a status are answered 400', async (context) => {
+test('exit status 2 with only standard error is answered 400', async (context) => {
   const run: Run = async ({ err }) => {
     await err(' !     No such command.\n');
     return 2;
@@ -94,7 +94,7 @@ test('words on standard error and a status are answered 400', async (context) =>
   assert.equal(answer.headers.get('toolforge-exit-status'), '2');
 });
 
-test('a failure after output ends the text with its words and the exit status', async (context) => {
+test('a failure after output ends the text with its message, hint and exit status', async (context) => {
   const run: Run = async ({ out }) => {
     await out('building\n');
     throw new DeployError('BUILD_FAILED', 'pip exited 1.', 'Mend it.');
@@ -116,7 +116,7 @@ test('the exit status is in the trailer', async (context) => {
   assert.match(text, / ! {5}exit status 3\n\r\n0\r\nToolforge-Exit-Status: 3\r\n\r\n$/);
 });
 
-test('a bug is shown as a number that the log has, and nothing of it', async (context) => {
+test('a bug is answered with a number that the log has, without details', async (context) => {
   const fail = async () => {
     throw new Error('password of the database');
   };
@@ -127,7 +127,7 @@ test('a bug is shown as a number that the log has, and nothing of it', async (co
   assert.ok(door.log.some((line) => line.includes(`"id":"${id}"`) && line.includes('database')));
 });
 
-test('output comes as it is made, and a client that leaves ends the command', {
+test('output is sent as it is printed, and the command ends if the client disconnects', {
   timeout: 10_000,
 }, async (context) => {
   let ended = (_: unknown) => {};
@@ -152,7 +152,7 @@ test('output comes as it is made, and a client that leaves ends the command', {
   await end;
 });
 
-test('a reader that does not read holds the command back', { timeout: 20_000 }, async (context) => {
+test('a client that does not read slows the command down', { timeout: 20_000 }, async (context) => {
   let written = 0;
   let stopped = (_: unknown) => {};
   const stop = new Promise((resolve) => {
@@ -194,7 +194,7 @@ for (const { name, body } of [
   });
 }
 
-test('commands need a login, and only POST', async (context) => {
+test('commands need a login and POST', async (context) => {
   const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
   assert.equal((await fetch(`${door.url}/-/command`, { method: 'POST', body: 'tools' })).status, 401);
   const get = await fetch(`${door.url}/-/command`, { headers: { authorization: basic() } });
@@ -211,7 +211,7 @@ for (const { status, text } of [
   { status: 0, text: 'alice ["ps","hello"]' },
   { status: 3, text: 'alice ["ps","hello"]\n !     exit status 3\n' },
 ]) {
-  test(`a client of HTTP/1.0, as nginx is one by default, gets the output, with the status ${status}`, async (context) => {
+  test(`an HTTP/1.0 client, such as nginx by default, gets the output for exit status ${status}`, async (context) => {
     const run: Run = async ({ principal, argv, out }) => {
       await out(`${principal.uid} ${JSON.stringify(argv)}${status === 0 ? '' : '\n'}`);
       return status;
@@ -230,7 +230,7 @@ for (const { status, text } of [
 }
 
 for (const version of ['0.9', '2.0', '1.0']) {
-  test(`a command gets its output in an answer to HTTP/${version} too, and none of its words breaks the server`, async (context) => {
+  test(`a command sent as HTTP/${version} gets its output, and does not break the server`, async (context) => {
     const run: Run = async ({ out }) => {
       await out('said');
       return 0;

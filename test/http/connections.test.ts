@@ -9,10 +9,10 @@ import { type DoorOverrides, openDoor } from '../support/http-door.ts';
 import { collect } from '../support/http-raw.ts';
 
 const LIMITS = { connections: 40, toolRequests: 30, drainMs: 50 };
-/** What one tool may have under way: half as many as are free. */
+/** The requests that one tool may have in progress: half as many as are free. */
 const SHARE_OF_TOOL = 10;
 
-/** Tools that never answer, but `kind`, which answers at once. */
+/** Tools that never answer, except `kind`, which answers at once. */
 class SilentTools implements Gateway {
   readonly waiting: ServerResponse[] = [];
   upgraded = 0;
@@ -57,7 +57,7 @@ async function until(check: () => boolean, what: string): Promise<void> {
 const refusedOf = (held: HeldConnections) =>
   held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
 
-test('a tool that does not answer leaves places to other tools, and all of those for git', async (context) => {
+test('a tool that does not answer leaves places for other tools, and all places for git', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(25, { text: requestTo('slow.localhost', '/') });
   await until(() => refusedOf(held).length === 25 - SHARE_OF_TOOL, 'the others were not refused');
@@ -76,7 +76,7 @@ test('a tool that does not answer leaves places to other tools, and all of those
   assert.equal(await again, 200);
 });
 
-test('an address that fills many tools closes them for itself alone', async (context) => {
+test('an address that fills many tools is refused, but other addresses are not', async (context) => {
   const { held, status } = await openDoors(context);
   for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {
     await held.open(10, { address: '127.0.0.9', text: requestTo(`${tool}.localhost`, '/') });
@@ -86,7 +86,7 @@ test('an address that fills many tools closes them for itself alone', async (con
   assert.equal(await status('localhost', { address: '127.0.0.9', path: '/healthz' }), 200);
 });
 
-test('open WebSockets count, and one too many is refused with the reason', async (context) => {
+test('open WebSockets count as requests, and one too many is refused with the reason', async (context) => {
   const { held, status, tools } = await openDoors(context);
   const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
   await held.open(20, { text: `GET / HTTP/1.1\r\nHost: slow.localhost\r\n${fields}\r\n` });
@@ -96,21 +96,21 @@ test('open WebSockets count, and one too many is refused with the reason', async
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('requests that wait in one connection count one by one', async (context) => {
+test('pipelined requests in one connection each count', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(1, { text: requestTo('slow.localhost', '/').repeat(200) });
-  await until(() => tools.waiting.length >= SHARE_OF_TOOL, 'they did not come');
+  await until(() => tools.waiting.length >= SHARE_OF_TOOL, 'the requests did not arrive');
   assert.equal(await status('slow.localhost'), 503);
   assert.equal(tools.waiting.length, SHARE_OF_TOOL);
   held[Symbol.dispose]();
-  await until(() => tools.waiting.every(({ destroyed }) => destroyed), 'they are still there');
+  await until(() => tools.waiting.every(({ destroyed }) => destroyed), 'the requests did not end');
   const again = status('slow.localhost');
   await until(() => tools.waiting.length === SHARE_OF_TOOL + 1, 'the places did not come back');
   tools.waiting.at(-1)?.end();
   assert.equal(await again, 200);
 });
 
-test('silent connections of one address push out each other, and nobody else', async (context) => {
+test('silent connections of one address replace only each other', async (context) => {
   const { held, status, door } = await openDoors(context);
   const kept = connect(door.port, '127.0.0.1');
   kept.write(requestTo('kind.localhost', '/'));
@@ -127,18 +127,18 @@ test('silent connections of one address push out each other, and nobody else', a
   kept.destroy();
 });
 
-test('silent connections of many addresses push out the oldest of them', async (context) => {
+test('silent connections of many addresses replace the oldest of them', async (context) => {
   const { held, status } = await openDoors(context);
   for (let number = 1; number <= 60; number += 1) await held.open(2, { address: `127.0.1.${number}` });
   assert.equal(await status('localhost', { path: '/healthz' }), 200);
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('a connection whose request is under way is not pushed out', async (context) => {
+test('a connection with a request in progress is not replaced', async (context) => {
   const { held, tools, door } = await openDoors(context);
   const busy = connect(door.port, '127.0.0.1');
   busy.write(requestTo('slow.localhost', '/'));
-  await until(() => tools.waiting.length === 1, 'it did not come');
+  await until(() => tools.waiting.length === 1, 'the request did not arrive');
   await held.open(200, { address: '127.0.0.1' });
   tools.waiting[0]?.end('at last');
   const [answer] = (await once(busy, 'data')) as [Buffer];
@@ -146,7 +146,7 @@ test('a connection whose request is under way is not pushed out', async (context
   busy.destroy();
 });
 
-test('behind a trusted proxy clients count by their own address, and the proxy’s connections stay', async (context) => {
+test('clients behind a trusted proxy count by their own address, and the proxy’s connections stay', async (context) => {
   const { held, status, door } = await openDoors(context, { config: { trusted_proxies: ['127.0.0.2'] } });
   const proxy: Socket = connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.2' });
   const via = (tool: string, client: string) =>
@@ -167,7 +167,7 @@ test('behind a trusted proxy clients count by their own address, and the proxy�
   proxy.destroy();
 });
 
-test('a request of a trusted proxy that names no client counts for the proxy', async (context) => {
+test('a proxied request that names no client counts for the proxy’s address', async (context) => {
   const { held, status } = await openDoors(context, { config: { trusted_proxies: ['127.0.0.2'] } });
   const address = '127.0.0.2';
   for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {

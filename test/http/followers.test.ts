@@ -10,7 +10,7 @@ import { basic, openDoor } from '../support/http-door.ts';
 
 const hello = toolName('hello') ?? assert.fail();
 
-test('21: a reader over HTTP that takes nothing is dropped, and the answer ends with why', async (context) => {
+test('21: an HTTP client that follows a log and reads nothing is dropped, and the answer ends with the reason', async (context) => {
   using desk = new Desk(300);
   desk.maintain(hello, 'alice');
   desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
@@ -22,7 +22,7 @@ test('21: a reader over HTTP that takes nothing is dropped, and the answer ends 
   const socket = createConnection({ host: '127.0.0.1', port: door.port });
   const head = `Host: 127.0.0.1\r\nAuthorization: ${basic()}\r\nContent-Length: 10\r\nConnection: close`;
   socket.write(`POST /-/command HTTP/1.1\r\n${head}\r\n\r\nlogs hello`);
-  // Nobody reads the socket until its place among the readers is free again.
+  // Does not read the socket until the server has dropped this follower.
   const isHeld = () => desk.followers.size > 0;
   while (!isHeld()) await delay(10);
   while (isHeld()) await delay(10);

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { execa } from 'execa';
 import { makeCommit, openDoor, PASSWORD, runGit } from '../support/http-door.ts';
 
-test('a push with a password arrives, with and without .git', async (context) => {
+test('a push with a password works, with and without .git', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const first = await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -35,7 +35,7 @@ test('a push with a password arrives, with and without .git', async (context) =>
 });
 
 for (const version of ['0', '1', '2']) {
-  test(`protocol version ${version} clones and fetches`, async (context) => {
+  test(`clone and fetch work with protocol version ${version}`, async (context) => {
     const door = await openDoor(context);
     const work = await makeCommit(door.root, { 'a.txt': randomBytes(300_000) });
     await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -55,14 +55,14 @@ for (const version of ['0', '1', '2']) {
   });
 }
 
-test('a repository that nobody has pushed to clones empty', async (context) => {
+test('a repository without a push clones empty', async (context) => {
   const door = await openDoor(context);
   const clone = await runGit(door.root, ['clone', `${door.loggedIn}/hello.git`, 'copy']);
   assert.equal(clone.exitCode, 0, String(clone.all));
   assert.match(String(clone.all), /empty repository/);
 });
 
-test('a push larger than http.postBuffer goes in chunks, after its probe', async (context) => {
+test('a push larger than http.postBuffer is sent in chunks after git’s probe', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(3_000_000) });
   const push = await runGit(work, [
@@ -74,7 +74,7 @@ test('a push larger than http.postBuffer goes in chunks, after its probe', async
   assert.equal(door.packs.closed, 2);
 });
 
-test('what a hook prints arrives while the hook runs', async (context) => {
+test('the output of a hook arrives while the hook runs', async (context) => {
   let open = (_: unknown) => {};
   const door = await openDoor(context);
   door.packs.verdict = new Promise((resolve) => {
@@ -87,7 +87,7 @@ test('what a hook prints arrives while the hook runs', async (context) => {
   await chmod(hook, 0o755);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
-  // The verdict is out only after the line is in.
+  // The verdict comes only after the line has arrived.
   for await (const chunk of push.all ?? []) {
     if (String(chunk).includes('-----> Building ünïcode')) open(null);
   }
@@ -105,7 +105,7 @@ test('an early refusal of a large push is shown, not taken for "up-to-date"', as
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('git shows the words of a refusal', async (context) => {
+test('git shows the text of a refusal', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = await runGit(work, ['push', `${door.loggedIn}/frozen.git`, 'main']);
@@ -115,7 +115,7 @@ test('git shows the words of a refusal', async (context) => {
   assert.equal(read.exitCode, 0, 'a disabled tool can still be read');
 });
 
-test('threat 29: git says the same of a foreign tool and of none', async (context) => {
+test('threat 29: git gets the same answer for a foreign tool and for a missing one', async (context) => {
   const door = await openDoor(context);
   const [foreign, none] = await Promise.all(
     ['other', 'nowhere'].map((tool) => runGit(door.root, ['ls-remote', `${door.loggedIn}/${tool}.git`])),
@@ -125,7 +125,7 @@ test('threat 29: git says the same of a foreign tool and of none', async (contex
   assert.equal(String(foreign?.all).replaceAll('other', 'nowhere'), String(none?.all));
 });
 
-test('a directory that is down is no failed login', async (context) => {
+test('a failing directory does not count as a failed login', async (context) => {
   const door = await openDoor(context);
   door.directory.isDown = true;
   const read = await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
@@ -133,7 +133,7 @@ test('a directory that is down is no failed login', async (context) => {
   assert.match(String(read.all), /error: 503/);
 });
 
-test('a wrong password is told so', async (context) => {
+test('a wrong password is reported as such', async (context) => {
   const door = await openDoor(context);
   const url = door.loggedIn.replace(encodeURIComponent(PASSWORD), 'wrong');
   const read = await runGit(door.root, ['ls-remote', `${url}/hello.git`]);
@@ -141,7 +141,7 @@ test('a wrong password is told so', async (context) => {
   assert.match(String(read.all), /Authentication failed/);
 });
 
-test('a push whose client is killed goes on to its end', { timeout: 30_000 }, async (context) => {
+test('a push continues to its end after its client was killed', { timeout: 30_000 }, async (context) => {
   let open = (_: unknown) => {};
   const door = await openDoor(context);
   door.packs.verdict = new Promise((resolve) => {
@@ -152,7 +152,7 @@ test('a push whose client is killed goes on to its end', { timeout: 30_000 }, as
   const hook = join(folder, 'hooks/post-receive');
   await mkdir(join(hook, '..'), { recursive: true });
   await execa('mkfifo', [join(folder, 'go')]);
-  // More than the pipes and buffers hold, so that git would stop if nobody read on.
+  // More than the pipes and buffers hold, so that git would block if nothing read its output.
   await writeFile(
     hook,
     '#!/bin/sh\necho started\nread line <go\nyes 0123456789012345678901234567890123456789 | head -c 3000000\ntouch finished\n',

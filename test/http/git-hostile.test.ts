@@ -22,19 +22,19 @@ function post(door: TestDoor, path: string, body: RequestInit['body'], headers: 
   } as RequestInit);
 }
 
-/** The server still serves, and every session that was opened has been closed. */
+/** Asserts that the server still serves, and that every session was closed. */
 async function assertWell(door: TestDoor): Promise<void> {
   const health = await fetch(`${door.url}/healthz`);
   assert.equal(health.status, 200);
-  // The client has its answer a moment before git's side has ended.
+  // The client gets its answer a moment before git has ended.
   await until(() => door.packs.closed === door.packs.sessions.length);
 }
 
-/** Waits for a state that other processes bring about. */
+/** Waits until other processes have brought about a state. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (!(await isSo())) {
-    assert.ok(performance.now() < deadline, 'it did not come to pass within 10 s');
+    assert.ok(performance.now() < deadline, 'the state was not reached within 10 s');
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -51,7 +51,7 @@ test('a POST without credentials never reaches git', async (context) => {
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('the probe of four bytes is answered 401 without and 200 with a password', async (context) => {
+test('git’s probe of four bytes is answered 401 without a password and 200 with one', async (context) => {
   const door = await openDoor(context);
   const anonymous = await post(door, '/hello.git/git-receive-pack', '0000', { authorization: '' });
   assert.equal(anonymous.status, 401);
@@ -63,7 +63,7 @@ test('the probe of four bytes is answered 401 without and 200 with a password', 
 
 for (const { name, body } of [
   { name: 'garbage', body: Buffer.from('this is not gzip at all') },
-  { name: 'nothing', body: Buffer.alloc(0) },
+  { name: 'no bytes', body: Buffer.alloc(0) },
   { name: 'a stream that is cut off', body: gzipSync(randomBytes(100_000)).subarray(0, 50_000) },
   { name: 'a wrong checksum', body: Buffer.concat([gzipSync(DELETE).subarray(0, -8), Buffer.alloc(8, 1)]) },
 ]) {
@@ -91,9 +91,9 @@ test('threat 25: other encodings are refused', async (context) => {
 
 for (const { name, limit, status } of [
   { name: 'stops at the limit of a push', limit: 10 * 1024 * 1024, status: 413 },
-  { name: 'is read and dropped after git has given up', limit: 512 * 1024 * 1024, status: 400 },
+  { name: 'is read and discarded after git has given up', limit: 512 * 1024 * 1024, status: 400 },
 ]) {
-  test(`threat 25: a gzip bomb ${name}, with memory flat`, { timeout: 60_000 }, async (context) => {
+  test(`threat 25: a gzip bomb ${name}, and memory does not grow`, { timeout: 60_000 }, async (context) => {
     const door = await openDoor(context);
     door.packs.maxBytes = limit;
     const zeros = createGzip({ level: 9 });
@@ -114,14 +114,14 @@ for (const { name, limit, status } of [
   });
 }
 
-test('a fetch may not send more than its limit', async (context) => {
+test('a fetch that sends more than the limit is refused', async (context) => {
   const door = await openDoor(context);
   const body = gzipSync(Buffer.alloc(40 * 1024 * 1024));
   const headers = { 'content-encoding': 'gzip', 'content-type': UPLOAD };
   assert.equal((await post(door, '/hello.git/git-upload-pack', body, headers)).status, 413);
 });
 
-test('a client that leaves in mid upload ends its own push and nothing else', async (context) => {
+test('a client that disconnects during its upload ends only its own push', async (context) => {
   const door = await openDoor(context);
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
   for (const encoding of ['', 'Content-Encoding: gzip\r\n']) {
@@ -138,11 +138,11 @@ test('a client that leaves in mid upload ends its own push and nothing else', as
   assert.deepEqual(
     door.log.filter((line) => line.includes('"level":"error"')),
     [],
-    'no operator must act',
+    'an operator was alarmed',
   );
 });
 
-test('a big body to a repository that has gone is answered and ends nothing', async (context) => {
+test('a large body to a missing repository is answered, and the server continues', async (context) => {
   const door = await openDoor(context);
   const folder = await door.packs.advertise('hello' as never);
   const services = { ...door.packs, advertise: async () => folder };
@@ -187,16 +187,16 @@ test('an answer waits for the end of the body', async (context) => {
   await assertWell(door);
 });
 
-test('a body that a regular expression would chew on for ever costs nothing', async (context) => {
+test('a body made for a slow regular expression is answered quickly', async (context) => {
   const door = await openDoor(context);
   const started = performance.now();
   const answer = await post(door, '/hello.git/git-receive-pack', `ffff${'a'.repeat(60_000)}`);
   await answer.text();
-  // A backtracking search over 60,000 hexadecimal digits takes seconds.
+  // A backtracking search over 60,000 hexadecimal digits would take seconds.
   assert.ok(performance.now() - started < 1000, `${performance.now() - started} ms`);
 });
 
-test('git cannot be led to a folder beside the repository', async (context) => {
+test('git cannot be made to serve a folder beside the repository', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'secret.txt': 'not yours' });
   await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -206,12 +206,12 @@ test('git cannot be led to a folder beside the repository', async (context) => {
   for (const service of ['upload', 'receive']) {
     const url = `${door.url}/hello.git/info/refs?service=git-${service}-pack`;
     const answer = await fetch(url, { headers: { authorization: basic() } });
-    assert.equal(answer.status, 500, 'git itself would have served hello.git.git');
+    assert.equal(answer.status, 500, 'git itself would serve hello.git.git');
     assert.doesNotMatch(await answer.text(), /hello/);
   }
 });
 
-test('a broken repository is a fault with a number, not an empty answer', async (context) => {
+test('a broken repository is answered with the number of a fault, not with an empty answer', async (context) => {
   const door = await openDoor(context);
   await door.packs.advertise('hello' as never);
   await writeFile(join(door.packs.folder('hello'), 'HEAD'), 'rubbish');
@@ -222,7 +222,7 @@ test('a broken repository is a fault with a number, not an empty answer', async 
   assert.ok(door.log.some((line) => line.includes(`"id":"${id}"`)));
 });
 
-test('a git that cannot be started is a fault with a number', async (context) => {
+test('a git that cannot be started is answered with the number of a fault', async (context) => {
   const door = await openDoor(context, {
     packServices: (packs) => ({
       upload: async (tool, protocol) => ({
@@ -241,7 +241,7 @@ test('a git that cannot be started is a fault with a number', async (context) =>
   assert.equal(fetched.status, 500);
 });
 
-test('55: questions for refs by one password start four gits at once, and all are answered', async (context) => {
+test('55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
   let running = 0;
   let most = 0;
   const door = await openDoor(context, {
@@ -263,7 +263,7 @@ test('55: questions for refs by one password start four gits at once, and all ar
     await answer.text();
     return answer.status;
   };
-  // The first one makes the repository.
+  // The first request makes the repository.
   assert.equal(await ask(), 200);
   assert.deepEqual(await Promise.all(Array.from({ length: 20 }, ask)), Array(20).fill(200));
   assert.equal(most, 4);
@@ -275,7 +275,7 @@ test('nonsense to upload-pack is answered 400', async (context) => {
   assert.equal(answer.status, 400);
 });
 
-test('a fetch whose client has gone leaves no git behind', async (context) => {
+test('a fetch whose client disconnects leaves no git behind', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(20_000_000) });
   await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -290,12 +290,12 @@ test('a fetch whose client has gone leaves no git behind', async (context) => {
     const { stdout } = await execa('ps', ['-eo', 'args']);
     return stdout.includes(`--stateless-rpc ${door.packs.folder('hello')}`);
   };
-  assert.ok(await isServing(), 'the client reads nothing, so git waits');
+  assert.ok(await isServing(), 'git ended although the client reads nothing');
   socket.destroy();
   await until(async () => !(await isServing()));
 });
 
-test('memory stays flat while a large push comes in', { timeout: 120_000 }, async (context) => {
+test('memory does not grow while a large push arrives', { timeout: 120_000 }, async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(64 * 1024 * 1024) });
   const before = process.memoryUsage().rss;

@@ -22,11 +22,11 @@ for (const { name, text } of [
     text: 'Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   },
   { name: 'two lengths', text: 'Content-Length: 4\r\nContent-Length: 5\r\n\r\n0000' },
-  { name: 'a length that is no number', text: 'Content-Length: +4\r\n\r\n0000' },
-  { name: 'chunked that is not last', text: 'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n' },
+  { name: 'a length that is not a number', text: 'Content-Length: +4\r\n\r\n0000' },
+  { name: 'a last transfer encoding that is not chunked', text: 'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n' },
   { name: 'a bad chunk size', text: 'Transfer-Encoding: chunked\r\n\r\nxyz\r\n0000\r\n0\r\n\r\n' },
   {
-    name: 'a chunk that is longer than it says',
+    name: 'a chunk that is longer than its size',
     text: 'Transfer-Encoding: chunked\r\n\r\n2\r\n0000\r\n0\r\n\r\n',
   },
   { name: 'a folded header', text: 'X-Folded: a\r\n b\r\nContent-Length: 4\r\n\r\n0000' },
@@ -49,20 +49,20 @@ test('a header that is too long is answered 431', async (context) => {
   assert.match(answer.text, /^HTTP\/1\.1 431 /);
 });
 
-test('threat 26: headers that drip are cut off', async (context) => {
+test('threat 26: headers that arrive too slowly end the connection', async (context) => {
   const door = await openDoor(context, { limits: { headersMs: 200 } });
   const answer = await sendRaw(door.port, ['GET / HTTP/1.1\r\n', ...'Host: x'.repeat(4)], { pauseMs: 50 });
   assert.ok(answer.isClosed);
   assert.match(answer.text, /^HTTP\/1\.1 408 /);
 });
 
-test('threat 26: a body that stands still ends its connection, one that moves does not', async (context) => {
+test('threat 26: a body that stops ends its connection, and a slow body does not', async (context) => {
   const door = await openDoor(context, { limits: { bodyIdleMs: 400 } });
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
   const still = await sendRaw(door.port, [`${head}Content-Length: 100\r\n\r\n0000`], { limitMs: 5_000 });
   assert.ok(still.isClosed);
   assert.equal(still.text, '');
-  // 1.2 s in all, three times the limit.
+  // Takes 1.2 s, three times the limit.
   const slow = await sendRaw(door.port, [`${head}Content-Length: 12\r\n\r\n`, ...'000000000000'], {
     pauseMs: 100,
   });
@@ -70,7 +70,7 @@ test('threat 26: a body that stands still ends its connection, one that moves do
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('threat 26: somebody who was refused cannot go on sending', async (context) => {
+test('threat 26: a refused client cannot continue to send', async (context) => {
   const door = await openDoor(context, { limits: { lingerMs: 300 } });
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n`;
   const socket = connect(door.port, '127.0.0.1');
@@ -83,7 +83,7 @@ test('threat 26: somebody who was refused cannot go on sending', async (context)
   assert.ok(isClosed);
 });
 
-test('a client that asks before it sends is told to go on, or not', async (context) => {
+test('a client that expects 100-continue gets it only after its login', async (context) => {
   const door = await openDoor(context);
   const head = (authorization: string) =>
     `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorization}Content-Type: ${RECEIVE}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`;
@@ -135,7 +135,7 @@ test('threat 27: the Host header changes nothing', async (context) => {
   }
 });
 
-test('no answer tells what this server is made of', async (context) => {
+test('no answer reveals the software of this server', async (context) => {
   const door = await openDoor(context);
   for (const path of ['/', '/nothing', '/hello.git/info/refs?service=git-upload-pack']) {
     const answer = await fetch(door.url + path);
@@ -146,7 +146,7 @@ test('no answer tells what this server is made of', async (context) => {
 });
 
 for (const question of ['ready', 'health'] as const) {
-  test(`/${question}z is 200 or 503 with the reason, and /livez is 200 whatever it is`, async (context) => {
+  test(`/${question}z answers 200, or 503 with the reason, and /livez always answers 200`, async (context) => {
     let complaint: string | null = null;
     const nothing = async () => null;
     const health = { ready: nothing, health: nothing, [question]: async () => complaint };
@@ -198,10 +198,10 @@ test('requests to a tool go to the gateway, whatever their path, and upgrades to
   const offer =
     'GET /h2c HTTP/1.1\r\nHost: wiki.localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n';
   await sendRaw(door.port, [offer]);
-  assert.match(seen.at(-1) ?? '', /^wiki GET \/h2c /, 'also on its way to a tool');
+  assert.match(seen.at(-1) ?? '', /^wiki GET \/h2c /, 'the offer of HTTP/2 was not passed to the tool as an ordinary request');
 });
 
-test('an upgraded connection does not hold up the end of the server', {
+test('an upgraded connection does not delay the end of the server', {
   timeout: 10_000,
 }, async (context) => {
   const gateway: Gateway = {
@@ -218,7 +218,7 @@ test('an upgraded connection does not hold up the end of the server', {
   await closed;
 });
 
-test('a fault of the gateway costs one connection', async (context) => {
+test('an error of the gateway ends only one connection', async (context) => {
   const gateway: Gateway = { ...noGateway, toolOf: (host) => (host === 'wiki' ? 'wiki' : null) };
   const door = await openDoor(context, { gateway });
   for (const upgrade of ['', 'Connection: Upgrade\r\nUpgrade: websocket\r\n']) {
@@ -229,13 +229,13 @@ test('a fault of the gateway costs one connection', async (context) => {
   assert.equal(door.log.filter((line) => line.includes('"level":"error"')).length, 2);
 });
 
-test('a port that is taken is told', async (context) => {
+test('a port in use is refused with CANNOT_LISTEN', async (context) => {
   const door = await openDoor(context);
   const http = { host: '127.0.0.1', port: door.port };
   await assert.rejects(openDoor(context, { config: { http } }), { code: 'CANNOT_LISTEN' });
 });
 
-test('threat 31: a door in the clear off loopback is not even made', async (context) => {
+test('threat 31: plain HTTP on a public address is refused before listening', async (context) => {
   const config = { http: { host: '0.0.0.0', port: 0 } };
   await assert.rejects(openDoor(context, { config }), { code: 'PLAIN_HTTP' });
 });
@@ -259,14 +259,14 @@ async function makeCertificate(folder: string, name: string): Promise<{ certific
   return { certificate, key };
 }
 
-test('over TLS git pushes, and a new certificate is taken up while the server runs', async (context) => {
+test('git can push over TLS, and a new certificate is used without a restart', async (context) => {
   const first = await openDoor(context);
   const { certificate, key } = await makeCertificate(first.root, 'one');
   const door = await openDoor(context, {
     config: { tls_certificate: certificate, tls_key: key },
     limits: { tlsCheckMs: 30, connections: 40, toolRequests: 30 },
   });
-  // They never begin TLS.
+  // These connections never begin TLS.
   using held = new HeldConnections(door.port);
   await held.open(100, { address: '127.0.0.9' });
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(2_000_000) });
@@ -310,7 +310,7 @@ test('over TLS git pushes, and a new certificate is taken up while the server ru
   while ((await nameNow()) !== 'two') assert.ok(performance.now() < deadline, 'still the old certificate');
 });
 
-test('a certificate that has expired is an alarm, once, and its end too', async (context) => {
+test('an expired certificate is logged as an alarm once, and so is the end of the alarm', async (context) => {
   const { root } = await openDoor(context);
   const tls = await makeCertificate(root, 'old');
   const lines: { level: string; msg: string }[] = [];

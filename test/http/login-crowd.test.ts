@@ -17,7 +17,7 @@ before(async () => {
   stored = await hashPassword('right');
 });
 
-/** A door whose people have passwords that take their time to be checked. */
+/** An HTTP server with passwords that are slow to check. */
 async function openCrowdedDoor(context: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'login-crowd-'));
   context.after(() => rm(folder, { recursive: true }));
@@ -28,7 +28,7 @@ async function openCrowdedDoor(context: TestContext) {
   return await openDoor(context, { throttle: new LoginThrottle(), directory: new FileDirectory(path) });
 }
 
-/** The status of a login from this address, which is one of this machine; 0 if the client was told to leave. */
+/** The status of a login from this address of this machine; 0 if the client was aborted. */
 function logIn(
   port: number,
   localAddress: string,
@@ -55,7 +55,7 @@ function logIn(
   });
 }
 
-/** Guesses from 120 addresses, four at once from each, until they are told to stop. */
+/** Guesses from 120 addresses, four at once from each, until the signal fires. */
 function guess(port: number, nameOf: (index: number) => string): () => Promise<void> {
   const over = new AbortController();
   const all = Array.from({ length: 480 }, async (_, index) => {
@@ -74,7 +74,7 @@ for (const { title, nameOf } of [
   { title: 'at random names', nameOf: (index: number) => `name${index}` },
   { title: 'at the name of one person', nameOf: () => 'alice' },
 ]) {
-  test(`9: guesses from 120 addresses ${title} keep no first login out`, async (context) => {
+  test(`9: guesses from 120 addresses ${title} do not keep out a first login`, async (context) => {
     const door = await openCrowdedDoor(context);
     const stop = guess(door.port, nameOf);
     context.after(stop);
@@ -88,7 +88,7 @@ for (const { title, nameOf } of [
   });
 }
 
-/** Answers alice at once, and about everybody else when the time that a directory has is over. */
+/** Answers for alice at once, and for everybody else only when the directory's time limit is reached. */
 class SlowDirectory extends HttpDirectory {
   underWay = 0;
   most = 0;
@@ -104,7 +104,7 @@ class SlowDirectory extends HttpDirectory {
   }
 }
 
-test('6, 9: of a slow directory few checks are asked at once, and who logged in lately passes', async (context) => {
+test('6, 9: a slow directory gets few checks at once, and people who logged in recently still get in', async (context) => {
   const directory = new SlowDirectory();
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
   const alice = () => logIn(door.port, '127.0.0.1', basic('alice', PASSWORD));
@@ -113,10 +113,10 @@ test('6, 9: of a slow directory few checks are asked at once, and who logged in 
   context.after(stop);
   while (directory.most < 6) await delay(10);
   for (let count = 0; count < 5; count += 1) assert.equal(await alice(), 200);
-  assert.ok(directory.underWay > 0, 'alice waited until all others were answered');
+  assert.ok(directory.underWay > 0, 'alice waited for all others');
   await stop();
   assert.ok(directory.most <= 8, `${directory.most} were asked at once`);
   const { length } = directory.asked;
   while (directory.underWay > 0) await delay(50);
-  assert.equal(directory.asked.length, length, 'a check was made for somebody who had left');
+  assert.equal(directory.asked.length, length, 'a disconnected client was checked');
 });

@@ -8,20 +8,20 @@ import { basic, openDoor, PASSWORD, runGit } from '../support/http-door.ts';
 const REFS = 'info/refs?service=git-receive-pack';
 
 for (const { name, header } of [
-  { name: 'none', header: undefined },
-  { name: 'empty', header: '' },
+  { name: 'no value', header: undefined },
+  { name: 'an empty value', header: '' },
   { name: 'another scheme', header: 'Bearer abc' },
-  { name: 'a scheme alone', header: 'Basic' },
-  { name: 'no base64', header: 'Basic !!!!' },
-  { name: 'base64 with rubbish bits', header: 'Basic YTp=' },
+  { name: 'only a scheme', header: 'Basic' },
+  { name: 'invalid base64', header: 'Basic !!!!' },
+  { name: 'base64 with stray bits', header: 'Basic YTp=' },
   { name: 'no colon', header: `Basic ${Buffer.from('alice').toString('base64')}` },
-  { name: 'no name', header: basic('') },
+  { name: 'no user name', header: basic('') },
   { name: 'an empty password', header: basic('alice', '') },
   { name: 'a control character', header: basic('alice', 'a\0b') },
   { name: 'bytes that are not UTF-8', header: `Basic ${Buffer.from([0x61, 0x3a, 0xff]).toString('base64')}` },
   { name: 'two credentials', header: `${basic()}, ${basic()}` },
 ]) {
-  test(`threat 29: Authorization with ${name} is answered 401 unasked`, async (context) => {
+  test(`threat 29: Authorization with ${name} is answered 401 without asking the directory`, async (context) => {
     assert.equal(readBasic(header), null);
     const door = await openDoor(context);
     const headers: Record<string, string> = header === undefined ? {} : { authorization: header };
@@ -33,19 +33,19 @@ for (const { name, header } of [
   });
 }
 
-test('a password may hold colons and letters of any script', () => {
+test('a password may contain colons and letters of any script', () => {
   assert.deepEqual(readBasic(basic('Ålice ', 'pä:ss:')), { login: 'ålice', password: 'pä:ss:' });
   assert.deepEqual(readBasic(basic().replace('Basic', 'basic')), { login: 'alice', password: PASSWORD });
 });
 
-/** What a client can tell answers apart by. */
+/** The parts of an answer that a client could compare. */
 async function answerOf(url: string, headers: Record<string, string> = {}) {
   const answer = await fetch(url, { headers });
   const sent = [...answer.headers].filter(([name]) => name !== 'date');
   return { status: answer.status, headers: sent, body: await answer.text() };
 }
 
-test('threat 29: without a login every tool answers the same', async (context) => {
+test('threat 29: without a login, the answer is the same for every tool', async (context) => {
   const door = await openDoor(context);
   const known = await answerOf(`${door.url}/hello.git/${REFS}`);
   assert.equal(known.status, 401);
@@ -54,7 +54,7 @@ test('threat 29: without a login every tool answers the same', async (context) =
   }
 });
 
-test('threat 29: a foreign tool and none answer the same', async (context) => {
+test('threat 29: a foreign tool and a missing one get the same answer', async (context) => {
   const door = await openDoor(context);
   const headers = { authorization: basic() };
   const foreign = await answerOf(`${door.url}/other.git/${REFS}`, headers);
@@ -67,7 +67,7 @@ test('threat 29: a foreign tool and none answer the same', async (context) => {
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('a directory that is down is answered 503, never 401', async (context) => {
+test('a failing directory is answered 503, never 401', async (context) => {
   const door = await openDoor(context);
   door.directory.isDown = true;
   const answer = await fetch(`${door.url}/hello.git/${REFS}`, { headers: { authorization: basic() } });
@@ -85,16 +85,16 @@ test('threat 9: guessing is slowed down, and the right password waits too', asyn
       async () => (await fetch(`${door.url}/hello/${REFS}`, { headers: wrong })).status,
     ),
   );
-  // Those that came together are not let through together.
+  // Simultaneous attempts do not pass together.
   assert.ok(statuses.filter((status) => status === 401).length <= 10, String(statuses));
   const answer = await fetch(`${door.url}/hello/${REFS}`, { headers: { authorization: basic() } });
   assert.equal(answer.status, 429);
   assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/);
   const neighbour = await fetch(`${door.url}/other/${REFS}`, { headers: { authorization: basic('bob') } });
-  assert.equal(neighbour.status, 200, 'somebody else at the same address');
+  assert.equal(neighbour.status, 200, 'another user at the same address was refused');
 });
 
-test('threat 15: no password comes into the log', async (context) => {
+test('threat 15: no password is logged', async (context) => {
   const door = await openDoor(context);
   await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
   await fetch(`${door.url}/hello.git/${REFS}&token=sesame`, {
@@ -114,7 +114,7 @@ test('threat 15: no password comes into the log', async (context) => {
   }
 });
 
-test('threat 28: the dumb protocol and the files of a repository are not there', async (context) => {
+test('threat 28: the dumb protocol and the files of a repository are not served', async (context) => {
   const door = await openDoor(context);
   await door.packs.advertise('hello' as never);
   const headers = { authorization: basic() };
@@ -131,7 +131,7 @@ test('threat 28: the dumb protocol and the files of a repository are not there',
   }
 });
 
-test('threat 30: a page of another site cannot use a password that a browser knows', async (context) => {
+test('threat 30: a page of another site cannot use a password that the browser has stored', async (context) => {
   const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
   const stranger = { authorization: basic(), origin: 'https://evil.example' };
   for (const headers of [stranger, { authorization: basic(), 'sec-fetch-site': 'same-site' }]) {
@@ -149,11 +149,11 @@ test('threat 30: a page of another site cannot use a password that a browser kno
     body: '0000',
     headers: { authorization: basic(), 'content-type': 'text/plain' },
   });
-  assert.equal(form.status, 415, 'a form cannot send the type that git sends');
+  assert.equal(form.status, 415, 'a form was accepted as git');
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('threat 31: behind a proxy, passwords are taken only over https', async (context) => {
+test('threat 31: behind a proxy, passwords are accepted only over https', async (context) => {
   const door = await openDoor(context, { config: { trusted_proxies: ['127.0.0.1'] } });
   for (const { proto, status } of [
     { proto: 'http', status: 403 },
@@ -168,11 +168,11 @@ test('threat 31: behind a proxy, passwords are taken only over https', async (co
     assert.equal(command.status, status, proto);
     await command.text();
   }
-  assert.equal((await fetch(`${door.url}/healthz`)).status, 200, 'no password, no danger');
+  assert.equal((await fetch(`${door.url}/healthz`)).status, 200, 'a request without a password was refused');
   assert.ok(door.log.some((line) => line.includes('"address":"203.0.113.9"')));
 });
 
-test('threat 29: a browser at the address of any repository is told that it is for git', async (context) => {
+test('threat 29: a browser that visits any repository address is told that it is for git', async (context) => {
   const door = await openDoor(context);
   for (const name of ['hello', 'other', 'nowhere']) {
     const { status, body } = await answerOf(`${door.url}/${name}.git`);

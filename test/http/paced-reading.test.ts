@@ -30,7 +30,7 @@ async function openTool(context: TestContext, serve: Serve) {
 
 const head = (line: string, fields: string) => `${line} HTTP/1.1\r\nHost: one.localhost\r\n${fields}\r\n`;
 
-test('threat 55: chunks of one byte come whole, and in few pieces', async (context) => {
+test('threat 55: a body in chunks of one byte arrives whole, in few pieces', async (context) => {
   const pieces: Buffer[] = [];
   const socket = await openTool(context, (request, response) => {
     request.on('data', (chunk: Buffer) => pieces.push(chunk));
@@ -46,7 +46,7 @@ test('threat 55: chunks of one byte come whole, and in few pieces', async (conte
   assert.ok(pieces.length < 2_000, `${pieces.length} pieces`);
 });
 
-test('threat 55: a network that sends chunks of one byte without end waits, and another does not', async (context) => {
+test('threat 55: a network that sends endless one-byte chunks must wait, and another network need not', async (context) => {
   const socket = await openTool(context, (request) => request.resume());
   const letters = Buffer.from('1\r\na\r\n'.repeat(10_000));
   socket.write(head('POST /', 'Transfer-Encoding: chunked\r\n'));
@@ -57,13 +57,13 @@ test('threat 55: a network that sends chunks of one byte without end waits, and 
   send();
   const limit = AbortSignal.timeout(20_000);
   while (readingTime.waitMs('127.0.0.1') === 0) {
-    assert.ok(!limit.aborted, 'it never waits');
+    assert.ok(!limit.aborted, 'the sender was never made to wait');
     await sleep(1);
   }
   assert.equal(readingTime.waitMs('192.0.2.1'), 0);
 });
 
-test('a body that nobody reads stays with its client, and comes whole in the end', async (context) => {
+test('a body that nobody reads stays with its client, and later arrives whole', async (context) => {
   const size = 60_000_000;
   let bytesRead = () => 0;
   const socket = await openTool(context, async (request, response) => {
@@ -80,7 +80,7 @@ test('a body that nobody reads stays with its client, and comes whole in the end
   assert.match((await collect(socket, 30_000)).text, new RegExp(`\\r\\n\\r\\n[\\s\\S]*${size}`));
 });
 
-test('requests in one packet are answered in their order, each with its own body', async (context) => {
+test('requests in one packet are answered in order, each with its own body', async (context) => {
   const socket = await openTool(context, async (request, response) => {
     let body = '';
     for await (const chunk of request) body += String(chunk);

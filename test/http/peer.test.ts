@@ -39,7 +39,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: true,
   },
   {
-    name: 'a stranger who claims to be a proxy',
+    name: 'a stranger that claims to be a proxy',
     from: '203.0.113.9',
     headers: { 'x-forwarded-proto': 'https', 'x-forwarded-for': '127.0.0.1' },
     address: '203.0.113.9',
@@ -60,7 +60,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: true,
   },
   {
-    name: 'rubbish behind a proxy',
+    name: 'an invalid address behind a proxy',
     from: '2001:db8::1',
     headers: { 'x-forwarded-proto': 'https', 'x-forwarded-for': 'rubbish' },
     address: '2001:db8::1',
@@ -81,7 +81,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: false,
   },
   {
-    name: 'a proxy that says nothing',
+    name: 'a proxy without forwarding headers',
     from: '10.0.0.1',
     headers: {},
     address: '10.0.0.1',
@@ -101,7 +101,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
   });
 }
 
-test('what only a proxy may say is taken from everybody else', () => {
+test('forwarding headers of anybody but a trusted proxy are removed', () => {
   const headers = {
     'x-forwarded-for': '1.2.3.4',
     'x-forwarded-host': 'evil',
@@ -142,26 +142,26 @@ const plain = {
 };
 
 for (const { name, config, result } of [
-  { name: 'off loopback in the clear', config: plain, result: 'PLAIN_HTTP' },
+  { name: 'on a public address in the clear', config: plain, result: 'PLAIN_HTTP' },
   {
-    name: 'on all addresses of IPv6 in the clear',
+    name: 'on all IPv6 addresses in the clear',
     config: { ...plain, http: { host: '::', port: 1 } },
     result: 'PLAIN_HTTP',
   },
   {
-    name: 'a name in the clear',
+    name: 'on a host name in the clear',
     config: { ...plain, http: { host: 'push', port: 1 } },
     result: 'PLAIN_HTTP',
   },
   { name: 'on loopback', config: { ...plain, http: { host: '127.0.0.1', port: 1 } }, result: null },
   { name: 'behind a proxy', config: { ...plain, trusted_proxies: ['10.0.0.1'] }, result: null },
   {
-    name: 'behind a proxy that is none',
+    name: 'behind an invalid proxy',
     config: { ...plain, trusted_proxies: ['x/8'] },
     result: 'BAD_SETTING',
   },
-  { name: 'with half of TLS', config: { ...plain, tls_key: '/k' }, result: 'BAD_SETTING' },
-  { name: 'with the other half of TLS', config: { ...plain, tls_certificate: '/c' }, result: 'BAD_SETTING' },
+  { name: 'with only a TLS key', config: { ...plain, tls_key: '/k' }, result: 'BAD_SETTING' },
+  { name: 'with only a TLS certificate', config: { ...plain, tls_certificate: '/c' }, result: 'BAD_SETTING' },
   {
     name: 'with TLS',
     config: { ...plain, tls_key: '/k', tls_certificate: '/c' },
@@ -186,7 +186,7 @@ for (const { headers, isRefused } of [
   { headers: { 'sec-fetch-site': 'same-site' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'cross-site' }, isRefused: true },
 ]) {
-  test(`threat 30: ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'let in'}`, () => {
+  test(`threat 30: ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'accepted'}`, () => {
     const check = () => assertSameSite(headers, 'https://push.example.org/');
     if (isRefused)
       assert.throws(check, (error) => error instanceof DeployError && error.code === 'CROSS_SITE');

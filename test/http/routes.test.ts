@@ -52,7 +52,7 @@ for (const target of [
   'hello.git/git-upload-pack',
   '',
 ]) {
-  test(`threat 28: there is nothing at ${target}`, () => {
+  test(`threat 28: ${target} has no route`, () => {
     for (const method of ['GET', 'POST', 'HEAD'])
       assert.deepEqual(routeOf(method, target), { kind: 'nothing' });
   });

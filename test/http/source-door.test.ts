@@ -33,7 +33,7 @@ after(() => server.close());
 const get = (authorization?: string) =>
   fetch(url, { headers: authorization === undefined ? {} : { Authorization: authorization } });
 
-test('whoever shows the token gets the archive', async () => {
+test('a request with the token gets the archive', async () => {
   const answer = await get(`Bearer ${token}`);
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get('content-type'), 'application/x-tar');
@@ -58,14 +58,14 @@ for (const authorization of [
   });
 }
 
-test('what is no token is not even looked up', async () => {
+test('a malformed token is not even looked up', async () => {
   taken = [];
   await get('Bearer short');
   await get(`Basic ${token}`);
   assert.deepEqual(taken, []);
 });
 
-test('an archive that breaks off breaks the connection', async () => {
+test('an archive that fails closes the connection', async () => {
   make = () =>
     Readable.from(
       (async function* () {

@@ -49,7 +49,7 @@ for (const { method = 'GET', path, authorization = login } of [
   { method: 'POST', path: '/-/source', authorization: `Bearer ${token}` },
   { path: '/-/source/', authorization: `Bearer ${token}` },
 ]) {
-  test(`${method} ${path} is not there, and nobody is asked for a password`, async () => {
+  test(`${method} ${path} is answered 404 without asking for a password`, async () => {
     taken.length = 0;
     const body = method === 'POST' ? { body: 'tools' } : {};
     const answer = await fetch(`${url}${path}`, {
@@ -63,7 +63,7 @@ for (const { method = 'GET', path, authorization = login } of [
   });
 }
 
-test('nor is a tool behind its Host header, by a request or by an upgrade', async () => {
+test('no tool can be reached by a Host header, by a request or by an upgrade', async () => {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.write(
     'GET / HTTP/1.1\r\nHost: hello.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n',
@@ -73,20 +73,20 @@ test('nor is a tool behind its Host header, by a request or by an upgrade', asyn
   assert.match(said, /^HTTP\/1\.1 404 /);
 });
 
-test('the HTTP door hands out nothing where it is not to', async (context) => {
+test('the HTTP door serves no sources unless it is configured to', async (context) => {
   const { url: main } = await openDoor(context, { sources: null });
   const answer = await fetch(`${main}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 404);
 });
 
-test('an address that builds could not ask needs source_url', () => {
+test('a wildcard address needs source_url', () => {
   for (const host of ['0.0.0.0', '::']) {
     assert.throws(() => doorAt(host), { code: 'BAD_SETTING', message: /sources_listen .* source_url/ });
     assert.notEqual(doorAt(host, 0, 'http://push.svc:8081'), null);
   }
 });
 
-test('an address that is taken is told by the name of its setting', async () => {
+test('an address in use is refused with the name of its setting', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;
@@ -98,6 +98,6 @@ test('an address that is taken is told by the name of its setting', async () => 
   other.close();
 });
 
-test('where it is not set there is none', () => {
+test('without sources_listen there is no such listener', () => {
   assert.equal(createSourcesDoor({ config: { sources_listen: null, source_url: '' }, sources, log }), null);
 });

@@ -13,7 +13,7 @@ import { basic, openDoor, type TestDoor } from '../support/http-door.ts';
 import { collect, sendRaw } from '../support/http-raw.ts';
 import { timeout } from '../support/server.ts';
 
-/** A door that speaks TLS, with a certificate of its own. */
+/** An HTTPS server with a certificate of its own. */
 async function openTls(context: TestContext, limits = {}): Promise<TestDoor> {
   const folder = await mkdtemp(join(tmpdir(), 'tls-'));
   context.after(() => rm(folder, { recursive: true }));
@@ -26,7 +26,7 @@ async function openTls(context: TestContext, limits = {}): Promise<TestDoor> {
   return await openDoor(context, { config: { tls_certificate, tls_key }, limits });
 }
 
-/** What somebody who does nothing wrong gets. */
+/** Sends an ordinary request. */
 async function assertAnswers(port: number): Promise<void> {
   const asked = request({
     ...{ host: '127.0.0.1', port, path: '/healthz', rejectUnauthorized: false, agent: false },
@@ -43,17 +43,17 @@ async function handshake(port: number, options: object = {}): Promise<TLSSocket>
   return socket;
 }
 
-test('26: a handshake that is not finished in time ends, whether it is silent or slow', async (context) => {
+test('26: a handshake that is not finished in time ends the connection, whether it is silent or slow', async (context) => {
   const door = await openTls(context, { headersMs: 600 });
   const silent = connect(door.port, '127.0.0.1');
   const slow = connect(door.port, '127.0.0.1');
-  // The beginning of a ClientHello, a byte at a time.
+  // The beginning of a ClientHello, byte by byte.
   const bytes = Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
   let sent = 0;
   const timer = setInterval(() => slow.write(bytes.subarray(sent, ++sent)), 100);
   context.after(() => clearInterval(timer));
   for (const socket of [silent, slow]) socket.on('error', () => {}).resume();
-  // Not `once`, which takes a reset for a failure.
+  // Not `once`, which would treat a reset as a failure.
   const closed = (socket: Socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()));
   await Promise.race([
     Promise.all([silent, slow].map(closed)),
@@ -62,7 +62,7 @@ test('26: a handshake that is not finished in time ends, whether it is silent or
   await assertAnswers(door.port);
 });
 
-test('20: connections that never finish their handshake push out each other, and nobody else', async (context) => {
+test('20: connections that never finish their handshake replace only each other', async (context) => {
   const door = await openTls(context, { connections: 40, toolRequests: 30 });
   const held: Socket[] = Array.from({ length: 200 }, () =>
     connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.9' }).on('error', () => {}),
@@ -74,7 +74,7 @@ test('20: connections that never finish their handshake push out each other, and
   await assertAnswers(door.port);
 });
 
-test('24: plain HTTP, SSH and noise at the TLS port get no page, and harm nobody', async (context) => {
+test('24: plain HTTP, SSH and noise at the TLS port get no page and do no harm', async (context) => {
   const door = await openTls(context);
   for (const bytes of [
     `GET / HTTP/1.1\r\nHost: push.example.org\r\nAuthorization: ${basic()}\r\n\r\n`,
@@ -100,7 +100,7 @@ for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const) {
   });
 }
 
-test('20: a client gets three new handshakes on its connection at most, however often it asks', async (context) => {
+test('20: a client gets at most three new handshakes on its connection', async (context) => {
   const door = await openTls(context);
   const socket = await handshake(door.port, { maxVersion: 'TLSv1.2' });
   context.after(() => socket.destroy());

@@ -35,7 +35,7 @@ test('processes come from the label, sorted, with arguments and folder', () => {
   ]);
 });
 
-test('a buildpack is told with the version of what it brought, else with its own', () => {
+test('a buildpack is listed with the version of the runtime that it installed, otherwise with its own', () => {
   const { buildpacks } = readLabels(
     label(
       {
@@ -61,7 +61,7 @@ test('a buildpack is told with the version of what it brought, else with its own
   assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
 });
 
-test('a version that is no version is not shown', () => {
+test('an invalid version is not shown', () => {
   const layers = {
     buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
   };
@@ -69,11 +69,11 @@ test('a version that is no version is not shown', () => {
   assert.deepEqual(buildpacks, ['a/b 1']);
 });
 
-test('a process type that is none is the buildpack’s fault', () => {
+test('an invalid process type is reported as the buildpack’s fault', () => {
   const build = { processes: [{ type: 'Web Server', command: ['x'], args: [], buildpackID: 'a/b' }] };
   assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
 });
 
-test('an image without labels has nothing to run', () => {
+test('an image without labels has no processes', () => {
   assert.deepEqual(readLabels({}), { processes: [], buildpacks: [] });
 });

@@ -35,7 +35,7 @@ function reading(lines: readonly string[]) {
   return { said, entered, output };
 }
 
-test('what buildpacks print is told with its prefixes, and what the lifecycle prints is not', () => {
+test('the output of buildpacks is shown with its prefixes, and that of the lifecycle is not', () => {
   const { said, entered } = reading([
     ...begin('toolforge/python'),
     '-----> Using Python 3.11.2',
@@ -69,7 +69,7 @@ for (const { name, lines, exit, code, message } of [
     message: /^pip exited 4: reason$/,
   },
   {
-    name: 'a buildpack that prints the same before',
+    name: 'a buildpack that printed the same line before',
     lines: ['ERROR: failed to build: exit status 9', 'reason', 'ERROR: failed to build: exit status 4'],
     exit: failed,
     code: 'BUILD_FAILED',
@@ -90,7 +90,7 @@ for (const { name, lines, exit, code, message } of [
     message: /^pip needs more/,
   },
   {
-    name: 'a container that was ended whole',
+    name: 'a container that was killed',
     lines: ['reason'],
     exit: { ...failed, exitCode: 137, isOutOfMemory: true },
     code: 'BUILD_OUT_OF_MEMORY',
@@ -107,13 +107,13 @@ for (const { name, lines, exit, code, message } of [
     message: /toolforge\/pip gave something that cannot be used: failed to decode layer metadata file: no/,
   },
 ]) {
-  test(`${name} is told by its name and its reason`, () => {
+  test(`${name} is reported with its name and reason`, () => {
     const { output } = reading([...begin('toolforge/pip'), ...lines]);
     assert.throws(() => output.fail(exit, limits), failsWith(code, message));
   });
 }
 
-test('errors that a buildpack prints last are shown', () => {
+test('error lines at the end of a buildpack’s output are shown', () => {
   const { said, output } = reading([
     ...begin('a/b'),
     'ERROR: No matching distribution found for nothing',
@@ -127,12 +127,12 @@ test('errors that a buildpack prints last are shown', () => {
   );
 });
 
-test('the line that only looked like the lifecycle’s last is shown', () => {
+test('a line that only looks like the lifecycle’s last one is shown', () => {
   const { said } = reading([...begin('a/b'), 'ERROR: failed to build: exit status 9', 'more', ...end('a/b')]);
   assert.deepEqual(said, ['       ERROR: failed to build: exit status 9', '       more']);
 });
 
-test('a long log whose beginning the node has dropped is told with a warning, and nothing of it is left out', () => {
+test('a long log without its beginning, which the node dropped, is shown whole after a warning', () => {
   for (const count of [5, 500]) {
     const said: string[] = [];
     const output = new BuildOutput(
@@ -150,7 +150,7 @@ test('a long log whose beginning the node has dropped is told with a warning, an
   }
 });
 
-test('a log that is whole is told without a warning', () => {
+test('a complete log is shown without a warning', () => {
   const said: string[] = [];
   const output = new BuildOutput(
     progressTo((text) => said.push(text.trimEnd())),
@@ -163,7 +163,7 @@ test('a log that is whole is told without a warning', () => {
   assert.deepEqual(said, ['       plain']);
 });
 
-test('threat 55: a build that speaks as the lifecycle, in lines that are slow to read, holds nobody up', () => {
+test('threat 55: output that imitates the lifecycle in lines made to be slow to parse is read quickly', () => {
   const line = `Running build for buildpack ${'@'.repeat(16_000)} x`;
   const began = performance.now();
   reading([...begin('toolforge/python'), 'Processing layers', ...Array<string>(50).fill(line)]);

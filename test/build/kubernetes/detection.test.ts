@@ -61,7 +61,7 @@ function said(speak: (progress: ReturnType<typeof progressTo>) => void): string[
   return lines;
 }
 
-test('what was found is one line, then notes, then what broke', () => {
+test('the report has one line of what was detected, then notes, then broken detections', () => {
   assert.deepEqual(
     said((progress) => reading(FOUND).sayFound(progress)),
     [
@@ -74,13 +74,13 @@ test('what was found is one line, then notes, then what broke', () => {
   );
 });
 
-test('of several groups the one that passed is told', () => {
+test('if several groups were tried, the one that passed is reported', () => {
   const second = FOUND.replaceAll('toolforge/pip', 'toolforge/npm');
   const [first] = said((progress) => reading(NOTHING + second).sayFound(progress));
   assert.equal(first, '       python 3.11 (service.template) · npm');
 });
 
-test('where nothing was found each output is told once, and the refusal has the notes and the files', () => {
+test('if nothing was found, each output is shown once, and the refusal has the notes and the files', () => {
   const lines = said((progress) =>
     assert.throws(
       () => reading(NOTHING).failFound(progress, ['package.json', 'procfile.txt'], limits),
@@ -93,7 +93,7 @@ test('where nothing was found each output is told once, and the refusal has the 
   assert.deepEqual(lines, ['       node: package.json is only for linters']);
 });
 
-test('where nothing was found and a detection broke, that is why', () => {
+test('if nothing was found and a detection broke, that is the reason', () => {
   const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
   said((progress) =>
     assert.throws(
@@ -103,7 +103,7 @@ test('where nothing was found and a detection broke, that is why', () => {
   );
 });
 
-test('a detection that prints for ever is kept to its first lines', () => {
+test('only the first lines of an endless detection are kept', () => {
   const output = reading('======== Output: a/b@1 ========');
   for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
   for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);

@@ -16,9 +16,9 @@ const manifest = JSON.stringify({ config: { digest: sha(config), size: config.le
 
 for (const { name, status } of [
   { name: 'refuses to delete', status: 403 },
-  { name: 'goes away', status: 503 },
+  { name: 'stops answering', status: 503 },
 ]) {
-  test(`why an image is no artifact is told where the registry ${name}`, async () => {
+  test(`the reason why an image is no artifact is reported even if the registry ${name}`, async () => {
     await using server = createServer((request, response) => {
       if (request.method === 'DELETE') return void response.writeHead(status).end();
       response.end(request.url?.includes('/blobs/') ? config : manifest);

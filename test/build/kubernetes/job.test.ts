@@ -31,7 +31,7 @@ function containersOf(change: Partial<BuildJob> = {}): Map<string, V1Container> 
 const seesVolume = (container: V1Container | undefined, name: string) =>
   container?.volumeMounts?.some((mount) => mount.name === name) ?? false;
 
-test('phases are containers of their own, one after the other', () => {
+test('each phase is a container of its own, and they run in order', () => {
   const { spec } = buildJob(job).spec.template;
   assert.deepEqual([...containersOf().keys()], [...PHASES]);
   assert.equal(spec?.containers.length, 1);
@@ -47,25 +47,25 @@ for (const phase of PHASES) {
   });
 }
 
-test('the token of the source is seen where it is fetched, and config vars where buildpacks run', () => {
+test('only the phase that fetches sees the source’s token, and only phases with buildpacks see config vars', () => {
   const seeing = (volume: string) => PHASES.filter((phase) => seesVolume(containersOf().get(phase), volume));
   assert.deepEqual(seeing('source'), ['fetch']);
   assert.deepEqual(seeing('platform'), ['detect', 'build']);
 });
 
 for (const [phase, allowed] of [
-  // Here a tool's variables (LD_LIBRARY_PATH) may have its code run.
+  // In these phases, a tool's variables (LD_LIBRARY_PATH) may run its code.
   ['detect', ['workspace', 'detected']],
   ['build', ['workspace', 'layers']],
 ] as const) {
-  test(`threat 64: in ${phase} no code writes what says which images are read with the credential, or leaves a link`, () => {
+  test(`threat 64: code in ${phase} cannot choose the images that are read with the credential, or plant a link`, () => {
     const mounts = containersOf().get(phase)?.volumeMounts ?? [];
     const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
     assert.deepEqual(written, allowed);
   });
 }
 
-test('each phase finds what the lifecycle decided where another phase may have written it', () => {
+test('each phase reads the lifecycle’s decisions from the paths that another phase wrote', () => {
   for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
     const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
     for (const path of paths) {
@@ -99,14 +99,14 @@ test('74: no container has rights that Pod Security `restricted` denies, a token
   }
 });
 
-test('a build ends by itself, is not tried again and is forgotten, if nobody is left to end it', () => {
+test('a build without a server ends by itself, is not retried, and is deleted', () => {
   const { spec } = buildJob(job);
   assert.equal(spec.backoffLimit, 0);
   assert.equal(spec.activeDeadlineSeconds, 900);
   assert.ok((spec.ttlSecondsAfterFinished ?? 0) > 0);
 });
 
-test('without a cache nothing of an earlier build is read, and the cache is written all the same', () => {
+test('without the cache, nothing of an earlier build is read, but the cache is still written', () => {
   const containers = containersOf({ useCache: false });
   const words = (phase: string) => containers.get(phase)?.command ?? [];
   for (const phase of ['analyze', 'restore']) assert.ok(words(phase).includes('-skip-layers'));
@@ -115,7 +115,7 @@ test('without a cache nothing of an earlier build is read, and the cache is writ
   assert.ok(words('export').includes('-cache-image'));
 });
 
-test('plain HTTP is spoken only where it is said', () => {
+test('only the named registries are asked by plain HTTP', () => {
   const phasesWith = (change: Partial<BuildJob>) =>
     [...containersOf(change)]
       .filter(([, { command }]) => command?.includes('-insecure-registry'))
@@ -124,7 +124,7 @@ test('plain HTTP is spoken only where it is said', () => {
   assert.deepEqual(phasesWith({ plainHttpHosts: ['10.0.0.1:5000'] }), ['analyze', 'restore', 'export']);
 });
 
-test('where the registry wants no login there is no credential to mount', () => {
+test('if the registry needs no login, no credential is mounted', () => {
   const { spec } = buildJob({ ...job, secrets: { ...job.secrets, registry: null } }).spec.template;
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
 });

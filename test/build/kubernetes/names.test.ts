@@ -8,7 +8,7 @@ const longest = `a${'-b'.repeat(31)}`;
 const names = ['wc', 'a_b', 'a-_b', 'a___b', 'a--b', longest, `x${'_'.repeat(61)}y`];
 
 for (const name of names) {
-  test(`objects and repositories of the tool ${name} have names that Kubernetes and registries take`, () => {
+  test(`objects and repositories of the tool ${name} have names that Kubernetes and registries accept`, () => {
     assert.match(newJobName(tool(name)), /^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$/);
     const { host, image, cache } = repositoriesOf('registry.example.org/tools', tool(name));
     assert.equal(host, 'registry.example.org');
@@ -36,7 +36,7 @@ for (const [registry, project, image] of [
   });
 }
 
-test('a selector finds what has the labels', () => {
+test('a selector finds objects with the labels', () => {
   const labels = labelsOf(tool('wc'), 'one', 'build-wc-1');
   for (const selector of [selectorOf(tool('wc')), selectorOf(tool('wc'), 'build-wc-1')]) {
     for (const [name = '', value] of selector.split(',').map((pair) => pair.split('='))) {

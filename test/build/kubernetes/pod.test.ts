@@ -30,7 +30,7 @@ const ended: V1Pod = {
   },
 };
 
-/** The first fault that is told of a failed Job whose pods the cluster lists a little later. */
+/** The first fault of a failed Job whose pods the cluster lists a little later. */
 async function faultOf(pods: readonly V1Pod[]) {
   const lists: Readonly<Record<string, readonly object[]>> = { pods, jobs: [failed] };
   const api = await fakeApi((url, response) => {
@@ -53,11 +53,11 @@ async function faultOf(pods: readonly V1Pod[]) {
   }
 }
 
-test('a build that failed while no server was there is told by its pod, which may be seen after its Job', async () => {
+test('the fault of a build that failed without a server comes from its pod, even if the Job is seen first', async () => {
   const fault = await faultOf([ended]);
   assert.deepEqual([fault?.code, fault?.container, fault?.exitCode], ['EXITED', 'build', 3]);
 });
 
-test('a failed Job without a pod says why itself', async () => {
+test('the fault of a failed Job without a pod comes from the Job', async () => {
   assert.match((await faultOf([]))?.words ?? '', /backoff limit/);
 });

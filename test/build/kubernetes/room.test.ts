@@ -12,7 +12,7 @@ const full = new DeployError('QUOTA_EXCEEDED', 'The quota is used up.', '', {
   cause: new ApiException(403, 'Forbidden', JSON.stringify(status), {}),
 });
 
-test('a build that has waited for room before waits only until half of its time is over', async () => {
+test('a build that waits for room a second time still waits only until half of its time is over', async () => {
   let spentMs = 0;
   let calls = 0;
   const room = {
@@ -21,11 +21,11 @@ test('a build that has waited for room before waits only until half of its time 
   };
   const make = async () => {
     calls += 1;
-    // The first wait, as for a Job, ends well; the next, as for its Secrets, does not.
+    // The first wait, as for a Job, succeeds. The second, as for its Secrets, fails.
     spentMs = calls < 2 ? 9000 : 10_001;
     if (calls !== 2) throw full;
   };
   await makeInRoom(make, room);
   await assert.rejects(makeInRoom(make, room), { code: 'BUILD_QUOTA' });
-  assert.equal(calls, 3, 'the last look was the only one of the second wait');
+  assert.equal(calls, 3, 'the second wait tried only once');
 });

@@ -21,7 +21,7 @@ after(() => rm(folder, { recursive: true }));
 
 const signal = new AbortController().signal;
 
-test('an offer is an archive of the folder, once', async () => {
+test('an offer gives an archive of the folder once', async () => {
   const offers = new SourceOffers();
   const { token } = offers.offer(folder, 60_000);
   const open = offers.take(token);
@@ -31,13 +31,13 @@ test('an offer is an archive of the folder, once', async () => {
   await execa('tar', ['-x', '-f', '-', '-C', target], { input: await buffer(open(signal)) });
   assert.deepEqual((await readdir(target)).sort(), ['-rf', 'link', 'run.sh', 'sub folder']);
   assert.equal(await readFile(join(target, 'sub folder/-n'), 'utf8'), 'text');
-  // The link as such, not what it leads to.
+  // The archive has the link, not its target.
   assert.equal(await readlink(join(target, 'link')), '/etc/passwd');
   assert.ok(((await stat(join(target, 'run.sh'))).mode & 0o100) !== 0);
   await rm(target, { recursive: true });
 });
 
-test('a name that is no UTF-8 is in the archive as it is', async () => {
+test('a file name that is not UTF-8 is unchanged in the archive', async () => {
   const odd = await mkdtemp(join(tmpdir(), 'odd-'));
   const name = Buffer.from([0x63, 0x61, 0x66, 0xe9]);
   await writeFile(Buffer.concat([Buffer.from(`${odd}/`), name]), 'text');
@@ -51,7 +51,7 @@ test('a name that is no UTF-8 is in the archive as it is', async () => {
   await rm(odd, { recursive: true });
 });
 
-test('a token is worth nothing when its time is over, when its build has ended, or when it is none', async () => {
+test('a token is refused if it has expired, if its build has ended, or if it is unknown', async () => {
   const offers = new SourceOffers();
   assert.equal(offers.take(offers.offer(folder, -1).token), null);
   const offer = offers.offer(folder, 60_000);
@@ -60,14 +60,14 @@ test('a token is worth nothing when its time is over, when its build has ended, 
   assert.equal(offers.take('x'.repeat(43)), null);
 });
 
-test('tokens are long and none is like another', () => {
+test('tokens are long and unique', () => {
   const offers = new SourceOffers();
   const tokens = Array.from({ length: 100 }, () => offers.offer(folder, 1000).token);
   assert.equal(new Set(tokens).size, 100);
   assert.ok(tokens.every((token) => /^[\w-]{43}$/.test(token)));
 });
 
-test('an archive that cannot be made whole ends in an error', async () => {
+test('an archive that cannot be completed ends in an error', async () => {
   const gone = await mkdtemp(join(tmpdir(), 'gone-'));
   const offers = new SourceOffers();
   const open = offers.take(offers.offer(gone, 1000).token);

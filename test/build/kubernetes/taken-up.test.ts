@@ -44,12 +44,12 @@ async function found(jobs: readonly V1Job[], pods: readonly V1Pod[]) {
   }
 }
 
-test('a build that has its source is under way, with what must be known to go on', async () => {
+test('a build that has its source is listed with the facts that are needed to resume it', async () => {
   const expected = { name: 'build-wikibot-1', build: 'b1', startedAt: 1_800_000_000_000, ...facts };
   assert.deepEqual(await found([job], [fetched(0)]), [expected]);
 });
 
-test('what was not there is null', async () => {
+test('missing facts are null', async () => {
   const bare = annotationsOf({ commit: facts.commit, account: null, oldCache: null });
   const [one] = await found([{ metadata: { ...job.metadata, annotations: bare } }], [fetched(0)]);
   assert.deepEqual([one?.account, one?.oldCache], [null, null]);
@@ -66,7 +66,7 @@ for (const { name, jobs, pods } of [
   { name: 'whose pod is being deleted', jobs: [job], pods: [leaving(fetched(0))] },
   { name: 'of an earlier version of this server', jobs: [{ metadata: unknown }], pods: [fetched(0)] },
 ]) {
-  test(`a build ${name} is not under way`, async () => {
+  test(`a build ${name} is not listed`, async () => {
     assert.deepEqual(await found(jobs, pods), []);
   });
 }
