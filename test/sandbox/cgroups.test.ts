@@ -7,7 +7,7 @@ import { dataFolder } from './sandbox-bench.ts';
 
 const limits = { processes: 10, memoryBytes: 1024, fileBytes: 1 };
 
-/** Plain folders that look like the kernel's, to see what is written where. */
+/** Plain folders that look like the kernel's, to check what is written. */
 async function hierarchy(root: string, folders: readonly string[], membership: string) {
   for (const folder of folders) {
     await mkdir(join(root, 'mount', folder), { recursive: true });
@@ -17,7 +17,7 @@ async function hierarchy(root: string, folders: readonly string[], membership: s
   return { instance: 'abc', mount: join(root, 'mount'), membership: join(root, 'membership') };
 }
 
-test('version 1: groups are made in hierarchies whose root this server is in, and in no other', async () => {
+test('version 1: groups are made only in hierarchies whose root contains this server', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(
     data.path,
@@ -37,14 +37,14 @@ test('version 1: groups are made in hierarchies whose root this server is in, an
   assert.deepEqual(await readdir(join(options.mount, 'pids')), ['cgroup.procs']);
 });
 
-test('version 2: a folder that was handed over is used, and the server moves out of the way', async () => {
+test('version 2: a delegated folder is used, and the server moves into a child group', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['.', 'ours'], '0::/somebody/else\n');
   await writeFile(join(options.mount, 'cgroup.controllers'), 'memory pids\n');
   const delegated = join(options.mount, 'ours');
   await writeFile(join(delegated, 'cgroup.subtree_control'), 'memory pids\n');
-  assert.deepEqual(new Cgroups(options).resources, [], 'what somebody else manages is left alone');
-  // The kernel keeps what is enabled; these plain files show only the last word.
+  assert.deepEqual(new Cgroups(options).resources, [], 'another manager’s group was used');
+  // The kernel keeps all enabled controllers; these plain files have only the last one.
   const cgroups = new Cgroups({ ...options, delegated });
   assert.deepEqual(cgroups.resources, ['pids']);
   assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
@@ -52,7 +52,7 @@ test('version 2: a folder that was handed over is used, and the server moves out
   assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
 });
 
-test('without control groups nothing is limited and nothing fails', async () => {
+test('without control groups, nothing is limited and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
   const group = cgroups.create('web', 7, limits);

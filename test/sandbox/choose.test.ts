@@ -10,7 +10,7 @@ import { dataFolder, isRoot } from './sandbox-bench.ts';
 
 const source = resolve(import.meta.dirname, '../../src/sandbox/choose.ts');
 
-/** Chooses in another process, started by `wrapper`, and prints what came of it. */
+/** Chooses a sandbox in another process, started by `wrapper`, and returns the result. */
 async function chooseUnder(wrapper: readonly string[], data: string, sandbox: string): Promise<string> {
   const script = `
     import { chooseSandbox } from ${JSON.stringify(source)};
@@ -22,7 +22,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   return (await execa(file, args, { stdin: 'ignore' })).stdout;
 }
 
-test('trusted is trusted, without a reason to give', async () => {
+test('with the setting trusted, the sandbox is trusted and no reason is given', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -37,7 +37,7 @@ test('trusted is trusted, without a reason to give', async () => {
   assert.equal(whyTrusted, null);
 });
 
-test('nobody else on this machine can list the folder in which pipes of tools are opened', async () => {
+test('other users cannot list the folder in which pipes of tools are opened', async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'sandbox');
   await mkdir(folder, { mode: 0o755 });
@@ -48,7 +48,7 @@ test('nobody else on this machine can list the folder in which pipes of tools ar
   assert.equal((await stat(folder)).mode & 0o777, 0o711);
 });
 
-test('auto isolates where that works', async () => {
+test('auto isolates if that works', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -63,11 +63,11 @@ test('auto isolates where that works', async () => {
   assert.equal(whyTrusted, null);
 });
 
-test('where isolation does not work, auto says why and how to get it, and isolated refuses', {
+test('if isolation does not work, auto says why and how to get it, and isolated refuses', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
-  // Without any network pasta has nothing to connect a sandbox with.
+  // Without a network, pasta cannot connect a sandbox.
   const trusted = await chooseUnder(['unshare', '-n'], data.path, 'auto');
   assert.match(
     trusted,
@@ -77,7 +77,7 @@ test('where isolation does not work, auto says why and how to get it, and isolat
   assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
 });
 
-test('a tun device that only root may open is named, with the line that opens it', {
+test('a tun device that only root may open is named, with the command that opens it', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -87,7 +87,7 @@ test('a tun device that only root may open is named, with the line that opens it
   assert.match(said, /^trusted Tools cannot be isolated here: .*\btun\b.* chmod 0666 \/dev\/net\/tun$/);
 });
 
-test('a server that is not root isolates as well', { skip: !isRoot }, async () => {
+test('a server that is not root can isolate too', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'own');
   await mkdir(folder);
@@ -97,7 +97,7 @@ test('a server that is not root isolates as well', { skip: !isRoot }, async () =
   assert.equal(await chooseUnder(user, folder, 'isolated'), 'isolated null');
 });
 
-test('a data folder that tools cannot reach is refused by the name of what is closed', {
+test('a data folder that tools cannot reach is refused with the name of the closed folder', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { hostFiles } from '../../src/sandbox/host-files.ts';
 import { dataFolder } from './sandbox-bench.ts';
 
-/** What a machine with the address 192.0.2.9 fences. */
+/** Whether a machine with the address 192.0.2.9 would fence an address. */
 const isFenced = (address: string) => /^127\.|^::1$|^192\.0\.2\.9$/.test(address);
 
 /** A root folder with these files. */
@@ -17,7 +17,7 @@ async function rootWith(folder: string, files: Readonly<Record<string, string>>)
   return folder;
 }
 
-/** What is shown at this path inside. */
+/** The source that is shown at this path inside. */
 function sourceOf(bwrap: readonly string[], target: string): string | undefined {
   return bwrap[bwrap.indexOf(target) - 1];
 }
@@ -38,7 +38,7 @@ for (const { name, files, shown, own, pasta } of [
     pasta: [],
   },
   {
-    name: 'systemd-resolved on loopback is passed over for what it asks itself',
+    name: 'systemd-resolved on loopback is replaced by the servers that it asks',
     files: {
       'etc/resolv.conf': 'nameserver 127.0.0.53\n',
       'run/systemd/resolve/resolv.conf': 'nameserver 192.0.2.1\n',
@@ -66,7 +66,7 @@ for (const { name, files, shown, own, pasta } of [
   });
 }
 
-test('of /etc only what is needed is shown, and accounts are the sandbox’s own', async () => {
+test('only the needed files of /etc are shown, and accounts are the sandbox’s own', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/shadow': '',
@@ -85,7 +85,7 @@ test('of /etc only what is needed is shown, and accounts are the sandbox’s own
   assert.equal(sourceOf(bwrap, '/bin'), 'usr/bin');
 });
 
-test('promise 4: of /etc/ssl the certificates are shown, and no key that lies beside them', async () => {
+test('promise 4: the certificates in /etc/ssl are shown, and keys beside them are not', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/push.key': '', 'etc/ssl/openssl.cnf': '' });
   const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced });
@@ -95,7 +95,7 @@ test('promise 4: of /etc/ssl the certificates are shown, and no key that lies be
   );
 });
 
-test('promise 4: what the server keeps in /usr is covered, for its user may be the one of all tools', async () => {
+test('promise 4: the server’s files in /usr are hidden, because tools may have its user', async () => {
   await using data = await dataFolder();
   const root = await rootWith(data.path, {});
   const [folder, key, outside] = ['usr/local/push/data', 'usr/local/push/key.pem', 'etc/key.pem'].map(

@@ -18,7 +18,7 @@ async function listening(): Promise<{ server: Server; port: number }> {
   return { server, port: (server.address() as AddressInfo).port };
 }
 
-test('threat 62: nothing of this machine’s loopback is reached from inside', async () => {
+test('threat 62: this machine’s loopback cannot be reached from inside', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { server, port } = await listening();
@@ -41,7 +41,7 @@ for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
   assert.doesNotMatch(output, /secret/);
 });
 
-test('threat 62: a network that is blocked is refused by the kernel, and nothing inside can change that', async () => {
+test('threat 62: the kernel refuses a blocked network, and programs inside cannot change that', async () => {
   await using data = await dataFolder();
   const metadata = '169.254.169.254';
   const script = `
@@ -58,7 +58,7 @@ except OSError as error: print('ended with', errno.errorcode.get(error.errno, 'a
   assert.match(await ask([]), /connected|ended with (?!ECONNREFUSED)/);
 });
 
-test('threat 60: a fork bomb stays within its number of processes and ends with a kill', async () => {
+test('threat 60: a fork bomb stays within its number of processes, and kill ends it', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -79,7 +79,7 @@ time.sleep(1000)
   assert.equal((await child.exited).signal, 'SIGKILL');
 });
 
-test('threat 60: if the memory of the machine runs out, the kernel ends tools first', async () => {
+test('threat 60: if the machine runs out of memory, the kernel kills tools first', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
@@ -92,7 +92,7 @@ test('threat 60: if the memory of the machine runs out, the kernel ends tools fi
   assert.equal(Number(output.trim().split('\n').at(-1)), inside);
 });
 
-test('threat 60: memory folders are small, so that they cannot fill the memory', async () => {
+test('threat 60: folders in memory are too small to fill the memory', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const limits = { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 };
@@ -104,7 +104,7 @@ test('threat 60: memory folders are small, so that they cannot fill the memory',
   assert.ok(Math.max(...sizes) <= 64 * 1024 * 1024, output);
 });
 
-test('promise 4: nothing of the data folder, the host’s users or another tool is visible inside', async () => {
+test('promise 4: the data folder, the host’s users and other tools are not visible inside', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const folders = { mine: join(data.path, 'artifacts/mine'), theirs: join(data.path, 'artifacts/theirs') };
@@ -130,7 +130,7 @@ test('promise 4: nothing of the data folder, the host’s users or another tool 
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
-test('promise 4: no descriptor of a process inside leads out to this machine', async () => {
+test('promise 4: no descriptor of a process inside leads out of the sandbox', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   await writeFile(join(data.path, 'secret'), 'secret of the server', { mode: 0o644 });
@@ -144,14 +144,14 @@ echo the first process: $(ls -A /proc/1) $(cat /proc/1/cmdline 2>&1)`;
   assert.match(output, /^the first process: cat: \/proc\/1\/cmdline: No such file or directory$/m);
 });
 
-test('promise 4: a descriptor that the server was started with does not come into a sandbox', async () => {
+test('promise 4: a descriptor that the server inherited does not get into a sandbox', async () => {
   await using data = await dataFolder();
   const bench = resolve(import.meta.dirname, 'sandbox-bench.ts');
   const server = `
 import { runIn, sandboxIn } from ${JSON.stringify(bench)};
 const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
 console.log((await runIn(sandbox, ['sh', '-c', 'ls -l /proc/self/fd; ls /proc/self/fd/45/..'])).output);`;
-  // A shell opens descriptors of one digit only.
+  // A shell can open only descriptors of one digit.
   const start = `
 import os, sys
 os.dup2(os.open('/etc', os.O_RDONLY), 45)
@@ -179,7 +179,7 @@ test('each tool has a user of its own, so that one cannot read what another wrot
   assert.match(read.output, /Permission denied/);
 });
 
-test('a published port is reached from this machine and from nowhere else', async () => {
+test('a published port can be reached only from this machine', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { server, port } = await listening();
@@ -205,13 +205,13 @@ test('a published port is reached from this machine and from nowhere else', asyn
   await child.exited;
 });
 
-test('a control group is there while a sandbox runs and gone afterwards', {
+test('a control group exists while a sandbox runs, and is removed afterwards', {
   skip: !isRoot,
 }, async (context) => {
   await using data = await dataFolder();
   const instance = instanceId(data.path);
   if (!new Cgroups({ instance }).resources.includes('pids'))
-    return context.skip('no control group can be had here');
+    return context.skip('there are no control groups here');
   const sandbox = await sandboxIn(data.path, 'isolated');
   const groups = async () =>
     (await readdir('/sys/fs/cgroup/pids')).filter((name) => name.startsWith(`toolforge-push-${instance}`));
@@ -223,7 +223,7 @@ test('a control group is there while a sandbox runs and gone afterwards', {
   assert.deepEqual(await groups(), []);
 });
 
-/** Moves what /proc says of the arguments and the environment of a process onto memory of any size (prctl(2)). */
+/** Makes a process's arguments and environment in /proc as large as it likes (prctl(2)). */
 const boasting = `
 import ctypes, mmap, struct, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -238,7 +238,7 @@ said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 409
 print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
 time.sleep(600)`;
 
-test('threat 60: a process that says that its environment is enormous costs the server nothing', {
+test('threat 60: a process with an enormous environment in /proc costs the server nothing', {
   skip: process.platform !== 'linux',
 }, async () => {
   await using data = await dataFolder();
@@ -247,7 +247,7 @@ test('threat 60: a process that says that its environment is enormous costs the 
   assert.equal(await lineOf(child, /^boasting/), 'boasting 0');
   const readBytes = async () => Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
   const before = await readBytes();
-  // The server looks for what such a failed start has left.
+  // The server searches for leftovers of such a failed start.
   assert.equal((await runIn(sandbox, ['/bin/false'])).code, 1);
   const read = (await readBytes()) - before;
   assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
@@ -255,14 +255,14 @@ test('threat 60: a process that says that its environment is enormous costs the 
   await child.exited;
 });
 
-test('threat 60: a tool with many processes takes no more of the processors than another tool', {
+test('threat 60: a tool with many processes gets no more processor time than another tool', {
   skip: !isRoot,
 }, async (context) => {
   await using data = await dataFolder();
   if (!new Cgroups({ instance: instanceId(data.path) }).resources.includes('cpu'))
-    return context.skip('no control group for processors can be had here');
+    return context.skip('there are no control groups for processors here');
   const sandbox = await sandboxIn(data.path, 'isolated');
-  // Twice, so that each wants both processors of a small machine.
+  // Twice, so that each uses both processors of a small machine.
   const script = `
 import os, time
 os.fork()
@@ -281,6 +281,6 @@ time.sleep(1)
     burn(2).then((one) => used([one])),
   ]);
   context.diagnostic(`${many.toFixed(1)} s and ${few.toFixed(1)} s of processor time`);
-  // With equal shares, 1 on a machine with two processors; by the number of processes, 16.
+  // About 1 with equal shares on a machine with two processors; 16 by the number of processes.
   assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });

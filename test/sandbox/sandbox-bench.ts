@@ -8,7 +8,7 @@ import type { Exit, Sandbox, SandboxCommand, SandboxProcess } from '../../src/sa
 
 export const isRoot = process.getuid?.() === 0;
 
-/** A data folder of its own that other users may pass through. */
+/** A new data folder that other users may pass through. */
 export async function dataFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'toolforge-push-sandbox-'));
   await chmod(path, 0o711);
@@ -27,7 +27,7 @@ export async function sandboxIn(
   return (await chooseSandbox(config, createLog('error'))).sandbox;
 }
 
-/** Starts a program with small limits; what is not said is empty. */
+/** Starts a program with small limits. Options that are not set are empty. */
 export function startIn(
   sandbox: Sandbox,
   argv: readonly string[],
@@ -56,7 +56,7 @@ export async function runIn(
   return { ...exit, output };
 }
 
-/** Waits until the output holds a line, and goes on consuming it. @returns that line */
+/** Waits for a line in the output, and continues to consume the output. @returns that line */
 export async function lineOf(process: SandboxProcess, pattern: RegExp): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let seen = '';

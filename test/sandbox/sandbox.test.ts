@@ -6,14 +6,14 @@ import { setImmediate } from 'node:timers/promises';
 import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process-table.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
-/** Processes on this machine whose arguments hold this text. */
+/** The processes on this machine with this text in their arguments. */
 function running(text: string): number[] {
   return processIds().filter((pid) => isRunning(pid) && argumentsOf(pid).some((word) => word === text));
 }
 
 for (const mode of ['isolated', 'trusted'] as const) {
   describe(`Sandbox: ${mode}`, () => {
-    test('both outputs come in their order, and the exit code is the command’s', async () => {
+    test('both outputs arrive in order, and the exit code is the command’s', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script = 'echo one; echo two >&2; echo three > /dev/stdout; echo four > /dev/stderr; exit 7';
@@ -23,7 +23,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.equal(result.signal, null);
     });
 
-    test('nothing of the server’s environment is inherited, and standard input is empty', async () => {
+    test('the server’s environment is not inherited, and standard input is empty', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const env = { PATH: '/usr/bin:/bin', SAID: 'a b=c\n$x', EMPTY: '' };
@@ -36,24 +36,24 @@ for (const mode of ['isolated', 'trusted'] as const) {
 
     for (const { name, env, argv = ['ls', '/tmp'], message } of [
       {
-        name: 'a NUL in a variable makes no mount',
+        name: 'a NUL in a variable cannot add a mount',
         env: { FOO: 'v\0--bind\0/\0/tmp' },
         message: /^The variable "FOO" has a NUL character in it/,
       },
       {
-        name: 'nor does one in a variable of the loader',
+        name: 'a NUL in a variable of the loader is refused',
         env: { LD_X: 'v\0--bind\0/\0/tmp' },
         message: /^The variable "LD_X" has a NUL character in it/,
       },
-      { name: 'nor one in the command', env: {}, argv: ['ls', '/\0tmp'], message: /^The command has a NUL/ },
+      { name: 'a NUL in the command is refused', env: {}, argv: ['ls', '/\0tmp'], message: /^The command has a NUL/ },
       { name: 'a name with = is refused', env: { 'A=B': 'x' }, message: /^A variable has the name "A=B"/ },
       {
-        name: 'a variable that is too large for a program is told as such',
+        name: 'a variable that is too large for a program is refused',
         env: { LD_X: 'x'.repeat(300_000) },
         message: /too large to start a program with/,
       },
     ]) {
-      test(`threat 66: ${name}, and nothing is held of the start`, async () => {
+      test(`threat 66: ${name}, and the failed start leaves nothing`, async () => {
         await using data = await dataFolder();
         const sandbox = await sandboxIn(data.path, mode);
         const held = async () => (await readdir('/proc/self/fd')).length;
@@ -62,20 +62,20 @@ for (const mode of ['isolated', 'trusted'] as const) {
           assert.throws(() => startIn(sandbox, argv, { env }), { code: 'NOT_PASSABLE', message });
         }
         await setImmediate();
-        assert.ok((await held()) <= before, 'no descriptor is left open');
+        assert.ok((await held()) <= before, 'a descriptor was left open');
         const left = (await readdir(data.path, { recursive: true })).filter((path) => path.includes('pipe-'));
         assert.deepEqual(left, []);
       });
     }
 
-    test('a missing command ends with 127 and says its name', async () => {
+    test('a missing command ends with 127 and its name in the output', async () => {
       await using data = await dataFolder();
       const result = await runIn(await sandboxIn(data.path, mode), ['no-such-program']);
       assert.equal(result.code, 127);
       assert.match(result.output, /no-such-program/);
     });
 
-    test('SIGTERM reaches the command itself, even before it is there', async () => {
+    test('SIGTERM reaches the command itself, even if it has not started yet', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const early = startIn(sandbox, ['/bin/sleep', '1000']);
@@ -90,7 +90,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.equal((await late.exited).code, 42);
     });
 
-    test('threat 61: what a command leaves behind ends with it, a daemon included', async () => {
+    test('threat 61: everything that a command started ends with it, even a daemon', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const number = `9${process.pid}1${mode === 'isolated' ? 1 : 2}`;
@@ -100,7 +100,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(running(number), []);
     });
 
-    test('threat 61: kill ends everything at once, also right after the start', async () => {
+    test('threat 61: kill ends all processes at once, also right after the start', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const number = `9${process.pid}3${mode === 'isolated' ? 1 : 2}`;
@@ -118,7 +118,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       }
     });
 
-    test('threat 60: a process that wants too much memory does not get it', async () => {
+    test('threat 60: a process cannot get too much memory', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const result = await runIn(sandbox, [
@@ -142,7 +142,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.match(result.output, /^1048576$/m);
     });
 
-    test('the ports that something inside listens on are seen', async () => {
+    test('the ports of listeners inside are found', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script =
@@ -155,7 +155,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await child.listeningPorts(), []);
     });
 
-    test('secrets of the environment are in no argument list of this machine', async () => {
+    test('secrets in the environment are in no argument list on this machine', async () => {
       await using data = await dataFolder();
       const secret = `hunter2-${process.pid}-${mode}`;
       const child = startIn(await sandboxIn(data.path, mode), ['/bin/sh', '-c', 'echo ready; sleep 1000'], {
@@ -168,7 +168,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(holders, []);
     });
 
-    test('leftovers of a server with the same data folder end, those of another stay', async () => {
+    test('leftovers of a server with the same data folder are ended, and those of another stay', async () => {
       await using mine = await dataFolder();
       await using others = await dataFolder();
       const sleeper = async (data: string) => {
@@ -181,7 +181,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       void other.exited.then(() => {
         hasOtherEnded = true;
       });
-      // A server that starts anew knows nothing but its folder.
+      // A restarted server knows only its data folder.
       await (await sandboxIn(mine.path, mode)).endLeftovers();
       assert.equal((await left.exited).signal, 'SIGKILL');
       assert.equal(hasOtherEnded, false);
@@ -191,7 +191,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
   });
 }
 
-test('own gives a folder without following links', async () => {
+test('own changes the owner of a folder without following links', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const [folder, outside] = [join(data.path, 'mine'), join(data.path, 'outside')];

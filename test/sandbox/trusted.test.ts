@@ -5,7 +5,7 @@ import { argumentsOf, processIds } from '../../src/sandbox/process-table.ts';
 import { TrustedSandbox } from '../../src/sandbox/trusted.ts';
 import { dataFolder, runIn } from './sandbox-bench.ts';
 
-test('where there are no control groups, a daemon that has lost its marks does not keep a process from its end', {
+test('without control groups, a daemon that has lost its marks does not delay the end of a process', {
   timeout: 30_000,
 }, async () => {
   await using data = await dataFolder();

@@ -27,7 +27,7 @@ async function open(limits: Partial<typeof config> = {}, more: object = {}): Pro
   return bench;
 }
 
-/** What an attacker holds open: sockets that stop at one step of the login. */
+/** Connections of an attacker that stop at one step of the login. */
 async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchanged'): Promise<Socket> {
   const socket = createConnection({ host: '127.0.0.1', port: bench.port });
   socket.on('error', () => {});
@@ -35,7 +35,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
   if (step === 'exchanged') {
     const client = new ssh2.Client();
     client.on('error', () => {});
-    // It never says who it is.
+    // It never sends a user name.
     client.connect({ sock: socket, username: 'alice', authHandler: () => {} } as ssh2.ConnectConfig);
     await once(client, 'handshake');
     return socket;
@@ -47,7 +47,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`20: twenty connections that are ${step} do not close their address to others behind it`, async () => {
+  test(`20: twenty connections that are ${step} do not keep out others from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
@@ -57,7 +57,7 @@ for (const step of ['silent', 'introduced', 'exchanged'] as const) {
   });
 }
 
-test('20: connections that log in do not use up the address of those who have not yet', async () => {
+test('20: logged-in connections do not count among those of their address before the login', async () => {
   const bench = await open({ ssh_per_address: 3 });
   const privateKey = readFileSync(bench.path('alice'));
   for (let count = 0; count < 5; count += 1) {
@@ -70,7 +70,7 @@ test('20: connections that log in do not use up the address of those who have no
 const REASON =
   /Received disconnect from 127\.0\.0\.1 port \d+:12: Too many connections from your address.*Try again in a few seconds/;
 
-/** A real `ssh` that comes to a step of the login and stays there. */
+/** A real `ssh` that stops at a step of the login. */
 function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string) {
   const script = `const s=require('net').connect(${bench.port},'127.0.0.1');s.pipe(process.stdout);process.stdin.resume()`;
   const proxy = `ProxyCommand='${process.execPath}' -e "${script}"`;
@@ -84,7 +84,7 @@ function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string)
   });
 }
 
-test('20: a real ssh that gives way before the key exchange prints why', async () => {
+test('20: a real ssh that is replaced before the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const slow = stuck(bench, 'silent', '');
   let isOver = false;
@@ -92,11 +92,11 @@ test('20: a real ssh that gives way before the key exchange prints why', async (
     isOver = true;
   });
   while (!isOver) await hold(bench, 'silent');
-  // Through a proxy command, ssh does not know the address.
+  // With a proxy command, ssh does not know the address.
   assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
 });
 
-test('20: a real ssh that gives way after the key exchange prints why', async () => {
+test('20: a real ssh that is replaced after the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const agent = createServer((socket) => socket.on('error', () => {}));
   agent.listen(bench.path('agent'));
@@ -110,7 +110,7 @@ test('20: a real ssh that gives way after the key exchange prints why', async ()
   assert.match((await slow).stderr, REASON);
 });
 
-test('20: a person has a number of connections, is told so at one more, and gets them back', async () => {
+test('20: a person’s connections are limited, one too many is refused with the reason, and places come back', async () => {
   const bench = await open({ ssh_per_person: 2 });
   const privateKey = readFileSync(bench.path('alice'));
   const held = await Promise.all(
@@ -120,14 +120,14 @@ test('20: a person has a number of connections, is told so at one more, and gets
   const third = await bench.ssh('alice', 'alice', ['x']);
   assert.notEqual(third.code, 0);
   assert.match(third.stderr, /alice has as many connections to this server as one person may have/);
-  assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0, 'somebody else at the same address');
+  assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0, 'another person at the same address was refused');
   held[0]?.end();
   const limit = AbortSignal.timeout(20_000);
   while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
-    assert.ok(!limit.aborted, 'no place came back');
+    assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('20: everybody who has logged in has a number of connections, and one person a part of them', async () => {
+test('20: all logged-in connections are limited, and one person gets a part of them', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({
@@ -150,10 +150,10 @@ test('20: everybody who has logged in has a number of connections, and one perso
   alice.end();
   const limit = AbortSignal.timeout(20_000);
   while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
-    assert.ok(!limit.aborted, 'no place came back');
+    assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('20: silent connections push out only silent ones', async () => {
+test('20: silent connections replace only silent ones', async () => {
   const bench = await open({ ssh_per_address: 2 });
   const speaking = await hold(bench, 'exchanged');
   for (let count = 0; count < 20; count += 1) await hold(bench, 'silent');

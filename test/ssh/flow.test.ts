@@ -26,13 +26,13 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('after the login', { concurrency: false }, () => {
-  test('threat 21: a connection with nothing to do is ended', async () => {
+  test('threat 21: an idle connection is ended', async () => {
     const bench = await open({ idleMs: 200 });
     const client = await logIn(bench);
     await once(client, 'close');
   });
 
-  test('threat 21: a client that does not read holds the command back, and loses nothing', async () => {
+  test('threat 21: a client that does not read slows the command down, and loses nothing', async () => {
     const bench = await open();
     let written = 0;
     const pieces = Array.from({ length: 16 }, () => randomBytes(MiB / 4));
@@ -60,7 +60,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: standard error after a full window does not corrupt standard output', async () => {
+  test('threat 21: standard error at a full window does not corrupt standard output', async () => {
     const bench = await open();
     const text = randomBytes(5_000_000).toString('latin1');
     const warning = `${'w'.repeat(99)}\n`.repeat(100);
@@ -117,7 +117,7 @@ describe('after the login', { concurrency: false }, () => {
     const client = await logIn(bench);
     const channel = await exec(client, 'x');
     const { outgoing } = channel as unknown as { outgoing: { window: number; packetSize: number } };
-    // ssh2 drops what comes when the window is exactly zero, which odd packets step over.
+    // ssh2 drops data if the window is exactly zero; packets of odd sizes skip that value.
     Object.assign(outgoing, { window: 2 ** 31, packetSize: 30_001 });
     channel.write(Buffer.alloc(64 * MiB));
     await ended.promise;
@@ -125,7 +125,7 @@ describe('after the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 21: who reads nothing for too long is gone', async () => {
+  test('threat 21: a client that reads nothing for too long is dropped', async () => {
     const bench = await open({ stallMs: 300 });
     const ended = Promise.withResolvers<void>();
     bench.command = async ({ out, signal }) => {
@@ -139,7 +139,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: who waits for a quiet command is not', async () => {
+  test('threat 21: a client that waits for a quiet command is not dropped', async () => {
     const bench = await open({ stallMs: 100 });
     const gate = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {
@@ -154,7 +154,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 23: a malformed packet after the login ends that connection and no other', async () => {
+  test('threat 23: a malformed packet after the login ends only that connection', async () => {
     const bench = await open();
     const [bad, good] = [await logIn(bench), await logIn(bench)];
     bad.on('error', () => {});
@@ -166,7 +166,7 @@ describe('after the login', { concurrency: false }, () => {
 });
 
 describe('closing', { concurrency: false }, () => {
-  test('what runs may end, and nothing new begins', async () => {
+  test('running commands may finish, and new ones are refused', async () => {
     const bench = await open({ drainMs: 20_000 });
     const [started, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     bench.command = async ({ out }) => {
@@ -187,7 +187,7 @@ describe('closing', { concurrency: false }, () => {
     await closing;
   });
 
-  test('what does not end is ended', async () => {
+  test('commands that do not finish are ended', async () => {
     const bench = await open({ drainMs: 100 });
     const started = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {
@@ -201,7 +201,7 @@ describe('closing', { concurrency: false }, () => {
     await bench.close();
   });
 
-  test('an address that is taken is refused with what to set', async () => {
+  test('an address in use is refused with the setting to change', async () => {
     const bench = await open();
     const ssh = { host: '127.0.0.1', port: bench.port };
     const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10, ssh_per_person: 10 };
@@ -212,12 +212,12 @@ describe('closing', { concurrency: false }, () => {
   });
 });
 
-/** Waits until a count has stopped for 300 ms. */
+/** Waits until a count has not changed for 300 ms. */
 async function quiet(count: () => number): Promise<void> {
   const limit = AbortSignal.timeout(20_000);
   let [last, since] = [-1, performance.now()];
   while (performance.now() - since < 300) {
-    assert.ok(!limit.aborted, 'it went on and on');
+    assert.ok(!limit.aborted, 'the count kept changing');
     if (count() !== last) [last, since] = [count(), performance.now()];
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -35,15 +35,15 @@ function stalled() {
   return { child, said: text(child.stderr) };
 }
 
-test('21: a reader that takes nothing is dropped, and its ssh prints why', { timeout: 30_000 }, async () => {
+test('21: a follower that reads nothing is dropped, and its ssh prints the reason', { timeout: 30_000 }, async () => {
   const { child, said } = stalled();
   await bench.waitForLog('ssh client dropped: it reads nothing');
-  // ssh ends when it can write what it has.
+  // ssh can end only when it can write its output.
   child.stdout.resume();
   assert.match(await said, /Received disconnect from .*:11: This connection took no output for 1 s/);
 });
 
-test('21: one key follows ten logs, the eleventh is refused with the reason, and a place comes back', async () => {
+test('21: one key may follow ten logs, the eleventh is refused with the reason, and places come back', async () => {
   const held = Array.from({ length: 10 }, () => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello));
   assert.throws(() => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello), /follows 10 logs already/);
   held.pop()?.[Symbol.dispose]();
@@ -51,7 +51,7 @@ test('21: one key follows ten logs, the eleventh is refused with the reason, and
   for (const place of held) place[Symbol.dispose]();
 });
 
-test('21: a person with many keys follows 20 logs, and all people of a tool 50', () => {
+test('21: a person with many keys may follow 20 logs, and all people of a tool 50', () => {
   const principal = (uid: string, key: number) => ({ ...desk.alice, uid, credential: `ssh key ${key}` });
   const held = Array.from({ length: 20 }, (_, index) =>
     desk.followers.enter(principal('carol', index), hello),

@@ -32,7 +32,7 @@ async function untilClosed(): Promise<void> {
 const idOf = (cwd: string, name: string) =>
   execFileSync('git', ['rev-parse', name], { cwd, encoding: 'utf8' }).trim();
 
-test('push, clone and fetch by real git, in every protocol version', async () => {
+test('push, clone and fetch work with real git, in every protocol version', async () => {
   const work = await bench.makeRepository('work');
   const push = await bench.git(['push', bench.url('hello'), 'main'], { cwd: work });
   assert.equal(push.code, 0, push.stderr);
@@ -51,7 +51,7 @@ test('push, clone and fetch by real git, in every protocol version', async () =>
   assert.deepEqual([request.tool, request.principal.uid, request.hasAdvertisement], ['hello', 'alice', true]);
 });
 
-test('a push with nothing to push says so and is closed', async () => {
+test('a push of nothing says so, and its session is closed', async () => {
   const work = await bench.makeRepository('nothing');
   bench.packServices.notice = 'Nothing was pushed.\n';
   assert.equal((await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work })).code, 0);
@@ -62,12 +62,12 @@ test('a push with nothing to push says so and is closed', async () => {
   assert.equal(
     (await bench.git(['push', bench.url('wikibot'), ':main'], { cwd: work })).code,
     1,
-    'git refuses to delete it',
+    'main was deleted',
   );
   await untilClosed();
 });
 
-test('64 MB travel both ways intact', async () => {
+test('64 MB are pushed and cloned intact', async () => {
   const work = await bench.makeRepository('big');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -76,14 +76,14 @@ test('64 MB travel both ways intact', async () => {
   assert.deepEqual([push.code, push.stderr], [0, '']);
   const clone = bench.path('big-clone');
   assert.equal((await bench.git(['clone', '-q', bench.url('hello'), clone])).code, 0);
-  // git checks the SHA-1 of every object, and the tree holds the file's.
+  // git checks the SHA-1 of every object, and the tree has the file's.
   assert.equal(idOf(clone, 'HEAD^{tree}'), idOf(work, 'HEAD^{tree}'));
   assert.ok(readFileSync(join(clone, 'big.bin')).equals(readFileSync(join(work, 'big.bin'))));
 });
 
 for (const { name, tool, key, login = 'alice', args, message } of [
   {
-    name: 'a tool that is not there',
+    name: 'a missing tool',
     tool: 'nowhere',
     key: 'alice',
     args: ['ls-remote'],
@@ -120,7 +120,7 @@ for (const { name, tool, key, login = 'alice', args, message } of [
     message: /^fatal: remote error: "\/a\/b\.git" is not the repository of a tool\./,
   },
 ]) {
-  test(`refused, and told by git itself: ${name}`, async () => {
+  test(`refused with a message that git shows: ${name}`, async () => {
     const work = await bench.makeRepository(`refused-${name.length}`);
     const opened = bench.packServices.opened;
     const [verb = '', ...rest] = args;
@@ -140,7 +140,7 @@ test('a disabled tool can be cloned by its maintainer', async () => {
   assert.equal((await bench.git(['ls-remote', bench.url('frozen')])).code, 0);
 });
 
-test('a refusal by the pack service is told by git, and a bug as a number', async () => {
+test('git shows the pack service’s refusal, and for a bug only a number', async () => {
   bench.packServices.error = new DeployError('FROZEN', 'hello is frozen.', 'Wait.');
   assert.match(
     (await bench.git(['ls-remote', bench.url('hello')])).stderr,
@@ -154,7 +154,7 @@ test('a refusal by the pack service is told by git, and a bug as a number', asyn
   assert.ok(stderr.includes(id));
 });
 
-test('threat 34: an early refusal reaches a client that still sends 64 MB', async () => {
+test('threat 34: an early refusal reaches a client that is still sending 64 MB', async () => {
   const work = await bench.makeRepository('early');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -169,7 +169,7 @@ test('threat 34: an early refusal reaches a client that still sends 64 MB', asyn
   await untilClosed();
 });
 
-test('the server’s git failing shows a number and no path', async () => {
+test('if the server’s git fails, the client sees a number and no path', async () => {
   writeFileSync(join(bench.packServices.repository('frozen'), 'config'), '[core');
   const { stderr, code } = await bench.git(['ls-remote', bench.url('frozen')]);
   assert.equal(code, 128);
@@ -179,7 +179,7 @@ test('the server’s git failing shows a number and no path', async () => {
   assert.doesNotMatch(stderr, /bad config line|ssh-door-/);
 });
 
-test('threat 82: a client that is killed in the middle of its pack leaves nothing running', async () => {
+test('threat 82: a client that is killed while it sends its pack leaves nothing running', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',
@@ -196,7 +196,7 @@ test('threat 82: a client that is killed in the middle of its pack leaves nothin
   assert.throws(() => idOf(bench.packServices.repository('wikibot'), 'refs/heads/cut'));
 });
 
-test('threat 54: a deployment goes on to its end when the client is killed', async () => {
+test('threat 54: a deployment continues to its end if the client is killed', async () => {
   const work = await bench.makeRepository('leave');
   const repository = bench.packServices.repository('wikibot');
   const [gate, done] = [bench.path('gate'), bench.path('done')];
@@ -228,7 +228,7 @@ test('threat 54: a deployment goes on to its end when the client is killed', asy
   chmodSync(hook, 0o644);
 });
 
-test('a fetch ends with its client', async () => {
+test('a fetch ends if its client disconnects', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',
@@ -241,7 +241,7 @@ test('a fetch ends with its client', async () => {
   assert.equal(line['status'], null);
 });
 
-test('git’s exit status is the client’s', async () => {
+test('the client gets git’s exit status', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',

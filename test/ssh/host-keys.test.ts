@@ -12,7 +12,7 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-test('threat 22: host keys are made once, for their owner alone, and stay', async () => {
+test('threat 22: host keys are made once, only their owner can read them, and they stay', async () => {
   const folder = join(root, 'keys');
   const made = await loadOrMakeHostKeys(folder);
   assert.equal(made.length, 2);
@@ -23,7 +23,7 @@ test('threat 22: host keys are made once, for their owner alone, and stay', asyn
   assert.deepEqual(await loadOrMakeHostKeys(folder), made);
 });
 
-test('threat 22: a key that ssh2 cannot read again is made anew', () => {
+test('threat 22: a new key that ssh2 cannot read is replaced', () => {
   const good = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).private;
   const made = ['-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n', good];
   assert.equal(
@@ -32,12 +32,12 @@ test('threat 22: a key that ssh2 cannot read again is made anew', () => {
   );
 });
 
-test('threat 22: servers that start at once have the same keys', async () => {
+test('threat 22: servers that start at the same time have the same keys', async () => {
   const all = await Promise.all(Array.from({ length: 8 }, () => loadOrMakeHostKeys(join(root, 'at-once'))));
   for (const keys of all) assert.deepEqual(keys, all[0]);
 });
 
-test('a key that is missing is made beside the one that is there', async () => {
+test('a missing key is made, and the other one stays', async () => {
   const folder = join(root, 'one');
   const [ed25519] = await loadOrMakeHostKeys(folder);
   await unlink(join(folder, 'ssh_host_ecdsa_key'));

@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** What an attacker does with ssh2's client that its interface does not offer. */
+/** Attacks with private parts of ssh2's client. */
 interface Inner {
   readonly _sock: { pause(): void; destroy(): void };
   readonly _protocol: {
@@ -36,7 +36,7 @@ async function isWell(): Promise<void> {
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
 }
 
-test('threat 21: who begins a key exchange and never ends it gets no more output, which would wait in memory', async () => {
+test('threat 21: a client that begins a key exchange and never ends it gets no more output into memory', async () => {
   let sent = 0;
   const go = Promise.withResolvers<void>();
   bench.command = async (line) => {
@@ -57,7 +57,7 @@ test('threat 21: who begins a key exchange and never ends it gets no more output
   await once(channel, 'data');
   _protocol.rekey();
   _sock.pause();
-  // Others work. By then the exchange has begun, and later the flood has come if nothing holds it.
+  // Others still work. By then the exchange has begun; if nothing held the output, it would arrive later.
   await isWell();
   go.resolve();
   for (let round = 0; round < 3; round += 1) await isWell();
@@ -65,7 +65,7 @@ test('threat 21: who begins a key exchange and never ends it gets no more output
   _sock.destroy();
 });
 
-test('what is written during a key exchange arrives after it', async () => {
+test('output written during a key exchange arrives after it', async () => {
   bench.command = async (line) => {
     for (let part = 0; part < 20; part += 1) await line.out(Buffer.alloc(MiB, 'x'));
     return 0;
@@ -83,7 +83,7 @@ test('what is written during a key exchange arrives after it', async () => {
   client.end();
 });
 
-test('threat 20: who asks for new keys again and again is cut off', async () => {
+test('threat 20: a client that exchanges keys again and again is cut off', async () => {
   const client = await connect(credentials());
   const closed = once(client, 'close').then(() => true);
   let exchanges = 0;
@@ -96,7 +96,7 @@ test('threat 20: who asks for new keys again and again is cut off', async () => 
   await isWell();
 });
 
-test('threat 20: nobody gets new keys before the login', async () => {
+test('threat 20: no client may exchange keys again before the login', async () => {
   const client = new ssh2.Client();
   client.on('error', () => {});
   let exchanges = -1;
@@ -117,20 +117,20 @@ test('threat 20: nobody gets new keys before the login', async () => {
 });
 
 for (const packetSize of [0, 1]) {
-  test(`threat 21: a session whose packets hold ${packetSize} bytes ends that connection and no other`, async () => {
+  test(`threat 21: a session with a largest packet of ${packetSize} bytes ends only that connection`, async () => {
     const client = await connect(credentials());
     const closed = once(client, 'close');
     const { _protocol } = innerOf(client);
     const openSession = _protocol.session.bind(_protocol);
     _protocol.session = (id, window) => openSession(id, window, packetSize);
-    // The server would go on for ever, and this test with it: only a limit on its process ends it then.
+    // Without the fix, server and test would loop for ever, and only the limit of the test process ends them.
     client.exec('x', () => {});
     await closed;
     await isWell();
   });
 }
 
-test('a connection is not taken for another one from the same port to another address of the server', async () => {
+test('two connections from the same port to different addresses of the server are told apart', async () => {
   const other = await SshWorkbench.open({
     config: {
       ssh: { host: '0.0.0.0', port: 0 },
@@ -141,7 +141,7 @@ test('a connection is not taken for another one from the same port to another ad
     },
   });
   try {
-    // Of a port that the system chose by itself, no second connection can be made.
+    // A second connection is not possible from a port that the system has chosen.
     const from = { localAddress: '127.0.0.1', localPort: 20_000 + randomInt(10_000), port: other.port };
     const one = createConnection({ host: '127.0.0.1', ...from });
     await once(one, 'connect');

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-test('a key that was removed opens nothing more on a connection that is open', async () => {
+test('a removed key opens nothing any more, even on an open connection', async () => {
   const privateKey = readFileSync(bench.path('alice'));
   const client = await connect({ port: bench.port, username: 'alice', privateKey });
   assert.equal((await readAll(await exec(client, 'x'))).code, 0);
@@ -26,18 +26,18 @@ test('a key that was removed opens nothing more on a connection that is open', a
   bench.writeDirectory();
 });
 
-test('threat 9: connections of a stranger who is slowed down fill no log', async () => {
+test('threat 9: connections of a throttled stranger do not fill the log', async () => {
   for (let count = 0; count < 60; count += 1) {
     const username = `stranger${count}`;
     await assert.rejects(connect({ port: bench.port, username, password: 'guess' }));
   }
-  // The last connection is told of when it has ended on this side too.
+  // The last connection is logged once it has ended on this side too.
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
   const told = bench.logged.filter(({ msg }) => msg === 'ssh login failed').length;
   assert.ok(told <= 40, `${told} lines for 60 connections`);
 });
 
-test('threat 15: a deploy token that is given as a user name is not logged', async () => {
+test('threat 15: a deploy token given as a user name is not logged', async () => {
   const other = await SshWorkbench.open();
   const username = 'tfp_abcdefghij_AbCdEfGhIjKlMnOpQrStUvWxYz012345';
   await assert.rejects(connect({ port: other.port, username, password: 'x-oauth-basic' }));

@@ -26,7 +26,7 @@ async function open(options: Partial<SshDoorOptions> = {}): Promise<SshWorkbench
 const benches: SshWorkbench[] = [];
 after(() => Promise.all(benches.map((bench) => bench.close())));
 
-/** A raw connection, which counts as closed once the server has ended it. */
+/** A raw connection. It counts as closed once the server has ended it. */
 function knock(
   bench: SshWorkbench,
   localAddress = '127.0.0.1',
@@ -46,7 +46,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('before the login', { concurrency: false }, () => {
-  test('threat 20: who does not log in is cut off after the grace time', async () => {
+  test('threat 20: a client that does not log in is cut off after the grace time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 300 } });
     const silent = knock(bench);
     const introduced = knock(bench);
@@ -57,7 +57,7 @@ describe('before the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 20: a connection that has logged in is not', async () => {
+  test('threat 20: a logged-in connection is not cut off after the grace time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 400 } });
     const client = await logIn(bench);
     const silent = knock(bench);
@@ -66,7 +66,7 @@ describe('before the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 20: two hundred half-open connections of others keep nobody out', async () => {
+  test('threat 20: two hundred half-open connections of another address keep nobody out', async () => {
     const bench = await open({ config: { ...config, ssh_startups: 60 } });
     const all = Array.from({ length: 200 }, (_, index) => knock(bench, `127.0.0.${2 + (index % 5)}`));
     await Promise.all(all.map(({ greeted }) => greeted));
@@ -76,7 +76,7 @@ describe('before the login', { concurrency: false }, () => {
     for (const { socket } of all) socket.destroy();
   });
 
-  test('threat 20: an address has its own places before the login, and the oldest gives way', async () => {
+  test('threat 20: each address has places of its own before the login, and its oldest connection is replaced', async () => {
     const bench = await open({ config: { ...config, ssh_per_address: 3 } });
     const other = knock(bench, '127.0.0.2');
     const four = [];
@@ -88,20 +88,20 @@ describe('before the login', { concurrency: false }, () => {
     await four[0]?.closed;
     assert.equal(four.filter(({ socket }) => !socket.destroyed).length, 3);
     assert.equal(await other.greeted, true);
-    assert.equal(other.socket.destroyed, false, 'another address has its own');
+    assert.equal(other.socket.destroyed, false, 'a connection of another address was ended');
   });
 
   for (const [name, bytes] of [
     ['an endless line', Buffer.alloc(2 * MiB, 'A')],
-    ['an endless introduction', Buffer.concat([Buffer.from('SSH-2.0-'), Buffer.alloc(2 * MiB, 'A')])],
+    ['an endless identification', Buffer.concat([Buffer.from('SSH-2.0-'), Buffer.alloc(2 * MiB, 'A')])],
     ['many lines', Buffer.from('hello\r\n'.repeat(5000))],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
     ['the wrong version', Buffer.from('SSH-1.5-old\r\n')],
-    ['an introduction and noise', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), randomBytes(MiB)])],
+    ['an identification and noise', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), randomBytes(MiB)])],
     ['a packet of 4 GiB', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), Buffer.alloc(70_000, 255)])],
     ['an empty packet', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), Buffer.alloc(70_000)])],
   ] as const) {
-    test(`threat 20: ${name} ends that connection and no other`, async () => {
+    test(`threat 20: ${name} ends only that connection`, async () => {
       const bench = benches[0] ?? (await open());
       const other = await logIn(bench);
       const { socket, closed } = knock(bench);
@@ -112,14 +112,14 @@ describe('before the login', { concurrency: false }, () => {
     });
   }
 
-  test('threat 19: nothing weak is offered, and the key exchange is strict', async () => {
+  test('threat 19: no weak algorithm is offered, and the key exchange is strict', async () => {
     const bench = await open();
     const { socket } = knock(bench);
     socket.write('SSH-2.0-x\r\n');
     let text = '';
     while (!text.includes('hmac-sha2-512')) text += String((await once(socket, 'data'))[0]);
     socket.destroy();
-    assert.match(text, /^SSH-2\.0-toolforge-push\r\n/, 'no version is told');
+    assert.match(text, /^SSH-2\.0-toolforge-push\r\n/, 'the identification has a version');
     assert.match(text, /kex-strict-s-v00@openssh\.com/);
     assert.doesNotMatch(text, /sha1|md5|cbc|arcfour|3des|group1-|group14|zlib|ssh-rsa|ssh-dss|umac-64/);
   });
@@ -133,7 +133,7 @@ describe('before the login', { concurrency: false }, () => {
   ]) {
     test(`threat 19: a client that knows only ${option} is refused`, async () => {
       const bench = benches[0] ?? (await open());
-      // A cipher with its own authentication needs no MAC.
+      // A cipher with built-in authentication needs no MAC.
       const more = option.startsWith('MACs') ? ['-o', 'Ciphers=aes128-ctr', '-o', option] : ['-o', option];
       assert.match(
         (await bench.ssh('alice', 'alice', ['x'], more)).stderr,

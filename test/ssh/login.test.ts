@@ -18,7 +18,7 @@ beforeEach(() => {
   bench.writeDirectory();
 });
 
-/** ssh2's client as an attacker: it offers and signs as it is told. */
+/** ssh2's client as an attacker, which offers and signs what the test says. */
 async function lie(username: string, agent: LyingAgent): Promise<string> {
   const client = await connect({ port: bench.port, username, agent, authHandler: ['agent'] });
   const channel = await new Promise<ssh2.ClientChannel>((resolve, reject) =>
@@ -36,7 +36,7 @@ for (const [type, ...args] of [
   ['ecdsa-521', '-t', 'ecdsa', '-b', '521'],
   ['rsa-2048', '-t', 'rsa', '-b', '2048'],
 ] as const) {
-  test(`a person logs in with an ${type} key, and is told who they are`, async () => {
+  test(`a person logs in with an ${type} key, and the greeting has their name`, async () => {
     bench.makeKey(type, ...args);
     bench.writeDirectory([type]);
     const { code, stdout, stderr } = await bench.ssh('alice', type, []);
@@ -50,7 +50,7 @@ for (const [type, ...args] of [
   });
 }
 
-test('RSA signs with SHA-512 too', async () => {
+test('an RSA signature with SHA-512 works too', async () => {
   const more = ['-o', 'PubkeyAcceptedAlgorithms=rsa-sha2-512'];
   bench.makeKey('rsa-512', '-t', 'rsa', '-b', '2048');
   bench.writeDirectory(['rsa-512']);
@@ -72,7 +72,7 @@ test('threat 19: an RSA signature with SHA-1 is refused', async () => {
   assert.equal(await logInWith(bench.port, { ...key, algorithm: 'rsa-sha2-256', hash: 'sha256' }), true);
 });
 
-test('threat 19: a short RSA key is refused, though the directory file holds it', async () => {
+test('threat 19: a short RSA key is refused, although the directory file has it', async () => {
   const pem = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({
     type: 'pkcs1',
     format: 'pem',
@@ -91,7 +91,7 @@ for (const { name, login, key } of [
   { name: 'another person’s key', login: 'alice', key: 'bob' },
   { name: 'one’s own key under another name', login: 'bob', key: 'alice' },
   { name: 'an unknown name', login: 'mallory', key: 'alice' },
-  { name: 'a tool’s name, by somebody who does not maintain it', login: 'tools.hello', key: 'bob' },
+  { name: 'a tool’s name, by a person who does not maintain it', login: 'tools.hello', key: 'bob' },
   { name: 'root', login: 'root', key: 'alice' },
 ]) {
   test(`refused: ${name}`, async () => {
@@ -109,12 +109,12 @@ for (const { login, key, uid } of [
   { login: 'tool.hello', key: 'alice', uid: 'alice' },
   { login: 'ALICE', key: 'alice', uid: 'alice' },
 ]) {
-  test(`${login} is opened by the key of ${key}, as ${uid}`, async () => {
+  test(`the key of ${key} logs in as ${login}, and is ${uid}`, async () => {
     assert.match((await bench.ssh(login, key, [])).stdout, new RegExp(`^Hello ${uid},`));
   });
 }
 
-test('passwords and questions are not asked for', async () => {
+test('password and keyboard-interactive logins are not offered', async () => {
   for (const authHandler of [['password'], ['keyboard-interactive']] as const) {
     const login = connect({
       port: bench.port,
@@ -127,7 +127,7 @@ test('passwords and questions are not asked for', async () => {
   }
 });
 
-test('threat 14: a key that is offered and not signed for opens nothing', async () => {
+test('threat 14: an offered key without a signature opens nothing', async () => {
   const agent = new LyingAgent([{ publicKey: bench.publicKey('alice'), signWith: null }]);
   const client = new ssh2.Client();
   client.on('error', () => {});
@@ -148,7 +148,7 @@ test('threat 14: a signature by another key is refused', async () => {
   await assert.rejects(lie('git', agent), /authentication methods failed/);
 });
 
-test('threat 14: who offers another person’s key first is themselves, not that person', async () => {
+test('threat 14: a client that first offers another person’s key logs in as itself', async () => {
   const agent = new LyingAgent([
     { publicKey: bench.publicKey('alice'), signWith: bench.path('bob') },
     { publicKey: bench.publicKey('bob'), signWith: bench.path('bob') },
@@ -156,7 +156,7 @@ test('threat 14: who offers another person’s key first is themselves, not that
   assert.match(await lie('git', agent), /^Hello bob,/);
 });
 
-test('threat 14: the name cannot be changed in the middle of a login', async () => {
+test('threat 14: the user name cannot be changed during a login', async () => {
   const client = new ssh2.Client();
   let tries = 0;
   client.connect({
@@ -174,7 +174,7 @@ test('threat 14: the name cannot be changed in the middle of a login', async () 
 });
 
 for (const algorithm of ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com']) {
-  test(`a hardware key (${algorithm}) is refused with the way out`, async () => {
+  test(`a hardware key (${algorithm}) is refused with advice`, async () => {
     const path = bench.path(`agent-${algorithm.length}`);
     const agent = await startFakeAgent(path, [hardwareKeyBlob(algorithm)]);
     const more = ['-o', `IdentityAgent=${path}`, '-o', 'IdentitiesOnly=no'];
@@ -186,7 +186,7 @@ for (const algorithm of ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@o
   });
 }
 
-test('too many keys: the person is told how to offer the right one', async () => {
+test('a client with too many keys is told how to offer the right one', async () => {
   const path = bench.path('agent-many');
   const blobs = Array.from({ length: 8 }, (_, index) => hardwareKeyBlob('sk-ssh-ed25519@openssh.com', index));
   const agent = await startFakeAgent(path, blobs);
@@ -198,7 +198,7 @@ test('too many keys: the person is told how to offer the right one', async () =>
   assert.match(stderr, /IdentitiesOnly=yes/);
 });
 
-test('threat 6: a directory that cannot answer lets nobody in, and does not say that the key is wrong', async () => {
+test('threat 6: if the directory fails, nobody gets in, and nobody is told that the key is wrong', async () => {
   await writeFile(bench.path('directory.yaml'), 'users:\n  alice: {keys: [\n');
   const broken = await bench.ssh('alice', 'alice', ['tools']);
   assert.equal(broken.code, 255);
@@ -213,7 +213,7 @@ test('threat 6: a directory that cannot answer lets nobody in, and does not say 
   await bench.waitForLog('login impossible');
 });
 
-test('threat 9: failed logins slow down those who fail, and never who proves a key', async () => {
+test('threat 9: failed logins slow down only failing clients, never one that proves a key', async () => {
   for (let index = 0; index < 8; index += 1) bench.throttle.failed('alice', '127.0.0.1');
   const failed = await bench.ssh('alice', 'stranger', []);
   assert.equal(failed.code, 255);

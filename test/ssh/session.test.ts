@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 const attacker = () => connect({ port: bench.port, username: 'alice', privateKey, strictVendor: false });
 
-test('a command gets its words, and who gives it', async () => {
+test('a command gets its words and its principal', async () => {
   const { code, stdout, stderr } = await bench.ssh('alice', 'alice', ['config', 'set', 'hello', "'A=b c'"]);
   assert.deepEqual([code, stdout, stderr], [0, '["config","set","hello","A=b c"]\n', '']);
   const { principal } = bench.commands[0] ?? assert.fail();
@@ -50,7 +50,7 @@ test('both outputs and the exit status arrive', async () => {
   });
 });
 
-test('a command reads its input to the end', async () => {
+test('a command can read its input to the end', async () => {
   bench.command = async ({ input, out }) => {
     let bytes = 0;
     for await (const chunk of input) bytes += chunk.length;
@@ -62,7 +62,7 @@ test('a command reads its input to the end', async () => {
   assert.equal(stdout, '5000000');
 });
 
-test('a refusal is told with its hint, and exits with 1', async () => {
+test('a refusal is shown with its hint, and exits with 1', async () => {
   bench.command = async () => {
     throw new DeployError('NOTHING_LIVE', 'Nothing is live.\u001b]0;x\u0007', 'Push first.');
   };
@@ -73,7 +73,7 @@ test('a refusal is told with its hint, and exits with 1', async () => {
   });
 });
 
-test('threat 23: a bug shows a number that the log has too, and nothing else', async () => {
+test('threat 23: a bug shows only a number that the log has too', async () => {
   bench.command = async () => {
     throw new TypeError('cannot read /var/lib/secret');
   };
@@ -86,7 +86,7 @@ test('threat 23: a bug shows a number that the log has too, and nothing else', a
   assert.doesNotMatch(JSON.stringify(bench.logged), /hunter2/);
 });
 
-test('an unknown command is the command table’s to refuse, and git archives are refused by name', async () => {
+test('the command table refuses an unknown command, and git archives are refused by name', async () => {
   bench.command = async ({ err, argv }) => {
     await err(`no ${argv[0]}\n`);
     return 2;
@@ -101,7 +101,7 @@ test('an unknown command is the command table’s to refuse, and git archives ar
   assert.match(archive.stderr, /This server does not make archives/);
 });
 
-test('a command whose client leaves is told so', async () => {
+test('the signal of a command fires if its client disconnects', async () => {
   const started = Promise.withResolvers<AbortSignal>();
   const ended = Promise.withResolvers<void>();
   bench.command = async ({ signal }) => {
@@ -125,7 +125,7 @@ test('a command whose client leaves is told so', async () => {
   await ended.promise;
 });
 
-test('a channel that its client closes ends its command, and the connection goes on', async () => {
+test('closing a channel ends its command, and the connection continues', async () => {
   const client = await attacker();
   const started = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
@@ -144,7 +144,7 @@ test('a channel that its client closes ends its command, and the connection goes
   client.end();
 });
 
-test('threat 17: of all variables only a well-formed GIT_PROTOCOL arrives', async () => {
+test('threat 17: only a well-formed GIT_PROTOCOL variable is accepted', async () => {
   const bad = [
     'LD_PRELOAD=/tmp/x.so',
     'GIT_DIR=/etc',
@@ -185,7 +185,7 @@ test('threat 17: OpenSSH’s own variables are not passed on', async () => {
   assert.deepEqual(bench.packServices.protocols, [null]);
 });
 
-test('threat 18: a terminal is refused, and who sits at one is greeted all the same', async () => {
+test('threat 18: a terminal is refused, and the person still gets the greeting', async () => {
   const forced = await bench.ssh('alice', 'alice', ['ps'], ['-tt']);
   assert.match(forced.stderr, /PTY allocation request failed/);
   const words = ['ssh', ...bench.sshArguments('alice'), '-p', String(bench.port), 'alice@127.0.0.1'];
@@ -256,6 +256,6 @@ test('threat 21: the eleventh session on one connection is refused', async () =>
   const ends = ten.map(readAll);
   gate.resolve();
   for (const end of ends) assert.equal((await end).code, 0);
-  assert.equal((await readAll(await exec(client, 'x'))).code, 0, 'places are given back');
+  assert.equal((await readAll(await exec(client, 'x'))).code, 0, 'places were not released');
   client.end();
 });

@@ -1,7 +1,7 @@
 import { sandboxIn, startIn } from '../sandbox-bench.ts';
 import type { Ask } from './machine.ts';
 
-// A server on a `Machine`: runs one program in a sandbox, and prints what it prints.
+// A server on a `Machine` that runs one program in a sandbox and prints its output.
 const { data, blocked, argv } = JSON.parse(process.argv[2] ?? '') as Ask;
 const sandbox = await sandboxIn(data, 'isolated', blocked);
 const running = startIn(sandbox, argv);

@@ -10,7 +10,7 @@ const services = join(import.meta.dirname, 'services.py');
 
 export const CLOUD = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' };
 export const INTERNET = { ipv4: '203.0.113.8', ipv6: '2001:db8:8::8' };
-/** Where the machine itself answers: first, secondary, on a bridge without a port, one that is down, loopback. */
+/** The machine's own addresses: first, secondary, on a bridge without a port, on an interface that is down, loopback. */
 export const MACHINE = {
   ipv4: ['10.77.0.2', '10.77.0.9', '10.77.9.9', '172.29.0.1', '172.29.1.1', '127.0.0.1', '127.0.0.2'],
   ipv6: ['fd77::2', 'fd77::9', 'fd78::1', '::1'],
@@ -24,8 +24,8 @@ export interface Ask {
 }
 
 /**
- * A machine in a network namespace and a world around it in another, with a cloud's metadata service. On all addresses
- * of both, port 8000 answers: `secret of the machine`, `answer from outside`. Needs root.
+ * A machine in one network namespace, and the world outside in another, with a cloud's metadata service. Port 8000 answers
+ * on all addresses: `secret of the machine` and `answer from outside`. Needs root.
  */
 export class Machine implements AsyncDisposable {
   readonly #name = `tfp${process.pid}`;
@@ -100,7 +100,7 @@ export class Machine implements AsyncDisposable {
     await this.#ip('m', [`addr add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`]);
   }
 
-  /** The IPv6 address that the machine's first interface has by itself. */
+  /** The link-local IPv6 address of the machine's first interface. */
   async linkAddress(): Promise<string> {
     const { stdout } = await execa('ip', [
       '-n',
@@ -116,14 +116,14 @@ export class Machine implements AsyncDisposable {
     return /inet6 ([^/]+)/.exec(stdout)?.[1] ?? '';
   }
 
-  /** The ports that are open on the machine by UDP. */
+  /** The open UDP ports on the machine. */
   async udpPorts(): Promise<number[]> {
     const { stdout } = await execa('nsenter', [this.#in('m'), 'cat', '/proc/net/udp', '/proc/net/udp6']);
     const found = stdout.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) /gm);
     return Array.from(found, ([, port = '']) => Number.parseInt(port, 16));
   }
 
-  /** Runs a Python program on the machine until it is disposed of. It has to print a line when it is ready. */
+  /** Runs a Python program on the machine until it is disposed of. It must print a line when it is ready. */
   async serving(program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
     return await this.#serve('m', program, ...args);
   }
@@ -143,8 +143,8 @@ export class Machine implements AsyncDisposable {
   /**
    * Runs a program in a sandbox of a server on the machine.
    *
-   * @param options.uid - the server's user, 0 unless it is given.
-   * @param options.resolver - the lines of the machine's /etc/resolv.conf.
+   * @param options.uid - The server's user; 0 if not set.
+   * @param options.resolver - The lines of the machine's /etc/resolv.conf.
    * @returns its lines, as they come.
    */
   async *sandboxed(
@@ -177,7 +177,7 @@ export class Machine implements AsyncDisposable {
     }
   }
 
-  /** All that it prints until it ends. */
+  /** The whole output of a program. */
   async output(...args: Parameters<Machine['sandboxed']>): Promise<string> {
     const lines: string[] = [];
     for await (const line of this.sandboxed(...args)) lines.push(line);

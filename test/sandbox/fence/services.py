@@ -33,7 +33,7 @@ def udp(server):
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     while True:
         _, asked, _, client = server.recvmsg(1000, 100)
-        # Answers come from the address that was asked, which connected sockets insist on. A group cannot be one.
+        # Answers come from the asked address, because connected sockets require that. A multicast group cannot be a source.
         from_address = [] if is_group(asked[0][2]) else [(*asked[0][:2], asked[0][2][:16] + bytes(4))]
         try:
             server.sendmsg([words], from_address, 0, client)
@@ -48,7 +48,7 @@ def is_group(info):
 stream = listening(socket.SOCK_STREAM)
 stream.listen(50)
 datagram = listening(socket.SOCK_DGRAM)
-# As a service that announces itself (mDNS) does, on every interface with IPv4.
+# Joins on every interface with IPv4, like a service that announces itself (mDNS).
 for index, name in socket.if_nameindex():
     group = struct.pack("4s4si", socket.inet_aton("224.0.0.251"), bytes(4), index)
     if name != "lo":

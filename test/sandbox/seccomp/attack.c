@@ -1,5 +1,5 @@
-// Tries what a sandbox has no use for, and prints a line for each: "mount EPERM", "unshare user allowed",
-// "i386 getpid killed". Each is tried in a process of its own.
+// Tries system calls that a sandbox should refuse, each in its own process. Prints a line for each: "mount EPERM",
+// "unshare user allowed", "i386 getpid killed".
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/keyctl.h>

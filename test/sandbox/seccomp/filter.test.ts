@@ -10,7 +10,7 @@ import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 const source = resolve(import.meta.dirname, '../../../src/sandbox/seccomp');
 const MADE_WITH = '2.5.4';
 
-/** Compiles the attack into a folder that a sandbox gets as /attack. */
+/** Compiles the attack into a folder that is mounted at /attack in a sandbox. */
 async function attackIn(
   folder: string,
 ): Promise<{ mounts: { source: string; target: string; isWritable: boolean }[] }> {
@@ -20,7 +20,7 @@ async function attackIn(
   return { mounts: [{ source: built, target: '/attack', isWritable: false }] };
 }
 
-test('inside, no namespaces, mounts, keyrings, io_uring or old system call tables are to be had', async () => {
+test('programs inside cannot use namespaces, mounts, keyrings, io_uring or old system call tables', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { output } = await runIn(sandbox, ['/attack/attack'], await attackIn(data.path));
@@ -46,10 +46,10 @@ test('inside, no namespaces, mounts, keyrings, io_uring or old system call table
   assert.equal(usual.match(/^.* allowed$/gm)?.length, 4, usual);
 });
 
-test('promise 4: a tool does not see what is in the keyring of the session that the server was started in', async () => {
+test('promise 4: a tool cannot see the keyring of the session in which the server was started', async () => {
   await using data = await dataFolder();
   const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
-  // Python asks the kernel by itself, so that the test needs no program for keys.
+  // Python makes the system calls itself, so that the test needs no program for keys.
   const session = `
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -70,7 +70,7 @@ console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:
   assert.match(stdout, /^keys:/m);
 });
 
-test('what programs of every kind do still works: threads, processes, packages', async () => {
+test('ordinary programs still work: threads, processes, packages', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -86,14 +86,14 @@ print('package', subprocess.run('dpkg-deb --root-owner-group -b /tmp/p /tmp/p.de
   assert.equal(output, 'threads 90\nprocesses 90\nchild said\nlimits 0\npackage 0\n');
 });
 
-test('a processor without a filter gets none, and others their own', async () => {
+test('each processor gets its own filter, and an unknown one gets none', async () => {
   await using data = await dataFolder();
   assert.equal(await copyFilter(data.path, 'riscv64'), null);
   const copied = await copyFilter(data.path, 'arm64');
   assert.deepEqual(await readFile(copied ?? ''), await readFile(join(source, 'aarch64.bpf')));
 });
 
-test('the compiled filters are what the script makes of the list', async (context) => {
+test('the compiled filters match the script’s output', async (context) => {
   const asked = await execa('dpkg-query', ['-W', 'python3-seccomp'], { reject: false });
   const installed = asked.stdout?.split('\t')[1] ?? '';
   if (!installed.startsWith(`${MADE_WITH}-`)) {
