@@ -7,7 +7,7 @@ import { TestServer, until } from '../support/server.ts';
 import { liveTool, type WorkTree } from '../support/work-tree.ts';
 
 const MANY = 2_050;
-/** What each door may take while the attack goes on. */
+/** The longest time that each door may take during the attack. */
 const DOOR_LIMIT_MS = 5_000;
 
 let server: TestServer;
@@ -21,7 +21,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Every door answers a person who does nothing wrong. */
+/** Asserts that every door answers ordinary users. */
 async function assertAllAnswer(): Promise<void> {
   const signal = AbortSignal.timeout(DOOR_LIMIT_MS);
   assert.deepEqual(await get('localhost', '/healthz', signal), { status: 200, body: 'ok\n' });
@@ -34,7 +34,7 @@ async function assertAllAnswer(): Promise<void> {
   }
 }
 
-/** Over a connection of its own. */
+/** Sends a request over a new connection. */
 function get(host: string, path: string, signal: AbortSignal): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const headers = { host };
@@ -50,7 +50,7 @@ function get(host: string, path: string, signal: AbortSignal): Promise<{ status:
   });
 }
 
-test('a tool that never answers 2,050 requests closes no door', async (context) => {
+test('2,050 requests that a tool never answers close no door', async (context) => {
   using held = new HeldConnections(port);
   await held.open(MANY, { text: requestTo('hostile.localhost', '/never') });
   await assertAllAnswer();
@@ -73,15 +73,15 @@ test('2,050 connections that begin a request and stop close no door to their own
   await assertAllAnswer();
 });
 
-test('a tool that sends interim answers without end does not hold up the server', async (context) => {
+test('a tool that sends endless interim answers does not hold up the server', async (context) => {
   using held = new HeldConnections(port);
   const before = server.processorSeconds;
   await held.open(8, { text: requestTo('hostile.localhost', '/interim') });
   const answered = () => held.answers.filter((answer) => answer.startsWith('HTTP/1.1 502 ')).length;
-  await until(async () => answered() === 8, 'all of them are told');
+  await until(async () => answered() === 8, 'all requests are answered');
   const seconds = server.processorSeconds - before;
   context.diagnostic(`${seconds.toFixed(2)} s of the processor`);
-  // Four of them took 1.7 s when every interim answer was read.
+  // Four such requests took 1.7 s when every interim answer was read.
   assert.ok(seconds < 0.8, `${seconds} s`);
   await assertAllAnswer();
 });

@@ -40,7 +40,7 @@ describe('83: a disk with few files', { skip: SmallDisk.whyNot, concurrency: 1 }
     return [answer.status, await answer.text()];
   };
 
-  /** The least that was free while `work` went on. */
+  /** The smallest number of free entries during `work`. */
   async function leastFree(work: Promise<unknown>): Promise<number> {
     let least = free();
     const timer = setInterval(() => {
@@ -56,7 +56,7 @@ describe('83: a disk with few files', { skip: SmallDisk.whyNot, concurrency: 1 }
     assert.equal(pushed.exitCode, 0, pushed.stderr);
   };
 
-  test('one tool that makes empty files without an end leaves enough for the pushes of others', async () => {
+  test('a tool that makes endless empty files leaves enough for the pushes of others', async () => {
     const said =
       /web\.1 was ended because the processes of this tool made more than \d+ files and folders together/;
     await liveTool(server, 'crowd', {
@@ -73,7 +73,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('so do five processes of a tool that are each below their limit', async () => {
+  test('five processes of a tool, each below its limit, leave enough too', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),
@@ -89,13 +89,13 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('a build that makes empty files without an end is ended, and leaves nothing', async () => {
+  test('a build that makes endless empty files is ended, and leaves nothing', async () => {
     await server.addTool('builder');
     const tree = await WorkTree.create(server, 'ssh', 'builder');
     await tree.commit('one', { ...webTool('one', 'python3 crowd.py'), 'crowd.py': CROWDING });
     const before = free();
     const pushing = tree.push();
-    assert.ok((await leastFree(pushing)) > 0, 'nothing was left');
+    assert.ok((await leastFree(pushing)) > 0, 'the disk was full');
     const { exitCode, stderr } = await pushing;
     assert.notEqual(exitCode, 0);
     assert.match(
@@ -106,12 +106,12 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('below the reserve a push is refused before a ref moves, all else goes on, and health tells', async () => {
+  test('below the reserve, a push is refused before a ref moves, everything else works, and healthz reports it', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');
     await mkdir(filling);
-    // What the server needs for itself is a twentieth.
+    // The server's reserve is a twentieth.
     for (let number = 0; free() > ENTRIES / 50; number++)
       await (await open(join(filling, `${number}`), 'w')).close();
     const live = (await neighbour.tree.git('ls-remote', 'toolforge', 'main')).stdout;
@@ -149,18 +149,18 @@ ${SERVING}`,
     assert.deepEqual(await health('/readyz'), [200, 'ok\n']);
     assert.deepEqual(await health('/livez'), [200, 'ok\n']);
     const told = () => server.lines.slice(toldBefore).filter(({ msg }) => msg === 'server not well');
-    await until(async () => told().length > 0, 'the log to tell it');
+    await until(async () => told().length > 0, 'the log reports it');
     await rm(filling, { recursive: true });
     await pushes();
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     await until(
       async () => server.lines.some(({ msg }) => msg === 'server well again'),
-      'the log to tell it',
+      'the log reports it',
     );
     assert.equal(told().length, 1);
   });
 
-  test('the same holds for bytes', async () => {
+  test('the same applies to bytes', async () => {
     const filling = await open(join(disk.folder, 'filling'), 'w');
     const { bavail, bsize } = statfsSync(disk.folder);
     for (let left = bavail * bsize; left > 40_000_000; left -= 10_000_000)
@@ -174,10 +174,10 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('83: a store that was damaged under the server is told, and the server is not ready', async () => {
+  test('83: a store that is damaged under the server is reported, and the server is not ready', async () => {
     await server.kill('SIGTERM');
     await server.boot();
-    await writeFile(join(server.folder, 'data/store.sqlite'), 'nothing that a database begins with');
+    await writeFile(join(server.folder, 'data/store.sqlite'), 'not the beginning of a database');
     const damaged = await until(
       async () => {
         const [status, why] = await health('/readyz');

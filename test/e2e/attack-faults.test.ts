@@ -29,7 +29,7 @@ async function inState(server: TestServer, name: string, wanted: string): Promis
   );
 }
 
-/** Throws where the server is not there any more. */
+/** Throws if the server has ended. */
 const assertAlive = (server: TestServer) => assert.ok(process.kill(server.pid, 0), server.told);
 
 async function assertDeploys(server: TestServer, name: string, tree: WorkTree, text: string): Promise<void> {
@@ -50,7 +50,7 @@ async function fill(folder: string): Promise<string> {
 }
 
 describe('faults of the machine', { concurrency: 3 }, () => {
-  test('threat 83: a full disk costs pushes, never the server or what is live', {
+  test('threat 83: a full disk fails pushes, but not the server or live tools', {
     skip: !isRoot,
   }, async () => {
     const server = await TestServer.start();
@@ -91,7 +91,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     }
   });
 
-  test('threat 83: a store that takes nothing costs a push its success, not the server its life', async () => {
+  test('threat 83: a store that cannot be written fails a push, but does not end the server', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'locked');
     await tree.commit('two', webTool('two', 'sleep 1'));
@@ -115,7 +115,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
   test('threat 59: without a working hook nothing is deployed, and the push says so', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'unhooked');
-    // As git sees it when its hook dies at once: the socket is gone.
+    // For git, this is like a hook that dies at once: the socket is missing.
     await rm(join(server.folder, 'data/run/server.sock'));
     await tree.commit('two', webTool('two'));
     const pushed = await tree.push();
@@ -124,7 +124,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     assert.equal((await server.get('unhooked')).body, 'one');
   });
 
-  test('threat 83: a git that vanishes ends a deployment and nothing else', async () => {
+  test('threat 83: a missing git fails only the deployment', async () => {
     const bin = await mkdtempAt();
     const git = join(bin, 'git');
     await writeFile(git, '#!/bin/sh\nexec /usr/bin/git "$@"\n');
@@ -146,7 +146,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(bin, { recursive: true });
   });
 
-  test('threat 83: a ref transaction without a git is an error of its own', async () => {
+  test('threat 83: a ref transaction without a git fails with its own error', async () => {
     const folder = await mkdtempAt();
     const tool = 'none' as ToolName;
     const repositories = new Repositories({ folder, path: folder, deployBranch: 'main' });
@@ -155,7 +155,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(folder, { recursive: true });
   });
 
-  test('threat 82: a restart is kept off by nothing that a crash, an operator or a tool can leave', async () => {
+  test('threat 82: no leftovers of a crash, an operator or a tool prevent a restart', async () => {
     await using server = await TestServer.start();
     const data = join(server.folder, 'data');
     const deep =
@@ -170,7 +170,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await inState(server, 'left', 'building');
     await server.kill('SIGKILL');
     assert.notEqual((await pushing).exitCode, 0);
-    // Killed between the record of a deployment and its log; and the repositories are on a disk of their own.
+    // As if killed between the record of a deployment and its log, with the repositories on a disk of their own.
     await rm(join(data, 'deployments/left'), { recursive: true });
     await mkdir(join(data, 'repositories/lost+found'));
     await writeFile(join(data, 'repositories/note'), 'of an operator');
@@ -179,7 +179,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await assertDeploys(server, 'left', tree, 'three');
   });
 
-  test('threat 20: commands that wait are so many and no more', async () => {
+  test('threat 20: the number of waiting commands is limited', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'flood');
     await tree.commit('slow', webTool('slow', 'sleep 60'));
@@ -193,7 +193,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
       const response = await fetch(`http://${server.http}/-/command`, options);
       return response.status === 200 ? '' : response.text();
     };
-    // Of 60 first logins of one address only 50 may wait; of somebody who logged in lately, any number.
+    // Of 60 first logins from one address, only 50 may wait. A recent login never waits.
     assert.equal(await ask('tools'), '');
     const asked = Array.from({ length: 60 }, () => ask('restart flood'));
     let refused = 0;

@@ -11,7 +11,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Prints what a program of a tool gets from the kernel and, by a socket bound to its device, from this machine. */
+/** Prints what a tool's program gets from the kernel, and by a device-bound socket from this machine. */
 const probe = (port: number) => `import ctypes, errno, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 keyctl = 250 if os.uname().machine == 'x86_64' else 219
@@ -26,7 +26,7 @@ except OSError: met.append('loopback silent')
 print(sys.argv[1], *met)
 `;
 
-test('threat 62: the fence and the filter stand around builds, release commands, processes and one-offs', async () => {
+test('threat 62: the fence and the filter apply to builds, release commands, processes and one-offs', async () => {
   const inside = createSocket('udp4');
   inside.on('message', (_text, from) => inside.send('OPEN', from.port, from.address));
   inside.bind(0, '127.0.0.1');

@@ -18,7 +18,7 @@ before(async () => {
   const folder = join(server.folder, 'data/deployments/followed');
   const [file = assert.fail()] = await readdir(folder);
   deployment = file.replace('.log', '');
-  // A build that printed much.
+  // A build with much output.
   await appendFile(join(folder, file), `${'x'.repeat(99)}\n`.repeat(500_000));
 });
 after(async () => server[Symbol.asyncDispose]());
@@ -28,7 +28,7 @@ after(() => {
   for (const socket of sockets) socket.destroy();
 });
 
-/** Asks for the build's log over HTTP, reads the beginning of the answer and then nothing more. */
+/** Asks for the build's log over HTTP, and reads only the beginning of the answer. */
 function stall(credentials: string, command: string): Promise<string> {
   const port = Number(server.http.split(':')[1]);
   const socket = createConnection({ host: '127.0.0.1', port });
@@ -47,13 +47,13 @@ function stall(credentials: string, command: string): Promise<string> {
   });
 }
 
-/** MiB of memory that the server has now. */
+/** The server's memory in MiB. */
 async function memory(): Promise<number> {
   const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
-test('21: 1,500 stalled readers with one token that may read cost the server no memory', async (context) => {
+test('21: 1,500 stalled followers with one read token cost the server no memory', async (context) => {
   const before = await memory();
   const answers: string[] = [];
   for (let count = 0; count < 1500; count += 100) {

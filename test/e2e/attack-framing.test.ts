@@ -5,10 +5,10 @@ import { sendRaw } from '../support/http-raw.ts';
 import { TestServer } from '../support/server.ts';
 import { liveTool } from '../support/work-tree.ts';
 
-/** What one request looks like to two readers that cut it differently. */
+/** A second request that only some readers see inside the first. */
 const INNER = 'GET /inner HTTP/1.1\r\nHost: echo.localhost\r\n\r\n';
 
-describe('24: what two readers would cut differently', { concurrency: 1 }, () => {
+describe('24: bytes that two readers would split into requests differently', { concurrency: 1 }, () => {
   let server: TestServer;
   let port: number;
   before(async () => {
@@ -18,7 +18,7 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
   });
   after(async () => server[Symbol.asyncDispose]());
 
-  /** Sends bytes. @returns the statuses that came back, and the requests that the tool read since the last time. */
+  /** Sends bytes. @returns the statuses of the answers, and the requests that the tool has read since the last call. */
   async function send(...pieces: string[]): Promise<{ statuses: string[]; seen: string[]; text: string }> {
     const { text } = await sendRaw(
       port,
@@ -109,7 +109,7 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
     'a tunnel': 'CONNECT echo.localhost:80 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
     'control characters in the target': 'GET /\u0001 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
   })) {
-    test(`${name}: refused, and no tool reads it`, async () => {
+    test(`${name} is refused, and no tool reads it`, async () => {
       const { statuses, seen } = await send(bytes);
       assert.deepEqual(seen, []);
       assert.ok(statuses.length === 0 || (statuses.length === 1 && statuses[0] === '400'), String(statuses));
@@ -136,7 +136,7 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
       body: 'hello',
     },
     {
-      name: 'fields that CGI would take for others',
+      name: 'fields that CGI would confuse with others',
       bytes: post(
         'Content-Length: 5\r\nContent_Length: 0\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 6.6.6.6\r\nX.Real.IP: 6.6.6.6\r\nProxy: http://6.6.6.6\r\n',
         'hello',
@@ -163,9 +163,9 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
       ),
       body: 'hello',
     },
-    { name: 'a host with a dot at its end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
+    { name: 'a host with a dot at the end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
   ]) {
-    test(`${name}: the tool reads one request, framed as ours and without what only we may say`, async () => {
+    test(`${name}: the tool reads one request with our own framing and without reserved headers`, async () => {
       const { seen, statuses } = await send(bytes);
       assert.deepEqual(statuses, ['200']);
       assert.equal(seen.length, 1, seen.join('\n---\n'));
@@ -188,7 +188,7 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
     });
   }
 
-  test('a body after a request for a WebSocket is not read as the next request', async () => {
+  test('a body after a WebSocket request is not read as the next request', async () => {
     const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nContent-Length: ${INNER.length}\r\n`;
     const { seen, statuses } = await send(
       `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\n${fields}\r\n${INNER}`,
@@ -217,7 +217,7 @@ describe('24: what two readers would cut differently', { concurrency: 1 }, () =>
     });
   }
 
-  test('30: a page of another site, or one whose name was bound to this address, runs no command', async () => {
+  test('30: a page of another site, or of a name that was rebound to this address, cannot run a command', async () => {
     const login = Buffer.from(`${server.user}:${server.password}`).toString('base64');
     const ask = async (fields: string, line = 'POST /-/command') => {
       const head = `${line} HTTP/1.1\r\n${fields}Authorization: Basic ${login}\r\nConnection: close\r\n`;

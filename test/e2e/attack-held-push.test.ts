@@ -17,7 +17,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** A live tool, and a push of a second commit of which the server has all but the end. */
+/** A live tool, and a push of a second commit without its last bytes. */
 async function heldPush(name: string, login: (name: string) => Promise<string>) {
   const { tree, first } = await liveTool(server, name);
   const second = await tree.commit('two', webTool('two'));
@@ -35,7 +35,7 @@ async function heldPush(name: string, login: (name: string) => Promise<string>) 
   push.write(Buffer.concat([list, pack.subarray(0, -10)]));
   const objects = join(server.folder, `data/repositories/${name}.git/objects`);
   const isReceiving = async () => (await readdir(objects)).some((entry) => entry.includes('incoming'));
-  await until(isReceiving, 'the pack is on its way');
+  await until(isReceiving, 'the pack arrives');
   const finish = async (): Promise<string> => {
     push.end(pack.subarray(-10));
     const [response] = (await once(push, 'response')) as [IncomingMessage];
@@ -49,13 +49,13 @@ async function tokenOf(name: string): Promise<string> {
   return /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);
 }
 
-test('a push that took its time is taken while its token holds', async () => {
+test('a slow push is accepted while its token is valid', async () => {
   const { name, finish } = await heldPush('slow', async (tool) => `ci:${await tokenOf(tool)}`);
   assert.match(await finish(), /v2 is live/);
   assert.equal((await server.get(name)).body, 'two');
 });
 
-test('threat 8: a push that a token began does not go live once the token is revoked', async () => {
+test('threat 8: a push that began with a token does not go live if the token is revoked', async () => {
   const { name, finish } = await heldPush('stolen', async (tool) => `ci:${await tokenOf(tool)}`);
   const [{ id }] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
   assert.equal((await server.command('token', 'revoke', name, id)).exitCode, 0);
@@ -63,7 +63,7 @@ test('threat 8: a push that a token began does not go live once the token is rev
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('promise 5: a push held open by somebody who is no maintainer any more does not go live', async () => {
+test('promise 5: a push held open by a former maintainer does not go live', async () => {
   const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
   assert.match(await finish(), /ng refs\/heads\/main There is no tool held that .* maintains/);

@@ -14,14 +14,14 @@ after(async () => server[Symbol.asyncDispose]());
 
 const isFull = /the repository has \d+ MiB, more than its limit of 4 MiB \(repository_size\)/;
 
-/** The most memory that the server has had since the last time, in MiB. */
+/** The server's peak memory since the last call, in MiB. */
 async function peak(): Promise<number> {
   const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
   await writeFile(`/proc/${server.pid}/clear_refs`, '5');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
-test('threat 34: what is pushed as tags fills the repository like anything else', async () => {
+test('threat 34: objects pushed as tags count as part of the repository', async () => {
   const { tree } = await liveTool(server, 'tagged');
   for (const name of ['one', 'two']) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -35,7 +35,7 @@ test('threat 34: what is pushed as tags fills the repository like anything else'
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 34: a push that is refused after it was received fills the repository too', async () => {
+test('threat 34: a push that is refused after it was received counts too', async () => {
   const { tree } = await liveTool(server, 'refused');
   for (const [index, name] of ['one', 'two', 'three'].entries()) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -46,7 +46,7 @@ test('threat 34: a push that is refused after it was received fills the reposito
   }
 });
 
-test('threat 37: tags are counted, though all name one commit', async () => {
+test('threat 37: tags are counted, although all name one commit', async () => {
   const { tree, first } = await liveTool(server, 'many-tags');
   for (const round of [1, 2, 3]) {
     const names = Array.from({ length: 490 }, (_, index) => `${first}:refs/tags/r${round}/${index}`);
@@ -58,7 +58,7 @@ test('threat 37: tags are counted, though all name one commit', async () => {
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 35: a commit whose message is as long as a pack costs the server no memory', async () => {
+test('threat 35: a commit with a message as long as a pack costs the server no memory', async () => {
   await server.addTool('wordy');
   const tree = await WorkTree.create(server, 'ssh', 'wordy');
   await tree.commit('one', webTool('one'));

@@ -17,7 +17,7 @@ interface Row {
   readonly reason: string | null;
 }
 
-/** The newest first; also of a tool that nobody maintains any more. */
+/** The newest first, also for a tool without maintainers. */
 async function deployments(name: string): Promise<Row[]> {
   return JSON.parse((await server.local('deployments', name, '--json')).stdout) as Row[];
 }
@@ -27,7 +27,7 @@ async function inState(name: string, kind: string, wanted: string): Promise<void
   await until(async () => (await deployments(name)).some(isThere), `a ${kind} that is ${wanted}`);
 }
 
-/** A live tool, and a push of a second commit that builds for a while. */
+/** A live tool, and a push of a second commit with a slow build. */
 async function building(name: string) {
   const made = await liveTool(server, name);
   await made.tree.commit('two', webTool('two', 'sleep 5'));
@@ -37,7 +37,7 @@ async function building(name: string) {
 }
 
 describe('the line', { concurrency: 4 }, () => {
-  test('threat 8: a push that waits does not go live once its token is revoked', async () => {
+  test('threat 8: a waiting push does not go live if its token is revoked', async () => {
     const { name, tree, running } = await building('line-token');
     const { stdout } = await server.command('token', 'create', name, 'ci');
     const secret = /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);
@@ -55,7 +55,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'two');
   });
 
-  test('threat 8: a rollback that waits is refused to somebody who is no maintainer any more, and not to the operator', async () => {
+  test('threat 8: a waiting rollback is refused to a former maintainer, but not to the operator', async () => {
     const { name, running } = await building('line-removed');
     const waiting = server.command('rollback', name, 'v1');
     await inState(name, 'rollback', 'waiting');
@@ -70,7 +70,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal(restarted, 0, why);
     assert.equal((await server.get(name)).body, 'two');
   });
-  test('promise 3: a push of what builds, behind a rollback that waits, is what is live in the end', async () => {
+  test('promise 3: a push of the commit that is building goes live after a rollback that waits before it', async () => {
     const { name, tree, first } = await liveTool(server, 'line-order');
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);

@@ -14,7 +14,7 @@ after(async () => server[Symbol.asyncDispose]());
 
 const main = (name: string) => server.inRepository(name, 'rev-parse', 'refs/heads/main');
 
-/** A tree of these entries as they are, which no git would write by itself. */
+/** A tree with exactly these entries, which git itself would not write. */
 async function rawTree(tree: WorkTree, entries: readonly [mode: string, name: string, id: string][]) {
   const parts = entries.flatMap(([mode, name, id]) => [
     Buffer.from(`${mode} ${name}\0`),
@@ -25,7 +25,7 @@ async function rawTree(tree: WorkTree, entries: readonly [mode: string, name: st
 }
 
 describe('hand-made objects and old clients', { concurrency: 3 }, () => {
-  test('threat 32: trees whose names lead elsewhere or are there twice are refused, and nothing moves', async () => {
+  test('threat 32: trees with dangerous or duplicate names are refused, and no ref moves', async () => {
     const { name, tree, first } = await liveTool(server, 'odd-trees');
     const blob = (await execa('git', ['hash-object', '-w', '--stdin'], { cwd: tree.folder, input: 'x' }))
       .stdout;
@@ -43,7 +43,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
         ['100644', 'a', blob],
       ],
       'a mode with zeros': [['0100644', 'a', blob]],
-      'modules that are a link': [['120000', '.gitmodules', blob]],
+      'a .gitmodules that is a link': [['120000', '.gitmodules', blob]],
     };
     for (const [what, entries] of Object.entries(names)) {
       const id = await rawTree(tree, entries);
@@ -61,7 +61,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 40: a build sees the files of its own commit alone, never those of an earlier one', async () => {
+  test('threat 40: a build sees only the files of its own commit', async () => {
     const { tree } = await liveTool(server, 'fresh', {
       ...webTool('one'),
       'old.txt': 'old',
@@ -80,7 +80,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 
   for (const version of ['0', '1', '2']) {
-    test(`threat 52: protocol v${version} clones, fetches and pushes at both doors`, async () => {
+    test(`threat 52: clone, fetch and push work at both doors with protocol v${version}`, async () => {
       const { name, tree, first } = await liveTool(server, `protocol-${version}`);
       let last = first;
       for (const door of ['ssh', 'http'] as const) {
@@ -99,7 +99,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
     });
   }
 
-  test('threat 52: a SHA-256 repository is refused cleanly, and leaves nothing behind', async () => {
+  test('threat 52: a push from a SHA-256 repository is refused cleanly, and leaves nothing', async () => {
     for (const door of ['ssh', 'http'] as const) {
       const name = `sha256-${door}`;
       await server.addTool(name);
@@ -116,7 +116,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 });
 
-test('threat 88: two hundred refused and accepted requests leave no descriptor and no process behind', async () => {
+test('threat 88: two hundred refused and accepted requests leave no descriptors and no processes', async () => {
   const { name, tree } = await liveTool(server, 'leaky');
   const descriptors = async () => (await readdir(`/proc/${server.pid}/fd`)).length;
   const children = async () =>
@@ -136,7 +136,7 @@ test('threat 88: two hundred refused and accepted requests leave no descriptor a
   await until(async () => (await children()) <= before[1] + 1, 'children as before');
 });
 
-test('threat 86: a server that is stopped in the middle of a build says so to its clients and ends what runs', async () => {
+test('threat 86: a server that is stopped during a build tells its clients and ends the build', async () => {
   const { name, tree, first } = await liveTool(server, 'stopping');
   await tree.commit('two', webTool('two', 'echo begun; sleep 300'));
   const pushing = tree.push();

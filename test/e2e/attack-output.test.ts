@@ -13,7 +13,7 @@ before(async () => {
 after(async () => server[Symbol.asyncDispose]());
 
 const PRINT_SECONDS = 8;
-/** Prints lines made like the beginnings of the config vars, as fast as it can. */
+/** Prints lines that begin like the config vars, as fast as it can. */
 const PRINTING = `import os, sys, time
 line = (('the same beginning for all ' * 600)[:15000] + '\\n').encode()
 until = time.monotonic() + ${PRINT_SECONDS}
@@ -21,7 +21,7 @@ while time.monotonic() < until: os.write(1, line)
 `;
 const SERVING = webTool('noisy')['server.py'] ?? '';
 
-/** A tool with ten config vars of 32 kB with many lines that begin alike, and a first commit that is not pushed yet. */
+/** A tool with ten config vars of 32 kB whose many lines begin alike, and a commit that is not pushed yet. */
 async function noisyTool(name: string, files: Readonly<Record<string, string>>): Promise<WorkTree> {
   await server.addTool(name);
   const [host = '', port = ''] = server.ssh.split(':');
@@ -36,7 +36,7 @@ async function noisyTool(name: string, files: Readonly<Record<string, string>>):
   return tree;
 }
 
-/** How long the neighbour's page took, each time. */
+/** The time of each request for the neighbour's page. */
 async function pageTimes(until: Promise<unknown>): Promise<number[]> {
   const times: number[] = [];
   let isOver = false;
@@ -61,7 +61,7 @@ ${SERVING}`,
   build: { 'build.sh': 'python3 print.py\n' },
   release: { Procfile: 'web: python3 server.py\nrelease: python3 print.py\n' },
 })) {
-  test(`threat 55: a ${name} process that prints without a pause leaves the pages of other tools quick`, async () => {
+  test(`threat 55: while a ${name} process prints without a pause, pages of other tools are still quick`, async () => {
     const tree = await noisyTool(`noisy-${name}`, files);
     const pushed = tree.push();
     const over = name === 'web' ? pushed.then(() => wait((PRINT_SECONDS + 2) * 1000)) : pushed;
@@ -70,7 +70,7 @@ ${SERVING}`,
     assert.equal(exitCode, 0, stderr.slice(-1000));
     const [median, most] = [times.at(times.length >> 1) ?? 0, times.at(-1) ?? 0];
     if (name === 'release') assert.match(stderr, /prints more than 10 MiB, and the rest is not shown here/);
-    // 13 ms when nobody prints; 5 to 10 s when each line was compared with each config var.
+    // 13 ms without the output; 5 to 10 s when each line was compared with each config var.
     assert.ok(median < 120, `half of all pages took more than ${median} ms`);
     assert.ok(most < 1500, `one page took ${most} ms`);
   });

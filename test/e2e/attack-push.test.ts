@@ -54,7 +54,7 @@ async function commitOf({ tree }: Fabric, treeId: string): Promise<string> {
 }
 
 describe('hand-made pushes', { concurrency: 4 }, () => {
-  test('promise 6: an atomic push of what is live already stores its tag, or does not say ok', async () => {
+  test('promise 6: an atomic push of the live commit with a tag stores the tag, or does not say ok', async () => {
     const tool = await liveTool();
     const { text } = await rawPush(tool, {
       commands: [
@@ -67,7 +67,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1\nrefs/tags/v1');
   });
 
-  test('promise 6: a push of what is live and stopped brings it up again', async () => {
+  test('promise 6: a push of the live commit starts a stopped tool again', async () => {
     const tool = await liveTool();
     assert.equal((await server.command('stop', tool.name)).exitCode, 0);
     assert.equal((await server.get(tool.name)).status, 503);
@@ -79,7 +79,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.deepEqual(await server.get(tool.name), { status: 200, body: 'one' });
   });
 
-  test('promise 6: a push does not join a redeploy that will build something else', async () => {
+  test('promise 6: a push does not join a redeploy of another commit', async () => {
     const tool = await liveTool();
     const slow = await tool.tree.commit('slow', webTool('slow', 'sleep 3'));
     const pushing = tool.tree.push();
@@ -96,7 +96,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await main(tool.name), slow);
   });
 
-  test('threat 33: names that git does not take are refused before anything is built', async () => {
+  test('threat 33: names that git does not accept are refused before anything is built', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two'));
     for (const ref of [
@@ -125,7 +125,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
   });
 
-  test('threat 49: an atomic tag that is in the way of another is told as such, and nothing moves', async () => {
+  test('threat 49: an atomic push of a conflicting tag is refused with the reason, and no ref moves', async () => {
     const tool = await liveTool();
     assert.equal((await tool.tree.push('toolforge', 'main:refs/tags/a')).exitCode, 0);
     const two = await tool.tree.commit('two', webTool('two'));
@@ -141,7 +141,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(tool.name)).body, 'one');
   });
 
-  test('threat 38: no ref outside of the deploy branch and tags is ever written by a client', async () => {
+  test('threat 38: a client can write only the deploy branch and tags', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two'));
     const names = [
@@ -187,7 +187,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     { name: 'a name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
     { name: 'a path of 2000 bytes', depth: 20, file: 'f' },
   ]) {
-    test(`threat 42: ${name} is refused by its name, not as a fault of the server`, async () => {
+    test(`threat 42: ${name} is refused with its name, not as a fault of the server`, async () => {
       const tool = await emptyTool();
       const input = { cwd: tool.tree.folder, input: 'x' };
       const blob = (await execa('git', ['hash-object', '-w', '--stdin'], input)).stdout;
@@ -203,7 +203,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     });
   }
 
-  test('threat 58: a reason cannot drive the terminal that it is printed on', async () => {
+  test('threat 58: a reason cannot control the terminal that shows it', async () => {
     const { tree } = await liveTool();
     await tree.commit(
       'two',
@@ -220,9 +220,9 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.doesNotMatch(rejected, /\p{Cc}/u);
   });
 
-  test('threat 41: attributes of a tree change nothing of what is built', async () => {
+  test('threat 41: git attributes do not change what is built', async () => {
     const { name, tree } = await emptyTool();
-    // Here at the client they must not work either.
+    // The client must ignore them too.
     await writeFile(
       join(tree.folder, '.git/info/attributes'),
       '* -text -ident -filter -working-tree-encoding\n',
@@ -248,7 +248,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 24: a body that is no push is answered and leaves nothing behind', async () => {
+  test('threat 24: a body that is not a push is answered and leaves nothing', async () => {
     const tool = await liveTool();
     const line = '0040shallow 0000000000000000000000000000000000000000 000000000000';
     for (const body of [
@@ -265,7 +265,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(tool.name)).body, 'one');
   });
 
-  test('promise 3: what joined a deployment leaves no parked commit behind', async () => {
+  test('promise 3: pushes that joined a deployment leave no parked commits', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tool.tree.push();

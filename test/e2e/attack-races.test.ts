@@ -33,13 +33,13 @@ async function inState(name: string, wanted: string): Promise<void> {
   await until(async () => (await rows('deployments', name)).some(({ state }) => state === wanted), wanted);
 }
 
-/** A tool that needs a while to listen. */
+/** A tool that takes a while until it listens. */
 function lateTool(text: string, seconds = 3): Files {
   const files = webTool(text);
   return { ...files, 'server.py': `import time\ntime.sleep(${seconds})\n${files['server.py']}` };
 }
 
-/** What must hold whenever nothing is under way. */
+/** Waits until no deployment is in progress, then asserts that store, branch and page agree. */
 async function assertTrue(name: string, text: string): Promise<void> {
   await until(
     async () => (await rows('deployments', name)).every(({ state }) => !/waiting|ing/.test(state)),
@@ -52,7 +52,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 }
 
 describe('races', { concurrency: 4 }, () => {
-  test('promise 6: cancelled in each state, a push says so exactly when it is not live', async () => {
+  test('promise 6: a push that is cancelled in any state says so exactly if it is not live', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
@@ -73,7 +73,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 6: a cancelled one that waits leaves the running one alone, and the same commit can be pushed again', async () => {
+  test('promise 6: cancelling a waiting push does not affect the running one, and it can be pushed again', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', webTool('slow', 'sleep 2'));
     const running = tree.push();
@@ -90,7 +90,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'next');
   });
 
-  test('promise 3: a rollback, a config var and a push at once happen one after the other, and none is lost', async () => {
+  test('promise 3: a simultaneous rollback, config var and push happen one after the other, and none is lost', async () => {
     const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);
@@ -113,7 +113,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'one');
   });
 
-  test('promise 2: stop during a rollout is refused, and what the push says is what is served', async () => {
+  test('promise 2: stop during a rollout is refused, and the push tells the truth about what is served', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', lateTool('two', 2));
     const pushing = tree.push();
@@ -126,7 +126,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'two');
   });
 
-  test('threat 8: a tool that is removed in the middle of a push takes nothing down, and then nobody gets in', async () => {
+  test('threat 8: removing a tool during a push breaks nothing, and then nobody can push to it', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tree.push();
@@ -138,14 +138,14 @@ describe('races', { concurrency: 4 }, () => {
     assert.ok(process.kill(server.pid, 0));
   });
 
-  test('promise 5: whenever its client is killed, a push that was taken ends as it would have', async () => {
+  test('promise 5: an accepted push ends the same, whenever its client is killed', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const delayMs of [60, 150, 250, 400, 700, 1100]) {
       const commit = await tree.commit(`after ${delayMs}`, webTool(`after ${delayMs}`));
       const leaving = AbortSignal.timeout(delayMs);
       await tree.gitUntil(leaving, 'SIGKILL', 'push', '-f', 'toolforge', 'main').catch(() => undefined);
-      // git goes on without its client until the hook has ended, and only then is it known what was taken.
+      // git continues without its client until the hook has ended. Only then it is known whether the push was accepted.
       const git = ['-f', `receive-pack .*/${name}\\.git`];
       await until(async () => (await run('pgrep', git)).exitCode === 1, 'git has ended');
       await until(
@@ -161,7 +161,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 3, threat 50: twelve clients push siblings at once: one is live, and only it was told so', async () => {
+  test('promise 3, threat 50: of twelve simultaneous pushes of siblings one goes live, and only it is told ok', async () => {
     const { name } = await newTool();
     const trees = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {
@@ -178,7 +178,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, winners[0]?.text ?? '');
   });
 
-  test('threat 59: the server’s socket takes nothing for a push that is not under way, and no nonsense', async () => {
+  test('threat 59: the server’s socket refuses reports of unknown pushes, and nonsense', async () => {
     const path = join(server.folder, 'data/run/server.sock');
     for (const text of [
       'hook 20260101-000000-aaaaaaaaaa\n0 1 refs/heads/main\n',

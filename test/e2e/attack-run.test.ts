@@ -31,7 +31,7 @@ interface Inner {
   };
 }
 
-/** As OpenSSH does: the request for a terminal and the command at once. */
+/** Sends the terminal request and the command at once, like OpenSSH. */
 function execAtTerminal(client: Client, command: string): Promise<ClientChannel> {
   const protocol = (client as unknown as Inner)._protocol;
   const send = protocol.exec.bind(protocol);
@@ -42,7 +42,7 @@ function execAtTerminal(client: Client, command: string): Promise<ClientChannel>
   return exec(client, command);
 }
 
-/** Waits until it has printed this. */
+/** Waits until the command has printed this. */
 async function shows(channel: ClientChannel, text: string): Promise<void> {
   let seen = '';
   channel.on('data', (chunk: Buffer) => {
@@ -59,10 +59,10 @@ describe('a hostile command', { concurrency: 2 }, () => {
     const way = isTerminal ? 'at a terminal' : 'without a terminal';
     const start = isTerminal ? execAtTerminal : exec;
     const seconds = isTerminal ? 91_237 : 91_236;
-    // In a session of its own, forked twice, deaf.
+    // In a session of its own, forked twice, and ignoring signals.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
-    test(`${way}: what it has forked away ends with it, and its output too`, async () => {
+    test(`${way}: daemons of a command end with it, and so does its output`, async () => {
       const client = await attacker();
       const { code } = await readAll(await start(client, `run bot bash -c "${daemons}; exit 3"`));
       assert.equal(code, 3);
@@ -70,7 +70,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     });
 
-    test(`${way}: one that is deaf to signals does not outlive its client`, async () => {
+    test(`${way}: a command that ignores signals does not outlive its client`, async () => {
       const client = await attacker();
       const deaf = `trap '' TERM HUP INT; ${daemons}; echo up; sleep ${seconds}1`;
       await shows(await start(client, `run bot bash -c "${deaf}"`), 'up');
@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients that leave at each step leave no process, no folder and no place taken', async () => {
+  test('clients that disconnect at any step leave no process, no folder and no occupied place', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -94,7 +94,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0, stderr);
   });
 
-  test('many channels of a connection run no more than a tool may have', async () => {
+  test('many channels of a connection run no more commands than a tool may have', async () => {
     const client = await attacker();
     const channels = await Promise.all(
       Array.from({ length: 8 }, () => exec(client, 'run other sleep 71236')),
@@ -109,7 +109,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     await until(async () => !(await runs('sleep 71236')), 'nothing is left');
   });
 
-  test('it sees no process but its own, and nothing of the server', async () => {
+  test('a command sees only its own processes, and nothing of the server', async () => {
     const client = await attacker();
     const channel = await exec(client, 'run bot bash -c "echo up; read -r secret; echo done"');
     await shows(channel, 'up');
@@ -124,21 +124,21 @@ describe('a hostile command', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 8: a maintainer who is removed loses the shell that they have open within 60 s', async () => {
+test('threat 8: a removed maintainer loses an open shell within 60 s', async () => {
   const client = await attacker();
   const channel = await execAtTerminal(client, 'run held bash -c "echo up; sleep 51236"');
   const ended = readAll(channel);
   await shows(channel, 'up');
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool('held');
   const end = await Promise.race([ended, wait(60_000, null, { ref: false })]);
-  assert.ok(end !== null, 'it went on');
+  assert.ok(end !== null, 'the shell did not end');
   assert.equal(end.code, 1);
   assert.match(end.stderr.toString(), /There is no tool held that/);
   await until(async () => !(await runs('sleep 51236')), 'nothing is left');
   client.destroy();
 });
 
-test('a server that is killed ends what it ran when it is back', async () => {
+test('a killed server ends its old commands at the next start', async () => {
   const client = await attacker();
   const deaf = `trap '' TERM HUP; echo up; (setsid sleep 61236 &); sleep 61236`;
   await shows(await execAtTerminal(client, `run bot bash -c "${deaf}"`), 'up');

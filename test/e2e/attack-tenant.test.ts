@@ -30,7 +30,7 @@ async function deploy(name: string, files: Files): Promise<string> {
   return pushed.stderr;
 }
 
-/** A web tool that answers with what a shell script prints while it starts. */
+/** A web tool that answers with the output of a shell script from its start. */
 function probe(script: string, build = 'true'): Files {
   const files = webTool('', build);
   const server = files['server.py'] ?? '';
@@ -66,7 +66,7 @@ function deltaBomb(): { readonly pack: Buffer; readonly commit: string } {
   };
   const copies = Buffer.alloc(4 * count, Buffer.of(0xf0, 0xff, 0xff, 0xff));
   const delta = Buffer.concat([varint(size), varint(size * count), copies]);
-  // Nobody gets as far as to look for it.
+  // The blob does not exist, but git gives up before it looks for it.
   const tree = Buffer.concat([Buffer.from('100644 a\0'), Buffer.alloc(20, 1)]);
   const by = 'a <a@b.c> 0 +0000';
   const commit = Buffer.from(
@@ -84,8 +84,8 @@ function deltaBomb(): { readonly pack: Buffer; readonly commit: string } {
   return { pack, commit: idOf('commit', commit).toString('hex') };
 }
 
-describe('a maintainer who wants more', { concurrency: 3 }, () => {
-  test('threat 35: 16 kB that ask for 10 GB of memory are refused by git itself', async () => {
+describe('a hostile maintainer', { concurrency: 3 }, () => {
+  test('threat 35: git itself refuses 16 kB that would need 10 GB of memory', async () => {
     const tool = await toolNamed('bomb');
     const { pack, commit } = deltaBomb();
     const { text } = await rawPush(tool, {
@@ -96,10 +96,10 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.match(text, /ng refs\/heads\/main/);
   });
 
-  test('threat 60: a library of the tool’s own does not run in the place of its limits', async () => {
+  test('threat 60: a tool’s own library cannot prevent its limits', async () => {
     const { name, tree } = await toolNamed('loader');
     assert.equal((await server.command('config', 'set', name, 'LD_LIBRARY_PATH=/workspace/lib')).exitCode, 0);
-    // Where prlimit looked into it, it would not start; a real library would go on without prlimit.
+    // If prlimit loaded this file, it would not start. A real library could skip the limits.
     await tree.commit('one', {
       ...probe('grep -c "Max processes  *128 " /proc/self/limits; echo $LD_LIBRARY_PATH'),
       'lib/libsmartcols.so.1': 'x',
@@ -109,7 +109,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, '1\n/workspace/lib\n');
   });
 
-  test('promise 4: links of a tree or a build bring nothing of the host into a build, a process or a log', async () => {
+  test('promise 4: links in a tree or a build bring no file of the host into a build, a process or a log', async () => {
     const secret = join(server.folder, 'data/secret-of-the-host');
     await writeFile(secret, 'THE-SECRET-OF-THE-HOST\n');
     const links = [
@@ -125,7 +125,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
   });
 
   for (const folder of ['env.launch', 'env.build']) {
-    test(`promise 4: a NUL that a build writes into ${folder} mounts nothing of the host, and the push says what it is`, async () => {
+    test(`promise 4: a NUL that a build writes into ${folder} mounts no folder of the host, and the push gives the reason`, async () => {
       const name = folder.replace('.', '-');
       const { tree } = await toolNamed(name);
       await tree.commit('one', probe('ls /tmp'));
@@ -143,7 +143,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     });
   }
 
-  test('promise 4: a process sees no other tool, no secret of the server and no way to its sockets', async () => {
+  test('promise 4: a process sees no other tool and no secret of the server, and cannot reach its sockets', async () => {
     const loopback = createServer((socket) => socket.end('INSIDE-OF-THE-HOST'))
       .listen(0, '127.0.0.1')
       .unref();
@@ -165,7 +165,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.doesNotMatch(body, /REACHED|MOUNTED|of-hello|TOOLFORGE_PUSH|directory\.yaml|GIT_/);
   });
 
-  test('promise 4: the id of another tool’s deployment opens nothing', async () => {
+  test('promise 4: the id of another tool’s deployment gives no access', async () => {
     await deploy('theirs', webTool('x', 'echo PRIVATE-LINE'));
     const { stdout } = await server.command('deployments', 'theirs', '--json');
     const [{ id = '' } = {}] = JSON.parse(stdout) as { id?: string }[];
@@ -183,7 +183,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.notEqual((await tree.git('fetch', 'toolforge', commit)).exitCode, 0);
   });
 
-  test('threat 66: the Procfile is data: nothing of it is run by the server', async () => {
+  test('threat 66: the server runs nothing from the Procfile itself', async () => {
     const { name, tree } = await toolNamed('procfile');
     const mark = join(server.folder, 'data/run/OWNED');
     await tree.commit('one', {
@@ -207,7 +207,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     assert.ok(!(await readdir(join(server.folder, 'data/run'))).includes('OWNED'));
   });
 
-  test('threat 24: a request that two readers would cut differently is refused or closed', async () => {
+  test('threat 24: a request that two readers would split differently is refused or closed', async () => {
     await deploy('cut', webTool('one'));
     const [, port = ''] = server.http.split(':');
     const end = 'GET /smuggled HTTP/1.1\r\nHost: hello.localhost\r\n\r\n';
@@ -228,7 +228,7 @@ describe('a maintainer who wants more', { concurrency: 3 }, () => {
     }
   });
 
-  test('threat 29: nothing of the server answers somebody who has not logged in, and nothing tells tools apart', async () => {
+  test('threat 29: without a login the server reveals nothing, not even which tools exist', async () => {
     await deploy('known', webTool('one'));
     const answers = new Set<string>();
     for (const tool of ['known', 'unknown', '..%2fknown', 'known.git/../unknown'])
@@ -263,7 +263,7 @@ async function anonymous(path: string, body?: string): Promise<string> {
   return `${head.split(' ')[1]} ${text}`;
 }
 
-/** Everything that comes back until the connection is closed, or is quiet for a second. */
+/** All bytes that arrive until the connection closes or is silent for a second. */
 function talk(port: number, request: string): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';

@@ -9,7 +9,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** The status that a login gets. */
+/** The HTTP status of a login. */
 async function tryAs(login: string, password: string, path: string): Promise<number> {
   const authorization = `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
   const answer = await fetch(`http://${server.http}${path}`, { headers: { authorization } });
@@ -17,7 +17,7 @@ async function tryAs(login: string, password: string, path: string): Promise<num
   return answer.status;
 }
 
-test('threat 9: a token under somebody’s name buys no more guesses at their password', async () => {
+test('threat 9: a token used with a person’s name allows no more guesses at their password', async () => {
   const { name } = await liveTool(server, 'guesser');
   const { stdout } = await server.command('token', 'create', name, 'ci');
   const secret = /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);

@@ -11,14 +11,14 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** The events of a tool, or of no tool. */
+/** The events of a tool, or those without a tool. */
 async function events(tool: string | null, what: string): Promise<Record<string, unknown>[]> {
   const text = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
   const lines = text.trimEnd().split('\n');
   return lines.map((line) => JSON.parse(line)).filter((event) => event.tool === tool && event.what === what);
 }
 
-test('threat 43: a push is audited with each ref from where to where, and who forced it with which key', async () => {
+test('threat 43: the audit log has each ref’s old and new commit, and who forced the push with which key', async () => {
   const { name, tree, first } = await liveTool(server, 'forced');
   await tree.git('checkout', '--quiet', '--orphan', 'other');
   const other = await tree.commit('other', webTool('other'));
@@ -38,7 +38,7 @@ test('threat 43: a push is audited with each ref from where to where, and who fo
   assert.match(String(update['refused']), /^build failed: .*v2 is still live$/);
 });
 
-test('a clone is audited, over SSH and over HTTP', async () => {
+test('a clone is audited over SSH and HTTP', async () => {
   const { name } = await liveTool(server, 'cloned');
   for (const door of ['ssh', 'http'] as const) {
     const tree = await WorkTree.create(server, door, name);
@@ -48,7 +48,7 @@ test('a clone is audited, over SSH and over HTTP', async () => {
   assert.deepEqual([...doors].sort(), ['http', 'ssh']);
 });
 
-test('a refused login is audited with the name that was claimed, and no password', async () => {
+test('a refused login is audited with the claimed name and without the password', async () => {
   const wrong = await fetch(`http://${server.http}/-/command`, {
     method: 'POST',
     body: 'tools',

@@ -3,5 +3,5 @@ import { besiege } from '../support/bad-input.ts';
 import { httpKinds, pushByHttp } from '../support/bad-input-http.ts';
 import { badPushes } from '../support/bad-input-pushes.ts';
 
-test('whatever comes to the HTTP door, it answers, keeps nothing of it, and nobody else is harmed', (context) =>
+test('the HTTP door answers all bad input, keeps none of it, and others are not affected', (context) =>
   besiege(context, 'http', ({ first }) => [...httpKinds, ...badPushes(first).map(pushByHttp)]));

@@ -4,5 +4,5 @@ import { badPushes } from '../support/bad-input-pushes.ts';
 import { sshKinds } from '../support/bad-input-ssh.ts';
 import { pushBySsh } from '../support/bad-input-ssh-members.ts';
 
-test('whatever comes to the SSH door, it answers, keeps nothing of it, and nobody else is harmed', (context) =>
+test('the SSH door answers all bad input, keeps none of it, and others are not affected', (context) =>
   besiege(context, 'ssh', ({ first }) => [...sshKinds, ...badPushes(first).map(pushBySsh)]));

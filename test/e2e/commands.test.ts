@@ -32,7 +32,7 @@ function greetingTool(): Files {
   };
 }
 
-/** The command over HTTP, with the password. */
+/** Runs a command over HTTP, with the password. */
 async function overHttp(words: string): Promise<{ status: number; text: string }> {
   const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
   const response = await fetch(`http://${server.http}/-/command`, {
@@ -79,7 +79,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('threat 63: values are hidden, encrypted at rest and masked in what a build prints', async () => {
+  test('threat 63: values are hidden, encrypted at rest, and masked in the output of builds', async () => {
     const { name, tree } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=s3cret-value-42')).exitCode, 0);
     assert.equal((await server.command('config', 'list', name)).stdout.includes('s3cret'), false);
@@ -103,7 +103,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('redeploy builds again, restart does not, and neither adds downtime', async () => {
+  test('redeploy builds again, restart does not, and neither causes downtime', async () => {
     const { name } = await newTool();
     const again = await server.command('redeploy', name);
     assert.equal(again.exitCode, 0, again.stderr);
@@ -115,7 +115,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('stop ends the processes until restart, and the page says so', async () => {
+  test('stop ends the processes until a restart, and the page says so', async () => {
     const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
@@ -142,7 +142,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.command('cancel', name)).exitCode, 1);
   });
 
-  test('logs show what processes print, and the log of each deployment', async () => {
+  test('logs show the output of processes, and the log of each deployment', async () => {
     const files = webTool('one');
     const { name } = await newTool({
       ...files,
@@ -157,7 +157,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(log.stdout, /v1 is live/);
   });
 
-  test('the same commands over HTTP by password, and by the local binary', async () => {
+  test('the same commands work over HTTP with the password, and with the local binary', async () => {
     const { name } = await newTool();
     const releases = await overHttp(`releases ${name}`);
     assert.equal(releases.status, 200);
@@ -170,7 +170,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(local.stdout, /v1/);
   });
 
-  test('threat 29: a stranger’s tool and no tool are the same over SSH', async () => {
+  test('threat 29: a stranger’s tool and a missing tool get the same answer over SSH', async () => {
     assert.equal((await server.local('user', 'add', 'bob')).exitCode, 0);
     assert.equal((await server.local('tool', 'add', 'bobs', '--maintainer', 'bob')).exitCode, 0);
     const theirs = await server.command('releases', 'bobs');
@@ -180,7 +180,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 });
 
-test('all live tools come up again after a restart, stopped ones do not, and nothing is asked', async () => {
+test('after a restart of the server, all live tools start again, and stopped ones do not', async () => {
   const { name } = await newTool();
   const stopped = await newTool();
   assert.equal((await server.command('stop', stopped.name)).exitCode, 0);
@@ -202,7 +202,7 @@ test('threat 85: a second server on the same data folder refuses to start and na
   assert.match(second.stderr, new RegExp(`DATA_IN_USE.*${server.pid}`));
 });
 
-test('threat 85: a second server is refused also if somebody has deleted the lock of the first', async () => {
+test('threat 85: a second server is refused even if the lock file of the first was deleted', async () => {
   const { name } = await newTool();
   await rm(join(server.folder, 'data/server.lock'));
   const second = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
@@ -214,7 +214,7 @@ test('threat 85: a second server is refused also if somebody has deleted the loc
   assert.equal((await server.get(name)).status, 200);
 });
 
-test('a setting that is wrong stops the start with its name', async () => {
+test('a wrong setting stops the start with its name', async () => {
   const file = join(server.folder, 'settings.yaml');
   await writeFile(file, 'colour: perhaps\n');
   const refused = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {

@@ -33,7 +33,7 @@ async function state(name: string, wanted: string): Promise<void> {
   );
 }
 
-/** Commands of processes that name this server's data folder, without the server itself. */
+/** The commands of processes with this server's data folder in their arguments, except the server itself. */
 async function processes(): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const commands = await Promise.all(
@@ -44,7 +44,7 @@ async function processes(): Promise<string[]> {
   );
 }
 
-/** What must hold after every restart: main is what is live and served, and nothing else is left. */
+/** After a restart: asserts that main is the live commit and is served, and that there are no leftovers. */
 async function assertWhole(name: string, text: string): Promise<void> {
   await until(async () => (await server.get(name)).body === text, `${name} serves ${text}`);
   const releases = JSON.parse((await server.command('releases', name, '--json')).stdout) as ReleaseRow[];
@@ -76,7 +76,7 @@ async function assertWhole(name: string, text: string): Promise<void> {
   );
 }
 
-/** After the restart of the server a push goes live as ever. */
+/** Asserts that a push goes live after the restart of the server. */
 async function assertDeploys(name: string, tree: WorkTree): Promise<void> {
   const commit = await tree.commit('after', webTool('after'));
   const pushed = await tree.push('-f', 'toolforge', 'main');
@@ -90,7 +90,7 @@ async function crash(): Promise<void> {
   await server.boot();
 }
 
-test('threat 82: killed while a pack comes in', async () => {
+test('threat 82: killed while a pack arrives', async () => {
   const { name, tree } = await newTool();
   await writeFile(
     join(tree.folder, 'large'),
@@ -139,12 +139,12 @@ test('threat 82: killed while the new release becomes healthy', async () => {
   await assertDeploys(name, tree);
 });
 
-test('threat 82: killed after the release was recorded and before the branch moved: the branch follows', async () => {
+test('threat 82: killed after the release was recorded but before the branch moved, the branch follows', async () => {
   const { name, tree, first } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
   await server.kill('SIGKILL');
-  // As the disk is between the two steps: the store says v2, git holds the lock and still says v1.
+  // The disk between the two steps: the store has v2, git holds the lock and still has v1.
   await server.inRepository(name, 'update-ref', 'refs/heads/main', first);
   await server.inRepository(name, 'update-ref', '-d', 'refs/releases/v2');
   const repository = join(server.folder, 'data/repositories', `${name}.git`);
@@ -156,7 +156,7 @@ test('threat 82: killed after the release was recorded and before the branch mov
   await assertDeploys(name, tree);
 });
 
-test('promise 1: killed right after git said ok', async () => {
+test('promise 1: killed right after git printed ok', async () => {
   const { name, tree } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -165,7 +165,7 @@ test('promise 1: killed right after git said ok', async () => {
   assert.equal(await main(name), two);
 });
 
-test('promise 1: killed at any moment of a deployment: what git said is what is live', async () => {
+test('promise 1: killed at any moment of a deployment, git’s answer and the live release agree', async () => {
   const { name, tree, first } = await newTool();
   let live = { commit: first, text: 'one' };
   for (const [index, delayMs] of [150, 400, 700, 1000, 1300, 1700, 2200].entries()) {
@@ -186,17 +186,17 @@ test('promise 1: killed at any moment of a deployment: what git said is what is 
   await assertDeploys(name, tree);
 });
 
-test('threat 61: a killed server leaves nothing running but what is live', async () => {
+test('threat 61: after a killed server restarts, only live tools run', async () => {
   await crash();
   const tools = (await readdir(join(server.folder, 'data/repositories'))).length;
   await until(
     async () => (await processes()).filter((command) => command.startsWith('pasta')).length === tools,
-    'one process a live tool',
+    'one process for each live tool',
   );
   assert.equal((await processes()).filter((command) => /receive-pack|upload-pack/.test(command)).length, 0);
 });
 
-test('threat 61: a git that a killed server left at work, and that hangs, ends at the next start', async () => {
+test('threat 61: the next start ends a hanging git of a killed server', async () => {
   const { name, tree } = await newTool();
   await tree.commit('slow', webTool('slow', 'sleep 30'));
   const pushing = tree.push();

@@ -13,16 +13,16 @@ import { firstStart } from '../../src/first-start.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
-/** Somebody without an account, as in a container that runs under a number of its own. */
+/** A uid without an account, as in a container with a user of its own. */
 const NOBODYS_UID = 54_321;
 
-test('a first start that finds its port taken, or a setting wrong, keeps nothing that it would have shown once', async () => {
+test('a first start that is refused makes no password that it would show only once', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
   await mkdir(join(folder, 'home'));
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   const { port } = taken.address() as AddressInfo;
-  /** @returns what it told, from its start to its end: at once where it is refused, else as soon as it is ready. */
+  /** Starts the server, and ends it as soon as it is ready. @returns its whole output. */
   const start = async (http: string, more: Record<string, string> = {}): Promise<string> => {
     const child = spawn(process.execPath, [main], {
       env: {
@@ -66,7 +66,7 @@ test('a first start that finds its port taken, or a setting wrong, keeps nothing
   }
 });
 
-test('a first start under a number that no account has makes a user all the same', {
+test('a first start under a uid without an account still makes a user', {
   skip: process.getuid?.() !== 0,
 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
@@ -100,11 +100,11 @@ for (const [account, uid] of [
   ['CORP\\Alice', 'alice'],
   ['alice@EXAMPLE.ORG', 'alice'],
 ] as const) {
-  test(`the account ${account}, which is no user name, is the user ${uid} after a first start`, async () => {
+  test(`after a first start, the account ${account}, whose name is not allowed, is the user ${uid}`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
     try {
       await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });
-      // Whoever opened it would wait for a writer.
+      // Opening it would wait for a writer.
       execFileSync('mkfifo', [join(folder, '.ssh/pipe.pub')]);
       const options = {
         directoryPath: join(folder, 'directory.yaml'),

@@ -13,7 +13,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Pushes a fixture as a tool of the same name. */
+/** Pushes a fixture as a tool with the same name. */
 async function deploy(fixture: string, door: 'ssh' | 'http' = 'ssh'): Promise<WorkTree> {
   await server.addTool(fixture);
   const tree = await WorkTree.create(server, door, fixture);
@@ -36,7 +36,7 @@ for (const { fixture, path, expected } of [
   { fixture: 'static-site', path: '/', expected: /<h1>/ },
   { fixture: 'django-15', path: '/', expected: /./ },
 ]) {
-  test(`${fixture} is deployed from the real registries and answers`, async () => {
+  test(`${fixture} is built from the real registries, and answers`, async () => {
     await deploy(fixture);
     const { status, body } = await server.get(fixture, path);
     assert.equal(status, 200, body);
@@ -44,7 +44,7 @@ for (const { fixture, path, expected } of [
   });
 }
 
-test('web-and-worker runs both of its processes, and their logs are apart', async () => {
+test('web-and-worker runs both of its processes, with separate logs', async () => {
   await deploy('web-and-worker', 'http');
   const rows = JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
     process: string;
@@ -61,7 +61,7 @@ test('web-and-worker runs both of its processes, and their logs are apart', asyn
   );
 });
 
-test('a second build of the same requirements uses the first', async () => {
+test('a second build of the same requirements reuses the first', async () => {
   const tree = await deploy('flask').catch(async () => WorkTree.create(server, 'ssh', 'flask'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -71,7 +71,7 @@ test('a second build of the same requirements uses the first', async () => {
   assert.match(pushed.stderr, /[Rr]eus|already|[Uu]sing the/);
 });
 
-test('a module that uWSGI cannot load is the reason of a push that fails, and what was live stays', async () => {
+test('a module that uWSGI cannot load fails the push with that reason, and the live release stays', async () => {
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -83,7 +83,7 @@ test('a module that uWSGI cannot load is the reason of a push that fails, and wh
   assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
 });
 
-test('uWSGI of the requirements is used, with the uwsgi.ini of the tool, and ends when it is told to', async () => {
+test('uWSGI from the requirements runs with the tool’s uwsgi.ini, and ends on SIGTERM', async () => {
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -101,7 +101,7 @@ test('uWSGI of the requirements is used, with the uwsgi.ini of the tool, and end
   assert.match(await logs(), /goodbye to uWSGI\.\s*$/);
 });
 
-test('a source change beside an Aptfile installs no package again', async () => {
+test('a change of the source does not install the packages of an Aptfile again', async () => {
   const tree = await deploy('flask-apt').catch(async () => WorkTree.create(server, 'ssh', 'flask-apt'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');

@@ -38,7 +38,7 @@ after(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Asks as the kubelet does. https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/ */
+/** Asks like the kubelet. https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/ */
 async function passes({ httpGet, timeoutSeconds = 1 }: Probe): Promise<boolean> {
   const signal = AbortSignal.timeout(timeoutSeconds * 1000);
   try {
@@ -58,13 +58,13 @@ async function passes({ httpGet, timeoutSeconds = 1 }: Probe): Promise<boolean> 
 
 const probes = ['startupProbe', 'readinessProbe', 'livenessProbe'] as const;
 
-test('the probes of deploy/kubernetes pass on a server that works', async () => {
+test('the probes in deploy/kubernetes pass on a working server', async () => {
   for (const probe of probes) assert.equal(await passes(container[probe]), true, probe);
 });
 
-test('the liveness probe of deploy/kubernetes fails on a server that is stopped, and passes once it goes on', async () => {
+test('the liveness probe in deploy/kubernetes fails while the server is frozen, and passes again afterwards', async () => {
   process.kill(server.pid, 'SIGSTOP');
-  // The connection itself is still taken, by the kernel.
+  // The kernel still accepts the connection.
   assert.equal(await passes({ tcpSocket: {} }), true);
   for (const probe of probes) assert.equal(await passes(container[probe]), false, probe);
   process.kill(server.pid, 'SIGCONT');
@@ -72,7 +72,7 @@ test('the liveness probe of deploy/kubernetes fails on a server that is stopped,
 });
 
 for (const question of [[], ['--live']]) {
-  test(`the health check of the image sees a server that is stopped: ${question.join() || 'all of it'}`, async () => {
+  test(`the health check of the image notices a frozen server: ${question.join() || 'everything'}`, async () => {
     const check = async () => {
       const [script, env] = [resolve(import.meta.dirname, '../../src/cli/health.ts'), server.environment];
       return run(process.execPath, [script, ...question], { env });

@@ -5,9 +5,9 @@ import { WorkTree, webTool } from '../support/work-tree.ts';
 
 const doors = ['ssh', 'http'] as const;
 
-describe('a git that is killed', { concurrency: 2 }, () => {
+describe('a killed git', { concurrency: 2 }, () => {
   for (const door of doors) {
-    test(`${door}: while its push deploys, the client is told how the deployment ended`, async () => {
+    test(`${door}: if it is killed while its push deploys, the client is told how the deployment ended`, async () => {
       await using server = await TestServer.start();
       const tree = await WorkTree.create(server, door, 'hello');
       for (const [name, build] of [

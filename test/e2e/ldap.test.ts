@@ -38,12 +38,12 @@ before(async () => {
   await addAccount(slapd, 'closed', { loginShell: '/bin/disabledtoolshell' });
 });
 after(async () => {
-  // In this order, and slapd also where the server did not start: a test that fails must end.
+  // In this order, and slapd even if the server did not start, because a failed test must end.
   await using _slapd = slapd;
   await server?.[Symbol.asyncDispose]();
 });
 
-/** Pushes by SSH under any login name, with one of the keys. */
+/** Pushes over SSH with any login name and one of the keys. */
 async function pushAs(
   tree: WorkTree,
   login: string,
@@ -56,7 +56,7 @@ async function pushAs(
   return run('git', ['push', remote, 'main'], { cwd: tree.folder, env: { ...before, GIT_SSH_COMMAND: ssh } });
 }
 
-/** Runs a command with a client that prints what the server says about the login. */
+/** Runs a command with a client that prints the server's messages about the login. */
 async function loudly(where: TestServer, login = 'alice', words = ['ps', 'hello']): Promise<Run> {
   const env = where.clientEnvironment;
   const [, ...options] = (env['GIT_SSH_COMMAND'] ?? '').replace('LogLevel=ERROR', 'LogLevel=INFO').split(' ');
@@ -78,12 +78,12 @@ async function member(operation: 'add' | 'delete', tool: string, who: string): P
   await slapd.edit((client) => client.modify(groupDn(tool), change));
 }
 
-test('the first start makes no file and no user, and says nothing of a password', async () => {
+test('the first start makes no file and no user, and prints no password', async () => {
   await assert.rejects(access(join(server.folder, 'data/directory.yaml')), { code: 'ENOENT' });
   assert.doesNotMatch(server.told, /Welcome|Password/);
 });
 
-test('commands on users and tools say where those are kept', async () => {
+test('commands for users and tools say that they are in LDAP', async () => {
   for (const words of [
     ['user', 'add', 'carol'],
     ['user', 'list'],
@@ -98,7 +98,7 @@ test('commands on users and tools say where those are kept', async () => {
 });
 
 describe('pushes', { concurrency: 3 }, () => {
-  test('threat 13: by key, beside a value that is no key', async () => {
+  test('threat 13: by key, beside a value that is not a key', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'by-key');
     await tree.commit('one', webTool('by key'));
     const pushed = await tree.push();
@@ -120,7 +120,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.equal((await server.get('by-password')).body, 'by password');
   });
 
-  test('under the tool’s name and under git the push is the maintainer’s; with the tool’s own key it is the tool’s', async () => {
+  test('a push as the tool or as git is the maintainer’s; with the tool’s own key it is the tool’s', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'hello');
     for (const [login, keyName, who] of [
       ['tools.hello', undefined, 'alice'],
@@ -143,7 +143,7 @@ describe('pushes', { concurrency: 3 }, () => {
     }
   });
 
-  test('a tool’s own password opens it, and no other tool', async () => {
+  test('a tool’s own password opens only that tool', async () => {
     assert.equal((await http('hello', 'tools.hello', 'battery-staple')).status, 200);
     assert.notEqual((await http('by-key', 'tools.hello', 'battery-staple')).status, 200);
     assert.equal((await http('hello', 'alice', 'battery-staple')).status, 401);
@@ -157,7 +157,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.match(pushed.stderr, /closed is disabled/);
   });
 
-  test('somebody else’s tool is not there', async () => {
+  test('somebody else’s tool seems not to exist', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'other');
     await tree.commit('one', webTool('other'));
     const pushed = await tree.push();
@@ -166,7 +166,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.notEqual((await pushAs(tree, 'tools.hello', 'hello', 'bob')).exitCode, 0);
   });
 
-  test('threat 8: who is removed in the middle of a push finishes it, and gets no other', async () => {
+  test('threat 8: a person who is removed during a push may finish it, and then is refused', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'slow');
     await tree.commit('one', webTool('slow', `echo started; sleep ${CACHE_S + 2}`));
     const pushing = tree.push();
@@ -186,7 +186,7 @@ describe('pushes', { concurrency: 3 }, () => {
   });
 });
 
-test('threat 1 and 29: an empty, a wrong and an unknown login read the same', async () => {
+test('threat 1 and 29: an empty, a wrong and an unknown login get the same answer', async () => {
   const answers = await Promise.all(
     [
       ['alice', ''],
@@ -203,7 +203,7 @@ test('threat 1 and 29: an empty, a wrong and an unknown login read the same', as
   assert.match(answers[0] ?? '', /^401 /);
 });
 
-test('threat 8: a maintainer who is removed in LDAP is refused within the time that answers are believed', async () => {
+test('threat 8: a maintainer who is removed in LDAP is refused within ldap_cache_time', async () => {
   await member('add', 'shared', 'bob');
   const isIn = async () => (await server.command('ps', 'shared')).exitCode === 0;
   assert.ok(await isIn());
@@ -211,18 +211,18 @@ test('threat 8: a maintainer who is removed in LDAP is refused within the time t
   const removed = performance.now();
   await until(async () => !(await isIn()), 'alice is refused');
   const took = performance.now() - removed;
-  // One command more than the time of the setting, on a machine that does other things too.
+  // One command longer than the setting's time, because the machine may be busy.
   assert.ok(took < CACHE_S * 1000 + 5000, `${took} ms`);
   await member('add', 'shared', 'alice');
-  assert.ok(await isIn(), 'and who is added again is in at once');
+  assert.ok(await isIn(), 'a maintainer who was added again is refused');
 });
 
-test('threat 10: a name in other letters is the same person to the log', async () => {
+test('threat 10: another spelling of a name is logged as the same person', async () => {
   const { stdout } = await loudly(server, 'ALICE ', []);
   assert.match(stdout, /^Hello alice,/);
 });
 
-test('threat 14: a key of LDAP that is offered and not signed for opens nothing', async () => {
+test('threat 14: an offered LDAP key without a signature opens nothing', async () => {
   const publicKey = await readFile(key('home/.ssh/id_ed25519.pub'), 'utf8');
   for (const username of ['alice', 'git', 'tools.hello']) {
     const agent = new LyingAgent([{ publicKey, signWith: null }]);
@@ -241,7 +241,7 @@ test('threat 14: a key of LDAP that is offered and not signed for opens nothing'
   }
 });
 
-test('threat 6: LDAP is stopped and started again in mid session: 503, a clear text, and then all is well', async () => {
+test('threat 6: while LDAP is stopped, requests get 503 and a clear text, and then all works again', async () => {
   const privateKey = await readFile(key('home/.ssh/id_ed25519'), 'utf8');
   const port = Number(server.ssh.split(':')[1]);
   const session = await connect({ port, username: 'alice', privateKey });
@@ -259,7 +259,7 @@ test('threat 6: LDAP is stopped and started again in mid session: 503, a clear t
   }, 'the session notices');
   assert.match(broken.stderr, /user directory \(LDAP\) does not answer/);
   assert.match(broken.stderr, /Your key or password is not the reason/);
-  // The password was answered after the key, so its answer is cached for a little longer.
+  // The password was checked after the key, so its answer is cached a little longer.
   const isBroken = async () => (await http('hello', 'alice', server.password)).status === 503;
   await until(isBroken, 'the answer about the password is no longer cached');
   for (const password of [server.password, 'wrong']) {
@@ -288,14 +288,14 @@ test('threat 6: LDAP is stopped and started again in mid session: 503, a clear t
   session.end();
 });
 
-test('threat 7: a certificate that the settings do not trust lets nobody in, and the log says why', async () => {
+test('threat 7: with an untrusted certificate nobody gets in, and the log says why', async () => {
   const stranger = await TestAuthority.create(slapd.folder, 'stranger');
   await using distrustful = await TestServer.start({
     ...slapd.environment,
     TOOLFORGE_PUSH_LDAP_CA: stranger.ca,
   });
   const warning = 'no LDAP server answers; nobody can log in until one does';
-  await until(async () => distrustful.lines.some(({ msg }) => msg === warning), 'the start said nothing');
+  await until(async () => distrustful.lines.some(({ msg }) => msg === warning), 'the start logs the warning');
   assert.ok(!server.lines.some(({ msg }) => msg === warning));
   const authorization = `Basic ${Buffer.from(`alice:${server.password}`).toString('base64')}`;
   const url = `http://${distrustful.http}/hello.git/info/refs?service=git-receive-pack`;

@@ -17,13 +17,13 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Files that do not compress, each of one MiB. */
+/** Files of one MiB each that cannot be compressed. */
 function blobs(folder: string, count: number): Record<string, string> {
   const blob = () => randomBytes(384 * 1024).toString('hex') + randomBytes(128 * 1024).toString('hex');
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${folder}/${index}.txt`, blob()]));
 }
 
-test('threat 37: a push of more refs than push_refs is refused whole, before git sees it', async () => {
+test('threat 37: a push of more refs than push_refs is refused as a whole, before git sees it', async () => {
   const { name, tree, first } = await liveTool(server, 'many-refs');
   for (let index = 0; index < 6; index++) await tree.git('tag', `t${index}`);
   const pushed = await tree.push('--tags', 'toolforge');
@@ -46,7 +46,7 @@ test('threat 34: a push larger than pack_size is refused with the limit', async 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 36: files and bytes of a tree are counted before the checkout, and the largest folders named', async () => {
+test('threat 36: files and bytes of a tree are counted before the checkout, and the largest folders are named', async () => {
   const { name, tree } = await liveTool(server, 'large-tree');
   const zeros = 'x'.repeat(7 * 1024 * 1024);
   await tree.commit('two', {
@@ -67,7 +67,7 @@ test('threat 36: files and bytes of a tree are counted before the checkout, and 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a repository larger than repository_size takes no more, and says so before the upload', async () => {
+test('a repository larger than repository_size refuses pushes before the upload', async () => {
   const name = 'large-repository';
   await server.addTool(name);
   const tree = await WorkTree.create(server, 'http', name);
@@ -87,7 +87,7 @@ test('a repository larger than repository_size takes no more, and says so before
   assert.equal((await server.get(name)).body, 'two');
 });
 
-test('a tool has builds_a_day builds in 24 hours, and what was built still rolls back', async () => {
+test('a tool may build builds_a_day times in 24 hours, and can still roll back afterwards', async () => {
   const { name, tree, first } = await liveTool(server, 'busy');
   for (const text of ['two', 'three']) {
     await tree.commit(text, webTool(text));

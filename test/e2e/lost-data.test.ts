@@ -59,7 +59,7 @@ function showsVar(text: string) {
   return { ...files, 'server.py': shown ?? '' };
 }
 
-/** What must never be lost: what refs name, artifacts, and logs of deployments. */
+/** The data that must never be lost: commits of refs, artifacts, and logs of deployments. */
 async function inventory() {
   const refs = await server.inRepository('kept', 'for-each-ref', '--format=%(objectname)');
   return {
@@ -69,7 +69,7 @@ async function inventory() {
   };
 }
 
-/** The names in a folder of the data folder, or in one that was set aside under its path. */
+/** The names in a folder of the data folder, and in its set-aside copies. */
 async function names(path: string): Promise<string[]> {
   const aside = await readdir(join(data, 'set-aside')).catch(() => []);
   const places = [path, ...aside.map((stamp) => join('set-aside', stamp, path))];
@@ -95,7 +95,7 @@ async function assertNothingLost(had: Inventory) {
   );
 }
 
-/** Starts the server. @returns null, or what it says when it refuses. */
+/** Starts the server. @returns null, or its output if it refuses. */
 async function boot(): Promise<string | null> {
   server.told = '';
   server.lines.length = 0;
@@ -105,7 +105,7 @@ async function boot(): Promise<string | null> {
   );
 }
 
-/** The command of the refusal, typed as it is. */
+/** Runs the command that the refusal names. @returns its words. */
 async function obey(told: string): Promise<string> {
   const [, words = ''] = /npx toolforge-push ((?:restore|start-over) [a-z-]+)/.exec(told) ?? [];
   assert.notEqual(words, '', told);
@@ -114,7 +114,7 @@ async function obey(told: string): Promise<string> {
   return words;
 }
 
-/** After the test that loses it. */
+/** Restores the key after the test that loses it. */
 async function bringKeyBack() {
   const kept = join(server.folder, 'secrets.key');
   if (existsSync(kept)) await rename(kept, join(server.folder, 'keys/secrets.key'));
@@ -138,7 +138,7 @@ const liveArtifact = async () => {
   return `artifacts/kept/${first.find((id) => !second.includes(id))}`;
 };
 
-/** The store says that it is live still. */
+/** Removes a release from the store, which still calls it live. */
 function forgetRelease(version: number): void {
   const store = new DatabaseSync(file('store.sqlite'));
   store.exec(`DELETE FROM releases WHERE tool = 'kept' AND version = ${version}`);
@@ -147,15 +147,15 @@ function forgetRelease(version: number): void {
 
 interface Case {
   readonly what: string;
-  /** On the data folder at v4, while no server runs. */
+  /** Damages the data folder at v4, while no server runs. */
   readonly harm: () => Promise<unknown>;
   /** The command that the refusal names; null = the server starts. */
   readonly refused: string | null;
-  /** What is served in the end; the text of v4 if not set. */
+  /** The text that is served in the end; that of v4 if not set. */
   readonly serves?: string;
   /** The version that the next push makes; v5 if not set. */
   readonly next?: number;
-  /** The live commit is not in the repository any more. */
+  /** Whether the repository has lost the live commit. */
   readonly isCommitLost?: boolean;
 }
 
@@ -340,7 +340,7 @@ const cases: readonly Case[] = [
 ];
 
 for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLost = false } of cases) {
-  test(`87: ${what}: nothing is deleted, and what was live is live${refused === null ? '' : ' once the refusal is obeyed'}`, async () => {
+  test(`87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
     await copy(now, data);
@@ -360,7 +360,7 @@ for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLos
     } else assert.equal(told, null, told ?? '');
     if (refused === 'start-over artifacts') {
       if (isCommitLost) {
-        // Nothing of v4 is on this machine any more but its record: whoever has its commit pushes it.
+        // This machine has only the record of v4. Somebody with its commit must push it.
         await server.command('stop', 'kept');
       } else {
         const built = await server.command('redeploy', 'kept');

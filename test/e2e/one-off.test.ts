@@ -21,7 +21,7 @@ before(async () => {
   server = await TestServer.start({
     TOOLFORGE_PUSH_ONE_OFF_TIME: '20',
     TOOLFORGE_PUSH_GRACE_TIME: '2',
-    // One whose client was killed may take a moment to be gone.
+    // A command whose client was killed may take a moment to end.
     TOOLFORGE_PUSH_CONCURRENT_ONE_OFFS: '6',
   });
   await liveTool(server, 'bot', {
@@ -33,7 +33,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** A program under way, with what it has printed. */
+/** A running program with its output so far. */
 class Client {
   stdout = '';
   stderr = '';
@@ -69,20 +69,20 @@ function address(): string[] {
   return ['-p', port, `${server.user}@${host}`];
 }
 
-/** The real ssh, under way. */
+/** Starts the real ssh. */
 function ssh(words: readonly string[], options: readonly string[] = []): Client {
   const own = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
   return new Client('ssh', [...own, ...options, ...address(), ...words]);
 }
 
-/** To its end. */
+/** Runs the real ssh to its end. */
 async function ended(words: readonly string[], options: readonly string[] = []) {
   const client = ssh(words, options);
   client.child.stdin.end();
   return { exitCode: await client.exitCode, stdout: client.stdout, stderr: client.stderr };
 }
 
-/** The real ssh at a real terminal of 24 rows and 80 columns, with somebody who types. */
+/** The real ssh at a real terminal of 24 rows and 80 columns, with typed input. */
 function sshAtTerminal(words: string): Client {
   const line = `stty rows 24 cols 80; exec ${server.clientEnvironment['GIT_SSH_COMMAND']} -t ${address().join(' ')} ${words}`;
   return new Client('script', ['-q', '-e', '-c', line, '/dev/null']);
@@ -94,7 +94,7 @@ const processes = async (): Promise<string[]> => {
 };
 
 describe('run', { concurrency: 2 }, () => {
-  test('both outputs, the input, the config vars and the exit status', async () => {
+  test('both outputs, the input, the config vars and the exit status are passed on', async () => {
     const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
     run.child.stdin.end('typed\n');
     const exitCode = await run.exitCode;
@@ -104,7 +104,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(exitCode, 9);
   });
 
-  test('flags after the tool are the command’s, and words stay words', async () => {
+  test('flags after the tool belong to the command, and quoted words stay together', async () => {
     const listed = await ended(['run', 'bot', 'ls', '-a', '--', 'note.txt']);
     assert.equal(listed.stdout, 'note.txt\n');
     const words = await ended(['run', 'bot', '--', 'printf', "'%s|'", "'$(id)'", "'; id'", "'*'", '--help']);
@@ -117,7 +117,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(stderr, /control character/);
   });
 
-  test('10 MB go in and come back', async () => {
+  test('10 MB of input come back unchanged', async () => {
     const sent = Buffer.alloc(10_000_000, 'line of text\n');
     const run = ssh(['run', 'bot', 'cat']);
     run.child.stdin.end(sent);
@@ -126,12 +126,12 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(digest(run.stdout), digest(sent));
   });
 
-  test('at a terminal: its size, Ctrl-C, a resize by the window', async () => {
+  test('a terminal has its size, Ctrl-C, and resizes', async () => {
     const client = sshAtTerminal('run bot bash terminal.sh');
     await client.shows(/ready/);
     client.child.stdin.write('\u0003');
     await client.shows(/caught/);
-    // As a terminal emulator does: the kernel tells ssh, which tells the server.
+    // Like a terminal emulator: the kernel signals ssh, which tells the server.
     const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
     await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
     assert.equal(await client.exitCode, 5);
@@ -139,13 +139,13 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(client.stdout, /^33 99\r*$/m);
   });
 
-  test('a terminal is for run alone', async () => {
+  test('only run gets a terminal', async () => {
     const { stderr } = await ended(['ps', 'bot'], ['-tt']);
     assert.match(stderr, /PTY allocation request failed/);
   });
 
   for (const options of [[], ['-tt']]) {
-    test(`a client that is killed takes its command with it (${options.join() || 'no terminal'})`, async () => {
+    test(`killing a client ends its command (${options.join() || 'no terminal'})`, async () => {
       const marker = `sleep 98${options.length}7`;
       const run = ssh(['run', 'bot', `bash -c 'echo up; ${marker}'`], options);
       await run.shows(/up/);
@@ -157,13 +157,13 @@ describe('run', { concurrency: 2 }, () => {
     });
   }
 
-  test('what takes too long is ended with a sentence', async () => {
+  test('a command that takes too long is ended with a message', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', 'sleep', '1000']);
     assert.equal(exitCode, 143);
     assert.match(stderr, /^ ! {5}The command took longer than 20 s and was ended/m);
   });
 
-  test('over HTTP and by the local binary', async () => {
+  test('run works over HTTP and with the local binary', async () => {
     const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',
@@ -176,7 +176,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(text, /exit status 3\n$/);
     const local = await server.local('run', 'bot', 'sh', '-c', 'cat note.txt; exit 4');
     assert.deepEqual([local.exitCode, local.stdout], [4, 'from the release']);
-    // At a terminal nothing ends its input: the command's end alone ends it.
+    // At a terminal, the input never ends, so only the command's end ends it.
     const line = `${process.execPath} ${join(import.meta.dirname, '../../src/cli/bin.ts')} run bot sh -c 'read -r x; echo "got $x"'`;
     const atTerminal = execa('script', ['-q', '-e', '-c', line, '/dev/null'], {
       env: server.environment,
@@ -187,7 +187,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match((await atTerminal).stdout, /got word/);
   });
 
-  test('a deploy token that may only read may not, nothing live is told, and a stopped tool runs one', async () => {
+  test('a read token is refused, a tool without a release is reported, and a stopped tool may run commands', async () => {
     const made = await server.command('token', 'create', 'bot', 'look', '--read');
     const token = /[A-Za-z0-9_-]{30,}/.exec(made.stdout)?.[0] ?? assert.fail(made.stdout);
     const authorization = `Basic ${Buffer.from(`look:${token}`).toString('base64')}`;
@@ -207,7 +207,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal((await ended(['run', 'idle', 'echo', 'still'])).stdout, 'still\n');
   });
 
-  test('ps lists it, and neither the audit log nor the server’s log has its arguments', async () => {
+  test('ps lists the command, and neither the audit log nor the server’s log has its arguments', async () => {
     const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; read x # s3cret-argument'"]);
     await run.shows(/up/);
     assert.ok((await processes()).some((name) => name.startsWith('run.')));
@@ -219,7 +219,7 @@ describe('run', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 86: a server that is stopped ends the commands and says so', async () => {
+test('threat 86: a server that stops ends the commands and says so', async () => {
   const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
   await run.shows(/up/);
   await server.kill('SIGTERM');

@@ -36,7 +36,7 @@ async function liveTool(
 
 for (const door of ['ssh', 'http'] as const) {
   describe(door, { concurrency: 4 }, () => {
-    test(`${door}: a push is live when git says so, and the output names release and address`, async () => {
+    test(`${door}: a push is live when git says so, and the output has release and address`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('Say hello', webTool('hello'));
       const pushed = await tree.push();
@@ -48,7 +48,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.deepEqual(await server.get(name), { status: 200, body: 'hello' });
     });
 
-    test(`${door}: a failed build is rejected with its reason and what was live stays live`, async () => {
+    test(`${door}: a failed build is rejected with its reason, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'echo working; exit 3'));
       const pushed = await tree.push();
@@ -63,7 +63,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
-    test(`${door}: the release command runs before the traffic moves, and where it fails nothing moves`, async () => {
+    test(`${door}: the release command runs before the switch, and if it fails nothing changes`, async () => {
       const { name, tree, first } = await liveTool(door);
       const withRelease = (command: string) => ({
         ...webTool('two'),
@@ -103,7 +103,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a tool that never opens its port is rejected when the time is over`, async () => {
+    test(`${door}: a tool that never opens its port is rejected after the time limit`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
       const pushed = await tree.push();
@@ -126,7 +126,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref'), '');
     });
 
-    test(`${door}: threat 44: the deploy branch is not deleted`, async () => {
+    test(`${door}: threat 44: the deploy branch cannot be deleted`, async () => {
       const { name, tree, first } = await liveTool(door);
       const pushed = await tree.push('toolforge', ':main');
       assert.notEqual(pushed.exitCode, 0);
@@ -137,7 +137,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: threat 43: another history deploys with force, and is refused by git without`, async () => {
+    test(`${door}: threat 43: another history deploys with force, and without force git refuses it`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.git('checkout', '--quiet', '--orphan', 'other');
       const other = await tree.commit('other', webTool('other'));
@@ -157,7 +157,7 @@ for (const door of ['ssh', 'http'] as const) {
         (async () => {
           await until(
             async () => (await server.command('builds', name, '--json')).stdout.includes(slow),
-            'the build is there',
+            'the build exists',
           );
           const fork = await WorkTree.create(server, door, name);
           await fork.commit('unrelated', webTool('unrelated'));
@@ -188,18 +188,18 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
     });
 
-    test(`${door}: a tag object pushed to the branch is refused with the form that works`, async () => {
+    test(`${door}: a tag object pushed to the branch is refused with the command that works`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.git('tag', '-a', '-m', 'x', 'v2.0');
-      // git itself refuses a tag for a branch, so the object is sent by its own name.
+      // git itself refuses a tag for a branch, so the test pushes the object's id.
       const tag = (await tree.git('rev-parse', 'v2.0')).stdout;
       const pushed = await tree.push('toolforge', `${tag}:refs/heads/main`, '--force');
       assert.notEqual(pushed.exitCode, 0);
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: --atomic with a deployment that fails moves no ref`, async () => {
+    test(`${door}: --atomic with a failing deployment moves no ref`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'exit 1'));
       await tree.git('tag', 'v2.0');
@@ -220,7 +220,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: threat 49: several refs in one push: each has its own answer, one deployment`, async () => {
+    test(`${door}: threat 49: several refs in one push get an answer each, and there is one deployment`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one'));
       await tree.git('tag', 'v1.0');
@@ -234,7 +234,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: a shallow clone is stopped by git, and deploys with force`, async () => {
+    test(`${door}: threat 46: git refuses a push from a shallow clone, and with force it deploys`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -250,7 +250,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'four');
     });
 
-    test(`${door}: threat 46: a shallow push that fails leaves no cut-off points behind`, async () => {
+    test(`${door}: threat 46: a failed shallow push leaves no shallow commits`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -303,7 +303,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: -o detach answers once accepted, moves no tracking branch, and goes live by itself`, async () => {
+    test(`${door}: -o detach answers once the push is accepted, moves no tracking branch, and goes live by itself`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 1'));
       const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
@@ -314,7 +314,7 @@ for (const door of ['ssh', 'http'] as const) {
       await until(async () => (await live(name)) === commit, 'live');
     });
 
-    test(`${door}: no-color and message are understood`, async () => {
+    test(`${door}: the options no-color and message work`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push(
@@ -332,7 +332,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: leaving with Ctrl-C changes nothing, and a push of the same commit joins`, async () => {
+    test(`${door}: Ctrl-C does not stop the deployment, and a push of the same commit joins it`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',
@@ -356,7 +356,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: promise 6: a client that is killed does not change how its deployment ends`, async () => {
+    test(`${door}: promise 6: killing the client does not change how its deployment ends`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',
@@ -374,7 +374,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: promise 3: of two siblings the first wins and the second is told`, async () => {
+    test(`${door}: promise 3: of two siblings the first goes live, and the second is refused with the reason`, async () => {
       const { name, tree } = await liveTool(door);
       const rival = await WorkTree.create(server, door, name);
       await rival.git('fetch', '--quiet', 'toolforge');
@@ -393,7 +393,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), one);
     });
 
-    test(`${door}: a waiting push is superseded by a newer one that builds upon it`, async () => {
+    test(`${door}: a waiting push is superseded by a newer push of a descendant`, async () => {
       const { name, tree } = await liveTool(door);
       const one = await tree.commit('slow', webTool('slow', 'sleep 3'));
       const first = tree.push();
@@ -443,7 +443,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(back.exitCode, 0, back.stderr);
     });
 
-    test(`${door}: a clone during a deployment gets what is live`, async () => {
+    test(`${door}: a clone during a deployment gets the live commit`, async () => {
       const { name, tree, first } = await liveTool(door);
       const two = await tree.commit('two', webTool('two', 'sleep 2'));
       const pushing = tree.push();
@@ -459,7 +459,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await pushing).exitCode, 0);
     });
 
-    test(`${door}: 10 MB of build output come through whole`, async () => {
+    test(`${door}: 10 MB of build output arrive whole`, async () => {
       const { tree } = await tool(door);
       await tree.commit(
         'one',
@@ -474,7 +474,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.match(pushed.stderr, /the end/);
     });
 
-    test(`${door}: threat 56: 60 s of silence in a build cut nothing`, async () => {
+    test(`${door}: threat 56: a build that is silent for 60 s does not lose the connection`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 60'));
       const pushed = await tree.push();
@@ -484,7 +484,7 @@ for (const door of ['ssh', 'http'] as const) {
   });
 }
 
-test('master deploys for a tool that has no main, and main takes over when it is pushed', async () => {
+test('master deploys a tool without main, and a push of main takes over', async () => {
   const { name, tree } = await tool('ssh');
   const commit = await tree.commit('one', webTool('one'));
   const pushed = await tree.push('toolforge', 'main:master');
@@ -502,7 +502,7 @@ test('master deploys for a tool that has no main, and main takes over when it is
   assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/master'), '');
 });
 
-test('another history does not take the name from master unforced, is told how, and then does', async () => {
+test('another history pushed to main replaces master only with force, as the refusal says', async () => {
   const { name, tree } = await tool('ssh');
   const first = await tree.commit('one', webTool('one'));
   assert.equal((await tree.push('toolforge', 'main:master')).exitCode, 0);

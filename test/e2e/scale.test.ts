@@ -50,7 +50,7 @@ async function overHttp(words: string): Promise<string> {
 const succeeded = (run: Run) => assert.equal(run.exitCode, 0, run.stderr);
 
 describe('scale', () => {
-  test('over SSH, HTTP and the local binary, told and listed, without a new release', async () => {
+  test('scale works over SSH, HTTP and the local binary, is reported and listed, and makes no release', async () => {
     const { name } = await newTool(withWorker('one'));
     const up = await server.command('scale', name, 'web=2', 'worker=0');
     succeeded(up);
@@ -98,7 +98,7 @@ describe('scale', () => {
     );
   });
 
-  test('later pushes, rollbacks, restarts and the next start of the server run as many', async () => {
+  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers', async () => {
     const { name, tree } = await newTool();
     succeeded(await server.command('scale', name, 'web=2'));
     await tree.commit('two', withWorker('two'));
@@ -114,17 +114,17 @@ describe('scale', () => {
     succeeded(await server.command('rollback', name, 'v2'));
     await server.kill();
     await server.boot();
-    await until(async () => (await names(name)).length === 5, 'all to come up again');
+    await until(async () => (await names(name)).length === 5, 'all processes run again');
     assert.deepEqual(await asked(name), { web: [2, 2], worker: [3, 3] });
   });
 
-  test('to none: the page says so, and one is enough to answer again', async () => {
+  test('at zero processes the page says so, and one process is enough to answer again', async () => {
     const { name } = await newTool();
     succeeded(await server.command('scale', name, 'web=0'));
     const page = await server.get(name);
     assert.equal(page.status, 503);
     assert.match(page.body, /has no web process running/);
-    // The one that was there has its time to end.
+    // The old process may take its time to end.
     const ps = await until(async () => {
       const { stdout } = await server.command('ps', name);
       return !stdout.includes('web.1') && stdout;
@@ -134,7 +134,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('of a tool that is stopped it is kept for the next restart', async () => {
+  test('the scale of a stopped tool is kept for the next restart', async () => {
     const { name } = await newTool();
     succeeded(await server.command('stop', name));
     const kept = await server.command('scale', name, 'web=2');
@@ -145,7 +145,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('where the new ones crash, the old ones run on, and the number stays', async () => {
+  test('if the new processes crash, the old ones continue, and the number stays', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),
@@ -160,7 +160,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('what cannot be is refused with what to do, and nothing is taken into the line', async () => {
+  test('an impossible scale is refused with advice, and does not enter the queue', async () => {
     const { name } = await newTool(withWorker('one'));
     const many = await server.command('scale', name, 'web=4');
     assert.equal(many.exitCode, 1);
@@ -173,7 +173,7 @@ describe('scale', () => {
     assert.equal(JSON.parse(stdout).length, 1);
   });
 
-  test('replicas of service.template beyond the limit are told and not run', async () => {
+  test('replicas in service.template above the limit are reported and not run', async () => {
     const { name, tree } = await newTool();
     await tree.commit('many', { ...webTool('many'), 'service.template': 'type: python3.11\nreplicas: 9\n' });
     const pushed = await tree.push();
@@ -185,7 +185,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2', 'web.3']);
   });
 
-  test('promise 3: it waits for its turn while a push is under way, and is judged by what is live then', async () => {
+  test('promise 3: scale waits for a running push, and is checked against the release that is live then', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', { ...withWorker('two'), 'build.sh': 'echo busy; sleep 3\n' });
     const pushing = tree.push();

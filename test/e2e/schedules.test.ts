@@ -14,7 +14,7 @@ const nightly = (run: string) =>
   `components:\n  nightly:\n    component_type: scheduled\n    run: {${run}}\n`;
 
 describe('schedules', { concurrency: 2 }, () => {
-  test('what a push schedules runs at the next minute, and is seen in ps and in the logs', async () => {
+  test('a schedule that a push sets runs at the next minute, and appears in ps and in the logs', async () => {
     await server.addTool('timed');
     const tree = await WorkTree.create(server, 'ssh', 'timed');
     await tree.commit('one', {
@@ -48,7 +48,7 @@ describe('schedules', { concurrency: 2 }, () => {
     assert.match((await server.command('ps', 'timed')).stdout, /is stopped at v1/);
   });
 
-  test('a schedule that cannot be read refuses the push with what to write, and what was live stays', async () => {
+  test('an invalid schedule refuses the push with advice, and the live release stays', async () => {
     await server.addTool('broken');
     const tree = await WorkTree.create(server, 'ssh', 'broken');
     await tree.commit('one', webTool('one'));

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { TestServer } from '../support/server.ts';
 
-test('whoever removes a user or a tool is told of deploy tokens that the server could not revoke', async () => {
+test('removing a user or a tool reports deploy tokens that the server could not revoke', async () => {
   await using server = await TestServer.start();
   const [, password = ''] = /Password: (\S+)/.exec((await server.local('user', 'add', 'bob')).stdout) ?? [];
   await server.local('tool', 'add', 'hello', '--maintainer', 'bob');

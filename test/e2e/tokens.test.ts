@@ -12,7 +12,7 @@ after(async () => server[Symbol.asyncDispose]());
 const remote = (login: string, secret: string, tool: string) =>
   `${server.remote('http', tool).replace(/\/\/[^@]*@/, `//${login}:${secret}@`)}`;
 
-/** A live tool with a token, over HTTP without anybody's key. */
+/** A live tool with a token, pushed over HTTP without a key. */
 async function withToken(name: string, ...flags: string[]) {
   const made = await liveTool(server, name);
   const { stdout } = await server.command('token', 'create', name, 'ci', ...flags);
@@ -20,7 +20,7 @@ async function withToken(name: string, ...flags: string[]) {
   return { ...made, secret };
 }
 
-test('a deploy token pushes over HTTP under any user name, and the release says whose it was', async () => {
+test('a deploy token can push over HTTP with any user name, and the release names it', async () => {
   const { name, tree, secret } = await withToken('by-token');
   await tree.commit('two', webTool('two'));
   const pushed = await tree.push(remote('anything', secret, name), 'main');
@@ -33,7 +33,7 @@ test('a deploy token pushes over HTTP under any user name, and the release says 
   assert.notEqual(token.lastUsedAt, null);
 });
 
-test('a read token clones, and its push is refused with the reason', async () => {
+test('a read token can clone, and its push is refused with the reason', async () => {
   const { name, tree, first, secret } = await withToken('reader', '--read');
   const listed = await tree.git('ls-remote', remote('x', secret, name), 'refs/heads/main');
   assert.match(listed.stdout, new RegExp(first));
@@ -44,7 +44,7 @@ test('a read token clones, and its push is refused with the reason', async () =>
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a token opens its own tool alone, and nothing once it is revoked', async () => {
+test('a token opens only its own tool, and nothing after it was revoked', async () => {
   const { name, tree, secret } = await withToken('mine');
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));
@@ -58,7 +58,7 @@ test('a token opens its own tool alone, and nothing once it is revoked', async (
   assert.match(gone.stderr, /Authentication failed/);
 });
 
-test('threat 15: no log line and no answer repeats a token that stood in the address', async () => {
+test('threat 15: no log line and no answer repeats a token from the address', async () => {
   const { name, tree, secret } = await withToken('quiet');
   await tree.git('ls-remote', remote('x', secret, name));
   await tree.git('ls-remote', remote('x', `${secret.slice(0, -1)}!`, name));
@@ -71,7 +71,7 @@ test('threat 15: no log line and no answer repeats a token that stood in the add
   assert.doesNotMatch(said, new RegExp(secret.slice(-32)));
 });
 
-test('a tool that is removed can be stopped, and its tokens stay dead when it is given out again', async () => {
+test('a removed tool can be stopped, and its old tokens stay invalid if its name is used again', async () => {
   const { name, tree, secret } = await withToken('removed');
   const removed = await server.local('tool', 'remove', name);
   assert.match(removed.stdout, /Revoked ci \(/);

@@ -7,7 +7,7 @@ import { WorkTree, webTool } from '../support/work-tree.ts';
 
 const main = join(import.meta.dirname, '../../src/main.ts');
 
-test('without isolation one trusted user deploys all the same, and a second one or an outside address does not start', async () => {
+test('without isolation one trusted user can deploy; a second user or a public address refuses the start', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   assert.match(server.told, / ! {5}The setting sandbox is trusted: every tool runs with your own rights/);
   const tree = await WorkTree.create(server, 'http', 'hello');
@@ -33,7 +33,7 @@ test('without isolation one trusted user deploys all the same, and a second one 
   assert.match(second.stderr, /apt-get install bubblewrap passt/);
 });
 
-/** What runs of a tool that was started from this server's data folder. */
+/** The processes of tools that were started from this server's data folder. */
 async function toolProcesses(server: TestServer): Promise<number[]> {
   const entries = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const found = await Promise.all(
@@ -45,7 +45,7 @@ async function toolProcesses(server: TestServer): Promise<number[]> {
   return found.flat();
 }
 
-test('a Ctrl-C that comes twice, as through npx, leaves nothing of a tool running and says what it means', async () => {
+test('a double Ctrl-C, as through npx, leaves no process of a tool running and explains itself', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   for (const word of ['one', 'two']) {
@@ -55,14 +55,14 @@ test('a Ctrl-C that comes twice, as through npx, leaves nothing of a tool runnin
   }
   assert.notDeepEqual(await toolProcesses(server), []);
   const stopping = server.kill('SIGINT');
-  await until(async () => server.lines.some(({ msg }) => msg === 'stopping'), 'the first to be heard');
+  await until(async () => server.lines.some(({ msg }) => msg === 'stopping'), 'the first Ctrl-C is handled');
   process.kill(server.pid, 'SIGINT');
   await stopping;
   assert.deepEqual(await toolProcesses(server), []);
   assert.match(server.told, /^Stopped\. Your tools are down until the next start\.$/m);
 });
 
-test('a start that is refused ends all the same what the server before left running', async () => {
+test('a refused start still ends the processes of the previous server', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
@@ -76,7 +76,7 @@ test('a start that is refused ends all the same what the server before left runn
   assert.deepEqual(await toolProcesses(server), []);
 });
 
-test('after isolation was switched on, what was built without it says so and is built anew, not used', async () => {
+test('after isolation is switched on, artifacts built without it are refused with the reason and built again', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   const first = await tree.commit('one', webTool('one'));
@@ -112,7 +112,7 @@ test('after isolation was switched on, what was built without it says so and is 
   assert.equal((await server.get('hello')).body, 'one');
 });
 
-test('after a change of the mode a new config var builds what is live anew', async () => {
+test('after a change of the sandbox mode, setting a config var builds the live release again', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));

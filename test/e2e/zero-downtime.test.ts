@@ -15,7 +15,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Sends requests at a fixed rate, whether or not earlier ones were answered, until it is stopped. */
+/** Sends requests at a fixed rate until it is stopped, whether or not earlier ones were answered. */
 class Load {
   readonly failures: string[] = [];
   sent = 0;
@@ -62,7 +62,7 @@ class Load {
   }
 }
 
-test('promise 2: 200 requests a second during ten redeployments in a row: none fails', async (context) => {
+test('promise 2: of 200 requests a second during ten redeployments, none fails', async (context) => {
   await server.addTool('busy');
   const tree = await WorkTree.create(server, 'ssh', 'busy');
   await tree.commit('0', webTool('0'));
