@@ -25,8 +25,8 @@ const MIB = 1024 * 1024;
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
 /**
- * A real builder on the cluster of KUBECONFIG: a namespace and a path in the registry of its own, and the piece of the
- * HTTP door that hands out sources, at an address that pods reach.
+ * A real builder on the cluster of KUBECONFIG, with a namespace and a registry path of its own. It serves sources at an
+ * address that pods can reach.
  */
 export class AClusterBuilder implements AsyncDisposable {
   readonly builder: KubernetesBuilder;
@@ -34,12 +34,12 @@ export class AClusterBuilder implements AsyncDisposable {
   readonly namespace: string;
   readonly registry: string;
   readonly data: string;
-  /** What the person who pushes saw, whole lines. */
+  /** The lines that the person who pushes saw. */
   lines: string[] = [];
-  /** When each of them came, on the clock of `performance.now()`. */
+  /** The time of each line, on the clock of `performance.now()`. */
   times: number[] = [];
   readonly log: LogLine[] = [];
-  /** How often a source was asked for. */
+  /** How often a source was requested. */
   sourcesAsked = 0;
   readonly #server: Server;
   #builds = 0;
@@ -130,7 +130,7 @@ export class AClusterBuilder implements AsyncDisposable {
     return made;
   }
 
-  /** Everything that was said, as one text. */
+  /** All these lines as one text. */
   get said(): string {
     return this.lines.join('');
   }
@@ -140,7 +140,7 @@ export class AClusterBuilder implements AsyncDisposable {
     return buildRequest(this.#builds, source, change);
   }
 
-  /** Builds a folder of files. `lines` holds what this build said. */
+  /** Builds a folder of files. `lines` then has the output of this build. */
   build(
     source: string | BuildRequest['checkOut'],
     change: Partial<BuildRequest> = {},
@@ -155,7 +155,7 @@ export class AClusterBuilder implements AsyncDisposable {
     return this.builder.build(this.request(source, change), progress, signal);
   }
 
-  /** What of builds is left in the namespace: Jobs, pods that run, Secrets. */
+  /** The Jobs, running pods and Secrets of builds in the namespace. */
   async leftovers(): Promise<string[]> {
     const { namespace } = this;
     const [jobs, pods, secrets] = await Promise.all([

@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 
 export interface ApiProxy {
-  /** The cluster, reached through here. */
+  /** The cluster, reached through this proxy. */
   readonly cluster: Cluster;
   /** Cuts every connection. */
   cut(): void;
-  /** The API is not there for so long, as while it is restarted. */
+  /** Makes the API unreachable for a time, as during a restart. */
   goAway(ms: number): void;
   close(): Promise<void>;
 }
 
-/** A way to the real API server that can break. */
+/** A proxy to the real API server that can break connections. */
 export async function apiProxy(): Promise<ApiProxy> {
   const { kubeConfig } = connectCluster({ context: '' });
   const real = kubeConfig.getCurrentCluster();

@@ -22,12 +22,12 @@ const open = (config: Config = {}, more: { patienceMs?: number } = {}) =>
   AClusterBuilder.open({ config: { builder_image: image, ...config }, ...more });
 const script = (text: string) => checkOut({ 'build.sh': text });
 
-/** Nothing of a build is left but pods that are on their way out. */
+/** Waits until nothing of a build is left, except pods that are being deleted. */
 async function assertNothingLeft(builder: AClusterBuilder): Promise<void> {
   await until(async () => (await builder.leftovers()).length === 0, 'nothing left in the namespace', 30_000);
 }
 
-/** A way to the registry that can be closed. */
+/** A proxy to the registry that can be closed. */
 class Gate {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -67,8 +67,8 @@ class Gate {
   }
 }
 
-// A build mostly waits for the node to start its containers: several fit beside each other.
-suite('what goes wrong', { concurrency: 3 }, () => {
+// A build mostly waits until the node starts its containers, so several can run at once.
+suite('failing builds', { concurrency: 3 }, () => {
   for (const { name, text, config, code, message } of [
     {
       name: 'a script that fails',
@@ -78,14 +78,14 @@ suite('what goes wrong', { concurrency: 3 }, () => {
       message: /^script exited 7: this is why$/,
     },
     {
-      name: 'a script that prints what the lifecycle prints at its end',
+      name: 'a script that prints the lifecycle’s last lines',
       text: "echo 'ERROR: failed to build: exit status 0'; echo really; exit 3",
       config: {},
       code: 'BUILD_FAILED',
       message: /^script exited 3: /,
     },
     {
-      name: 'more memory than there is',
+      name: 'more memory than the limit',
       text: `python3 -c "a = []
 while True: a.append(b'x' * 10_000_000)"`,
       config: { build_memory: 256 * MIB },
@@ -93,23 +93,23 @@ while True: a.append(b'x' * 10_000_000)"`,
       message: /^script needs more than the build’s limit of 256 MiB/,
     },
     {
-      name: 'more disk than there is',
+      name: 'more disk than the limit',
       text: 'head -c 200000000 /dev/zero >large; sleep 120',
       config: { build_disk: 64 * MIB },
       code: 'BUILD_OUT_OF_DISK',
       message: /limit of 64 MiB of disk/,
     },
     {
-      name: 'more time than there is',
+      name: 'more time than the limit',
       text: 'echo begun; sleep 300',
-      // A busy node takes its time until the script begins.
+      // On a busy node, the script may begin late.
       config: { build_time: 30_000 },
       code: 'BUILD_TIMED_OUT',
       message: /limit of 30 s .*during script/,
     },
     {
-      name: 'more output than is taken',
-      // Little enough that the node keeps it whole: who printed it is in its beginning.
+      name: 'more output than the limit',
+      // Little enough that the node keeps its beginning, which names the buildpack.
       text: 'yes "$(printf "%0100d" 0)" | head -c 3000000; sleep 300',
       config: { build_output: 1 * MIB },
       code: 'BUILD_TOO_MUCH_OUTPUT',
@@ -130,14 +130,14 @@ while True: a.append(b'x' * 10_000_000)"`,
       message: /more than its limit of 2 MiB/,
     },
   ] as const) {
-    test(`78: ${name} is told in a sentence, and nothing of the build stays`, async () => {
+    test(`78: ${name} is reported in a sentence, and nothing of the build stays`, async () => {
       await using builder = await open(config);
       await assert.rejects(builder.build(script(text)), failsWith(code, message));
       await assertNothingLeft(builder);
     });
   }
 
-  test('78: no room on any node is said while it waits, then ends the build with what was asked for', async () => {
+  test('78: a build without room on a node says so while it waits, then fails with what it asked for', async () => {
     await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
     await assert.rejects(
       builder.build(script('')),
@@ -153,7 +153,7 @@ while True: a.append(b'x' * 10_000_000)"`,
       body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
     });
 
-  test('77: a quota in which no build ever fits is the operator’s, and told with its numbers', async () => {
+  test('77: a quota that is too small for any build is reported as the operator’s, with its numbers', async () => {
     await using builder = await open();
     await limitPods(builder, '0');
     await assert.rejects(
@@ -180,7 +180,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build that finds no room in the quota within its time says whose quota it is', async () => {
+  test('a build that finds no room in the quota in time says whose quota it is', async () => {
     await using builder = await open({ build_time: 30_000 });
     await limitPods(builder, '1');
     const { namespace } = builder;
@@ -214,7 +214,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('a namespace that is not there is named before anything is built', async () => {
+  test('a missing namespace is named before anything is built', async () => {
     await using builder = await open({ build_namespace: 'no-such-namespace' });
     await assert.rejects(
       builder.build(script('')),
@@ -228,7 +228,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('a namespace that is being deleted is told as that', async () => {
+  test('a namespace that is being deleted is reported as such', async () => {
     await using builder = await open();
     const { core } = builder.cluster;
     const name = `${builder.namespace}-leaving`;
@@ -251,21 +251,21 @@ while True: a.append(b'x' * 10_000_000)"`,
     }
   });
 
-  test('a builder image that is not there, or is none, is named before anything is built', async () => {
+  test('a missing or unsuitable builder image is named before anything is built', async () => {
     await using builder = await open({ builder_image: `${registryHost}/no-such-builder:1` });
     await assert.rejects(builder.build(script('')), failsWith('BUILDER_IMAGE', /no-such-builder:1/));
     await using other = await open({ builder_image: `${registryHost}/library/debian:bookworm-slim` });
     await assert.rejects(other.build(script('')), failsWith('BUILDER_IMAGE', /CNB_USER_ID/));
   });
 
-  test('78: an image that cannot be pulled is told with its name', async () => {
+  test('78: an image that cannot be pulled is reported with its name', async () => {
     const name = `no-longer-there-${process.pid}`;
     const copy = `docker://${registryHost}/${name}:1`;
     const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
     assert.equal((await run('skopeo', ['copy', ...flags, `docker://${image}`, copy])).exitCode, 0);
-    // Long enough for the builds beside it to make room.
+    // Long enough for parallel builds to make room.
     await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 20_000 });
-    // It is known once it was looked at, and then goes.
+    // The image is found once, and deleted afterwards.
     await assert.rejects(
       builder.build(async () => {
         throw new Error('not this time');
@@ -280,7 +280,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('70: a registry that is away before the build is named at once', async () => {
+  test('70: a registry that does not answer before the build is named at once', async () => {
     await using builder = await open({
       registry: '127.0.0.1:59999/none',
       registry_plain_http: [registryHost, '127.0.0.1:59999'],
@@ -291,7 +291,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('70: a registry that goes away in mid build is told', async () => {
+  test('70: a registry that stops answering during the build is reported', async () => {
     const gate = await Gate.open();
     after(() => gate.close());
     await using builder = await open({
@@ -307,7 +307,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build that is cancelled is gone at once, with all that it ran', async () => {
+  test('a cancelled build is removed at once, with all its processes', async () => {
     await using builder = await open();
     const cancel = new AbortController();
     const building = builder.build(script('echo begun; trap "" TERM; sleep 300'), {}, cancel.signal);
@@ -320,7 +320,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     assert.deepEqual(await builder.leftovers(), []);
   });
 
-  test('86: what a server left that was killed in mid build is removed at the next start', async () => {
+  test('86: the next start removes the build of a server that was killed during it', async () => {
     await using builder = await open();
     const building = builder.build(script('echo begun; sleep 300'));
     const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
@@ -330,7 +330,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('the source is fetched once, and its token opens nothing afterwards', async () => {
+  test('the source can be fetched once, and then its token is not valid', async () => {
     await using builder = await open();
     await builder.build(script('true'));
     assert.equal(builder.sourcesAsked, 1);

@@ -16,12 +16,12 @@ for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site
     assert.deepEqual(image.processes, slug.processes);
     assert.deepEqual(image.buildpacks, slug.buildpacks);
     assert.deepEqual(image.service, slug.service);
-    // What was detected, and what is said of the source.
+    // The detected buildpacks, and the notes about the source.
     assert.deepEqual(beforeBuilding(there.lines), beforeBuilding(here.lines));
   });
 }
 
-test('after a change of the source the installed packages are used again', async () => {
+test('after a change of the source, the installed packages are reused', async () => {
   await using builder = await AClusterBuilder.open();
   const source = await mkdtemp(join(tmpdir(), 'flask-'));
   await cp(join(fixtures, 'flask'), source, { recursive: true });

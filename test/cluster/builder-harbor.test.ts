@@ -33,7 +33,7 @@ async function open(harbor: AHarbor): Promise<AClusterBuilder> {
   });
 }
 
-test('with Harbor a build makes the tool’s project and pushes as an account that ends with it', async () => {
+test('with Harbor, a build makes the tool’s project and pushes with an account that is deleted afterwards', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const artifact = await builder.build(checkOut({ 'build.sh': 'true' }));
@@ -47,7 +47,7 @@ test('with Harbor a build makes the tool’s project and pushes as an account th
   assert.equal(harbor.robots.size, 0);
 });
 
-test('70: a project without room is told before anything of the build is in the cluster', async () => {
+test('70: a project without room is reported before anything is made in the cluster', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   await builder.build(checkOut({ 'build.sh': 'true' }));
@@ -58,7 +58,7 @@ test('70: a project without room is told before anything of the build is in the 
   );
 });
 
-test('with Harbor the account of a build that is handed over stays, and ends with the build', async () => {
+test('with Harbor, the account of a build that is handed over stays until the build ends', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 10' }));
@@ -69,11 +69,11 @@ test('with Harbor the account of a build that is handed over stays, and ends wit
   await assert.rejects(builder.builder.build(request, stopping, stop.signal), BuildGoesOn);
   assert.equal(harbor.robots.size, 1);
   const silent = progressTo(() => {});
-  // Stopped once more, before it has looked at anything.
+  // Stopped again, before it has read anything.
   const again = AbortSignal.abort(new HandOver());
   await assert.rejects(builder.builder.takeUp(request, silent, again), BuildGoesOn);
   await builder.builder.takeUp(request, silent, new AbortController().signal);
   assert.equal(harbor.robots.size, 0);
-  // Its pod and its Secrets go a moment after the Job.
+  // Its pod and Secrets are deleted a moment after the Job.
   await until(async () => (await builder.leftovers()).length === 0, 'nothing of it to be left', 60_000);
 });

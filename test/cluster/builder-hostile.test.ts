@@ -9,7 +9,7 @@ import { scriptBuilderImage } from './script-builder.ts';
 const PASSWORD = 'registry-password-of-the-operator';
 const ENCODED = Buffer.from(`pusher:${PASSWORD}`).toString('base64');
 
-/** Looks everywhere and tells what it found, each with a word before it. */
+/** Searches everywhere, and prints its findings, each after a keyword. */
 const spy = `
 echo "user: $(id -u), groups: $(id -G)"
 env | sed 's/^/env: /'
@@ -36,7 +36,7 @@ ln -s /registry/config.json ./config-of-registry
 cp /layers/analyzed.toml /layers/group.toml; cp /layers/analyzed.toml /layers/plan.toml
 `;
 
-test('74: a hostile build finds no credential: not in its environment, /proc, files, nor at the cluster’s addresses', async () => {
+test('74: a hostile build finds no credential in its environment, /proc, files, or at the cluster’s addresses', async () => {
   await using builder = await AClusterBuilder.open({
     config: {
       builder_image: await scriptBuilderImage(),
@@ -58,7 +58,7 @@ test('74: a hostile build finds no credential: not in its environment, /proc, fi
   const found = (word: string) =>
     builder.lines.map((line) => line.trim()).filter((line) => line.startsWith(`${word}: `));
 
-  // The script ran, as a plain user, and saw what is the tool's own.
+  // The script ran as a plain user, and saw the tool's own values.
   assert.match(builder.said, /^ {7}user: 2000, groups: 2001$/m);
   assert.ok(found('env').includes('env: OWN_SETTING=[config var OWN_SETTING]'), builder.said);
 
@@ -68,22 +68,22 @@ test('74: a hostile build finds no credential: not in its environment, /proc, fi
   for (const word of ['file', 'content', 'find', 'grep', 'control']) assert.deepEqual(found(word), []);
   assert.ok(!found('environ').some((line) => /AUTH|TOKEN|PASSWORD|DOCKER_CONFIG|SOURCE_URL/i.test(line)));
   assert.ok(!found('mount').some((line) => /secret|registry|source|about|token/.test(line)));
-  // No process of another phase: only the builder and what it started.
+  // It saw no process of another phase, only the builder and its children.
   assert.ok(found('process').every((line) => !/exporter|restorer|analyzer|curl.*authorization/.test(line)));
   assert.ok(
     found('api').length === 2 && found('api').every((line) => /: (000|401|403)$/.test(line)),
     builder.said,
   );
 
-  // What it wrote over what the lifecycle had decided changed nothing.
+  // Overwriting the lifecycle's decisions changed nothing.
   assert.deepEqual(artifact.buildpacks, ['sample/script 1']);
-  // Nor did the phase that had the credential put it into the image through a link.
+  // Nor did the phase with the credential follow a link and put it into the image.
   for (const layer of await layersOf(artifact.reference)) {
     assert.ok(!layer.includes(ENCODED) && !layer.includes(PASSWORD));
   }
 });
 
-/** The image's layers, unpacked from their compression. */
+/** The image's layers, decompressed. */
 async function layersOf(reference: string): Promise<Buffer[]> {
   const [name = '', digest = ''] = reference.slice(registryHost.length + 1).split('@');
   const accept =

@@ -8,7 +8,7 @@ import { scriptBuilderImage } from './script-builder.ts';
 const signal = AbortSignal.timeout(600_000);
 const source = checkOut({ 'build.sh': 'echo content >file' });
 
-/** A builder, and what is in the registry of its tool. */
+/** A builder, and the content of its tool's registry. */
 async function open() {
   const builder = await AClusterBuilder.open({ config: { builder_image: await scriptBuilderImage() } });
   const below = builder.registry.slice(registryHost.length + 1);
@@ -23,12 +23,12 @@ async function open() {
 }
 
 suite('images in the registry', { concurrency: 3 }, () => {
-  test('69: an image is known by its digest, and its tags are its build, its release and the newest', async () => {
+  test('69: an image is named by its digest, and tagged with its build, its release and latest', async () => {
     await using there = await open();
     const { builder, name, tags } = there;
     const one = await builder.build(source);
     const two = await builder.build(source);
-    // The same source twice: two images all the same, so that one can go without the other.
+    // The same source twice gives two images, so that one can be deleted without the other.
     assert.notEqual(one.reference, two.reference);
     await builder.builder.tag(builder.request('').tool, one, 1, signal);
     await builder.builder.tag(builder.request('').tool, two, 2, signal);
@@ -37,7 +37,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.equal(await registry.digestOf(name, 'latest', signal), two.reference.split('@')[1]);
   });
 
-  test('71: removing a build’s image takes its tags and no other image', async () => {
+  test('71: removing a build’s image removes its tags, and no other image', async () => {
     await using there = await open();
     const { builder, name, tags } = there;
     const { tool } = builder.request('');
@@ -49,7 +49,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.ok((await registry.facts(name, two.reference.split('@')[1] ?? '', signal)) !== null);
   });
 
-  test('71: cleaning up removes the images of forgotten builds, and none that the store does not know', async () => {
+  test('71: cleaning up removes images of forgotten builds, but not those that the store does not know', async () => {
     await using there = await open();
     const { builder, tags } = there;
     for (const id of ['first', 'second', 'third']) await builder.build(source, { id });
@@ -62,7 +62,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.deepEqual(await tags(), ['latest', 'second', 'third']);
   });
 
-  test('an image that is refused does not stay', async () => {
+  test('a refused image is deleted', async () => {
     await using there = await open();
     const { builder, tags } = there;
     const noProcess = checkOut({ 'build.sh': 'rm /layers/sample_script/launch.toml' });
@@ -70,7 +70,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.deepEqual(await tags(), []);
   });
 
-  test('an image says which commit and which build it is of', async () => {
+  test('an image names its commit and its build', async () => {
     await using there = await open();
     const { builder, name } = there;
     const { id } = await builder.build(source);
@@ -80,7 +80,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     });
   });
 
-  test('a layer that has not changed is not stored again, nor built again unless the push says no-cache', async () => {
+  test('an unchanged layer is not stored again, and not built again except with no-cache', async () => {
     await using there = await open();
     const { builder, cache } = there;
     const layer = `
@@ -95,7 +95,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.match(builder.said, /kept since \d+/);
     await builder.build(checkOut({ 'build.sh': layer }), { useCache: false });
     assert.match(builder.said, /made anew/);
-    // The cache that was replaced is not in the registry any more.
+    // The registry no longer has the replaced cache.
     assert.notEqual(await registry.digestOf(cache, 'latest', signal), first);
     assert.equal(await registry.digestOf(cache, first ?? '', signal), null);
   });

@@ -5,11 +5,11 @@ import { AClusterBuilder } from './a-cluster-builder.ts';
 import { registry, registryHost } from './images.ts';
 import { scriptBuilderImage } from './script-builder.ts';
 
-test('another builder is one setting: its order, its buildpacks and its user are used', async () => {
+test('one setting changes the builder: its order, buildpacks and user are used', async () => {
   await using builder = await AClusterBuilder.open({ config: { builder_image: await scriptBuilderImage() } });
   const source = checkOut({
     'build.sh': 'echo "built by $(id -u):$(id -g)"\n',
-    // What this project's own buildpacks would take.
+    // Files that this project's own buildpacks would detect.
     'requirements.txt': 'Flask\n',
   });
   const artifact = await builder.build(source);

@@ -12,7 +12,7 @@ import { scriptBuilderImage } from './script-builder.ts';
 
 const LINES = 150;
 
-/** A build that counts ten lines a second, of a tool that answers with `text`. */
+/** A tool that answers with `text`, and whose build prints ten lines a second. */
 function countingTool(text: string, lines = LINES): Files {
   const launch = '[[processes]]\\ntype = "web"\\ncommand = ["python3", "server.py"]\\ndefault = true\\n';
   return webTool(
@@ -22,7 +22,7 @@ for number in $(seq 1 ${lines}); do echo "counted $number"; [ $((number % 7)) -g
   );
 }
 
-/** What `countingTool` prints. */
+/** The output of `countingTool`. */
 const printed = Array.from({ length: LINES }, (_, index) => [
   `counted ${index + 1}`,
   ...((index + 1) % 7 > 0 ? [] : ['the same again']),
@@ -30,7 +30,7 @@ const printed = Array.from({ length: LINES }, (_, index) => [
 
 const LIMIT_MS = 240_000;
 
-/** Asks now and then: what is waited for here takes seconds, and shares its processors with the cluster. */
+/** Asks rarely, because the state takes seconds and the test shares its processors with the cluster. */
 async function until(check: () => Promise<boolean>, what: string): Promise<void> {
   await soon(
     async () => {
@@ -42,7 +42,7 @@ async function until(check: () => Promise<boolean>, what: string): Promise<void>
   );
 }
 
-describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
+describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
   let cluster: ClusterServer;
   before(async () => {
     cluster = await ClusterServer.start(await scriptBuilderImage());
@@ -80,7 +80,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
   const jobs = async () =>
     (await cluster.cluster.batch.listNamespacedJob({ namespace: cluster.builds })).items;
 
-  /** Everything as if the server had been there all the time. */
+  /** Asserts that everything is as if the server had never ended. */
   async function assertWhole(tool: string, commit: string, text: string, version = 1): Promise<void> {
     const log = await logOf(tool);
     const lines = log.split('\n').map((line) => line.trim());
@@ -106,7 +106,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     assert.equal(builds.length, version);
   }
 
-  test('killed in mid build: the next start takes it up, and a push of the same commit joins it', async () => {
+  test('killed during the build: the next start resumes it, and a push of the same commit joins it', async () => {
     const tree = await newTool('killed');
     const commit = await tree.commit('one', countingTool('after the kill'));
     const cut = tree.push();
@@ -121,7 +121,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await assertWhole('killed', commit, 'after the kill');
   });
 
-  test('stopped in mid build, twice: it is told so, and the build goes live without anybody', async () => {
+  test('stopped twice during the build: the push is told so, and the build goes live by itself', async () => {
     const tree = await newTool('stopped');
     const commit = await tree.commit('one', countingTool('after the stop'));
     const cut = tree.push();
@@ -142,7 +142,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await assertWhole('stopped', commit, 'after the stop');
   });
 
-  test('away until the build has ended: the next start reads what it made, and replaces what was live', async () => {
+  test('down until the build has ended: the next start reads the result, and it goes live', async () => {
     const tree = await newTool('away');
     await tree.commit('zero', countingTool('before', 0));
     assert.equal((await tree.push()).exitCode, 0);
@@ -159,7 +159,7 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
     await assertWhole('away', commit, 'after all', 2);
   });
 
-  test('a build that fails while the server is away is told as failed, with its reason', async () => {
+  test('a build that fails while the server is down is reported as failed, with its reason', async () => {
     const tree = await newTool('failing');
     await tree.commit('one', webTool('never', 'echo begun; sleep 8; echo "no such luck"; exit 3'));
     const cut = tree.push();
@@ -174,9 +174,9 @@ describe('a build in the cluster whose server goes', { concurrency: 1 }, () => {
   });
 });
 
-test('killed before the build has its source: interrupted at the next start, and its Job is removed', async () => {
+test('killed before the build has its source: the next start marks it interrupted and deletes its Job', async () => {
   await using cluster = await ClusterServer.start(await builderImage(), {
-    // Room that no node has.
+    // More than any node has.
     TOOLFORGE_PUSH_BUILD_CPU: '64000',
   });
   const { server, builds } = cluster;

@@ -6,17 +6,17 @@ import { registryEnvironment } from '../build/a-builder.ts';
 import { TestServer } from '../support/server.ts';
 import { registryHost } from './images.ts';
 
-/** Whether there is a cluster to measure on: what `cluster env` sets. */
+/** Whether `cluster env` has set a cluster. */
 export function hasCluster(): boolean {
   return registryHost !== '' && process.env['KUBECONFIG'] !== undefined;
 }
 
-/** The server on this machine, with builds and tools in a cluster, in namespaces and below a registry path of its own. */
+/** A server on this machine with builds and tools in a cluster, and its own namespaces and registry path. */
 export class ClusterServer implements AsyncDisposable {
   readonly server: TestServer;
   readonly cluster: Cluster;
   readonly builds: string;
-  /** Of the namespaces of its tools: `push-3f9a1c-`. */
+  /** The prefix of its tools' namespaces: `push-3f9a1c-`. */
   readonly prefix: string;
 
   private constructor(server: TestServer, cluster: Cluster, builds: string, prefix: string) {
@@ -26,7 +26,7 @@ export class ClusterServer implements AsyncDisposable {
     this.prefix = prefix;
   }
 
-  /** @param settings - On top, such as TOOLFORGE_PUSH_BUILD_CPU. */
+  /** @param settings - Additional settings, for example TOOLFORGE_PUSH_BUILD_CPU. */
   static async start(builderImage: string, settings: Record<string, string> = {}): Promise<ClusterServer> {
     const cluster = connectCluster({ context: '' });
     const prefix = `push-${randomBytes(3).toString('hex')}-`;
@@ -36,13 +36,13 @@ export class ClusterServer implements AsyncDisposable {
       body: { metadata: { name: builds, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } },
     });
     const server = await TestServer.start({
-      // As `npm start` starts it.
+      // Like `npm start`.
       NODE_OPTIONS: '--max-semi-space-size=1 --max-old-space-size=512',
       KUBECONFIG: process.env['KUBECONFIG'] ?? '',
       TOOLFORGE_PUSH_BUILDER: 'kubernetes',
       TOOLFORGE_PUSH_RUNTIME: 'kubernetes',
       TOOLFORGE_PUSH_HTTP: `${node}:0`,
-      // Sources are fetched from this door; nobody logs in by it here.
+      // Builds fetch their sources here. Nobody logs in over it in this test.
       TOOLFORGE_PUSH_TRUSTED_PROXIES: node,
       TOOLFORGE_PUSH_DOMAIN: `${prefix}tools.test`,
       TOOLFORGE_PUSH_BUILD_NAMESPACE: builds,
@@ -59,7 +59,7 @@ export class ClusterServer implements AsyncDisposable {
     return new ClusterServer(server, cluster, builds, prefix);
   }
 
-  /** What a tool answers through the ingress controller. */
+  /** A tool's answer through the ingress controller. */
   async get(tool: string, path = '/'): Promise<{ status: number; body: string }> {
     const ingress = new URL(path, process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();

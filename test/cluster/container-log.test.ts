@@ -44,7 +44,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
       { signal },
     );
 
-  test('no line is lost or doubled while the connection breaks all the time', async () => {
+  test('no line is lost or doubled although the connection keeps breaking', async () => {
     await start(
       'chatty',
       `for ((i=1;i<=${LINES};i++)); do echo "line $i"; ((i%20)) || sleep 0.02; done`,
@@ -64,7 +64,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
     );
   });
 
-  test('a container that is started again is followed on, and ends when its pod goes', async () => {
+  test('a restarted container is followed further, until its pod is deleted', async () => {
     await start('again', 'echo begin; sleep 1; echo end; exit 3', 'Always');
     const lines: string[] = [];
     const place = { namespace, pod: 'again', container: 'job' };
@@ -81,7 +81,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
     assert.deepEqual(lines.slice(0, 4), ['begin', 'end', 'begin', 'end']);
   });
 
-  test('a pod that is not there has no lines', async () => {
+  test('a missing pod has no lines', async () => {
     const place = { namespace, pod: 'nobody', container: 'job' };
     await followContainerLog(api.cluster, place, () => assert.fail('a line'), signal);
     assert.deepEqual(await lastLines(api.cluster, place, 'current'), []);

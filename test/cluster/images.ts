@@ -8,7 +8,7 @@ export const registryHost = process.env['CLUSTER_REGISTRY'] ?? '';
 const deploy = resolve(import.meta.dirname, '../../deploy/builder');
 const productBuildpacks = resolve(import.meta.dirname, '../../buildpacks');
 
-/** The registry of the cluster, which speaks plain HTTP and wants no login. */
+/** The registry of the cluster, with plain HTTP and without login. */
 export const registry = new Registry({
   host: registryHost,
   isPlainHttp: true,
@@ -18,20 +18,20 @@ export const registry = new Registry({
 const made = new Map<string, Promise<string>>();
 
 /**
- * Builds and pushes the images that builds run in, unless they are there from the same files.
+ * Builds and pushes the images that builds run in, unless they exist from the same files.
  *
- * @param options - The product's buildpacks, where none are given.
+ * @param options - The product's own buildpacks if none are given.
  * @returns the reference of the builder image.
  */
 export function builderImage(options: { readonly buildpacks?: string } = {}): Promise<string> {
   const { buildpacks = productBuildpacks } = options;
-  // Once for tests that run at the same time.
+  // Only once for tests that run at the same time.
   const making = made.get(buildpacks) ?? makeBuilderImage(buildpacks);
   made.set(buildpacks, making);
   return making;
 }
 
-/** The image that tools stand on, made with the builder image: `toolforge-buildpack-run:TAG`. */
+/** The run image that is made together with the builder image: `toolforge-buildpack-run:TAG`. */
 export async function runImage(): Promise<string> {
   const tag = (await builderImage()).split(':').at(-1);
   return `toolforge-buildpack-run:${tag}`;
@@ -53,7 +53,7 @@ async function makeBuilderImage(buildpacks: string): Promise<string> {
 async function addFolder(hash: ReturnType<typeof createHash>, folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries
-    // What is written about it makes no other image.
+    // Documentation does not change the image.
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.md'))
     .map((entry) => join(entry.parentPath, entry.name));
   for (const file of files.sort()) hash.update(file.slice(folder.length)).update(await readFile(file));

@@ -27,16 +27,16 @@ before(async () => {
 });
 after(() => installation?.[Symbol.asyncDispose]());
 
-// Process 1 of a container hears a signal only if it has asked for it.
+// Process 1 of a container gets a signal only if it has a handler for it.
 const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
 
-/** A web tool that ends at once when it is told to. @param first - What its process does before it listens. */
+/** A web tool that ends at once on SIGTERM. @param first - Code that its process runs before it listens. */
 function politeTool(answer: string, { build = 'echo built', first = '' } = {}): Files {
   const { 'server.py': server = '', ...files } = webTool(answer, build);
   return { ...files, 'server.py': `${ENDS_AT_ONCE}${first}\n${server}` };
 }
 
-/** The commit that a tool's main is, as the server shows it. */
+/** The commit of a tool's main on the server. */
 async function mainOf(tree: WorkTree): Promise<string> {
   return (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0] ?? '';
 }
@@ -56,7 +56,7 @@ test('threat 1: over HTTP without TLS a password is refused, and with TLS a wron
   assert.match(wrong.stderr, /Authentication failed/);
 });
 
-test('pushes by key over SSH and by password over HTTPS go live, and answer through the ingress', async () => {
+test('pushes by key over SSH and by password over HTTPS go live and answer through the ingress', async () => {
   await byKey.commit('one', {
     ...politeTool('by key'),
     Procfile: 'release: echo migrated\nweb: python3 server.py\n',
@@ -72,7 +72,7 @@ test('pushes by key over SSH and by password over HTTPS go live, and answer thro
   assert.deepEqual(await installation.get('by-password'), { status: 200, body: 'by password' });
 });
 
-test('a release that crashes is refused with what it printed, and the old one serves', async () => {
+test('a crashing release is refused with its output, and the old release serves', async () => {
   const before = await byKey.head();
   await byKey.commit('broken', { 'server.py': "raise SystemExit('no database here')\n" });
   const pushed = await byKey.push();
@@ -82,7 +82,7 @@ test('a release that crashes is refused with what it printed, and the old one se
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
-test('a release that listens on another port is refused with its number, without a right to run commands', async () => {
+test('a release that listens on another port is refused with that port, without the right to run commands in pods', async () => {
   const before = await byKey.head();
   const { 'server.py': server = '', ...files } = politeTool('elsewhere');
   const source = server.replace("int(os.environ['PORT'])", '5000');
@@ -107,16 +107,16 @@ test('commands: ps, logs, stop and restart', async () => {
   await command('stop', 'by-password');
   assert.notEqual((await installation.get('by-password')).status, 200);
   await command('restart', 'by-password');
-  await until(async () => (await installation.get('by-password')).status === 200, 'it answers again');
+  await until(async () => (await installation.get('by-password')).status === 200, 'the tool answers again');
 });
 
-test('a release without a web process takes the way to the tool away', async () => {
+test('a release without a web process removes the tool’s Ingress', async () => {
   await byPassword.commit('a worker', { Procfile: 'worker: sleep 100000\n' });
   const pushed = await byPassword.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);
   await until(
     async () => (await objects(namespaceOf('by-password'), 'ingress,service')).length === 0,
-    'there is no way',
+    'the Ingress is gone',
   );
   const { stdout } = await installation.command('ps', 'by-password');
   assert.match(stdout, /worker\.1/);
@@ -144,7 +144,7 @@ test('threat 8: a maintainer who is removed in LDAP is refused at both doors', a
   }
 });
 
-test('the server is killed in the middle of a build: the tool answers on, and the build goes live when it is back', async () => {
+test('the server is killed during a build: the tool still answers, and the build goes live after the restart', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
   await byKey.commit('slow build', politeTool('two', { build: 'echo it builds; sleep 45' }));
@@ -169,11 +169,11 @@ test('the server is killed in the middle of a build: the tool answers on, and th
   );
 });
 
-test('the server is killed in the middle of a rollout: the tool answers on, and nothing of the rollout is left', async () => {
+test('the server is killed during a rollout: the tool still answers, and nothing of the rollout is left', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
   const namespace = namespaceOf('by-key');
-  // The one before drains for a while.
+  // The previous release drains for a while.
   const [serving] = await until(async () => {
     const found = await objects(namespace, 'deployments');
     return found.length === 1 && found;
@@ -189,7 +189,7 @@ test('the server is killed in the middle of a rollout: the tool answers on, and 
   assert.notEqual((await pushing).exitCode, 0);
   assert.equal(await mainOf(byKey), live);
   const left = () => objects(namespace, 'deployments,secrets,pods');
-  await until(async () => (await left()).length === 3, 'it is gone', 90_000).catch(async (error) => {
+  await until(async () => (await left()).length === 3, 'the rollout is gone', 90_000).catch(async (error) => {
     throw new Error(`${error}: ${await left()}`);
   });
   assert.deepEqual(await objects(namespace, 'deployments'), [serving]);
@@ -201,14 +201,14 @@ test('the server is killed in the middle of a rollout: the tool answers on, and 
   assert.equal((await installation.get('by-key')).body, 'three');
 });
 
-test('a drain of the node moves the server, and finds everything as it was', async () => {
+test('a drain of the node moves the server, which finds everything unchanged', async () => {
   const live = await mainOf(byPassword);
   await installation.evict();
   assert.equal(await mainOf(byPassword), live);
-  assert.equal((await installation.command('ps', 'by-key')).exitCode, 0, 'by the same host key');
+  assert.equal((await installation.command('ps', 'by-key')).exitCode, 0, 'the host key has changed');
 });
 
-test('no call was beyond the rights of the manifests, and nothing went wrong that an operator must mend', async () => {
+test('no call needed more rights than the manifests give, and the log has no error for an operator', async () => {
   const log = await installation.wholeLog();
   assert.deepEqual(
     log.filter((line) => /forbidden/i.test(line)),
@@ -222,11 +222,11 @@ test('no call was beyond the rights of the manifests, and nothing went wrong tha
   assert.deepEqual(
     log.filter((line) => /git remote add|npx toolforge-push/.test(line)),
     [],
-    'nothing for somebody at a terminal',
+    'the log has advice for a person at a terminal',
   );
 });
 
-test('the volume holds no source of a build, and keys that only the server reads', async () => {
+test('the volume has no source of a build, and only the server can read the keys', async () => {
   const volume = join(installation.folder, 'volume');
   const sources = await readdir(join(volume, 'data'), { recursive: true });
   assert.deepEqual(
@@ -239,7 +239,7 @@ test('the volume holds no source of a build, and keys that only the server reads
 
 const asServer = '--as=system:serviceaccount:toolforge-push:toolforge-push';
 
-test('the server may make pods in the namespaces that the platform gave it, and in no other', async () => {
+test('the server may make pods only in the namespaces that the platform gave it', async () => {
   const may = async (namespace: string, what: string) =>
     (await run('kubectl', ['auth', 'can-i', 'create', what, '-n', namespace, asServer])).stdout;
   assert.equal(await may(namespaceOf('by-key'), 'pods'), 'yes');
@@ -249,7 +249,7 @@ test('the server may make pods in the namespaces that the platform gave it, and 
   }
 });
 
-test('what the page adds to the overlay changes the manifests, and leaves the rest of it', async () => {
+test('the page’s additions to the overlay change the manifests, and leave the rest unchanged', async () => {
   const manifests = await kubectl('kustomize', installation.overlay);
   assert.match(manifests, /kubernetes.io\/metadata.name: kube-system[\s\S]*name: doors/);
   assert.match(manifests, /cidr: 10\.99\.0\.1\/32/);
@@ -260,7 +260,7 @@ test('what the page adds to the overlay changes the manifests, and leaves the re
   assert.match(wide, /cidr: 10\.99\.0\.1\/32/);
 });
 
-test('threat 85: a second server of the set refuses to start, says what to do, and no push comes to it', async () => {
+test('threat 85: a second server of the set refuses to start with advice, and gets no pushes', async () => {
   await using _ = await installation.secondVolume();
   await kubectl('-n', HOME, 'scale', 'statefulset', HOME, '--replicas=2');
   const second = `${HOME}-1`;
@@ -285,7 +285,7 @@ test('threat 85: a second server of the set refuses to start, says what to do, a
   await kubectl('-n', HOME, 'wait', '--for=delete', `pod/${second}`, '--timeout=120s');
 });
 
-test('threat 85: a server whose Lease another takes ends with an error, and is back when that Lease has expired', async () => {
+test('threat 85: a server that loses its Lease ends with an error, and returns when the other Lease has expired', async () => {
   const uid = await installation.uid();
   const patch = { spec: { holderIdentity: 'another-0_x' } };
   await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));
@@ -293,13 +293,13 @@ test('threat 85: a server whose Lease another takes ends with an error, and is b
   await until(async () => (await previous()).includes('ANOTHER_SERVER'), 'the server ends', 60_000);
   assert.match(await previous(), /"level":"error".*the server ends: it is no longer the only one/);
   await installation.untilReady('');
-  assert.equal(await installation.uid(), uid, 'the same pod');
+  assert.equal(await installation.uid(), uid, 'the pod was replaced');
   const { stdout } = await run('kubectl', ['-n', HOME, 'logs', `${HOME}-0`]);
   assert.match(stdout, /"holder":"another-0".*waiting for the Lease of another server to expire/);
   await installation.untilServed();
 });
 
-test('a bad setting crashes the server, and the right one brings it back without another hand', async () => {
+test('a bad setting crashes the server, and correcting it is enough to bring it back', async () => {
   await installation.change({ ssh: 'nowhere' });
   await kubectl('apply', '-k', installation.overlay);
   const crashes = 'jsonpath={.status.containerStatuses[0].restartCount}';
@@ -322,7 +322,7 @@ test('an existing StatefulSet is replaced without its pod and its volume', async
   assert.equal(await installation.uid(), uid);
 });
 
-test('a backup as the page makes it is restored as the page says', async () => {
+test('a backup made as on the page can be restored as on the page', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   assert.match(key, /SHA256:\S+ .* \(ED25519\)/);
   await installation.page.walk('Backup and restore', 'kind: Pod');
@@ -335,10 +335,10 @@ test('a backup as the page makes it is restored as the page says', async () => {
   assert.equal(await mainOf(byKey), live);
 });
 
-test('the server is removed without its volume, and installed again on it', async () => {
+test('the server can be removed without its volume, and installed again with it', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   await installation.page.walk('Removal', 'Retain');
-  assert.equal((await installation.get('by-key')).status, 200, 'the tools go on');
+  assert.equal((await installation.get('by-key')).status, 200, 'the tools have stopped');
   await installation.page.walk('Removal', 'claimRef/uid');
   await installation.found();
   await byKey.git('remote', 'set-url', 'toolforge', installation.remote('ssh', 'by-key'));

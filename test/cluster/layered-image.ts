@@ -22,19 +22,19 @@ interface ImageConfig {
 const MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 
 export interface LayeredImage {
-  /** `10.99.0.1:5000`, over plain HTTP. */
+  /** For example `10.99.0.1:5000`, over plain HTTP. */
   readonly registry: string;
-  /** `toolforge-buildpack-run:latest` */
+  /** For example `toolforge-buildpack-run:latest`. */
   readonly base: string;
-  /** The repository to put the image in. */
+  /** The repository of the new image. */
   readonly repository: string;
-  /** By absolute path; those below /cnb are made executable. */
+  /** The files by absolute path. Those below /cnb are made executable. */
   readonly files: Readonly<Record<string, string>>;
 }
 
 /**
- * An image of one more layer than its base, made with nothing but the registry's HTTP API, so that a test needs no
- * image build. @returns `host/name@sha256:…`
+ * Adds a layer to a base image, only with the registry's HTTP API, so that tests need no image build.
+ * @returns `host/name@sha256:…`
  */
 export async function layeredImage(image: LayeredImage): Promise<string> {
   const { registry, base, repository } = image;

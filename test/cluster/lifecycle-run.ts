@@ -21,11 +21,11 @@ import { escapeId } from '../../src/build/layer-environment.ts';
 const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
 const binary = join(process.env['CLUSTER_CACHE'] ?? join(cache, 'local-cluster'), 'bin/lifecycle');
 
-/** The lifecycle refuses to be root. */
+/** The lifecycle refuses to run as root. */
 const UID = 65_534;
 
 export interface LifecycleResult {
-  /** Ids, in order. */
+  /** Ids of the buildpacks, in order. */
   readonly group: string[];
   readonly processes: { type: string; command: string[]; isDefault: boolean }[];
   /** The source folder after the build. */
@@ -42,7 +42,7 @@ const metadata = z.object({
     .default([]),
 });
 
-/** The real Cloud Native Buildpacks lifecycle: its phases detect and build, on this machine without images. */
+/** Runs the detect and build phases of the real Cloud Native Buildpacks lifecycle on this machine, without images. */
 export class Lifecycle implements AsyncDisposable {
   readonly #root: string;
   readonly #buildpacks: string;
@@ -54,15 +54,15 @@ export class Lifecycle implements AsyncDisposable {
   }
 
   /**
-   * @param buildpacks - A folder as the product has it: `NAME/buildpack.toml` and `order.toml`.
-   * @throws Error where the lifecycle is not built: `cluster up` does that.
+   * @param buildpacks - A folder like the product's: `NAME/buildpack.toml` and `order.toml`.
+   * @throws Error if the lifecycle is not built: `cluster up` builds it.
    */
   static async open(buildpacks: string): Promise<Lifecycle> {
     const lifecycle = new Lifecycle(await mkdtemp(join(tmpdir(), 'lifecycle-')));
     const root = lifecycle.#root;
     await chmod(root, 0o755);
     await mkdir(join(root, 'bin'));
-    // A copy: another user cannot pass through the home folder of root.
+    // A copy, because another user cannot pass through the home folder of root.
     await copyFile(binary, join(root, 'bin/lifecycle'));
     await chmod(join(root, 'bin/lifecycle'), 0o755);
     for (const phase of ['detector', 'builder']) await symlink('lifecycle', join(root, 'bin', phase));
@@ -79,7 +79,7 @@ export class Lifecycle implements AsyncDisposable {
     return lifecycle;
   }
 
-  /** Detects and builds a folder of files; null where no group was found. */
+  /** Detects and builds a folder of files; null if no group was found. */
   async run(
     source: string,
     variables: Readonly<Record<string, string>> = {},

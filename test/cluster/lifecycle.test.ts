@@ -10,7 +10,7 @@ import { ASource } from '../build/run-buildpack.ts';
 import { type Sample, SampleBuildpacks } from '../build/sample-buildpacks.ts';
 import { Lifecycle } from './lifecycle-run.ts';
 
-/** A `bin/build` that writes down what it was given and makes one process. */
+/** A `bin/build` that records its inputs and makes one process. */
 const record = `
   name=$(basename "$CNB_LAYERS_DIR")
   cat "$CNB_BP_PLAN_PATH" >"plan-$name.toml"
@@ -31,7 +31,7 @@ const plan = (text: string, build = ''): Sample => ({
 const fails: Sample = { detect: 'exit 100', build: '' };
 const breaks: Sample = { detect: 'exit 5', build: '' };
 
-/** `a b? | c`: groups by `|`, optional ones by `?`. */
+/** `a b? | c`: `|` separates groups, `?` marks optional buildpacks. */
 function order(text: string): string {
   const groups = text.split('|').map((group) => {
     const members = group.trim().split(/\s+/);
@@ -53,9 +53,9 @@ const setEnv = `printf 1 >"$layer/env/V_PLAIN"; printf x >"$layer/env/V_JOIN.app
   printf y >"$layer/env.build/V_JOIN.prepend"; printf d >"$layer/env/V_DEFAULT.default"; printf no >"$layer/env.launch/V_LAUNCH"`;
 
 const cases: { name: string; buildpacks: Record<string, Sample>; order: string }[] = [
-  { name: 'one that wants nothing', buildpacks: { a: plan('') }, order: 'a' },
+  { name: 'a buildpack without requirements', buildpacks: { a: plan('') }, order: 'a' },
   {
-    name: 'a provider and two that require',
+    name: 'one provider for two requirers',
     buildpacks: { a: plan(provides('x') + requires('x')), b: plan(requires('x')), c: plan(requires('x')) },
     order: 'a b c',
   },
@@ -65,17 +65,17 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b',
   },
   {
-    name: 'an optional one dropped for a require',
+    name: 'an optional buildpack dropped because of its require',
     buildpacks: { a: plan(''), b: plan(requires('x')) },
     order: 'a b?',
   },
   {
-    name: 'an optional one dropped for a provide',
+    name: 'an optional buildpack dropped because of its provide',
     buildpacks: { a: plan(provides('x')), b: plan('') },
     order: 'a? b',
   },
   {
-    name: 'dropping spreads',
+    name: 'dropping one drops another',
     buildpacks: { a: plan(provides('x') + requires('y')), b: plan(requires('x')), c: plan('') },
     order: 'a? b? c',
   },
@@ -85,7 +85,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b',
   },
   {
-    name: 'an optional one with alternatives',
+    name: 'an optional buildpack with alternatives',
     buildpacks: { a: plan(provides('x') + or(provides('y') + requires('y'))), b: plan('') },
     order: 'a? b',
   },
@@ -95,14 +95,14 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b | c | b',
   },
   {
-    name: 'an optional one that fails and one that breaks',
+    name: 'an optional buildpack that fails and one that breaks',
     buildpacks: { a: fails, b: breaks, c: plan('') },
     order: 'a? b? c',
   },
-  { name: 'a required one that breaks', buildpacks: { a: breaks, b: plan('') }, order: 'a b | b' },
+  { name: 'a required buildpack that breaks', buildpacks: { a: breaks, b: plan('') }, order: 'a b | b' },
   { name: 'only failures', buildpacks: { a: fails }, order: 'a | a?' },
   {
-    name: 'two providers, and the first leaves it unmet',
+    name: 'two providers, of which the first leaves the plan entry unmet',
     buildpacks: {
       a: plan(provides('x', 'y'), `\nprintf '[[unmet]]\\nname = "y"\\n' >"$CNB_LAYERS_DIR/build.toml"`),
       b: plan(provides('x', 'y')),
@@ -111,7 +111,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b c',
   },
   {
-    name: 'build environment of earlier layers',
+    name: 'the build environment of earlier layers',
     buildpacks: {
       a: plan('', withLayer('build = true\\n', setEnv)),
       b: plan('', withLayer('build = true\\ncache = true\\n', setEnv)),
@@ -129,7 +129,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b c',
   },
   {
-    name: 'a default that a later process takes away',
+    name: 'a default that a later process replaces',
     buildpacks: {
       a: plan(''),
       b: { build: `${record}\nsed -i s/default.*// "$CNB_LAYERS_DIR/launch.toml"` },
@@ -146,7 +146,7 @@ for (const { name, buildpacks, order: text } of cases) {
   });
 }
 
-test('the product’s buildpacks get the same group and plans from both, for every sample tool', async () => {
+test('for every sample tool, both give the product’s buildpacks the same group and plans', async () => {
   const recording = await mkdtemp(join(tmpdir(), 'recording-'));
   await cp(productBuildpacks, recording, { recursive: true });
   for (const name of await readdir(recording)) {
@@ -159,12 +159,12 @@ test('the product’s buildpacks get the same group and plans from both, for eve
 });
 
 for (const fixture of ['web-and-worker', 'static-site', 'flask', 'seed-example', 'flask-apt']) {
-  test(`${fixture} is built the same by both`, async () => {
+  test(`both build ${fixture} the same`, async () => {
     await compare(productBuildpacks, join(fixtures, fixture), registryEnvironment);
   });
 }
 
-/** Builds with both and compares the group, what each buildpack was given, and the processes. */
+/** Builds with both, and compares the group, the inputs of each buildpack, and the processes. */
 async function compare(
   buildpacks: string,
   source: string,

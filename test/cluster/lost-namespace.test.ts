@@ -14,11 +14,11 @@ import { NarrowRights } from './narrow-rights.ts';
 const TOOL = 'base';
 const BOOT_MS = 120_000;
 const BACK_MS = 30_000;
-/** Each tool is looked at within this time, so that what is told again and again is told by then. */
+/** Each tool is checked within this time, so a repeated log line would appear by then. */
 const PASSES_MS = 25_000;
 const DELETED = 'namespace of a live release was deleted: nothing of the tool runs';
 
-describe('the namespace of a live tool is deleted, and the rights of the server with it', {
+describe('the namespace of a live tool is deleted together with the server’s rights in it', {
   concurrency: 1,
 }, () => {
   let folder: string;
@@ -64,14 +64,14 @@ describe('the namespace of a live tool is deleted, and the rights of the server 
     assert.equal(exitCode, 0, stderr);
     return stdout;
   };
-  /** Everything of v1 or of the release after it runs. */
+  /** Whether all of v1 or of the next release runs. */
   const isBack = async (answer: string) => {
     const { status, body } = await there.get(TOOL);
     return status === 200 && body === answer && !/crashed|starting/.test(await ps());
   };
 
-  test('ps, a push and the log say so, the log once, and nobody is told that a release is live', async () => {
-    // Before, the start told of rights for builds, which came later here.
+  test('ps, a push and the log say so, the log only once, and no push is told that a release is live', async () => {
+    // Earlier lines are about rights for builds, which came after the start here.
     const from = there.server.lines.length;
     await deleteNamespace();
     const told = await until(
@@ -111,11 +111,11 @@ describe('the namespace of a live tool is deleted, and the rights of the server 
     );
   });
 
-  test('when it was made again with the rights of the server, the live release is back within 30 s', async (t) => {
+  test('once it is made again with the server’s rights, the live release is back within 30 s', async (t) => {
     const from = there.server.lines.length;
     await makeNamespace();
-    await until(async () => /deleted and made again/.test(await ps()), 'ps says that it is empty', BACK_MS);
-    // As long as somebody takes to give rights in it.
+    await until(async () => /deleted and made again/.test(await ps()), 'ps says that the namespace was made again', BACK_MS);
+    // About as long as an operator takes to give rights in it.
     await wait(5000);
     const givenAt = performance.now();
     await rights.letRun(namespace());
@@ -128,7 +128,7 @@ describe('the namespace of a live tool is deleted, and the rights of the server 
     assert.equal((await there.get(TOOL)).body, 'two');
   });
 
-  test('a server that starts meanwhile says so too, once, and starts the release when it was made again', async () => {
+  test('a server that starts meanwhile also says so once, and starts the release once it is made again', async () => {
     const never = await WorkTree.create(there.server, 'ssh', 'never');
     await never.commit('one', webTool('never'));
     assert.match(
@@ -155,10 +155,10 @@ describe('the namespace of a live tool is deleted, and the rights of the server 
     );
     await makeNamespace();
     await rights.letRun(namespace());
-    await until(() => isBack('two'), 'it answers again', BACK_MS);
+    await until(() => isBack('two'), 'the tool answers again', BACK_MS);
   });
 
-  test('a tool can be stopped that has lost its namespace, and started in a new one', async () => {
+  test('a tool that has lost its namespace can be stopped, and started in a new one', async () => {
     await deleteNamespace();
     const stopped = await there.server.command('stop', TOOL);
     assert.equal(stopped.exitCode, 0, stopped.stderr);

@@ -10,9 +10,9 @@ interface Manifest {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
-/** The rights of deploy/kubernetes for a server on this machine, under names of their own. */
+/** Gives a server on this machine the rights of deploy/kubernetes, with names of their own. */
 export class NarrowRights implements AsyncDisposable {
-  /** A file for KUBECONFIG. */
+  /** The path of a kubeconfig. */
   readonly kubeconfig: string;
   readonly #home: string;
   readonly #objects: readonly Manifest[];
@@ -23,7 +23,7 @@ export class NarrowRights implements AsyncDisposable {
     this.#objects = objects;
   }
 
-  /** @param folder - Where the kubeconfig is written. */
+  /** @param folder - The folder for the kubeconfig. */
   static async create(folder: string): Promise<NarrowRights> {
     const home = `narrow-${process.pid}`;
     const objects = await objectsOf('rights.yaml', home);
@@ -37,13 +37,13 @@ export class NarrowRights implements AsyncDisposable {
     return new NarrowRights(kubeconfig, home, objects);
   }
 
-  /** Lets it build in a namespace. */
+  /** Lets the server build in a namespace. */
   async letBuild(builds: string): Promise<void> {
     const meant = this.#objects.filter(({ metadata }) => metadata.namespace === 'toolforge-push-builds');
     await apply(...meant.map((one) => ({ ...one, metadata: { ...one.metadata, namespace: builds } })));
   }
 
-  /** Lets it run a tool, as an operator does by `kubectl apply -f tool/rights.yaml`. */
+  /** Lets the server run a tool, like `kubectl apply -f tool/rights.yaml`. */
   async letRun(tool: string): Promise<void> {
     const objects = await objectsOf('tool/rights.yaml', this.#home);
     await apply(...objects.map((one) => ({ ...one, metadata: { ...one.metadata, namespace: tool } })));

@@ -28,7 +28,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
   const goodRelease = async (tool: string) =>
     releaseOf(tool as ToolName, 3, await bench.artifact({ 'web.py': webTool('one') }, [web()]), { KEY: 'v' });
 
-  /** Pods and Secrets of one-offs. */
+  /** The pods and Secrets of one-offs. */
   async function leftOf(tool: string): Promise<string[]> {
     const query = { namespace: namespaceOf(tool), labelSelector: ONE_OFF_LABEL };
     const [pods, secrets] = await Promise.all([
@@ -38,13 +38,13 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     return [...pods.items, ...secrets.items].map(({ metadata }) => metadata?.name ?? '');
   }
 
-  test('nothing is left of one that has ended', async () => {
+  test('a one-off that has ended leaves nothing', async () => {
     const release = await goodRelease('tidy');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     await until(async () => (await leftOf('tidy')).length === 0, 'pod and Secret to go');
   });
 
-  test('what a killed server left is removed when the next one starts', async () => {
+  test('the next start removes the one-offs of a killed server', async () => {
     const release = await goodRelease('orphan');
     const running = startOneOff(bench.runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
       input: new Keyboard().keys,
@@ -56,7 +56,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('orphan')).length === 0, 'pod and Secret to go');
   });
 
-  test('an image that cannot be pulled is told', async () => {
+  test('an image that cannot be pulled is reported', async () => {
     const release = await goodRelease('unpulled');
     const reference = release.artifact.reference.replace(/[0-9a-f]{60}$/, '0'.repeat(60));
     await assert.rejects(
@@ -66,7 +66,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('unpulled')).length === 0, 'pod and Secret to go');
   });
 
-  test('a quota that is used up is told with its numbers', async () => {
+  test('a used-up quota is reported with its numbers', async () => {
     const release = await goodRelease('quota');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     const quota = {
@@ -81,7 +81,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
         namespace: namespaceOf('quota'),
       });
       return items[0]?.status?.hard?.['pods'] === '0';
-    }, 'the quota to be counted');
+    }, 'the quota is counted');
     await assert.rejects(oneOff(bench.runtime, release, ['true']), { code: 'QUOTA_EXCEEDED' });
   });
 
@@ -108,7 +108,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('the launcher of a real build gives it the environment and the folder of the other processes', async () => {
+  test('the launcher of a real build gives a one-off the environment and folder of other processes', async () => {
     await using builder = await AClusterBuilder.open();
     const source = await mkdtemp(join(tmpdir(), 'one-off-'));
     await writeFile(
@@ -129,7 +129,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
   });
 });
 
-/** The cluster as the server of deploy/kubernetes may use it. Its objects carry the prefix. */
+/** The cluster with the rights of deploy/kubernetes. The names of its objects have the prefix. */
 async function withRights(cluster: Cluster, prefix: string): Promise<Cluster> {
   const namespace = `${prefix}server`;
   const name = `${prefix}rights`;
@@ -142,7 +142,7 @@ async function withRights(cluster: Cluster, prefix: string): Promise<Cluster> {
     const role = `${prefix}${metadata?.name}`;
     const api = 'rbac.authorization.k8s.io';
     const ofRole = { apiVersion: `${api}/v1`, metadata: { name: role } };
-    // Gone with the namespace of the account, which owns nothing else: a garbage collector takes what has no owner left.
+    // Owned by the account's namespace, so that the garbage collector deletes this with it.
     const { metadata: own } = await cluster.core.readNamespace({ name: namespace });
     const ownerReferences = [{ apiVersion: 'v1', kind: 'Namespace', name: namespace, uid: own?.uid ?? '' }];
     const described = { ...ofRole, metadata: { name: role, ownerReferences } };

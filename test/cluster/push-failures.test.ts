@@ -15,9 +15,9 @@ const usual = {
   TOOLFORGE_PUSH_POD_CPU_RESERVED: '10m',
 };
 
-/** A web tool whose process is this Python. */
+/** A web tool that runs this Python code. */
 const running = (source: string): Files => ({ ...webTool('new'), 'server.py': source });
-// Process 1 of a container hears a signal only if it has asked for it.
+// Process 1 of a container gets a signal only if it has a handler for it.
 const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
 const hungry = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))\n';
 const elsewhere = `
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-describe('a push that fails on a cluster says why, and the old release answers on', {
+describe('a failing push on a cluster gives the reason, and the old release still answers', {
   concurrency: 1,
 }, () => {
   let there: ClusterServer;
@@ -62,14 +62,14 @@ describe('a push that fails on a cluster says why, and the old release answers o
 
   const namespace = () => `${there.prefix}${TOOL}`;
 
-  /** A commit on top of what is live. @param without - Files that it removes. */
+  /** A commit on top of the live one. @param without - Files that it removes. */
   async function commitOnFirst(files: Files, without: readonly string[] = []): Promise<void> {
     await tree.git('checkout', '--quiet', '-B', 'main', first);
     if (without.length > 0) await tree.git('rm', '--quiet', ...without);
     await tree.commit('next', files);
   }
 
-  /** Pushes what must fail, and looks at what is live then. @returns the reason in git's report, and the whole run. */
+  /** Makes a push that must fail, and checks the live release. @returns the reason in git's report, and the whole run. */
   async function refused(): Promise<{ reason: string; pushed: Run }> {
     const pushed = await tree.push();
     assert.equal(pushed.exitCode, 1, pushed.stderr);
@@ -94,20 +94,20 @@ describe('a push that fails on a cluster says why, and the old release answers o
     await there.server.boot(120_000);
   }
 
-  test('builds fetch their source at a port where nothing else is, and not at the HTTP door', async () => {
+  test('builds fetch their source at a port only for that, not at the HTTP door', async () => {
     const ready = there.server.lines.findLast(({ msg }) => msg === 'ready');
     const sources = `http://${ready?.['sources']}`;
     for (const path of ['/', '/-/command', `/${TOOL}.git/info/refs?service=git-receive-pack`]) {
       assert.equal((await fetch(`${sources}${path}`)).status, 404, path);
     }
     const asked = there.server.lines.filter(({ msg, status }) => msg === 'source request' && status === 200);
-    assert.equal(asked.length, 1, 'one build, one source');
+    assert.equal(asked.length, 1, 'the source was not requested exactly once');
     const headers = { Authorization: `Bearer ${'a'.repeat(43)}` };
     const main = await fetch(`http://${there.server.http}/-/source`, { headers });
     assert.match(await main.text(), /^No sources of builds are handed out here/);
   });
 
-  test('a requirement that nobody has', async () => {
+  test('a requirement that does not exist', async () => {
     await commitOnFirst({ 'requirements.txt': 'flask==999.0\n', 'app.py': '' }, ['build.sh']);
     const { reason, pushed } = await refused();
     assert.match(reason, /^build failed: pip exited \d+: /);
@@ -129,7 +129,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
     assert.match(pushed.stderr, /mem in service\.template/);
   });
 
-  test('a process that crashes as often as it is started', async () => {
+  test('a process that crashes at every start', async () => {
     await commitOnFirst(running("raise SystemExit('no database here')"));
     const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 exited with code 1/);
@@ -142,7 +142,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
     assert.match(reason, /^rollout failed: web\.1 never opened a port that others can reach; waited 20 s/);
   });
 
-  test('another port than PORT, which is named within 15 s of the start', async () => {
+  test('another port than PORT, which is named within 15 s after the start', async () => {
     await commitOnFirst(running(elsewhere));
     const { reason, pushed } = await refused();
     const [, seconds = ''] =
@@ -156,7 +156,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
     assert.match((await refused()).reason, /^rollout failed: GET \/health answered 500; waited 20 s/);
   });
 
-  test('a namespace that is not there', async () => {
+  test('a missing namespace', async () => {
     await there.server.addTool('nowhere');
     const other = await WorkTree.create(there.server, 'ssh', 'nowhere');
     await other.commit('one', webTool('nowhere'));
@@ -167,10 +167,10 @@ describe('a push that fails on a cluster says why, and the old release answers o
       /The tool's namespace push-\w+-nowhere is not there; nothing is live yet$/,
     );
     assert.equal((await other.git('ls-remote', 'toolforge')).stdout, '');
-    assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'nothing is built that cannot run');
+    assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'a build ran although it cannot be started');
   });
 
-  test('a quota that is used up', async () => {
+  test('a used-up quota', async () => {
     await applyObject(
       there.cluster,
       {
@@ -185,14 +185,14 @@ describe('a push that fails on a cluster says why, and the old release answers o
     await until(async () => {
       const { status } = await there.cluster.core.readNamespacedResourceQuota(quota);
       return status?.used?.['pods'] === '1';
-    }, 'the quota to be counted');
+    }, 'the quota is counted');
     await commitOnFirst(webTool('new'));
     const { reason } = await refused();
     assert.match(reason, /The tool's quota tool-quota is used up \(pods: 1 more asked for, 1 of 1 in use\)/);
     await there.cluster.core.deleteNamespacedResourceQuota(quota);
   });
 
-  // From here on nothing is built: the same commit is pushed again.
+  // The following tests build nothing, because they push the same commit again.
   test('no room on any node', async () => {
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();
@@ -205,7 +205,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
     await restart(usual);
   });
 
-  test('an image that the registry has no more', async () => {
+  test('an image that the registry has lost', async () => {
     const repository = `${there.prefix}images/tool-${TOOL}/tool-${TOOL}`;
     const digest = await registry.digestOf(repository, NEWEST, signal);
     await registry.delete(repository, digest ?? '', signal);
@@ -223,7 +223,7 @@ describe('a push that fails on a cluster says why, and the old release answers o
   });
 });
 
-/** Why git says that main was not taken. */
+/** The reason in git's rejection of main. */
 function reasonOf({ stderr }: Run): string {
   return /\[remote rejected\] main -> main \((.*)\)/.exec(stderr)?.[1] ?? stderr;
 }

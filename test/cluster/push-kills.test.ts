@@ -10,21 +10,21 @@ const FRESH = 'fresh';
 const ENDED = ['live', 'failed', 'interrupted', 'superseded', 'cancelled'];
 const LIMIT_MS = 120_000;
 
-// Process 1 of a container hears a signal only if it has asked for it.
+// Process 1 of a container gets a signal only if it has a handler for it.
 const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
 
-/** @param first - What its web process does before it listens. */
+/** @param first - Code that its web process runs before it listens. */
 function politeTool(answer: string, { first = '' } = {}): Files {
   const { 'server.py': server = '', ...files } = webTool(answer, 'echo built');
   return { ...files, 'server.py': `${ENDS_AT_ONCE}${first}\n${server}` };
 }
 const forever = 'import time; time.sleep(600)';
 
-// In mid build: builder-taken-up.test.ts.
-describe('a server that is killed in mid push on a cluster', { concurrency: 1 }, () => {
+// For kills during a build, see builder-taken-up.test.ts.
+describe('a server that is killed during a push on a cluster', { concurrency: 1 }, () => {
   let there: ClusterServer;
   let tree: WorkTree;
-  /** What each commit answers. */
+  /** The answer of each commit's tool. */
   const answers = new Map<string, string>();
 
   before(async () => {
@@ -45,16 +45,16 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     answers.set(await tree.commit(answer, files), answer);
   }
 
-  /** Pushes, kills the server when `isMidway` says so, and starts it again. */
+  /** Pushes, kills the server when `isMidway` returns true, and starts it again. */
   async function killIn(what: WorkTree, isMidway: () => Promise<boolean>, where: string): Promise<void> {
     const pushing = what.push('-f', 'toolforge', 'main');
     await until(isMidway, where, LIMIT_MS);
     await there.server.kill('SIGKILL');
     await there.server.boot(LIMIT_MS);
-    assert.notEqual((await pushing).exitCode, 0, 'nobody is told that it is live');
+    assert.notEqual((await pushing).exitCode, 0, 'the push was told that it is live');
   }
 
-  /** Waits until no deployment is under way, and looks whether main is what answers. @returns that. */
+  /** Waits until no deployment runs, and asserts that main's tool answers. @returns its commit. */
   async function mainAnswers(): Promise<string> {
     await until(
       async () => {
@@ -64,7 +64,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
       'every deployment has ended',
       LIMIT_MS,
     );
-    // A release is recorded a moment before the branch moves, and the ingress controller may follow a moment later.
+    // The branch moves a moment after the release is recorded, and the ingress controller a moment later.
     return await until(
       async () => {
         const [main = ''] = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t');
@@ -74,7 +74,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
         assert.equal(status, 200, body);
         return body === answer && answer;
       },
-      'main to be what answers',
+      'the tool answers as main',
       30_000,
     );
   }
@@ -85,7 +85,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
       ({ metadata }) => metadata?.labels?.['push.toolforge.org/process'],
     );
 
-  /** Names of Jobs, Deployments, pods and Secrets. */
+  /** The names of Jobs, Deployments, pods and Secrets. */
   async function objectsIn(name: string): Promise<string[]> {
     const { core, apps, batch } = there.cluster;
     const lists = await Promise.all([
@@ -97,19 +97,19 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     return lists.flatMap(({ items }) => items.map(({ metadata }) => metadata?.name ?? ''));
   }
 
-  /** Only one release's Deployment, pod and Secret are there. */
+  /** Waits until only one release's Deployment, pod and Secret exist. */
   async function onlyOneIsLeft(): Promise<void> {
     await until(
       async () => {
         const names = (await objectsIn(namespace(TOOL))).map((name) => name.replace(/-v\d+-.*/, ''));
         return names.sort().join(' ') === 'config web web';
       },
-      'what was begun to be gone',
+      'the begun rollout is gone',
       LIMIT_MS,
     );
   }
 
-  test('in the release phase: its Job and its Secret go, and the old release answers', async () => {
+  test('in the release phase: its Job and Secret are deleted, and the old release answers', async () => {
     const before = await mainAnswers();
     const files = politeTool('three');
     await commit({ ...files, Procfile: `release: python3 -c "${forever}"\n${files['Procfile']}` }, 'three');
@@ -118,7 +118,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     await onlyOneIsLeft();
   });
 
-  test('in mid rollout: the new pods go, and the old release answers', async () => {
+  test('during the rollout: the new pods are deleted, and the old release answers', async () => {
     const before = await mainAnswers();
     await commit({ ...politeTool('four', { first: forever }) }, 'four');
     await killIn(tree, async () => (await typesOf(TOOL)).length === 2, 'the new pod');
@@ -126,7 +126,7 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
     await onlyOneIsLeft();
   });
 
-  test('in the first rollout of a tool: nothing of it is left', async () => {
+  test('in a tool’s first rollout: nothing of it is left', async () => {
     await there.server.addTool(FRESH);
     const fresh = await WorkTree.create(there.server, 'ssh', FRESH);
     await fresh.commit('never', politeTool('never', { first: forever }));
@@ -136,11 +136,11 @@ describe('a server that is killed in mid push on a cluster', { concurrency: 1 },
       'the first pod of the tool',
     );
     const isEmpty = async () => (await objectsIn(namespace(FRESH))).length === 0;
-    await until(isEmpty, 'what was begun to be gone', LIMIT_MS);
+    await until(isEmpty, 'the begun rollout is gone', LIMIT_MS);
     assert.equal((await fresh.git('ls-remote', 'toolforge')).stdout, '');
   });
 
-  test('and a push goes live as ever', async () => {
+  test('afterwards, a push goes live', async () => {
     await commit(politeTool('five'), 'five');
     const pushed = await tree.push('-f', 'toolforge', 'main');
     assert.equal(pushed.exitCode, 0, pushed.stderr);

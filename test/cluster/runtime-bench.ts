@@ -16,17 +16,17 @@ export interface ClusterBench extends RuntimeBench {
   readonly runtime: KubernetesRuntime;
   readonly cluster: Cluster;
   readonly config: KubernetesRuntimeOptions['config'];
-  /** `rt-3f9a-` */
+  /** For example `rt-3f9a-`. */
   readonly prefix: string;
-  /** A server of another data folder; the same folder again is that server after a restart. */
+  /** The id of a data folder. The same id again means the same server after a restart. */
   startAnother(folder: string): KubernetesRuntime;
 }
 
 export interface ClusterBenchOptions {
   readonly config?: Partial<KubernetesRuntimeOptions['config']>;
-  /** How it is reached; the kubeconfig's unless told. */
+  /** The API's address; the kubeconfig's if not set. */
   readonly cluster?: Cluster;
-  /** Errors to standard output unless told. */
+  /** Errors go to standard output if not set. */
   readonly log?: Log;
 }
 
@@ -34,7 +34,7 @@ const registry = process.env['CLUSTER_REGISTRY'] ?? '';
 const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
 const DOMAIN = 'tools.test';
 
-/** A KubernetesRuntime on the cluster of the kubeconfig; its tools are asked through the ingress controller. */
+/** A KubernetesRuntime on the kubeconfig's cluster. Its tools are reached through the ingress controller. */
 export async function clusterBench(options: ClusterBenchOptions = {}): Promise<ClusterBench> {
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-cluster-'));
   const prefix = `rt-${randomBytes(2).toString('hex')}-`;
@@ -46,7 +46,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     health_time: 3000,
     release_time: 3000,
     schedule_time: 60_000,
-    // Python takes half a second to start on a busy node, and only then it exits.
+    // On a busy node, Python takes half a second to start before it exits.
     settle_time: 900,
     drain_time: 5000,
     grace_time: 3000,
@@ -101,7 +101,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     },
     artifact: (files, processes, path) => artifactOf(files, processes, path ?? null),
     request: (tool, path) => get({ agent, host: `${tool}.${domain}`, path }),
-    // The cluster has a clock of its own.
+    // The cluster's clock may differ.
     passMinute: async () => {},
     close: async () => {
       await Promise.all([runtime, ...others].map((one) => one.close()));
@@ -114,7 +114,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
 
 let artifacts = 0;
 
-/** An image as a builder leaves it: the source in /workspace, a launcher for each process type. */
+/** An image like a builder's: the source in /workspace, and a launcher for each process type. */
 export async function artifactOf(
   files: Readonly<Record<string, string>>,
   processes: readonly Process[],
@@ -126,7 +126,7 @@ export async function artifactOf(
     `/cnb/process/${type}`,
     `#!/bin/sh\ncd /workspace\nexec ${command.map(quoted).join(' ')}\n`,
   ]);
-  // As the lifecycle's: with `--` it becomes the words that follow.
+  // Like the lifecycle's launcher: with `--` it runs the words that follow.
   launchers.push([
     '/cnb/lifecycle/launcher',
     '#!/bin/sh\ncd /workspace\n[ "$1" = -- ] && shift\nexec "$@"\n',
@@ -157,7 +157,7 @@ export interface Get {
   readonly path: string;
 }
 
-/** A request as the ingress controller gets it from a browser. */
+/** Sends a request to the ingress controller like a browser. */
 export function get({ agent, host, path }: Get): Promise<Answer> {
   const { hostname, port } = ingress;
   return new Promise((resolve, reject) => {

@@ -38,7 +38,7 @@ describe('drift', { concurrency: 1 }, () => {
   const isUp = async (tool: ToolName) =>
     (await bench.runtime.status(tool)).every(({ state }) => state === 'up' || state === 'scheduled');
 
-  test('80: what is deleted of a live release by hand is back within 30 s, and `ps` and the log say so', async (t) => {
+  test('80: deleted objects of a live release are back within 30 s, and `ps` and the log say so', async (t) => {
     const tool = 'deleted' as ToolName;
     const yearly = { type: 'yearly', command: ['true'], isDefault: false, schedule };
     const files = { 'web.py': webTool('here'), 'worker.py': 'import time\ntime.sleep(1000)' };
@@ -82,7 +82,7 @@ describe('drift', { concurrency: 1 }, () => {
     for (const { msg } of linesOf(tool)) assert.equal(msg, 'deleted objects of a live release made again');
   });
 
-  test('80: what an operator has scaled stays so, also none, and `ps` and the log say who it was', async () => {
+  test('80: an operator’s scale stays, also zero, and `ps` and the log say who it was', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
@@ -113,7 +113,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal(spec, '2', 'a server that starts leaves it too');
   });
 
-  test('what is deleted while the next release is rolled out does not come back beside it', async () => {
+  test('objects that are deleted during the next rollout are not made again beside it', async () => {
     const tool = 'replaced' as ToolName;
     const [one, two] = await Promise.all(
       ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),
@@ -128,12 +128,12 @@ describe('drift', { concurrency: 1 }, () => {
     const left = await until(async () => {
       const now = await named(tool, 'deployment,secret,poddisruptionbudget');
       return now.length === 3 && now;
-    }, 'only the new release to be left');
+    }, 'only the new release is left');
     for (const name of left) assert.match(name, /-v2-/);
     assert.equal((await bench.request(tool, '/')).body, 'two');
   });
 
-  test('nothing comes back of a tool that is stopped, nor in a namespace that is deleted', async () => {
+  test('nothing is made again for a stopped tool, or in a deleted namespace', async () => {
     const [stopped, gone] = ['stopped', 'gone'] as [ToolName, ToolName];
     const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
     await Promise.all([stopped, gone].map((tool) => rollOut(bench.runtime, releaseOf(tool, 1, artifact))));

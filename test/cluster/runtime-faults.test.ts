@@ -10,7 +10,7 @@ import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 const MIB = 1024 * 1024;
 const signal = new AbortController().signal;
 
-/** Writes more and more to disk. */
+/** Writes to disk without end. */
 const writingTool = `
 import time
 print('writing', flush=True)
@@ -19,8 +19,8 @@ with open('/tmp/big', 'wb') as f:
 time.sleep(600)
 `;
 
-// What a push shows of the other faults: push-failures.test.ts and the contract of runtimes.
-describe('what goes wrong in a cluster has its sentence, and the old release serves on', {
+// For other faults, see push-failures.test.ts and the contract of runtimes.
+describe('each fault of a cluster has a message, and the old release still serves', {
   concurrency: 1,
 }, () => {
   let bench: ClusterBench;
@@ -36,7 +36,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
   });
   const namespace = (tool: string) => `${bench.prefix}${tool}`;
 
-  /** Rolls out what must fail over a release that serves. @returns why, after a look at the old one. */
+  /** Makes a rollout that must fail, and checks that the old release still serves. @returns the error. */
   async function failOver(name: string, artifact: Artifact, between: () => Promise<void> = async () => {}) {
     const tool = name as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await good()));
@@ -48,7 +48,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
       [[1, 'up']],
     );
     const secrets = await bench.cluster.core.listNamespacedSecret({ namespace: namespace(name) });
-    assert.equal(secrets.items.length, 1, 'only the config vars of the live release are left');
+    assert.equal(secrets.items.length, 1, 'Secrets other than the live release’s are left');
     return failure;
   }
 
@@ -60,7 +60,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.message, /\(the registry cannot be reached\)\.$/);
   });
 
-  test('a limit range that is too narrow is told with its numbers', async () => {
+  test('a limit range that is too narrow is reported with its numbers', async () => {
     const { error } = await failOver('narrow', await bad(webTool('new')), async () => {
       await applyObject(
         bench.cluster,
@@ -90,7 +90,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.message, /^web\.1 was ended because it wrote more than 100Mi to disk\.$/);
   });
 
-  test('a process that listens on 127.0.0.1 alone is told what it printed', async () => {
+  test('a process that listens only on 127.0.0.1 is reported with its output', async () => {
     const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
     const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
     const { error } = await failOver('loopback', await bad(said));
@@ -101,7 +101,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.hint, /on 0\.0\.0\.0/);
   });
 
-  test('a namespace whose Pod Security is stricter than the image', async () => {
+  test('a namespace with stricter Pod Security than the image allows', async () => {
     const artifact = await bad(webTool('new'));
     const root = { ...artifact, reference: await rootImage() };
     const { error } = await failOver('root', root);
@@ -109,7 +109,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(error.message, /image will run as root/);
   });
 
-  test('memory that service.template asks for beyond the limit is told, and the limit holds', async () => {
+  test('memory in service.template above the limit is reported, and the limit applies', async () => {
     const tool = 'greedy' as ToolName;
     const artifact = await bad(webTool('greedy'), {
       service: { healthCheckPath: null, memoryBytes: 900 * MIB },
@@ -118,7 +118,7 @@ describe('what goes wrong in a cluster has its sentence, and the old release ser
     assert.match(seen, /mem of service\.template asks for 900 MiB: a process gets at most 256 MiB here/);
   });
 
-  /** Debian itself: it has no user of its own. */
+  /** Plain Debian, which runs as root. */
   async function rootImage(): Promise<string> {
     const registry = process.env['CLUSTER_REGISTRY'];
     const accept =

@@ -9,7 +9,7 @@ import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 const UID = 60_000;
 
-/** Says who and where it is. */
+/** Answers with its user and folder. */
 const lookingWorker = `
 import os, time
 home = os.environ['TOOL_DATA_DIR']
@@ -21,14 +21,14 @@ print('services', [name for name in os.environ if name.endswith('_SERVICE_HOST')
 time.sleep(600)
 `;
 
-describe('what pods of tools are given', { concurrency: 1 }, () => {
+describe('pods of tools', { concurrency: 1 }, () => {
   let bench: ClusterBench;
   before(async () => {
     bench = await clusterBench({ config: { pod_uid: UID, replica_secret: 'replica' } });
   });
   after(() => bench.close());
 
-  test("the tool's uid, its data folder and replica.my.cnf, and no token", async () => {
+  test("a pod has the tool's uid, its data folder and replica.my.cnf, and no token", async () => {
     const tool = 'looking' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const { signal } = new AbortController();
@@ -48,8 +48,8 @@ describe('what pods of tools are given', { concurrency: 1 }, () => {
     const text = await until(async () => {
       const said = await textOf(bench.runtime, tool, 'worker');
       return said.includes('services') && said;
-    }, 'what it says');
-    // The bench's tools have the number 1.
+    }, 'the answer of the tool');
+    // Tools of the bench have the number 1.
     assert.match(text, new RegExp(`^uid ${UID + 1} ${UID + 1}$`, 'm'));
     assert.match(text, /^token False$/m);
     assert.match(text, /^replica \[client\]$/m);
@@ -57,7 +57,7 @@ describe('what pods of tools are given', { concurrency: 1 }, () => {
     assert.match(text, /^services \[\]$/m);
   });
 
-  test('as many web processes as service.template asks for, behind the NetworkPolicy of their namespace', async () => {
+  test('service.template sets the number of web processes, behind the NetworkPolicy of their namespace', async () => {
     const plain = await clusterBench();
     try {
       const tool = 'twice' as ToolName;

@@ -14,7 +14,7 @@ import { silentTool, web, webTool, worker } from '../run/tool-sources.ts';
 import { type ApiProxy, apiProxy } from './api-proxy.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
-/** Prints a number that goes up, forever. */
+/** Prints an increasing number for ever. */
 const countingWorker = `
 import time
 for i in range(1000000): print('count', i, flush=True); time.sleep(0.01)
@@ -22,7 +22,7 @@ for i in range(1000000): print('count', i, flush=True); time.sleep(0.01)
 
 const { signal } = new AbortController();
 
-describe('a server that goes and comes', { concurrency: 1 }, () => {
+describe('a server that restarts', { concurrency: 1 }, () => {
   let bench: ClusterBench;
   let api: ApiProxy;
   before(async () => {
@@ -40,7 +40,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
   const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
 
-  test('a rollout right at the start waits until what was live is adopted, and takes its place', async () => {
+  test('a rollout right at the start waits until the live release is adopted, and replaces it', async () => {
     const tool = 'at-once' as ToolName;
     const one = releaseOf(tool, 1, await webArtifact('one'));
     const first = bench.startAnother(tool);
@@ -48,7 +48,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await first.close();
     const second = bench.startAnother(tool);
     const two = releaseOf(tool, 2, await webArtifact('two'));
-    // An API that is slow at the moment: what is there is seen when the new rollout has long begun.
+    // The API is slow, so existing objects are seen long after the new rollout has begun.
     const { apps } = bench.cluster;
     const list = apps.listNamespacedDeployment.bind(apps);
     apps.listNamespacedDeployment = async (query) => {
@@ -65,7 +65,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'two');
   });
 
-  test('what runs is adopted: the same pods, no restart, and the log goes on without a gap or a repetition', async () => {
+  test('running pods are adopted without a restart, and the log continues without a gap or a repetition', async () => {
     const tool = 'adopted' as ToolName;
     const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };
     const release = releaseOf(tool, 3, await bench.artifact(files, [web(), worker()]));
@@ -94,7 +94,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('killed in mid rollout: the old release is adopted and what was begun is removed', async () => {
+  test('killed during a rollout: the old release is adopted, and the begun one is removed', async () => {
     const tool = 'midway' as ToolName;
     const old = releaseOf(tool, 1, await webArtifact('old'));
     const first = bench.startAnother(tool);
@@ -105,19 +105,19 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const second = bench.startAnother(tool);
     await second.resume(old, 1, {});
     assert.equal(await ask(tool), 'old');
-    await until(async () => (await uids(tool)).length === 1, 'the new pod to be gone');
+    await until(async () => (await uids(tool)).length === 1, 'the new pod is gone');
     assert.deepEqual(await uids(tool), before);
     await second.close();
   });
 
-  test('killed between the record and the switch: the traffic follows at the next start', async () => {
+  test('killed between the record and the switch: the next start switches the traffic', async () => {
     const tool = 'between' as ToolName;
     const first = bench.startAnother(tool);
     await rollOut(first, releaseOf(tool, 1, await webArtifact('old')));
     const next = releaseOf(tool, 2, await webArtifact('new'));
     let closed = Promise.resolve();
     const beforeSwitch = async () => {
-      // It waits for the rollout itself.
+      // This hangs, so that the rollout waits here.
       closed = first.close();
     };
     await rollOut(first, next, { beforeSwitch });
@@ -129,7 +129,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const second = bench.startAnother(tool);
     await second.resume(next, 1, {});
     assert.equal(await ask(tool), 'new');
-    await until(async () => (await uids(tool)).length === 1, 'the old pod to be gone');
+    await until(async () => (await uids(tool)).length === 1, 'the old pod is gone');
     assert.deepEqual(
       (await podsOf(tool)).map(({ metadata }) => metadata?.name),
       made,
@@ -137,7 +137,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('the API is away for five seconds in mid rollout: the rollout goes on, and the old release served', async () => {
+  test('the API is away for five seconds during a rollout: it continues, and the old release serves', async () => {
     const tool = 'away' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('old')));
     const slow = `import time\ntime.sleep(2)\n${webTool('new')}`;
@@ -151,7 +151,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'new');
   });
 
-  test('a server that starts while the API is away adopts what runs when it comes', async () => {
+  test('a server that starts while the API is away adopts running releases when it is back', async () => {
     const tool = 'early' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('early'));
     const first = bench.startAnother(tool);
@@ -169,7 +169,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('what others change is not fought, and the status says who it was', async () => {
+  test('changes by others are kept, and the status says who made them', async () => {
     const tool = 'edited' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('mine')));
     const namespace = `${bench.prefix}${tool}`;
@@ -186,14 +186,14 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const status = await until(async () => {
       const now = await bench.runtime.status(tool);
       return now.length === 2 && now.every(({ state }) => state === 'up') && now;
-    }, 'the second pod');
+    }, 'there is a second pod');
     assert.deepEqual(status.map((one) => [one.name, one.detail]).sort(), [
       ['web.1', 'changed outside of this server by kubectl-edit'],
       ['web.2', 'changed outside of this server by kubectl-edit'],
     ]);
   });
 
-  test('a pod that is taken away is replaced without this server, and its lines go on', async () => {
+  test('a deleted pod is replaced without this server, and the log continues', async () => {
     const tool = 'drained' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('drained')));
     const [pod] = await podsOf(tool);
@@ -206,7 +206,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
   });
 
-  test('killed in a first rollout and in a release phase: what was begun goes, with its Secrets', async () => {
+  test('killed in a first rollout and in a release phase: both are removed, with their Secrets', async () => {
     const tool = 'never' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const releasing = {
@@ -233,7 +233,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     await until(async () => (await podsOf(tool)).length === 2, 'both pods');
     const second = bench.startAnother(tool);
     await second.cleanUp(tool);
-    await until(async () => (await left(namespace)).length === 0, 'nothing to be left');
+    await until(async () => (await left(namespace)).length === 0, 'nothing is left');
 
     const live = rollOut(second, releaseOf(tool, 2, await webArtifact('second'), { API_KEY: 'secret' }));
     await leave('bbbbb', 'bbbba');
@@ -247,16 +247,16 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
     const kinds = await until(async () => {
       const now = await left(namespace);
       return now.length === 3 && now;
-    }, 'only the live release to be left');
+    }, 'only the live release is left');
     assert.deepEqual(kinds.map((name) => name.replace(/-v2-.*/, '')).sort(), ['config', 'web', 'web']);
     await second.close();
   });
 
-  test('cleaning up does not mind a tool that has no namespace', async () => {
+  test('cleaning up works for a tool without a namespace', async () => {
     await bench.runtime.cleanUp('nowhere' as ToolName);
   });
 
-  /** Names of Jobs, Deployments, pods and Secrets. */
+  /** The names of Jobs, Deployments, pods and Secrets. */
   async function left(namespace: string): Promise<string[]> {
     const { core, apps, batch } = bench.cluster;
     const lists = await Promise.all([
@@ -270,7 +270,7 @@ describe('a server that goes and comes', { concurrency: 1 }, () => {
 
   async function abandon(runtime: KubernetesRuntime, work: Promise<unknown>, when: () => Promise<boolean>) {
     work.catch(() => {});
-    await until(when, 'the moment to go');
+    await until(when, 'the moment to kill the server');
     await runtime.close();
   }
 });

@@ -39,7 +39,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     );
   };
 
-  test('what a quota does not allow is told with its numbers, as many run as before, and less can be had', async () => {
+  test('a scale that a quota forbids is reported with its numbers and changes nothing, and a smaller one works', async () => {
     const tool = 'narrow' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('narrow'));
     await rollOut(bench.runtime, release);
@@ -57,7 +57,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await until(async () => {
       const { items } = await bench.cluster.core.listNamespacedResourceQuota({ namespace });
       return items[0]?.status?.used?.['pods'] === '1';
-    }, 'the quota to be counted');
+    }, 'the quota is counted');
     const { error } = await failing(scale(bench.runtime, release, { web: 3 }));
     assert.equal(error.code, 'QUOTA_EXCEEDED');
     assert.match(
@@ -70,7 +70,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await running(tool, 2);
   });
 
-  test('a server that was killed on the way: the next one runs what is recorded', async () => {
+  test('after a kill during scale, the next server runs the recorded number', async () => {
     const tool = 'killed' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('killed'));
     const first = bench.startAnother(tool);
@@ -92,7 +92,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('what somebody else has set is not fought at a start, the status tells who, and a scale sets it anew', async () => {
+  test('a number that somebody else has set stays at a start, the status says who, and scale overrides it', async () => {
     const tool = 'handled' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('handled'));
     const first = bench.startAnother(tool);

@@ -8,7 +8,7 @@ import { everyMinute, politeWorker, worker } from '../run/tool-sources.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
-/** Goes on until it is told to end. */
+/** Runs until SIGTERM. */
 const slow = `
 import os, signal, sys, time
 def leave(*_): print('goodbye', flush=True); sys.exit(0)
@@ -61,7 +61,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     });
   }
 
-  test('a run outlives its release, with its config vars, and a tool that is stopped has nothing left', async () => {
+  test('a run outlives its release, with its config vars, and a stopped tool has no objects left', async () => {
     const tool = 'outlives' as ToolName;
     const { runtime } = bench;
     const timed = everyMinute('update.py', yearly);
@@ -80,7 +80,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
         ({ metadata }) => metadata?.ownerReferences?.[0]?.kind === 'Job',
       );
       return found.length > 0 && found;
-    }, 'the config vars to be the run’s');
+    }, 'the run owns the config vars');
     assert.equal(Buffer.from(kept[0]?.data?.['WORD'] ?? '', 'base64').toString(), 'one');
     assert.deepEqual(
       (await runtime.status(tool)).map(({ name, version, state }) => [name, version, state]),
@@ -114,7 +114,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     );
   });
 
-  test('what a build makes of toolforge.yaml runs: a line for a shell, and a process type', async () => {
+  test('both kinds of schedules in toolforge.yaml run: a shell line, and a process type', async () => {
     const tool = 'built' as ToolName;
     const { runtime } = bench;
     await using builder = await AClusterBuilder.open();
@@ -138,7 +138,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal(await textOf(runtime, tool, 'by-type'), 'said type hello $(WORD)');
   });
 
-  test('a server that comes again finds the schedules, and what ran while it was away', async () => {
+  test('a restarted server finds the schedules, and the runs in the meantime', async () => {
     const tool = 'away' as ToolName;
     const artifact = await bench.artifact({ 'update.py': 'print("hello")' }, [
       everyMinute('update.py', yearly),
@@ -156,7 +156,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal(found?.metadata?.uid, before?.metadata?.uid);
     assert.equal(found?.metadata?.generation, 1);
     assert.equal(found?.metadata?.labels?.[LABELS.rollout], before?.metadata?.labels?.[LABELS.rollout]);
-    await until(async () => (await textOf(second, tool, 'update')) === 'hello', 'what it printed');
+    await until(async () => (await textOf(second, tool, 'update')) === 'hello', 'the output of the run');
     const [status] = await second.status(tool);
     assert.equal(status?.schedule?.lastRun?.exitCode, 0);
     await second.stop(tool);
@@ -164,7 +164,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal((await cronJobsOf(tool)).length, 1);
   });
 
-  test('a run that takes too long is ended, and one that fails is started again, as often as it asks', async () => {
+  test('a run that takes too long is ended, and a failed run is retried as often as its schedule says', async () => {
     const tool = 'limits' as ToolName;
     const { runtime } = bench;
     const long = { ...everyMinute('update.py', { ...yearly, timeoutSeconds: 6 }), type: 'long' };
@@ -189,7 +189,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.match(last?.detail ?? '', /^took longer/);
   });
 
-  test('what the cluster does not take fails the rollout, and the schedules stay as they were', async () => {
+  test('a schedule that the cluster refuses fails the rollout, and the old schedules stay', async () => {
     const tool = 'refused' as ToolName;
     const { runtime } = bench;
     const artifact = await bench.artifact({ 'update.py': '' }, [everyMinute('update.py', yearly)]);
@@ -204,7 +204,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
         namespace: namespaceOf(tool),
       });
       return items[0]?.status?.used?.['count/cronjobs.batch'] === '1';
-    }, 'the quota to be counted');
+    }, 'the quota is counted');
     const processes = [...artifact.processes, second];
     const { error } = await failingRollOut(runtime, releaseOf(tool, 2, { ...artifact, processes }));
     assert.equal(error.code, 'QUOTA_EXCEEDED');

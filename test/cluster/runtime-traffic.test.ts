@@ -26,7 +26,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
       ),
     );
 
-  /** Rolls it out, and prints where the time went. */
+  /** Rolls out, and prints how long each step took. */
   async function rollOutTimed(
     t: TestContext,
     tool: ToolName,
@@ -59,7 +59,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
   });
 
-  test('a drain ends the pods of a tool one after the other, and no request fails', async (t) => {
+  test('a drain moves the pods of a tool one after the other, and no request fails', async (t) => {
     const tool = 'drained' as ToolName;
     const [artifact] = await artifacts(1);
     assert.ok(artifact !== undefined);
@@ -73,7 +73,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.deepEqual(failures, []);
   });
 
-  test('a drain of a tool with one pod is not held up', async () => {
+  test('a tool with one pod does not block a drain', async () => {
     const tool = 'single' as ToolName;
     const [artifact] = await artifacts(1);
     assert.ok(artifact !== undefined);
@@ -81,7 +81,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
   });
 
-  /** Evicts every pod that is there now, as `kubectl drain` does: again while a budget refuses. */
+  /** Evicts every pod that exists now, like `kubectl drain`: retries while a budget refuses. */
   async function drain(tool: ToolName, signal: AbortSignal): Promise<number> {
     const { core } = bench.cluster;
     const namespace = `${bench.prefix}${tool}`;
@@ -102,7 +102,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     return items.length;
   }
 
-  /** Requests at a steady pace, whether or not the ones before are answered. */
+  /** Sends requests at a fixed rate, whether or not earlier ones were answered. */
   function steadyLoad(tool: ToolName) {
     const agent = new Agent({ keepAlive: true, maxSockets: 100 });
     const host = `${tool}.${bench.config.domain}`;

@@ -14,14 +14,14 @@ interface Labelled {
   readonly metadata: { labels?: Record<string, string>; annotations?: Record<string, string> };
 }
 
-describe('objects that an earlier server made', { concurrency: 1 }, () => {
+describe('objects of an earlier server version', { concurrency: 1 }, () => {
   let bench: ClusterBench;
   before(async () => {
     bench = await clusterBench();
   });
   after(() => bench.close());
 
-  /** As the server of November 2026 made them: the type as the name, nothing owned, one probe less, no quota. */
+  /** Objects of the server of November 2026: named by the type, without owners, with one probe less, no quota. */
   function asBefore<Kind extends object>(object: Kind): Kind {
     const old = structuredClone(object) as Kind & Labelled;
     const relabel = ({ labels = {} }: Labelled['metadata']) => {
@@ -42,7 +42,7 @@ describe('objects that an earlier server made', { concurrency: 1 }, () => {
     return old;
   }
 
-  test('they are adopted and serve on, the same pods, and the next release takes their place', async () => {
+  test('they are adopted and still serve with the same pods, and the next release replaces them', async () => {
     const tool = 'older' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const [one, two] = await Promise.all(
@@ -63,7 +63,7 @@ describe('objects that an earlier server made', { concurrency: 1 }, () => {
     }
     const pods = async () => (await kubectl('-n', namespace, 'get', 'pods', '-o', 'name')).split('\n');
     const answer = async () => (await bench.request(tool, '/').catch(() => null))?.body;
-    await until(async () => (await answer()) === 'one', 'the old pod to serve');
+    await until(async () => (await answer()) === 'one', 'the old pod serves');
     const before = await pods();
 
     const next = bench.startAnother('upgraded');
@@ -84,7 +84,7 @@ describe('objects that an earlier server made', { concurrency: 1 }, () => {
     await until(async () => {
       const left = await kubectl('-n', namespace, 'get', 'deployment,secret,pod,pdb', '-o', 'name');
       return !left.includes('-v1-');
-    }, 'the old release to be gone');
+    }, 'the old release is gone');
     await next.close();
   });
 });

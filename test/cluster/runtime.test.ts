@@ -1,5 +1,5 @@
 import { runtimeContract } from '../contracts/runtime.ts';
 import { clusterBench } from './runtime-bench.ts';
 
-// A rollout mostly waits for the node to start its containers: several fit beside each other.
+// A rollout mostly waits until the node starts its containers, so several can run at once.
 runtimeContract('kubernetes', () => clusterBench(), 3);

@@ -9,8 +9,8 @@ const NAME = 'other-builder';
 let made: Promise<string> | null = null;
 
 /**
- * Another builder image: another order with one buildpack, `sample/script`, that runs the source's own build.sh, and
- * another user. What a hostile repository can do in a build, it can do here.
+ * Another builder image, with another user and one buildpack, `sample/script`, that runs the source's build.sh. So a test
+ * can do everything that a hostile repository can do in a build.
  */
 export function scriptBuilderImage(): Promise<string> {
   made ??= make();
@@ -26,7 +26,7 @@ async function make(): Promise<string> {
     detect: '[[ -f build.sh ]] || exit 100\necho "a script"',
     build: `${webProcess}\nbash ./build.sh`,
   };
-  // The lifecycle wants the version of each.
+  // The lifecycle needs the version of each buildpack.
   const order = '[[order]]\n[[order.group]]\nid = "sample/script"\nversion = "1"\n';
   await using buildpacks = await SampleBuildpacks.write({ script }, order);
   const folder = await mkdtemp(join(tmpdir(), 'other-builder-'));

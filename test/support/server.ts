@@ -272,5 +272,5 @@ export async function until<T>(
       setTimeout(resolve, 20);
     });
   }
-  throw new Error(`${what} within ${limitMs} ms`);
+  throw new Error(`waited ${limitMs} ms in vain: ${what}`);
 }

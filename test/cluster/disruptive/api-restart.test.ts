@@ -15,7 +15,7 @@ const restart = process.env['CLUSTER_API_RESTART'] ?? '';
 const skip =
   restart === '' ? 'CLUSTER_API_RESTART is not set: whoever else uses the cluster would notice' : false;
 
-describe('threat 75: the API server is restarted in mid push', { concurrency: 1, skip }, () => {
+describe('threat 75: the API server is restarted during a push', { concurrency: 1, skip }, () => {
   let there: ClusterServer;
   let tree: WorkTree;
 
@@ -33,13 +33,13 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
   });
   after(() => there?.[Symbol.asyncDispose]());
 
-  /** When the process of the API server was started, in seconds since 1970. */
+  /** The start time of the API server's process, in seconds since 1970. */
   async function startedAt(): Promise<number> {
     const { stdout } = await run('kubectl', ['get', '--raw', '/metrics']);
     return Number(/^process_start_time_seconds (\S+)$/m.exec(stdout)?.[1]);
   }
 
-  /** Pushes, restarts the API server when `isMidway` says so, and looks what is live. */
+  /** Pushes, restarts the API server when `isMidway` returns true, and asserts what is live. */
   async function pushesThrough(
     isMidway: () => Promise<boolean>,
     where: string,
@@ -63,21 +63,21 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
       assert.equal(restarted.exitCode, 0, restarted.stderr);
       const pushed = await pushing;
       assert.equal(pushed.exitCode, 0, pushed.stderr);
-      // The ingress controller has to find its API server again as well.
-      await until(async () => (await there.get(TOOL)).body === answer, 'the new release to answer', 30_000);
+      // The ingress controller must reconnect to its API server too.
+      await until(async () => (await there.get(TOOL)).body === answer, 'the new release answers', 30_000);
     })().finally(() => {
       isOver = true;
     });
     await watching;
     assert.ok((await startedAt()) > before, 'CLUSTER_API_RESTART has restarted nothing');
-    assert.deepEqual([...seen].sort(), [`200 ${answer}`, `200 ${old}`].sort(), 'it answered all the time');
+    assert.deepEqual([...seen].sort(), [`200 ${answer}`, `200 ${old}`].sort(), 'other answers than the old and the new release');
     const main = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0];
     assert.equal(main, await tree.head());
     const { items } = await there.cluster.batch.listNamespacedJob({ namespace: there.builds });
-    assert.deepEqual(items, [], 'no build is left');
+    assert.deepEqual(items, [], 'a build was left');
   }
 
-  test('in mid build: it goes on, its output is whole, and it is live', async () => {
+  test('during the build: it continues, its output is complete, and it goes live', async () => {
     await tree.commit(
       'two',
       webTool('two', 'echo begun; for i in $(seq 20); do sleep 1; echo "step $i"; done'),
@@ -87,7 +87,7 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
       (await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')))).join(
         '',
       );
-    await pushesThrough(async () => (await logs()).includes('begun'), 'the build to have begun', 'two');
+    await pushesThrough(async () => (await logs()).includes('begun'), 'the build has begun', 'two');
     const steps = [...(await logs()).matchAll(/step (\d+)/g)].map(([, step]) => Number(step));
     assert.deepEqual(
       steps,
@@ -95,7 +95,7 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
     );
   });
 
-  test('in mid rollout: it goes on, and it is live', async () => {
+  test('during the rollout: it continues, and the release goes live', async () => {
     const { 'server.py': server = '', ...files } = webTool('three');
     await tree.commit('three', { ...files, 'server.py': `import time\ntime.sleep(15)\n${server}` });
     const namespace = `${there.prefix}${TOOL}`;
@@ -104,6 +104,6 @@ describe('threat 75: the API server is restarted in mid push', { concurrency: 1,
         ({ metadata, status }) =>
           metadata?.labels?.['push.toolforge.org/version'] === '3' && status?.phase === 'Running',
       );
-    await pushesThrough(isStarting, 'the new pod to run', 'three');
+    await pushesThrough(isStarting, 'the new pod runs', 'three');
   });
 });

@@ -28,8 +28,8 @@ const root = resolve(import.meta.dirname, '../../..');
 const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
 
 /**
- * The server in the cluster as docs/operating.md installs it, with people in a slapd, and what ends TLS before its door:
- * the ingress controller of this cluster does not.
+ * The server in the cluster, installed as in docs/operating.md, with people in a slapd. A TLS front stands before its HTTP
+ * port, because the ingress controller of this cluster does not do TLS.
  */
 export class Installation implements AsyncDisposable, Remote {
   readonly folder: string;
@@ -37,13 +37,13 @@ export class Installation implements AsyncDisposable, Remote {
   readonly password = 'correct-horse';
   readonly publicKey: string;
   readonly slapd: SlapdPod;
-  /** All lines of the log, of servers that were killed too. */
+  /** All lines of the log, including those of killed servers. */
   readonly log: string[] = [];
   readonly #authority: TestAuthority;
   readonly #front: TlsFront;
   readonly #tools: readonly string[];
   readonly #yours: Readonly<Record<string, string>>;
-  /** docs/operating.md with what is ours in it. */
+  /** docs/operating.md with our values. */
   readonly page: OperatingPage;
   #address = '';
 
@@ -66,7 +66,7 @@ export class Installation implements AsyncDisposable, Remote {
     this.publicKey = makeKey(made.folder, 'id_ed25519');
   }
 
-  /** @param tools - Those that the platform knows: each has a namespace. */
+  /** @param tools - The tools on the platform. Each has a namespace. */
   static async open(tools: readonly string[]): Promise<Installation> {
     await removeObjects(tools);
     const folder = await mkdtemp(join(tmpdir(), 'installation-'));
@@ -99,7 +99,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.found();
   }
 
-  /** Where the server is, after it was installed. */
+  /** The server's address after its installation. */
   async found(): Promise<void> {
     const address = ['get', 'service', HOME, '-o', 'jsonpath={.spec.clusterIP}'];
     this.#address = await kubectl('-n', HOME, ...address);
@@ -111,7 +111,7 @@ export class Installation implements AsyncDisposable, Remote {
     return join(this.folder, 'overlay');
   }
 
-  /** The manifests as they are with something more in the kustomization.yaml of the page. */
+  /** The manifests with an addition to the page's kustomization.yaml. */
   async kustomizeWith(more: string): Promise<string> {
     const other = join(this.folder, 'other-overlay');
     await cp(this.overlay, other, { recursive: true });
@@ -119,7 +119,7 @@ export class Installation implements AsyncDisposable, Remote {
     return await kubectl('kustomize', other);
   }
 
-  /** A volume for a second server, which a StorageClass would make. */
+  /** Makes a volume for a second server, as a StorageClass would. */
   async secondVolume(): Promise<AsyncDisposable> {
     const name = `${HOME}-1`;
     const volume = parse(await readFile(join(this.overlay, 'volume.yaml'), 'utf8'));
@@ -143,7 +143,7 @@ export class Installation implements AsyncDisposable, Remote {
     return `${this.#yours[REGISTRY]}/toolforge-buildpack-build:${tag}`;
   }
 
-  /** Settings in place of those that the page copies. */
+  /** Settings that replace those of the page. */
   get #settings(): Readonly<Record<string, unknown>> {
     const secrets = '/etc/toolforge-push-secrets';
     return {
@@ -163,14 +163,14 @@ export class Installation implements AsyncDisposable, Remote {
     };
   }
 
-  /** Changes settings of the overlay, which is not applied by this. */
+  /** Changes settings of the overlay, without applying it. */
   async change(settings: Readonly<Record<string, unknown>>): Promise<void> {
     const file = join(this.overlay, 'settings.yaml');
     const given = parse(await readFile(file, 'utf8')) as Record<string, unknown>;
     await writeFile(file, stringify({ ...given, ...settings }));
   }
 
-  /** The node learns of a Service's endpoints a little after they are there. */
+  /** The node learns of a Service's endpoints a little late. */
   async untilServed(): Promise<void> {
     const health = new URL(`http://${this.#address}:8080/healthz`);
     const isThere = async () => (await ask(health, {}).catch(() => null))?.status === 200;
@@ -189,7 +189,7 @@ export class Installation implements AsyncDisposable, Remote {
       GIT_COMMITTER_NAME: 'Test',
       GIT_COMMITTER_EMAIL: 'test@example.org',
       GIT_SSL_CAINFO: this.#authority.ca,
-      // The first key that is shown is remembered; another one ends the connection.
+      // ssh remembers the first host key, and refuses another one.
       GIT_SSH_COMMAND: `ssh -F none -i ${join(this.folder, 'id_ed25519')} -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o ${knownHosts} -o LogLevel=ERROR`,
     };
   }
@@ -208,12 +208,12 @@ export class Installation implements AsyncDisposable, Remote {
     return await run('ssh', [...ssh, ...target], { env: this.clientEnvironment });
   }
 
-  /** What the tool answers through the ingress controller. */
+  /** The tool's answer through the ingress controller. */
   async get(tool: string): Promise<{ status: number; body: string }> {
     return await ask(ingress, { host: `${tool}.${DOMAIN}` });
   }
 
-  /** Kills the server at once, and waits until it is there again. */
+  /** Kills the server, and waits until it runs again. */
   async kill(): Promise<void> {
     await this.#keepLog();
     const uid = await this.uid();
@@ -222,7 +222,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.untilServed();
   }
 
-  /** Ends the server as a drain of its node does. @throws where something forbids it. */
+  /** Evicts the server, like a drain of its node. @throws if that is forbidden. */
   async evict(): Promise<void> {
     await this.#keepLog();
     const uid = await this.uid();
@@ -237,7 +237,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.untilServed();
   }
 
-  /** @param before - The pod that it is not; empty = any will do. */
+  /** @param before - The old pod, which does not count; empty = any pod counts. */
   async untilReady(before: string): Promise<void> {
     const ready = 'jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}';
     await until(
@@ -255,7 +255,7 @@ export class Installation implements AsyncDisposable, Remote {
     });
   }
 
-  /** Lines of all servers up to now. */
+  /** The log lines of all servers up to now. */
   async wholeLog(): Promise<string[]> {
     await this.#keepLog();
     return this.log;
@@ -276,7 +276,7 @@ export class Installation implements AsyncDisposable, Remote {
   }
 }
 
-/** Asks on a connection of its own, which takes at most 5 s. */
+/** Sends a request over a new connection, for at most 5 s. */
 async function ask(url: URL, headers: Record<string, string>): Promise<{ status: number; body: string }> {
   const asked = request(url, { headers, agent: false, signal: AbortSignal.timeout(5000) }).end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
@@ -287,7 +287,7 @@ export function namespaceOf(tool: string): string {
   return `tool-${tool}`;
 }
 
-/** The values of the page that are ours. */
+/** Our values for the page. */
 async function values(given: {
   readonly folder: string;
   readonly authority: TestAuthority;
@@ -296,7 +296,7 @@ async function values(given: {
   const { folder, authority, tool } = given;
   const buildpacks = join(folder, 'buildpacks');
   await buildpacksWithScript(buildpacks);
-  // From the same files, so that a node that has an image by this tag has the right one.
+  // The tag comes from the files, so that a node's image with this tag is the right one.
   const made = [await serverImage(), await builderWithScript()];
   const tag = `test-${createHash('sha256').update(made.join()).digest('hex').slice(0, 12)}`;
   const door = await authority.issue('door', 'DNS:push.test');
@@ -305,7 +305,7 @@ async function values(given: {
   return {
     'build-images --tag 1 ': `build-images --plain-http --buildpacks ${buildpacks} --tag ${tag} `,
     [REGISTRY]: `${registryHost}/test-installation`,
-    // What the manifests call it, everywhere.
+    // The image's name in all manifests.
     [`- name: ${REGISTRY}/toolforge-push`]: `- name: ${REGISTRY}/toolforge-push`,
     [`${REGISTRY}/toolforge-push:1`]: `${registryHost}/test-installation/toolforge-push:${tag}`,
     'newTag: "1"': `newTag: "${tag}"`,
@@ -324,14 +324,14 @@ async function values(given: {
 }
 
 async function pageIn(folder: string, yours: Readonly<Record<string, string>>): Promise<OperatingPage> {
-  // As this machine's buildah wants it.
+  // The form that this machine's buildah needs.
   const environment = { PASSWORD: READER_PASSWORD, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot' };
   return await OperatingPage.read({ yours, folder: join(folder, 'overlay'), environment });
 }
 
-/** Removes what this test has installed. @throws where it is somebody else's. */
+/** Removes this test's installation. @throws if it belongs to somebody else. */
 async function removeObjects(tools: readonly string[]): Promise<void> {
-  // As the page makes them, they do not say whose they are. The people's namespace does, and goes last.
+  // The page's objects have no owner's mark. The people's namespace has one, and is deleted last.
   const names = [HOME, `${HOME}-builds`, ...tools.map(namespaceOf)];
   const found = await kubectl('get', 'namespaces', '--ignore-not-found', '-o', 'name', ...names);
   const ours = await kubectl('get', 'namespaces', '-l', OURS, '-o', 'name');

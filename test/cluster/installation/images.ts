@@ -7,11 +7,11 @@ import { builderImage, registry, registryHost } from '../images.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
-/** What the Dockerfile copies. */
+/** The files that the Dockerfile copies. */
 const PARTS = ['Dockerfile', 'package.json', 'package-lock.json', '.npmrc', 'LICENSE', 'README.md'];
 const FOLDERS = ['src', 'hooks', 'buildpacks'];
 
-/** The image of the server as it stands here, in the registry of the cluster. */
+/** Makes the image of this server in the cluster's registry. */
 export async function serverImage(): Promise<string> {
   return await image('toolforge-push', join(root, 'Dockerfile'), root, [...PARTS, ...FOLDERS]);
 }
@@ -22,7 +22,7 @@ export async function slapdImage(): Promise<string> {
   return await image('test/slapd', file, dirname(file), ['slapd.Dockerfile']);
 }
 
-/** The builder of the product with one buildpack more, which runs the source's own build.sh where there is one. */
+/** The product's builder with one more buildpack, which runs the source's build.sh if there is one. */
 export async function builderWithScript(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'buildpacks-'));
   try {
@@ -53,7 +53,7 @@ optional = true
 `;
 
 /**
- * Builds and pushes an image, unless it is there from the same files.
+ * Builds and pushes an image, unless it exists from the same files.
  *
  * @returns the reference.
  */
@@ -69,7 +69,7 @@ async function image(
   const tag = `test-${hash.digest('hex').slice(0, 12)}`;
   const reference = `${registryHost}/${name}:${tag}`;
   if ((await registry.digestOf(name, tag, AbortSignal.timeout(10_000))) !== null) return reference;
-  // One name here, whatever the files: what was built before is not kept.
+  // The local name is always the same, so that old images are not kept.
   const local = `localhost/${name}:test`;
   await buildah('build', '--layers', '--isolation', 'chroot', '--file', dockerfile, '--tag', local, context);
   await buildah('push', '--tls-verify=false', local, `docker://${reference}`);

@@ -6,7 +6,7 @@ const path = resolve(import.meta.dirname, '../../../docs/operating.md');
 
 type Block = { readonly kind: 'commands' | 'file' | 'choice'; readonly name: string; readonly text: string };
 
-/** docs/operating.md, as somebody follows it who changes nothing but the values that are theirs. */
+/** Follows docs/operating.md like an operator who changes only the values of their own. */
 export class OperatingPage {
   readonly #sections: ReadonlyMap<string, readonly Block[]>;
   readonly #folder: string;
@@ -23,8 +23,8 @@ export class OperatingPage {
   }
 
   /**
-   * @param options - `yours`: values of the page, and what stands in their place; each must be on the page. `folder`: in
-   * which everything is typed. `environment`: beside that of this process.
+   * @param options - `yours`: values on the page and their replacements; each must be on the page. `folder`: the working
+   * folder. `environment`: additional variables.
    */
   static async read(options: {
     readonly yours: Readonly<Record<string, string>>;
@@ -34,7 +34,7 @@ export class OperatingPage {
     const page = await readFile(path, 'utf8');
     const missing = Object.keys(options.yours).filter((value) => !page.includes(value));
     if (missing.length > 0) throw new Error(`not on the page: ${missing.join(', ')}`);
-    // The longest first: a value may be part of another.
+    // The longest first, because a value may be a part of another.
     const values = Object.keys(options.yours).toSorted((one, other) => other.length - one.length);
     const anyValue = new RegExp(values.map((value) => RegExp.escape(value)).join('|'), 'g');
     const mine = (text: string) => text.replace(anyValue, (value) => options.yours[value] ?? value);
@@ -51,7 +51,7 @@ export class OperatingPage {
     return new OperatingPage(sections, options.folder, options.environment ?? {});
   }
 
-  /** Does what a section says, or those of its blocks that hold a text. @returns what its commands printed. */
+  /** Follows a section, or its blocks that contain a text. @returns the output of its commands. */
   async walk(title: string, holding = ''): Promise<string> {
     const blocks = (this.#sections.get(title) ?? []).filter(
       ({ kind, text }) => kind !== 'choice' && text.includes(holding),
@@ -65,7 +65,7 @@ export class OperatingPage {
     return printed.join('\n');
   }
 
-  /** YAML of a section that is no file, but something to add to one. */
+  /** A section's YAML that is not a whole file, but an addition to one. */
   choices(title: string): string[] {
     return (this.#sections.get(title) ?? []).filter(({ kind }) => kind === 'choice').map(({ text }) => text);
   }

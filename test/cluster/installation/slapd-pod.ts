@@ -19,7 +19,7 @@ const MOUNTED = '/etc/slapd';
 
 /** A slapd in the cluster, with Toolforge's tree and schemas, in a namespace of its own. */
 export class SlapdPod {
-  /** How the server reaches it, by a name that its certificate has. */
+  /** The server's address for it, with a name in its certificate. */
   readonly url = `ldaps://slapd.${NAMESPACE}.svc:1636`;
   static readonly namespace = NAMESPACE;
   readonly #address: string;
@@ -37,7 +37,7 @@ export class SlapdPod {
     const slapd = new SlapdPod(
       await kubectl('-n', NAMESPACE, 'get', 'service', 'slapd', '-o', 'jsonpath={.spec.clusterIP}'),
     );
-    // The nodes learn of a Service's endpoints a little after they are there.
+    // The nodes learn of a Service's endpoints a little late.
     await until(
       async () =>
         slapd.edit(plantTree).then(
@@ -50,7 +50,7 @@ export class SlapdPod {
     return slapd;
   }
 
-  /** Does something as its administrator. */
+  /** Runs a change as its administrator. */
   async edit<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ url: `ldap://${this.#address}:1389`, timeout: 10_000, connectTimeout: 2000 });
     try {
@@ -66,7 +66,7 @@ export class SlapdPod {
   }
 }
 
-/** The configuration with all that it names, as one Secret. */
+/** The configuration and all its files, as one Secret. */
 async function files(authority: TestAuthority, { certificate, key }: Certificate): Promise<object> {
   const text = (path: string) => readFile(path, 'utf8');
   const configuration = slapdConfiguration({

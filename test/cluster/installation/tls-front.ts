@@ -7,10 +7,10 @@ import { networkInterfaces } from 'node:os';
 import { pipeline } from 'node:stream/promises';
 import type { Certificate } from '../../support/slapd/certificates.ts';
 
-/** Ends TLS before a plain server, as an ingress controller does, on a port of 127.0.0.1. */
+/** Terminates TLS for a plain server on a port of 127.0.0.1, like an ingress controller. */
 export class TlsFront implements AsyncDisposable {
   readonly port: number;
-  /** Where requests go; set it before the first. */
+  /** The target of requests. Set it before the first one. */
   behind = { host: '', port: 0 };
   readonly #server: ReturnType<typeof createServer>;
 
@@ -18,7 +18,7 @@ export class TlsFront implements AsyncDisposable {
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
     server.on('request', (incoming, outgoing) => {
-      // Whoever is cut off notices by the cut.
+      // The client notices an error because its connection ends.
       this.#pass(incoming, outgoing).catch(() => outgoing.destroy());
     });
   }
@@ -30,7 +30,7 @@ export class TlsFront implements AsyncDisposable {
     return new TlsFront(server);
   }
 
-  /** What the server behind may see it come from. */
+  /** The addresses from which the server may see its requests. */
   get addresses(): string[] {
     return Object.values(networkInterfaces())
       .flatMap((addresses) => addresses ?? [])
