@@ -1,6 +1,6 @@
 import type { Principal } from '../../src/core/types.ts';
 
-/** A person who has logged in over SSH with a key of her own. */
+/** A person who has logged in over SSH with her key. */
 export const alice: Principal = {
   uid: 'alice',
   door: 'ssh',

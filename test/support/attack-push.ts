@@ -3,22 +3,22 @@ import { type CommandList, encodeCommandList } from '../../src/git/command-list.
 import type { TestServer } from './server.ts';
 import type { WorkTree } from './work-tree.ts';
 
-/** A tool, and where objects for it are made. */
+/** A tool, and the clone in which its objects are made. */
 export interface Fabric {
   readonly server: TestServer;
   readonly name: string;
   readonly tree: WorkTree;
 }
 
-/** What no honest client would send. */
+/** A push that no honest client would send. */
 export interface RawPush {
   readonly commands: CommandList['commands'];
   readonly capabilities?: readonly string[];
-  /** Commits that go along, each with all that it reaches. */
+  /** Commits to send, each with all objects that it reaches. */
   readonly objects?: readonly string[];
-  /** A pack in the place of those. */
+  /** A pack to send instead of them. */
   readonly pack?: Buffer;
-  /** In the place of everything. */
+  /** The bytes to send instead of everything else. */
   readonly body?: Buffer;
 }
 
@@ -44,13 +44,13 @@ export async function rawPush(
   return { status: response.status, text: text.replace(/[0-9a-f]{4}\u0002/g, '') };
 }
 
-/** A pack of what these reach, as `git rev-list` takes them. */
+/** A pack of the objects that these arguments of `git rev-list` select. */
 export async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffer> {
   const { stdout } = await execa('git', ['pack-objects', '--stdout', '--revs', '--quiet'], {
     cwd: tree.folder,
     input: objects.map((id) => `${id}\n`).join(''),
     encoding: 'buffer',
-    // One pack in 256 ends with a byte that reads as a line feed.
+    // One pack in 256 ends with a line feed.
     stripFinalNewline: false,
   });
   return Buffer.from(stdout);

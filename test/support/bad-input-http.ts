@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import type { BadInput, Siege } from './bad-input.ts';
 import { type BadPush, plain } from './bad-input-pushes.ts';
 
-/** One request, as it is sent. */
+/** One request to send. */
 interface Sent {
   readonly line: string;
   readonly host?: string;
@@ -22,7 +22,7 @@ const FETCH_REFS = 'GET /hello.git/info/refs?service=git-upload-pack';
 const noise = randomBytes(4096);
 const zeros = gzipSync(Buffer.alloc(96 * 1024 * 1024));
 
-/** Sends a request of the attacker. @returns the status, and all that came until the server closed. */
+/** Sends a request of the attacker. @returns the status, and all bytes until the server closed. */
 async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: string }> {
   const { line, host = 'push', body = '', isAnonymous = false, localAddress } = sent;
   const headers = [
@@ -40,7 +40,7 @@ async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: st
   return { status: Number(/^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? 0), text };
 }
 
-/** A kind of which each request gets this status, and is told this. */
+/** Bad requests that each get this status and text. */
 function kind(
   [name, times]: readonly [name: string, times: number],
   status: number,
@@ -59,7 +59,7 @@ function kind(
   return { name, times, send };
 }
 
-/** Sends some of a request, gets no answer to it, and is gone in one of two ways. */
+/** Sends a part of a request, gets no answer, and disconnects in one of two ways. */
 function fragment(name: string, times: number, bytes: (siege: Siege) => string): BadInput {
   let count = 0;
   const send = async (siege: Siege) => {
@@ -94,7 +94,7 @@ const encoded = (line: string, encoding: string, body: Buffer): Sent => ({
   headers: [`Content-Encoding: ${encoding}`],
 });
 
-/** What comes to the HTTP door beside pushes. */
+/** Bad input to the HTTP door, except pushes. */
 export const httpKinds: readonly BadInput[] = [
   kind(
     ['threat 24: what two readers would cut differently', 16],
@@ -121,7 +121,7 @@ export const httpKinds: readonly BadInput[] = [
     })),
   ),
   {
-    name: 'threat 24: what is no HTTP/1.1',
+    name: 'threat 24: bytes that are not HTTP/1.1',
     times: 16,
     send: async (siege) => {
       for (const start of [
@@ -219,7 +219,7 @@ export const httpKinds: readonly BadInput[] = [
     /WWW-Authenticate: Basic/,
   ),
   {
-    name: 'threat 9: guesses',
+    name: 'threat 9: guesses at passwords',
     times: 40,
     send: async (siege) => {
       const guess = Buffer.from(`neighbour:${Math.random()}`).toString('base64');

@@ -10,7 +10,7 @@ const PASSWORD = 'correct horse';
 const ADDRESS = '127.0.0.2';
 const VISIT_LIMIT_MS = 20_000;
 
-/** A second user with a key, a password and the live tool `quiet`, who works on through one door. */
+/** A second user with a key, a password and the live tool `quiet`, who keeps working at one door. */
 export class Neighbour {
   readonly #server: TestServer;
   readonly #folder: string;
@@ -46,13 +46,13 @@ export class Neighbour {
     return neighbour;
   }
 
-  /** Pushes a tag and looks at the page of the tool; throws where that does not succeed in time. */
+  /** Pushes a tag and visits the tool's page. Throws if that does not succeed in time. */
   async push(): Promise<void> {
     this.#pushes += 1;
     await this.#inTime('push', 'toolforge', `main:refs/tags/push-${this.#pushes}`);
   }
 
-  /** Lists the refs, with the last that was pushed, and looks at the page. */
+  /** Lists the refs, asserts that the last pushed one is there, and visits the page. */
   async list(): Promise<void> {
     const { stdout } = await this.#inTime('ls-remote', 'toolforge');
     const last = `\trefs/tags/push-${this.#pushes}`;

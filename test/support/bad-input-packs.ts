@@ -1,31 +1,31 @@
 import { createHash } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 
-/** Objects that no git would write, as a pack of version 2. @see https://git-scm.com/docs/gitformat-pack */
+/** Makes packs of version 2 with objects that git would not write. @see https://git-scm.com/docs/gitformat-pack */
 export class HandMadePack {
   readonly #entries: Buffer[] = [];
 
-  /** @returns the id that git gives the object. */
+  /** @returns the object's id. */
   add(type: 'commit' | 'tree' | 'blob', body: Buffer): string {
     this.#entries.push(Buffer.concat([head(TYPES[type], body.length), deflateSync(body)]));
     return createHash('sha1').update(`${type} ${body.length}\0`).update(body).digest('hex');
   }
 
-  /** An object that is made of another: of `base`, `count` times over. */
+  /** Adds a delta that repeats the object `base` `count` times. */
   addRepeated(base: string, baseBytes: number, count: number): void {
     const copies = Buffer.alloc(4 * count, Buffer.of(0xf0, 0xff, 0xff, 0xff));
     const delta = Buffer.concat([varint(baseBytes), varint(baseBytes * count), copies]);
     this.#entries.push(Buffer.concat([head(7, delta.length), Buffer.from(base, 'hex'), deflateSync(delta)]));
   }
 
-  /** A commit of this tree. */
+  /** Adds a commit of this tree. */
   addCommit(tree: string, parent: string | null = null): string {
     const by = 'a <a@b.c> 0 +0000';
     const parents = parent === null ? '' : `parent ${parent}\n`;
     return this.add('commit', Buffer.from(`tree ${tree}\n${parents}author ${by}\ncommitter ${by}\n\nx\n`));
   }
 
-  /** A tree of these entries as they are. */
+  /** Adds a tree with exactly these entries. */
   addTree(entries: readonly (readonly [mode: string, name: string, id: string])[]): string {
     const parts = entries.flatMap(([mode, name, id]) => [
       Buffer.from(`${mode} ${name}\0`),
@@ -34,7 +34,7 @@ export class HandMadePack {
     return this.add('tree', Buffer.concat(parts));
   }
 
-  /** @param count - How many objects it says it has. */
+  /** @param count - The number of objects in its header. */
   bytes(count: number = this.#entries.length): Buffer {
     const start = Buffer.from('PACK\0\0\0\u0002\0\0\0\0', 'latin1');
     start.writeUInt32BE(count, 8);

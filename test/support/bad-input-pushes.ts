@@ -3,11 +3,11 @@ import { encodeCommandList, type RefCommand, zeroId } from '../../src/git/comman
 import { pktLine } from '../../src/git/pkt-line.ts';
 import { HandMadePack } from './bad-input-packs.ts';
 
-/** A push that no git would send, and what its client is told. */
+/** A push that git would not send, and the answer to its client. */
 export interface BadPush {
   readonly name: string;
   readonly times: number;
-  /** Sent one after the other. */
+  /** The bodies, sent one after the other. */
   readonly bodies: readonly Buffer[];
   readonly answer: RegExp;
 }
@@ -56,7 +56,7 @@ function list(
 
 const update = (newId: string, ref: string = MAIN): RefCommand => ({ oldId: zeroId, newId, ref });
 
-/** @param first - The commit that is live, which the repository has. */
+/** @param first - The live commit, which the repository has. */
 export function badPushes(first: string): BadPush[] {
   return [...malformed(first), ...refused(first), ...brokenPacks(), ...bombs(), hostileTrees()];
 }
@@ -66,7 +66,7 @@ function malformed(first: string): BadPush[] {
   const noList = /this is not a push of git/;
   return [
     {
-      name: 'threat 24: text that is no pkt-line',
+      name: 'threat 24: text that is not a pkt-line',
       times: 16,
       bodies: [Buffer.from('zzzz hello')],
       answer: noList,
@@ -79,14 +79,14 @@ function malformed(first: string): BadPush[] {
       answer: noList,
     },
     {
-      name: 'threat 24: a line that is no ref update',
+      name: 'threat 24: a line that is not a ref update',
       times: 16,
       bodies: [pktLine('hello')],
       answer: noList,
     },
     { name: 'threat 24: an endless command list', times: 16, bodies: [endless], answer: noList },
     {
-      name: 'threat 24: a command list that is cut off',
+      name: 'threat 24: a truncated command list',
       times: 16,
       bodies: [list(first).subarray(0, 60)],
       answer: /what it wants to push|did not understand/,
@@ -112,7 +112,7 @@ function refused(first: string): BadPush[] {
       answer: /501 refs are more than one push may have, 500/,
     },
     {
-      name: 'threat 44: the end of the deploy branch',
+      name: 'threat 44: deletion of the deploy branch',
       times: 16,
       bodies: [list(first, [deleted])],
       answer: /ng refs\/heads\/main main is live and cannot be deleted/,
@@ -144,11 +144,11 @@ function brokenPacks(): BadPush[] {
     answer: told,
   });
   return [
-    push('noise in the place of a pack', randomBytes(MiB)),
+    push('noise instead of a pack', randomBytes(MiB)),
     push('a pack that is cut off', whole.subarray(0, 60_000)),
     push('a pack with one bit turned over', flipped),
     push('a pack of 4 billion objects', pack.bytes(0xffff_ffff)),
-    push('no pack at all', Buffer.alloc(0)),
+    push('no pack', Buffer.alloc(0)),
     push('a commit without its tree', empty.bytes(), orphan, /ng refs\/heads\/main/),
     push('a blob in the place of a commit', lone.bytes(), blob, /ng refs\/heads\/main/),
   ];
@@ -171,7 +171,7 @@ function bombs(): BadPush[] {
   const foldersCommit = folders.addCommit(tree);
   return [
     {
-      name: 'threat 35: 16 kB that ask for 10 GB',
+      name: 'threat 35: 16 kB that need 10 GB',
       times: 4,
       bodies: [Buffer.concat([list(deltaCommit), delta.bytes()])],
       answer: /attempting to allocate 1006\d+ over limit/,
@@ -204,7 +204,7 @@ function hostileTrees(): BadPush {
   return { name: `threat 32: ${bodies.length} hostile trees`, times: 4, bodies, answer };
 }
 
-/** What a server says to a push: its packets and side bands taken off, as far as they are any. */
+/** The text of a server's answer to a push, without packet headers and side bands. */
 export function plain(answer: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: a packet may begin in the middle of a line
   return answer.replace(/[0-9a-f]{4}[\u0001-\u0003]/g, '');

@@ -18,7 +18,7 @@ const message = (type: number, ...parts: Buffer[]) => Buffer.concat([Buffer.of(t
 const channelOf = (channel: ClientChannel) =>
   channel as unknown as { outgoing: { id: number; window: number; packetSize: number } };
 
-/** What somebody who has logged in may send to the SSH door beside pushes. */
+/** Bad input of a logged-in user to the SSH door, except pushes. */
 export const memberKinds: readonly BadInput[] = [
   commands(
     'threat 16: git commands that would be a shell’s',
@@ -91,7 +91,7 @@ export const memberKinds: readonly BadInput[] = [
     assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 10);
   }),
   {
-    name: 'threat 21: more than the window takes',
+    name: 'threat 21: more bytes than the window allows',
     times: 4,
     send: async (siege) => {
       const client = await logIn(siege);
@@ -133,7 +133,7 @@ export const memberKinds: readonly BadInput[] = [
       assert.notEqual(code, 0);
     }
   }),
-  messages('messages of no channel', false, [
+  messages('messages for a missing channel', false, [
     message(94, uint32(77), sshString('x')),
     message(93, uint32(77), uint32(2 ** 31)),
     message(96, uint32(77)),
@@ -141,24 +141,24 @@ export const memberKinds: readonly BadInput[] = [
     message(98, uint32(77), sshString('exec'), Buffer.of(1), sshString('id')),
   ]),
   messages(
-    'messages of no kind',
+    'messages of unknown types',
     false,
     Array.from({ length: 200 }, (_, type) => message((type % 40) + 192, noise.subarray(0, 64))),
   ),
   messages(
-    'requests without measure',
+    'requests with huge values',
     false,
     Array.from({ length: 2000 }, () => message(80, sshString('x@y'), Buffer.of(1))),
   ),
   messages('a key exchange that is noise', true, [message(20, noise.subarray(0, 1000))]),
-  messages('messages that are cut off', true, [
+  messages('truncated messages', true, [
     message(90, uint32(4096)),
     message(94),
     message(98, uint32(0)),
     message(20),
   ]),
   {
-    name: 'threat 23: noise under the keys',
+    name: 'threat 23: encrypted noise',
     times: 8,
     send: async (siege) => {
       const client = await logIn(siege);
@@ -169,7 +169,7 @@ export const memberKinds: readonly BadInput[] = [
   },
 ];
 
-/** A bad push as one session; half as often, since each comes with a login. */
+/** A bad push as one session. Sent half as often, because each needs a login. */
 export function pushBySsh({ name, times, bodies, answer }: BadPush): BadInput {
   return member(name, times / 2, async (client) => {
     for (const body of bodies) {
@@ -180,7 +180,7 @@ export function pushBySsh({ name, times, bodies, answer }: BadPush): BadInput {
   });
 }
 
-/** Does something with a connection that has logged in, and closes it. */
+/** Runs `work` on a logged-in connection, then closes it. */
 function member(
   name: string,
   times: number,
@@ -199,7 +199,7 @@ function member(
   };
 }
 
-/** `once` would reject with the reason that the server gives. */
+/** Waits for the end. `once` would reject with the server's reason. */
 const end = (client: Client) => new Promise<void>((resolve) => client.once('close', () => resolve()));
 
 function logIn(siege: Siege): Promise<Client> {
@@ -214,7 +214,7 @@ function logIn(siege: Siege): Promise<Client> {
   });
 }
 
-/** What a command prints, and its status. */
+/** The output and status of a command. */
 async function say(
   client: Client,
   command: string,
@@ -227,7 +227,7 @@ async function say(
   return { text: plain(stdout.toString('latin1')) + stderr.toString('latin1'), code };
 }
 
-/** Commands that are answered with these words and a status other than 0. */
+/** Commands that are answered with this text and a status other than 0. */
 function commands(name: string, words: RegExp, lines: readonly string[]): BadInput {
   return member(name, 8, async (client) => {
     for (const line of lines) {
@@ -239,7 +239,7 @@ function commands(name: string, words: RegExp, lines: readonly string[]): BadInp
   });
 }
 
-/** Messages of the protocol as they are; the connection ends, or answers a command afterwards. */
+/** Raw messages of the protocol. Afterwards, the connection has ended or still answers a command. */
 function messages(name: string, ends: boolean, payloads: readonly Buffer[]): BadInput {
   return {
     name: `threat 23: ${name}`,

@@ -11,7 +11,7 @@ const MiB = 1024 * 1024;
 const noise = randomBytes(MiB);
 const introduction = 'SSH-2.0-x\r\n';
 
-/** Sends bytes before any login, at which the door ends the connection. */
+/** Sends bytes before a login, which make the server end the connection. */
 function stranger(name: string, times: number, bytes: readonly (string | Buffer)[]): BadInput {
   const send = async (siege: Siege) => {
     const text = await siege.knock(bytes);
@@ -20,7 +20,7 @@ function stranger(name: string, times: number, bytes: readonly (string | Buffer)
   return { name: `threat 20: ${name}`, times, send };
 }
 
-/** A login that is refused. */
+/** A refused login. */
 function refusedLogin(name: string, times: number, config: (siege: Siege) => ConnectConfig): BadInput {
   const send = async (siege: Siege) => {
     const options = {
@@ -39,7 +39,7 @@ function refusedLogin(name: string, times: number, config: (siege: Siege) => Con
 
 const strangers: readonly BadInput[] = [
   {
-    name: 'threat 20: who says nothing, or a byte now and then, until the grace time is over',
+    name: 'threat 20: clients that send nothing, or few bytes, until the grace time is over',
     times: 5,
     send: async (siege) => {
       const slow = [[], [...'SSH-2.0-slow'], [introduction, Buffer.of(0), Buffer.of(0), Buffer.of(4)]];
@@ -51,11 +51,11 @@ const strangers: readonly BadInput[] = [
   stranger('TLS', 24, [Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]), noise.subarray(0, 500)]),
   stranger('the wrong version', 24, ['SSH-1.5-old\r\n']),
   stranger('an endless line', 8, [Buffer.alloc(2 * MiB, 'A')]),
-  stranger('an endless introduction', 8, ['SSH-2.0-', Buffer.alloc(2 * MiB, 'A')]),
+  stranger('an endless identification', 8, ['SSH-2.0-', Buffer.alloc(2 * MiB, 'A')]),
   stranger('many lines', 16, ['hello\r\n'.repeat(5000)]),
-  stranger('an introduction and noise', 16, [introduction, noise]),
+  stranger('an identification and noise', 16, [introduction, noise]),
   stranger('packets of 4 GiB', 16, [introduction, Buffer.alloc(70_000, 255)]),
-  stranger('packets of nothing', 16, [introduction, Buffer.alloc(70_000)]),
+  stranger('empty packets', 16, [introduction, Buffer.alloc(70_000)]),
 ];
 
 const logins: readonly BadInput[] = [
@@ -65,7 +65,7 @@ const logins: readonly BadInput[] = [
     send: async (siege) => {
       const refused = Promise.withResolvers<void>();
       const client = new ssh2.Client();
-      client.once('ready', () => refused.reject(new Error('it was let in')));
+      client.once('ready', () => refused.reject(new Error('the login succeeded')));
       client.on('error', refused.reject);
       client.connect({
         host: '127.0.0.1',
@@ -99,5 +99,5 @@ const logins: readonly BadInput[] = [
   })),
 ];
 
-/** What comes to the SSH door beside pushes. */
+/** Bad input to the SSH door, except pushes. */
 export const sshKinds: readonly BadInput[] = [...strangers, ...logins, ...memberKinds];

@@ -9,44 +9,44 @@ import { collect } from './http-raw.ts';
 import { run, TestServer, timeout, until } from './server.ts';
 import { liveTool, type WorkTree } from './work-tree.ts';
 
-/** One kind of bad input: `send` sends it once, and asserts what the door answers. */
+/** One kind of bad input. `send` sends it once, and asserts the answer. */
 export interface BadInput {
   readonly name: string;
   readonly times: number;
   readonly send: (siege: Siege) => Promise<unknown>;
 }
 
-/** What must be the same before and after. */
+/** The measures that must be the same before and after. */
 export interface Gauge {
   readonly pid: number;
   readonly descriptors: number;
   /** git processes below the server. */
   readonly gits: number;
   readonly residentMiB: number;
-  /** The most that it ever was. */
+  /** Its peak. */
   readonly peakMiB: number;
 }
 
 /**
- * What may be more after all of it than after a first round. Heap and malloc find their level, which eight rounds do
- * not raise, in the second or third; one bomb that was held whole would be 96.
+ * The allowed growth of memory from the first round to the end. Heap and malloc settle in the second or third round, and
+ * eight more do not raise that. One bomb that is held in memory would take 96.
  */
 const MORE_MIB = 48;
-/** And at any moment, with four such bombs in the air. */
+/** The same for the peak, with four such bombs at once. */
 const MORE_AT_PEAK_MIB = 160;
-/** Below what one address may hold at the SSH door. */
+/** Fewer than one address may hold at the SSH door. */
 const AT_ONCE = 8;
 const BATCH_LIMIT_MS = 30_000;
 
 /**
- * A real server with two users: the first attacks, and maintains the live tool `hello`; the other one works on
- * meanwhile. Each has an address of the loopback network.
+ * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working meanwhile.
+ * Each has an address of its own in the loopback network.
  */
 export class Siege implements AsyncDisposable {
   readonly server: TestServer;
   readonly door: 'ssh' | 'http';
   readonly neighbour: Neighbour;
-  /** Of the attacker; `first` is the commit that is live. */
+  /** The attacker's clone. `first` is the live commit. */
   readonly tree: WorkTree;
   readonly first: string;
 
@@ -63,7 +63,7 @@ export class Siege implements AsyncDisposable {
   }
 
   static async lay(door: 'ssh' | 'http', settings: Record<string, string> = {}): Promise<Siege> {
-    // As `npm start` has it.
+    // Like `npm start`.
     const NODE_OPTIONS = '--max-semi-space-size=1 --max-old-space-size=512';
     const server = await TestServer.start({ NODE_OPTIONS, ...settings });
     try {
@@ -88,12 +88,12 @@ export class Siege implements AsyncDisposable {
     return join(this.server.folder, 'home/.ssh/id_ed25519');
   }
 
-  /** The attacker's password, as a header has it. */
+  /** The attacker's password as a header value. */
   get authorization(): string {
     return `Basic ${Buffer.from(`${this.server.user}:${this.server.password}`).toString('base64')}`;
   }
 
-  /** Sends one kind all its times, while the neighbour works on and afterwards finds all well. */
+  /** Sends one kind as often as it says, while the neighbour keeps working. */
   async endure(kind: BadInput): Promise<void> {
     await Promise.all([this.send(kind, kind.times), this.neighbour.push()]);
     await this.neighbour.list();
@@ -121,12 +121,12 @@ export class Siege implements AsyncDisposable {
   }
 
   /**
-   * The server is the one that it was and has no git, no more descriptors and not much more memory than before, once
-   * what was cut off has been cleared away; and its log calls nobody.
+   * Asserts that the server did not restart, has no git, no more descriptors and not much more memory than before, and has
+   * logged no errors.
    */
   async assertAsBefore(before: Gauge): Promise<void> {
     const now = async () => {
-      // Something to do, or V8 collects nothing.
+      // V8 collects garbage only if the server has work.
       await this.server.get('quiet');
       return await this.gauge();
     };
@@ -135,13 +135,13 @@ export class Siege implements AsyncDisposable {
     const most = before.residentMiB + MORE_MIB;
     await until(async () => (await now()).residentMiB <= most, `memory below ${most} MiB`);
     const { peakMiB, pid } = await now();
-    assert.ok(peakMiB <= before.residentMiB + MORE_AT_PEAK_MIB, `it was at ${peakMiB} MiB`);
+    assert.ok(peakMiB <= before.residentMiB + MORE_AT_PEAK_MIB, `the peak was ${peakMiB} MiB`);
     assert.equal(pid, before.pid);
     const errors = this.server.lines.filter(({ level }) => level === 'error');
-    assert.deepEqual(errors, [], 'no operator must act');
+    assert.deepEqual(errors, [], 'the log has errors');
   }
 
-  /** Nothing of what was sent has moved anything, or is kept. */
+  /** Asserts that the input moved no ref, and that nothing of it was kept. */
   async assertUntouched(): Promise<void> {
     const refs = await this.server.inRepository('hello', 'for-each-ref', '--format=%(refname) %(objectname)');
     assert.equal(refs, `refs/heads/main ${this.first}\nrefs/releases/v1 ${this.first}`);
@@ -157,8 +157,8 @@ export class Siege implements AsyncDisposable {
   }
 
   /**
-   * Sends pieces, `pauseMs` apart, and reads what comes until the server ends the connection; throws where it has
-   * not done so within `limitMs`.
+   * Sends pieces, `pauseMs` apart, and reads until the server ends the connection. Throws if that takes longer than
+   * `limitMs`.
    */
   async knock(
     pieces: readonly (string | Buffer)[],
@@ -178,8 +178,8 @@ export class Siege implements AsyncDisposable {
 }
 
 /**
- * Lays a siege to one door with all kinds: a first round without the neighbour, to warm up, and a second with a test
- * of each kind. Then nothing may be left of any.
+ * Attacks one door with all kinds: first a round without the neighbour to warm up, then a test for each kind. Afterwards,
+ * nothing of them may be left.
  */
 export async function besiege(
   context: TestContext,
@@ -196,13 +196,13 @@ export async function besiege(
   const before = await siege.gauge();
   for (const kind of kinds) await context.test(kind.name, () => siege.endure(kind));
   context.diagnostic(
-    `memory was at ${before.residentMiB} MiB, is at ${(await siege.gauge()).residentMiB} MiB`,
+    `memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`,
   );
   await context.test('threat 88: memory and descriptors are as before, and no git is left', () =>
     siege.assertAsBefore(before),
   );
-  await context.test('threat 36: what was refused is not kept', () => siege.assertUntouched());
-  await context.test('and the neighbour deploys', () => siege.neighbour.deploy('still undisturbed'));
+  await context.test('threat 36: refused input is not kept', () => siege.assertUntouched());
+  await context.test('the neighbour can still deploy', () => siege.neighbour.deploy('still undisturbed'));
 }
 
 async function gitsBelow(pid: number): Promise<number> {

@@ -17,7 +17,7 @@ import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { alice } from './alice.ts';
 
-/** A directory in memory: who maintains what. */
+/** A directory in memory with the maintainers of each tool. */
 class ListedDirectory implements Directory {
   readonly tools = new Map<string, DirectoryTool>();
 
@@ -36,12 +36,12 @@ class ListedDirectory implements Directory {
   async close(): Promise<void> {}
 }
 
-/** Deployments that end as a test says; they remember what they were asked for. */
+/** Fake deployments that end as the test says, and record their calls. */
 class ScriptedDeployments implements Deployments {
   readonly calls: unknown[] = [];
   log: string[] = ['-----> Releasing v2\n', '=====> v2 is live\n'];
   verdict: Verdict = { isLive: true, version: 2 };
-  /** Until it is aborted, a deployment goes on after its log. */
+  /** Whether deployments continue for ever after their log. */
   isEndless = false;
   refusal: DeployError | null = null;
   isStoredOnly = false;
@@ -90,7 +90,7 @@ class ScriptedDeployments implements Deployments {
   }
 }
 
-/** Processes and log lines that a test has put there. */
+/** A fake runtime with the test's processes and log lines. */
 class ListedRuntime implements Runtime {
   statuses: ProcessStatus[] = [];
   lost: LostPlace | null = null;
@@ -138,7 +138,7 @@ export interface Answer {
   readonly err: string;
 }
 
-/** Everything that commands need, with a real store, and a way to type a command. */
+/** Everything that commands need, with a real store, and a method that runs a command. */
 export class Desk implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'cli-'));
   readonly directory = new ListedDirectory();
@@ -149,12 +149,12 @@ export class Desk implements Disposable {
 
   readonly followers: Followers;
 
-  /** @param stallMs - How long a reader may take nothing. */
+  /** @param stallMs - How long a follower may read nothing. */
   constructor(stallMs?: number) {
     this.followers = new Followers(stallMs);
   }
 
-  /** What the audit log would hold. */
+  /** The events for the audit log. */
   readonly events: AuditEvent[] = [];
 
   get services(): Services {
@@ -212,7 +212,7 @@ export class Desk implements Disposable {
   }
 }
 
-/** In pieces that cut characters apart. */
+/** Yields pieces that split characters. */
 async function* chunks(input: string | Uint8Array): AsyncGenerator<Uint8Array> {
   const bytes = typeof input === 'string' ? Buffer.from(input) : input;
   for (let from = 0; from < bytes.length; from += 3) yield bytes.subarray(from, from + 3);

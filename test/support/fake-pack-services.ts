@@ -7,16 +7,16 @@ import type { FetchSession, PackServices, PushSession, ReceiveRequest } from '..
 
 const environment = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', GIT_CONFIG_NOSYSTEM: '1' };
 
-/** Real git on bare repositories in a folder, passed through as it is; nothing is built. */
+/** Real git on bare repositories in a folder, passed through unchanged. Nothing is built. */
 export class FakePackServices implements PackServices {
   readonly #folder: string;
   readonly requests: ReceiveRequest[] = [];
   readonly protocols: (string | null)[] = [];
-  /** Set: what the next pushes print at their end. */
+  /** If set, the next pushes print this at their end. */
   notice: string | null = null;
-  /** Set: the next pushes are answered with this as soon as their commands are there, and stored nowhere. */
+  /** If set, the next pushes are answered with this right after their commands, and not stored. */
   refusal: string | null = null;
-  /** Set: thrown instead of serving. */
+  /** If set, thrown instead of serving. */
   error: Error | null = null;
   opened = 0;
   closed = 0;
@@ -62,7 +62,7 @@ export class FakePackServices implements PackServices {
   }
 }
 
-/** Gives git no commands, and reads on what the client sends. */
+/** Gives git no commands, and discards what the client sends. */
 class Swallow extends Transform {
   #isOver = false;
 

@@ -6,7 +6,7 @@ const REQUEST_IDENTITIES = 11;
 const IDENTITIES_ANSWER = 12;
 
 /**
- * An ssh-agent that holds public keys and signs nothing: for keys whose hardware is not here.
+ * An ssh-agent that offers public keys and signs nothing, for hardware keys that this machine does not have.
  *
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-sshm-ssh-agent
  */

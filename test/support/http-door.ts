@@ -12,7 +12,7 @@ import { createHttpDoor, type HttpDoorOptions } from '../../src/http/door.ts';
 import type { Gateway } from '../../src/run/runtime.ts';
 import { HttpPackServices } from './http-pack-services.ts';
 
-/** The only password that the test directory knows, for every user of it. */
+/** The password of every user in the test directory. */
 export const PASSWORD = 'correct horse: battery';
 
 /** alice maintains hello and frozen (disabled); bob maintains other. */
@@ -51,7 +51,7 @@ export interface TestDoor {
   readonly root: string;
   readonly directory: HttpDirectory;
   readonly packs: HttpPackServices;
-  /** Every log line so far. */
+  /** All log lines so far. */
   readonly log: string[];
   /** The address with alice's credentials. */
   readonly loggedIn: string;
@@ -76,7 +76,7 @@ function assert(message: string): never {
 
 const noThrottle = { check: () => 0, isKnown: () => false, failed: () => {}, succeeded: () => {} };
 
-/** A door on a free port over an empty folder; all gone at the end of the test. */
+/** Opens an HTTP door on a free port with an empty folder. Both are removed at the end of the test. */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
   const root = await mkdtemp(join(tmpdir(), 'toolforge-http-'));
   context.after(() => rm(root, { recursive: true, force: true, maxRetries: 5 }));
@@ -92,7 +92,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
       await line.out(`${line.principal.uid} ${JSON.stringify(line.argv)}\n`);
       return 0;
     },
-    // The door hands it on and reads only the addresses; commands that ask for more are not run here.
+    // The door reads only the addresses. These tests run no commands that need more.
     services: { addresses, directory, audit: () => {} } as unknown as Services,
     throttle: noThrottle,
     log: pino(
@@ -125,7 +125,7 @@ export function basic(login = 'alice', password = PASSWORD): string {
   return `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 }
 
-/** The real git, as a person without any configuration of their own runs it; never asks. */
+/** Runs the real git without any configuration. It never asks for input. */
 export function runGit(cwd: string, args: readonly string[], options: Options = {}) {
   const identity = ['-c', 'user.name=Alice', '-c', 'user.email=alice@example.org', '-c', 'gc.auto=0'];
   return execa('git', [...identity, ...args], {

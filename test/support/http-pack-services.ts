@@ -6,9 +6,9 @@ import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { PackServices, PushSession, ReceiveRequest } from '../../src/git/pack-services.ts';
 
-/** Real bare repositories and a plain push: nothing is rewritten. What a test wants to see is counted. */
+/** Real bare repositories and plain pushes, without rewriting. Counts what tests assert. */
 export class HttpPackServices implements PackServices {
-  /** Inflated bytes that one push may have. */
+  /** The limit of inflated bytes of one push. */
   maxBytes = 512 * 1024 * 1024;
   /** The end of a push's answer waits for this. */
   verdict: Promise<unknown> = Promise.resolve();
@@ -97,7 +97,7 @@ function held(verdict: () => Promise<unknown>): Transform {
   });
 }
 
-/** Gives git an empty list at once and reads on: an early refusal as src/git/incoming.ts makes it. */
+/** Gives git an empty list at once and reads the rest, like an early refusal of src/git/incoming.ts. */
 function refusing(): Transform {
   let isFirst = true;
   return new Transform({
@@ -112,7 +112,7 @@ function refusing(): Transform {
   });
 }
 
-/** Answers without waiting for the end of the body: holding it back is the door's business too. */
+/** Answers without waiting for the end of the body, because the door must hold the answer back. */
 function refused(reason: string): Transform {
   const packet = (payload: string) => (payload.length + 4).toString(16).padStart(4, '0') + payload;
   const report = `${packet('unpack ok\n')}${packet(`ng refs/heads/main ${reason}\n`)}0000`;

@@ -1,12 +1,12 @@
 import { connect, type Socket } from 'node:net';
 
-/** What a server sends over one connection until it closes, or until `limitMs` have gone by. */
+/** The bytes that a server sends over one connection until it closes, or for `limitMs`. */
 export interface RawAnswer {
   readonly text: string;
   readonly isClosed: boolean;
 }
 
-/** Sends pieces as they are, one TCP segment each, `pauseMs` apart. */
+/** Sends pieces, one TCP segment each, `pauseMs` apart. */
 export async function sendRaw(
   port: number,
   pieces: readonly (string | Buffer)[],
@@ -22,7 +22,7 @@ export async function sendRaw(
   return answer;
 }
 
-/** Reads until the other side closes. */
+/** Reads until the server closes. */
 export function collect(socket: Socket, limitMs: number): Promise<RawAnswer> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];

@@ -2,13 +2,13 @@ import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * When `git update-ref` dies of SIGKILL: before it locks anything; with every lock held and its answer unsent; when it
- * is told to commit; with one ref moved and the others locked; with all moved and its answer unsent.
+ * The moment when `git update-ref` gets SIGKILL: before it locks anything; with all locks held and its answer unsent; at
+ * the command to commit; with one ref moved and the others locked; with all moved and its answer unsent.
  */
 export const MOMENTS = ['starting', 'locked', 'told to commit', 'half committed', 'committed'] as const;
 export type Moment = (typeof MOMENTS)[number];
 
-// Stands in PATH before the real git, passes the lines of an interactive update-ref on one by one, and kills it.
+// Comes before the real git in PATH, passes the lines of an interactive update-ref on one by one, and kills it.
 const WRAPPER = String.raw`#!/usr/bin/perl
 use strict; use IPC::Open2;
 my ($real, $order) = ('REAL', 'ORDER');
@@ -40,7 +40,7 @@ while (my $line = <STDIN>) {
   murder() if $line eq "commit\n" && $moment eq 'committed';
   print $answer;
 }
-# All its work in one go: what is killed then has locked everything and moved nothing.
+# All work in one go: if killed then, it has locked everything and moved nothing.
 if (!$isInteractive) { print $to "prepare\n"; scalar <$from>; murder(); }
 close $to; waitpid $pid, 0; exit($? >> 8);
 `;
@@ -64,12 +64,12 @@ export class KilledUpdateRef {
     return made;
   }
 
-  /** The next `times` runs of update-ref are killed. */
+  /** Kills the next `times` runs of update-ref. */
   async kill(moment: Moment, times: number): Promise<void> {
     await writeFile(this.#order, `${times} ${moment}\n`);
   }
 
-  /** @returns how many were killed no more. */
+  /** Stops killing. @returns how many runs were not killed. */
   async stop(): Promise<number> {
     const left = Number.parseInt(await readFile(this.#order, 'utf8'), 10);
     await rm(this.#order);

@@ -16,7 +16,7 @@ const root = resolve(import.meta.dirname, '../..');
 export interface Run {
   readonly exitCode: number;
   readonly stdout: string;
-  /** Colours removed, `remote: ` lines as git prints them. */
+  /** Without colours; `remote: ` lines as git prints them. */
   readonly stderr: string;
 }
 
@@ -24,8 +24,8 @@ export interface Run {
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
 /**
- * A real server in a process of its own, with a data folder, keys, buildpacks and a home folder of its own. The first
- * start makes its user and the tool `hello`; more tools are added by the real command.
+ * A real server in a process of its own, with its own data folder, keys, buildpacks and home folder. The first start makes
+ * its user and the tool `hello`. The real command adds more tools.
  */
 export class TestServer implements AsyncDisposable {
   readonly folder: string;
@@ -33,7 +33,7 @@ export class TestServer implements AsyncDisposable {
   http = '';
   password = '';
   user = '';
-  /** What it printed for the person at the terminal. */
+  /** Its output for the person at the terminal. */
   told = '';
   readonly lines: LogLine[] = [];
   #child: ChildProcess | null = null;
@@ -47,8 +47,8 @@ export class TestServer implements AsyncDisposable {
   }
 
   /**
-   * @param environment - Settings on top, such as TOOLFORGE_PUSH_BUILD_TIME.
-   * @param main - What node runs, from the top of the repository.
+   * @param environment - Additional settings, for example TOOLFORGE_PUSH_BUILD_TIME.
+   * @param main - The script that node runs, relative to the repository.
    */
   static async start(
     environment: Record<string, string> = {},
@@ -98,7 +98,7 @@ export class TestServer implements AsyncDisposable {
     };
   }
 
-  /** Starts it, again after `kill` with the same addresses, and waits until it is ready. */
+  /** Starts it and waits until it is ready. After `kill`, it keeps its addresses. */
   async boot(limitMs = 30_000): Promise<void> {
     const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
@@ -135,13 +135,13 @@ export class TestServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** Seconds of processor time that its event loop has used. A busy machine gives it less, never more. */
+  /** The processor time of its event loop in seconds. On a busy machine it gets less, never more. */
   get processorSeconds(): number {
     const [ran] = readFileSync(`/proc/${this.pid}/task/${this.pid}/schedstat`, 'utf8').split(' ');
     return Number(ran) / 1e9;
   }
 
-  /** kill -9, and waits until it is gone. */
+  /** Sends a signal, by default SIGKILL, and waits for its end. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
@@ -152,12 +152,12 @@ export class TestServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill('SIGTERM');
-    // A server that was killed leaves what it ran to its next start, which does not come here.
+    // A killed server leaves its processes to the next start, which will not happen here.
     await run('pkill', ['-KILL', '-f', `${this.folder}/data/`]);
     await removeTree(this.folder);
   }
 
-  /** The environment of a git client that logs in by key. */
+  /** The environment of a git client with a key. */
   get clientEnvironment(): Record<string, string> {
     const key = join(this.folder, 'home/.ssh/id_ed25519');
     return {
@@ -197,7 +197,7 @@ export class TestServer implements AsyncDisposable {
     await new DirectoryFile(join(this.folder, 'data/directory.yaml')).addTool(name, [this.user]);
   }
 
-  /** What the tool's web address answers. */
+  /** The answer of the tool's web address. */
   async get(tool: string, path = '/'): Promise<{ status: number; body: string }> {
     const asked = request(`http://${this.http}${path}`, {
       headers: { host: `${tool}.localhost` },
@@ -217,7 +217,7 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Variables that make downloads work behind this machine's certificate authorities, and where code is kept compiled. */
+/** Variables for downloads with this machine's certificate authorities, and for Node's compile cache. */
 function ofThisMachine(): Record<string, string> {
   const names = [
     'SSL_CERT_FILE',
@@ -258,7 +258,7 @@ export async function timeout(milliseconds: number, what: string): Promise<never
   throw new Error('unreachable');
 }
 
-/** Waits until `check` gives something, asking again as soon as it may; for state that has no event. */
+/** Calls `check` until it returns a value other than null and false. For state without events. */
 export async function until<T>(
   check: () => Promise<T | null | false>,
   what: string,

@@ -5,7 +5,7 @@ export class SetClock implements Clock {
   #now: number;
   readonly #waits = new Set<{ readonly until: number; readonly wake: () => void }>();
 
-  /** @param time - As `2026-01-01T00:00:30`, UTC. */
+  /** @param time - In UTC, for example `2026-01-01T00:00:30`. */
   constructor(time: string) {
     this.#now = new Date(`${time}Z`).getTime();
   }
@@ -29,7 +29,7 @@ export class SetClock implements Clock {
     }
   }
 
-  /** Lets time go by, a second at a time, as it does. */
+  /** Lets time pass, second by second. */
   async pass(seconds: number): Promise<void> {
     for (let second = 0; second < seconds; second += 1) {
       this.#now += 1000;
@@ -38,7 +38,7 @@ export class SetClock implements Clock {
     }
   }
 
-  /** Sets the clock; who waits finds out when they wake. */
+  /** Sets the clock. Waiting timers notice only when they fire. */
   async set(time: string): Promise<void> {
     this.#now = new Date(`${time}Z`).getTime();
     for (const { wake } of this.#waits) wake();

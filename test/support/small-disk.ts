@@ -3,12 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A file system of its own, ext4 in a file, which takes root to mount. */
+/** A file system of its own, ext4 in a file. Only root can mount it. */
 export class SmallDisk implements Disposable {
   readonly folder: string;
   readonly #parent: string;
 
-  /** @param entries - Files and folders that it can hold. */
+  /** @param entries - The number of files and folders that it can hold. */
   constructor({ mebibytes, entries }: { readonly mebibytes: number; readonly entries: number }) {
     this.#parent = mkdtempSync(join(tmpdir(), 'small-disk-'));
     this.folder = join(this.#parent, 'disk');
@@ -25,7 +25,7 @@ export class SmallDisk implements Disposable {
     }
   }
 
-  /** Why none can be made here; false if one can. */
+  /** Why this machine cannot make one; false if it can. */
   static get whyNot(): string | false {
     if (process.getuid?.() !== 0) return 'only root mounts a disk';
     try {

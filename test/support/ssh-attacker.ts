@@ -1,23 +1,23 @@
 import { readFileSync } from 'node:fs';
 import ssh2, { type Client, type ClientChannel, type ConnectConfig, type ParsedKey } from 'ssh2';
 
-/** How an attacker answers when it is asked to sign for an offered key. Null: not at all. */
+/** The attacker's signature for an offered key; null = no answer. */
 export interface Offer {
   readonly publicKey: string;
   readonly signWith: string | null;
 }
 
-/** Parses a key file's text. @throws Error for what is no key. */
+/** Parses a key file's text. @throws Error if it is not a key. */
 export function parsed(text: string): ParsedKey {
   const key = ssh2.utils.parseKey(text);
   if (key instanceof Error) throw key;
   return Array.isArray(key) ? key[0] : key;
 }
 
-/** An agent that offers keys in order, and signs with whatever key it is told to. */
+/** An agent that offers keys in order, and signs with the key that the test chooses. */
 export class LyingAgent extends ssh2.BaseAgent<ParsedKey> {
   readonly #offers: readonly Offer[];
-  /** Called when the server has answered that an offered key is known, and asks for its signature. */
+  /** Called when the server knows an offered key and asks for a signature. */
   onSign: (index: number) => void = () => {};
 
   constructor(offers: readonly Offer[]) {
@@ -41,7 +41,7 @@ export class LyingAgent extends ssh2.BaseAgent<ParsedKey> {
   }
 }
 
-/** Connects; resolves to the client once it has logged in, and rejects with its first error. */
+/** Connects. Resolves to the client after its login, and rejects with its first error. */
 export function connect(config: ConnectConfig): Promise<Client> {
   const client = new ssh2.Client();
   return new Promise((resolve, reject) => {
@@ -86,7 +86,7 @@ interface RawAuthentication {
   };
 }
 
-/** Sends one signed publickey request, with any algorithm name and hash. @returns true where it logs in. */
+/** Sends one signed publickey request, with any algorithm name and hash. @returns whether the login succeeds. */
 export async function logInWith(
   port: number,
   key: {
@@ -100,7 +100,7 @@ export async function logInWith(
   const privateKey = parsed(readFileSync(key.path, 'utf8'));
   const isIn = await new Promise<boolean>((resolve, reject) => {
     client.once('ready', () => resolve(true));
-    // ssh2's client does not expect a refusal of what it has not sent itself, and breaks.
+    // ssh2's client throws at a refusal of a request that it has not sent itself.
     client.on('error', (error) => (error instanceof TypeError ? resolve(false) : reject(error)));
     client.connect({
       host: '127.0.0.1',

@@ -13,7 +13,7 @@ import { createSshDoor, type SshDoorOptions } from '../../src/ssh/door.ts';
 import { loadOrMakeHostKeys } from '../../src/ssh/host-keys.ts';
 import { FakePackServices } from './fake-pack-services.ts';
 
-/** What a finished ssh or git said. */
+/** The result of an ssh or git command. */
 export interface Ended {
   readonly code: number | undefined;
   readonly stdout: string;
@@ -21,8 +21,8 @@ export interface Ended {
 }
 
 /**
- * A real SSH door on a free port, with alice, bob and their keys, the tools hello (alice), wikibot (alice, bob) and
- * frozen (alice, disabled), and the real OpenSSH and git clients to knock with.
+ * A real SSH door on a free port, with alice, bob and their keys, and the tools hello (alice), wikibot (alice, bob) and
+ * frozen (alice, disabled). Tests use the real OpenSSH and git clients.
  */
 export class SshWorkbench {
   readonly folder = mkdtempSync(join(tmpdir(), 'ssh-door-'));
@@ -30,7 +30,7 @@ export class SshWorkbench {
   readonly throttle = new LoginThrottle();
   readonly logged: Record<string, unknown>[] = [];
   readonly commands: CommandLine[] = [];
-  /** What a command does; by default it prints its words. */
+  /** Runs a command. By default it prints its words. */
   command: (line: CommandLine) => Promise<number> = async (line) => {
     await line.out(`${JSON.stringify(line.argv)}\n`);
     return 0;
@@ -128,7 +128,7 @@ export class SshWorkbench {
       'BatchMode=yes',
     ];
     const keyPath = ['-i', this.path(key)];
-    // ssh takes the first value of an option.
+    // ssh uses the first value of an option.
     return ['-F', 'none', ...more, ...keyPath, ...options.flatMap((option) => ['-o', option])];
   }
 
@@ -151,7 +151,7 @@ export class SshWorkbench {
     return {
       GIT_SSH_COMMAND: words.map((word) => `'${word}'`).join(' '),
       GIT_CONFIG_GLOBAL: '/dev/null',
-      // Random bytes do not get smaller, and trying takes longer than sending them.
+      // Random bytes cannot be compressed, and trying takes longer than sending them.
       GIT_CONFIG_COUNT: '1',
       GIT_CONFIG_KEY_0: 'core.compression',
       GIT_CONFIG_VALUE_0: '0',
@@ -190,7 +190,7 @@ export class SshWorkbench {
     return path;
   }
 
-  /** Waits until a line with this message was logged. */
+  /** Waits for a log line with this message. */
   async waitForLog(
     message: string,
     isRight: (line: Record<string, unknown>) => boolean = () => true,
@@ -211,7 +211,7 @@ export class SshWorkbench {
 }
 
 function ended(result: { exitCode?: number; stdout?: unknown; stderr?: unknown }): Ended {
-  // Without what OpenSSH itself says about the unknown host key.
+  // Without OpenSSH's own warning about the unknown host key.
   const stderr = String(result.stderr).replaceAll(
     /^(Warning: Permanently added|Pseudo-terminal will not) .*\r?\n?/gm,
     '',

@@ -1,4 +1,4 @@
-// A process of its own that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`. Its lines are read by tests.
+// A separate process that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`. Tests read its lines.
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeployError } from '../../src/core/errors.ts';
@@ -8,7 +8,7 @@ import { deploymentOf, releaseOf, wikibot } from './store-records.ts';
 
 const [mode, folder = ''] = process.argv.slice(2);
 
-/** One whole line, written before anything else happens. */
+/** Writes a whole line synchronously. */
 function say(line: string): void {
   writeSync(1, `${line}\n`);
 }

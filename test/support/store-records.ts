@@ -1,7 +1,7 @@
 import { type CommitId, commitId, type ToolName, toolName } from '../../src/core/names.ts';
 import type { Artifact, Build, Deployment, Release } from '../../src/core/types.ts';
 
-/** Test data for everything that holds deployments, builds and releases. */
+/** Test data: deployments, builds and releases. */
 export const wikibot = nameOf('wikibot');
 export const otherTool = nameOf('other-tool');
 

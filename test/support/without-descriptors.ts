@@ -1,6 +1,6 @@
-// A process of its own that starts something while hardly any file descriptors are left: `WHAT FOLDER`. It tries with none,
-// with one, and so on, since each step of a start may be the one that gets none. It prints how each try ended, and how the
-// last one ends, with all of them.
+// A separate process that starts something while few file descriptors are left: `WHAT FOLDER`. It tries with none, with
+// one, and so on, because each step of a start may be the one that gets none. It prints how each try ends, the last one
+// with all descriptors.
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -44,7 +44,7 @@ const starts: Readonly<Record<string, () => Promise<unknown>>> = {
   },
 };
 
-const start = starts[what] ?? (() => Promise.reject(new Error(`nothing is called ${what}`)));
+const start = starts[what] ?? (() => Promise.reject(new Error(`there is no start named ${what}`)));
 const told = () =>
   start().then(
     () => 'started',
@@ -60,7 +60,7 @@ function takeAll(): number[] {
   }
 }
 
-// Once before, so that nothing is left to be loaded.
+// Start once before, so that all modules are loaded.
 await told();
 for (let free = 0; free <= MOST_FREE; free++) {
   const taken = takeAll();

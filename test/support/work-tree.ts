@@ -6,7 +6,7 @@ import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
 
-/** What a developer needs of a server. */
+/** The parts of a server that a developer needs. */
 export type Remote = Pick<TestServer, 'folder' | 'clientEnvironment' | 'remote'>;
 
 /** A developer's clone, with the real git and the remote `toolforge`. */
@@ -26,12 +26,12 @@ export class WorkTree {
     return tree;
   }
 
-  /** `git` with these arguments, here. */
+  /** Runs `git` with these arguments in the clone. */
   async git(...args: string[]): Promise<Run> {
     return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment });
   }
 
-  /** Like `git`; when `leave` fires, git and all that it started get the signal, as from a terminal. */
+  /** Like `git`. When `leave` fires, git and its children get the signal, as from a terminal. */
   async gitUntil(leave: AbortSignal, signal: 'SIGINT' | 'SIGKILL', ...args: string[]): Promise<Run> {
     const child = execa('git', args, {
       cwd: this.folder,

@@ -1,9 +1,9 @@
 import { connect, type Socket } from 'node:net';
 
-/** Connections that one or more addresses hold open against a server. They end by themselves after a minute. */
+/** Connections that one or more addresses hold open to a server. They end by themselves after a minute. */
 export class HeldConnections implements Disposable {
   readonly sockets: Socket[] = [];
-  /** The first bytes that each connection got; '' if there were none. */
+  /** The first bytes that each connection received, or ''. */
   readonly answers: string[] = [];
   #closed = 0;
   readonly #port: number;
@@ -14,7 +14,7 @@ export class HeldConnections implements Disposable {
     this.#limit = setTimeout(() => this[Symbol.dispose](), 60_000).unref();
   }
 
-  /** Connections that the server has closed, or never took. */
+  /** The number of connections that the server closed or refused. */
   get closed(): number {
     return this.#closed;
   }
@@ -51,7 +51,7 @@ export class HeldConnections implements Disposable {
   }
 }
 
-/** A request as bytes, to be sent on a connection that stays open. */
+/** A request as text, for a connection that stays open. */
 export function requestTo(host: string, path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 }

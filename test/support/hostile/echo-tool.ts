@@ -1,6 +1,6 @@
 import type { Files } from '../work-tree.ts';
 
-/** A tool that keeps the bytes of each connection as they came, and shows them in base64 at `/seen`. */
+/** A tool that records the bytes of each connection, and shows them in base64 at `/seen`. */
 export const echoTool: Files = {
   LICENSE: 'CC0-1.0\n',
   Procfile: 'web: python3 server.py\n',

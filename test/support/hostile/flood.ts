@@ -1,11 +1,11 @@
 import { connect } from 'node:net';
 
 /**
- * A process that sends the same bytes without end over eight connections, from an address of its own, and says so when
- * it has begun. A connection that ends is opened anew.
+ * A process that sends the same bytes endlessly over eight connections, from an address of its own, and prints a line
+ * when it has begun. It reopens connections that end.
  */
 interface Flood {
-  /** `127.0.0.1:8080` */
+  /** For example `127.0.0.1:8080`. */
   readonly address: string;
   readonly first: string;
   readonly block: string;

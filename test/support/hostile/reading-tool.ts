@@ -1,6 +1,6 @@
 import type { Files } from '../work-tree.ts';
 
-/** A tool that reads whatever it is sent. */
+/** A tool that reads everything that it receives. */
 export const readingTool: Files = {
   LICENSE: 'CC0-1.0\n',
   Procfile: 'web: python3 server.py\n',

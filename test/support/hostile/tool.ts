@@ -1,8 +1,8 @@
 import type { Files } from '../work-tree.ts';
 
 /**
- * A tool that answers `/` and does harm at other paths: `/never` gives no answer, `/interim` sends `102 Processing`
- * without end, `/print` prints as fast as it can for five seconds.
+ * A tool that answers `/` and is hostile at other paths: `/never` gives no answer, `/interim` sends endless `102
+ * Processing`, `/print` prints as fast as it can for five seconds.
  */
 export const hostileTool: Files = {
   LICENSE: 'CC0-1.0\n',

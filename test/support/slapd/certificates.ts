@@ -8,7 +8,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** A certificate authority of a test, in a folder. */
+/** A certificate authority for tests, in a folder. */
 export class TestAuthority {
   readonly ca: string;
   readonly #folder: string;
@@ -40,7 +40,7 @@ export class TestAuthority {
     return authority;
   }
 
-  /** @param names - As `DNS:localhost,IP:127.0.0.1`. */
+  /** @param names - For example `DNS:localhost,IP:127.0.0.1`. */
   async issue(name: string, names: string): Promise<Certificate> {
     const [certificate, key, request, extensions] = ['pem', 'key', 'csr', 'ext'].map((end) =>
       join(this.#folder, `${name}.${end}`),

@@ -9,7 +9,7 @@ import type { DirectoryDescription } from '../../contracts/directory.ts';
 import { addAccount, addPerson, addTool, personDn } from './people.ts';
 import type { Attributes, TestSlapd } from './slapd.ts';
 
-/** A directory on this slapd, without a cache; `settings` as they stand in the YAML file. */
+/** A directory on this slapd, without a cache. `settings` are as in the YAML file. */
 export async function openOn(
   slapd: TestSlapd,
   settings: Readonly<Record<string, string>> = {},
@@ -21,7 +21,7 @@ export async function openOn(
   return await openLdapDirectory(config, log);
 }
 
-/** Makes slapd hold these people and tools, and nobody else. */
+/** Replaces all people and tools in slapd by these. */
 export async function hold(slapd: TestSlapd, description: DirectoryDescription): Promise<void> {
   await slapd.clear();
   const locked = { pwdAccountLockedTime: '000001010000Z', loginShell: '/bin/disabledtoolshell' };

@@ -1,20 +1,20 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
-/** The answer to the first request of a connection that StartTLS may be begun (RFC 4511, 4.14.2). */
+/** The answer that allows StartTLS to the first request of a connection (RFC 4511, 4.14.2). */
 export const TLS_MAY_BEGIN = Buffer.from('300c02010178070a010004000400', 'hex');
-/** The same with protocolError: there is no StartTLS here. */
+/** The same with protocolError: StartTLS is not supported. */
 export const NO_TLS = Buffer.from('300c02010178070a010204000400', 'hex');
 
 export interface FakeLdap extends AsyncDisposable {
   readonly port: number;
-  /** All that clients have sent. */
+  /** All bytes that clients have sent. */
   readonly received: Buffer[];
-  /** Connections that are open. */
+  /** The number of open connections. */
   readonly open: ReadonlySet<Socket>;
 }
 
-/** A server that answers what no real one would: `onData` gets each chunk that a client sends. */
+/** A server for answers that no real one would give. `onData` gets each chunk that a client sends. */
 export async function startFakeLdap(onData: (socket: Socket, chunk: Buffer) => void): Promise<FakeLdap> {
   const received: Buffer[] = [];
   const open = new Set<Socket>();

@@ -4,10 +4,10 @@ export const personDn = (name: string) => `uid=${name},ou=people,${BASE}`;
 export const groupDn = (tool: string) => `cn=tools.${tool},ou=servicegroups,${BASE}`;
 export const accountDn = (tool: string) => `uid=tools.${tool},ou=people,ou=servicegroups,${BASE}`;
 
-/** Attributes, and keys and a password under names of their own. */
+/** Attributes, plus keys and a password. */
 export type Account = Attributes & { readonly keys?: readonly string[]; readonly password?: string };
 
-/** A person as Toolforge has them. */
+/** A person as in Toolforge's LDAP. */
 export async function addPerson(
   slapd: Pick<TestSlapd, 'add'>,
   name: string,
@@ -27,7 +27,7 @@ export async function addPerson(
   });
 }
 
-/** A tool as Toolforge has it: its group. */
+/** A tool as in Toolforge's LDAP: its group. */
 export async function addTool(
   slapd: Pick<TestSlapd, 'add'>,
   name: string,

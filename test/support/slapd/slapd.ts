@@ -18,8 +18,8 @@ export const ADMIN_PASSWORD = 'writes everything';
 export type Attributes = Readonly<Record<string, string | readonly string[]>>;
 
 /**
- * A real slapd of its own, on free ports of 127.0.0.1, with Toolforge's tree and schemas, the password policy, and
- * access rules by which only its reader sees anything. It has ldap:// (with StartTLS) and ldaps://.
+ * A real slapd on free ports of 127.0.0.1, with Toolforge's tree, schemas and password policy. Only its reader may see
+ * anything. It has ldap:// (with StartTLS) and ldaps://.
  */
 export class TestSlapd implements AsyncDisposable {
   readonly folder: string;
@@ -36,7 +36,7 @@ export class TestSlapd implements AsyncDisposable {
 
   static async start(): Promise<TestSlapd> {
     const folder = await mkdtemp(join(tmpdir(), 'slapd-'));
-    // Debian's AppArmor profile keeps /usr/sbin/slapd in /var/lib/ldap; it does not know a copy.
+    // Debian's AppArmor profile confines /usr/sbin/slapd to /var/lib/ldap, but not a copy.
     await copyFile('/usr/sbin/slapd', join(folder, 'slapd'));
     await chmod(join(folder, 'slapd'), 0o755);
     await mkdir(join(folder, 'data'));
@@ -49,7 +49,7 @@ export class TestSlapd implements AsyncDisposable {
     return slapd;
   }
 
-  /** Which certificate it shows from its next start on. */
+  /** Sets the certificate from the next start on. */
   async present(certificate: Certificate): Promise<void> {
     await writeFile(
       join(this.folder, 'slapd.conf'),
@@ -62,7 +62,7 @@ export class TestSlapd implements AsyncDisposable {
     );
   }
 
-  /** Starts it, again after `stop` with the same ports and content. */
+  /** Starts it. After `stop`, it keeps its ports and content. */
   async boot(): Promise<void> {
     const urls = `ldap://127.0.0.1:${this.port}/ ldaps://127.0.0.1:${this.tlsPort}/`;
     const child = spawn(
@@ -81,7 +81,7 @@ export class TestSlapd implements AsyncDisposable {
     }, 'slapd listens');
   }
 
-  /** Ends it, by its own pid. */
+  /** Stops it. */
   async stop(): Promise<void> {
     const child = this.#child;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
@@ -91,7 +91,7 @@ export class TestSlapd implements AsyncDisposable {
     await gone;
   }
 
-  /** It takes connections, and answers nothing, until `wake`. */
+  /** Makes it accept connections but answer nothing until `wake`. */
   freeze(): void {
     this.#child?.kill('SIGSTOP');
   }
@@ -100,7 +100,7 @@ export class TestSlapd implements AsyncDisposable {
     this.#child?.kill('SIGCONT');
   }
 
-  /** Does something as its administrator. */
+  /** Runs a change as its administrator. */
   async edit<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ url: `ldap://127.0.0.1:${this.port}`, timeout: 10_000 });
     try {
@@ -133,7 +133,7 @@ export class TestSlapd implements AsyncDisposable {
     });
   }
 
-  /** The settings of a server that uses it, over ldaps. */
+  /** The settings of a server that uses it over ldaps. */
   get environment(): Record<string, string> {
     return {
       TOOLFORGE_PUSH_DIRECTORY: 'ldap',
@@ -150,7 +150,7 @@ export class TestSlapd implements AsyncDisposable {
   }
 }
 
-/** Toolforge's tree with nobody in it but the reader, and the password policies. */
+/** Toolforge's tree with only the reader in it, and the password policies. */
 export async function plantTree(client: Client): Promise<void> {
   await client.add(BASE, { objectClass: ['dcObject', 'organization'], dc: 'wikimedia', o: 'Test' });
   for (const ou of ['profile', 'people', 'groups', 'ppolicies', 'servicegroups']) {
@@ -172,9 +172,9 @@ export async function plantTree(client: Client): Promise<void> {
   await client.add(READER, { ...reader, userPassword: READER_PASSWORD });
 }
 
-/** slapd.conf with Toolforge's schemas, and access rules by which only the reader sees anything. */
+/** slapd.conf with Toolforge's schemas, and access rules for the reader only. */
 export function slapdConfiguration(paths: {
-  /** Folder with the schemas that are not Debian's. */
+  /** The folder with the schemas that Debian does not have. */
   readonly schemas: string;
   readonly data: string;
   readonly ca: string;
