@@ -75,5 +75,5 @@ test('with Harbor, the account of a build that is handed over stays until the bu
   await builder.builder.takeUp(request, silent, new AbortController().signal);
   assert.equal(harbor.robots.size, 0);
   // Its pod and Secrets are deleted a moment after the Job.
-  await until(async () => (await builder.leftovers()).length === 0, 'nothing of it to be left', 60_000);
+  await until(async () => (await builder.leftovers()).length === 0, 'nothing of it is left', 60_000);
 });

@@ -185,7 +185,7 @@ test('killed before the build has its source: the next start marks it interrupte
   const cut = tree.push();
   const jobs = async () =>
     (await cluster.cluster.batch.listNamespacedJob({ namespace: builds })).items.length;
-  await until(async () => (await jobs()) === 1, 'the Job is there');
+  await until(async () => (await jobs()) === 1, 'the Job exists');
   await server.kill('SIGKILL');
   assert.notEqual((await cut).exitCode, 0);
   await server.boot(LIMIT_MS);

@@ -124,7 +124,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     }, 1000 / REQUESTS_A_SECOND);
     return {
       end: async () => {
-        // Until the last old release is gone.
+        // Continue until the last old release has ended.
         await wait(bench.config.drain_time + 5000);
         clearInterval(timer);
         await Promise.all(open);

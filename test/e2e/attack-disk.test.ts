@@ -84,7 +84,7 @@ ${SERVING}`,
     const ended = until(async () => said.test((await server.command('logs', 'crowds')).stdout), 'the end');
     const least = await leastFree(ended);
     await server.command('stop', 'crowds');
-    await until(async () => free() > 50_000, 'the files to be gone');
+    await until(async () => free() > 50_000, 'the files are deleted');
     assert.ok(least > 10_000, `${least} files were left`);
     await pushes();
   });

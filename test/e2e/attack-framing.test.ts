@@ -101,7 +101,7 @@ describe('24: bytes that two readers would split into requests differently', { c
     'a target with another user':
       'GET http://echo.localhost@localhost/ HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
     'HTTP/2': `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0${INNER}`,
-    'a version that is none': 'GET /outer HTTP/1.11\r\nHost: echo.localhost\r\n\r\n',
+    'an invalid version': 'GET /outer HTTP/1.11\r\nHost: echo.localhost\r\n\r\n',
     'a length in the trailers': post(
       'Transfer-Encoding: chunked\r\n',
       `5\r\nhello\r\n0\r\nContent-Length: ${INNER.length}\r\n\r\n${INNER}`,

@@ -280,7 +280,7 @@ test('threat 6: while LDAP is stopped, requests get 503 and a clear text, and th
   const pushed = await tree.push();
   assert.notEqual(pushed.exitCode, 0);
   assert.doesNotMatch(pushed.stderr, /Authentication failed/i);
-  assert.equal((await server.get('hello')).status, 200, 'what is live stays live');
+  assert.equal((await server.get('hello')).status, 200, 'the live tool has stopped');
 
   await slapd.boot();
   assert.equal((await ps()).code, 0);

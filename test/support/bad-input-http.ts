@@ -251,7 +251,7 @@ export const httpKinds: readonly BadInput[] = [
     { line: FETCH, body: noise },
   ]),
   kind(
-    ['threat 4: a fetch of what is not there', 8],
+    ['threat 4: a fetch from a missing repository', 8],
     200,
     [{ line: FETCH, body: `0032want ${'1'.repeat(40)}\n00000009done\n` }],
     /ERR upload-pack: not our ref/,

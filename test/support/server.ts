@@ -272,5 +272,5 @@ export async function until<T>(
       setTimeout(resolve, 20);
     });
   }
-  throw new Error(`waited ${limitMs} ms in vain: ${what}`);
+  throw new Error(`waited ${limitMs} ms in vain for: ${what}`);
 }

@@ -13,7 +13,7 @@ const LIMIT_MS = 120_000;
 /** A command line for `sh -c` that restarts the API server and returns when it answers. */
 const restart = process.env['CLUSTER_API_RESTART'] ?? '';
 const skip =
-  restart === '' ? 'CLUSTER_API_RESTART is not set: whoever else uses the cluster would notice' : false;
+  restart === '' ? 'CLUSTER_API_RESTART is not set: a restart would disturb other users of the cluster' : false;
 
 describe('threat 75: the API server is restarted during a push', { concurrency: 1, skip }, () => {
   let there: ClusterServer;
