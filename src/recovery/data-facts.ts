@@ -53,7 +53,7 @@ export interface DataFacts {
   readonly setAside: readonly string[];
 }
 
-/** Reads a data folder and changes nothing, also while a server runs. Do not call it in a process that has opened the store. */
+/** Reads a data folder and changes nothing, also while a server runs. Not for a process that has opened the store. */
 export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const { data, keys } = config;
   const store = readStoreFacts(join(data, 'store.sqlite'));

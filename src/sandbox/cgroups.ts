@@ -54,8 +54,8 @@ export class Cgroups {
   }
 
   /**
-   * Makes a group for one start inside the group of its tool, so that a tool has one share of the processors however many
-   * processes it has. If the kernel refuses, the group limits less or nothing.
+   * Makes a group for one start inside the group of its tool, so that a tool has one share of the processors. If the kernel
+   * refuses, the group limits less or nothing.
    */
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
@@ -146,7 +146,7 @@ function findBases(options: CgroupsOptions): Base[] {
   });
 }
 
-/** Whether this server may write to its cgroup. Root can write everywhere, so it owns only a container's root cgroup. */
+/** Whether the cgroup is this server's own. Root can write everywhere, so for root only a container's root counts. */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;
   return process.getuid?.() === 0 ? isRoot : statSync(folder).uid === process.getuid?.();

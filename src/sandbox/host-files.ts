@@ -113,9 +113,9 @@ function topFolder(root: string, name: string): string[] {
 }
 
 /**
- * The resolver file to show. A sandbox cannot reach a resolver on this machine (systemd-resolved, dnsmasq) or in a blocked
- * network. Then this is the file with the servers that systemd-resolved asks. Null if they cannot be reached either,
- * because then pasta forwards.
+ * The resolver file to show. A sandbox cannot reach a resolver on this machine (systemd-resolved, dnsmasq) or in a
+ * blocked network. Then this is the file with the servers that systemd-resolved asks. Null if they cannot be reached
+ * either, because then pasta forwards.
  */
 function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');

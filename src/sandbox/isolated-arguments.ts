@@ -27,12 +27,12 @@ const ARGUMENTS_DESCRIPTOR = '8';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
- * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this machine's
- * loopback → the fence, which sets routes there → bwrap, which makes the file system and the process namespace → prlimit →
- * the command.
+ * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this
+ * machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the process
+ * namespace → prlimit → the command.
  *
- * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid map
- * could not be set; bwrap sets that flag itself.
+ * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
+ * map could not be set; bwrap sets that flag itself.
  */
 export function isolatedArguments(command: SandboxCommand, isolation: Isolation): string[] {
   return [
@@ -59,8 +59,8 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * Sets the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the tool could run inside
- * prlimit, before the limits are set. Their values are paths, so they may be visible as arguments.
+ * Sets the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the tool could run
+ * inside prlimit, before the limits are set. Their values are paths, so they may be visible as arguments.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const variables = Object.entries(env).flatMap(([name, value]) =>
@@ -91,11 +91,11 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
 }
 
 /**
- * Sets the routes before bwrap, which drops the right to change them. Opens the seccomp filter here, because pasta closes
- * unknown descriptors.
+ * Sets the routes before bwrap, which drops the right to change them. Opens the seccomp filter here, because pasta
+ * closes unknown descriptors.
  *
- * bwrap closes the descriptor of its arguments, and passes the standard ones to the first process inside. If the arguments
- * were on 0, bwrap's own descriptor of this machine's /proc would get that number, and let every tool out.
+ * bwrap closes the descriptor of its arguments, and passes the standard ones to the first process inside. If the
+ * arguments were on 0, bwrap's own descriptor of this machine's /proc would get that number, and let every tool out.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
@@ -125,7 +125,7 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       source,
       target,
     ]),
-    // The rest of the root is in memory, so it must be read-only. A writable /proc would let a tool lower its oom_score_adj.
+    // The rest of the root is in memory, so it is read-only. In a writable /proc, a tool could lower its oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
     // Secrets come by a descriptor, because everybody on this machine can read the arguments.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],

@@ -151,7 +151,7 @@ async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<voi
   }
 }
 
-/** The command's process id outside: pasta → bwrap → bwrap (process 1 inside) → the command (2). Null if none yet. */
+/** The command's process id outside: pasta → bwrap → bwrap (1 inside) → the command (2 inside). Null if not started. */
 function commandOf(pastaPid: number): number | null {
   const insides = childrenOf(pastaPid).flatMap(childrenOf);
   const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);

@@ -2,8 +2,8 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import type { SandboxCommand } from './sandbox.ts';
 
 /**
- * Refuses NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL would begin a new argument,
- * so a variable could become a mount. A build may write anything into env files and launch.toml.
+ * Refuses NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL would begin a new
+ * argument, so a variable could become a mount. A build may write anything into env files and launch.toml.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://man7.org/linux/man-pages/man2/execve.2.html

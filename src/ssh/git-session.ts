@@ -7,7 +7,7 @@ import { answerTo, asWarning } from './answers.ts';
 import type { ClientStreams } from './client-streams.ts';
 import { type GitProcess, pump, startGit } from './git-process.ts';
 
-/** How long a client that was answered early may continue to send its pack. It reads the answer only after that. */
+/** How long a client that was answered early may continue to send. It reads the answer only after its pack. */
 const LATE_INPUT_MS = 60_000;
 /** The limit for a silent client, in seconds, which git upload-pack itself enforces. */
 const UPLOAD_TIMEOUT_S = 600;

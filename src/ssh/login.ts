@@ -30,8 +30,8 @@ export interface LoginOptions {
 }
 
 /**
- * The login of one connection, by public key only. `principal` is null until the client has proved a key that the
- * directory has for its user name, by a signature for this connection and name. An offered key alone proves nothing.
+ * The login of one connection, by public key only. `principal` is null until the client has signed this connection
+ * and its user name with a key that the directory has for that name. An offered key alone proves nothing.
  */
 export class Login {
   readonly #client: Connection;

@@ -245,13 +245,13 @@ export const httpKinds: readonly BadInput[] = [
     command('no-such-command; id'),
     command('ps ../../etc'),
   ]),
-  kind(['threat 24: fetches that are none', 8], 400, [
+  kind(['threat 24: malformed fetches', 8], 400, [
     { line: FETCH, body: 'nonsense' },
     { line: FETCH, body: 'ffff' },
     { line: FETCH, body: noise },
   ]),
   kind(
-    ['threat 4: a fetch from a missing repository', 8],
+    ['threat 4: a fetch of a missing commit', 8],
     200,
     [{ line: FETCH, body: `0032want ${'1'.repeat(40)}\n00000009done\n` }],
     /ERR upload-pack: not our ref/,

@@ -28,8 +28,8 @@ export interface Gauge {
 }
 
 /**
- * The allowed growth of memory from the first round to the end. Heap and malloc settle in the second or third round, and
- * eight more do not raise that. One bomb that is held in memory would take 96.
+ * The allowed growth of memory from the first round to the end. Heap and malloc settle in the second or third round,
+ * and eight more do not raise that. One bomb that is held in memory would take 96.
  */
 const MORE_MIB = 48;
 /** The same for the peak, with four such bombs at once. */
@@ -39,8 +39,8 @@ const AT_ONCE = 8;
 const BATCH_LIMIT_MS = 30_000;
 
 /**
- * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working meanwhile.
- * Each has an address of its own in the loopback network.
+ * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working
+ * meanwhile. Each has an address of its own in the loopback network.
  */
 export class Siege implements AsyncDisposable {
   readonly server: TestServer;
@@ -121,8 +121,8 @@ export class Siege implements AsyncDisposable {
   }
 
   /**
-   * Asserts that the server did not restart, has no git, no more descriptors and not much more memory than before, and has
-   * logged no errors.
+   * Asserts that the server did not restart, has no git, no more descriptors and not much more memory than before,
+   * and has logged no errors.
    */
   async assertAsBefore(before: Gauge): Promise<void> {
     const now = async () => {
@@ -178,8 +178,8 @@ export class Siege implements AsyncDisposable {
 }
 
 /**
- * Attacks one door with all kinds: first a round without the neighbour to warm up, then a test for each kind. Afterwards,
- * nothing of them may be left.
+ * Attacks one door with all kinds: first a round without the neighbour to warm up, then a test for each kind.
+ * Afterwards, nothing of them may be left.
  */
 export async function besiege(
   context: TestContext,

@@ -24,8 +24,8 @@ export interface Run {
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
 /**
- * A real server in a process of its own, with its own data folder, keys, buildpacks and home folder. The first start makes
- * its user and the tool `hello`. The real command adds more tools.
+ * A real server in a process of its own, with its own data folder, keys, buildpacks and home folder. The first start
+ * makes its user and the tool `hello`. The real command adds more tools.
  */
 export class TestServer implements AsyncDisposable {
   readonly folder: string;

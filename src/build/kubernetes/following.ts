@@ -36,7 +36,7 @@ export interface Following {
   readonly job: FollowedJob;
   /** Makes the Job; null if it exists and has its source. */
   readonly begin: (() => Promise<void>) | null;
-  /** Makes the artifact from the digest of its image. The Job is kept until then, so that another server can resume it. */
+  /** Makes the artifact from the image's digest. The Job is kept until then, so that another server can resume it. */
   readonly finish: (digest: string) => Promise<Artifact>;
   /** Removes the image of a failed build, which may have reached the registry. */
   readonly removeImage: () => Promise<void>;

@@ -28,8 +28,8 @@ const root = resolve(import.meta.dirname, '../../..');
 const ingress = new URL(process.env['CLUSTER_INGRESS'] ?? 'http://127.0.0.1:8090');
 
 /**
- * The server in the cluster, installed as in docs/operating.md, with people in a slapd. A TLS front stands before its HTTP
- * port, because the ingress controller of this cluster does not do TLS.
+ * The server in the cluster, installed as in docs/operating.md, with people in a slapd. A TLS front stands before its
+ * HTTP port, because the ingress controller of this cluster does not do TLS.
  */
 export class Installation implements AsyncDisposable, Remote {
   readonly folder: string;

@@ -24,8 +24,8 @@ export interface Ask {
 }
 
 /**
- * A machine in one network namespace, and the world outside in another, with a cloud's metadata service. Port 8000 answers
- * on all addresses: `secret of the machine` and `answer from outside`. Needs root.
+ * A machine in one network namespace, and the world outside in another, with a cloud's metadata service. Port 8000
+ * answers on all addresses: `secret of the machine` and `answer from outside`. Needs root.
  */
 export class Machine implements AsyncDisposable {
   readonly #name = `tfp${process.pid}`;
