@@ -18,15 +18,15 @@ export interface ClusterBench extends RuntimeBench {
   readonly config: KubernetesRuntimeOptions['config'];
   /** For example `rt-3f9a-`. */
   readonly prefix: string;
-  /** The id of a data folder. The same id again means the same server after a restart. */
+  /** Starts another server. The same `folder` again means that server after a restart. */
   startAnother(folder: string): KubernetesRuntime;
 }
 
 export interface ClusterBenchOptions {
   readonly config?: Partial<KubernetesRuntimeOptions['config']>;
-  /** The API's address; the kubeconfig's if not set. */
+  /** The connection to the cluster; the kubeconfig's if not set. */
   readonly cluster?: Cluster;
-  /** Errors go to standard output if not set. */
+  /** If not set, errors go to standard output. */
   readonly log?: Log;
 }
 

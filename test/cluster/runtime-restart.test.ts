@@ -117,7 +117,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     const next = releaseOf(tool, 2, await webArtifact('new'));
     let closed = Promise.resolve();
     const beforeSwitch = async () => {
-      // This hangs, so that the rollout waits here.
+      // `close` waits for the rollout, so it cannot be awaited here.
       closed = first.close();
     };
     await rollOut(first, next, { beforeSwitch });

@@ -21,7 +21,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  /** Objects of the server of November 2026: named by the type, without owners, with one probe less, no quota. */
+  /** An object as before: its `name` label is the type, and it has no liveness probe and no disk request. */
   function asBefore<Kind extends object>(object: Kind): Kind {
     const old = structuredClone(object) as Kind & Labelled;
     const relabel = ({ labels = {} }: Labelled['metadata']) => {

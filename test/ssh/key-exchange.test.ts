@@ -57,7 +57,7 @@ test('threat 21: a client that begins a key exchange and never ends it gets no m
   await once(channel, 'data');
   _protocol.rekey();
   _sock.pause();
-  // Others still work. By then the exchange has begun; if nothing held the output, it would arrive later.
+  // Others still work. After this call the exchange has begun; later calls give the flood time to arrive.
   await isWell();
   go.resolve();
   for (let round = 0; round < 3; round += 1) await isWell();

@@ -38,7 +38,7 @@ export class SetClock implements Clock {
     }
   }
 
-  /** Sets the clock. Waiting timers notice only when they fire. */
+  /** Sets the clock, and wakes everything that waits. */
   async set(time: string): Promise<void> {
     this.#now = new Date(`${time}Z`).getTime();
     for (const { wake } of this.#waits) wake();
