@@ -97,7 +97,7 @@ const encoded = (line: string, encoding: string, body: Buffer): Sent => ({
 /** Bad input to the HTTP door, except pushes. */
 export const httpKinds: readonly BadInput[] = [
   kind(
-    ['threat 24: what two readers would cut differently', 16],
+    ['threat 24: bytes that two readers would split differently', 16],
     400,
     ['push', 'hello.localhost'].flatMap((host) =>
       [
@@ -133,7 +133,7 @@ export const httpKinds: readonly BadInput[] = [
         assert.match(await siege.knock([start, noise]), /^HTTP\/1\.1 400 /);
     },
   },
-  kind(['threat 24: a protocol to change to', 16], 404, [
+  kind(['threat 24: an offer of another protocol', 16], 404, [
     { line: 'GET /x', headers: ['Connection: Upgrade', 'Upgrade: h2c', 'HTTP2-Settings: AAAA'] },
     { line: 'GET /x', headers: ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: x'] },
   ]),
@@ -142,7 +142,7 @@ export const httpKinds: readonly BadInput[] = [
     400,
     ['push', 'hello.localhost'].map((host) => ({ line: 'GET /x', host, headers: ['Host: quiet.localhost'] })),
   ),
-  kind(['threat 24: expectations that are none', 16], 417, [{ line: PUSH, headers: ['Expect: the-worst'] }]),
+  kind(['threat 24: unknown expectations', 16], 417, [{ line: PUSH, headers: ['Expect: the-worst'] }]),
   {
     name: 'threat 28: a tunnel',
     times: 16,
@@ -161,12 +161,12 @@ export const httpKinds: readonly BadInput[] = [
       assert.deepEqual(statuses, Array<string>(500).fill('404'));
     },
   },
-  kind(['threat 26: headers without measure', 16], 431, [
+  kind(['threat 26: huge headers', 16], 431, [
     { line: 'GET /', headers: [`X: ${'a'.repeat(20_000)}`] },
     { line: 'GET /', headers: Array<string>(3000).fill('X: aaaa') },
     get(`/${'a'.repeat(20_000)}`),
   ]),
-  fragment('threat 26: headers that do not end', 16, () => 'GET / HTTP/1.1\r\nHost: push\r\nX: abc'),
+  fragment('threat 26: unfinished headers', 16, () => 'GET / HTTP/1.1\r\nHost: push\r\nX: abc'),
   fragment('threat 26: a push that stops in its command list', 16, (siege) =>
     unfinished(siege, 'Content-Length: 1000', '009400000000'),
   ),
@@ -175,7 +175,7 @@ export const httpKinds: readonly BadInput[] = [
     return unfinished(siege, 'Transfer-Encoding: chunked', `400\r\n${line}`);
   }),
   kind(
-    ['threat 27: hosts that are none', 16],
+    ['threat 27: invalid hosts', 16],
     404,
     ['..', 'hello.localhost.evil', '[::1', 'quiet.localhost@push', `${'a'.repeat(9000)}.localhost`].map(
       (host) => ({ line: 'GET /x', host }),
@@ -200,14 +200,14 @@ export const httpKinds: readonly BadInput[] = [
     ].map(get),
   ),
   kind(
-    ['threat 28: methods', 16],
+    ['threat 28: other methods', 16],
     405,
     ['PUT', 'DELETE', 'TRACE', 'PROPFIND', 'PATCH'].map((method) => ({
       line: `${method} /hello.git/git-receive-pack`,
     })),
   ),
   kind(
-    ['threat 29: credentials that are none', 16],
+    ['threat 29: invalid credentials', 16],
     401,
     ['Basic', 'Basic !!!!', 'Basic YQ==', 'Bearer x', `Basic ${'A'.repeat(12_000)}`, 'Basic Og=='].map(
       (text) => ({
@@ -233,11 +233,11 @@ export const httpKinds: readonly BadInput[] = [
     command('ps hello', 'Origin: https://evil.example'),
     command('ps hello', 'Sec-Fetch-Site: cross-site'),
   ]),
-  kind(['threat 17: protocols that are none', 8], 200, [
+  kind(['threat 17: invalid protocol versions', 8], 200, [
     { line: FETCH_REFS, headers: ['Git-Protocol: version=2:$(id)'] },
     { line: FETCH_REFS, headers: [`Git-Protocol: ${'version=9:'.repeat(500)}`] },
   ]),
-  kind(['threat 16: command lines that are none', 16], 400, [
+  kind(['threat 16: invalid command lines', 16], 400, [
     command('ps hello\u0000'),
     command('ps \u001b]0;x\u0007'),
     command('a'.repeat(70_000)),

@@ -145,12 +145,12 @@ function brokenPacks(): BadPush[] {
   });
   return [
     push('noise instead of a pack', randomBytes(MiB)),
-    push('a pack that is cut off', whole.subarray(0, 60_000)),
-    push('a pack with one bit turned over', flipped),
+    push('a truncated pack', whole.subarray(0, 60_000)),
+    push('a pack with one flipped bit', flipped),
     push('a pack of 4 billion objects', pack.bytes(0xffff_ffff)),
     push('no pack', Buffer.alloc(0)),
     push('a commit without its tree', empty.bytes(), orphan, /ng refs\/heads\/main/),
-    push('a blob in the place of a commit', lone.bytes(), blob, /ng refs\/heads\/main/),
+    push('a blob instead of a commit', lone.bytes(), blob, /ng refs\/heads\/main/),
   ];
 }
 

@@ -21,7 +21,7 @@ const channelOf = (channel: ClientChannel) =>
 /** Bad input of a logged-in user to the SSH door, except pushes. */
 export const memberKinds: readonly BadInput[] = [
   commands(
-    'threat 16: git commands that would be a shell’s',
+    'threat 16: git commands with shell syntax',
     /is not the repository of a tool|repository is missing/,
     [
       "git-receive-pack 'hello.git'; id",
@@ -36,7 +36,7 @@ export const memberKinds: readonly BadInput[] = [
       `git-receive-pack '${'a/'.repeat(10_000)}'`,
     ],
   ),
-  commands('threat 16: commands that are none', /no command|no tool|not/i, [
+  commands('threat 16: invalid commands', /no command|no tool|not/i, [
     'sh -c id',
     'rm -rf /',
     'help\0; id',
@@ -85,7 +85,7 @@ export const memberKinds: readonly BadInput[] = [
     await refused((done) => client.openssh_forwardInStreamLocal('/tmp/x', done));
     await refused((done) => client.openssh_forwardOutStreamLocal('/run/docker.sock', done));
   }),
-  member('threat 21: sessions without measure', 8, async (client) => {
+  member('threat 21: too many sessions', 8, async (client) => {
     const opened = Array.from({ length: 30 }, () => exec(client, "git-receive-pack 'hello.git'"));
     const settled = await Promise.allSettled(opened);
     assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 10);
@@ -103,7 +103,7 @@ export const memberKinds: readonly BadInput[] = [
       await closed;
     },
   },
-  member('threat 21: a reader that does not read, and goes', 8, async (client) => {
+  member('threat 21: a follower that does not read, and disconnects', 8, async (client) => {
     const channel = await exec(client, 'logs -f hello');
     channel.pause();
     sendMessage(
@@ -112,7 +112,7 @@ export const memberKinds: readonly BadInput[] = [
     );
     socketOf(client).destroy();
   }),
-  member('threat 54: a client that goes in the middle of its push', 8, async (client, siege) => {
+  member('threat 54: a client that disconnects during its push', 8, async (client, siege) => {
     const channel = await exec(client, "git-receive-pack 'hello.git'");
     await once(channel, 'data');
     const line = `${'0'.repeat(40)} ${siege.first} refs/heads/main\0report-status side-band-64k`;
@@ -122,7 +122,7 @@ export const memberKinds: readonly BadInput[] = [
     await new Promise((resolve) => setTimeout(resolve, 50));
     socketOf(client).destroy();
   }),
-  member('threat 24: fetches that are none', 8, async (client) => {
+  member('threat 24: malformed fetches', 8, async (client) => {
     for (const input of [
       'nonsense',
       'ffff',
@@ -150,7 +150,7 @@ export const memberKinds: readonly BadInput[] = [
     false,
     Array.from({ length: 2000 }, () => message(80, sshString('x@y'), Buffer.of(1))),
   ),
-  messages('a key exchange that is noise', true, [message(20, noise.subarray(0, 1000))]),
+  messages('noise instead of a key exchange', true, [message(20, noise.subarray(0, 1000))]),
   messages('truncated messages', true, [
     message(90, uint32(4096)),
     message(94),

@@ -85,7 +85,7 @@ const logins: readonly BadInput[] = [
     },
   },
   refusedLogin('threat 9: passwords', 16, () => ({ password: 'guess', tryKeyboard: true })),
-  refusedLogin('threat 14: a key that is offered and not signed for', 8, (siege) => ({
+  refusedLogin('threat 14: an offered key without a signature', 8, (siege) => ({
     agent: new LyingAgent([{ publicKey: readFileSync(`${siege.key}.pub`, 'utf8'), signWith: null }]),
   })),
   refusedLogin('threat 14: a signature by another key', 16, (siege) => ({
@@ -93,7 +93,7 @@ const logins: readonly BadInput[] = [
       { publicKey: readFileSync(`${siege.key}.pub`, 'utf8'), signWith: `${siege.server.folder}/neighbour` },
     ]),
   })),
-  refusedLogin('threat 14: names of any kind', 16, (siege) => ({
+  refusedLogin('threat 14: unusual names', 16, (siege) => ({
     username: `${'\u001b]0;x\u0007\0../'.repeat(2000)}`,
     privateKey: readFileSync(siege.key),
   })),
