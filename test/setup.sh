@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings what the tests need from Debian: installs it where we may, and names it where we may not.
+# Installs the Debian packages that the tests need, or names them if this user may not install.
 set -euo pipefail
 
 packages=(bubblewrap passt util-linux iproute2 procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential python3-seccomp openssl slapd ldap-utils)
@@ -7,7 +7,7 @@ missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
-# Without udev nobody but root may open it. Whoever may can still make no network with it: networking/tuntap in the
+# Without udev, only root may open the device. Opening it to others gives nobody a network: see networking/tuntap in the
 # kernel's documentation.
 tun=/dev/net/tun
 if [[ $(id -u) -eq 0 ]]; then
@@ -24,7 +24,7 @@ if [[ $(id -u) -ne 0 ]]; then
   exit 1
 fi
 echo "-----> Installing ${missing[*]}"
-# Debian starts slapd when it installs it; the tests start their own. See /usr/share/doc/init-system-helpers.
+# Prevents Debian from starting slapd, because the tests start their own. See /usr/share/doc/init-system-helpers.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
   trap 'rm -f "$policy"' EXIT

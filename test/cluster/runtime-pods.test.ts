@@ -76,7 +76,7 @@ describe('pods of tools', { concurrency: 1 }, () => {
       const from = items[0]?.spec?.ingress?.flatMap(({ _from = [] }) => _from) ?? [];
       assert.ok(
         from.some(({ ipBlock }) => ipBlock?.cidr === apiServer),
-        'the API servers ask it whether it is well',
+        'the NetworkPolicy blocks the API servers, which probe the pod',
       );
       assert.deepEqual((await plain.runtime.status(tool)).map(({ name, state }) => [name, state]).sort(), [
         ['web.1', 'up'],

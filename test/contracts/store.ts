@@ -13,13 +13,13 @@ import {
   wikibot,
 } from '../support/store-records.ts';
 
-/** An empty store that can be closed and opened again. */
+/** An empty store that can be closed and reopened. */
 export interface StoreUnderTest {
   open(): Store;
   remove(): void;
 }
 
-/** What every Store promises. */
+/** The contract of every Store. */
 export function storeContract(name: string, make: () => StoreUnderTest): void {
   describe(`${name} as a Store`, () => {
     let place: StoreUnderTest;
@@ -67,7 +67,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.tools(), []);
     });
 
-    test('deploy tokens come back as they were written, the newest first, each of its tool', () => {
+    test('deploy tokens are read as they were written, the newest first, for one tool', () => {
       const token = (id: string, tool = wikibot): DeployToken => ({
         id,
         tool,
@@ -92,7 +92,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.token('b'), null);
     });
 
-    test('a deployment comes back as it was written', () => {
+    test('a deployment is read as it was written', () => {
       const full = deploymentOf('d1', {
         kind: 'rollback',
         oldCommit: commitOf('b'),
@@ -109,7 +109,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.deployments(otherTool, 10), []);
     });
 
-    test('what a deployment was asked to do comes back, and is null where nothing was said', () => {
+    test('the request of a deployment is read as it was written, and is null if there was none', () => {
       const request = {
         kind: 'push',
         useCache: false,
@@ -125,7 +125,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.requestOf('none'), null);
     });
 
-    test('an update changes what it names and nothing else', () => {
+    test('an update changes only the given fields', () => {
       store.addDeployment(deploymentOf('d1', { message: 'kept' }));
       store.addDeployment(deploymentOf('d2'));
       store.updateDeployment('d1', { state: 'failed', reason: 'build failed', endedAt: 9 });
@@ -142,12 +142,12 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.updateDeployment('none', { state: 'failed' }), /no deployment none/);
     });
 
-    test('the same deployment id is not taken twice', () => {
+    test('a deployment id cannot be used twice', () => {
       store.addDeployment(deploymentOf('d1'));
       assert.throws(() => store.addDeployment(deploymentOf('d1', { tool: otherTool })));
     });
 
-    test('unfinished deployments are those in no end state, of all tools, the oldest first', () => {
+    test('unfinished deployments are those of all tools that have not ended, the oldest first', () => {
       const states = [
         'waiting',
         'building',
@@ -170,7 +170,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       );
     });
 
-    test('a build comes back as it was written, with its artifact once it has ended', () => {
+    test('a build is read as it was written, with its artifact once it has ended', () => {
       store.addDeployment(deploymentOf('d1'));
       store.addBuild(buildOf('b1', 'd1'));
       assert.deepEqual(store.build('b1'), buildOf('b1', 'd1'));
@@ -182,7 +182,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.endBuild('none', 'BUILD_FAILURE', null, 7), /no build none/);
     });
 
-    test('buildStarts tells when the builds of one tool since a moment were started, in order', () => {
+    test('buildStarts returns the start times of one tool’s builds after a moment, in order', () => {
       for (const [index, tool] of [wikibot, wikibot, otherTool, wikibot].entries()) {
         store.addDeployment(deploymentOf(`d${index}`, { tool }));
         store.addBuild(buildOf(`b${index}`, `d${index}`, { tool, startedAt: 100 + index }));
@@ -191,7 +191,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.buildStarts(wikibot, 200), []);
     });
 
-    test('newestBuildOf passes over failed builds, other tools, other commits and forgotten artifacts', () => {
+    test('newestBuildOf skips failed builds, other tools, other commits and forgotten artifacts', () => {
       store.addDeployment(deploymentOf('d1'));
       for (const [id, change] of [
         ['b1', {}],
@@ -213,7 +213,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.newestBuildOf(wikibot, commitOf('a')), null);
     });
 
-    test('a release comes back as it was written', () => {
+    test('a release is read as it was written', () => {
       store.addDeployment(deploymentOf('d1'));
       const added = store.addRelease(releaseOf('d1'));
       assert.deepEqual(added, { ...releaseOf('d1'), version: 1 });
@@ -221,13 +221,13 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created' });
     });
 
-    test('a list of releases leaves their config vars on the disk: those of all together may be gigabytes', () => {
+    test('a list of releases does not read their config vars, which together may take gigabytes', () => {
       store.addDeployment(deploymentOf('d1'));
       const { configVars: _, ...listed } = store.addRelease(releaseOf('d1'));
       assert.deepEqual(store.releases(wikibot, 10), [{ ...listed, state: 'created' }]);
     });
 
-    test('versions of a tool only go up and no version is used again', () => {
+    test('versions of a tool only increase, and none is used twice', () => {
       store.addDeployment(deploymentOf('d1'));
       store.addDeployment(deploymentOf('d2', { tool: otherTool }));
       assert.equal(store.addRelease(releaseOf('d1')).version, 1);
@@ -238,13 +238,13 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.addRelease(releaseOf('d2', { tool: otherTool })).version, 1);
     });
 
-    test('a release that cannot be written takes no version', () => {
+    test('a release that cannot be written uses no version', () => {
       store.addDeployment(deploymentOf('d1'));
       assert.throws(() => store.addRelease(releaseOf('no such deployment')));
       assert.equal(store.addRelease(releaseOf('d1')).version, 1);
     });
 
-    test('goLive moves release, tool, config vars and deployment together', () => {
+    test('goLive changes release, tool, config vars and deployment together', () => {
       store.setConfigVars(wikibot, { OLD: 'x' });
       assert.equal(goLive('d1', { A: '1' }), 1);
       store.setStopped(wikibot, true);
@@ -263,7 +263,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual({ state, version, endedAt }, { state: 'live', version: 2, endedAt: 5 });
     });
 
-    test('goLive that cannot be done whole changes nothing', () => {
+    test('a goLive that fails changes nothing', () => {
       goLive('d1', { A: '1' });
       store.addDeployment(deploymentOf('d2'));
       store.addRelease(releaseOf('d2', { configVars: { A: '2' } }));
@@ -277,7 +277,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.deployment('d2')?.state, 'waiting');
     });
 
-    test('the live release may go live again for a restart, a replaced one not', () => {
+    test('the live release may go live again for a restart, but a replaced one may not', () => {
       goLive('d1');
       goLive('d2');
       store.setStopped(wikibot, true);
@@ -288,7 +288,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
     });
 
-    test('how many processes a tool is to run is kept with the end of the deployment that asked, over releases', () => {
+    test('setReplicas also ends its deployment, and the numbers stay over releases', () => {
       goLive('d1');
       assert.deepEqual(store.replicas(wikibot), {});
       store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
@@ -309,7 +309,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.failRelease(wikibot, 2));
     });
 
-    test('config vars are stored for a tool without a release, and refused for one with', () => {
+    test('config vars can be set for a tool without a release, and not for one with a live release', () => {
       store.setConfigVars(wikibot, { KEY: 'välue\nwith lines', EMPTY: '' });
       reopen();
       assert.deepEqual(store.configVars(wikibot), { KEY: 'välue\nwith lines', EMPTY: '' });
@@ -319,7 +319,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.configVars(wikibot), { KEY: 'new' });
     });
 
-    test('threat 84: a clock that jumps does not change any order', () => {
+    test('threat 84: a jumping clock does not change any order', () => {
       const times = [900, 5, 0, 1_700_000_000_000, 3, -4, 3];
       for (const [index, at] of times.entries()) {
         const id = `${times.length - index}`;
@@ -348,7 +348,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.newestBuildOf(wikibot, commitOf('a'))?.id, '1');
     });
 
-    test('names and texts are data, never a part of a statement', () => {
+    test('names and texts are never a part of an SQL statement', () => {
       const text = `'); DROP TABLE tools; --`;
       store.addDeployment(deploymentOf(text, { message: text, by: text }));
       assert.equal(store.deployment(text)?.message, text);
