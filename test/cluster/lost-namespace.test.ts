@@ -114,7 +114,11 @@ describe('the namespace of a live tool is deleted together with the server’s r
   test('once it is made again with the server’s rights, the live release is back within 30 s', async (t) => {
     const from = there.server.lines.length;
     await makeNamespace();
-    await until(async () => /deleted and made again/.test(await ps()), 'ps says that the namespace was made again', BACK_MS);
+    await until(
+      async () => /deleted and made again/.test(await ps()),
+      'ps says that the namespace was made again',
+      BACK_MS,
+    );
     // About as long as an operator takes to give rights in it.
     await wait(5000);
     const givenAt = performance.now();

@@ -138,7 +138,10 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
       await tree.commit('two', probe('ls /tmp', layer));
       const { exitCode, stderr } = await tree.push();
       assert.equal(exitCode, 1, stderr);
-      assert.match(stderr, /The variable "FOO" has a NUL character in it, which cannot be passed to a program/);
+      assert.match(
+        stderr,
+        /The variable "FOO" has a NUL character in it, which cannot be passed to a program/,
+      );
       assert.doesNotMatch((await server.get(name)).body, /etc|usr/);
     });
   }

@@ -23,7 +23,10 @@ for (const { name, text } of [
   },
   { name: 'two lengths', text: 'Content-Length: 4\r\nContent-Length: 5\r\n\r\n0000' },
   { name: 'a length that is not a number', text: 'Content-Length: +4\r\n\r\n0000' },
-  { name: 'a last transfer encoding that is not chunked', text: 'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n' },
+  {
+    name: 'a last transfer encoding that is not chunked',
+    text: 'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n',
+  },
   { name: 'a bad chunk size', text: 'Transfer-Encoding: chunked\r\n\r\nxyz\r\n0000\r\n0\r\n\r\n' },
   {
     name: 'a chunk that is longer than its size',
@@ -198,7 +201,11 @@ test('requests to a tool go to the gateway, whatever their path, and upgrades to
   const offer =
     'GET /h2c HTTP/1.1\r\nHost: wiki.localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n';
   await sendRaw(door.port, [offer]);
-  assert.match(seen.at(-1) ?? '', /^wiki GET \/h2c /, 'the offer of HTTP/2 was not passed to the tool as an ordinary request');
+  assert.match(
+    seen.at(-1) ?? '',
+    /^wiki GET \/h2c /,
+    'the offer of HTTP/2 was not passed to the tool as an ordinary request',
+  );
 });
 
 test('an upgraded connection does not delay the end of the server', {

@@ -45,7 +45,12 @@ for (const mode of ['isolated', 'trusted'] as const) {
         env: { LD_X: 'v\0--bind\0/\0/tmp' },
         message: /^The variable "LD_X" has a NUL character in it/,
       },
-      { name: 'a NUL in the command is refused', env: {}, argv: ['ls', '/\0tmp'], message: /^The command has a NUL/ },
+      {
+        name: 'a NUL in the command is refused',
+        env: {},
+        argv: ['ls', '/\0tmp'],
+        message: /^The command has a NUL/,
+      },
       { name: 'a name with = is refused', env: { 'A=B': 'x' }, message: /^A variable has the name "A=B"/ },
       {
         name: 'a variable that is too large for a program is refused',

@@ -120,7 +120,11 @@ test('20: a person’s connections are limited, one too many is refused with the
   const third = await bench.ssh('alice', 'alice', ['x']);
   assert.notEqual(third.code, 0);
   assert.match(third.stderr, /alice has as many connections to this server as one person may have/);
-  assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0, 'another person at the same address was refused');
+  assert.equal(
+    (await bench.ssh('bob', 'bob', ['x'])).code,
+    0,
+    'another person at the same address was refused',
+  );
   held[0]?.end();
   const limit = AbortSignal.timeout(20_000);
   while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)

@@ -35,7 +35,9 @@ function stalled() {
   return { child, said: text(child.stderr) };
 }
 
-test('21: a follower that reads nothing is dropped, and its ssh prints the reason', { timeout: 30_000 }, async () => {
+test('21: a follower that reads nothing is dropped, and its ssh prints the reason', {
+  timeout: 30_000,
+}, async () => {
   const { child, said } = stalled();
   await bench.waitForLog('ssh client dropped: it reads nothing');
   // ssh can end only when it can write its output.

@@ -195,9 +195,7 @@ export async function besiege(
   for (const kind of kinds) await siege.send(kind, Math.min(kind.times, AT_ONCE));
   const before = await siege.gauge();
   for (const kind of kinds) await context.test(kind.name, () => siege.endure(kind));
-  context.diagnostic(
-    `memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`,
-  );
+  context.diagnostic(`memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`);
   await context.test('threat 88: memory and descriptors are as before, and no git is left', () =>
     siege.assertAsBefore(before),
   );

@@ -13,7 +13,9 @@ const LIMIT_MS = 120_000;
 /** A command line for `sh -c` that restarts the API server and returns when it answers. */
 const restart = process.env['CLUSTER_API_RESTART'] ?? '';
 const skip =
-  restart === '' ? 'CLUSTER_API_RESTART is not set: a restart would disturb other users of the cluster' : false;
+  restart === ''
+    ? 'CLUSTER_API_RESTART is not set: a restart would disturb other users of the cluster'
+    : false;
 
 describe('threat 75: the API server is restarted during a push', { concurrency: 1, skip }, () => {
   let there: ClusterServer;
@@ -70,7 +72,11 @@ describe('threat 75: the API server is restarted during a push', { concurrency: 
     });
     await watching;
     assert.ok((await startedAt()) > before, 'CLUSTER_API_RESTART has restarted nothing');
-    assert.deepEqual([...seen].sort(), [`200 ${answer}`, `200 ${old}`].sort(), 'other answers than the old and the new release');
+    assert.deepEqual(
+      [...seen].sort(),
+      [`200 ${answer}`, `200 ${old}`].sort(),
+      'other answers than the old and the new release',
+    );
     const main = (await tree.git('ls-remote', 'toolforge', 'refs/heads/main')).stdout.split('\t')[0];
     assert.equal(main, await tree.head());
     const { items } = await there.cluster.batch.listNamespacedJob({ namespace: there.builds });
