@@ -13,7 +13,7 @@ export function storeNewer(schema: number, known: number = migrations.length): D
   return new DeployError(
     'STORE_NEWER',
     `The store has schema ${schema}, and this version of toolforge-push knows schemas up to ${known}.`,
-    'Start the newer version of toolforge-push again, or restore a backup of the data folder from before the upgrade.',
+    'Start the newer version of toolforge-push again, or use a backup of the data folder from before the upgrade.',
   );
 }
 
