@@ -8,11 +8,16 @@ export interface Words {
   readonly positionals: readonly string[];
 }
 
+/** `config set` takes a thousand. Node reads `-abc` and many words in quadratic time: 64 kB of them take seconds. */
+const MAX_WORDS = 2000;
+const MAX_FLAG_CHARACTERS = 200;
+
 const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' } };
 
 /** Parses the words after the name of a command. @throws UsageError */
 export function parseWords(command: CommandShape, words: readonly string[]): Words {
   if (command.isVerbatim === true) return parseVerbatim(command, words);
+  assertShort(command, words);
   const options = { ...command.options, ...everywhere };
   try {
     const { values, positionals } = parseArgs({
@@ -25,6 +30,13 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
   } catch (error) {
     throw new UsageError(explain(error, command), { cause: error });
   }
+}
+
+/** @throws UsageError */
+function assertShort({ name }: CommandShape, words: readonly string[]): void {
+  if (words.length > MAX_WORDS) throw new UsageError(`${name} takes fewer words than that.`);
+  if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))
+    throw new UsageError(`${name} has no flag that is so long.`);
 }
 
 /** Flags come before the tool. All words after the tool belong to the command, except a `--` right after the tool. */

@@ -31,6 +31,17 @@ for (const { name, argv, says } of [
     argv: ['logs', 'wikibot', '-x'],
     says: /logs has no flag -x. It knows -f or --follow/,
   },
+  // Node reads it in quadratic time: with 64 kB nobody else was served for three seconds.
+  {
+    name: 'a flag that is made to be slow to read',
+    argv: ['logs', 'wikibot', `-${'f'.repeat(10_000)}`],
+    says: /logs has no flag that is so long/,
+  },
+  {
+    name: 'words that are too many to be read',
+    argv: ['logs', 'wikibot', ...Array<string>(5000).fill('-f')],
+    says: /logs takes fewer words than that/,
+  },
   { name: 'a flag without its value', argv: ['logs', 'wikibot', '-n'], says: /-n needs a value/ },
   {
     name: 'a flag with a value too many',
