@@ -11,6 +11,7 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * The one decision that every door asks for: may this principal do this to this tool? Nobody is refused for what
  * a directory remembers: it is asked anew before that.
  *
+ * @param isFresh - Nobody is let in either for what a directory remembers.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a tool that is not there and for one that is somebody
  * else's, or that a credential for another tool does not open; `TOKEN_SCOPE` to a deploy token that may less; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
@@ -21,14 +22,17 @@ export async function authorize(
   tool: ToolName,
   action: Action,
   signal: AbortSignal,
+  isFresh = false,
 ): Promise<DirectoryTool> {
   // Before the directory is asked: the answer says nothing about the other tool.
   if (principal.onlyTool !== null && principal.onlyTool !== tool)
     throw opensAnother(principal, principal.onlyTool);
   const wish = { principal, tool, action };
-  const decision = decide(await directory.findTool(tool, signal), wish);
+  const by = principal.uid;
+  const decision = decide(await directory.findTool(tool, signal, { isFresh, by }), wish);
   if (!(decision instanceof DeployError)) return decision;
-  const again = decide(await directory.findTool(tool, signal, { isFresh: true }), wish);
+  if (isFresh) throw decision;
+  const again = decide(await directory.findTool(tool, signal, { isFresh: true, by }), wish);
   if (again instanceof DeployError) throw again;
   return again;
 }

@@ -1,15 +1,27 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import { FewOfEach } from '../core/few-at-once.ts';
 import type { ToolName } from '../core/names.ts';
 import { untilAborted } from '../core/until-aborted.ts';
-import type { Directory, DirectoryTool, Identity, OfferedKey } from './directory.ts';
-import { inTime } from './in-time.ts';
+import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from './directory.ts';
+import { inTime, unavailable } from './in-time.ts';
 import { normalise } from './user-name.ts';
 
 const MOST_REMEMBERED = 10_000;
+/** Questions about tools that are asked for one person at once. Otherwise one person could fill the line for all. */
+const MOST_AT_ONCE_OF_PERSON = 4;
+const MOST_WAITING_OF_PERSON = 100;
 
 interface Remembered {
   readonly value: unknown;
   readonly until: number;
+}
+
+interface Question<T> {
+  readonly name: string;
+  /** The person for whom it is asked. Not set before a login. */
+  readonly by?: string | undefined;
+  readonly isWorthIt: (value: T) => boolean;
+  readonly ask: (limit: AbortSignal) => Promise<T>;
 }
 
 export interface CacheTimes {
@@ -30,6 +42,10 @@ export class CachedDirectory implements Directory {
   readonly #secret = randomBytes(32);
   readonly #remembered = new Map<string, Remembered>();
   readonly #asked = new Map<string, Promise<unknown>>();
+  readonly #turns = new FewOfEach(MOST_AT_ONCE_OF_PERSON, {
+    most: MOST_WAITING_OF_PERSON,
+    refusal: () => unavailable('Too many questions about your tools are under way.', null),
+  });
 
   /** @param now - A clock in milliseconds that never goes back. */
   constructor(directory: Directory, times: CacheTimes, now: () => number = () => performance.now()) {
@@ -39,39 +55,43 @@ export class CachedDirectory implements Directory {
   }
 
   async identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null> {
-    const question = this.#digest('key', normalise(login), key.algorithm, key.blob);
-    return await this.#answer(question, signal, isSomething, (limit) =>
-      this.#directory.identifyByKey(login, key, limit),
-    );
+    return await this.#answer(signal, {
+      name: this.#digest('key', normalise(login), key.algorithm, key.blob),
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.identifyByKey(login, key, limit),
+    });
   }
 
   async identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null> {
     if (password === '') return null;
-    const question = this.#digest('password', normalise(login), password);
-    return await this.#answer(question, signal, isSomething, (limit) =>
-      this.#directory.identifyByPassword(login, password, limit),
-    );
+    return await this.#answer(signal, {
+      name: this.#digest('password', normalise(login), password),
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.identifyByPassword(login, password, limit),
+    });
   }
 
   async findTool(
     name: ToolName,
     signal: AbortSignal,
-    { isFresh } = { isFresh: false },
+    { isFresh = false, by }: FindOptions = {},
   ): Promise<DirectoryTool | null> {
-    const question = `tool ${name}`;
-    const ask = (limit: AbortSignal) => this.#directory.findTool(name, limit);
-    return isFresh
-      ? await this.#askOnce(question, signal, isSomething, ask)
-      : await this.#answer(question, signal, isSomething, ask);
+    const question: Question<DirectoryTool | null> = {
+      name: `tool ${name}`,
+      by,
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.findTool(name, limit),
+    };
+    return isFresh ? await this.#askOnce(signal, question) : await this.#answer(signal, question);
   }
 
   async toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]> {
-    const tools = await this.#answer<ToolName[]>(
-      `tools of ${normalise(uid)}`,
-      signal,
-      (names) => names.length > 0,
-      (limit) => this.#directory.toolsOf(uid, limit),
-    );
+    const tools = await this.#answer<ToolName[]>(signal, {
+      name: `tools of ${normalise(uid)}`,
+      by: normalise(uid),
+      isWorthIt: (names) => names.length > 0,
+      ask: (limit) => this.#directory.toolsOf(uid, limit),
+    });
     return [...tools];
   }
 
@@ -80,45 +100,31 @@ export class CachedDirectory implements Directory {
     await this.#directory.close();
   }
 
-  async #answer<T>(
-    question: string,
-    signal: AbortSignal,
-    isWorthIt: (value: T) => boolean,
-    ask: (limit: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const known = this.#remembered.get(question);
+  async #answer<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
+    const known = this.#remembered.get(question.name);
     if (known !== undefined && known.until > this.#now() && !signal.aborted) return known.value as T;
-    return await this.#askOnce(question, signal, isWorthIt, ask);
+    return await this.#askOnce(signal, question);
   }
 
-  async #askOnce<T>(
-    question: string,
-    signal: AbortSignal,
-    isWorthIt: (value: T) => boolean,
-    ask: (limit: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  async #askOnce<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
+    // Nobody waits behind what another person asks.
+    const key = `${question.by ?? ''} ${question.name}`;
     return await inTime(signal, this.#times.limitMs, async (limit) => {
-      const asked = this.#asked.get(question) ?? this.#ask(question, isWorthIt, ask);
-      this.#asked.set(question, asked);
+      const asked = this.#asked.get(key) ?? this.#ask(question).finally(() => this.#asked.delete(key));
+      this.#asked.set(key, asked);
       return (await untilAborted(asked, limit)) as T;
     });
   }
 
   /** Asks for all who wait for it; the one who asked first may leave. */
-  async #ask<T>(
-    question: string,
-    isWorthIt: (value: T) => boolean,
-    ask: (limit: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  async #ask<T>({ name, by, isWorthIt, ask }: Question<T>): Promise<T> {
     const until = this.#now() + this.#times.cacheMs;
-    try {
-      const value = await ask(AbortSignal.timeout(this.#times.limitMs));
-      if (isWorthIt(value)) this.#remember(question, { value, until });
-      else this.#remembered.delete(question);
-      return value;
-    } finally {
-      this.#asked.delete(question);
-    }
+    const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>
+      by === undefined ? ask(limit) : this.#turns.run(by, () => ask(limit), limit),
+    );
+    if (isWorthIt(value)) this.#remember(name, { value, until });
+    else this.#remembered.delete(name);
+    return value;
   }
 
   #remember(question: string, answer: Remembered): void {

@@ -21,6 +21,13 @@ export interface DirectoryTool {
   readonly isDisabled: boolean;
 }
 
+export interface FindOptions {
+  /** The tool as it is now, and not as it is remembered. */
+  readonly isFresh?: boolean;
+  /** The person for whom it is asked. Of one person, few questions are asked at once. */
+  readonly by?: string | undefined;
+}
+
 /**
  * Who people are and what they may do. Every back end passes test/contracts/directory.ts.
  *
@@ -35,12 +42,8 @@ export interface Directory {
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
   /** The identity behind a login name and a password, or null. An empty password is refused unasked. */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
-  /** The tool, or null where there is none by that name. `isFresh`: as it is now, and not as it is remembered. */
-  findTool(
-    name: ToolName,
-    signal: AbortSignal,
-    options?: { readonly isFresh: boolean },
-  ): Promise<DirectoryTool | null>;
+  /** The tool, or null where there is none by that name. */
+  findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;
   /** The tools that the person maintains, sorted by name. */
   toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]>;
   close(): Promise<void>;

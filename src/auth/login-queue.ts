@@ -2,7 +2,7 @@ import { networkOf } from '../core/network.ts';
 import { tooManyLogins } from './in-time.ts';
 import { normalise } from './user-name.ts';
 
-/** Passwords that are checked at once. The last places are kept for people who logged in lately. */
+/** Passwords, or offered keys, that are checked at once. The last places are kept for people who logged in lately. */
 const MAX_AT_ONCE = 8;
 const MAX_AT_ONCE_UNKNOWN = 6;
 const MAX_AT_ONCE_OF_ADDRESS = 4;
@@ -12,7 +12,7 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 
-/** Who wants to have a password checked. */
+/** Who wants to have a password or a key checked. */
 export interface LoginAttempt {
   readonly login: string;
   readonly address: string;
@@ -29,7 +29,7 @@ interface Waiting {
 }
 
 /**
- * Gives everybody a fair share of the password checks. People who logged in lately from the same address go first.
+ * Gives everybody a fair share of the checks of passwords, or of offered keys. People who logged in lately from the same address go first.
  * Then the address goes first whose last check is longest ago, and within an address the user name. Of addresses
  * without any check, the newest goes first: if more of them come than can be checked, the oldest are most likely guesses,
  * and serving them first would make everybody wait. So guesses from many addresses slow each other down, and a first

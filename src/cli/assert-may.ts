@@ -7,14 +7,16 @@ import type { CommandContext } from './command.ts';
  * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, even if the
  * directory no longer has it, because its processes may have to be stopped.
  *
+ * @param isFresh - By what the directory says now, and not by what is remembered.
  * @throws DeployError as `authorize`.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,
   tool: ToolName,
   action: Action,
+  isFresh = false,
 ): Promise<void> {
   const { directory, store } = services;
   if (principal.isOperator && store.tools().some(({ name }) => name === tool)) return;
-  await authorize(directory, principal, tool, action, signal);
+  await authorize(directory, principal, tool, action, signal, isFresh);
 }

@@ -1,6 +1,7 @@
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import ssh2, { type Connection } from 'ssh2';
+import { LoginQueue } from '../auth/login-queue.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import type { Config } from '../config.ts';
 import { cannotListen } from '../core/listen-error.ts';
@@ -50,6 +51,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const sockets = new Set<Socket>();
   const connections = new Map<Socket, ServedConnection>();
   const clients = new Map<Socket, Connection>();
+  const turns = new LoginQueue();
   const limits = {
     graceMs: config.ssh_grace_time,
     startups: config.ssh_startups,
@@ -91,6 +93,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         login: {
           directory,
           throttle,
+          turns,
           audit: services.audit,
           log,
           address: plainAddress(info.ip),

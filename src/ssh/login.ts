@@ -1,6 +1,7 @@
 import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKeyAuthContext } from 'ssh2';
 import { withoutToken } from '../auth/deploy-tokens.ts';
-import type { Directory, OfferedKey } from '../auth/directory.ts';
+import type { Directory, Identity, OfferedKey } from '../auth/directory.ts';
+import type { LoginQueue } from '../auth/login-queue.ts';
 import { checkBlob, explain, fingerprint, isHardwareKey, keyKind } from '../auth/public-key.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import { logFailure } from '../core/alarms.ts';
@@ -20,6 +21,8 @@ const MOST_REQUESTS = 24;
 export interface LoginOptions {
   readonly directory: Directory;
   readonly throttle: LoginThrottle;
+  /** Turns for the questions whose an offered key is, of all connections. */
+  readonly turns: LoginQueue;
   readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
@@ -84,9 +87,9 @@ export class Login {
   async #decideKey(context: PublicKeyAuthContext): Promise<void> {
     const key = this.#read(context);
     if (key === null) return this.#fail(context);
-    const { directory, gone } = this.#options;
     const offered = { algorithm: context.key.algo, blob: context.key.data };
-    const identity = await directory.identifyByKey(context.username, offered, gone);
+    const identity = await this.#identify(context.username, offered);
+    if (this.#options.gone.aborted) return;
     if (identity === null) return this.#fail(context);
     const { signature, blob, hashAlgo } = context;
     if (signature === undefined || blob === undefined) {
@@ -110,6 +113,16 @@ export class Login {
     };
     this.#options.throttle.succeeded(context.username, this.#options.address);
     context.accept();
+  }
+
+  /** Asks whose key it is. The turn ends with the answer, even if the client leaves earlier. */
+  async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
+    const { address, directory, gone, throttle, turns } = this.#options;
+    // Many people use the name `git`, so the key stands for the person.
+    const login = fingerprint(key.blob);
+    const attempt = { login, address, isKnown: throttle.isKnown(username, address) };
+    const ask = () => directory.identifyByKey(username, key, new AbortController().signal);
+    return await turns.run(attempt, ask, gone);
   }
 
   /** Parses the offered key. Returns null if its type or signature algorithm is not allowed, or it is malformed. */

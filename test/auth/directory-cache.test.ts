@@ -5,6 +5,7 @@ import type { Directory, DirectoryTool, Identity } from '../../src/auth/director
 import { CachedDirectory } from '../../src/auth/directory-cache.ts';
 import { unavailable } from '../../src/auth/in-time.ts';
 import { type ToolName, toolName } from '../../src/core/names.ts';
+import { alice as principal } from '../support/alice.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const hello = toolName('hello') ?? assert.fail();
@@ -191,4 +192,26 @@ test('closing closes what is behind it', async () => {
   const { slow, directory } = cached();
   await directory.close();
   assert.ok(slow.isClosed);
+});
+
+test('6: questions of one person about many tools take turns, and nobody else waits for them', async () => {
+  const { slow, directory } = cached();
+  const gate = Promise.withResolvers<void>();
+  slow.gate = gate.promise;
+  const leave = new AbortController();
+  const person = (uid: string) => ({ ...principal, uid });
+  const tools = [
+    hello,
+    ...Array.from({ length: 50 }, (_, index) => toolName(`tool${index}`) ?? assert.fail()),
+  ];
+  const asking = tools.map((tool) => authorize(directory, person('mallory'), tool, 'read', leave.signal));
+  leave.abort();
+  for (const result of await Promise.allSettled(asking)) assert.equal(result.status, 'rejected');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 4);
+  const alices = authorize(directory, person('alice'), hello, 'read', signal);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 5);
+  gate.resolve();
+  assert.equal((await alices).name, hello);
 });

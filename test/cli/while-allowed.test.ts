@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { credentialOf } from '../../src/auth/deploy-tokens.ts';
+import { CachedDirectory } from '../../src/auth/directory-cache.ts';
+import { assertMay } from '../../src/cli/assert-may.ts';
 import { whileAllowed } from '../../src/cli/while-allowed.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import type { Principal } from '../../src/core/types.ts';
@@ -27,6 +29,18 @@ test('threat 8: what a maintainer runs ends when they are none any more', async 
   desk.maintain(wikibot, 'alice');
   const running = start(desk);
   await wait(50);
+  desk.maintain(wikibot, 'bob');
+  await assert.rejects(running, { code: 'NO_ACCESS' });
+});
+
+test('threat 8: it ends although the directory’s cache still names them', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const directory = new CachedDirectory(desk.directory, { cacheMs: 60_000, limitMs: 5000 });
+  const services = { ...desk.services, directory };
+  const signal = AbortSignal.timeout(2000);
+  await assertMay({ services, principal: desk.alice, signal }, wikibot, 'deploy');
+  const running = whileAllowed({ services, principal: desk.alice, signal }, may, endless);
   desk.maintain(wikibot, 'bob');
   await assert.rejects(running, { code: 'NO_ACCESS' });
 });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CachedDirectory } from '../../src/auth/directory-cache.ts';
 import { FileDirectory } from '../../src/auth/file-directory.ts';
 import { tooManyLogins } from '../../src/auth/in-time.ts';
 import { hashPassword } from '../../src/auth/password.ts';
@@ -119,4 +120,49 @@ test('6, 9: a slow directory gets few checks at once, and people who logged in r
   const { length } = directory.asked;
   while (directory.underWay > 0) await delay(50);
   assert.equal(directory.asked.length, length, 'a disconnected client was checked');
+});
+
+/** Takes a moment to say that it knows nobody. */
+class StrictDirectory extends HttpDirectory {
+  underWay = 0;
+  most = 0;
+
+  override async identifyByPassword(login: string) {
+    this.asked.push(login);
+    this.underWay += 1;
+    this.most = Math.max(this.most, this.underWay);
+    await delay(300);
+    this.underWay -= 1;
+    return null;
+  }
+}
+
+/** Guesses once, and leaves as soon as the guess is looked at, or after 100 ms. */
+async function guessAndLeave(port: number, name: string, { asked }: StrictDirectory): Promise<void> {
+  const leave = new AbortController();
+  const before = asked.length;
+  const answered = logIn(port, '127.0.0.9', basic(name, 'guess'), leave.signal);
+  for (let count = 0; asked.length === before && count < 20; count += 1) await delay(5);
+  leave.abort();
+  await answered;
+}
+
+test('6, 9: who guesses and leaves at once has no more checks under way than others', async (context) => {
+  const strict = new StrictDirectory();
+  const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
+  const door = await openDoor(context, { directory });
+  for (let count = 0; count < 20; count += 1) await guessAndLeave(door.port, `name${count}`, strict);
+  assert.ok(strict.most <= 4, `${strict.most} at once`);
+});
+
+test('9: a guess counts although its client has left', async (context) => {
+  const strict = new StrictDirectory();
+  const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
+  const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
+  for (let count = 0; count < 6; count += 1) {
+    await guessAndLeave(door.port, 'bob', strict);
+    while (strict.underWay > 0) await delay(20);
+  }
+  await delay(50);
+  assert.equal(await logIn(door.port, '127.0.0.9', basic('bob', 'guess')), 429);
 });
