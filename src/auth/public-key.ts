@@ -19,6 +19,8 @@ const NAMES: Readonly<Record<string, string>> = {
   'ssh-rsa': 'RSA',
 };
 const RSA_BITS = { least: 2048, most: 16_384 } as const;
+/** ssh-keygen makes 17. A signature by a longer exponent takes as long to check as to make. */
+const MAX_EXPONENT_BITS = 64;
 
 /** Whether this is an algorithm of FIDO hardware keys. This server cannot check their signatures. */
 export function isHardwareKey(algorithm: string): boolean {
@@ -47,7 +49,8 @@ export function checkBlob(algorithm: string, blob: Buffer): KeyProblem | null {
   }
   if (algorithm !== 'ssh-rsa') return null;
   const bits = bitLength(fields[2] ?? Buffer.alloc(0));
-  if (bits > RSA_BITS.most) return 'not a key';
+  const exponentBits = bitLength(fields[1] ?? Buffer.alloc(0));
+  if (bits > RSA_BITS.most || exponentBits > MAX_EXPONENT_BITS) return 'not a key';
   return bits < RSA_BITS.least ? 'short RSA key' : null;
 }
 

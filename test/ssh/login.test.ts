@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import ssh2 from 'ssh2';
+import { checkBlob } from '../../src/auth/public-key.ts';
 import { hardwareKeyBlob, startFakeAgent } from '../support/fake-ssh-agent.ts';
 import { connect, exec, LyingAgent, logInWith, readAll } from '../support/ssh-attacker.ts';
 import { SshWorkbench } from '../support/ssh-workbench.ts';
@@ -228,4 +229,13 @@ test('the log names the person and the key, and no secret', async () => {
   assert.equal(line['uid'], 'alice');
   assert.match(String(line['credential']), /^ssh ED25519 SHA256:/);
   assert.equal(line['address'], '127.0.0.1');
+});
+
+test('6: a key whose signature is slow to check is none', () => {
+  const field = (bytes: Buffer) =>
+    Buffer.concat([Buffer.from([0, 0, bytes.length >> 8, bytes.length & 255]), bytes]);
+  const key = (exponentBytes: number) =>
+    Buffer.concat([Buffer.from('ssh-rsa'), Buffer.alloc(exponentBytes, 3), Buffer.alloc(384, 5)].map(field));
+  assert.equal(checkBlob('ssh-rsa', key(3)), null);
+  assert.equal(checkBlob('ssh-rsa', key(383)), 'not a key');
 });
