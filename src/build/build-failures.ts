@@ -3,6 +3,7 @@ import { DeployError } from '../core/errors.ts';
 import { mebibytes } from '../core/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/passable.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
+import { failureReason } from './failure-reason.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
@@ -84,8 +85,6 @@ const NO_MEMORY =
 const NO_PROCESS =
   /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
-const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
-const REFUSAL = /^ !\s+/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** Says why a buildpack failed. If a limit was the reason, names the limit. */
@@ -106,32 +105,13 @@ export function stepFailed(step: FailedStep, limits: Limits): DeployError {
     );
   }
   const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
-  const reason = reasonAmong(step.lastLines).find((text) => text !== '' && text.length <= 160);
-  const why = reason === undefined ? '' : `: ${reason}`;
+  const reason = failureReason(step.lastLines);
+  const why = reason === null ? '' : `: ${reason}`;
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${how}${why}`,
     'Read the lines above for the first error, mend it, commit and push again.',
   );
-}
-
-/**
- * The lines that most likely give the reason, the best first. If the last line is a refusal of the buildpack itself,
- * that line; an earlier refusal was only a warning. Otherwise an error with the last cause after it, as uv prints them.
- * Otherwise the last line that has words.
- */
-function reasonAmong(lines: readonly string[]): string[] {
-  const telling = lines.filter(
-    (line) => /[\p{L}\p{N}]/u.test(line) && !/complete log of this run|Note that you can also/.test(line),
-  );
-  const last = telling.at(-1) ?? '';
-  const error = telling.findLast((line) => /^(npm )?(error|ERR!|fatal)\b/i.test(line.trim()));
-  const reason = REFUSAL.test(last) ? last : (error ?? last);
-  const said = reason.replace(REFUSAL, '').trim();
-  const cause = telling.slice(telling.lastIndexOf(reason) + 1).findLast((line) => CAUSE.test(line));
-  if (cause === undefined) return [said];
-  const why = cause.replace(CAUSE, '').trim();
-  return [`${said.replace(/:$/, '')}: ${why}`, why, said];
 }
 
 /** The buildpack broke a rule of the Buildpack API. */

@@ -1,10 +1,11 @@
 import { inPieces, outputTime } from '../core/time-shares.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../sandbox/sandbox.ts';
 import type { BuildGuard } from './build-guard.ts';
+import { KEPT_LINES } from './failure-reason.ts';
 import { OutputLines } from './output-lines.ts';
 
 export interface StepEnd extends Exit {
-  /** The last lines of output, masked, at most 20. */
+  /** The last lines of output, masked, at most KEPT_LINES. */
   readonly lastLines: readonly string[];
 }
 
@@ -38,7 +39,7 @@ export async function runStep(
     line: (text) => {
       if (guard.signal.aborted) return;
       lastLines.push(text);
-      if (lastLines.length > 20) lastLines.shift();
+      if (lastLines.length > KEPT_LINES) lastLines.shift();
       options.line(text);
     },
   });

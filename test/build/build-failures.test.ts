@@ -30,7 +30,7 @@ test('without an error the last line with words is told, and a refusal of the bu
 
 test('a warning of the buildpack is not taken for the reason of what fails after it', () => {
   const warning = ' !     node_modules is in the repository: it is not used. Add it to .gitignore.';
-  assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: npm error code ERESOLVE');
+  assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: ERESOLVE');
   assert.equal(
     why(warning, '-----> npm run build', 'src/a.ts: no such name'),
     'pip exited 1: src/a.ts: no such name',

@@ -3,6 +3,7 @@ import type { Limits } from '../../sandbox/sandbox.ts';
 import { brokenBuildpack, stepFailed } from '../build-failures.ts';
 import { say } from '../build-phase.ts';
 import { nameOf } from '../detection.ts';
+import { KEPT_LINES } from '../failure-reason.ts';
 import type { ContainerEnd } from './pod.ts';
 
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/cli/command.go, phase/builder.go, buildpack/build.go
@@ -114,7 +115,7 @@ export class BuildOutput {
 
   #say(text: string): void {
     this.#lastLines.push(text);
-    if (this.#lastLines.length > 20) this.#lastLines.shift();
+    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
     say(this.#progress, text);
   }
 }

@@ -2,6 +2,7 @@ import type { Progress } from '../../core/progress.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
 import { noBuildpack, stepFailed } from '../build-failures.ts';
 import { NOTE, nameOf } from '../detection.ts';
+import { KEPT_LINES } from '../failure-reason.ts';
 import { misspeltProcfile } from '../procfile.ts';
 
 /** The result and output of one buildpack's detection. */
@@ -88,7 +89,7 @@ export class DetectionOutput {
     if (broken !== undefined) {
       const [id, { code, lines }] = broken;
       const step = { name: `The detection of ${nameOf(id)}`, signal: null, isOutOfMemory: false };
-      throw stepFailed({ ...step, code: code ?? 1, lastLines: lines.slice(-20) }, limits);
+      throw stepFailed({ ...step, code: code ?? 1, lastLines: lines.slice(-KEPT_LINES) }, limits);
     }
     const misspelt = misspeltProcfile(files);
     if (misspelt !== null) notes.push(misspelt);

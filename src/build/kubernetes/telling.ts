@@ -3,6 +3,7 @@ import type { Progress } from '../../core/progress.ts';
 import type { Limits } from '../../sandbox/sandbox.ts';
 import { stepFailed } from '../build-failures.ts';
 import type { BuildGuard } from '../build-guard.ts';
+import { KEPT_LINES } from '../failure-reason.ts';
 import type { PreparedSource } from '../prepared-source.ts';
 import { parseReference } from '../registry/reference.ts';
 import { BuildOutput } from './build-output.ts';
@@ -64,7 +65,7 @@ export class BuildTelling {
   /** @param text - Masked. */
   line(phase: Phase, text: string): void {
     this.#lastLines.push(text);
-    if (this.#lastLines.length > 20) this.#lastLines.shift();
+    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
     if (phase === 'detect') this.#detection.read(text);
     if (phase === 'build') this.#output.read(text);
   }
