@@ -16,8 +16,13 @@ export interface LdapQuestion {
 /** Entries that a server is asked for at a time; many servers give no more than 500 (RFC 2696). */
 const PAGE = 500;
 
-/** How a bind may end without anything being wrong with the server: bad credentials, no password there, no such entry. */
-const REFUSALS = new Set([49, 48, 32]);
+/**
+ * Results of a bind that refuse the person, while the server is well: bad credentials, no password there, no such entry,
+ * an account that the server does not let in (unwillingToPerform), a password against its rules (constraintViolation).
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc4511#appendix-A.2
+ */
+const REFUSALS = new Set([49, 48, 32, 53, 19]);
 
 /**
  * One connection. When it has ended it stays so: a new one is a new object, since ldapts would silently connect

@@ -6,7 +6,7 @@ import { untilAborted } from '../core/until-aborted.ts';
 import { tooManyLogins, unavailable } from './in-time.ts';
 import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
 import type { LdapEntry } from './ldap-entry.ts';
-import { type LdapServer, type LdapSettings, readAccountPassword } from './ldap-settings.ts';
+import { type LdapServer, type LdapSettings, readAccountPassword, readAuthorities } from './ldap-settings.ts';
 import { openSocket } from './ldap-socket.ts';
 
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
@@ -162,7 +162,9 @@ export class LdapServers {
   }
 
   async #connect(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
-    const socket = await openSocket(server, this.#settings.ca, signal);
+    const { caFile } = this.#settings;
+    const ca = caFile === null ? null : await readAuthorities(caFile);
+    const socket = await openSocket(server, ca, signal);
     return new LdapConnection(socket, this.#settings.limitMs);
   }
 

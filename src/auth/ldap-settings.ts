@@ -17,8 +17,8 @@ export interface LdapServer {
 /** The settings of LDAP, checked. */
 export interface LdapSettings {
   readonly servers: readonly LdapServer[];
-  /** PEM. Null for the authorities that Node.js trusts. */
-  readonly ca: string | null;
+  /** A file in PEM form. Null for the authorities that Node.js trusts. */
+  readonly caFile: string | null;
   /** The account that searches. Null for anonymous. */
   readonly account: { readonly dn: string; readonly passwordFile: string } | null;
   readonly people: { readonly base: string; readonly filter: Filter; readonly attribute: string };
@@ -37,9 +37,10 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   if (config.ldap_servers.length === 0) {
     throw bad('The setting ldap_servers is empty.', 'Name a server, as ldaps://ldap.example.org.');
   }
+  if (config.ldap_ca !== null) await readAuthorities(config.ldap_ca);
   return {
     servers: config.ldap_servers.map((url) => readServer(url, config)),
-    ca: config.ldap_ca === null ? null : await readAuthorities(config.ldap_ca),
+    caFile: config.ldap_ca,
     account: await readAccount(config),
     people: {
       base: checkedDn('ldap_people', config.ldap_people),
@@ -124,8 +125,12 @@ function checkedDn(setting: string, text: string): string {
   );
 }
 
-/** An empty text would mean the authorities that Node.js trusts. */
-async function readAuthorities(path: string): Promise<string> {
+/**
+ * Reads the certificates of the authorities. Each time from the file, so that it can change without a restart.
+ *
+ * @throws DeployError `BAD_SETTING`, because an empty text would mean the authorities that Node.js trusts.
+ */
+export async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);
   if (/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(text)) return text;
   throw bad(

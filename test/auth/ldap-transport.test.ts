@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
@@ -93,11 +93,63 @@ describe('certificates', () => {
     }
   }
 
+  test('a CA file that changes is read again, without a restart', async () => {
+    const file = join(slapd.folder, 'changing.pem');
+    const other = await TestAuthority.create(slapd.folder, 'before');
+    await copyFile(other.ca, file);
+    await directoryWith({ ldap_ca: file }, async (directory) => {
+      await assert.rejects(logIn(directory), silent);
+      await copyFile(slapd.authority.ca, file);
+      assert.equal(await logIn(directory), 'alice');
+    });
+  });
+
   test('threat 7: without a CA file an authority that nobody knows is not believed', async () => {
     await directoryWith({ ldap_ca: '' }, async (directory) => {
       await assert.rejects(logIn(directory), silent);
     });
   });
+});
+
+/** Forwards to slapd, and gives its binds that fail another result. */
+async function withResult(result: number, work: (port: number) => Promise<void>): Promise<void> {
+  const server = createTcpServer((client) => {
+    const upstream = connect(slapd.port, '127.0.0.1');
+    for (const socket of [client, upstream]) socket.on('error', () => undefined);
+    client.pipe(upstream).on('data', (chunk: Buffer) => {
+      // BindResponse, its length, and invalidCredentials (RFC 4511 section 4.2.2).
+      const at = chunk.indexOf(Buffer.from('0a0131', 'hex'));
+      if (at >= 2 && chunk[at - 2] === 0x61) chunk[at + 2] = result;
+      client.write(chunk);
+    });
+    client.once('close', () => upstream.destroy());
+    upstream.once('close', () => client.destroy());
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    await work((server.address() as AddressInfo).port);
+  } finally {
+    server.close();
+  }
+}
+
+describe('refused passwords', () => {
+  for (const [name, result] of [
+    ['unwillingToPerform (53)', 53],
+    ['constraintViolation (19)', 19],
+  ] as const) {
+    test(`a bind that ends with ${name} refuses the person, and does not say that the server is down`, async () => {
+      await withResult(result, (port) =>
+        directoryWith(
+          { ldap_servers: `ldap://127.0.0.1:${port}`, ldap_starttls: 'false' },
+          async (directory) => {
+            assert.equal(await directory.identifyByPassword('alice', 'wrong', signal), null);
+            assert.equal(await logIn(directory), 'alice');
+          },
+        ),
+      );
+    });
+  }
 });
 
 describe('StartTLS', () => {
