@@ -8,6 +8,7 @@ import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '..
 import { AnswerFirstAgent } from './answer-first.ts';
 import { NoAnswer, watchAnswer } from './answer-watch.ts';
 import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded.ts';
+import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
 import type { Fate } from './tool-process.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -66,9 +67,11 @@ export class Router {
       return;
     }
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
+    const takesTrailers = /\btrailers\b/i.test(String(request.headers['te'] ?? ''));
     // Before our own fields are set, because a client may remove any field by naming it in Connection.
     stripHopByHop(request.headers);
     this.#prepare(request);
+    if (takesTrailers) request.headers['te'] = 'trailers';
     if (wantsClose) request.headers.connection = 'close';
     // This server has already answered “100 Continue”.
     delete request.headers.expect;
@@ -89,7 +92,10 @@ export class Router {
     response.once('close', leave);
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
     proxy.on('proxyRes', (answer) => {
+      const { trailer } = answer.headers;
       stripHopByHop(answer.headers);
+      if (trailer !== undefined) answer.headers.trailer = trailer;
+      passTrailers(answer, response);
       makeSendable(answer);
       // The body may come much later, as with Server-Sent Events. A body that came with the head is sent together with it.
       setImmediate(() => {
@@ -110,6 +116,7 @@ export class Router {
     // A tool that changes to another protocol without being asked will not answer.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
+      passEarlyHints(outgoing, response);
       outgoing.once('upgrade', (_answer, socket) => {
         socket.destroy();
         fail(new Error('101 without being asked'));

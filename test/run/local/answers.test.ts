@@ -60,6 +60,44 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
+  test('103 Early Hints of a tool come before its answer, with their links alone', async () => {
+    const link = 'Link: </a.css>; rel=preload; as=style, </b,c.js>; rel="preload"\r\n';
+    const hints = hex(`HTTP/1.1 103 Early Hints\r\n${link}Set-Cookie: a=b\r\n\r\n`);
+    const socket = open(`/${hints}/${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    assert.equal(
+      first.toString(),
+      'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload; as=style, </b,c.js>; rel="preload"\r\n\r\n',
+    );
+    assert.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
+  });
+
+  test('hints that cannot be passed on are left out, and the answer comes', async () => {
+    const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
+    const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
+    assert.match(answer, /HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
+    assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
+  });
+
+  test('trailers of a tool come after the body, but none that belongs in the head', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n';
+    const trailers = 'X-Sum: 42\r\nSet-Cookie: a=b\r\nX-Odd: \u00e9\r\n';
+    const answer = await text(open(`/${hex(`${head}2\r\nok\r\n0\r\n${trailers}\r\n`)}`));
+    assert.match(answer, /\r\nTrailer: X-Sum\r\n/i);
+    assert.match(answer, /\r\n\r\n2\r\nok\r\n0\r\n/);
+    assert.match(answer, /0\r\nx-sum: 42\r\n/);
+    assert.doesNotMatch(answer, /set-cookie/i);
+  });
+
+  test('a request that is tried again and again leaves no warning of Node.js', async (t) => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    t.after(() => process.off('warning', onWarning));
+    assert.match(await text(open('/zz')), /^HTTP\/1\.1 50\d /);
+    assert.deepEqual(warnings, []);
+  });
+
   test('the head of an answer is sent before its body comes', async () => {
     const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
     const socket = open(`/${head}/${hex('data: 1\n\n')}`);
