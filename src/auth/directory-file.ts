@@ -15,6 +15,12 @@ export interface UserChange {
   readonly password?: string;
 }
 
+/** The comment at the top of a new file. */
+export const HEADER = ` Who may log in, and who maintains which tool. Read again as soon as it changes.
+ Change it here, or by: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
+ A user may be switched off by \`disabled: true\`, and so may a tool.`;
+const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
+
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
 const LEAST_CHARACTERS = 8;
 
@@ -41,12 +47,28 @@ export interface ToolChanged {
  */
 export class DirectoryFile {
   readonly #path: string;
+  readonly #begin: () => Promise<boolean>;
 
-  constructor(path: string) {
+  /**
+   * @param begin - Makes the folder of the file before the first start of a server. False if a server has started there:
+   * then a missing file is lost, and a new one would hide that.
+   */
+  constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;
+    this.#begin = begin;
   }
 
-  /** Adds the user, or gives one who is there more keys or another password. */
+  /** Whether there is such a user. */
+  async hasUser(name: string): Promise<boolean> {
+    try {
+      return (await this.list()).users.has(normalise(name));
+    } catch (error) {
+      if (error instanceof DeployError && error.code === 'NO_DIRECTORY') return false;
+      throw error;
+    }
+  }
+
+  /** Adds the user, or gives an existing user more keys or another password. Before the first start, makes the file. */
   async addUser(change: UserChange): Promise<UserChanged> {
     const uid = checkedUser(change.name);
     const keys = readKeys(change.keyLines ?? []);
@@ -58,6 +80,7 @@ export class DirectoryFile {
       );
     }
     const password = change.password === undefined ? null : await hashPassword(change.password);
+    const ifMissing = (await this.#begin()) ? NEW_DIRECTORY : null;
     return await this.#edit((document, data) => {
       const known = data.users.get(uid);
       if (known !== undefined && keys.length === 0 && password === null) {
@@ -80,7 +103,7 @@ export class DirectoryFile {
         knownKeys: keys.filter(isKnown),
         isPasswordSet: password !== null,
       };
-    });
+    }, ifMissing);
   }
 
   /** @returns the tools that the user no longer maintains. */
@@ -137,17 +160,19 @@ export class DirectoryFile {
     return await whereItIs(this.#path, async () => readDirectoryText(await readFile(this.#path, 'utf8')));
   }
 
-  async #edit<T>(change: (document: Document, data: DirectoryData) => T): Promise<T> {
-    return await whereItIs(this.#path, () =>
-      editFile(this.#path, (before) => {
-        const data = readDirectoryText(before);
-        const document = withoutAliases(parseDirectory(before));
-        const result = change(document, data);
-        const after = document.toString({ lineWidth: 0 });
-        readDirectoryText(after);
-        return { after, result };
-      }),
-    );
+  async #edit<T>(
+    change: (document: Document, data: DirectoryData) => T,
+    ifMissing: string | null = null,
+  ): Promise<T> {
+    const edit = (before: string) => {
+      const data = readDirectoryText(before);
+      const document = withoutAliases(parseDirectory(before));
+      const result = change(document, data);
+      const after = document.toString({ lineWidth: 0 });
+      readDirectoryText(after);
+      return { after, result };
+    };
+    return await whereItIs(this.#path, () => editFile(this.#path, edit, ifMissing));
   }
 }
 
@@ -168,7 +193,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
     throw new DeployError(
       'NO_DIRECTORY',
       'There is no user directory yet.',
-      'Start the server once, which makes it, or check the setting data (TOOLFORGE_PUSH_DATA).',
+      'Add a user (npx toolforge-push user add NAME), or check the setting data (TOOLFORGE_PUSH_DATA). If a server has run here, see: npx toolforge-push doctor',
       { cause },
     );
   }

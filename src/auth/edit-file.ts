@@ -9,19 +9,21 @@ const RETRY_MS = 50;
 const LONGEST_EDIT_MS = 60_000;
 
 /**
- * Changes a file as one step that others see wholly or not at all: under a lock beside it, written anew,
- * made durable and renamed. Where `change` throws, or leaves the text as it was, the file stays as it is.
+ * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under a
+ * lock, made durable, and renamed. If `change` throws, or returns the same text, the file stays as it is.
  *
- * @throws DeployError `FILE_BUSY` where another edit holds the lock for 5 s.
+ * @param ifMissing - The text to change if there is no file. Null: the file must exist.
+ * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
  */
 export async function editFile<T>(
   name: string,
   change: (before: string) => { readonly after: string; readonly result: T },
+  ifMissing: string | null = null,
 ): Promise<T> {
-  // Where the name is a symbolic link, what it points to is changed.
-  const path = await realpath(name);
+  // If the name is a symbolic link, the file that it points to is changed.
+  const path = await orIfMissing(realpath(name), ifMissing === null ? null : name);
   await using _lock = await lock(`${path}.lock`);
-  const before = await readFile(path, 'utf8');
+  const before = await orIfMissing(readFile(path, 'utf8'), ifMissing);
   const { after, result } = change(before);
   if (after === before) return result;
   const temporary = await writeBeside(path, after);
@@ -33,6 +35,15 @@ export async function editFile<T>(
   }
   await syncFolder(path);
   return result;
+}
+
+async function orIfMissing(found: Promise<string>, instead: string | null): Promise<string> {
+  try {
+    return await found;
+  } catch (error) {
+    if (instead === null || systemCode(error) !== 'ENOENT') throw error;
+    return instead;
+  }
 }
 
 /** Makes a file that only its owner reads, whole or not at all. @returns false where it was there before. */

@@ -1,5 +1,5 @@
 import { Document } from 'yaml';
-import { checkedTool, checkedUser, lineOf } from './directory-file.ts';
+import { checkedTool, checkedUser, HEADER, lineOf } from './directory-file.ts';
 import { createFile } from './edit-file.ts';
 import { hashPassword } from './password.ts';
 import { explain, readKeyLine } from './public-key.ts';
@@ -21,10 +21,6 @@ export interface FirstDirectoryMade {
   /** Why keys were left out, one sentence each. */
   readonly leftOut: readonly string[];
 }
-
-const HEADER = ` Who may log in, and who maintains which tool. Read again as soon as it changes.
- Change it here, or by: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
- A user may be switched off by \`disabled: true\`, and so may a tool.`;
 
 /**
  * Makes the directory file of a first start, mode 0600.

@@ -26,7 +26,7 @@ const add: AdminCommand = {
     const keyLines = await keyLinesOf(flags['key']);
     const given = flags['password-stdin'] === true ? await passwordFrom(context.input) : null;
     const generated =
-      given === null && keyLines === null && (await isNew(context, name)) ? generatePassword() : null;
+      given === null && keyLines === null && !(await directory.hasUser(name)) ? generatePassword() : null;
     const password = given ?? generated;
     const changed = await directory.addUser({
       name,
@@ -112,10 +112,6 @@ const remove: AdminCommand = {
 };
 
 export const userAdminCommands: readonly AdminCommand[] = [add, list, remove];
-
-async function isNew({ directory }: AdminContext, name: string): Promise<boolean> {
-  return !(await directory.list()).users.has(normalise(name));
-}
 
 function tellOf(changed: UserChanged, generated: string | null): string {
   const { uid, addedKeys, knownKeys, isPasswordSet } = changed;

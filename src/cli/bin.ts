@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/directory-file.ts';
 import { readConfig } from '../config.ts';
 import { addressesOf, httpRemote, sshRemote } from '../core/addresses.ts';
+import { openDataFolder } from '../core/data-folder.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 import { createLog } from '../core/log.ts';
 import { auditFile } from '../store/audit-file.ts';
@@ -115,7 +117,7 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
   const socketPath = socketOf(config.data);
   return await runAdmin({
     argv,
-    directory: new DirectoryFile(join(config.data, 'directory.yaml')),
+    directory: new DirectoryFile(join(config.data, 'directory.yaml'), () => beginIn(config.data)),
     remotes: (uid, tool) => [sshRemote(addresses, uid, tool), httpRemote(addresses, uid, tool)],
     revokeTokens: (tool, by) => revokeTokens(socketPath, tool, by),
     input: input instanceof ReadStream ? hiddenLine(input, (text) => write(err, text)) : input,
@@ -123,6 +125,13 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
     err: (text) => write(err, text),
     audit: auditFile(config.data, createLog(config.log_level)),
   });
+}
+
+/** Makes the data folder as the first start does. @returns false if a server has started on it before. */
+async function beginIn(data: string): Promise<boolean> {
+  if (['store.sqlite', 'repositories'].some((name) => existsSync(join(data, name)))) return false;
+  await openDataFolder(data);
+  return true;
 }
 
 async function recover({ argv, environment, out, err }: Terminal): Promise<number> {

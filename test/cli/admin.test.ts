@@ -245,7 +245,7 @@ test('without a directory file every command says how to get one', async () => {
   ]) {
     const { status, err } = await office.type(argv);
     assert.equal(status, 1);
-    assert.match(err, /There is no user directory yet.\n ! {5}Start the server once/);
+    assert.match(err, /There is no user directory yet.\n ! {5}Add a user \(npx/);
   }
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -57,6 +57,32 @@ test('help needs no server and lists everything', async () => {
   );
   assert.match(stdout, /\n {2}config unset TOOL NAME … /);
   assert.ok(stdout.split('\n').every((line) => line.length <= 120));
+});
+
+test('before the first start, user add makes the data folder and the user directory', async () => {
+  const data = join(newFolder(), 'not/yet');
+  const bad = await bin(data, ['user', 'add', '../alice']);
+  assert.equal(bad.exitCode, 1);
+  assert.equal(existsSync(join(data, 'directory.yaml')), false, 'what is refused makes no directory');
+  const added = await bin(data, ['user', 'add', 'alice']);
+  assert.deepEqual([added.exitCode, added.stderr], [0, '']);
+  assert.match(added.stdout, /^Added alice\.\nPassword: \S+ {3}\(shown this once\)$/);
+  const tool = await bin(data, ['tool', 'add', 'wikibot', '--maintainer', 'alice']);
+  assert.equal(tool.exitCode, 0);
+  assert.match(
+    readFileSync(join(data, 'directory.yaml'), 'utf8'),
+    /^# Who may log in.+\n\nusers:\n {2}alice:/s,
+  );
+  assert.equal(statSync(join(data, 'directory.yaml')).mode & 0o777, 0o600);
+});
+
+test('a user directory that is lost after a first start is not made anew by user add', async () => {
+  const data = newFolder();
+  writeFileSync(join(data, 'store.sqlite'), '');
+  const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
+  assert.equal(exitCode, 1);
+  assert.match(stderr, /There is no user directory yet\..*\n.* see: npx toolforge-push doctor/);
+  assert.equal(existsSync(join(data, 'directory.yaml')), false);
 });
 
 test('a command without a server says how to start one', async () => {

@@ -1,0 +1,21 @@
+import { mkdir } from 'node:fs/promises';
+import { DeployError, systemCode } from './core/errors.ts';
+import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
+
+/** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it. */
+export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return { secretsKey: loadOrMakeSecretsKey(folder), hostKeys: await loadOrMakeHostKeys(folder) };
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (cause instanceof DeployError || code === null) throw cause;
+    throw new DeployError(
+      'KEYS_FOLDER',
+      `The folder of keys ${folder} cannot be made, read or written (${code}).`,
+      'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
+      { cause },
+    );
+  }
+}
