@@ -9,6 +9,7 @@ import { serveControl } from './cli/control-protocol.ts';
 import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
 import { type Addresses, addressesOf, hostPort, sshCommand } from './core/addresses.ts';
+import { openDataFolder } from './core/data-folder.ts';
 import { DiskRoom } from './core/disk-room.ts';
 import { Followers } from './core/followers.ts';
 import type { Log } from './core/log.ts';
@@ -30,16 +31,17 @@ import { serveHook } from './hook/serve-hook.ts';
 import { assertNobodyListens, type LocalConnection, LocalSocket } from './hook/server-socket.ts';
 import { createHttpDoor } from './http/door.ts';
 import { createSourcesDoor } from './http/sources-door.ts';
-import { openDataFolder, openKeys } from './open-folders.ts';
+import { openKeys } from './open-keys.ts';
 import { hasUsers, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
-import { INSTANCE_VARIABLE, instanceId } from './sandbox/leftovers.ts';
+import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/leftovers.ts';
 import { ServerHealth } from './server-health.ts';
 import { createSshDoor } from './ssh/door.ts';
 import { hostKeyFingerprint } from './ssh/host-keys.ts';
 import { auditFile } from './store/audit-file.ts';
 import { BackupClock } from './store/backups.ts';
+import { DataLock } from './store/data-lock.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 
 export interface ServerOptions {
@@ -83,30 +85,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { data } = config;
   // The users of sandboxes must pass through it to their own folders. Everything inside has its own mode.
   await openDataFolder(data);
-  const facts = await readDataFacts(config);
-  const findings = examine(facts);
-  const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
-  assertStartable(findings);
-  const { secretsKey, hostKeys } = await openKeys(config.keys);
-  const store = new SqliteStore(data, secretsKey);
   const socketPath = join(data, 'run/server.sock');
-  await assertNobodyListens(socketPath);
-  const audit = auditFile(data, log);
-  const room = new DiskRoom(data);
-  const health = new ServerHealth({ room, store, log });
-  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
-
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
-  const resuming = new AbortController();
-  const repositories = new Repositories({
-    folder: join(data, 'repositories'),
-    path: options.path,
-    deployBranch: config.deploy_branch,
-    marks: { [INSTANCE_VARIABLE]: instanceId(data) },
-  });
-  // This ends the processes of a killed server, git too. Only then its locks are dead.
-  const { builder, runtime, sources, isolation, whyTrusted } = await chooseBackEnds({
+  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
+  // Held before anything is looked at or ended: it may be another server's.
+  using opening = new DisposableStack();
+  const lock = opening.use(new DataLock(data));
+  await assertNobodyListens(socketPath);
+  // Nobody else ends what a killed server left running, and the locks of its git are dead only then.
+  await endLeftovers(data);
+  const choosing = chooseBackEnds({
     config,
     addresses,
     sourceOrigin: () => sourceOrigin,
@@ -114,11 +103,31 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     given: options.backEnds ?? null,
   });
+  // Awaited below. A fault of the data folder is told first.
+  choosing.catch(() => undefined);
+  const facts = await readDataFacts(config);
+  const findings = examine(facts);
+  const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
+  assertStartable(findings);
+  const { secretsKey, hostKeys } = await openKeys(config.keys);
+  const store = new SqliteStore(data, secretsKey, lock);
+  opening.move();
+  const audit = auditFile(data, log);
+  const room = new DiskRoom(data);
+  const health = new ServerHealth({ room, store, log });
+  const resuming = new AbortController();
+  const repositories = new Repositories({
+    folder: join(data, 'repositories'),
+    path: options.path,
+    deployBranch: config.deploy_branch,
+    marks: { [INSTANCE_VARIABLE]: instanceId(data) },
+  });
   await tellFindings(findings, data, log);
   await mendRepositories({ store, repositories, log }, new SetAside(data), {
     mayBeDamaged: (tool) => !whole.has(tool),
     isBehind: (tool) => behind(facts, tool).length > 0,
   });
+  const { builder, runtime, sources, isolation, whyTrusted } = await choosing;
   const context: DeployContext = {
     store,
     repositories,

@@ -114,7 +114,7 @@ async function readBack(
   const known = store.releaseCommits(tool);
   const newer = store.newerCopies(tool);
   const released = hasRefs ? await releasedVersions(repositories, tool) : [];
-  const torn = hasRefs && newer.length > 0 ? await tornRefs(repositories, tool) : [];
+  const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
   // The live version has a row, unless the store is damaged.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
   const behind = went.filter((version) => !known.has(version));

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
-import { open, readdir, readFile, rename } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../core/errors.ts';
+import { noneIfGone } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import type { Repositories } from './repositories.ts';
@@ -19,21 +19,24 @@ export interface Damaged {
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 
-/** The ref files that are empty, cut off or overwritten, for example after a loss of power. */
-export async function tornRefs(repositories: Repositories, tool: ToolName): Promise<string[]> {
+/**
+ * The ref files that are empty, cut off or overwritten, for example after a loss of power. Reads without threads, which takes
+ * a third of the time, so only a start or a command may call it.
+ */
+export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
   if (existsSync(join(folder, 'reftable'))) return [];
   const entries = existsSync(join(folder, 'refs'))
-    ? await readdir(join(folder, 'refs'), { recursive: true, withFileTypes: true })
+    ? readdirSync(join(folder, 'refs'), { recursive: true, withFileTypes: true })
     : [];
   const refs = entries
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
   const torn = [];
   for (const name of ['HEAD', ...refs]) {
-    if (!LOOSE.test((await textOf(join(folder, name))) ?? '')) torn.push(name);
+    if (!LOOSE.test(textOf(join(folder, name)) ?? '')) torn.push(name);
   }
-  const packed = (await textOf(join(folder, 'packed-refs'))) ?? '';
+  const packed = textOf(join(folder, 'packed-refs')) ?? '';
   if (packed !== wholeLines(packed)) torn.push('packed-refs');
   return torn;
 }
@@ -46,9 +49,9 @@ export async function setTornAside(
 ): Promise<Damaged[]> {
   const folder = repositories.folder(tool);
   const found: Damaged[] = [];
-  for (const name of await tornRefs(repositories, tool)) {
+  for (const name of tornRefs(repositories, tool)) {
     const path = join(folder, name);
-    const text = (await textOf(path)) ?? '';
+    const text = textOf(path) ?? '';
     const at = name === 'packed-refs' ? await setAside.copy(path) : await setAside.move(path);
     if (name === 'HEAD') await write(path, `ref: refs/heads/${repositories.deployBranch}\n`);
     if (name === 'packed-refs') await write(path, wholeLines(text));
@@ -85,9 +88,10 @@ async function write(path: string, text: string): Promise<void> {
   await rename(draft, path);
 }
 
-async function textOf(path: string): Promise<string | null> {
-  return await readFile(path, 'utf8').catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return null;
-    throw error;
-  });
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    return noneIfGone(error);
+  }
 }

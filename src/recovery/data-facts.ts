@@ -92,10 +92,8 @@ export function artifactFolder(config: DataConfig, tool: ToolName, id: string): 
 
 async function readRepositories(repositories: Repositories): Promise<RepositoryFacts[]> {
   return await mapFew(await repositories.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
-    const [names, torn] = await Promise.all([
-      refNames(repositories, tool, ['refs']),
-      tornRefs(repositories, tool),
-    ]);
+    const names = await refNames(repositories, tool, ['refs']);
+    const torn = tornRefs(repositories, tool);
     const released = names.map(versionOf).filter((version) => version > 0);
     const hasLostObjects = names.length > 0 && (await isHollow(repositories, tool, torn));
     return { tool, released, torn, isHollow: hasLostObjects };

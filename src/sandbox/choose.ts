@@ -29,7 +29,7 @@ type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 
 /**
- * Chooses the sandbox for this machine, after ending what an earlier server left running. `isolated` and `auto` try a
+ * Chooses the sandbox for this machine. What an earlier server left running must have ended. `isolated` and `auto` try a
  * whole sandbox, because the installed programs may not be allowed to work (in a container, under AppArmor).
  *
  * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if tools' users could
@@ -47,8 +47,7 @@ export async function chooseSandbox(
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });
-  // Kill what the previous server left behind, before any check can abort the start.
-  await trusted.endLeftovers();
+  await cgroups.removeLeftovers();
   if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
 
   const missing = missingProgram();

@@ -135,11 +135,6 @@ export class IsolatedSandbox implements Sandbox {
   async own(folder: string, toolNumber: number): Promise<void> {
     if (this.#isRoot) await giveTo(folder, this.#options.baseUid + toolNumber);
   }
-
-  async endLeftovers(): Promise<void> {
-    await endMarked(INSTANCE_VARIABLE, this.#options.instance);
-    await this.#options.cgroups.removeLeftovers();
-  }
 }
 
 /** Sends SIGTERM to the command as soon as it runs. */

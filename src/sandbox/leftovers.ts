@@ -31,6 +31,11 @@ function isMarked(pid: number, name: string, value: string): boolean {
   return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
 }
 
+/** Ends everything that an earlier server with this data folder left running: tools, builds, git. */
+export async function endLeftovers(dataFolder: string): Promise<void> {
+  await endMarked(INSTANCE_VARIABLE, instanceId(dataFolder));
+}
+
 /**
  * Kills all processes with this mark, and repeats until there are none, because one may be forking.
  *

@@ -76,6 +76,4 @@ export interface Sandbox {
   start(command: SandboxCommand): SandboxProcess;
   /** Gives a folder with its content to the tool's uid. */
   own(folder: string, toolNumber: number): Promise<void>;
-  /** Ends everything that an earlier server with the same data folder left running. */
-  endLeftovers(): Promise<void>;
 }

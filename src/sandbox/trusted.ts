@@ -110,11 +110,6 @@ export class TrustedSandbox implements Sandbox {
   async own(): Promise<void> {
     // All files belong to the server's user.
   }
-
-  async endLeftovers(): Promise<void> {
-    await endMarked(INSTANCE_VARIABLE, this.#options.instance);
-    await this.#options.cgroups.removeLeftovers();
-  }
 }
 
 /** Does not limit the number of processes, because that would count all processes of the user. */

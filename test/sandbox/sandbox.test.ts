@@ -3,6 +3,7 @@ import { lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { endLeftovers } from '../../src/sandbox/leftovers.ts';
 import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process-table.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
@@ -187,7 +188,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         hasOtherEnded = true;
       });
       // A restarted server knows only its data folder.
-      await (await sandboxIn(mine.path, mode)).endLeftovers();
+      await endLeftovers(mine.path);
       assert.equal((await left.exited).signal, 'SIGKILL');
       assert.equal(hasOtherEnded, false);
       other.kill();

@@ -113,7 +113,7 @@ export class LocalRuntime implements Runtime, Gateway {
     });
   }
 
-  /** Empties the run folder. The processes of an earlier server must have ended (`Sandbox.endLeftovers`). */
+  /** Empties the run folder. The processes of an earlier server must have ended (`endLeftovers`). */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
     await removeTree(folder);
