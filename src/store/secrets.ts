@@ -91,7 +91,7 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
   if (bytes.length !== keyBytes) {
     throw new DeployError(
       'STORE_KEY',
-      `secrets.key holds ${bytes.length} bytes and not the ${keyBytes} of a key.`,
+      `secrets.key has ${bytes.length} bytes, but a key has ${keyBytes}.`,
       'Restore it from its backup. If the data folder is empty, delete it: the next start makes a new key.',
     );
   }
