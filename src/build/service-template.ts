@@ -5,7 +5,7 @@ import { readPlainFile } from './safe-files.ts';
 import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
-/** A hostile YAML file of 64 kB keeps the parser busy for a second, and nobody else is served meanwhile. */
+/** A hostile YAML file of 64 kB keeps the parser busy for a second. */
 const maxBytes = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const mostReplicas = 100;
@@ -51,7 +51,7 @@ export async function readServiceTemplate(
       'Keep one of them, at the top of the repository, and push again.',
     );
   }
-  const content = readContent(template);
+  const content = await readContent(template);
   const unknown = Object.keys(content).filter((key) => !Object.hasOwn(keys, key));
   const warnings =
     unknown.length === 0
@@ -91,10 +91,10 @@ async function findTemplates(source: string): Promise<Template[]> {
   return found;
 }
 
-function readContent({ path, text }: Template): Record<string, unknown> {
+async function readContent({ path, text }: Template): Promise<Record<string, unknown>> {
   const hint = `Write lines such as \`type: python3.11\` into ${path}, or remove it, and push again.`;
   if (text === null) throw refusal(`${path} is larger than ${maxBytes / 1024} kB.`, hint);
-  const content = parseMapping(text);
+  const content = await parseMapping(text);
   if ('why' in content) throw refusal(`${path} ${content.why}.`, hint, { cause: content.cause });
   return content.mapping;
 }

@@ -10,7 +10,7 @@ import { type Read, readCpu, readMemory, readPath, readReplicas } from './servic
 import { isMapping, parseMapping, shown } from './small-yaml.ts';
 
 const file = 'toolforge.yaml';
-/** A hostile YAML file of 64 kB keeps the parser busy for a second, and nobody else is served meanwhile. */
+/** A hostile YAML file of 64 kB keeps the parser busy for a second. */
 const maxBytes = 16 * 1024;
 const mostComponents = 50;
 const mostCharacters = 8192;
@@ -57,7 +57,7 @@ export async function readToolforgeYaml(
 ): Promise<ToolforgeYaml> {
   const text = await readText(source);
   if (text === null) return { components: [], service: {}, warnings: await misspeltFile(source) };
-  const content = parseMapping(text);
+  const content = await parseMapping(text);
   if ('why' in content) throw refusal(`${file} ${content.why}.`, example, { cause: content.cause });
   const warnings = unusedKeys(file, Object.keys(content.mapping), topKeys);
   if (content.mapping['source_url'] !== undefined)

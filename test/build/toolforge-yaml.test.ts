@@ -245,3 +245,11 @@ describe('the processes of an artifact', () => {
     assert.match(warnings.join('\n'), /snyc is no process type \(there are web, sync\).*program/);
   });
 });
+
+test('threat 66: a file that is made to be slow to parse takes another thread than the one that serves everybody', async () => {
+  const before = { all: process.cpuUsage(), main: process.threadCpuUsage() };
+  await assert.rejects(read(`[${','.repeat(16_000)}`), /is not valid YAML/);
+  const all = process.cpuUsage(before.all);
+  const main = process.threadCpuUsage(before.main);
+  assert.ok(main.user + main.system < (all.user + all.system) / 2, JSON.stringify({ all, main }));
+});
