@@ -85,7 +85,7 @@ function byToken(tokens: DeployTokens, secret: string): Found {
   return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
-/** Ends only with the check. A client that leaves at once could otherwise begin any number, none of which would count. */
+/** Never aborts the check, because otherwise clients that disconnect at once could begin any number without counting. */
 async function byPassword(
   directory: Directory,
   { login, password }: { readonly login: string; readonly password: string },

@@ -21,7 +21,7 @@ const MOST_REQUESTS = 24;
 export interface LoginOptions {
   readonly directory: Directory;
   readonly throttle: LoginThrottle;
-  /** Turns for the questions whose an offered key is, of all connections. */
+  /** The queue for questions to the directory about offered keys, over all connections. */
   readonly turns: LoginQueue;
   readonly audit: Audit;
   readonly log: Log;
@@ -115,10 +115,10 @@ export class Login {
     context.accept();
   }
 
-  /** Asks whose key it is. The turn ends with the answer, even if the client leaves earlier. */
+  /** Asks the directory whose key it is. The turn ends with the answer, even if the client disconnects earlier. */
   async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
     const { address, directory, gone, throttle, turns } = this.#options;
-    // Many people use the name `git`, so the key stands for the person.
+    // Many people use the name `git`, so the queue counts keys instead of names.
     const login = fingerprint(key.blob);
     const attempt = { login, address, isKnown: throttle.isKnown(username, address) };
     const ask = () => directory.identifyByKey(username, key, new AbortController().signal);

@@ -41,7 +41,7 @@ export class SqliteStore implements Store, CheckedStore {
   /**
    * Opens the store of an existing data folder, or creates it.
    *
-   * @param lock - The lock of the folder, if the caller holds it already. From here on it is the store's.
+   * @param lock - The folder's lock, if the caller already holds it. The store then releases it.
    * @throws DeployError `DATA_IN_USE`, `STORE_NEWER`, `STORE_KEY`, `STORE_FULL`, `STORE_DAMAGED`.
    */
   constructor(folder: string, key: SecretsKey, lock: DataLock = new DataLock(folder)) {

@@ -122,7 +122,7 @@ test('6, 9: a slow directory gets few checks at once, and people who logged in r
   assert.equal(directory.asked.length, length, 'a disconnected client was checked');
 });
 
-/** Takes a moment to say that it knows nobody. */
+/** A directory that slowly answers that it knows nobody. */
 class StrictDirectory extends HttpDirectory {
   underWay = 0;
   most = 0;
@@ -137,7 +137,7 @@ class StrictDirectory extends HttpDirectory {
   }
 }
 
-/** Guesses once, and leaves as soon as the guess is looked at, or after 100 ms. */
+/** Guesses once, and disconnects as soon as the check begins, or after 100 ms. */
 async function guessAndLeave(port: number, name: string, { asked }: StrictDirectory): Promise<void> {
   const leave = new AbortController();
   const before = asked.length;
@@ -147,7 +147,7 @@ async function guessAndLeave(port: number, name: string, { asked }: StrictDirect
   await answered;
 }
 
-test('6, 9: who guesses and leaves at once has no more checks under way than others', async (context) => {
+test('6, 9: a client that guesses and disconnects at once has no more simultaneous checks than others', async (context) => {
   const strict = new StrictDirectory();
   const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
   const door = await openDoor(context, { directory });
@@ -155,7 +155,7 @@ test('6, 9: who guesses and leaves at once has no more checks under way than oth
   assert.ok(strict.most <= 4, `${strict.most} at once`);
 });
 
-test('9: a guess counts although its client has left', async (context) => {
+test('9: a guess counts although its client has disconnected', async (context) => {
   const strict = new StrictDirectory();
   const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });

@@ -7,7 +7,7 @@ import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
 import { CachedDirectory } from '../../src/auth/directory-cache.ts';
 import { SshWorkbench } from '../support/ssh-workbench.ts';
 
-/** Knows alice at once. It thinks about everybody else until the gate opens. */
+/** A directory that knows alice at once, and answers about others when the gate opens. */
 class SlowDirectory implements Directory {
   readonly gate = Promise.withResolvers<null>();
   asked = 0;
@@ -29,7 +29,7 @@ class SlowDirectory implements Directory {
   async close(): Promise<void> {}
 }
 
-/** Offers a key from 127.0.0.9, and leaves as soon as somebody asks whose it is, or after a moment. */
+/** Offers a key from 127.0.0.9, and disconnects as soon as the directory is asked, or after a moment. */
 async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDirectory): Promise<void> {
   const client = new ssh2.Client();
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
@@ -43,7 +43,7 @@ async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDi
   await closed;
 }
 
-test('6: strangers who offer keys and leave at once have few questions under way, and alice logs in', async (context) => {
+test('6: strangers who offer keys and disconnect at once cause few simultaneous questions, and alice logs in', async (context) => {
   const slow = new SlowDirectory();
   const directory = new CachedDirectory(slow, { cacheMs: 60_000, limitMs: 5000 });
   const bench = await SshWorkbench.open({ directory });
