@@ -130,7 +130,7 @@ for (const door of ['ssh', 'http'] as const) {
       const { name, tree, first } = await liveTool(door);
       const pushed = await tree.push('toolforge', ':main');
       assert.notEqual(pushed.exitCode, 0);
-      assert.match(pushed.stderr, /! \[remote rejected\] main \(main is what is live/);
+      assert.match(pushed.stderr, /! \[remote rejected\] main \(main is live and cannot be deleted/);
       assert.equal(await live(name), first);
       const mirrored = await tree.push('--mirror', 'toolforge');
       assert.notEqual(mirrored.exitCode, 0);
