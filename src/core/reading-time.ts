@@ -122,5 +122,5 @@ function usedMs(): number {
   return (user + system) / 1000;
 }
 
-/** For everything that comes in over HTTP. */
+/** For everything that comes in over HTTP and SSH. */
 export const readingTime = new ReadingTime();

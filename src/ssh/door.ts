@@ -5,7 +5,8 @@ import { LoginQueue } from '../auth/login-queue.ts';
 import type { LoginThrottle } from '../auth/throttle.ts';
 import type { Config } from '../config.ts';
 import { cannotListen } from '../core/listen-error.ts';
-import { plainAddress } from '../core/network.ts';
+import { networkOf, plainAddress } from '../core/network.ts';
+import { PacedReading } from '../core/paced-reading.ts';
 import { Admission } from './admission.ts';
 import { algorithms, hasNativeCiphers } from './algorithms.ts';
 import { ServedConnection } from './connection.ts';
@@ -115,6 +116,9 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     socket.on('error', () => {});
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    // Key exchanges cost much, and nobody else is served meanwhile.
+    PacedReading.begin(socket, `ssh ${networkOf(socket.remoteAddress ?? '')}`);
+    PacedReading.of(socket)?.becomeOpaque();
     ssh.injectSocket(socket);
     admission.admit(socket);
   });

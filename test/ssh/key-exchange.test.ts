@@ -6,6 +6,7 @@ import { createConnection } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import ssh2, { type Client } from 'ssh2';
+import { readingTime } from '../../src/core/reading-time.ts';
 import { connect, exec, readAll } from '../support/ssh-attacker.ts';
 import { SshWorkbench } from '../support/ssh-workbench.ts';
 
@@ -161,4 +162,42 @@ test('two connections from the same port to different addresses of the server ar
   } finally {
     await other.close();
   }
+});
+
+/** What a client sends that begins a key exchange and leaves the work to the server. */
+function keyExchange(): Buffer {
+  const uint32 = (value: number) => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
+  const string = (bytes: Buffer) => Buffer.concat([uint32(bytes.length), bytes]);
+  const packet = (payload: Buffer) => {
+    const padding = 16 - ((5 + payload.length) % 8);
+    const head = Buffer.concat([uint32(1 + payload.length + padding), Buffer.from([padding])]);
+    return Buffer.concat([head, payload, Buffer.alloc(padding)]);
+  };
+  const cipher = 'aes128-gcm@openssh.com';
+  const names = ['curve25519-sha256', 'ssh-ed25519', cipher, cipher, 'hmac-sha2-256', 'hmac-sha2-256'];
+  const lists = [...names, 'none', 'none', '', ''].map((name) => string(Buffer.from(name)));
+  const begin = Buffer.concat([Buffer.from([20]), Buffer.alloc(16), ...lists, Buffer.alloc(5)]);
+  const key = Buffer.concat([Buffer.from([30]), string(Buffer.alloc(32, 9))]);
+  return Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), packet(begin), packet(key)]);
+}
+
+test('threat 20: an address that begins many key exchanges at once is read more slowly, and no other', async () => {
+  const bytes = keyExchange();
+  const from = { host: '127.0.0.1', localAddress: '127.0.0.9', port: bench.port };
+  const sockets = Array.from({ length: 40 }, () => createConnection(from).on('error', () => {}));
+  await Promise.all(sockets.map((socket) => once(socket, 'data')));
+  let owes = 0;
+  const answers = sockets.map(async (socket) => {
+    socket.on('data', () => {
+      owes = Math.max(owes, readingTime.waitMs('ssh 127.0.0.9'));
+    });
+    socket.write(bytes);
+    // After the server's half of the exchange there is nothing to wait for.
+    while (socket.bytesRead < 700) await once(socket, 'data');
+    socket.destroy();
+  });
+  await Promise.all(answers);
+  assert.ok(owes > 0, 'it owes nothing');
+  assert.equal(readingTime.waitMs('ssh 127.0.0.1'), 0);
+  await isWell();
 });
