@@ -8,7 +8,7 @@ import { Fence } from './fence/fence.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { closeInherited } from './inherited.ts';
 import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
-import { endMarked, INSTANCE_VARIABLE, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
+import { endMarked, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
 import { giveTo } from './own.ts';
 import { assertPassable } from './passable.ts';
 import {
