@@ -6,7 +6,7 @@ import type { ToolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import type { FateOf } from './builder.ts';
-import { makeFolder, namesIn } from './folders.ts';
+import { makeFolder, namesIn, syncDisk } from './folders.ts';
 
 /** Written last: an artifact without it was never finished. */
 const MARK = 'complete';
@@ -47,8 +47,12 @@ export class Artifacts {
     return finished.at(-1)?.folder ?? null;
   }
 
-  /** Marks an artifact as finished and as the newest. */
+  /**
+   * Marks an artifact as finished and as the newest. Its files are on the disk then: after a loss of power, what is live
+   * would be empty files.
+   */
   async finish(tool: ToolName, id: string): Promise<void> {
+    await syncDisk(this.folder(tool, id));
     const last = (await this.#finished(tool)).at(-1)?.number ?? 0;
     await writeFile(join(this.folder(tool, id), MARK), `${last + 1}\n`, {
       mode: 0o600,

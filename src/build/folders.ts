@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import { systemCode } from '../core/errors.ts';
 import { removeTree } from '../sandbox/remove.ts';
@@ -87,4 +88,12 @@ async function protectFiles(folder: string): Promise<void> {
     // A path was too long. Folder by folder is slow, but works.
     await run('find', [...files, '-execdir', ...protect]);
   }
+}
+
+/** While others write a lot, a disk takes long. Then the kernel goes on by itself. */
+const SYNC_MS = 10_000;
+
+/** Writes what is in memory of the file system of a folder to its disk, in at most 10 s: syncfs(2). */
+export async function syncDisk(folder: string): Promise<void> {
+  await Promise.race([run('sync', ['-f', folder]), wait(SYNC_MS, null, { ref: false })]);
 }
