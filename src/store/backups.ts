@@ -27,19 +27,28 @@ export class Backups {
     this.#folder = join(data, 'backups');
   }
 
-  /** Paths, the newest first. */
-  async list(what: BackedUp): Promise<string[]> {
+  /**
+   * Paths, the newest first. Those of the future come last: the clock was put back since, so they are older than what
+   * is made now.
+   */
+  async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT') return [];
       throw error;
     });
-    const own = names.filter((name) => NAMES[what].test(name)).sort();
-    return own.reverse().map((name) => join(this.#folder, name));
+    const own = names
+      .filter((name) => NAMES[what].test(name))
+      .sort()
+      .reverse();
+    // `~` sorts after every ending.
+    const isFuture = (name: string) => name > `${what}-${timeStamp(now)}~`;
+    const inOrder = [...own.filter((name) => !isFuture(name)), ...own.filter(isFuture)];
+    return inOrder.map((name) => join(this.#folder, name));
   }
 
   /** The age in milliseconds. Infinity if there is no backup, or if its time is in the future. */
   async ageOfNewest(now: number): Promise<number> {
-    const [newest] = await this.list('store');
+    const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;
     const age = now - (await stat(newest)).mtimeMs;
     return age < 0 ? Number.POSITIVE_INFINITY : age;
@@ -66,19 +75,24 @@ export class Backups {
    * damaged store makes the copy fail instead of replacing good backups.
    */
   async backUpStore(now: number = Date.now()): Promise<string> {
-    return await this.#make(`store-${timeStamp(now)}.sqlite`, 'store', async (draft) => {
+    return await this.#make('store', 'sqlite', now, async (draft) => {
       await copyStore(join(this.#data, 'store.sqlite'), draft);
     });
   }
 
   /** Backs up the user directory. The caller has checked that it can be read. */
   async backUpDirectory(now: number = Date.now()): Promise<string> {
-    return await this.#make(`directory-${timeStamp(now)}.yaml`, 'directory', async (draft) => {
+    return await this.#make('directory', 'yaml', now, async (draft) => {
       await copyFile(join(this.#data, 'directory.yaml'), draft);
     });
   }
 
-  async #make(name: string, what: BackedUp, write: (draft: string) => Promise<void>): Promise<string> {
+  async #make(
+    what: BackedUp,
+    ending: string,
+    now: number,
+    write: (draft: string) => Promise<void>,
+  ): Promise<string> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     for (const left of await readdir(this.#folder)) {
       // A server that was killed during a backup left this file.
@@ -86,7 +100,7 @@ export class Backups {
     }
     // The last free space is reserved for the store itself.
     await new DiskRoom(this.#folder).assertRoom();
-    const path = join(this.#folder, name);
+    const path = join(this.#folder, `${what}-${timeStamp(now)}.${ending}`);
     const draft = `${path}.new`;
     try {
       // Created first, so that the file is private from its first byte.
@@ -101,7 +115,7 @@ export class Backups {
     }
     await using folder = await open(this.#folder, 'r');
     await folder.sync();
-    for (const old of (await this.list(what)).slice(MAX_BACKUPS)) await rm(old, { force: true });
+    for (const old of (await this.list(what, now)).slice(MAX_BACKUPS)) await rm(old, { force: true });
     return path;
   }
 }

@@ -69,3 +69,20 @@ test('87: the first release is backed up within a minute, not only an hour later
   assert.notEqual(await backups.newestGoodStore(), null);
   await clock[Symbol.asyncDispose]();
 });
+
+test('84: backups that a clock made in the future give way to those of now', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  store.tool(wikibot);
+  const backups = new Backups(folder);
+  const now = Date.now();
+  const yearAhead = now + 365 * 24 * 3600_000;
+  const ahead: string[] = [];
+  for (let hour = 0; hour < 25; hour += 1) ahead.push(await backups.backUpStore(yearAhead + hour * 3600_000));
+  const first = await backups.backUpStore(now - 1);
+  const second = await backups.backUpStore(now);
+  assert.deepEqual(await backups.list('store'), [second, first, ...ahead.reverse().slice(0, 23)]);
+  assert.equal(await backups.newestGoodStore(), second);
+});
