@@ -142,14 +142,15 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   addRelease(release: Omit<Release, 'version'>): Release {
-    this.#tools.tool(release.tool);
-    return this.#database.withoutWaiting(() =>
+    const { liveVersion } = this.#tools.tool(release.tool);
+    const add = () =>
       this.#database.transaction(() => {
         const added = { ...release, version: this.#tools.nextVersion(release.tool) };
         this.#releases.add(added);
         return added;
-      }),
-    );
+      });
+    // While no ref says what went live, a copy does whose version the store has never given out.
+    return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 
   release(tool: ToolName, version: number): ReleaseRecord | null {

@@ -8,9 +8,13 @@ import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
 import { DeployError } from '../../src/core/errors.ts';
+import { createLog } from '../../src/core/log.ts';
+import { readBackReleases } from '../../src/deploy/read-back-releases.ts';
+import { Repositories } from '../../src/git/repositories.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { storeContract } from '../contracts/store.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 import { deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'store-'));
@@ -197,4 +201,33 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   new SqliteStore(folder, testKey()).close();
   const { all } = await inSandbox(['--ro-bind', folder, '/mnt'], 'hold');
   assert.match(all, /^STORE_FULL .*read-only/);
+});
+
+test('87: after a loss of power a first release that was refused is not live', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
+  const writer = execa(process.execPath, [child, 'refuse', disk.folder], { reject: false });
+  const lines: string[] = [];
+  for await (const line of writer.iterable()) {
+    lines.push(line);
+    disk.losePower();
+    writer.kill('SIGKILL');
+  }
+  await writer;
+  assert.deepEqual(lines, ['copied 1']);
+  disk.startAgain();
+  const other = new DatabaseSync(join(disk.folder, 'store.sqlite'));
+  other.exec('DROP TRIGGER full');
+  other.close();
+  const store = new SqliteStore(disk.folder, testKey());
+  const repositories = new Repositories({
+    folder: join(disk.folder, 'repositories'),
+    path: '',
+    deployBranch: 'main',
+  });
+  await readBackReleases({ store, repositories, log: createLog('silent') });
+  assert.equal(store.tool(wikibot).liveVersion, null);
+  assert.equal(store.addRelease(releaseOf('d1')).version, 2);
+  store.close();
 });

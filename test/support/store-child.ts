@@ -1,6 +1,7 @@
-// A separate process that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`. Tests read its lines.
+// A separate process that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`, `refuse FOLDER`. Tests read its lines.
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { DeployError } from '../../src/core/errors.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
@@ -18,6 +19,22 @@ function deployOnce(store: SqliteStore, id: string, padding = ''): number {
   const { version } = store.addRelease(releaseOf(id, { configVars: { ID: id } }));
   store.goLive(wikibot, version, id, Date.now());
   return version;
+}
+
+/** A first release is copied and refused. */
+function refuse(store: SqliteStore): void {
+  store.addDeployment(deploymentOf('d1'));
+  const other = new DatabaseSync(join(folder, 'store.sqlite'));
+  other.exec(
+    `CREATE TRIGGER full BEFORE UPDATE OF live_version ON tools BEGIN SELECT RAISE(ABORT, 'none'); END`,
+  );
+  other.close();
+  store.addRelease(releaseOf('d1'));
+  try {
+    store.goLive(wikibot, 1, 'd1', 5);
+  } catch {
+    say(`copied ${store.copiedVersions(wikibot)}`);
+  }
 }
 
 /** Writes until the disk is full, reads, makes room, writes again. */
@@ -42,8 +59,9 @@ function run(): void {
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 7)));
   if (mode === 'fill') fill(store, ballast);
   if (mode === 'write') for (let index = 1; ; index++) say(`d${index} ${deployOnce(store, `d${index}`)}`);
-  if (mode === 'hold') {
-    say('open');
+  if (mode === 'refuse') refuse(store);
+  if (mode === 'hold') say('open');
+  if (mode === 'hold' || mode === 'refuse') {
     setInterval(() => {}, 60_000);
   }
 }
