@@ -9,6 +9,7 @@ import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
+import { commitLost } from './line-refusals.ts';
 import { assertReleaseRoom } from './release-bytes.ts';
 import { plannedReplicas, warnOfTooMany } from './replicas.ts';
 
@@ -43,7 +44,9 @@ export async function deploy(
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
-  if (plan.restartOf === null) await runReleasePhase(context, release, progress, signal);
+  const { store, runtime } = context;
+  if (plan.restartOf === null)
+    await runtime.runReleasePhase({ release, toolNumber: store.tool(tool).number, progress, signal });
   const isBranchMoved = await rollOut(context, plan, release, progress, signal);
   calm(context.log, ROLLOUT_FAULTS, { tool });
 
@@ -91,31 +94,6 @@ function createRelease(
   return release;
 }
 
-async function runReleasePhase(
-  context: DeployContext,
-  release: Release,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<void> {
-  const { store, runtime } = context;
-  const { tool } = release;
-  try {
-    await runtime.runReleasePhase({ release, toolNumber: store.tool(tool).number, progress, signal });
-  } catch (error) {
-    failRelease(context, release);
-    throw error;
-  }
-}
-
-/** Only logs an error of the store, because the caller must report why the release failed. */
-function failRelease({ store, log }: DeployContext, { tool, version }: Release): void {
-  try {
-    store.failRelease(tool, version);
-  } catch (err) {
-    log.error({ err, tool, version }, 'cannot record that a release failed');
-  }
-}
-
 /**
  * Starts the processes, records the release as live, switches the traffic and moves the branch, in this order. The ref
  * transaction is prepared before the record. Once `goLive` has been recorded, nothing here throws: the release is live.
@@ -154,7 +132,6 @@ async function rollOut(
     await runtime.rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas });
   } catch (error) {
     for (const transaction of prepared) await transaction[Symbol.asyncDispose]();
-    if (plan.restartOf === null) failRelease(context, release);
     throw error;
   }
   let isBranchMoved = true;
@@ -170,15 +147,17 @@ async function rollOut(
   return isBranchMoved;
 }
 
-/** @throws DeployError `REFS_MOVED` if the push is atomic, because one of its other refs may be the obstacle. */
+/** @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if the push is atomic, because one of its other refs may be the obstacle. */
 async function prepareRefs(
   { repositories }: DeployContext,
-  { deployment: { tool }, withUpdates }: DeployPlan,
+  { deployment: { tool }, commit, withUpdates }: DeployPlan,
   lines: RefLines,
 ): Promise<RefTransaction> {
   try {
     return await RefTransaction.prepare(repositories, tool, lines);
   } catch (cause) {
+    if (cause instanceof Error && cause.message.includes('nonexistent object'))
+      throw commitLost(tool, commit, cause);
     if (withUpdates.length === 0) throw cause;
     throw new DeployError(
       'REFS_MOVED',

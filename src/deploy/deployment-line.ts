@@ -16,7 +16,7 @@ import type { Deployments, ParkedPush, Ticket } from './deployments.ts';
 import { Endings, type EndingsOptions } from './endings.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './entry.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join.ts';
-import { deploymentRunning, noDeployment } from './line-refusals.ts';
+import { deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
 import { planDeployment } from './plan.ts';
 import { assertScalable } from './replicas.ts';
 import { buildAgain, rollbackTarget } from './rollback-target.ts';
@@ -34,6 +34,9 @@ export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
+/** How long before a cancel without an id somebody may have decided on it. */
+const JUST_NOW_MS = 5000;
+
 /** The queue of deployments. `Deployments` documents what it promises. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
@@ -42,6 +45,8 @@ export class DeploymentLine implements Deployments {
   readonly #followers: BranchFollowers;
   /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
   readonly #submitting = new InOrder();
+  /** What each that has waited saw end before its own turn, unless somebody cancelled that. */
+  readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
@@ -119,11 +124,16 @@ export class DeploymentLine implements Deployments {
 
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {
     const running = this.#turns.running(tool);
-    const entry = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)].find(
-      // A release that has just gone live can no longer be cancelled.
-      (one) => (id === null || one.id === id) && this.#options.store.deployment(one.id)?.state !== 'live',
-    );
+    const line = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)];
+    const [first, second] = line;
+    const entry = id === null ? first : line.find((one) => one.id === id);
     if (entry === undefined) throw noDeployment(tool, id);
+    const before = this.#endedBefore.get(entry) ?? null;
+    if (id === null && before !== null && performance.now() - before.at < JUST_NOW_MS)
+      throw endedJustNow(tool, before.id, entry.id);
+    // What has gone live is past cancelling.
+    if (this.#options.store.deployment(entry.id)?.state === 'live')
+      throw id === null ? endedJustNow(tool, entry.id, second?.id ?? null) : noDeployment(tool, id);
     entry.cancelledBy = principal.uid;
     entry.cancelling.abort();
     if (this.#turns.leave(entry)) this.#endings.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
@@ -272,6 +282,10 @@ export class DeploymentLine implements Deployments {
       else this.#followLater(entry, version);
     } catch (error) {
       this.#endings.fail(entry, error);
+    } finally {
+      const [next] = this.#turns.waiting(entry.deployment.tool);
+      if (next !== undefined && entry.cancelledBy === null)
+        this.#endedBefore.set(next, { id: entry.id, at: performance.now() });
     }
   }
 

@@ -10,6 +10,7 @@ import type { Store } from '../store/store.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import type { Verdict } from './deployments.ts';
 import type { Entry } from './entry.ts';
+import { failReleases } from './fail-releases.ts';
 import { explainFailure } from './verdict-reason.ts';
 import { whatIsLive } from './what-is-live.ts';
 
@@ -90,20 +91,27 @@ export class Endings {
   /** Stores the end. If the store fails, retries later; if the server restarts first, the deployment counts as interrupted. */
   record(entry: Entry, end: DeploymentEnd): void {
     try {
-      this.#options.store.updateDeployment(entry.id, end);
+      this.#store(entry, end);
     } catch (err) {
       this.#options.log.error({ err, deployment: entry.id }, 'cannot store the end of a deployment');
-      this.#recordLater(entry.id, end);
+      this.#recordLater(entry, end);
     }
   }
 
+  /** Stores the end, and fails the release of this deployment unless it went live. */
+  #store({ id, deployment: { tool } }: Entry, end: DeploymentEnd): void {
+    const { store } = this.#options;
+    store.updateDeployment(id, end);
+    failReleases(store, tool, (deploymentId) => deploymentId === id);
+  }
+
   /** Until its end is stored, lists show the deployment as running. */
-  #recordLater(id: string, end: DeploymentEnd): void {
+  #recordLater(entry: Entry, end: DeploymentEnd): void {
     const again = (): void => {
       try {
-        this.#options.store.updateDeployment(id, end);
+        this.#store(entry, end);
       } catch {
-        this.#recordLater(id, end);
+        this.#recordLater(entry, end);
       }
     };
     setTimeout(again, this.#options.recordAgainMs ?? 10_000).unref();

@@ -8,6 +8,7 @@ import { REPOSITORIES_AT_ONCE } from '../git/repositories.ts';
 import type { ToolRecord } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
+import { failReleases } from './fail-releases.ts';
 import { followLive } from './follow-live.ts';
 import { dropOldParked } from './parked.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
@@ -40,13 +41,11 @@ async function interruptUnfinished(
   logs: DeploymentLogs,
   goOn: ReadonlySet<string>,
 ): Promise<void> {
-  for (const { id, tool, version } of store.unfinishedDeployments()) {
+  for (const { id, tool } of store.unfinishedDeployments()) {
     if (goOn.has(id)) continue;
     const reason = 'interrupted: the server was restarted; push again';
     store.updateDeployment(id, { state: 'interrupted', reason, endedAt: Date.now() });
     if (store.build(id)?.state === 'BUILD_RUNNING') store.endBuild(id, 'BUILD_UNKNOWN', null, Date.now());
-    if (version !== null && store.release(tool, version)?.state === 'created')
-      store.failRelease(tool, version);
     let text = '';
     progressTo((line) => {
       text += line;
@@ -66,6 +65,7 @@ async function reconcileTool(
 ): Promise<void> {
   const { store, repositories, builder } = context;
   const { name } = tool;
+  failReleases(store, name, (deploymentId) => !goOn.has(deploymentId));
   await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), goOn);
   if (!repositories.exists(name)) return;
   await restoreReleaseRefs(context, name);

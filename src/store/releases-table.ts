@@ -77,6 +77,15 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, commit }) => [version, commit]));
   }
 
+  /** The releases whose rollout has not ended: the deployment of each, by version. */
+  created(tool: ToolName): Map<number, string> {
+    const rows = this.#database.all<{ version: number; deploymentId: string }>(
+      `SELECT version, deployment_id AS deploymentId FROM releases WHERE tool = ? AND state = 'created'`,
+      tool,
+    );
+    return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
+  }
+
   /** The bytes of config vars in all releases that were created in this time, failed ones included. */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(

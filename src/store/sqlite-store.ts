@@ -166,6 +166,10 @@ export class SqliteStore implements Store, CheckedStore {
     this.#readBack.copies.remove(tool, version);
   }
 
+  createdReleases(tool: ToolName): ReadonlyMap<number, string> {
+    return this.#releases.created(tool);
+  }
+
   releaseBytes(tool: ToolName, after: number, until: number): number {
     return this.#releases.bytes(tool, after, until);
   }

@@ -7,6 +7,7 @@ import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Principal } from '../../src/core/types.ts';
 import { alice } from '../support/alice.ts';
+import { until } from '../support/server.ts';
 import { wikibot } from '../support/store-records.ts';
 import { Place } from './place.ts';
 
@@ -101,4 +102,53 @@ test('builds from before the clock was corrected do not count against the daily 
     isLive: true,
     version: 3,
   });
+});
+
+for (const [what, trigger, left] of [
+  ['is failed', 'BEFORE UPDATE OF state ON releases', 1],
+  ['is made', 'BEFORE UPDATE OF version ON deployments', null],
+] as const) {
+  test(`83: a disk that is full while a release ${what} does not leave it as one whose rollout goes on`, async () => {
+    const { place, running } = await building();
+    await using _place = place;
+    const other = new DatabaseSync(join(place.folder, 'store.sqlite'));
+    other.exec(`CREATE TRIGGER full ${trigger} BEGIN SELECT RAISE(ABORT, 'none'); END`);
+    place.builder.may.resolve();
+    assert.equal((await running.verdict).isLive, false);
+    assert.equal(place.store.deployment('p1')?.version, left);
+    const state = () => place.store.release(wikibot, 1)?.state;
+    if (left !== null) assert.equal(state(), 'created');
+    other.exec('DROP TRIGGER full');
+    await until(async () => state() === 'failed', 'the release has failed');
+    // As an earlier version of this server left it.
+    other.exec(`UPDATE releases SET state = 'created'`);
+    other.close();
+    await place.start();
+    assert.equal(state(), 'failed');
+  });
+}
+
+test('cancel without an id ends nothing but what somebody saw run: what went live, or what comes after it, goes on', async () => {
+  const { place, line, one, running } = await building();
+  await using _place = place;
+  const tagged = Promise.withResolvers<void>();
+  const mayEnd = Promise.withResolvers<void>();
+  place.builder.tag = async () => {
+    tagged.resolve();
+    await mayEnd.promise;
+  };
+  const next = await line.submit(await place.park('p2', { oldCommit: one.commit, principal: bob }));
+  const { may } = place.builder;
+  place.builder.hold();
+  may.resolve();
+  await tagged.promise;
+  const late = { code: 'NO_DEPLOYMENT', hint: 'To cancel the next one: `cancel wikibot p2`' };
+  assert.throws(() => line.cancel(wikibot, null, alice), late);
+  mayEnd.resolve();
+  assert.deepEqual(await running.verdict, { isLive: true, version: 1 });
+  await place.builder.told.promise;
+  assert.throws(() => line.cancel(wikibot, null, alice), late);
+  assert.equal(line.cancel(wikibot, 'p2', bob).id, 'p2');
+  const verdict = await next.verdict;
+  assert.deepEqual(verdict, { isLive: false, reason: 'cancelled by bob; v1 is still live' });
 });
