@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
 import type { Repositories } from '../git/repositories.ts';
@@ -15,6 +16,8 @@ export interface TidyOptions extends DeployContext {
   readonly keepArtifacts: number;
   /** Runs `work` while no push is being received, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
+  /** How long artifacts and logs wait for such a time; default 60,000. */
+  readonly heldMs?: number;
   /** Deletes the other refs that a push parked and, if `withCommit`, its parked commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
@@ -23,6 +26,7 @@ export interface TidyOptions extends DeployContext {
 const LOOSE_OBJECTS = 2000;
 // The default of gc.autoPackLimit.
 const PACKS = 50;
+const HELD_MS = 60_000;
 
 /**
  * Runs after each deployment. Removes artifacts that no kept release runs, old logs, and old copies of releases. Removes
@@ -30,9 +34,10 @@ const PACKS = 50;
  */
 export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
+  const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
   try {
-    // First, because this waits for the end of the push: until then its client waits for this process.
-    await options.whileIdle(tool, () => tidyRepository(options, deployment));
+    // The client of the push waits for this process until its push has ended, but a push may be held open for hours.
+    await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {
       await removeArtifacts(options, tool);
@@ -40,6 +45,7 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
       await dropOldRecords(options, tool);
     }
   }
+  await repository;
 }
 
 /** Keeps the log of each build whose artifact is kept. */

@@ -185,3 +185,20 @@ function folderCount(repository: string): number {
   const folder = join(repository, 'objects/17');
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
+
+test('60: a push that is held open keeps no artifacts of earlier builds on the disk', async (context) => {
+  const { store, builder, options } = await tidied(context);
+  for (const build of ['b1', 'b2', 'b3', 'b4']) {
+    store.addDeployment(deploymentOf(build));
+    store.addBuild(buildOf(build, build));
+    store.endBuild(build, 'BUILD_SUCCESS', artifactOf(build), 2);
+    const { version } = store.addRelease(releaseOf(build, { artifact: artifactOf(build) }));
+    store.goLive(wikibot, version, build, version);
+  }
+  const held = Promise.withResolvers<void>();
+  const whileIdle = () => held.promise;
+  const done = tidy({ ...options, whileIdle, heldMs: 20 }, deploymentOf('d9'));
+  await until(async () => builder.removed.includes('b1'), 'b1 is removed');
+  held.resolve();
+  await done;
+});
