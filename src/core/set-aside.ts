@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { copyFile, cp, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { systemCode } from './errors.ts';
 
@@ -34,7 +34,7 @@ export class SetAside {
    * @returns where it is now, relative to the data folder; null if there was nothing to move.
    */
   async move(path: string): Promise<string | null> {
-    return await this.#keep(path, rename);
+    return await this.#keep(path, moveTo);
   }
 
   /**
@@ -66,6 +66,17 @@ export class SetAside {
         throw error;
       }
     }
+  }
+}
+
+/** A folder of the data folder may be a disk of its own: then a file cannot only get another name. */
+async function moveTo(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (systemCode(error) !== 'EXDEV') throw error;
+    await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+    await rm(from, { recursive: true });
   }
 }
 

@@ -65,7 +65,11 @@ async function findBehind(
 }
 
 /** True if the repository lacks the commit, for example because the repository is new. */
-async function isLost(repositories: Repositories, { tool, commit }: Release): Promise<boolean> {
+export async function isLost(
+  repositories: Repositories,
+  { tool, commit }: Pick<Release, 'tool' | 'commit'>,
+): Promise<boolean> {
+  if (!repositories.exists(tool)) return true;
   const answer = await repositories.git(tool, ['cat-file', '--batch-check'], { input: `${commit}\n` });
   return answer.endsWith(' missing');
 }

@@ -8,6 +8,8 @@ import { changeConfigVars, configVarChanges } from './config-vars.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './entry.ts';
+import { isLost } from './follow-live.ts';
+import { commitLost } from './line-refusals.ts';
 import { assertScalable } from './replicas.ts';
 import { rollbackTarget } from './rollback-target.ts';
 import type { ScalePlan } from './scale.ts';
@@ -72,6 +74,7 @@ export async function planDeployment(
     }
     case 'redeploy': {
       const { commit: current } = liveRelease(store, tool);
+      if (await isLost(context.repositories, { tool, commit: current })) throw commitLost(tool, current);
       entry.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
       return {
         kind: 'go',
@@ -160,6 +163,8 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
+  // Nobody can fetch what is live, to build upon it.
+  if (await isLost(repositories, live)) return;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const at = `v${live.version} (${short(live.commit)})`;

@@ -162,7 +162,10 @@ export class GitPackServices implements PackServices {
 
   /** A push that is refused at once makes no deployment, so nothing needs its parked refs. */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
-    await this.forgetParked(tool, id, true);
+    // What the client is told is why it was refused.
+    await this.forgetParked(tool, id, true).catch((err: unknown) =>
+      this.#options.log.warn({ err, tool, push: id }, 'refused push not forgotten'),
+    );
     throw error;
   }
 

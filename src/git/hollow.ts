@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ToolName } from '../core/names.ts';
+import { noneIfGone } from '../core/errors.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs, refNames } from './ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
@@ -24,12 +25,28 @@ export async function isHollow(
   tool: ToolName,
   torn: readonly string[] = [],
 ): Promise<boolean> {
-  const objects = join(repositories.folder(tool), 'objects');
-  if (existsSync(join(objects, 'info/alternates'))) return false;
-  const packs = await readdir(join(objects, 'pack')).catch(() => []);
-  if (packs.some((name) => name.endsWith('.pack'))) return false;
+  const folder = repositories.folder(tool);
+  if (mayHave(folder, [])) return false;
   const names = await refNames(repositories, tool, ['refs/heads', 'refs/releases']);
   const whole = names.filter((name) => !torn.includes(name));
   const commits = [...(await readRefs(repositories, tool, whole)).values()];
-  return commits.length > 0 && !commits.some((id) => existsSync(join(objects, id.slice(0, 2), id.slice(2))));
+  return commits.length > 0 && !mayHave(folder, commits);
+}
+
+/** False if a repository certainly has none of these commits: they have no files, and there is no pack. */
+export function mayHave(folder: string, commits: readonly CommitId[]): boolean {
+  const objects = join(folder, 'objects');
+  return (
+    existsSync(join(objects, 'info/alternates')) ||
+    namesIn(join(objects, 'pack')).some((name) => name.endsWith('.pack')) ||
+    commits.some((id) => existsSync(join(objects, id.slice(0, 2), id.slice(2))))
+  );
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    return noneIfGone(error) ?? [];
+  }
 }

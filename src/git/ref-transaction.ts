@@ -67,6 +67,7 @@ export class RefTransaction implements AsyncDisposable {
   ): Promise<RefTransaction> {
     const letGo = await repositories.takeRefs(tool);
     try {
+      await repositories.mend(tool);
       const lines = typeof wanted === 'function' ? await wanted() : wanted;
       const git = await prepareAgain(repositories, tool, lines, patienceMs);
       return new RefTransaction(repositories, tool, lines, { git, letGo, patienceMs });

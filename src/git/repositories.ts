@@ -8,10 +8,13 @@ import { type ToolName, toolName } from '../core/names.ts';
 import type { SetAside } from '../core/set-aside.ts';
 import { type GitSettings, gitEnvironment } from './environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow.ts';
-import { type Damaged, setHollowAside, setTornAside } from './torn-refs.ts';
+import { type Damaged, makeHead, setHollowAside, setTornAside } from './torn-refs.ts';
 
 // In info/attributes, which has the highest precedence (gitattributes(5)): a tool's own attributes change no checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
+
+/** How `ensure` names a repository while it makes it. Other names that end with `.new` are not ours. */
+const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
@@ -65,8 +68,9 @@ export class Repositories {
     return join(this.#root, `${tool}.git`);
   }
 
+  /** Whether there is one, whole or damaged: one part of it is enough. */
   exists(tool: ToolName): boolean {
-    return existsSync(join(this.folder(tool), 'HEAD'));
+    return PARTS.some((part) => existsSync(join(this.folder(tool), part)));
   }
 
   environment(
@@ -76,10 +80,16 @@ export class Repositories {
     return gitEnvironment(this.#path, settings, { ...this.#marks, ...more });
   }
 
-  /** Returns the tool's repository, and makes it at first use. A crash leaves a complete repository or none. */
+  /**
+   * Returns the tool's repository, and makes it at first use. A crash leaves a complete repository or none. A repository
+   * that has lost a part while the server runs gets it again.
+   */
   async ensure(tool: ToolName): Promise<string> {
     const folder = this.folder(tool);
-    if (this.exists(tool)) return folder;
+    if (this.exists(tool)) {
+      await this.mend(tool);
+      return folder;
+    }
     await mkdir(this.#root, { recursive: true, mode: 0o700 });
     const made = `${folder}.${process.pid}.${Math.random().toString(36).slice(2)}.new`;
     try {
@@ -91,6 +101,14 @@ export class Repositories {
       if (!this.exists(tool)) throw error;
     }
     return folder;
+  }
+
+  /** Without one of its parts git does not take a folder for a repository. */
+  async mend(tool: ToolName): Promise<void> {
+    const folder = this.folder(tool);
+    if (!this.exists(tool) || PARTS.every((part) => existsSync(join(folder, part)))) return;
+    await makeFolders(folder);
+    if (!existsSync(join(folder, 'HEAD'))) await makeHead(folder, this.#deployBranch);
   }
 
   async #make(folder: string): Promise<void> {
@@ -131,7 +149,7 @@ export class Repositories {
     mayBeDamaged: (tool: ToolName) => boolean = () => true,
   ): Promise<Damaged[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
-    for (const entry of entries.filter((name) => name.endsWith('.new')))
+    for (const entry of entries.filter((name) => HALF_MADE.test(name)))
       await rm(join(this.#root, entry), { recursive: true, force: true });
     const damaged = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
@@ -161,8 +179,7 @@ export class Repositories {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     return entries.flatMap((entry) => {
       const tool = entry.endsWith('.git') ? toolName(entry.slice(0, -'.git'.length)) : null;
-      const isRepository = PARTS.some((name) => existsSync(join(this.#root, entry, name)));
-      return tool === null || !isRepository ? [] : [tool];
+      return tool === null || !this.exists(tool) ? [] : [tool];
     });
   }
 }

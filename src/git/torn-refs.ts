@@ -18,10 +18,22 @@ export interface Damaged {
 // gitrepository-layout(5), git-pack-refs(1)
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
+const SHALLOW = /^[0-9a-f]{40,64}$/;
+
+/** What a whole line looks like, for files whose lines are independent of each other. */
+const LINES: ReadonlyMap<string, RegExp> = new Map([
+  ['packed-refs', PACKED],
+  ['shallow', SHALLOW],
+]);
+
+// git-config(1), "Syntax"
+const CONFIG_LINE = /^\s*([#;].*|\[[-.A-Za-z0-9]+(\s+"[^"]*")?\].*|[A-Za-z][-A-Za-z0-9]*\s*(=.*)?)?$/;
+/** What `git init --bare` writes. All other settings come from the environment. */
+const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
 /**
- * The ref files that are empty, cut off or overwritten, for example after a loss of power. Reads without threads, which takes
- * a third of the time, so only a start or a command may call it.
+ * The files of refs and settings that are empty, cut off or overwritten, for example after a loss of power. Reads
+ * without threads, which takes a third of the time, so only a start or a command may call it.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
@@ -36,12 +48,15 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   for (const name of ['HEAD', ...refs]) {
     if (!LOOSE.test(textOf(join(folder, name)) ?? '')) torn.push(name);
   }
-  const packed = textOf(join(folder, 'packed-refs')) ?? '';
-  if (packed !== wholeLines(packed)) torn.push('packed-refs');
+  for (const [name, whole] of LINES) {
+    const text = textOf(join(folder, name)) ?? '';
+    if (text !== wholeLines(text, whole)) torn.push(name);
+  }
+  if (!isConfig(textOf(join(folder, 'config')) ?? '')) torn.push('config');
   return torn;
 }
 
-/** Sets torn files aside. Writes a new HEAD, and a new `packed-refs` with the lines that are whole. */
+/** Sets torn files aside. Writes a new HEAD and `config`, and new `packed-refs` and `shallow` with the lines that are whole. */
 export async function setTornAside(
   repositories: Repositories,
   tool: ToolName,
@@ -52,9 +67,11 @@ export async function setTornAside(
   for (const name of tornRefs(repositories, tool)) {
     const path = join(folder, name);
     const text = textOf(path) ?? '';
-    const at = name === 'packed-refs' ? await setAside.copy(path) : await setAside.move(path);
-    if (name === 'HEAD') await write(path, `ref: refs/heads/${repositories.deployBranch}\n`);
-    if (name === 'packed-refs') await write(path, wholeLines(text));
+    const whole = LINES.get(name);
+    const at = whole === undefined ? await setAside.move(path) : await setAside.copy(path);
+    if (name === 'HEAD') await makeHead(folder, repositories.deployBranch);
+    if (name === 'config') await write(path, CONFIG);
+    if (whole !== undefined) await write(path, wholeLines(text, whole));
     found.push({ tool, file: name, at });
   }
   return found;
@@ -69,11 +86,23 @@ export async function setHollowAside(
   return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
 }
 
-function wholeLines(text: string): string {
+/** HEAD of a repository that has lost it. */
+export async function makeHead(folder: string, deployBranch: string): Promise<void> {
+  await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
+}
+
+/** A line that ends with a backslash goes on in the next one. */
+function isConfig(text: string): boolean {
+  const lines = text.replaceAll('\\\n', '').split('\n');
+  const [first] = lines.filter((line) => !/^\s*([#;]|$)/.test(line));
+  return (first?.trimStart().startsWith('[') ?? true) && lines.every((line) => CONFIG_LINE.test(line));
+}
+
+function wholeLines(text: string, whole: RegExp): string {
   return text
     .split('\n')
     .slice(0, -1)
-    .filter((line) => PACKED.test(line))
+    .filter((line) => whole.test(line))
     .map((line) => `${line}\n`)
     .join('');
 }

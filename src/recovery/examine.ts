@@ -4,6 +4,7 @@ import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { dropOldSetAside } from '../core/set-aside.ts';
+import { mayHave } from '../git/hollow.ts';
 import { removeTree } from '../sandbox/remove.ts';
 import { storeNewer } from '../store/migrate.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
@@ -173,6 +174,13 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
   }
   return torn.map((name): Finding => {
     const what = `${name} in the repository of ${tool} is torn.`;
+    if (name === 'shallow') {
+      const advice =
+        'The start sets it aside and goes on with what can be read. If pushes fail then, its maintainers push from a clone that has all history.';
+      return { kind: 'act', what, advice };
+    }
+    if (name === 'config')
+      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it anew.' };
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/'))
       return { kind: 'repaired', what, advice: 'The start sets it aside and makes it again from the store.' };
     const advice =
@@ -229,18 +237,22 @@ function tokenFindings(facts: DataFacts): Finding[] {
 
 function toolFindings(facts: DataFacts): Finding[] {
   const { config, repositories } = facts;
-  return expectedLive(facts).flatMap(({ name, version, artifact }): Finding[] => {
+  return expectedLive(facts).flatMap(({ name, version, commit, artifact }): Finding[] => {
     const repository = repositories.find(({ tool }) => tool === name);
+    const folder = `repositories/${name}.git`;
+    // Of one without objects that has refs it was told already.
+    const isLost =
+      repository === undefined || (!repository.isHollow && !mayHave(join(config.data, folder), [commit]));
     const hasArtifact =
       config.runtime !== 'local' ||
       artifact.kind !== 'slug' ||
       existsSync(join(artifactFolder(config, name, artifact.id), 'workspace'));
     return [
-      ...(repository === undefined
+      ...(isLost
         ? [
             {
               kind: 'act' as const,
-              what: `${name} is live at v${version}, and its repository (repositories/${name}.git) is missing.`,
+              what: `${name} is live at v${version}, and its repository (${folder}) ${repository === undefined ? 'is missing' : 'does not have its commit'}.`,
               advice: 'Restore it from a backup, or let its maintainers push their history again.',
             },
           ]

@@ -1,4 +1,4 @@
-import type { ToolName } from '../core/names.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
 import { wentLive } from '../deploy/read-back-releases.ts';
 import type { StoredTool } from '../store/store-facts.ts';
@@ -8,6 +8,7 @@ import type { DataFacts } from './data-facts.ts';
 export interface ExpectedLive {
   readonly name: ToolName;
   readonly version: number;
+  readonly commit: CommitId;
   readonly artifact: Artifact;
 }
 
@@ -43,7 +44,10 @@ export function expectedLive(facts: DataFacts): ExpectedLive[] {
     const live = storedTools(facts).find((tool) => tool.name === name)?.live ?? null;
     const newest = behind(facts, name).at(-1) ?? 0;
     const copy = newest > (live?.version ?? 0) ? facts.copies.read(name, newest) : null;
-    if (copy !== null) return [{ name, version: newest, artifact: copy.release.artifact }];
-    return live === null ? [] : [{ name, version: live.version, artifact: live.artifact }];
+    if (copy !== null) {
+      const { commit, artifact } = copy.release;
+      return [{ name, version: newest, commit, artifact }];
+    }
+    return live === null ? [] : [{ name, ...live }];
   });
 }

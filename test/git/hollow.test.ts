@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SetAside } from '../../src/core/set-aside.ts';
@@ -50,3 +50,35 @@ for (const missing of ['refs', 'HEAD']) {
     assert.deepEqual(await (await line.submit(two)).verdict, { isLive: true, version: 2 });
   });
 }
+
+for (const missing of ['refs', 'HEAD']) {
+  test(`87: a repository that loses its ${missing} under the server gets it back, and takes pushes and config vars`, async () => {
+    const { place, line, one, part } = await live();
+    await using _place = place;
+    await rm(part(missing), { recursive: true });
+    assert.deepEqual(await line.configure(wikibot, { A: '1' }, one.principal)?.verdict, {
+      isLive: true,
+      version: 2,
+    });
+    assert.equal(await place.ref('refs/heads/main'), one.commit);
+    await rm(part(missing), { recursive: true });
+    const two = await place.park('p2', { oldCommit: one.commit });
+    assert.deepEqual(await (await line.submit(two)).verdict, { isLive: true, version: 3 });
+    assert.equal(await place.ref('refs/heads/main'), two.commit);
+    assert.equal(await readFile(part('HEAD'), 'utf8'), 'ref: refs/heads/main\n');
+  });
+}
+
+test('87: a repository that has lost the commit that is live says so, and takes another history', async () => {
+  const { place, line, one, part } = await live();
+  await using _place = place;
+  await rm(part(''), { recursive: true });
+  await place.repositories.ensure(wikibot);
+  const reason = `the repository of wikibot has lost the commit ${one.commit.slice(0, 7)}; v1 is still live`;
+  const lost = { isLive: false, reason };
+  assert.deepEqual(await line.configure(wikibot, { A: '1' }, one.principal)?.verdict, lost);
+  assert.deepEqual(await line.redeploy(wikibot, { useCache: true }, one.principal).verdict, lost);
+  const other = await place.park('p2');
+  assert.deepEqual(await (await line.submit(other)).verdict, { isLive: true, version: 3 });
+  assert.equal(await place.ref('refs/heads/main'), other.commit);
+});

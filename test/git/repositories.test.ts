@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { SetAside } from '../../src/core/set-aside.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { wikibot } from '../support/store-records.ts';
 
@@ -19,4 +20,14 @@ test('a repository that could not be made leaves nothing behind', async () => {
   const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
   await assert.rejects(repositories.ensure(wikibot), /No space left/);
   assert.deepEqual(readdirSync(root), []);
+});
+
+test('87: a start removes half-made repositories, and no folder that somebody has put beside them', async () => {
+  const root = join(folder, 'beside');
+  const path = process.env['PATH'] ?? '';
+  const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
+  for (const name of ['wikibot.git.17.0abc9.new', 'wikibot.git.new'])
+    mkdirSync(join(root, name), { recursive: true });
+  await repositories.cleanUp(new SetAside(folder));
+  assert.deepEqual(readdirSync(root), ['wikibot.git.new']);
 });

@@ -281,3 +281,38 @@ test('87: a killed server’s journal is not applied to the restored store', asy
   assert.equal(existsSync(left.file('store.sqlite-journal')), false);
   await using _place = await left.start(3);
 });
+
+for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
+  test(`87: settings and cut-off points of a repository that are ${JSON.stringify(garbage)} are named, and made anew`, async () => {
+    const left = await Left.make();
+    const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
+    const config = await readFile(file('config'), 'utf8');
+    const findings = async () => {
+      const found = examine(await readDataFacts(left.config));
+      return found.map(({ kind, what }) => `${kind}: ${what}`);
+    };
+    assert.deepEqual(await findings(), []);
+    await writeFile(file('config'), garbage);
+    await writeFile(file('shallow'), garbage);
+    assert.deepEqual(await findings(), [
+      'act: shallow in the repository of wikibot is torn.',
+      'repaired: config in the repository of wikibot is torn.',
+    ]);
+    await using _place = await left.start(3);
+    assert.deepEqual(await findings(), []);
+    assert.equal(await readFile(file('config'), 'utf8'), config);
+    assert.equal(await left.git('rev-list', '--count', 'main'), '3');
+  });
+}
+
+test('87: a repository that was made anew under the server is told as one without what is live', async () => {
+  const left = await Left.make();
+  await left.loseRepository();
+  // As the next fetch does.
+  await repositoriesOf(left.config, path).ensure(wikibot);
+  const findings = examine(await readDataFacts(left.config));
+  assert.deepEqual(
+    findings.map(({ kind, what }) => `${kind}: ${what}`),
+    ['act: wikibot is live at v3, and its repository (repositories/wikibot.git) does not have its commit.'],
+  );
+});
