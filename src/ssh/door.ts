@@ -116,7 +116,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     socket.on('error', () => {});
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    // Key exchanges cost much, and nobody else is served meanwhile.
+    // Limits how fast a network is read, because each key exchange blocks the server.
     PacedReading.begin(socket, `ssh ${networkOf(socket.remoteAddress ?? '')}`);
     PacedReading.of(socket)?.becomeOpaque();
     ssh.injectSocket(socket);
