@@ -35,8 +35,8 @@ export interface BuildPlaces {
   path(name: PlaceName, ...below: string[]): string;
   /** The path of the same folder on this machine. */
   source(name: PlaceName, ...below: string[]): string;
-  /** @param asked - The folder of the buildpack whose detection runs. It sees only its own build plan. */
-  detectMounts(asked: string): Mount[];
+  /** @param asked - The folders of the detections that run. They see no other build plans. */
+  detectMounts(asked: readonly string[]): Mount[];
   buildMounts(): Mount[];
 }
 
@@ -70,8 +70,8 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // Only its own folder: the server makes the folders of the others beside it, and must not meet a link there.
-      mount('detected', true, asked),
+      // Not the folder above: the server makes more folders there, and must not meet a link.
+      ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
     ],
     buildMounts: () => names.map((name) => mount(name, writable.has(name))),

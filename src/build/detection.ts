@@ -2,15 +2,17 @@ import { writeFile } from 'node:fs/promises';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import type { Progress } from '../core/progress.ts';
+import { fromStatus } from '../sandbox/child.ts';
 import type { BuildContext } from './build-context.ts';
 import { noBuildpack, stepFailed } from './build-failures.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
 import type { Buildpack, BuildpackStore, GroupMember } from './buildpack-store.ts';
 import { makeFolder } from './folders.ts';
 import { escapeId, withPlatformVariables } from './layer-environment.ts';
+import { OutputLines } from './output-lines.ts';
 import { misspeltProcfile } from './procfile.ts';
 import { runStep, type StepEnd } from './run-step.ts';
-import { readPlainFile } from './safe-files.ts';
+import { readPlainFile, readStart } from './safe-files.ts';
 
 /** The result of one buildpack's detection. */
 interface Detected {
@@ -37,8 +39,9 @@ const PASS = 0;
 const FAIL = 100;
 /** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
 const maxPlanBytes = 64 * 1024;
-/** How many lines of one detection's output are kept. */
+/** How much of one detection's output is kept. */
 const maxLines = 100;
+const maxOutputBytes = 256 * 1024;
 /** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
 export const NOTE = 'note: ';
 
@@ -53,88 +56,140 @@ export async function detect(
   store: BuildpackStore,
   files: readonly string[],
 ): Promise<Detection> {
-  const asked = new Map<string, Promise<Detected>>();
-  const ask = (buildpack: Buildpack): Promise<Detected> => {
-    const known = asked.get(buildpack.id) ?? runDetect(context, buildpack);
-    asked.set(buildpack.id, known);
-    return known;
-  };
+  const asked: Asked = new Map();
   for (const group of store.order) {
-    const found = await tryGroup(group, ask);
+    const more = group.map(({ buildpack }) => buildpack).filter(({ id }) => !asked.has(id));
+    // A buildpack with `clear-env` has another environment, so it needs another sandbox.
+    for (const isCleared of [false, true]) {
+      await askTogether(
+        context,
+        more.filter(({ isEnvCleared }) => isEnvCleared === isCleared),
+        asked,
+      );
+    }
+    const found = chooseGroup(group, asked);
     if (found === null) continue;
-    await sayFound(context.progress, found.buildpacks, asked);
+    sayFound(context.progress, found.buildpacks, asked);
     return found;
   }
-  return await nothingFound(context, asked, files);
+  return nothingFound(context, asked, files);
 }
 
-async function tryGroup(
-  group: readonly GroupMember[],
-  ask: (buildpack: Buildpack) => Promise<Detected>,
-): Promise<Detection | null> {
-  // Not Promise.all: if one throws, the others must have ended before their folders are removed.
-  const settled = await Promise.allSettled(group.map((member) => ask(member.buildpack)));
+type Asked = Map<string, Detected>;
+
+function chooseGroup(group: readonly GroupMember[], asked: Asked): Detection | null {
   const candidates: Candidate[] = [];
-  let isOut = false;
-  for (const [index, outcome] of settled.entries()) {
-    if (outcome.status === 'rejected') throw outcome.reason;
-    const member = group[index];
-    if (member === undefined) continue;
-    const { result, alternatives } = outcome.value;
-    if (result === 'pass') {
-      candidates.push({ id: member.buildpack.id, isOptional: member.isOptional, alternatives });
-    } else if (!member.isOptional) {
-      isOut = true;
-    }
+  for (const { buildpack, isOptional } of group) {
+    const detected = asked.get(buildpack.id);
+    if (detected?.result === 'pass')
+      candidates.push({ id: buildpack.id, isOptional, alternatives: detected.alternatives });
+    else if (!isOptional) return null;
   }
-  const plan = isOut ? null : resolvePlan(candidates);
+  const plan = resolvePlan(candidates);
   if (plan === null) return null;
   const taking = new Set(plan.group);
   return { ...plan, buildpacks: group.map((member) => member.buildpack).filter(({ id }) => taking.has(id)) };
 }
 
-async function runDetect(context: BuildContext, buildpack: Buildpack): Promise<Detected> {
+/**
+ * Runs several detections at the same time in one sandbox, because a sandbox takes longer to start than a detection to
+ * run. Its arguments: the folder of the platform, that of the plans, then for each detection the name of its folder there
+ * and its buildpack. Prints the number of each detection and its exit status.
+ */
+const TOGETHER = `platform=$1 detected=$2 number=0
+shift 2
+while [ $# -gt 0 ]; do
+  (
+    export CNB_BUILDPACK_DIR="$2" CNB_BUILD_PLAN_PATH="$detected/$1/plan.toml"
+    "$2/bin/detect" "$platform" "$CNB_BUILD_PLAN_PATH" >"$detected/$1/output" 2>&1
+    echo "$number $?"
+  ) &
+  number=$((number + 1))
+  shift 2
+done
+wait`;
+
+async function askTogether(
+  context: BuildContext,
+  buildpacks: readonly Buildpack[],
+  asked: Asked,
+): Promise<void> {
+  const [first] = buildpacks;
+  if (first === undefined) return;
   const { places, sandbox } = context;
-  const name = escapeId(buildpack.id);
-  const plan = ['detected', `${name}`, 'plan.toml'] as const;
-  await makeFolder(places.source('detected', name), 0o755);
-  await writeFile(places.source(...plan), '', { flag: 'wx' });
-  await sandbox.own(places.source('detected', name), context.toolNumber);
-  const environment = buildpack.isEnvCleared
+  const names = buildpacks.map(({ id }) => escapeId(id));
+  for (const name of names) {
+    await makeFolder(places.source('detected', name), 0o755);
+    await writeFile(places.source('detected', name, 'plan.toml'), '', { flag: 'wx' });
+    await sandbox.own(places.source('detected', name), context.toolNumber);
+  }
+  const environment = first.isEnvCleared
     ? context.environment
     : withPlatformVariables(context.environment, context.variables);
-  const program = places.path('buildpacks', buildpack.folder, 'bin', 'detect');
-  const lines: string[] = [];
+  const statuses = new Map<number, number>();
+  const said: string[] = [];
+  const hear = (text: string): void => {
+    const [, number, status] = /^(\d+) (\d+)$/.exec(text) ?? [];
+    if (status === undefined) said.push(text);
+    else statuses.set(Number(number), Number(status));
+  };
   const end = await runStep(
     sandbox,
     {
       name: `detection of ${context.name}`,
-      argv: [program, places.path('platform'), places.path(...plan)],
-      env: {
-        ...environment,
-        ...context.target,
-        CNB_BUILDPACK_DIR: places.path('buildpacks', buildpack.folder),
-        CNB_PLATFORM_DIR: places.path('platform'),
-        CNB_BUILD_PLAN_PATH: places.path(...plan),
-      },
+      argv: [
+        ...['/bin/sh', '-c', TOGETHER, 'sh', places.path('platform'), places.path('detected')],
+        ...buildpacks.flatMap(({ folder }, index) => [names[index] ?? '', places.path('buildpacks', folder)]),
+      ],
+      env: { ...environment, ...context.target, CNB_PLATFORM_DIR: places.path('platform') },
       cwd: places.path('workspace'),
-      mounts: places.detectMounts(name),
+      mounts: places.detectMounts(names),
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,
     },
-    {
-      guard: context.guard,
-      mask: context.mask,
-      line: (text) => {
-        if (lines.length < maxLines) lines.push(text);
-      },
-    },
+    { guard: context.guard, mask: context.mask, line: hear },
   );
-  if (end.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
-  if (end.code !== PASS) return { result: 'error', alternatives: [], lines, end };
+  for (const [index, { id }] of buildpacks.entries()) {
+    const status = statuses.get(index) ?? null;
+    const whole = { ...end, lastLines: said };
+    asked.set(id, await readDetected(context, { name: names[index] ?? '', status, whole }));
+  }
+}
+
+interface EndedDetection {
+  /** Of its folder. */
+  readonly name: string;
+  /** Null if it ended with the sandbox. */
+  readonly status: number | null;
+  /** How the sandbox ended, and what it said itself. */
+  readonly whole: StepEnd;
+}
+
+/** What one detection left in its folder. */
+async function readDetected(
+  context: BuildContext,
+  { name, status, whole }: EndedDetection,
+): Promise<Detected> {
+  const { scratch } = context.places.folders;
+  const lines: string[] = [];
+  const output = new OutputLines({
+    mask: context.mask,
+    line: (text) => {
+      if (lines.length < maxLines) lines.push(text);
+    },
+  });
+  output.write(await readStart(scratch, ['detected', name, 'output'], maxOutputBytes));
+  output.end();
+  if (status === null)
+    return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
+  const exit = fromStatus(status);
+  const isKilled = exit.signal === 'SIGKILL';
+  const end = { ...exit, isOutOfMemory: isKilled && whole.isOutOfMemory, lastLines: lines };
+  if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
+  if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
-    const text = await readPlainFile(places.folders.scratch, [...plan], maxPlanBytes);
+    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], maxPlanBytes);
     const { or, ...own } = planFile.parse(parse(text ?? ''));
     const alternatives = [own, ...or].map(({ provides, requires }) => ({
       provides: provides.map((provide) => provide.name),
@@ -147,20 +202,15 @@ async function runDetect(context: BuildContext, buildpack: Buildpack): Promise<D
 }
 
 /** Prints one line with what was found, then all notes, then each detection that broke. */
-async function sayFound(
-  progress: Progress,
-  buildpacks: readonly Buildpack[],
-  asked: ReadonlyMap<string, Promise<Detected>>,
-): Promise<void> {
+function sayFound(progress: Progress, buildpacks: readonly Buildpack[], asked: Asked): void {
   const seen = [];
   for (const buildpack of buildpacks) {
-    const lines = (await asked.get(buildpack.id))?.lines ?? [];
+    const lines = asked.get(buildpack.id)?.lines ?? [];
     const first = lines.find((line) => !line.startsWith(NOTE))?.trim() ?? '';
     seen.push(first === '' ? nameOf(buildpack.id) : first);
   }
   progress.line(seen.join(' · '));
-  for (const [id, detected] of asked) {
-    const { lines, result } = await detected;
+  for (const [id, { lines, result }] of asked) {
     for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
     if (result !== 'error') continue;
     progress.warn(`The detection of ${nameOf(id)} broke; the build goes on without it.`);
@@ -168,15 +218,10 @@ async function sayFound(
   }
 }
 
-async function nothingFound(
-  context: BuildContext,
-  asked: ReadonlyMap<string, Promise<Detected>>,
-  files: readonly string[],
-): Promise<never> {
+function nothingFound(context: BuildContext, asked: Asked, files: readonly string[]): never {
   const failures = [];
   const notes: string[] = [];
-  for (const [id, detected] of asked) {
-    const { lines, result, end } = await detected;
+  for (const [id, { lines, result, end }] of asked) {
     for (const line of lines) {
       const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
       if (note !== null) notes.push(note);

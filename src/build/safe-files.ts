@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { lstat, open, opendir } from 'node:fs/promises';
+import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 
@@ -23,16 +23,31 @@ export async function readPlainFile(
   parts: readonly string[],
   maxBytes = maxFileBytes,
 ): Promise<string | null> {
+  await using file = await openPlainFile(root, parts);
+  if (file === null) return null;
+  const { size } = await file.stat();
+  if (size > maxBytes) throw new RangeError(`${parts.at(-1)} is larger than ${maxBytes} bytes`);
+  return await file.readFile('utf8');
+}
+
+/** Like `readPlainFile`, but gives the first bytes of a file that is larger, and none if there is no such file. */
+export async function readStart(root: string, parts: readonly string[], maxBytes: number): Promise<Buffer> {
+  await using file = await openPlainFile(root, parts);
+  if (file === null) return Buffer.alloc(0);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
+  return buffer.subarray(0, bytesRead);
+}
+
+async function openPlainFile(root: string, parts: readonly string[]): Promise<FileHandle | null> {
   if (!(await isPlainFolder(root, parts.slice(0, -1)))) return null;
   try {
-    await using file = await open(
+    const file = await open(
       join(root, ...parts),
       constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
     );
-    const { size, isFile } = await file.stat().then((stat) => ({ size: stat.size, isFile: stat.isFile() }));
-    if (!isFile) return null;
-    if (size > maxBytes) throw new RangeError(`${parts.at(-1)} is larger than ${maxBytes} bytes`);
-    return await file.readFile('utf8');
+    if ((await file.stat()).isFile()) return file;
+    await file.close();
+    return null;
   } catch (error) {
     if (ABSENT.has(systemCode(error) ?? '')) return null;
     throw error;

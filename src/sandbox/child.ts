@@ -72,7 +72,7 @@ export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>
 }
 
 /** A shell and bwrap exit with 128 + n if signal n killed the command. */
-function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
+export function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
   const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
   return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
 }

@@ -32,3 +32,16 @@ test('threat 39: what one detection leaves is never in the way of what the serve
     await rm(outside, { recursive: true });
   }
 });
+
+test('threat 39: a detection that puts links and pipes in place of its files shows nothing else and holds up nothing', async () => {
+  const folder = '"$(dirname "$CNB_BUILD_PLAN_PATH")"';
+  const detect = `cd ${folder}; rm output plan.toml; ln -s /etc/passwd output; mkfifo plan.toml; exit 0`;
+  await using buildpacks = await SampleBuildpacks.write(
+    { linking: { detect, build: 'true' }, second: { build: webProcess } },
+    `[[order]]\n${['linking', 'second'].map((name) => `[[order.group]]\nid = "sample/${name}"\noptional = true\n`).join('')}`,
+  );
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const artifact = await builder.build(source.folder);
+  assert.deepEqual(artifact.buildpacks, ['sample/linking 1', 'sample/second 1']);
+  assert.doesNotMatch(builder.said, /root:/);
+});
