@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import type { Progress } from '../core/progress.ts';
-import { fromStatus } from '../sandbox/child.ts';
+import { fromStatus } from '../sandbox/sandbox.ts';
 import type { BuildContext } from './build-context.ts';
 import { noBuildpack, stepFailed } from './build-failures.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { Readable } from 'node:stream';
 import { withPipes } from '../core/with-pipes.ts';
 import type { Cgroup } from './cgroups.ts';
 import { type OutputPipe, openPipe } from './output-pipe.ts';
 import { asPassableError } from './passable.ts';
-import type { Exit } from './sandbox.ts';
+import { type Exit, fromStatus } from './sandbox.ts';
 
 /**
  * Starts a program through a shell that first joins the cgroups, so that nothing runs outside them. The shell then
@@ -69,12 +68,6 @@ export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>
     );
     child.once('error', () => resolve({ code: 127, signal: null }));
   });
-}
-
-/** A shell and bwrap exit with 128 + n if signal n killed the command. */
-export function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
-  const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
-  return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
 }
 
 const MOST_COMPLAINT_BYTES = 4096;

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 
 export interface Mount {
@@ -76,4 +77,10 @@ export interface Sandbox {
   start(command: SandboxCommand): SandboxProcess;
   /** Gives a folder with its content to the tool's uid. */
   own(folder: string, toolNumber: number): Promise<void>;
+}
+
+/** A shell and bwrap exit with 128 + n if signal n killed the command. */
+export function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
+  const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
+  return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
 }
