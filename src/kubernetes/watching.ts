@@ -27,7 +27,10 @@ export interface Watching<Kind extends Watched> {
   readonly onGone?: (object: Kind) => void;
   /** Called when all existing objects were reported, and again after each gap. */
   readonly onListed?: () => void;
-  /** Called if the API refuses. The watch then retries, and lists all objects again. If not set, the watch ends. */
+  /**
+   * Called if the API refuses, or cannot be asked. The watch then retries, and lists all objects again. If not set, the
+   * watch ends.
+   */
   readonly onRefused?: (error: unknown) => void;
 }
 
@@ -64,7 +67,7 @@ export async function watchObjects<Kind extends Watched>(
       else if (isTransient(error, wasLost)) wasLost = true;
       else {
         const { onRefused } = watching;
-        if (onRefused === undefined || !(error instanceof ApiException)) throw refusalOf(error) ?? error;
+        if (onRefused === undefined) throw refusalOf(error) ?? error;
         onRefused(refusalOf(error) ?? error);
         version = null;
         wasLost = true;

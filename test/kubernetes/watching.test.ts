@@ -20,7 +20,12 @@ const event = (type: string, object: unknown) => `${JSON.stringify({ type, objec
 type Step = (response: ServerResponse) => void;
 
 /** Watches an API that answers lists and watches by these steps. @returns what was reported until `done`. */
-async function told(lists: Step[], watches: Step[], done: (log: string[]) => boolean, isMetadata = false) {
+async function told(
+  lists: Step[],
+  watches: Step[],
+  done: (log: string[]) => boolean,
+  { isMetadata = false, goesOn = false } = {},
+) {
   const api = await fakeApi((url, response) => {
     const steps = url.searchParams.get('watch') === null ? lists : watches;
     const step = steps.length > 1 ? steps.shift() : steps[0];
@@ -39,6 +44,7 @@ async function told(lists: Step[], watches: Step[], done: (log: string[]) => boo
       labels: 'a=b',
       signal: limit,
       ...(isMetadata ? { keep: (one: Thing) => one } : {}),
+      ...(goesOn ? { onRefused: (error: unknown) => note(`refused: ${error instanceof Error}`) } : {}),
       onState: ({ metadata }) => note(`${metadata.uid}@${metadata.resourceVersion}`),
       onGone: ({ metadata }) => note(`gone ${metadata.uid}`),
     });
@@ -114,7 +120,9 @@ describe('threat 76: watchObjects', () => {
       accepts.push(response.req.headers.accept);
       stays(event('ADDED', thing('a', 6)))(response);
     };
-    const { log } = await told([nothing], [isThere], (seen) => seen.includes('a@6'), true);
+    const { log } = await told([nothing], [isThere], (seen) => seen.includes('a@6'), {
+      isMetadata: true,
+    });
     assert.deepEqual(log, ['a@6']);
     assert.deepEqual(accepts, [
       'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
@@ -158,6 +166,22 @@ describe('threat 76: watchObjects', () => {
       told([forbidden], [stays()], () => false),
       { code: 'CLUSTER_FORBIDDEN', message: /may not list things/ },
     );
+  });
+
+  test('a watch of the whole server goes on after whatever ended one: a page of a proxy, a bug of a listener', async () => {
+    const page: Step = (response) => void response.writeHead(200).end('<html>Maintenance</html>');
+    let isBroken = true;
+    const { log } = await told(
+      [page, lists(5, thing('a', 3)), lists(20, thing('a', 3), thing('b', 7))],
+      [stays(event('ADDED', thing('b', 6)))],
+      (seen) => {
+        if (!seen.includes('b@6') || !isBroken) return seen.includes('b@7');
+        isBroken = false;
+        throw new Error('our own bug');
+      },
+      { goesOn: true },
+    );
+    assert.deepEqual(log, ['refused: true', 'a@3', 'b@6', 'refused: true', 'b@7']);
   });
 
   test('an error of a listener is not taken for a cut connection', async () => {
