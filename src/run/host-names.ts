@@ -27,6 +27,11 @@ export function toolOfHost(host: string | undefined, options: HostNameOptions): 
   return name.slice(0, -suffix.length);
 }
 
+/** Whether people reach this server at this host. @param url - The setting `public_url`; may be empty. */
+export function isOwnHost(host: string, url: string): boolean {
+  return url !== '' && host.toLowerCase() === new URL(url).hostname;
+}
+
 /** The tool's web address. Null if its name cannot be a host name, or if the host is the server's own. */
 export function addressOf(tool: string, options: HostNameOptions): string | null {
   if (!isHostLabel(tool) || toolName(tool) === null) return null;

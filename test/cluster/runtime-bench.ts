@@ -43,6 +43,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
   const config: KubernetesRuntimeOptions['config'] = {
     data: join(data, 'main'),
     domain,
+    public_url: '',
     health_time: 3000,
     release_time: 3000,
     schedule_time: 60_000,

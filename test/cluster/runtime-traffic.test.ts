@@ -81,6 +81,26 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
   });
 
+  test('the host of this server is no tool’s, whatever its name: the tool would get the passwords of people', async () => {
+    const domain = `own-${bench.config.domain}`;
+    await using stack = new AsyncDisposableStack();
+    const own = await clusterBench({ config: { domain, public_url: `https://push.${domain}` } });
+    stack.defer(() => own.close());
+    const artifact = await own.artifact({ 'web.py': webTool('I am the server') }, [web()]);
+    for (const tool of ['push', 'other'] as ToolName[]) {
+      const said = await rollOut(own.runtime, releaseOf(tool, 1, artifact));
+      const namespace = `${own.prefix}${tool}`;
+      const { items } = await own.cluster.networking.listNamespacedIngress({ namespace });
+      const hosts = items.flatMap(({ spec }) => (spec?.rules ?? []).map(({ host }) => host));
+      assert.deepEqual(hosts, tool === 'push' ? [] : [`other.${domain}`]);
+      assert.equal(own.runtime.address(tool) === null, tool === 'push');
+      assert.equal(said.includes(`push.${domain} is the address of this server`), tool === 'push', said);
+    }
+    await wait(15_000);
+    const { items } = await own.cluster.networking.listNamespacedIngress({ namespace: `${own.prefix}push` });
+    assert.deepEqual(items, [], 'nor does the watch over what is missing make it');
+  });
+
   /** Evicts every pod that exists now, like `kubectl drain`: retries while a budget refuses. */
   async function drain(tool: ToolName, signal: AbortSignal): Promise<number> {
     const { core } = bench.cluster;

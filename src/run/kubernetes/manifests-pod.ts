@@ -25,6 +25,7 @@ import {
 export type ManifestConfig = Pick<
   Config,
   | 'domain'
+  | 'public_url'
   | 'health_time'
   | 'grace_time'
   | 'schedule_time'

@@ -10,6 +10,7 @@ import type {
 import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import type { Applied } from '../../kubernetes/applying.ts';
+import { isOwnHost } from '../host-names.ts';
 import {
   labelsOf,
   labelValue,
@@ -190,13 +191,23 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
   };
 }
 
+/** The tool's public host, `TOOL.DOMAIN`. */
+export function hostOf(tool: string, { domain }: Pick<ManifestConfig, 'domain'>): string {
+  return `${tool}.${domain}`;
+}
+
+/** False if that is this server's own host: the tool would get the passwords of whoever pushes. */
+export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' | 'public_url'>): boolean {
+  return !isOwnHost(hostOf(tool, config), config.public_url);
+}
+
 /** The Ingress for the tool's public host, `TOOL.DOMAIN`. */
 export function ingress(
   { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
   config: Pick<ManifestConfig, 'domain' | 'ingress_class' | 'ingress_annotations' | 'ingress_tls_secret'>,
 ): Applied<V1Ingress> {
   const { ingress_class } = config;
-  const host = `${tool}.${config.domain}`;
+  const host = hostOf(tool, config);
   const secretName = config.ingress_tls_secret.replace('TOOL', tool);
   return {
     apiVersion: 'networking.k8s.io/v1',

@@ -7,7 +7,7 @@ import { crashOf } from './crash.ts';
 import { eventWords, NamespaceEvents } from './events.ts';
 import { lastEnd } from './exit.ts';
 import { type InstanceParts, InstanceStart } from './instance.ts';
-import { replicaCount } from './manifests.ts';
+import { hasAddress, hostOf, replicaCount } from './manifests.ts';
 import { labelValue } from './manifests-pod.ts';
 import { milliCores } from './manifests-resources.ts';
 import { cronJobs } from './manifests-schedule.ts';
@@ -139,10 +139,16 @@ function watchEvents(
   return events;
 }
 
-/** Sentences about requests of service.template that exceed the operator's limits. */
-function unfulfilledInPods({ release }: Rollout, { run_memory, pod_cpu }: RolloutParts['config']): string[] {
+/** Sentences about requests of service.template that exceed the operator's limits, and about this server's own host. */
+function unfulfilledInPods({ release }: Rollout, config: RolloutParts['config']): string[] {
+  const { run_memory, pod_cpu } = config;
   const { memoryBytes, cpuCores } = release.artifact.service;
   const sentences = tooMuchMemory(memoryBytes, run_memory);
+  const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  if (hasWeb && !hasAddress(release.tool, config)) {
+    const host = hostOf(release.tool, config);
+    sentences.push(`${host} is the address of this server: the tool gets no web address.`);
+  }
   if (cpuCores !== undefined && cpuCores * 1000 > milliCores(pod_cpu)) {
     const most = milliCores(pod_cpu) / 1000;
     sentences.push(

@@ -31,6 +31,7 @@ import { removeLeftovers } from './leftovers.ts';
 import { LiveRollouts } from './live.ts';
 import { PodLogs } from './logs.ts';
 import { LostPlaces } from './lost-places.ts';
+import { hasAddress } from './manifests.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './names.ts';
 import { removeOldOneOffs, runAsPod } from './one-off.ts';
@@ -187,8 +188,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   address(tool: ToolName): string | null {
-    const { domain, ingress_url } = this.#options.config;
-    if (!isHostLabel(tool) || toolName(tool) === null) return null;
+    const { config } = this.#options;
+    const { domain, ingress_url } = config;
+    if (!isHostLabel(tool) || toolName(tool) === null || !hasAddress(tool, config)) return null;
     return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
   }
 

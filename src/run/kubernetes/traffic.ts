@@ -5,7 +5,7 @@ import { stayingUp } from '../../core/replicas.ts';
 import { applyObject, FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { isNotFound } from '../../kubernetes/refusals.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
-import { ingress, replicaCount, service } from './manifests.ts';
+import { hasAddress, ingress, replicaCount, service } from './manifests.ts';
 import { LABELS, LIVE, objectName, type Rollout } from './names.ts';
 import type { ObjectParts } from './objects.ts';
 
@@ -39,7 +39,8 @@ export async function prepareTraffic(
   if ((await liveRollout(parts, tool, namespace, signal)) === null) {
     await applyObject(cluster, service({ tool, namespace, rolloutId: null }), { signal });
   }
-  await applyObject(cluster, ingress({ tool, namespace }, config), { signal });
+  if (hasAddress(tool, config)) await applyObject(cluster, ingress({ tool, namespace }, config), { signal });
+  else await removeIngress(parts, tool, namespace, signal);
 }
 
 /**
@@ -139,6 +140,19 @@ export async function endpointsFollow(
 }
 
 async function removeWay(
+  parts: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { core } = parts.cluster;
+  await removeIngress(parts, tool, namespace, signal);
+  await retrying(() => core.deleteNamespacedService({ name: tool, namespace }), { signal }).catch(
+    nullIfMissing,
+  );
+}
+
+async function removeIngress(
   { cluster }: ObjectParts,
   tool: string,
   namespace: string,
@@ -147,9 +161,6 @@ async function removeWay(
   await retrying(() => cluster.networking.deleteNamespacedIngress({ name: `${tool}-subdomain`, namespace }), {
     signal,
   }).catch(nullIfMissing);
-  await retrying(() => cluster.core.deleteNamespacedService({ name: tool, namespace }), { signal }).catch(
-    nullIfMissing,
-  );
 }
 
 function nullIfMissing(error: unknown): null {

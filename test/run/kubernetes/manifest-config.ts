@@ -5,6 +5,7 @@ const MIB = 1024 * 1024;
 /** The default settings for manifests. */
 export const manifestConfig: ManifestConfig = {
   domain: 'toolforge.org',
+  public_url: '',
   health_time: 120_000,
   grace_time: 15_000,
   schedule_time: 3600_000,
