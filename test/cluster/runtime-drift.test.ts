@@ -44,7 +44,7 @@ describe('drift', { concurrency: 1 }, () => {
     const files = { 'web.py': webTool('here'), 'worker.py': 'import time\ntime.sleep(1000)' };
     const artifact = await bench.artifact(files, [web(), worker(), yearly]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact, { API_KEY: 'secret' }));
-    const kinds = 'deployment,service,ingress,secret,cronjob,poddisruptionbudget';
+    const kinds = 'deployment,service,ingress,secret,cronjob,poddisruptionbudget,networkpolicy';
     const whole = (await named(tool, kinds)).sort();
     assert.ok(whole.includes(`cronjob.batch/${cronJobName('yearly')}`), whole.join());
     for (const [kind, process] of [
@@ -53,6 +53,7 @@ describe('drift', { concurrency: 1 }, () => {
       ['ingress', 'web.1'],
       ['secret', 'worker.1'],
       ['cronjob', 'yearly.1'],
+      ['networkpolicy', 'web.1'],
       ['deployment,service,ingress,secret,cronjob', 'web.1'],
     ] as const) {
       const startedAt = performance.now();

@@ -22,6 +22,15 @@ export interface NetworkPolicyOptions {
   readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
 }
 
+/** That NetworkPolicy by its name alone. */
+export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'toolforge-push', namespace },
+  };
+}
+
 /**
  * The network policy of a tool's namespace, for a server that makes namespaces. For other platforms,
  * deploy/kubernetes/tool has the same policy. The ingress controller, the tool's own pods and the API servers can reach
@@ -33,9 +42,8 @@ export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkP
   const own: V1NetworkPolicyPeer = { podSelector: {} };
   const inside = insideWith(apiServers);
   return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { name: 'toolforge-push', namespace, labels: toolLabels(tool) },
+    ...policyOf(namespace),
+    metadata: { ...policyOf(namespace).metadata, labels: toolLabels(tool) },
     spec: {
       podSelector: {},
       policyTypes: ['Ingress', 'Egress'],

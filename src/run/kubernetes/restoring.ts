@@ -4,18 +4,20 @@ import { type Applied, applyObject, findObject } from '../../kubernetes/applying
 import type { Retrying } from '../../kubernetes/retrying.ts';
 import {
   disruptionBudget,
+  hasAddress,
   ingress,
   ownedBy,
   type ReleaseOptions,
   rolloutObjects,
   service,
 } from './manifests.ts';
+import { policyOf } from './manifests-network.ts';
 import { cronJobs } from './manifests-schedule.ts';
 import { LABELS, LIVE } from './names.ts';
-import type { ObjectParts } from './objects.ts';
+import { ensureNamespace, type ObjectParts } from './objects.ts';
 import type { PresentObjects } from './present-objects.ts';
 
-export type RestoringParts = Pick<ObjectParts, 'cluster'> & { readonly present: PresentObjects };
+export type RestoringParts = ObjectParts & { readonly present: PresentObjects };
 
 /** A missing object of a live rollout. */
 export interface Missing {
@@ -26,6 +28,8 @@ export interface Missing {
 }
 
 type Any = Applied<KubernetesObject>;
+
+const MADE_BEFORE: readonly string[] = ['NetworkPolicy', 'Secret', 'Deployment'];
 
 /** The missing objects of a live rollout. */
 export class Gaps {
@@ -65,6 +69,8 @@ export class Gaps {
   /** Makes the missing objects without changing others. @throws as `retrying`. */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
+    if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
+      await ensureNamespace(this.#parts, this.#options.rollout, this.#call.signal);
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (deployments.length > 0 || this.#missing.has(this.#secret)) {
       // First, because the pods need it. Then again with owners, because it was deleted together with its old ones.
@@ -79,7 +85,7 @@ export class Gaps {
     }
     await this.makeBudgets();
     for (const object of this.#missing) {
-      if (!['Secret', 'Deployment'].includes(object.kind)) await applyObject(cluster, object, this.#call);
+      if (!MADE_BEFORE.includes(object.kind)) await applyObject(cluster, object, this.#call);
     }
   }
 
@@ -110,8 +116,15 @@ export class Gaps {
     const { namespace, release, id } = rollout;
     const { tool } = release;
     const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
-    const way = [service({ tool, namespace, rolloutId: id }), ingress({ tool, namespace }, config)];
-    return [this.#secret, ...this.#deployments, ...cronJobs(this.#options), ...(hasWeb ? way : [])];
+    const way = [
+      service({ tool, namespace, rolloutId: id }),
+      ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
+    ];
+    return [
+      ...(config.make_namespaces ? [policyOf(namespace)] : []),
+      ...[this.#secret, ...this.#deployments, ...cronJobs(this.#options)],
+      ...(hasWeb ? way : []),
+    ];
   }
 
   /** Asks the API if the watch does not know the object, because the watch may be behind. */
@@ -130,7 +143,7 @@ function markedLive(deployment: Applied<V1Deployment>): Applied<V1Deployment> {
 }
 
 function typeOf({ kind, metadata }: Any): string | null {
-  if (kind === 'Secret') return null;
+  if (kind === 'Secret' || kind === 'NetworkPolicy') return null;
   const { labels } = metadata as { readonly labels?: Record<string, string> };
   return labels?.[LABELS.process] ?? 'web';
 }
