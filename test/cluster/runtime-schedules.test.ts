@@ -6,6 +6,7 @@ import { checkOut } from '../contracts/builder.ts';
 import { failingRollOut, logOf, releaseOf, rollOut, textOf, until } from '../run/contract-steps.ts';
 import { everyMinute, politeWorker, worker } from '../run/tool-sources.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
+import { kubectl } from './installation/kubectl.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 /** Runs until SIGTERM. */
@@ -162,6 +163,27 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     await second.stop(tool);
     await second.resume(release, 1, {});
     assert.equal((await cronJobsOf(tool)).length, 1);
+  });
+
+  test('a run on a node that is lost holds up no stop for good, and no push after it', async () => {
+    const tool = 'lost-node' as ToolName;
+    const { runtime } = bench;
+    const artifact = await bench.artifact({ 'update.py': slow }, [everyMinute('update.py', yearly)]);
+    await rollOut(runtime, releaseOf(tool, 1, artifact, { WORD: 'one' }));
+    await startNow(tool, 'first');
+    await until(async () => (await textOf(runtime, tool, 'update')).includes('ready one'), 'the run', 60);
+    // Its pod stays Terminating, like the pods of a node that is lost.
+    const [pod = ''] = (await kubectl('-n', namespaceOf(tool), 'get', 'pods', '-o', 'name')).split('\n');
+    const held = (finalizers: string[]) =>
+      kubectl(
+        ...['-n', namespaceOf(tool), 'patch', pod, '--type=merge'],
+        ...['-p', JSON.stringify({ metadata: { finalizers } })],
+      );
+    await held(['push.toolforge.org/test']);
+    await runtime.stop(tool);
+    await rollOut(runtime, releaseOf(tool, 2, artifact, { WORD: 'two' }));
+    assert.equal((await cronJobsOf(tool))[0]?.metadata?.labels?.[LABELS.version], '2');
+    await held([]);
   });
 
   test('a run that takes too long is ended, and a failed run is retried as often as its schedule says', async () => {

@@ -19,6 +19,7 @@ export interface ScheduleParts {
 const AGAIN_MS = 1000;
 const LOOK_MS = 200;
 const GONE_MS = 30_000;
+const LEAVING_MS = 60_000;
 
 /** The CronJobs that this server made for a tool. Empty without the right to list them, because it made none then. */
 export async function cronJobsOf(
@@ -75,7 +76,10 @@ export async function setSchedules(
   }
 }
 
-/** Removes the schedules of a tool and ends their runs. Resolves when the runs are gone. */
+/**
+ * Removes the schedules of a tool and ends their runs. Resolves when the runs are gone, or after a minute: a pod on a lost
+ * node stays until somebody deletes the node.
+ */
 export async function endSchedules(parts: ScheduleParts, tool: string, namespace: string): Promise<void> {
   const { cluster, pods, closing: signal } = parts;
   for (const { metadata } of await cronJobsOf(parts, tool, namespace, signal)) {
@@ -84,7 +88,7 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
   const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
   // Runs of schedules that an earlier release removed have no owner, so they are deleted by label.
   const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
-  while (isThere()) {
+  for (const end = performance.now() + LEAVING_MS; isThere() && performance.now() < end; ) {
     await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
     await pods.change(AGAIN_MS, signal);
   }
