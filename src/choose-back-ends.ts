@@ -119,6 +119,11 @@ async function kubernetesBackEnds({
   await assertCredentials(cluster.kubeConfig);
   const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin });
   void builder.place.checkAtStart();
+  if (config.registry_secret === '' && config.harbor_url === '')
+    log.warn(
+      { registry: config.registry },
+      'registry without a login: each build can change the images of all tools',
+    );
   return {
     builder,
     runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log }),
