@@ -1,3 +1,4 @@
+import { BuildGoesOn, HandOver } from '../build/builder.ts';
 import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/alarms.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
@@ -24,7 +25,8 @@ export interface Deployed {
  * Runs one deployment: commit → artifact → release → running processes → the branch. Each state is stored before its
  * step begins. The old release stays live until the step that replaces it has succeeded.
  *
- * @throws DeployError if a step fails; AbortError when the signal fires.
+ * @throws DeployError if a step fails; AbortError when the signal fires; BuildGoesOn if the reason of the signal is a HandOver
+ * and the build continues, or has just ended. The next server then continues with it.
  */
 export async function deploy(
   context: DeployContext,
@@ -37,7 +39,8 @@ export async function deploy(
   if (plan.restartOf === null && !plan.isTakenUp) assertReleaseRoom(context.store, tool);
   const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
-  const artifact = plan.artifact ?? (await buildStep(context, plan, progress, signal));
+  const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
+  if (signal.reason instanceof HandOver && plan.artifact === null) throw new BuildGoesOn(plan.deployment.id);
   signal.throwIfAborted();
   if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();

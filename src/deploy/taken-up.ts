@@ -26,16 +26,18 @@ export function keptRequest(request: Request): DeploymentRequest | null {
   }
 }
 
-/** Finds at start the deployments of an earlier server whose builds can be followed again. */
+/** Finds at start the deployments of an earlier server whose builds can be followed again, or have just ended. */
 export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
   const { store } = context;
   const found: TakenUp[] = [];
   for (const deployment of store.unfinishedDeployments()) {
     const request = store.requestOf(deployment.id);
-    const isBuilding =
-      deployment.state === 'building' && store.build(deployment.id)?.state === 'BUILD_RUNNING';
-    if (request === null || !isBuilding) continue;
-    if (!(await isUnderWay(context, deployment.tool, deployment.id))) continue;
+    const build = deployment.state === 'building' ? store.build(deployment.id) : null;
+    if (request === null || build === null) continue;
+    // What it made is there if it ended while its server was being stopped.
+    const isRunning = build.state === 'BUILD_RUNNING';
+    if (build.artifact === null && !isRunning) continue;
+    if (isRunning && !(await isUnderWay(context, deployment.tool, deployment.id))) continue;
     if (await hasCommit(context, deployment)) found.push({ deployment, request });
   }
   return found;

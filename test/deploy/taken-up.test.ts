@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { alice } from '../support/alice.ts';
-import { wikibot } from '../support/store-records.ts';
+import { artifactOf, wikibot } from '../support/store-records.ts';
 import { ElsewhereBuilder, Place } from './place.ts';
 
 test('a build that outlives its server is resumed and goes live with the refs of its push', async () => {
@@ -45,6 +46,28 @@ test('a build that outlives its server is resumed and goes live with the refs of
       .filter((line) => /Building|one|two/.test(line) && !/Push from/.test(line)),
     ['-----> Building', '       one', '       two'],
   );
+});
+
+test('a build that ends while the server is being stopped is not lost: the next start releases what it made', async () => {
+  await using place = await Place.make();
+  const { builder } = place;
+  builder.build = async ({ id }, _progress, signal) => {
+    builder.builds += 1;
+    builder.told.resolve();
+    await once(signal, 'abort');
+    return artifactOf(id);
+  };
+  const first = await place.start();
+  const { verdict } = await first.line.submit(await place.park('p1', { useCache: false }));
+  await builder.told.promise;
+  await first.line.close();
+  assert.ok(!(await verdict).isLive);
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  const { line, takenUp } = await place.start();
+  assert.equal(takenUp, 1);
+  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  const { state, version } = place.store.deployment('p1') ?? {};
+  assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
 });
 
 test('a resumed redeploy stays a redeploy, counts as one build, and names its author once', async () => {
