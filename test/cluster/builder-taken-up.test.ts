@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -12,13 +15,42 @@ import { scriptBuilderImage } from './script-builder.ts';
 
 const LINES = 150;
 
-/** A tool that answers with `text`, and whose build prints ten lines a second. */
-function countingTool(text: string, lines = LINES): Files {
+/** Holds builds up: they ask it from their pods until it is open. */
+class Gate implements AsyncDisposable {
+  readonly #server = createServer((_, response) => response.writeHead(this.#isOpen ? 200 : 503).end());
+  #isOpen = false;
+
+  static async shut(): Promise<Gate> {
+    const gate = new Gate();
+    gate.#server.listen(0, process.env['CLUSTER_NODE_IP'] ?? '127.0.0.1');
+    await once(gate.#server, 'listening');
+    return gate;
+  }
+
+  open(): void {
+    this.#isOpen = true;
+  }
+
+  /** A command that ends when it is open. */
+  get wait(): string {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `until curl --silent --fail --noproxy '*' http://${address}:${port}/; do sleep 0.2; done`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+/** A tool that answers with `text`, and whose build prints ten lines a second. @param wait - Before line 100. */
+function countingTool(text: string, { lines = LINES, wait = 'true' } = {}): Files {
   const launch = '[[processes]]\\ntype = "web"\\ncommand = ["python3", "server.py"]\\ndefault = true\\n';
   return webTool(
     text,
     `printf '${launch}' >"$CNB_LAYERS_DIR/launch.toml"
-for number in $(seq 1 ${lines}); do echo "counted $number"; [ $((number % 7)) -gt 0 ] || echo "the same again"; sleep 0.1; done`,
+for number in $(seq 1 ${lines}); do [ $number -ne 100 ] || ${wait}; echo "counted $number"; [ $((number % 7)) -gt 0 ] || echo "the same again"; sleep 0.1; done`,
   );
 }
 
@@ -108,13 +140,17 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
 
   test('killed during the build: the next start resumes it, and a push of the same commit joins it', async () => {
     const tree = await newTool('killed');
-    const commit = await tree.commit('one', countingTool('after the kill'));
+    await using gate = await Gate.shut();
+    const commit = await tree.commit('one', countingTool('after the kill', gate));
     const cut = tree.push();
     await hasCounted('killed', 30);
     await cluster.server.kill('SIGKILL');
     assert.notEqual((await cut).exitCode, 0);
     await cluster.server.boot(LIMIT_MS);
-    const again = await tree.push();
+    const joining = tree.push();
+    await until(async () => (await logOf('killed')).includes('joined with a push'), 'the push has joined');
+    gate.open();
+    const again = await joining;
     assert.equal(again.exitCode, 0, again.stderr);
     assert.match(again.stderr, /joined with a push of the same commit/);
     assert.match(again.stderr, /remote: {8}counted 1 +\n/);
@@ -123,7 +159,8 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
 
   test('stopped twice during the build: the push is told so, and the build goes live by itself', async () => {
     const tree = await newTool('stopped');
-    const commit = await tree.commit('one', countingTool('after the stop'));
+    await using gate = await Gate.shut();
+    const commit = await tree.commit('one', countingTool('after the stop', gate));
     const cut = tree.push();
     await hasCounted('stopped', 30);
     await cluster.server.kill('SIGTERM');
@@ -138,13 +175,14 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await hasCounted('stopped', 70);
     await cluster.server.kill('SIGTERM');
     await cluster.server.boot(LIMIT_MS);
+    gate.open();
     await isLive('stopped', 1);
     await assertWhole('stopped', commit, 'after the stop');
   });
 
   test('down until the build has ended: the next start reads the result, and it goes live', async () => {
     const tree = await newTool('away');
-    await tree.commit('zero', countingTool('before', 0));
+    await tree.commit('zero', countingTool('before', { lines: 0 }));
     assert.equal((await tree.push()).exitCode, 0);
     assert.equal((await cluster.get('away')).body, 'before');
     const commit = await tree.commit('one', countingTool('after all'));
