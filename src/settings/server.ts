@@ -84,7 +84,11 @@ export const serverSettings = {
     'Deployments at the same time, of all tools; `auto`: 3 if `builder` is `local`, 10 in a cluster. If it is more than one, the last free place is kept for people who have no deployment running.',
   ],
   build_time: [seconds(1, 86_400), '900', 'Seconds that one build may take.'],
-  build_processes: [wholeNumber(16, 32_768), '512', 'Processes and threads of one build.'],
+  build_processes: [
+    wholeNumber(16, 32_768),
+    '512',
+    'Processes and threads of one build, if builds run on this machine. In a cluster the kubelet limits them (`podPidsLimit`).',
+  ],
   build_memory: [mebibytes(64, 1_048_576), '4096', 'MiB of memory for one build.'],
   build_disk: [mebibytes(16, 1_048_576), '4096', 'MiB of disk for one build.'],
   build_files: [
@@ -137,7 +141,11 @@ export const serverSettings = {
     'Seconds that the running requests have before the old release is ended.',
   ],
   grace_time: [seconds(0, 3600), '15', 'Seconds between SIGTERM and SIGKILL.'],
-  run_processes: [wholeNumber(4, 32_768), '128', 'Processes and threads of one process of a tool.'],
+  run_processes: [
+    wholeNumber(4, 32_768),
+    '128',
+    'Processes and threads of one process of a tool, if tools run on this machine. In a cluster the kubelet limits them (`podPidsLimit`).',
+  ],
   run_memory: [mebibytes(16, 1_048_576), '512', 'MiB of memory for one process of a tool.'],
   run_disk: [
     mebibytes(0, 1_048_576),
