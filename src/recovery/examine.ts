@@ -176,11 +176,11 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
     const what = `${name} in the repository of ${tool} is torn.`;
     if (name === 'shallow') {
       const advice =
-        'The start sets it aside and goes on with what can be read. If pushes fail then, its maintainers push from a clone that has all history.';
+        'The start sets it aside and continues without it. If pushes fail then, maintainers must push from a clone with the whole history.';
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
-      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it anew.' };
+      return { kind: 'repaired', what, advice: 'The start sets it aside and makes a new one.' };
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/'))
       return { kind: 'repaired', what, advice: 'The start sets it aside and makes it again from the store.' };
     const advice =
@@ -240,7 +240,7 @@ function toolFindings(facts: DataFacts): Finding[] {
   return expectedLive(facts).flatMap(({ name, version, commit, artifact }): Finding[] => {
     const repository = repositories.find(({ tool }) => tool === name);
     const folder = `repositories/${name}.git`;
-    // Of one without objects that has refs it was told already.
+    // A hollow repository is already reported.
     const isLost =
       repository === undefined || (!repository.isHollow && !mayHave(join(config.data, folder), [commit]));
     const hasArtifact =

@@ -28,8 +28,8 @@ export class Backups {
   }
 
   /**
-   * Paths, the newest first. Those of the future come last: the clock was put back since, so they are older than what
-   * is made now.
+   * Paths, the newest first. Backups with a time in the future come last: the clock was set back, so new backups are
+   * newer than they.
    */
   async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: unknown) => {
@@ -40,7 +40,7 @@ export class Backups {
       .filter((name) => NAMES[what].test(name))
       .sort()
       .reverse();
-    // `~` sorts after every ending.
+    // `~` sorts after every file extension.
     const isFuture = (name: string) => name > `${what}-${timeStamp(now)}~`;
     const inOrder = [...own.filter((name) => !isFuture(name)), ...own.filter(isFuture)];
     return inOrder.map((name) => join(this.#folder, name));

@@ -149,7 +149,7 @@ export class SqliteStore implements Store, CheckedStore {
         this.#releases.add(added);
         return added;
       });
-    // While no ref says what went live, a copy does whose version the store has never given out.
+    // Without refs, a copy above the last version counts as live. So a first release's version must be on the disk first.
     return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 

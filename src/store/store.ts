@@ -72,7 +72,7 @@ export interface Store {
   /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];
   failRelease(tool: ToolName, version: number): void;
-  /** The releases in state `created`: the deployment of each, by version. */
+  /** The ids of the deployments of releases in state `created`, by version. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;
   /** The bytes of config vars in the tool's releases with `after` < createdAt ≤ `until`. */
   releaseBytes(tool: ToolName, after: number, until: number): number;

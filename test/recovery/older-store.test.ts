@@ -283,7 +283,7 @@ test('87: a killed server’s journal is not applied to the restored store', asy
 });
 
 for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
-  test(`87: settings and cut-off points of a repository that are ${JSON.stringify(garbage)} are named, and made anew`, async () => {
+  test(`87: config and shallow of a repository that contain ${JSON.stringify(garbage)} are named and replaced`, async () => {
     const left = await Left.make();
     const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
     const config = await readFile(file('config'), 'utf8');
@@ -305,10 +305,10 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('87: a repository that was made anew under the server is told as one without what is live', async () => {
+test('87: a repository that was replaced under the server is reported as one without the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
-  // As the next fetch does.
+  // The next fetch does the same.
   await repositoriesOf(left.config, path).ensure(wikibot);
   const findings = examine(await readDataFacts(left.config));
   assert.deepEqual(

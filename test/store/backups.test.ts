@@ -70,7 +70,7 @@ test('87: the first release is backed up within a minute, not only an hour later
   await clock[Symbol.asyncDispose]();
 });
 
-test('84: backups that a clock made in the future give way to those of now', async (t) => {
+test('84: backups with a time in the future are replaced by those of now', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));

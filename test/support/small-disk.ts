@@ -36,7 +36,7 @@ export class SmallDisk implements Disposable {
     }
   }
 
-  /** The power fails: what was not written to the disk is lost. */
+  /** Simulates a power failure: everything that was not written to the disk is lost. */
   losePower(): void {
     // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH.
     const shutdown =
@@ -44,7 +44,7 @@ export class SmallDisk implements Disposable {
     quietly('python3', '-c', shutdown, this.folder);
   }
 
-  /** The power is back. Nobody may have a file open any more. */
+  /** Mounts the disk again after a power failure. No process may have a file on it open. */
   startAgain(): void {
     quietly('umount', this.folder);
     quietly('mount', '-o', 'loop', join(this.#parent, 'image'), this.folder);

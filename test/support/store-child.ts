@@ -21,7 +21,7 @@ function deployOnce(store: SqliteStore, id: string, padding = ''): number {
   return version;
 }
 
-/** A first release is copied and refused. */
+/** Copies a first release, and lets the store refuse it. */
 function refuse(store: SqliteStore): void {
   store.addDeployment(deploymentOf('d1'));
   const other = new DatabaseSync(join(folder, 'store.sqlite'));
