@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { Connection, ServerChannel } from 'ssh2';
-import { isExchangingKeys } from './ssh2-inner.ts';
+import { isExchangingKeys, renewWindowOnRead } from './ssh2-inner.ts';
 
 /** Writers wait while the socket holds more, because a client may announce a window of 4 GiB and not read. */
 const MOST_IN_SOCKET_BYTES = 1024 * 1024;
@@ -47,6 +47,7 @@ export class ClientStreams {
     this.#client = client;
     this.#socket = socket;
     this.#stall = setTimeout(() => this.#onStall(), stallMs).unref();
+    renewWindowOnRead(channel);
     channel.on('error', () => this.leave());
     channel.stderr.on('error', () => this.leave());
   }

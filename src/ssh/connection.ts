@@ -11,12 +11,12 @@ import { largestPacketOf } from './ssh2-inner.ts';
 /** The default of OpenSSH's MaxSessions. */
 const MOST_SESSIONS = 10;
 /**
- * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window. Also the limit for
- * answers that the client does not read. An honest client reaches 4 MiB.
+ * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window, which is 2 MiB. Also the
+ * limit for answers that the client does not read.
  */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
-/** The same for all sessions of a connection together. */
-const MOST_UNREAD_BYTES_OF_ALL = 16 * 1024 * 1024;
+/** The same for all sessions of a connection together. Honest clients reach 20 MiB, the windows of ten sessions. */
+const MOST_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
 /** OpenSSH accepts 32 KiB, PuTTY 16. Small packets cost much CPU, and at 0 ssh2 would loop for ever. */
 const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Connection, Session } from 'ssh2';
+import type { Connection, ServerChannel, Session } from 'ssh2';
 
 /** Private parts of ssh2 1.17.0. */
 interface Protocol {
@@ -76,6 +76,16 @@ export function socketOf(client: Connection): Socket | null {
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
   return inner._chanInfo?.outgoing.packetSize ?? 0;
+}
+
+/**
+ * Renews the client's window of this channel only when somebody reads what came. ssh2 also renews it while its buffer has
+ * room, and the buffer is as large as a window, so a client whose input waits could send twice as much.
+ */
+export function renewWindowOnRead(channel: ServerChannel): void {
+  (
+    channel as unknown as { readonly _readableState: { highWaterMark: number } }
+  )._readableState.highWaterMark = 1;
 }
 
 /** A `string` of RFC 4251 section 5. */

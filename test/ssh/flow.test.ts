@@ -125,6 +125,27 @@ describe('after the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
+  test('threat 21: ten sessions of one connection may send all that they are allowed to, though nobody reads yet', async () => {
+    const bench = await open();
+    const gate = Promise.withResolvers<void>();
+    bench.command = async ({ input, out }) => {
+      await gate.promise;
+      let bytes = 0;
+      for await (const chunk of input) bytes += chunk.length;
+      await out(String(bytes));
+      return 0;
+    };
+    const client = await logIn(bench);
+    const { _sock } = client as unknown as { readonly _sock: Socket };
+    const channels = await Promise.all(Array.from({ length: 10 }, () => exec(client, 'x')));
+    const ends = channels.map(readAll);
+    for (const channel of channels) channel.end(Buffer.alloc(5 * MiB));
+    await quiet(() => _sock.bytesWritten);
+    gate.resolve();
+    for (const { stdout } of await Promise.all(ends)) assert.equal(stdout.toString(), String(5 * MiB));
+    client.end();
+  });
+
   test('threat 21: a client that reads nothing for too long is dropped', async () => {
     const bench = await open({ stallMs: 300 });
     const ended = Promise.withResolvers<void>();
