@@ -145,8 +145,8 @@ export interface BackupClockOptions {
 
 /**
  * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
- * server that restarts often keeps a whole day of backups. The first release is backed up within a minute. A failed
- * backup is logged as an error.
+ * server that restarts often keeps a whole day of backups. The first release is backed up within a minute, and a user
+ * directory without a backup at the start. A failed backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;
@@ -166,13 +166,15 @@ export class BackupClock implements AsyncDisposable {
   async #makeIfDue(): Promise<void> {
     let age = 0;
     let hasLive = this.#hadLive;
+    let lacksDirectory = false;
     try {
       age = await this.#backups.ageOfNewest(Date.now());
       hasLive = this.#options.hasLive();
+      lacksDirectory = await this.#lacksDirectory();
     } catch (err) {
       this.#options.log.error({ err }, 'the age of the newest backup is not known');
     }
-    const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive);
+    const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive) || lacksDirectory;
     this.#hadLive = hasLive;
     if (isDue) await this.#make();
     if (this.#isClosed) return;
@@ -184,6 +186,12 @@ export class BackupClock implements AsyncDisposable {
       hasLive ? waitMs : Math.min(waitMs, MINUTE_MS),
     );
     this.#timer.unref();
+  }
+
+  /** Whether there is a user directory, but no backup of it. */
+  async #lacksDirectory(): Promise<boolean> {
+    const backups = await this.#backups.list('directory');
+    return backups.length === 0 && (await this.#options.isDirectoryGood());
   }
 
   async #make(): Promise<void> {

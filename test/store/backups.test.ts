@@ -70,6 +70,22 @@ test('87: the first release is backed up within a minute, not only an hour later
   await clock[Symbol.asyncDispose]();
 });
 
+test('a user directory without a backup is backed up at the start, although that of the store is new', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  const backups = new Backups(folder);
+  await backups.backUpStore();
+  writeFileSync(join(folder, 'directory.yaml'), 'users: {}\n');
+  const log = { info: () => {}, error: assert.fail } as unknown as Log;
+  const options = { data: folder, hasLive: () => true, isDirectoryGood: async () => true, log };
+  await new BackupClock(options)[Symbol.asyncDispose]();
+  assert.equal((await backups.list('directory')).length, 1);
+  await new BackupClock(options)[Symbol.asyncDispose]();
+  assert.equal((await backups.list('store')).length, 2, 'not again');
+});
+
 test('84: backups with a time in the future are replaced by those of now', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
