@@ -230,10 +230,13 @@ function isRepeatable({ method, headers }: IncomingMessage): boolean {
   return isSafe && isEmpty;
 }
 
-/** Node reads some status lines that it refuses to write, and then throws where nobody can catch. */
+/** Node reads some status lines that it refuses to write, and then throws where nobody can catch. It also writes any Transfer-Encoding. */
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
+  // Readers disagree about where a body ends in any other encoding, and could take its rest for the next answer.
+  if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
+    delete answer.headers['transfer-encoding'];
 }
 
 function targetOf(port: number) {

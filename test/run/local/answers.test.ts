@@ -72,6 +72,24 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
   });
 
+  for (const encoding of ['xchunked', 'gzip', 'chunked, identity', 'chunked;x', 'gzip, chunked']) {
+    test(`24: no bytes of a tool that says Transfer-Encoding: ${encoding} look like the next answer`, async () => {
+      const head = `HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n`;
+      const body = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison';
+      const isCut = encoding.endsWith(', chunked');
+      const cut = isCut ? `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n` : body;
+      const socket = open(`/${hex(head + cut)}`, '');
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => {
+        answer += chunk.toString('latin1');
+      });
+      while (!answer.includes('poison')) await once(socket, 'data');
+      socket.destroy();
+      assert.match(answer, /\r\nTransfer-Encoding: chunked\r\n/i);
+      assert.match(answer, /\r\n\r\n[0-9a-f]+\r\nHTTP\/1\.1 200 OK/);
+    });
+  }
+
   test('hints that cannot be passed on are left out, and the answer comes', async () => {
     const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
