@@ -1,6 +1,7 @@
 import { logFailure } from '../../core/alarms.ts';
 import type { Log } from '../../core/log.ts';
 import type { RollOut } from '../runtime.ts';
+import { afterUndo } from './after-undo.ts';
 import type { LiveRollouts } from './live.ts';
 import type { ManifestConfig } from './manifests-pod.ts';
 import type { Rollout } from './names.ts';
@@ -84,7 +85,6 @@ async function orUndo(undo: () => Promise<void>, step: () => Promise<void>): Pro
   try {
     await step();
   } catch (error) {
-    await undo();
-    throw error;
+    await afterUndo(error, undo);
   }
 }

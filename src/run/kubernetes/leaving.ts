@@ -67,7 +67,7 @@ export class Leaving {
   }
 
   async #end(namespace: string, rolloutId: string, hurry: AbortSignal): Promise<void> {
-    const { parts, drainMs } = this.#options;
+    const { parts, drainMs, log } = this.#options;
     const removal = { namespace, rolloutId, how: 'gracefully' } as const;
     const staying = parts.pods
       .ofRollout({ id: rolloutId, namespace })
@@ -82,8 +82,9 @@ export class Leaving {
     // If this server stops first, the next server ends the rollout.
     while (!parts.closing.aborted) {
       try {
-        await removeRollout(parts, { ...removal, types: null });
+        const stuck = await removeRollout(parts, { ...removal, types: null });
         await ending;
+        if (stuck.length > 0) log.error({ namespace, pods: stuck }, 'pods of a lost node stay Terminating');
         return;
       } catch (error) {
         if (!isAway(error) || hurry.aborted) throw error;

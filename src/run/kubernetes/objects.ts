@@ -22,6 +22,8 @@ export interface ObjectParts {
 const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
 const REMOVAL_MS = 30_000;
+/** A pod that is still there this long after its grace time is on a node that does not answer. */
+const OVERDUE_MS = 30_000;
 
 /**
  * With `make_namespaces`, makes the tool's namespace if it is missing, its NetworkPolicy and its quota. A quota that
@@ -112,8 +114,10 @@ export interface Removal {
 /**
  * Removes the objects of a rollout, except the runs of its schedules. Resolves when its pods are gone. If this server
  * stops, resolves as soon as the cluster has accepted the deletion.
+ *
+ * @returns the names of pods that stay because their nodes are lost. The cluster deletes them when it deletes the node.
  */
-export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<void> {
+export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<string[]> {
   const { cluster, pods, closing } = parts;
   const { namespace, rolloutId, types, how } = removal;
   const labelSelector =
@@ -133,7 +137,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
     const isMeant = ({ type, isScheduled }: ToolPod) =>
       !isScheduled && (types === null || types.includes(type));
-    if (!pods.ofRollout({ id: rolloutId, namespace }).some(isMeant)) break;
+    const left = pods.ofRollout({ id: rolloutId, namespace }).filter(isMeant);
+    if (left.every(isOverdue)) return left.map(({ podName }) => podName);
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
       await surely(() =>
@@ -147,6 +152,13 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
     if (closing.aborted) break;
     await pods.change(AGAIN_MS, closing).catch(() => {});
   }
+  return [];
+}
+
+function isOverdue({ pod }: ToolPod): boolean {
+  // The API sets it to the end of the grace time.
+  const leavesAt = pod.metadata?.deletionTimestamp;
+  return leavesAt !== undefined && Date.now() - new Date(leavesAt).getTime() > OVERDUE_MS;
 }
 
 /** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */

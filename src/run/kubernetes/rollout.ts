@@ -3,6 +3,7 @@ import { scheduledIn, stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import { scheduledWords } from '../schedule-words.ts';
 import { tooMuchMemory } from '../service-limits.ts';
+import { afterUndo } from './after-undo.ts';
 import { crashOf } from './crash.ts';
 import { eventWords, NamespaceEvents } from './events.ts';
 import { lastEnd } from './exit.ts';
@@ -58,8 +59,7 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
       progress.line(scheduledWords(`${labelValue(type)}.1`, schedule, Date.now()));
     }
   } catch (error) {
-    await undoRollout(parts, rollout);
-    throw error;
+    await afterUndo(error, () => undoRollout(parts, rollout));
   }
 }
 

@@ -3,6 +3,7 @@ import { stayingUp } from '../../core/replicas.ts';
 import type { Process } from '../../core/types.ts';
 import { FIELD_MANAGER } from '../../kubernetes/applying.ts';
 import { retrying } from '../../kubernetes/retrying.ts';
+import { afterUndo } from './after-undo.ts';
 import { replicaCount } from './manifests.ts';
 import { labelValue } from './manifests-pod.ts';
 import { LABELS, objectName, type Rollout } from './names.ts';
@@ -45,8 +46,7 @@ export async function grow(parts: RolloutParts, start: RolloutStart): Promise<()
     });
     return undo;
   } catch (error) {
-    await undo();
-    throw error;
+    return await afterUndo(error, undo);
   }
 }
 

@@ -11,14 +11,14 @@ import { manifestConfig } from './manifest-config.ts';
 
 const namespace = 'tool-wikibot';
 
-function podOf(type: string) {
+function podOf(type: string, metadata: object) {
   const labels = {
     [LABELS.tool]: 'wikibot',
     [LABELS.process]: type,
     [LABELS.rollout]: 'k3x9q',
     [LABELS.version]: '4',
   };
-  return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1' } };
+  return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1', ...metadata } };
 }
 
 /** Ends a web process and a worker. `onDelete` answers the requests that delete them. */
@@ -26,13 +26,14 @@ async function leavingOf(
   t: TestContext,
   drainMs: number,
   onDelete: (response: ServerResponse, endPods: () => void) => void,
+  metadata: object = {},
 ) {
   const said: string[] = [];
   const log = pino(
     {},
     { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
   );
-  const items = ['web', 'worker'].map(podOf);
+  const items = ['web', 'worker'].map((type) => podOf(type, metadata));
   let tell: (text: string) => void = () => {};
   const endPods = () => {
     for (const object of items) tell(`${JSON.stringify({ type: 'DELETED', object })}\n`);
@@ -61,6 +62,14 @@ async function leavingOf(
   leaving.retire('wikibot', namespace, 'k3x9q');
   return { leaving, gone: gone.promise, said, pods };
 }
+
+test('pods that stay Terminating on a lost node do not hold up a stop, and the log names them', async (t) => {
+  const { leaving, said } = await leavingOf(t, 60_000, (response) => answerJson(response, {}), {
+    deletionTimestamp: new Date(Date.now() - 40_000).toISOString(),
+  });
+  await leaving.hurry('wikibot');
+  assert.deepEqual(said, ['pods of a lost node stay Terminating']);
+});
 
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
