@@ -79,8 +79,8 @@ export function largestPacketOf(session: Session): number {
 }
 
 /**
- * Renews the client's window of this channel only when somebody reads what came. ssh2 also renews it while its buffer has
- * room, and the buffer is as large as a window, so a client whose input waits could send twice as much.
+ * Renews the client's window of this channel only when its input was read. ssh2 also renews it while its buffer has room.
+ * The buffer is as large as a window, so a client could send twice as much before anything is read.
  */
 export function renewWindowOnRead(channel: ServerChannel): void {
   (

@@ -125,7 +125,7 @@ describe('after the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 21: ten sessions of one connection may send all that they are allowed to, though nobody reads yet', async () => {
+  test('threat 21: ten sessions of one connection may fill their windows although nothing is read yet', async () => {
     const bench = await open();
     const gate = Promise.withResolvers<void>();
     bench.command = async ({ input, out }) => {
