@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
@@ -23,18 +24,22 @@ export interface LocalSocketOptions {
 // sun_path of unix(7) has 108 bytes with its NUL.
 const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
+/** How often it is checked that the file of the socket is there. */
+const LOOK_MS = 2000;
 
 /**
  * The socket in the data folder, for hooks/post-receive and the local binary. Only the server's own user can connect.
  */
 export class LocalSocket {
   readonly #options: LocalSocketOptions;
-  readonly #server: Server;
+  #server: Server;
   readonly #open = new Set<Socket>();
+  #watch: NodeJS.Timeout | null = null;
+  #isBinding = false;
 
   constructor(options: LocalSocketOptions) {
     this.#options = options;
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+    this.#server = this.#make();
   }
 
   /** @throws DeployError `DATA_PATH_TOO_LONG` */
@@ -48,7 +53,32 @@ export class LocalSocket {
         'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
       );
     }
-    await mkdir(dirname(path), { recursive: true });
+    await this.#bind();
+    this.#watch = setInterval(() => void this.#bindAgain(), LOOK_MS).unref();
+  }
+
+  /** Without its file nobody finds the socket, and every push would be refused. */
+  async #bindAgain(): Promise<void> {
+    const { path, log } = this.#options;
+    if (existsSync(path) || this.#isBinding) return;
+    this.#isBinding = true;
+    // Open connections stay open. This also removes the file, so it comes before the new one is made.
+    this.#server.close();
+    this.#server = this.#make();
+    await this.#bind().then(
+      () => log.warn({ path }, 'the socket was deleted, and is made again'),
+      (err: unknown) => log.error({ err, path }, 'the socket was deleted, and cannot be made again yet'),
+    );
+    this.#isBinding = false;
+  }
+
+  #make(): Server {
+    return createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+  }
+
+  async #bind(): Promise<void> {
+    const { path } = this.#options;
+    await mkdir(dirname(path), { recursive: true, mode: 0o711 });
     await rm(path, { force: true });
     // The socket is bound within this call, so this mask applies to no other file.
     const mask = process.umask(0o177);
@@ -58,6 +88,7 @@ export class LocalSocket {
   }
 
   async close(): Promise<void> {
+    if (this.#watch !== null) clearInterval(this.#watch);
     for (const socket of this.#open) socket.destroy();
     if (this.#server.listening) {
       this.#server.close();

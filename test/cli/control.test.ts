@@ -3,13 +3,14 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, afterEach, beforeEach, test } from 'node:test';
 import type { CommandLine } from '../../src/cli/command.ts';
 import { callControl } from '../../src/cli/control-client.ts';
 import { readRequest, requestLine, serveControl } from '../../src/cli/control-protocol.ts';
 import { createLog } from '../../src/core/log.ts';
 import { LocalSocket } from '../../src/hook/server-socket.ts';
+import { until } from '../support/server.ts';
 
 type Line = Omit<CommandLine, 'services' | 'principal'>;
 
@@ -174,4 +175,16 @@ test('no server, and a server that ends in between, are told apart', { timeout: 
   await assert.rejects(call(['ps']), { code: 'SERVER_GONE' });
   await assert.rejects(call(['ps']), { code: 'NO_SERVER', hint: /npm start/ });
   await server.listen();
+});
+
+test('59: a socket that is deleted under the server is made again, and nobody loses a connection', async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  run = async ({ argv }) => (argv[0] === 'long' ? await promise : 7);
+  const long = call(['long']);
+  assert.equal((await call(['short'])).status, 7);
+  rmSync(dirname(socketPath), { recursive: true });
+  await assert.rejects(call(['short']), { code: 'NO_SERVER' });
+  await until(async () => (await call(['short']).catch(() => null))?.status === 7, 'it is there again');
+  resolve(5);
+  assert.equal((await long).status, 5);
 });
