@@ -36,7 +36,7 @@ const MORE_MIB = 48;
 const MORE_AT_PEAK_MIB = 160;
 /** Fewer than one address may hold at the SSH door. */
 const AT_ONCE = 8;
-const BATCH_LIMIT_MS = 30_000;
+const BATCH_LIMIT_MS = 90_000;
 
 /**
  * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working
@@ -162,7 +162,7 @@ export class Siege implements AsyncDisposable {
    */
   async knock(
     pieces: readonly (string | Buffer)[],
-    { limitMs = 8_000, pauseMs = 0, localAddress = '127.0.0.3' } = {},
+    { limitMs = 60_000, pauseMs = 0, localAddress = '127.0.0.3' } = {},
   ): Promise<string> {
     const socket = await this.open(localAddress);
     const answer = collect(socket, limitMs);
