@@ -25,8 +25,8 @@ export interface Deployed {
  * Runs one deployment: commit → artifact → release → running processes → the branch. Each state is stored before its
  * step begins. The old release stays live until the step that replaces it has succeeded.
  *
- * @throws DeployError if a step fails; AbortError when the signal fires; BuildGoesOn if the reason of the signal is a HandOver
- * and the build continues, or has just ended. The next server then continues with it.
+ * @throws DeployError if a step fails; AbortError when the signal fires. BuildGoesOn after a HandOver if the build continues
+ * or has just ended; the next server then resumes it.
  */
 export async function deploy(
   context: DeployContext,

@@ -34,7 +34,7 @@ export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
   readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
-/** How long before a cancel without an id somebody may have decided on it. */
+/** For so long after a deployment has ended, a cancel without an id may be meant for it. */
 const JUST_NOW_MS = 5000;
 
 /** The queue of deployments. `Deployments` documents what it promises. */
@@ -45,7 +45,7 @@ export class DeploymentLine implements Deployments {
   readonly #followers: BranchFollowers;
   /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
   readonly #submitting = new InOrder();
-  /** What each that has waited saw end before its own turn, unless somebody cancelled that. */
+  /** By entry: the deployment that ended just before its turn, unless that one was cancelled. */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
 
@@ -131,7 +131,7 @@ export class DeploymentLine implements Deployments {
     const before = this.#endedBefore.get(entry) ?? null;
     if (id === null && before !== null && performance.now() - before.at < JUST_NOW_MS)
       throw endedJustNow(tool, before.id, entry.id);
-    // What has gone live is past cancelling.
+    // A deployment that has gone live can no longer be cancelled.
     if (this.#options.store.deployment(entry.id)?.state === 'live')
       throw id === null ? endedJustNow(tool, entry.id, second?.id ?? null) : noDeployment(tool, id);
     entry.cancelledBy = principal.uid;

@@ -23,7 +23,7 @@ export function deploymentRunning(tool: ToolName): DeployError {
   return new DeployError('DEPLOYMENT_RUNNING', `A deployment of ${tool} is under way.`, hint);
 }
 
-/** What is told where the repository was lost, and begun anew. */
+/** The refusal if the repository has lost the commit, for example because it was made again. */
 export function commitLost(tool: ToolName, commit: CommitId, cause?: unknown): DeployError {
   return new DeployError(
     'COMMIT_LOST',

@@ -163,7 +163,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
-  // Nobody can fetch what is live, to build upon it.
+  // If the live commit is lost, nobody can fetch it and build upon it.
   if (await isLost(repositories, live)) return;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];

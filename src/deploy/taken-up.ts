@@ -34,7 +34,7 @@ export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
     if (request === null || build === null) continue;
-    // What it made is there if it ended while its server was being stopped.
+    // A build that ended while its server was being stopped has left its artifact.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (build.artifact === null && !isRunning) continue;
     if (isRunning && !(await isUnderWay(context, deployment.tool, deployment.id))) continue;

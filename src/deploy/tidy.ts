@@ -16,7 +16,7 @@ export interface TidyOptions extends DeployContext {
   readonly keepArtifacts: number;
   /** Runs `work` while no push is being received, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** How long artifacts and logs wait for such a time; default 60,000. */
+  /** How long artifacts and logs wait for the end of pushes; 60,000 by default. */
   readonly heldMs?: number;
   /** Deletes the other refs that a push parked and, if `withCommit`, its parked commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
@@ -36,7 +36,7 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
   const { tool } = deployment;
   const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
   try {
-    // The client of the push waits for this process until its push has ended, but a push may be held open for hours.
+    // First, because the client waits for this process until its push ends. But a push may stay open for hours.
     await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {

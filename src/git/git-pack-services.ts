@@ -162,9 +162,9 @@ export class GitPackServices implements PackServices {
 
   /** A push that is refused at once makes no deployment, so nothing needs its parked refs. */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
-    // What the client is told is why it was refused.
+    // Only logged, because the client must be told why its push was refused.
     await this.forgetParked(tool, id, true).catch((err: unknown) =>
-      this.#options.log.warn({ err, tool, push: id }, 'refused push not forgotten'),
+      this.#options.log.warn({ err, tool, push: id }, 'cannot delete the refs of a refused push'),
     );
     throw error;
   }

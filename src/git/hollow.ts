@@ -33,7 +33,7 @@ export async function isHollow(
   return commits.length > 0 && !mayHave(folder, commits);
 }
 
-/** False if a repository certainly has none of these commits: they have no files, and there is no pack. */
+/** False if a repository certainly has none of these commits: they are not loose, and there is no pack. */
 export function mayHave(folder: string, commits: readonly CommitId[]): boolean {
   const objects = join(folder, 'objects');
   return (

@@ -13,7 +13,7 @@ import { type Damaged, makeHead, setHollowAside, setTornAside } from './torn-ref
 // In info/attributes, which has the highest precedence (gitattributes(5)): a tool's own attributes change no checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
 
-/** How `ensure` names a repository while it makes it. Other names that end with `.new` are not ours. */
+/** The name of a repository that `ensure` is making. Other names that end with `.new` are not ours. */
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
@@ -68,7 +68,7 @@ export class Repositories {
     return join(this.#root, `${tool}.git`);
   }
 
-  /** Whether there is one, whole or damaged: one part of it is enough. */
+  /** True if the tool has a repository, even a damaged one. */
   exists(tool: ToolName): boolean {
     return PARTS.some((part) => existsSync(join(this.folder(tool), part)));
   }
@@ -103,7 +103,7 @@ export class Repositories {
     return folder;
   }
 
-  /** Without one of its parts git does not take a folder for a repository. */
+  /** Restores missing parts, because git recognises a repository only with all of them. */
   async mend(tool: ToolName): Promise<void> {
     const folder = this.folder(tool);
     if (!this.exists(tool) || PARTS.every((part) => existsSync(join(folder, part)))) return;

@@ -20,7 +20,7 @@ const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
 
-/** What a whole line looks like, for files whose lines are independent of each other. */
+/** The pattern of a whole line, for files whose lines are independent of each other. */
 const LINES: ReadonlyMap<string, RegExp> = new Map([
   ['packed-refs', PACKED],
   ['shallow', SHALLOW],
@@ -28,7 +28,7 @@ const LINES: ReadonlyMap<string, RegExp> = new Map([
 
 // git-config(1), "Syntax"
 const CONFIG_LINE = /^\s*([#;].*|\[[-.A-Za-z0-9]+(\s+"[^"]*")?\].*|[A-Za-z][-A-Za-z0-9]*\s*(=.*)?)?$/;
-/** What `git init --bare` writes. All other settings come from the environment. */
+/** The settings that `git init --bare` writes. All others come from the environment. */
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
 /**
@@ -86,12 +86,12 @@ export async function setHollowAside(
   return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
 }
 
-/** HEAD of a repository that has lost it. */
+/** Writes HEAD for a repository that has lost it. */
 export async function makeHead(folder: string, deployBranch: string): Promise<void> {
   await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }
 
-/** A line that ends with a backslash goes on in the next one. */
+/** True if every line is whole. A line that ends with a backslash continues in the next one. */
 function isConfig(text: string): boolean {
   const lines = text.replaceAll('\\\n', '').split('\n');
   const [first] = lines.filter((line) => !/^\s*([#;]|$)/.test(line));

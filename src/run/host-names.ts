@@ -27,7 +27,7 @@ export function toolOfHost(host: string | undefined, options: HostNameOptions): 
   return name.slice(0, -suffix.length);
 }
 
-/** Whether people reach this server at this host. @param url - The setting `public_url`; may be empty. */
+/** True if this is the server's own host. @param url - The setting `public_url`, which may be empty. */
 export function isOwnHost(host: string, url: string): boolean {
   return url !== '' && host.toLowerCase() === new URL(url).hostname;
 }

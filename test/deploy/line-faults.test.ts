@@ -108,7 +108,7 @@ for (const [what, trigger, left] of [
   ['is failed', 'BEFORE UPDATE OF state ON releases', 1],
   ['is made', 'BEFORE UPDATE OF version ON deployments', null],
 ] as const) {
-  test(`83: a disk that is full while a release ${what} does not leave it as one whose rollout goes on`, async () => {
+  test(`83: if the disk is full while a release ${what}, the release does not count as rolling out for ever`, async () => {
     const { place, running } = await building();
     await using _place = place;
     const other = new DatabaseSync(join(place.folder, 'store.sqlite'));
@@ -120,7 +120,7 @@ for (const [what, trigger, left] of [
     if (left !== null) assert.equal(state(), 'created');
     other.exec('DROP TRIGGER full');
     await until(async () => state() === 'failed', 'the release has failed');
-    // As an earlier version of this server left it.
+    // An older version of this server left the release like this.
     other.exec(`UPDATE releases SET state = 'created'`);
     other.close();
     await place.start();
@@ -128,7 +128,7 @@ for (const [what, trigger, left] of [
   });
 }
 
-test('cancel without an id ends nothing but what somebody saw run: what went live, or what comes after it, goes on', async () => {
+test('a cancel without an id ends only the deployment that the person saw running, not the next one', async () => {
   const { place, line, one, running } = await building();
   await using _place = place;
   const tagged = Promise.withResolvers<void>();

@@ -48,7 +48,7 @@ test('a build that outlives its server is resumed and goes live with the refs of
   );
 });
 
-test('a build that ends while the server is being stopped is not lost: the next start releases what it made', async () => {
+test('a build that ends while the server is being stopped is released by the next start', async () => {
   await using place = await Place.make();
   const { builder } = place;
   builder.build = async ({ id }, _progress, signal) => {

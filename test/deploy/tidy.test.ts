@@ -186,7 +186,7 @@ function folderCount(repository: string): number {
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
 
-test('60: a push that is held open keeps no artifacts of earlier builds on the disk', async (context) => {
+test('60: a push that stays open does not keep artifacts of earlier builds on the disk', async (context) => {
   const { store, builder, options } = await tidied(context);
   for (const build of ['b1', 'b2', 'b3', 'b4']) {
     store.addDeployment(deploymentOf(build));

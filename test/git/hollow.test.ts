@@ -52,7 +52,7 @@ for (const missing of ['refs', 'HEAD']) {
 }
 
 for (const missing of ['refs', 'HEAD']) {
-  test(`87: a repository that loses its ${missing} under the server gets it back, and takes pushes and config vars`, async () => {
+  test(`87: a repository that loses its ${missing} while the server runs gets it back and accepts pushes`, async () => {
     const { place, line, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });
@@ -69,7 +69,7 @@ for (const missing of ['refs', 'HEAD']) {
   });
 }
 
-test('87: a repository that has lost the commit that is live says so, and takes another history', async () => {
+test('87: if a repository has lost the live commit, refusals say so, and it accepts another history', async () => {
   const { place, line, one, part } = await live();
   await using _place = place;
   await rm(part(''), { recursive: true });

@@ -168,7 +168,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('a watch of the whole server goes on after whatever ended one: a page of a proxy, a bug of a listener', async () => {
+  test('a watch with `onRefused` continues after any error: a page of a proxy, a bug of a listener', async () => {
     const page: Step = (response) => void response.writeHead(200).end('<html>Maintenance</html>');
     let isBroken = true;
     const { log } = await told(

@@ -62,9 +62,10 @@ const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Restores objects of live releases that others have deleted, with the NetworkPolicy of a namespace that this server has
- * made, and reports that in `ps` and in the log. Changes by others are kept and reported too. Nothing is restored during a rollout or a stop, or in a namespace that is being deleted.
- * If a namespace is made again, the live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports that in `ps` and in the log. With them it
+ * restores the NetworkPolicy of a namespace that this server has made. Changes by others are kept and reported too.
+ * Nothing is restored during a rollout or a stop, or in a namespace that is being deleted. If a namespace is made again,
+ * the live release is started in it.
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s for fifty tools, every ten
  * minutes for 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing Secret, the Secret is

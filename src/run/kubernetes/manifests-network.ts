@@ -22,7 +22,7 @@ export interface NetworkPolicyOptions {
   readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
 }
 
-/** That NetworkPolicy by its name alone. */
+/** The name of the tool's NetworkPolicy, as an object without a spec. */
 export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
   return {
     apiVersion: 'networking.k8s.io/v1',

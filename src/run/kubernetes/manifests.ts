@@ -196,7 +196,7 @@ export function hostOf(tool: string, { domain }: Pick<ManifestConfig, 'domain'>)
   return `${tool}.${domain}`;
 }
 
-/** False if that is this server's own host: the tool would get the passwords of whoever pushes. */
+/** False if the host is this server's own, because the tool would get the passwords of people who push. */
 export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' | 'public_url'>): boolean {
   return !isOwnHost(hostOf(tool, config), config.public_url);
 }
