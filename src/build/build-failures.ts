@@ -80,6 +80,7 @@ export interface FailedStep {
   readonly lastLines: readonly string[];
 }
 
+const MAX_LINE_CHARACTERS = 2000;
 const NO_MEMORY =
   /\bMemoryError\b|JavaScript heap out of memory|Cannot allocate memory|std::bad_alloc|virtual memory exhausted/;
 const NO_PROCESS =
@@ -89,7 +90,8 @@ const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** Says why a buildpack failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: Limits): DeployError {
-  const text = step.lastLines.join('\n');
+  // Some of the expressions look at the rest of a line at each word: a long line would hold up the server.
+  const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;
   if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);

@@ -36,3 +36,9 @@ test('a warning of the buildpack is not taken for the reason of what fails after
     'pip exited 1: src/a.ts: no such name',
   );
 });
+
+test('threat 55: the last lines of a build hold nobody up, however long they are', () => {
+  const began = performance.now();
+  assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
+  assert.ok(performance.now() - began < 500);
+});
