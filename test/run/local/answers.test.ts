@@ -116,6 +116,22 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.deepEqual(warnings, []);
   });
 
+  for (const encoding of ['identity', 'gzip', 'chunked, x']) {
+    test(`threat 24: a body that a tool frames as ${encoding} cannot hold the answer to the next request`, async () => {
+      const forged = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged';
+      const socket = open(
+        `/${hex(`HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n${forged}`)}`,
+        '',
+      );
+      const [first] = (await once(socket, 'data')) as [Buffer];
+      const head = first.toString().split('\r\n\r\n')[0] ?? '';
+      assert.deepEqual(head.match(/^transfer-encoding: .*$|^connection: close$/gim), [
+        'Transfer-Encoding: chunked',
+      ]);
+      socket.destroy();
+    });
+  }
+
   test('the head of an answer is sent before its body comes', async () => {
     const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
     const socket = open(`/${head}/${hex('data: 1\n\n')}`);
