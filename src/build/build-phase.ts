@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import { stringify } from 'smol-toml';
 import type { Process } from '../core/types.ts';
 import type { BuildContext } from './build-context.ts';
@@ -61,7 +61,9 @@ async function runBuild(
   const handed = entriesFor(entries, buildpack.id).map(({ name, metadata }) =>
     Object.keys(metadata).length === 0 ? { name } : { name, metadata },
   );
-  await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx', mode: 0o644 });
+  await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx' });
+  // The umask could have said otherwise.
+  await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);
   const end = await runStep(
     context.sandbox,

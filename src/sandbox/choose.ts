@@ -23,6 +23,7 @@ export interface Choice {
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
 // udev does the same on Debian. It gives nobody a network: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
+const OPEN_PROC = 'mount -o remount,rw /proc/sys';
 /** Settings with paths of secrets. */
 const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
 type Secret = (typeof SECRETS)[number];
@@ -71,9 +72,14 @@ export async function chooseSandbox(
 
 function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
   const why = `Tools cannot be isolated here: ${problem}.`;
-  const remedy = /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
+  const remedy = remedyFor(problem);
   if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${remedy}`, remedy };
   throw new DeployError('NO_ISOLATION', why, `Run \`${remedy}\` as root, or set sandbox to trusted.`);
+}
+
+function remedyFor(problem: string): string {
+  if (problem.includes('/proc/sys')) return OPEN_PROC;
+  return /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
 }
 
 /** The first program that isolation needs and this machine lacks, or null. */

@@ -1,14 +1,7 @@
-import {
-  existsSync,
-  lstatSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { Covers } from './covers.ts';
+import { makeFolderForAll, writeForAll } from './reach.ts';
 
 /** The files of this machine that a sandbox shows, as arguments for bwrap, and arguments for pasta to resolve names. */
 export interface HostFiles {
@@ -57,18 +50,21 @@ export async function hostFiles(
   folder: string,
   { root = '/', isFenced, hidden = [] }: HostFilesOptions,
 ): Promise<HostFiles> {
-  await mkdir(folder, { recursive: true, mode: 0o755 });
+  await makeFolderForAll(folder);
   const own = async (name: string, lines: readonly string[]) => {
     const path = join(folder, name);
-    await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o644 });
+    await writeForAll(path, `${lines.join('\n')}\n`);
     return ['--ro-bind', path, `/etc/${name}`];
   };
+  const covers = new Covers(hidden);
   const shown = (folder: string, names: RegExp) =>
     existsSync(join(root, folder))
       ? readdirSync(join(root, folder))
           .filter((name) => names.test(name))
-          .map((name) => join(folder, name))
+          .map((name) => ({ source: join(root, folder, name), target: join('/', folder, name) }))
+          .filter(({ source }) => existsSync(source) && !covers.hides(source))
       : [];
+  const usr = { source: join(root, 'usr'), target: '/usr' };
   const shownFiles = [
     ...shown('etc', SHOWN_OF_ETC),
     ...shown('etc/ssl', SHOWN_OF_SSL),
@@ -77,10 +73,10 @@ export async function hostFiles(
   const resolverFile = resolver(root, isFenced);
   return {
     bwrap: [
-      ...['--ro-bind', join(root, 'usr'), '/usr'],
-      ...hidden.flatMap((path) => covering(join(root, 'usr'), path)),
+      ...['--ro-bind', usr.source, usr.target],
       ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
-      ...shownFiles.flatMap((name) => ['--ro-bind-try', join(root, name), `/${name}`]),
+      ...shownFiles.flatMap(({ source, target }) => ['--ro-bind-try', source, target]),
+      ...covers.argumentsFor([usr, ...shownFiles]),
       ...['--ro-bind-try', join(root, DPKG_STATUS.source), DPKG_STATUS.target],
       ...(await own('passwd', PASSWD)),
       ...(await own('group', GROUP)),
@@ -91,16 +87,6 @@ export async function hostFiles(
     pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
     forwarder: resolverFile === null ? DNS_ADDRESS : null,
   };
-}
-
-/** Arguments that hide a path if it is in /usr, which sandboxes show. `usr` is that folder on this machine. */
-function covering(usr: string, path: string): string[] {
-  if (!existsSync(path)) return [];
-  const [from, real] = [realpathSync(usr), realpathSync(path)];
-  if (!real.startsWith(`${from}/`)) return [];
-  const target = join('/usr', real.slice(from.length));
-  if (!statSync(real).isDirectory()) return ['--ro-bind', '/dev/null', target];
-  return ['--tmpfs', target, '--remount-ro', target];
 }
 
 /** Shows `/bin` and the like as on this machine: links into /usr, or folders on an unmerged system. */

@@ -1,4 +1,4 @@
-import { realpath, stat } from 'node:fs/promises';
+import { chmod, mkdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 
@@ -25,4 +25,16 @@ async function firstClosed(folder: string): Promise<string | null> {
   if (above !== null) return above;
   const { mode } = await stat(folder);
   return (mode & 0o001) === 0 ? folder : null;
+}
+
+/** Makes a folder whose files all users may read, whatever the umask says. */
+export async function makeFolderForAll(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o755);
+}
+
+/** Writes a file that all users may read, whatever the umask says. */
+export async function writeForAll(path: string, text: string): Promise<void> {
+  await writeFile(path, text);
+  await chmod(path, 0o644);
 }

@@ -87,6 +87,12 @@ test('a tun device that only root may open is named, with the command that opens
   assert.match(said, /^trusted Tools cannot be isolated here: .*\btun\b.* chmod 0666 \/dev\/net\/tun$/);
 });
 
+test('a strict umask closes to tools nothing that they need', { skip: !isRoot }, async () => {
+  await using data = await dataFolder();
+  const strict = ['sh', '-c', 'umask 077 && exec "$@"', 'sh'];
+  assert.equal(await chooseUnder(strict, data.path, 'isolated'), 'isolated null');
+});
+
 test('a server that is not root can isolate too', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'own');

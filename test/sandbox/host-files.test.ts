@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { createLog } from '../../src/core/log.ts';
+import { chooseSandbox } from '../../src/sandbox/choose.ts';
 import { hostFiles } from '../../src/sandbox/host-files.ts';
-import { dataFolder } from './sandbox-bench.ts';
+import { dataFolder, isRoot, startIn } from './sandbox-bench.ts';
 
 /** Whether a machine with the address 192.0.2.9 would fence an address. */
 const isFenced = (address: string) => /^127\.|^::1$|^192\.0\.2\.9$/.test(address);
@@ -15,6 +19,12 @@ async function rootWith(folder: string, files: Readonly<Record<string, string>>)
   await symlink('usr/bin', join(folder, 'bin'));
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   return folder;
+}
+
+async function folderIn(parent: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(parent, 'toolforge-push-test-'));
+  await chmod(path, 0o755);
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
 }
 
 /** The source that is shown at this path inside. */
@@ -95,19 +105,91 @@ test('promise 4: the certificates in /etc/ssl are shown, and keys beside them ar
   );
 });
 
+/** The arguments for a path and what is below it. */
+function argumentsFor(bwrap: readonly string[], root: string, target: string): string[] {
+  const words = bwrap.map((word) => word.replace(`${root}/`, 'ROOT/')).join(' ');
+  return words.split(/ (?=--)/).filter((one) => one.split(' ').at(-1)?.startsWith(target));
+}
+
 test('promise 4: the server’s files in /usr are hidden, because tools may have its user', async () => {
   await using data = await dataFolder();
   const root = await rootWith(data.path, {});
-  const [folder, key, outside] = ['usr/local/push/data', 'usr/local/push/key.pem', 'etc/key.pem'].map(
-    (name) => join(root, name),
-  ) as [string, string, string];
-  await mkdir(folder, { recursive: true });
-  for (const file of [key, outside]) await writeFile(file, 'secret');
-  await symlink(folder, join(root, 'etc/data'));
-  const hidden = [join(root, 'etc/data'), key, outside, join(root, 'usr/missing')];
+  const own = join(root, 'usr/local/push');
+  await mkdir(join(own, 'data'), { recursive: true });
+  await mkdir(join(own, 'bin'));
+  for (const file of ['key.pem', 'data/inner.key', 'help.txt']) await writeFile(join(own, file), 'secret');
+  await writeFile(join(root, 'etc/key.pem'), 'secret');
+  await symlink('help.txt', join(own, 'link'));
+  await symlink(join(own, 'data'), join(root, 'etc/data'));
+  const hidden = [
+    'etc/data',
+    'usr/local/push/key.pem',
+    'usr/local/push/data/inner.key',
+    'etc/key.pem',
+    'usr/missing',
+  ];
+  const { bwrap } = await hostFiles(join(data.path, 'own'), {
+    root,
+    isFenced,
+    hidden: hidden.map((name) => join(root, name)),
+  });
+  assert.deepEqual(argumentsFor(bwrap, root, '/usr'), [
+    '--ro-bind ROOT/usr /usr',
+    '--tmpfs /usr/local/push',
+    '--ro-bind-try ROOT/usr/local/push/bin /usr/local/push/bin',
+    '--ro-bind-try ROOT/usr/local/push/help.txt /usr/local/push/help.txt',
+    '--symlink help.txt /usr/local/push/link',
+    '--remount-ro /usr/local/push',
+  ]);
+  assert.ok(!bwrap.some((word) => /key|missing/.test(word)));
+});
+
+test('promise 4: neither is a key in the folders of /etc that are shown, nor a link to it', async () => {
+  await using data = await dataFolder();
+  const files = { 'etc/ssl/certs/ca.pem': '', 'etc/ssl/certs/push-2.key': 'secret', 'etc/hosts': '' };
+  const root = await rootWith(data.path, files);
+  await symlink('push-2.key', join(root, 'etc/ssl/certs/push.key'));
+  await symlink('certs/push.key', join(root, 'etc/ssl/cert.pem'));
+  const hidden = [join(root, 'etc/ssl/cert.pem')];
   const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced, hidden });
-  const words = bwrap.join(' ');
-  assert.ok(words.includes('--tmpfs /usr/local/push/data --remount-ro /usr/local/push/data'), words);
-  assert.equal(sourceOf(bwrap, '/usr/local/push/key.pem'), '/dev/null');
-  assert.equal(words.match(/secret|missing|etc\/key/), null);
+  assert.deepEqual(argumentsFor(bwrap, root, '/etc/ssl'), [
+    '--ro-bind-try ROOT/etc/ssl/certs /etc/ssl/certs',
+    '--tmpfs /etc/ssl/certs',
+    '--ro-bind-try ROOT/etc/ssl/certs/ca.pem /etc/ssl/certs/ca.pem',
+    '--remount-ro /etc/ssl/certs',
+  ]);
+});
+
+test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to it', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  await using secrets = await folderIn('/usr/local/share');
+  const key = join(secrets.path, 'key.pem');
+  await writeFile(key, 'secret one', { mode: 0o644 });
+  await writeFile(join(secrets.path, 'other'), 'no secret', { mode: 0o644 });
+  const config = {
+    data: data.path,
+    sandbox: 'isolated',
+    sandbox_uid: 700_000,
+    blocked_networks: [],
+  } as const;
+  const { sandbox } = await chooseSandbox(
+    { ...config, blocked_networks: [], tls_key: key },
+    createLog('error'),
+  );
+  const script =
+    'echo ready; until [ -e /kept/done ]; do sleep 0.05; done; cat "$0"/* 2>/dev/null; echo; echo end';
+  const kept = join(data.path, 'kept');
+  await mkdir(kept, { mode: 0o755 });
+  const mounts = [{ source: kept, target: '/kept', isWritable: false }];
+  const child = startIn(sandbox, ['sh', '-c', script, secrets.path], { mounts });
+  const output = text(child.output);
+  await once(child.output, 'data');
+  // As certbot and others renew a key.
+  await writeFile(`${key}.new`, 'secret two', { mode: 0o644 });
+  await rename(`${key}.new`, key);
+  await writeFile(join(kept, 'done'), '');
+  await child.exited;
+  assert.match(await output, /^ready\nno secret\nend\n$/);
 });

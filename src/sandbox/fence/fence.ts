@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Log } from '../../core/log.ts';
+import { makeFolderForAll } from '../reach.ts';
 import { machineAddresses, watchAddresses } from './machine-addresses.ts';
 import { routeFiles, setRoutesAgain, writeRoutes } from './routes.ts';
 
@@ -65,7 +65,7 @@ export class Fence {
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;
-    await mkdir(this.#options.folder, { recursive: true, mode: 0o755 });
+    await makeFolderForAll(this.#options.folder);
     await this.#write();
     watchAddresses(() => void this.#update());
   }

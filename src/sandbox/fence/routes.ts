@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { childrenOf } from '../process-table.ts';
+import { writeForAll } from '../reach.ts';
 
 /** The name of the only device of a sandbox besides loopback. */
 export const DEVICE = 'eth0';
@@ -31,18 +32,18 @@ const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} 
  * Routes do not stop multicast by a bound socket. A policy does, if the kernel has them (CONFIG_XFRM_USER).
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
-has_ports=
-{ echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null && has_ports=1
+{ echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || {
+  echo 'the ports of a sandbox cannot be set, because /proc/sys is read-only' >&2
+  exit 1
+}
 {
   # If the file cannot be read, ip must fail: it stops at an unknown line.
   while read -r line; do echo "$line"; done <"$file" || echo unreadable
-  if [ "$has_ports" ]; then
-    echo '${udpRoute('0.0.0.0/0')}'
-    echo '${UDP_RULE}'
-    if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi
-  fi
+  echo '${udpRoute('0.0.0.0/0')}'
+  echo '${UDP_RULE}'
+  if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi
 } | ip -batch - || exit 1
-if [ "$has_ports$off" = 10 ]; then ip -6 ${UDP_RULE} || exit 1; fi
+if [ "$off" = 0 ]; then ip -6 ${UDP_RULE} || exit 1; fi
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
 /** The same for a namespace in which the first line of the file was already run. */
@@ -134,6 +135,6 @@ function openNamespaces(pid: number): OpenNamespaces | null {
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o644 });
+  await writeForAll(`${path}.new`, text);
   await rename(`${path}.new`, path);
 }

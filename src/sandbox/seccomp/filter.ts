@@ -1,5 +1,6 @@
-import { chmod, copyFile, mkdir } from 'node:fs/promises';
+import { chmod, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolderForAll } from '../reach.ts';
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
@@ -14,7 +15,7 @@ export async function copyFilter(
 ): Promise<string | null> {
   const name = ARCHITECTURES[architecture];
   if (name === undefined) return null;
-  await mkdir(folder, { recursive: true, mode: 0o755 });
+  await makeFolderForAll(folder);
   const path = join(folder, 'seccomp.bpf');
   await copyFile(join(import.meta.dirname, `${name}.bpf`), path);
   await chmod(path, 0o644);
