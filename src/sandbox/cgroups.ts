@@ -183,6 +183,10 @@ function limit(base: Base, folder: string, limits: Limits): string {
   const memoryFile = base.version === 2 ? 'memory.max' : 'memory.limit_in_bytes';
   if (base.resources.includes('memory')) {
     attempt(() => writeFileSync(join(folder, memoryFile), String(limits.memoryBytes)));
+    // Otherwise the rest goes to swap, until the machine has none left.
+    const [swapFile, swap] =
+      base.version === 2 ? ['memory.swap.max', 0] : ['memory.memsw.limit_in_bytes', limits.memoryBytes];
+    attempt(() => writeFileSync(join(folder, swapFile), String(swap)));
     if (base.version === 2) attempt(() => writeFileSync(join(folder, 'memory.oom.group'), '1'));
   }
   if (base.resources.includes('pids')) {

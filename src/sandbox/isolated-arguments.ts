@@ -16,7 +16,7 @@ export interface Isolation {
   readonly instance: string;
   /** The id of this start. */
   readonly processId: string;
-  /** The words right before the limits: a program that runs the rest of its arguments. */
+  /** The words right after the limits: a program that runs the rest of its arguments. */
   readonly wrapper: readonly string[];
 }
 
@@ -29,7 +29,7 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 /**
  * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this
  * machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the process
- * namespace → prlimit → the command.
+ * namespace → prlimit → the wrapper → the command.
  *
  * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
  * map could not be set; bwrap sets that flag itself.
@@ -41,9 +41,10 @@ export function isolatedArguments(command: SandboxCommand, isolation: Isolation)
     ...behindFence(isolation),
     ...fileSystem(command, isolation),
     '--',
-    ...isolation.wrapper,
+    // First of all: some shells run what variables of the tool say (bash as sh, with SHELLOPTS and PS4).
     ...limits(command),
     '--',
+    ...isolation.wrapper,
     ...withLoaderVariables(command),
     ...command.argv,
   ];

@@ -8,7 +8,7 @@ import { Fence } from './fence/fence.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { closeInherited } from './inherited.ts';
 import { isolatedArguments, secretArguments } from './isolated-arguments.ts';
-import { endMarked, markedProcesses, PROCESS_VARIABLE } from './leftovers.ts';
+import { endMarked, PROCESS_VARIABLE } from './leftovers.ts';
 import { giveTo } from './own.ts';
 import { assertPassable } from './passable.ts';
 import {
@@ -121,7 +121,7 @@ export class IsolatedSandbox implements Sandbox {
       },
       kill: () => {
         if (child.pid === undefined || hasEnded) return;
-        wrappers = [...descendantsOf(child.pid), ...markedProcesses(PROCESS_VARIABLE, processId)];
+        wrappers = descendantsOf(child.pid);
         for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
       },
       listeningPorts: async () => {

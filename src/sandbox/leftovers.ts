@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
 
 /** Marks all processes that servers with the same data folder start. */
@@ -19,6 +20,18 @@ export function instanceId(dataFolder: string): string {
 export function markedProcesses(name: string, value: string): number[] {
   return processIds().filter((pid) => pid !== process.pid && isMarked(pid, name, value));
 }
+
+/** The same in short turns: a tool may have thousands of processes, and each takes a moment to look at. */
+async function markedInTurns(name: string, value: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const [index, pid] of processIds().entries()) {
+    if (index % PROCESSES_A_TURN === 0) await nextTurn();
+    if (pid !== process.pid && isMarked(pid, name, value)) found.push(pid);
+  }
+  return found;
+}
+
+const PROCESSES_A_TURN = 50;
 
 function isMarked(pid: number, name: string, value: string): boolean {
   const ids = namespaceIds(pid);
@@ -44,7 +57,7 @@ export async function endLeftovers(dataFolder: string): Promise<void> {
 export async function endMarked(name: string, value: string): Promise<number[]> {
   const end = performance.now() + 5000;
   for (;;) {
-    const pids = markedProcesses(name, value);
+    const pids = await markedInTurns(name, value);
     if (pids.length === 0) return [];
     for (const pid of pids) signal(pid, 'SIGKILL');
     await untilGone(pids, 1000);

@@ -31,6 +31,7 @@ test('version 1: groups are made only in hierarchies whose root contains this se
   const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-tool-7/web');
   assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
   assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
+  assert.equal(await readFile(join(folder, 'memory.memsw.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(group.isOutOfMemory(), false);
   await writeFile(join(folder, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
   assert.equal(group.isOutOfMemory(), true);

@@ -255,6 +255,24 @@ test('threat 60: a process with an enormous environment in /proc costs the serve
   await child.exited;
 });
 
+test('threat 60: a shell that obeys variables of a tool does so within the limits of the tool', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const bench = resolve(import.meta.dirname, 'sandbox-bench.ts');
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(bench)};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+const env = { SHELLOPTS: 'xtrace', PS4: '$(grep "^Max processes" /proc/self/limits >&2)+ ' };
+console.log((await runIn(sandbox, ['/bin/true'], { env })).output);`;
+  // On many systems sh is bash, which traces if a variable says so, and runs the commands in PS4.
+  const asBash = 'mount --bind "$(command -v bash)" "$(readlink -f /bin/sh)" && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('unshare', ['-m', 'sh', '-c', asBash, 'sh', ...node]);
+  const seen = Array.from(stdout.matchAll(/^Max processes +(\S+)/gm), ([, most]) => most);
+  assert.deepEqual([...new Set(seen)], ['32'], stdout);
+});
+
 test('threat 60: a tool with many processes gets no more processor time than another tool', {
   skip: !isRoot,
 }, async (context) => {
