@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readdir, rename, stat, truncate } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -18,6 +18,8 @@ export interface ToolLogOptions {
 
 /** A reader gets at most this much of each file's old lines. */
 const MAX_PAST_BYTES = 5 * 1024 * 1024;
+/** The logs of so many processes are kept. A release may give all its processes names that no earlier one had. */
+const MAX_PROCESSES = 200;
 
 /**
  * The output of a tool's processes: `web.1.log` with `TIME TEXT` lines, and `web.1.log.1`, the previous file. All
@@ -118,7 +120,7 @@ export class ToolLog {
     const bytes = Buffer.byteLength(text);
     const isFull = size > 0 && size + bytes > this.#options.sizeBytes;
     if (isFull) await rename(path, `${path}.1`);
-    else if (size === 0) await mkdir(this.#options.folder, { recursive: true, mode: 0o700 });
+    else if (size === 0) await this.#makePlace();
     const before = isFull ? 0 : size;
     this.#sizes.set(process, before);
     try {
@@ -128,6 +130,23 @@ export class ToolLog {
       // If the disk is full, a part may have been written.
       if ((await sizeOf(path)) > before) await truncate(path, before);
       throw error;
+    }
+  }
+
+  /** For the log of a process that has none: those of others are deleted if there are too many, the oldest first. */
+  async #makePlace(): Promise<void> {
+    const { folder } = this.#options;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const processes = [...new Set((await this.#files()).map(({ process }) => process))];
+    if (processes.length < MAX_PROCESSES) return;
+    const aged = await Promise.all(
+      processes.map(async (process) => ({ process, at: await writtenAt(join(folder, `${process}.log`)) })),
+    );
+    const oldest = aged.sort((a, b) => a.at - b.at).slice(0, processes.length - MAX_PROCESSES + 1);
+    for (const { process } of oldest) {
+      for (const name of [`${process}.log`, `${process}.log.1`])
+        await rm(join(folder, name), { force: true });
+      this.#sizes.delete(process);
     }
   }
 
@@ -149,10 +168,18 @@ function newest(lines: readonly LogLine[], count: number, maxCharacters: number)
 }
 
 async function sizeOf(path: string): Promise<number> {
+  return (await statOf(path))?.size ?? 0;
+}
+
+async function writtenAt(path: string): Promise<number> {
+  return (await statOf(path))?.mtimeMs ?? 0;
+}
+
+async function statOf(path: string) {
   try {
-    return (await stat(path)).size;
+    return await stat(path);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return 0;
+    if (systemCode(error) === 'ENOENT') return null;
     throw error;
   }
 }

@@ -37,6 +37,11 @@ test('docs/limits.md has every setting that is a number, with its default', () =
 });
 
 for (const { file, constant, row } of [
+  {
+    file: 'run/tool-log.ts',
+    constant: 'MAX_PROCESSES = 200',
+    row: /logs kept of the processes of a tool +\| 200 /,
+  },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_UNKNOWN = 6', row: /not known from .* \| 6 / },
   {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -42,6 +42,25 @@ test('a full log file becomes the previous file, and older lines are deleted', a
       lines.map(({ text }) => text),
       Array.from({ length: 300 }, (_, index) => `line ${700 + index}`),
     );
+  });
+});
+
+test('threat 60: processes under ever new names do not fill the disk: the oldest logs go', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
+    for (let number = 0; number < 250; number += 1) {
+      await toolLog.append(`p${number}.1`, ['a line']);
+      await utimes(join(folder, `p${number}.1.log`), number, number);
+    }
+    const kept = await readdir(folder);
+    assert.equal(new Set(kept.map((name) => name.split('.')[0])).size, 200);
+    assert.ok(
+      kept.includes('p249.1.log') && kept.includes('p50.1.log') && !kept.includes('p49.1.log'),
+      `${kept}`,
+    );
+    await toolLog.append('p0.1', ['back']);
+    const [line] = await Array.fromAsync(toolLog.read({ ...query(10), process: 'p0' }));
+    assert.equal(line?.text, 'back');
   });
 });
 
