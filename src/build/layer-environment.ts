@@ -24,6 +24,12 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 /** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
 const MOST_LENGTH = 6 * 1024 * 1024;
 
+/** What the files of an `env` folder do with a variable. */
+const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
+
+/** How much was read from env files for each environment, delimiters included. */
+const readFor = new WeakMap<Environment, number>();
+
 /** Where the layers are: on this machine, and inside the sandbox. */
 export interface LayersPlace {
   /** The folder of all layers. */
@@ -63,17 +69,21 @@ export async function addEnvFolder(
   root: string,
   parts: readonly string[],
 ): Promise<void> {
-  let length = Object.entries(environment).reduce((sum, pair) => sum + pair.join('=').length, 0);
-  for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {
-    if (!isFile) continue;
-    const value = await orTooLarge(readPlainFile(root, [...parts, file]));
-    if (value === null) continue;
-    length += value.length;
+  const read = async (file: string): Promise<string | null> => {
+    const text = await orTooLarge(readPlainFile(root, [...parts, file]));
+    const length = (readFor.get(environment) ?? 0) + (text?.length ?? 0);
+    readFor.set(environment, length);
     if (length > MOST_LENGTH) throw tooLargeToPass();
+    return text;
+  };
+  for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {
     const dot = file.indexOf('.');
     const name = dot < 0 ? file : file.slice(0, dot);
     const action = dot < 0 ? 'override' : file.slice(dot + 1);
-    const delimiter = async () => (await orTooLarge(readPlainFile(root, [...parts, `${name}.delim`]))) ?? '';
+    if (!isFile || !ACTIONS.has(action)) continue;
+    const value = await read(file);
+    if (value === null) continue;
+    const delimiter = async () => (await read(`${name}.delim`)) ?? '';
     const before = environment[name] ?? '';
     if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
     if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);

@@ -1,7 +1,6 @@
-import { lstat } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { removeTree } from '../sandbox/remove.ts';
 import { entriesIn } from './folders.ts';
 import { readPlainFile } from './safe-files.ts';
 import { Matcher, type Pattern, readPatterns } from './slug-patterns.ts';
@@ -81,7 +80,8 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
     const isKept = folder.path.length === 0 && kept.has(entry.name);
     if (!isKept && (await isMeant(clearing, place))) {
       await weigh(join(source, ...place.path), place.isFolder, total);
-      await removeTree(join(source, ...place.path));
+      // No program for each: a commit may have thousands of folders. Nothing else writes to a checkout.
+      await rm(join(source, ...place.path), { recursive: true });
     } else if (place.isFolder) {
       await clear(clearing, place);
     }

@@ -41,6 +41,28 @@ for (const action of ['', '.append']) {
   });
 }
 
+test('threat 60: values that replace each other cost no more time than those that stay', async () => {
+  const folder = await newFolder('one');
+  const file = join(folder, 'big');
+  await writeFile(file, 'x'.repeat(MIB));
+  const environment = {};
+  const addAll = async () => {
+    for (const name of numbered(20, '')) {
+      await mkdir(join(folder, 'one', name, 'env'), { recursive: true });
+      await link(file, join(folder, 'one', name, 'env', 'SAME'));
+      await addEnvFolder(environment, folder, ['one', name, 'env']);
+    }
+  };
+  await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
+});
+
+test('threat 60: a buildpack has no more layers than a start can look into', async () => {
+  const folder = await newFolder('test_x');
+  for (const name of numbered(101, '.toml'))
+    await writeFile(join(folder, 'test_x', name), '[types]\nlaunch = true\n');
+  await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+});
+
 test('threat 60: env files of many layers do not fill it together', async () => {
   const folder = await newFolder('one');
   const file = join(folder, 'big');

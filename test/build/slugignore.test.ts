@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -166,4 +167,19 @@ test('a build does not see what .slugignore names, and says how much that is', a
       assert.deepEqual(await readdir(join(reference, 'workspace')), ['.slugignore', 'small']);
     });
   });
+});
+
+test('threat 60: folders that are left out start no program each', async () => {
+  let programs = 0;
+  const count = () => {
+    programs += 1;
+  };
+  subscribe('child_process', count);
+  const paths = Array.from({ length: 30 }, (_, index) => `folder${index}/tests/a`);
+  await withSource('tests/', paths, async (folder) => {
+    await applySlugignore(folder);
+    assert.deepEqual(await filesIn(folder), []);
+  });
+  unsubscribe('child_process', count);
+  assert.equal(programs, 0);
 });
