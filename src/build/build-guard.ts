@@ -6,7 +6,7 @@ import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { DiskPace, type LookCause } from '../sandbox/disk-pace.ts';
 import { type DiskUse, diskUse } from '../sandbox/disk-use.ts';
-import { HiddenUse } from '../sandbox/hidden-use.ts';
+import { foldersWithQueues, HiddenUse } from '../sandbox/hidden-use.ts';
 import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
@@ -45,6 +45,8 @@ export class BuildGuard implements AsyncDisposable {
   #stepAt = performance.now();
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
+  /** Whether the disk is nearly full, and the build was not seen to fill it. */
+  #isPuzzled = false;
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -98,7 +100,8 @@ export class BuildGuard implements AsyncDisposable {
     const { folder } = this.#options;
     const { bytes, entries } = await diskUse(folder, this.#ended.signal);
     void this.#hidden.look([folder], cause);
-    await this.#judge({ bytes: bytes + this.#hidden.bytesOf(folder), entries });
+    const hidden = this.#hidden.of(folder);
+    await this.#judge({ bytes: bytes + hidden.bytes, entries: entries + hidden.entries });
   }
 
   async #judge(use: DiskUse): Promise<void> {
@@ -127,6 +130,11 @@ export class BuildGuard implements AsyncDisposable {
     await this.#watching;
   }
 
+  /** Whether files are on their way through its sockets, where they cannot be weighed. */
+  async #hasQueue(): Promise<boolean> {
+    return (await foldersWithQueues([this.#options.folder])).size > 0;
+  }
+
   #speak(): void {
     const now = performance.now();
     if (now - this.#heardAt < this.#options.quietMs || this.signal.aborted) return;
@@ -148,7 +156,10 @@ export class BuildGuard implements AsyncDisposable {
         await this.#weighAll(why);
         const { low, cause } = await pace.next(performance.now() - startedAt, this.#ended.signal);
         why = cause;
-        if (low !== null && isFilling(before, this.#use)) this.#limit.abort(filledTheDisk());
+        const isFull = low !== null;
+        if (isFull && (isFilling(before, this.#use) || (this.#isPuzzled && (await this.#hasQueue()))))
+          this.#limit.abort(filledTheDisk());
+        this.#isPuzzled = isFull;
       } catch (error) {
         if (this.#ended.signal.aborted || this.signal.aborted) return;
         this.#limit.abort(error);

@@ -2,42 +2,57 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { execa } from 'execa';
 import type { LookCause } from './disk-pace.ts';
+import type { DiskUse } from './disk-use.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** The pause is this many times the duration of the last measurement. */
 const REST = 4;
 const BLOCK_BYTES = 512;
+/** How long a measurement may take, at first and at most. A process can have a million descriptors. */
+const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
+const CUT_SHORT = 'cut-short';
+const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
-// awk reads which folder is mounted for which process, then the processes' files, and prints a sum for each folder. Files
+// awk reads which folder is mounted for which process, then the processes' files, and prints sums for each folder. Files
 // in memory (memfd_create) are on another device. A process may close a file that it has mapped: only root can see that.
-// A process can have a million descriptors: those that are not read within two seconds are missed this time.
-const SCRIPT = `device=$1; shift
+// A program may run without having its own file open or mapped.
+const SCRIPT = `device=$1 seconds=$2; shift 2
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo 2>/dev/null)
-places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files" }')
+places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files /proc/" $3 "/exe" }')
 [ -n "$places" ] || exit 0
 { printf '%s\\n' "$owners"
-  timeout 2 find -L $places -maxdepth 1 -type f -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
+  timeout "$seconds" find -L $places -maxdepth 1 -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
+  [ $? = 124 ] && echo ${CUT_SHORT}
 } | awk -F '[ /:]' -v device="$device" '
+  $1 == "${CUT_SHORT}" { print; next }
   $2 == "proc" { owner[$3] = $6; next }
-  $1 == device && ($6 in owner) && !seen[$2]++ { sum[owner[$6]] += $3 }
-  END { for (name in sum) print sum[name], name }'`;
+  $1 == device && ($6 in owner) && !seen[$2]++ { sum[owner[$6]] += $3; count[owner[$6]]++ }
+  END { for (name in sum) print sum[name], count[name], name }'`;
 
 /**
- * For each folder, the bytes on disk of deleted files that processes still hold open or mapped, if the folder is mounted
- * for the process. The folders are on one disk, and the last part of each path is unique.
+ * For each folder, the disk use of deleted files that processes still hold open or mapped, if the folder is mounted for
+ * the process. The folders are on one disk, and the last part of each path is unique.
  */
-export async function hiddenBytesOf(folders: readonly string[]): Promise<Map<string, number>> {
+async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look> {
   const [first] = folders;
-  if (first === undefined) return new Map();
+  if (first === undefined) return { found: new Map(), isCutShort: false };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
-  const found = new Map<string, number>();
-  for (const line of await linesOf(SCRIPT, [String(dev), ...wordsFor(folders)])) {
-    const [blocks, name = ''] = line.split(' ');
+  const found = new Map<string, DiskUse>();
+  const lines = await linesOf(SCRIPT, [String(dev), String(seconds), ...wordsFor(folders)]);
+  for (const line of lines) {
+    const [blocks, entries, name = ''] = line.split(' ');
     const folder = byName.get(name);
-    if (folder !== undefined) found.set(folder, Number(blocks) * BLOCK_BYTES);
+    if (folder !== undefined)
+      found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
   }
-  return found;
+  return { found, isCutShort: lines.includes(CUT_SHORT) };
+}
+
+interface Look {
+  readonly found: ReadonlyMap<string, DiskUse>;
+  /** Whether there was more to read than the time allowed. */
+  readonly isCutShort: boolean;
 }
 
 const QUEUES = `grep -oFH "$@" -- /proc/[0-9]*/mountinfo 2>/dev/null |
@@ -75,20 +90,23 @@ async function linesOf(script: string, argv: readonly string[]): Promise<string[
  * measurements, which use its last result.
  */
 export class HiddenUse {
-  #found: ReadonlyMap<string, number> = new Map();
+  #found: ReadonlyMap<string, DiskUse> = new Map();
   /** The time of the next measurement: normally, and while the disk fills. */
   #next = { usual: 0, soonest: 0 };
+  #seconds = USUAL_SECONDS;
 
-  bytesOf(folder: string): number {
-    return this.#found.get(folder) ?? 0;
+  of(folder: string): DiskUse {
+    return this.#found.get(folder) ?? NOTHING;
   }
 
-  /** Measures if it is time. */
+  /** Measures if it is time. If a measurement is cut short, the next one may take twice as long. */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;
     this.#next = { usual: Infinity, soonest: Infinity };
-    this.#found = await hiddenBytesOf(folders).catch(() => new Map());
+    const look = await hiddenUseOf(folders, this.#seconds).catch(() => null);
+    this.#found = look?.found ?? new Map();
+    this.#seconds = look?.isCutShort ? Math.min(2 * this.#seconds, MAX_SECONDS) : USUAL_SECONDS;
     const now = performance.now();
     this.#next = { usual: now + REST * (now - startedAt), soonest: now + (now - startedAt) };
   }

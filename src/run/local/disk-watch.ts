@@ -103,13 +103,14 @@ export class DiskWatch {
     ]);
     const tookMs = performance.now() - startedAt;
     // The next check counts the result. Not awaited, because a process with many open files makes this slow.
-    if (cause !== 'entries') void this.#hidden.look(folders, cause);
+    void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
-      const named = bytes?.get(folder);
+      const hidden = this.#hidden.of(folder);
+      const named = { bytes: bytes?.get(folder), entries: entries?.get(folder) };
       const now = {
-        bytes: named === undefined ? use.bytes : named + this.#hidden.bytesOf(folder),
-        entries: entries?.get(folder) ?? use.entries,
+        bytes: named.bytes === undefined ? use.bytes : named.bytes + hidden.bytes,
+        entries: named.entries === undefined ? use.entries : named.entries + hidden.entries,
       };
       watched.grew = growth(use, now);
       watched.use = now;

@@ -41,9 +41,19 @@ CLOSED = {
 # inspect. So it fails with ENOSYS, and the C library uses clone.
 NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
+# A thread with open files of its own would hide them: the server sees only those of its process (hidden-use.ts). No C
+# library makes such threads.
+CLONE_FILES, CLONE_THREAD, CLOSE_RANGE_UNSHARE = 0x00000400, 0x00010000, 2
+
+# With the requests of Btrfs, a program could make subvolumes. No limit of disk counts those, and read-only ones cannot be
+# removed. Three requests of the same kind are for all file systems: they let files share blocks.
+BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
+FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
+
 # The whole machine shares one number of contexts for asynchronous input and output (fs.aio-max-nr), so one tool could
-# take all. Programs fall back to threads.
-MISSING = {"io_setup"}
+# take all. Programs fall back to threads. A rule of Landlock keeps a deleted file on the disk, although no process has it
+# open: the server could not see it.
+MISSING = {"io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_AUDIT = 9
@@ -61,11 +71,21 @@ def make(architecture, name_in_list):
         add(made, ERRNO(errno.EPERM), architecture, name)
     for rule in rules:
         for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW" else []:
-            if name not in refused | MISSING | {"clone", "clone3", "socket", "socketpair"}:
+            if name not in refused | MISSING | {"clone", "clone3", "close_range", "ioctl", "socket", "socketpair"}:
                 add(made, ALLOW, architecture, name, *map(argument, rule["args"] or []))
-    made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, sum(NEW_NAMESPACES), 0))
+    thread, namespaces = CLONE_THREAD | CLONE_FILES, sum(NEW_NAMESPACES)
+    made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, namespaces | CLONE_THREAD, 0))
+    made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, namespaces | thread, thread))
+    made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, namespaces | thread, CLONE_THREAD))
     for flag in NEW_NAMESPACES:
         made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
+    made.add_rule(ALLOW, "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, 0))
+    made.add_rule(ERRNO(errno.EPERM), "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE))
+    # Each request whose kind differs from that of Btrfs in at least one bit.
+    for bit in [1 << place for place in range(16) if KIND & 1 << place]:
+        made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))
+    for request in (FICLONE, FICLONERANGE, FIDEDUPERANGE):
+        made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, NUMBER, request))
     # Other kinds of sockets either bypass the network namespace (AF_VSOCK reaches the hypervisor) or open rarely used
     # parts of the kernel.
     for family in (AF_UNIX, AF_INET, AF_INET6):

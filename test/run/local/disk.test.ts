@@ -19,18 +19,39 @@ for number in range(1000):
 time.sleep(600)
 `;
 
-/** Writes files without a name, some of them held only by a mapping. */
-const hiding = `
-import mmap, os, time
+/** Ways to hold files without a name: the expression that holds one, and a call before the first. */
+const HIDING = {
+  open: ['os.dup(f.fileno())', ''],
+  mapped: ['mmap.mmap(f.fileno(), 0)', ''],
+  'open in a thread that would have descriptors of its own': [
+    'os.dup(f.fileno())',
+    'libc.syscall(436, 1 << 20, 1 << 20, 2)',
+  ],
+} as const;
+const hiding = (how: keyof typeof HIDING) => `
+import ctypes, mmap, os, threading, time
+libc = ctypes.CDLL(None)
 held = []
-for number in range(300):
-    path = f'{os.environ["TMPDIR"]}/{number}'
-    with open(path, 'w+b') as f:
-        os.unlink(path)
-        f.write(bytes(${MIB}))
-        f.flush()
-        held.append(MAPPED and mmap.mmap(f.fileno(), 0) or os.dup(f.fileno()))
-    time.sleep(0.02)
+def fill():
+    ${HIDING[how][1]}
+    for number in range(300):
+        path = f'{os.environ["TMPDIR"]}/{number}'
+        with open(path, 'w+b') as f:
+            os.unlink(path)
+            f.write(bytes(${MIB}))
+            f.flush()
+            held.append(${HIDING[how][0]})
+        time.sleep(0.02)
+threading.Thread(target=fill).start()
+time.sleep(600)
+`;
+
+/** Holds many empty files without a name. */
+const hidingMany = `
+import os, resource, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+held = [os.open(os.environ['TMPDIR'], os.O_TMPFILE | os.O_RDWR) for number in range(min(most, 10_000) - 100)]
 time.sleep(600)
 `;
 
@@ -92,13 +113,12 @@ for (const mode of ['isolated', 'trusted'] as const) {
     });
 
     // Only root can see mapped files.
-    for (const how of ['open', 'mapped'] as const) {
+    for (const how of Object.keys(HIDING) as (keyof typeof HIDING)[]) {
       test(`83: a process that holds files without a name is killed: ${how}`, {
         skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
       }, async () => {
-        const source = hiding.replace('MAPPED', how === 'mapped' ? 'True' : 'False');
-        const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
-        const release = releaseOf(`hidden-${how}` as ToolName, 1, artifact);
+        const artifact = await bench.artifact({ 'fill.py': hiding(how) }, [web()]);
+        const release = releaseOf('hidden' as ToolName, 1, artifact);
         const { status, why } = await oneOff(bench.runtime, release, [
           'timeout',
           '25',
@@ -112,7 +132,16 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('a one-off that exceeds it is killed, and its client is told', async () => {
+    test('83: a process that holds too many files without a name is killed', {
+      skip: mode === 'trusted',
+    }, async () => {
+      const artifact = await bench.artifact({ 'fill.py': hidingMany }, [web()]);
+      const release = releaseOf('crowd' as ToolName, 1, artifact);
+      const { why } = await oneOff(bench.runtime, release, ['timeout', '25', 'python3', 'fill.py']);
+      assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
+    });
+
+    test('so is a one-off, and whoever runs it is told', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
       const release = releaseOf('once' as ToolName, 1, artifact);
       const { status, why } = await oneOff(bench.runtime, release, ['python3', '-u', 'fill.py']);

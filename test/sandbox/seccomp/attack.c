@@ -3,16 +3,19 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/keyctl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <fcntl.h>
 
 static char memory[4096];
 
@@ -27,6 +30,15 @@ static long try_clone3(void) {
   long pid = syscall(SYS_clone3, &given, 64);
   if (pid == 0) _exit(0);
   return pid;
+}
+
+static int end_thread(void *nothing) {
+  syscall(SYS_exit, 0);
+  return 0;
+}
+
+static long try_thread(int flags) {
+  return clone(end_thread, memory + sizeof memory, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | flags, 0);
 }
 
 #ifdef __x86_64__
@@ -80,6 +92,12 @@ int main(void) {
   { TRY("process_vm_readv", syscall(SYS_process_vm_readv, getppid(), memory, 1, memory, 1, 0)); }
   { TRY("process_vm_writev", syscall(SYS_process_vm_writev, getppid(), memory, 1, memory, 1, 0)); }
   { TRY("pidfd_getfd", syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, getppid(), 0), 0, 0)); }
+  { TRY("landlock", syscall(SYS_landlock_create_ruleset, 0, 0, 1)); }
+  { TRY("thread with files of its own", try_thread(0)); }
+  { TRY("close_range with files of its own", syscall(SYS_close_range, 1000, 1000, 2)); }
+  { TRY("btrfs subvolume", ioctl(open("/tmp", O_RDONLY), 0x5000940e, memory)); }
+  { TRY("btrfs snapshot, high bits set", syscall(SYS_ioctl, open("/tmp", O_RDONLY), 0xffffffff50009417, memory)); }
+  { TRY("reflink", ioctl(open("/tmp", O_RDONLY), FICLONE, 0)); }
   { TRY("io_setup", syscall(SYS_io_setup, 65536, memory)); }
   { TRY("syslog", syscall(SYS_syslog, 3, memory, 100)); }
   { TRY("socket vsock", socket(AF_VSOCK, SOCK_STREAM, 0)); }
@@ -94,6 +112,8 @@ int main(void) {
 #endif
   printf("and in the end:\n");
   { TRY("fork", try_clone(0)); }
+  { TRY("thread", try_thread(CLONE_FILES)); }
+  { TRY("close_range", syscall(SYS_close_range, 1000, 1000, 4)); }
   { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
   { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }
   { TRY("socketpair unix", socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)memory)); }
