@@ -94,7 +94,7 @@ export class Router {
     proxy.on('proxyRes', (answer) => {
       const { trailer } = answer.headers;
       stripHopByHop(answer.headers);
-      if (trailer !== undefined) answer.headers.trailer = trailer;
+      if (trailer !== undefined && isChunked(request, answer)) answer.headers.trailer = trailer;
       passTrailers(answer, response);
       makeSendable(answer);
       // The body may come much later, as with Server-Sent Events. A body that came with the head is sent together with it.
@@ -228,6 +228,15 @@ function isRepeatable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
   return isSafe && isEmpty;
+}
+
+/** Whether Node sends the body in chunks. Otherwise it throws, where nobody can catch, if trailers are announced. */
+function isChunked(
+  { method, httpVersion }: IncomingMessage,
+  { headers, statusCode }: IncomingMessage,
+): boolean {
+  const hasBody = method !== 'HEAD' && statusCode !== 204 && statusCode !== 304;
+  return hasBody && httpVersion === '1.1' && headers['content-length'] === undefined;
 }
 
 /** Node reads some status lines that it refuses to write, and then throws where nobody can catch. It also writes any Transfer-Encoding. */

@@ -116,19 +116,13 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.deepEqual(warnings, []);
   });
 
-  for (const encoding of ['identity', 'gzip', 'chunked, x']) {
-    test(`threat 24: a body that a tool frames as ${encoding} cannot hold the answer to the next request`, async () => {
-      const forged = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged';
-      const socket = open(
-        `/${hex(`HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n${forged}`)}`,
-        '',
-      );
-      const [first] = (await once(socket, 'data')) as [Buffer];
-      const head = first.toString().split('\r\n\r\n')[0] ?? '';
-      assert.deepEqual(head.match(/^transfer-encoding: .*$|^connection: close$/gim), [
-        'Transfer-Encoding: chunked',
-      ]);
-      socket.destroy();
+  for (const [name, head] of [
+    ['a length', 'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok'],
+    ['no body', 'HTTP/1.1 204 No\r\nTrailer: X-Sum\r\n\r\n'],
+  ] as const) {
+    test(`threat 23: an answer that announces trailers and has ${name} harms no other tool`, async () => {
+      assert.match(await text(open(`/${hex(head)}`)), /^HTTP\/1\.1 20[04] /);
+      assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
     });
   }
 
