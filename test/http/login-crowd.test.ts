@@ -85,7 +85,8 @@ for (const { title, nameOf } of [
     );
     const statuses = await Promise.all(logins);
     await stop();
-    assert.deepEqual(statuses, Array<number>(20).fill(200));
+    const faults = door.log.filter((line) => /"level":[56]0/.test(line)).join('');
+    assert.deepEqual(statuses, Array<number>(20).fill(200), `${statuses.join(' ')} ${faults}`);
   });
 }
 
