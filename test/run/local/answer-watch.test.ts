@@ -92,9 +92,9 @@ test('the time for an answer does not run while the tool reads the body', async 
   assert.ok(ms > ANSWER_MS);
 });
 
-test('an interim answer is dropped, and the final answer is passed on', async () => {
+test('early hints are passed on, and the final answer follows', async () => {
   const { text } = await ask('/hints');
-  assert.match(text, /^HTTP\/1\.1 200 /);
+  assert.match(text, /^HTTP\/1\.1 103 Early Hints\r\n.*\r\n\r\nHTTP\/1\.1 200 /s);
 });
 
 for (const { name, fields } of [
