@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
-import { TestServer } from '../support/server.ts';
+import { TestServer, until } from '../support/server.ts';
 import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
@@ -75,3 +77,23 @@ ${SERVING}`,
     assert.ok(most < 1500, `one page took ${most} ms`);
   });
 }
+
+test('threat 55: thousands of empty lines go to a reader of a log in a few pieces', async () => {
+  const serving = `import os\nos.write(1, b'\\n' * 5000)\n${SERVING}`;
+  await liveTool(server, 'empty-lines', { ...webTool('noisy'), 'server.py': serving });
+  await until(
+    async () => (await server.local('logs', 'empty-lines', '-n', '5000')).stdout.length > 100_000,
+    'all lines',
+  );
+  const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
+  const options = { method: 'POST', headers: { authorization } };
+  const asked = request(`http://${server.http}/-/command`, options).end('logs empty-lines -n 5000');
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  const pieces: Buffer[] = [];
+  answer.on('data', (piece: Buffer) => pieces.push(piece));
+  await once(answer, 'end');
+  const lines = Buffer.concat(pieces).toString().split('\n').length - 1;
+  assert.ok(lines >= 5000, `${lines} lines`);
+  // Each costs a packet, and all of them came in one turn of the server: 5000 pieces.
+  assert.ok(pieces.length < 200, `${pieces.length} pieces`);
+});

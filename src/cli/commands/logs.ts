@@ -2,6 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { LogLine } from '../../run/runtime.ts';
 import type { Output, ToolCommand, ToolContext } from '../command.ts';
 import { findDeployment } from '../find-deployment.ts';
+import { inBatches } from '../in-batches.ts';
 import { countOf } from '../parse-words.ts';
 import { json, oneLineOfLog } from '../printing.ts';
 import { UsageError } from '../usage-error.ts';
@@ -54,12 +55,16 @@ function assertMayReadOutput({ principal, tool }: ToolContext): void {
 
 async function printLines(context: ToolContext): Promise<number> {
   let isEmpty = true;
-  for await (const { at, process, text } of query(context)) {
+  for await (const text of inBatches(shownLines(context))) {
     isEmpty = false;
-    await context.out(`${at} ${process}: ${oneLineOfLog(text)}\n`);
+    await context.out(text);
   }
   if (isEmpty && !context.signal.aborted) await context.out(nothingPrinted(context));
   return 0;
+}
+
+async function* shownLines(context: ToolContext): AsyncGenerator<string> {
+  for await (const { at, process, text } of query(context)) yield `${at} ${process}: ${oneLineOfLog(text)}\n`;
 }
 
 function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {

@@ -1,0 +1,39 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+const MAX_TEXTS = 100;
+/** Nobody counts what a batch holds while its reader takes nothing, so it is small. */
+const MAX_CHARACTERS = 16 * 1024;
+const OVER = Symbol('the turn is over');
+
+/**
+ * Joins texts that are there at once, because each write to a client costs much more than a line. Between two batches,
+ * everything else gets a turn.
+ */
+export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<string> {
+  const iterator = texts[Symbol.asyncIterator]();
+  const ask = () => {
+    const asked = iterator.next();
+    // It is asked before it is waited for.
+    asked.catch(() => {});
+    return asked;
+  };
+  let next = ask();
+  try {
+    for (let result = await next; result.done !== true; result = await next) {
+      let batch = result.value;
+      const over = nextTurn(OVER);
+      next = ask();
+      for (let count = 1; count < MAX_TEXTS && batch.length < MAX_CHARACTERS; count += 1) {
+        const more = await Promise.race([next, over]);
+        if (more === OVER || more.done === true) break;
+        batch += more.value;
+        next = ask();
+      }
+      await over;
+      yield batch;
+    }
+  } finally {
+    // Not waited for: a text that was asked for may never come.
+    iterator.return?.().catch(() => {});
+  }
+}
