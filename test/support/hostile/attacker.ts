@@ -1,0 +1,49 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Kind, Target } from './attacks.ts';
+
+type Done = Readonly<Record<string, number>>;
+
+const END_MS = 60_000;
+
+/**
+ * Runs attacks in a process of their own. It is nice, because real attackers use processors of their own.
+ */
+export class Attacker implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #begun: Promise<unknown>;
+  readonly #ended: Promise<unknown>;
+  /** How much each attack has done, by its name. */
+  #done: Done = {};
+
+  constructor(kind: Kind, target: Target) {
+    this.#child = fork(join(import.meta.dirname, 'attacker-process.ts'), [JSON.stringify({ kind, target })], {
+      execPath: 'nice',
+      execArgv: ['-n', '10', process.execPath],
+    });
+    this.#child.on('message', (message) => {
+      this.#done = message as Done;
+    });
+    this.#begun = once(this.#child, 'message');
+    this.#ended = once(this.#child, 'exit');
+  }
+
+  /** Waits until each attack has done something, or all have ended. */
+  async begun(): Promise<void> {
+    await Promise.race([this.#begun, this.#ended]);
+  }
+
+  /** Ends all attacks. @returns how much each has done, by its name */
+  async end(): Promise<Done> {
+    if (this.#child.connected) this.#child.send('end');
+    const limit = setTimeout(() => this.#child.kill('SIGKILL'), END_MS);
+    await this.#ended;
+    clearTimeout(limit);
+    return this.#done;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
