@@ -53,14 +53,22 @@ export function watchAddresses(changed: () => void): void {
     later();
   });
   monitor.on('error', () => undefined);
-  monitor.once('close', () => {
-    setTimeout(() => {
-      watchAddresses(changed);
-      // Changes in between were not reported.
-      changed();
-    }, SETTLING_MS).unref();
-  });
+  monitor.once('close', () => watchAgain(changed));
   // The child must not keep this process running.
   monitor.unref();
   (monitor.stdout as Socket).unref();
+}
+
+function watchAgain(changed: () => void): void {
+  setTimeout(() => {
+    try {
+      watchAddresses(changed);
+    } catch {
+      // No descriptors are left just now.
+      watchAgain(changed);
+      return;
+    }
+    // Changes in between were not reported.
+    changed();
+  }, SETTLING_MS).unref();
 }

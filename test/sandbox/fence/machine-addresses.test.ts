@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+const child = join(import.meta.dirname, '../../support/without-watch.ts');
+
+test('the addresses of this machine are watched again after descriptors ran out, and the server goes on', async () => {
+  const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, child];
+  const { stdout } = await promisify(execFile)('/bin/sh', limited, { timeout: 60_000 });
+  assert.equal(stdout, 'watching\n');
+});

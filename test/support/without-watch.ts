@@ -1,0 +1,22 @@
+// A process of its own that watches the addresses of this machine, and has no file descriptor left when the program that
+// tells it of changes ends. It prints `watching` if such a program runs again once there are descriptors.
+import { closeSync, openSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { watchAddresses } from '../../src/sandbox/fence/machine-addresses.ts';
+import { argumentsOf, childrenOf } from '../../src/sandbox/process-table.ts';
+
+const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
+
+watchAddresses(() => undefined);
+const [monitor = 0] = monitors();
+const taken: number[] = [];
+try {
+  for (;;) taken.push(openSync('/dev/null', 'r'));
+} catch {
+  process.kill(monitor, 'SIGKILL');
+}
+await wait(2500);
+for (const descriptor of taken) closeSync(descriptor);
+for (let count = 0; count < 100 && monitors().length === 0; count += 1) await wait(100);
+process.stdout.write(monitors().length > 0 ? 'watching\n' : 'blind\n');
+process.exit(0);
