@@ -1,4 +1,5 @@
 import { createReadStream, existsSync, truncateSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
 
 /** Only the newest lines of a longer log count, because a cluster repeats fewer lines of a container. */
 const MOST_LINES = 4_000_000;
@@ -22,20 +23,21 @@ export class ToldLines {
   /** Reads a log. Cuts off an incomplete last line, which a killed server left; the build repeats it whole. */
   static async read(path: string): Promise<ToldLines> {
     const hashes = new NewestHashes();
+    const decoder = new StringDecoder('utf8');
     let bytes = 0;
+    let wholeBytes = 0;
     let rest = '';
-    const chunks: AsyncIterable<string> | readonly string[] = existsSync(path)
-      ? createReadStream(path, { encoding: 'utf8' })
-      : [];
+    const chunks: AsyncIterable<Buffer> | readonly Buffer[] = existsSync(path) ? createReadStream(path) : [];
     for await (const chunk of chunks) {
-      const lines = (rest + chunk).split('\n');
+      const lines = (rest + decoder.write(chunk)).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) {
-        hashes.push(hashOf(line));
-        bytes += Buffer.byteLength(line) + 1;
-      }
+      for (const line of lines) hashes.push(hashOf(line));
+      // Not from the text: a character that a full disk cut has more bytes there.
+      const newline = chunk.lastIndexOf('\n');
+      if (newline >= 0) wholeBytes = bytes + newline + 1;
+      bytes += chunk.length;
     }
-    if (rest !== '') truncateSync(path, bytes);
+    if (wholeBytes < bytes) truncateSync(path, wholeBytes);
     return new ToldLines(hashes.all());
   }
 

@@ -92,3 +92,11 @@ test('only the newest lines of a very long log count', async () => {
   const told = await ToldLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });
+
+test('a character that a full disk cut does not shift the end of the last whole line', async () => {
+  const path = join(folder, 'cut-character');
+  const whole = Buffer.concat([Buffer.from('gr'), Buffer.from('ü').subarray(0, 1), Buffer.from('n\n')]);
+  writeFileSync(path, Buffer.concat([whole, Buffer.from('half')]));
+  await ToldLines.read(path);
+  assert.deepEqual(readFileSync(path), whole);
+});
