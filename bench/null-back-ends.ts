@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Builder, BuildRequest } from '../src/build/builder.ts';
+import type { Builder, BuildRequest } from '../src/builder/builder.ts';
 import type { Artifact } from '../src/core/types.ts';
 import type { Gateway, LogLine, OneOffEnd, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
 

@@ -2,7 +2,7 @@ import { enableCompileCache } from 'node:module';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../src/config.ts';
-import { createLog } from '../src/core/log.ts';
+import { createLog } from '../src/core/log/log.ts';
 import { NullBuilder, NullRuntime } from './null-back-ends.ts';
 
 /** The server as `npm start` runs it, with back ends that build and run nothing. */

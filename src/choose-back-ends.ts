@@ -1,16 +1,16 @@
 import { readdir } from 'node:fs/promises';
-import type { Builder } from './build/builder.ts';
-import { launchEnvironment } from './build/launch-environment.ts';
-import { LocalBuilder } from './build/local-builder.ts';
+import type { Builder } from './builder/builder.ts';
+import { launchEnvironment } from './builder/buildpack-api/launch-environment.ts';
+import { LocalBuilder } from './builder/local/local-builder.ts';
 import type { Config } from './config.ts';
-import { type Addresses, sshCommand } from './core/addresses.ts';
 import { DeployError, systemCode } from './core/errors.ts';
-import type { Log } from './core/log.ts';
-import type { Sources } from './http/source-door.ts';
-import { LocalRuntime } from './run/local/runtime.ts';
+import type { Log } from './core/log/log.ts';
+import { type Addresses, sshCommand } from './core/network/addresses.ts';
+import type { Sources } from './http/sources/serve-source.ts';
+import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
-import { assertTrustedUse } from './safe-start.ts';
-import { chooseSandbox } from './sandbox/choose.ts';
+import { chooseSandbox } from './sandbox/choose-sandbox.ts';
+import { assertTrustedUse } from './trusted-mode.ts';
 
 export interface BackEnds {
   readonly builder: Builder;
@@ -111,9 +111,9 @@ async function kubernetesBackEnds({
   const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
     await Promise.all([
       import('./kubernetes/cluster.ts'),
-      import('./kubernetes/credentials.ts'),
-      import('./build/kubernetes/builder.ts'),
-      import('./run/kubernetes/runtime.ts'),
+      import('./kubernetes/cluster-credentials.ts'),
+      import('./builder/kubernetes/kubernetes-builder.ts'),
+      import('./run/kubernetes/kubernetes-runtime.ts'),
     ]);
   const cluster = connectCluster({ context: config.kubernetes_context });
   await assertCredentials(cluster.kubeConfig);

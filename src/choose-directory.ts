@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Directory } from './auth/directory.ts';
 import type { Config } from './config.ts';
-import type { Log } from './core/log.ts';
+import type { Log } from './core/log/log.ts';
 import { type FirstStart, firstStart, isThere } from './first-start.ts';
 
 export interface ChosenDirectory {
@@ -30,8 +30,8 @@ export async function chooseDirectory(options: {
   switch (config.directory) {
     case 'file': {
       const [{ FileDirectory }, { DirectoryFile }] = await Promise.all([
-        import('./auth/file-directory.ts'),
-        import('./auth/directory-file.ts'),
+        import('./auth/file/file-directory.ts'),
+        import('./auth/file/directory-yaml.ts'),
       ]);
       const path = join(config.data, 'directory.yaml');
       return {
@@ -42,7 +42,7 @@ export async function chooseDirectory(options: {
       };
     }
     case 'ldap': {
-      const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap-directory.ts');
+      const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap/ldap-directory.ts');
       const directory = await openLdapDirectory(config, log);
       void warnWhereSilent(directory, log);
       return { directory, makeFirst: async () => null, countPeople: async () => 'many' };

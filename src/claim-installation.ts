@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { Config } from './config.ts';
 import type { DeployError } from './core/errors.ts';
-import type { Log } from './core/log.ts';
+import type { Log } from './core/log/log.ts';
 
 /** The right to be the only server of an installation. */
 export interface Claim {

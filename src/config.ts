@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { type Document, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { DeployError, systemCode } from './core/errors.ts';
-import { nearest } from './core/nearest.ts';
-import { settings } from './settings/table.ts';
+import { nearest } from './core/text/nearest-names.ts';
+import { settings } from './settings/settings-table.ts';
 
 type Settings = typeof settings;
 

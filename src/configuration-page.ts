@@ -1,5 +1,5 @@
 import { environmentName } from './config.ts';
-import { settings } from './settings/table.ts';
+import { settings } from './settings/settings-table.ts';
 
 // The texts of defaults that depend on the machine.
 const defaults: Readonly<Record<string, string>> = {

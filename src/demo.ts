@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { environmentName, readConfig } from './config.ts';
-import { httpRemote, sshRemote } from './core/addresses.ts';
-import { createLog } from './core/log.ts';
+import { createLog } from './core/log/log.ts';
+import { httpRemote, sshRemote } from './core/network/addresses.ts';
 import { type RunningServer, startServer } from './server.ts';
 
 const USER = 'alice';

@@ -1,10 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createFirstDirectory } from './auth/first-directory.ts';
-import { generatePassword } from './auth/password.ts';
+import { createFirstDirectory } from './auth/file/first-directory.ts';
+import { generatePassword } from './auth/file/password-hash.ts';
 import { userName } from './auth/user-name.ts';
-import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/addresses.ts';
 import { systemCode } from './core/errors.ts';
+import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/network/addresses.ts';
 
 /** The user and the tool that the first start made. */
 export interface FirstStart {

@@ -2,7 +2,7 @@ import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { readConfig, unknownSettings } from './config.ts';
 import { DeployError } from './core/errors.ts';
-import { createLog } from './core/log.ts';
+import { createLog } from './core/log/log.ts';
 import type { RunningServer } from './server.ts';
 import { accountName, homeFolder } from './settings/account.ts';
 

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { DeployError, systemCode } from './core/errors.ts';
-import { loadOrMakeHostKeys } from './ssh/host-keys.ts';
+import { loadOrMakeHostKeys } from './ssh/protocol/host-keys.ts';
 import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 
 /** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it. */

@@ -1,6 +1,6 @@
-import type { DiskRoom } from './core/disk-room.ts';
-import type { Log } from './core/log.ts';
-import type { HealthQuestions } from './http/door.ts';
+import type { DiskRoom } from './core/disk/disk-space.ts';
+import type { Log } from './core/log/log.ts';
+import type { HealthQuestions } from './http/http-door.ts';
 import { type CheckedStore, StoreHealth } from './store/store-health.ts';
 
 export interface ServerHealthParts {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ClusterServer, hasCluster } from '../../test/cluster/cluster-server.ts';
-import { scriptBuilderImage } from '../../test/cluster/script-builder.ts';
+import { scriptBuilderImage } from '../../test/cluster/builder/script-builder.ts';
+import { ClusterServer, hasCluster } from '../../test/cluster/pushes/cluster-server.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
 import { type Figure, ownRow, type Row } from '../figure.ts';
 import { forgetPeak, memoryOf } from '../process-memory.ts';

@@ -1,7 +1,7 @@
 import { cp, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { ClusterServer, hasCluster } from '../../test/cluster/cluster-server.ts';
 import { builderImage } from '../../test/cluster/images.ts';
+import { ClusterServer, hasCluster } from '../../test/cluster/pushes/cluster-server.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
 import { type Figure, ownRow, withUnit } from '../figure.ts';
 import { PageWatch } from '../page-watch.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DirectoryFile } from '../../src/auth/directory-file.ts';
+import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
 import { comparedRow, type Figure, ownRow } from '../figure.ts';
 import { OpenSsh } from '../peers/open-ssh.ts';
 import { forgetPeak, memoryOf } from '../process-memory.ts';

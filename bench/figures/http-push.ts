@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DirectoryFile } from '../../src/auth/directory-file.ts';
+import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
 import type { TestServer } from '../../test/support/server.ts';
 import { comparedRow, type Figure } from '../figure.ts';
 import { Apache } from '../peers/apache.ts';

@@ -3,9 +3,9 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { registryEnvironment } from '../../test/build/a-builder.ts';
-import type { ClusterServer } from '../../test/cluster/cluster-server.ts';
+import { registryEnvironment } from '../../test/builder/a-builder.ts';
 import { registryHost } from '../../test/cluster/images.ts';
+import type { ClusterServer } from '../../test/cluster/pushes/cluster-server.ts';
 
 /** The same build by hand: one pod with the builder image, a source copied into it, and the lifecycle's `creator`. */
 export class CreatorPod {

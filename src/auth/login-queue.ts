@@ -1,5 +1,5 @@
-import { networkOf } from '../core/network.ts';
-import { tooManyLogins } from './in-time.ts';
+import { networkOf } from '../core/network/ip-address.ts';
+import { tooManyLogins } from './directory-timeout.ts';
 import { normalise } from './user-name.ts';
 
 /** Passwords, or offered keys, that are checked at once. The last places are kept for people who logged in lately. */

@@ -1,9 +1,9 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
 import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
-import type { Audit } from '../core/audit.ts';
-import type { DiskRoom } from '../core/disk-room.ts';
-import type { Followers } from '../core/followers.ts';
+import type { DiskRoom } from '../core/disk/disk-space.ts';
+import type { Followers } from '../core/fair-share/followers.ts';
+import type { Audit } from '../core/log/audit.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';

@@ -1,4 +1,4 @@
-import { assertHolds } from '../auth/authorize-again.ts';
+import { assertHolds } from '../auth/reauthorize.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Action } from '../core/types.ts';

@@ -1,4 +1,4 @@
-import { BuildGoesOn } from '../build/builder.ts';
+import { BuildGoesOn } from '../builder/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';

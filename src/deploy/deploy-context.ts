@@ -1,5 +1,5 @@
-import type { Builder } from '../build/builder.ts';
-import type { Log } from '../core/log.ts';
+import type { Builder } from '../builder/builder.ts';
+import type { Log } from '../core/log/log.ts';
 import type { CommitId } from '../core/names.ts';
 import type { Artifact, Deployment, Release } from '../core/types.ts';
 import type { Repositories } from '../git/repositories.ts';

@@ -1,18 +1,18 @@
-import { BuildGoesOn, HandOver } from '../build/builder.ts';
-import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/alarms.ts';
+import { BuildGoesOn, HandOver } from '../builder/builder.ts';
 import { DeployError } from '../core/errors.ts';
+import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Artifact, Release } from '../core/types.ts';
-import { readRefs } from '../git/ref-files.ts';
-import { type RefLines, RefTransaction } from '../git/ref-transaction.ts';
-import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs.ts';
+import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
+import { readRefs } from '../git/refs/ref-files.ts';
+import { type RefLines, RefTransaction } from '../git/refs/ref-transaction.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
-import { commitLost } from './line-refusals.ts';
-import { assertReleaseRoom } from './release-bytes.ts';
-import { plannedReplicas, warnOfTooMany } from './replicas.ts';
+import { commitLost } from './line/line-refusals.ts';
+import { plannedReplicas, warnOfTooMany } from './release/planned-replicas.ts';
+import { assertReleaseRoom } from './release/release-quota.ts';
 
 /** The result of a deployment. */
 export interface Deployed {

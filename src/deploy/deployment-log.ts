@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { noneIfGone } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
-import { ToldLines } from './told-lines.ts';
+import { ToldLines } from './reconciliation/logged-lines.ts';
 
 /** Each reader of a log needs memory for a few chunks. */
 const CHUNK_BYTES = 16 * 1024;

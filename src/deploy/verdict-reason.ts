@@ -1,5 +1,5 @@
 import { DeployError, faultOf } from '../core/errors.ts';
-import { sentence } from '../core/sentence.ts';
+import { sentence } from '../core/text/sentence.ts';
 
 /** Why a deployment did not go live. */
 export interface Failure {

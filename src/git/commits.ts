@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { DeployError } from '../core/errors.ts';
-import { mebibytes } from '../core/mebibytes.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { clean } from '../core/progress.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
 import { looseSubject } from './loose-commit.ts';
 import type { Repositories } from './repositories.ts';
 

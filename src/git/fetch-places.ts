@@ -1,6 +1,6 @@
 import { DeployError } from '../core/errors.ts';
+import { Shares } from '../core/fair-share/shares.ts';
 import type { ToolName } from '../core/names.ts';
-import { Shares } from '../core/shares.ts';
 import type { Principal } from '../core/types.ts';
 
 /** Clones and fetches at the same time. Each has processes of git, even while its client reads nothing. */

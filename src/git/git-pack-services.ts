@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import type { Audit } from '../core/audit.ts';
-import type { DiskRoom } from '../core/disk-room.ts';
+import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { DeployError } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
-import { mebibytes } from '../core/mebibytes.ts';
+import type { Audit } from '../core/log/audit.ts';
+import type { Log } from '../core/log/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
-import { type GitSettings, hiddenRefs } from './environment.ts';
 import { FetchPlaces } from './fetch-places.ts';
+import { type GitSettings, hiddenRefs } from './git-environment.ts';
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
-import { parkedFolder, parkedRef, TruthfulPush } from './push-session.ts';
-import { updateRefs } from './ref-transaction.ts';
-import { readDeployBranch } from './refs.ts';
+import { parkedFolder, parkedRef, TruthfulPush } from './push/push-session.ts';
+import { readDeployBranch } from './refs/deploy-branch.ts';
+import { updateRefs } from './refs/ref-transaction.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 

@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { mapFew } from '../core/few-at-once.ts';
-import { InOrder } from '../core/in-order.ts';
+import { mapFew } from '../core/concurrency/concurrency-limit.ts';
+import { InOrder } from '../core/concurrency/per-tool-queue.ts';
+import type { SetAside } from '../core/disk/set-aside.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import type { SetAside } from '../core/set-aside.ts';
-import { type GitSettings, gitEnvironment } from './environment.ts';
-import { isHollow, makeFolders, PARTS } from './hollow.ts';
-import { type Damaged, makeHead, setHollowAside, setTornAside } from './torn-refs.ts';
+import { type GitSettings, gitEnvironment } from './git-environment.ts';
+import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
+import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
 
 // In info/attributes, which has the highest precedence (gitattributes(5)): a tool's own attributes change no checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';

@@ -1,7 +1,7 @@
 import { credentialOf, type DeployTokens, tokenId, withoutToken } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import { LoginQueue } from '../auth/login-queue.ts';
-import type { Audit } from '../core/audit.ts';
+import type { Audit } from '../core/log/audit.ts';
 import type { Principal } from '../core/types.ts';
 
 /** Slows down password guessing. `check` returns the milliseconds that this login must wait, or 0. */

@@ -3,7 +3,7 @@ import { Transform, type TransformCallback, type Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { DeployError } from '../core/errors.ts';
-import { PacedReading } from '../core/paced-reading.ts';
+import { PacedReading } from '../core/fair-share/paced-reading.ts';
 
 const expecting = new WeakSet<ServerResponse>();
 

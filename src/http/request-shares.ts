@@ -1,6 +1,6 @@
-import type { Log } from '../core/log.ts';
-import { networkOf } from '../core/network.ts';
-import { Shares } from '../core/shares.ts';
+import { Shares } from '../core/fair-share/shares.ts';
+import type { Log } from '../core/log/log.ts';
+import { networkOf } from '../core/network/ip-address.ts';
 
 const LOG_PAUSE_MS = 60_000;
 

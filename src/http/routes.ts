@@ -1,6 +1,6 @@
-import { SOURCE_PATH } from '../core/addresses.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import type { GitService } from './git.ts';
+import { SOURCE_PATH } from '../core/network/addresses.ts';
+import type { GitService } from './git/served-repository.ts';
 
 /** The destination of a request to the server's own host. */
 export type Route =

@@ -29,7 +29,7 @@ export interface Cluster {
   readonly authorization: AuthorizationV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly coordination: CoordinationV1Api;
-  /** For objects of any kind. See applying.ts for server-side apply. */
+  /** For objects of any kind. See apply.ts for server-side apply. */
   readonly objects: KubernetesObjectApi;
 }
 

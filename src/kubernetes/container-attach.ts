@@ -1,6 +1,6 @@
 import { Attach, type KubeConfig } from '@kubernetes/client-node';
+import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
-import { untilAborted } from '../core/until-aborted.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerName } from './container-log.ts';
 

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, type V1ContainerStatus, type V1Pod } from '@kubernetes/client-node';
-import { outputTime } from '../core/time-shares.ts';
+import { outputTime } from '../core/fair-share/time-shares.ts';
 import { linesOf, openApiStream } from './api-stream.ts';
 import type { Cluster } from './cluster.ts';
-import { isNotFound } from './refusals.ts';
-import { isTransient, retrying } from './retrying.ts';
+import { isNotFound } from './faults/api-refusals.ts';
+import { isTransient, retrying } from './retry.ts';
 
 export interface ContainerName {
   readonly namespace: string;

@@ -1,10 +1,10 @@
 import type { V1Secret, V1SelfSubjectAccessReview } from '@kubernetes/client-node';
 import { DeployError } from '../core/errors.ts';
-import { applyObject } from './applying.ts';
+import { applyObject } from './apply.ts';
 import type { Cluster } from './cluster.ts';
-import { namespaceState } from './namespaces.ts';
-import { isNoNamespace, mayNot, noNamespace } from './refusals.ts';
-import { retrying } from './retrying.ts';
+import { isNoNamespace, mayNot, noNamespace } from './faults/api-refusals.ts';
+import { namespaceState } from './namespace-state.ts';
+import { retrying } from './retry.ts';
 
 export interface Right {
   /** The API group. Empty for the core group. */

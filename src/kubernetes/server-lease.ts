@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, type V1Lease, V1MicroTime } from '@kubernetes/client-node';
 import { DeployError } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
+import type { Log } from '../core/log/log.ts';
 import type { Cluster } from './cluster.ts';
-import { refusalOf } from './refusals.ts';
-import { type Retrying, retrying } from './retrying.ts';
+import { refusalOf } from './faults/api-refusals.ts';
+import { type Retrying, retrying } from './retry.ts';
 
 /** The name of the Lease, in the namespace of the server. */
 export const LEASE_NAME = 'toolforge-push';

@@ -1,19 +1,19 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DirectoryFile } from '../auth/directory-file.ts';
+import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import type { Config } from '../config.ts';
+import { mapFew } from '../core/concurrency/concurrency-limit.ts';
+import { listSetAside } from '../core/disk/set-aside.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
-import { mapFew } from '../core/few-at-once.ts';
 import type { ToolName } from '../core/names.ts';
-import { listSetAside } from '../core/set-aside.ts';
-import { type ReleaseRefs, versionOf } from '../deploy/read-back-releases.ts';
-import { isHollow } from '../git/hollow.ts';
-import { refNames } from '../git/ref-files.ts';
+import { type ReleaseRefs, versionOf } from '../deploy/reconciliation/read-back-releases.ts';
+import { isHollow } from '../git/hollow-repository.ts';
+import { refNames } from '../git/refs/ref-files.ts';
+import { tornRefs } from '../git/refs/torn-refs.ts';
 import { REPOSITORIES_AT_ONCE, Repositories } from '../git/repositories.ts';
-import { tornRefs } from '../git/torn-refs.ts';
-import { Backups } from '../store/backups.ts';
-import { ReleaseCopies } from '../store/release-copies.ts';
+import { Backups } from '../store/backups/backups.ts';
+import { ReleaseCopies } from '../store/backups/release-copies.ts';
 import { secretsKeyId } from '../store/secrets.ts';
 import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { dropOldSetAside } from '../core/disk/set-aside.ts';
 import { DeployError } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
+import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
-import { dropOldSetAside } from '../core/set-aside.ts';
-import { mayHave } from '../git/hollow.ts';
-import { removeTree } from '../sandbox/remove.ts';
+import { mayHave } from '../git/hollow-repository.ts';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import { storeNewer } from '../store/migrate.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';

@@ -1,6 +1,6 @@
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
-import { wentLive } from '../deploy/read-back-releases.ts';
+import { wentLive } from '../deploy/reconciliation/read-back-releases.ts';
 import type { StoredTool } from '../store/store-facts.ts';
 import type { DataFacts } from './data-facts.ts';
 

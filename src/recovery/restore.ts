@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { lchown, lstat, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { DirectoryFile } from '../auth/directory-file.ts';
-import { createFile } from '../auth/edit-file.ts';
+import { createFile } from '../auth/file/atomic-file.ts';
+import { DirectoryFile } from '../auth/file/directory-yaml.ts';
+import { SetAside } from '../core/disk/set-aside.ts';
 import { DeployError } from '../core/errors.ts';
-import { SetAside } from '../core/set-aside.ts';
-import { Backups, copyStore } from '../store/backups.ts';
+import { Backups, copyStore } from '../store/backups/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
 import { explain } from '../store/database.ts';
 import { readStoreFacts, type StoredTool } from '../store/store-facts.ts';

@@ -1,4 +1,4 @@
-import { mebibytes } from '../core/mebibytes.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
 import type { DiskEnd, Exit } from '../sandbox/sandbox.ts';
 
 /** Says how a process ended: `exited with code 1`. */

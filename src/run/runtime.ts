@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { LostPlace } from '../core/lost-place.ts';
+import type { LostPlace } from '../core/lost-namespace.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Release, Replicas } from '../core/types.ts';

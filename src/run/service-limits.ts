@@ -1,4 +1,4 @@
-import { mebibytes } from '../core/mebibytes.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Release, ServiceSettings } from '../core/types.ts';
 
 /**

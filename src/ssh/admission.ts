@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { networkOf } from '../core/network.ts';
-import { Shares } from '../core/shares.ts';
+import { Shares } from '../core/fair-share/shares.ts';
+import { networkOf } from '../core/network/ip-address.ts';
 
 export interface AdmissionLimits {
   /** The longest time from connection to login. */

@@ -1,7 +1,7 @@
 import { appendFileSync, chownSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Audit } from '../core/audit.ts';
-import type { Log } from '../core/log.ts';
+import type { Audit } from '../core/log/audit.ts';
+import type { Log } from '../core/log/log.ts';
 
 /**
  * Appends events to the audit log, `audit.log` in the data folder, one JSON line each. The file is opened for each

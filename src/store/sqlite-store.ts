@@ -10,19 +10,19 @@ import type {
   Release,
   Replicas,
 } from '../core/types.ts';
-import { BuildsTable } from './builds-table.ts';
+import { ReadBack } from './backups/release-read-back.ts';
 import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
-import { DeploymentsTable } from './deployments-table.ts';
 import { migrate } from './migrate.ts';
-import { ReadBack } from './read-back.ts';
-import { ReleasesTable } from './releases-table.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
 import type { ListedRelease, ReleaseRecord, Store, ToolRecord } from './store.ts';
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
-import { TokensTable } from './tokens-table.ts';
-import { ToolsTable } from './tools-table.ts';
+import { BuildsTable } from './tables/builds-table.ts';
+import { DeploymentsTable } from './tables/deployments-table.ts';
+import { ReleasesTable } from './tables/releases-table.ts';
+import { TokensTable } from './tables/tokens-table.ts';
+import { ToolsTable } from './tables/tools-table.ts';
 
 /**
  * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. Accepted deployments, live

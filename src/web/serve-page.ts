@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type LandingFacts, landingHtml, landingText } from './landing.ts';
-import { STYLE } from './style.ts';
+import { type LandingFacts, landingHtml, landingText } from './landing-page.ts';
+import { STYLE } from './style-sheet.ts';
 
 /** Allows only our own style sheet. No script, no frame, no form. */
 const CONTENT_SECURITY_POLICY =

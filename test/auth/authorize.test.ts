@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { authorize } from '../../src/auth/authorize.ts';
-import { FileDirectory } from '../../src/auth/file-directory.ts';
+import { FileDirectory } from '../../src/auth/file/file-directory.ts';
 import { type ToolName, toolName } from '../../src/core/names.ts';
 import type { Action, Principal } from '../../src/core/types.ts';
 

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
-import { serveControl } from '../../src/cli/control-protocol.ts';
+import { serveControl } from '../../src/cli/control/control-protocol.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
-import { createLog } from '../../src/core/log.ts';
-import { LocalSocket } from '../../src/hook/server-socket.ts';
+import { createLog } from '../../src/core/log/log.ts';
+import { LocalSocket } from '../../src/local-socket/local-socket.ts';
 import { Desk } from '../support/cli-services.ts';
 import { wikibot } from '../support/store-records.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commands } from '../../src/cli/table.ts';
+import { commands } from '../../src/cli/command-table.ts';
 import { Desk } from '../support/cli-services.ts';
 
 test('help lists every command as it is typed at this door', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commands } from '../../src/cli/table.ts';
+import { commands } from '../../src/cli/command-table.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { Desk } from '../support/cli-services.ts';
 import { otherTool, wikibot } from '../support/store-records.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { credentialOf } from '../../src/auth/deploy-tokens.ts';
-import { CachedDirectory } from '../../src/auth/directory-cache.ts';
+import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
 import { assertMay } from '../../src/cli/assert-may.ts';
 import { whileAllowed } from '../../src/cli/while-allowed.ts';
 import { DeployError } from '../../src/core/errors.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Registry } from '../../src/build/registry/registry.ts';
+import { Registry } from '../../src/builder/registry/registry.ts';
 import { run } from '../support/server.ts';
 
 export const registryHost = process.env['CLUSTER_REGISTRY'] ?? '';

@@ -1,6 +1,6 @@
+import { scriptBuilderImage } from './builder/script-builder.ts';
 import { builderImage } from './images.ts';
 import { builderWithScript, serverImage, slapdImage } from './installation/images.ts';
-import { scriptBuilderImage } from './script-builder.ts';
 
 // Runs before the suite. Its files run in parallel, and each would otherwise make the images.
 for (const make of [builderImage, scriptBuilderImage, builderWithScript, serverImage, slapdImage]) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../src/build/builder.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../src/builder/builder.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { commitId, toolName } from '../../src/core/names.ts';
 import { progressTo } from '../../src/core/progress.ts';

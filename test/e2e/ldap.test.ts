@@ -10,7 +10,7 @@ import { TestAuthority } from '../support/slapd/certificates.ts';
 import { makeKey } from '../support/slapd/directory.ts';
 import { addAccount, addPerson, addTool, groupDn, personDn } from '../support/slapd/people.ts';
 import { TestSlapd } from '../support/slapd/slapd.ts';
-import { connect, exec, LyingAgent, readAll } from '../support/ssh-attacker.ts';
+import { connect, exec, LyingAgent, readAll } from '../support/ssh/ssh-attacker.ts';
 import { WorkTree, webTool } from '../support/work-tree.ts';
 
 const CACHE_S = 1;

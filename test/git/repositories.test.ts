@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { SetAside } from '../../src/core/set-aside.ts';
+import { SetAside } from '../../src/core/disk/set-aside.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { wikibot } from '../support/store-records.ts';
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { readConfig } from '../../src/config.ts';
-import { settings } from '../../src/settings/table.ts';
+import { settings } from '../../src/settings/settings-table.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const page = await readFile(resolve(root, 'docs/limits.md'), 'utf8');
@@ -38,7 +38,7 @@ test('docs/limits.md has every setting that is a number, with its default', () =
 
 for (const { file, constant, row } of [
   {
-    file: 'run/tool-log.ts',
+    file: 'run/logs/tool-log.ts',
     constant: 'MAX_PROCESSES = 200',
     row: /logs kept of the processes of a tool +\| 200 /,
   },
@@ -57,23 +57,39 @@ for (const { file, constant, row } of [
     row: /logins of one address that wait +\| 50 /,
   },
   { file: 'auth/login-queue.ts', constant: 'MAX_WAIT_MS = 20_000', row: /time that a login waits +\| 20 s / },
-  { file: 'auth/throttle.ts', constant: 'FREE_TRIES = 5', row: /wrong passwords of one user name .* \| 5 / },
   {
-    file: 'auth/throttle.ts',
+    file: 'auth/login-throttle.ts',
+    constant: 'FREE_TRIES = 5',
+    row: /wrong passwords of one user name .* \| 5 /,
+  },
+  {
+    file: 'auth/login-throttle.ts',
     constant: 'FREE_TRIES_OF_ADDRESS = 30',
     row: /wrong logins of all names .* \| 30 /,
   },
   {
-    file: 'core/followers.ts',
+    file: 'core/fair-share/followers.ts',
     constant: 'MAX_OF_CREDENTIAL = 10',
     row: /one key, password or token .* \| 10 /,
   },
-  { file: 'core/followers.ts', constant: 'MAX_OF_PERSON = 20', row: /one person reads at once +\| 20 / },
-  { file: 'core/followers.ts', constant: 'MAX_OF_TOOL = 50', row: /logs of one tool .* \| 50 / },
-  { file: 'core/followers.ts', constant: 'MAX_OF_ALL = 500', row: /logs that all read at once +\| 500 / },
-  { file: 'core/followers.ts', constant: 'STALL_MS = 2 * 60_000', row: /may take no output +\| 2 min / },
   {
-    file: 'run/log-follower.ts',
+    file: 'core/fair-share/followers.ts',
+    constant: 'MAX_OF_PERSON = 20',
+    row: /one person reads at once +\| 20 /,
+  },
+  { file: 'core/fair-share/followers.ts', constant: 'MAX_OF_TOOL = 50', row: /logs of one tool .* \| 50 / },
+  {
+    file: 'core/fair-share/followers.ts',
+    constant: 'MAX_OF_ALL = 500',
+    row: /logs that all read at once +\| 500 /,
+  },
+  {
+    file: 'core/fair-share/followers.ts',
+    constant: 'STALL_MS = 2 * 60_000',
+    row: /may take no output +\| 2 min /,
+  },
+  {
+    file: 'run/logs/log-follower.ts',
     constant: 'MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024',
     row: /wait for readers.* \| 32 MiB /,
   },
@@ -103,7 +119,7 @@ for (const { file, constant, row } of [
     row: /of one person, and of one tool +\| a quarter of those that are free/,
   },
   {
-    file: 'ssh/door.ts',
+    file: 'ssh/ssh-door.ts',
     constant: 'MAX_LOGGED_IN = 1000',
     row: /connections of everybody after the login +\| 1,000 /,
   },
@@ -113,41 +129,45 @@ for (const { file, constant, row } of [
     row: /of these, of one person +\| a tenth of those that are free/,
   },
   {
-    file: 'core/reading-time.ts',
+    file: 'core/fair-share/reading-time.ts',
     constant: 'PART = 0.1',
     row: /reading what costs much.* \| a tenth for each/,
   },
   {
-    file: 'core/reading-time.ts',
+    file: 'core/fair-share/reading-time.ts',
     constant: 'PART_OF_ALL = 0.25',
     row: /reading what costs much.* a quarter for all/,
   },
   {
-    file: 'deploy/turns.ts',
+    file: 'deploy/line/turns.ts',
     constant: 'MAX_WAITING_OF_TOOL = 20',
     row: /deployments of one tool that wait +\| 20 /,
   },
   {
-    file: 'deploy/turns.ts',
+    file: 'deploy/line/turns.ts',
     constant: 'MAX_WAITING_OF_PERSON = 40',
     row: /deployments of one person that wait +\| 40 /,
   },
   { file: 'deploy/deployment-log.ts', constant: 'MAX_LOGS = 200', row: /logs of deployments .* \| 200,/ },
   { file: 'deploy/deployment-log.ts', constant: 'MAX_LOG_BYTES = 1024 * 1024 * 1024', row: /at most 1 GiB/ },
-  { file: 'store/read-back.ts', constant: 'MAX_COPIES = 100', row: /copies of releases .* \| 100 / },
-  { file: 'deploy/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
   {
-    file: 'deploy/config-vars.ts',
+    file: 'store/backups/release-read-back.ts',
+    constant: 'MAX_COPIES = 100',
+    row: /copies of releases .* \| 100 /,
+  },
+  { file: 'deploy/release/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
+  {
+    file: 'deploy/release/config-vars.ts',
     constant: 'MAX_VALUE_BYTES = 32 * 1024',
     row: /one config var +\| 32 KiB /,
   },
   {
-    file: 'deploy/config-vars.ts',
+    file: 'deploy/release/config-vars.ts',
     constant: 'MAX_TOTAL_BYTES = 512 * 1024',
     row: /all config vars of a tool +\| 512 KiB /,
   },
   {
-    file: 'deploy/release-bytes.ts',
+    file: 'deploy/release/release-quota.ts',
     constant: 'MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024',
     row: /releases of a day keep +\| 64 MiB /,
   },

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 
 const source = resolve(import.meta.dirname, '../../src');
 
 /** Of the sandbox, what builds and runs have in common. */
 const ofSandbox = [
-  'sandbox/built-for.ts',
-  'sandbox/disk-pace.ts',
-  'sandbox/disk-use.ts',
-  'sandbox/hidden-use.ts',
-  'sandbox/passable.ts',
-  'sandbox/remove.ts',
+  'sandbox/build-mode.ts',
+  'sandbox/disk/disk-pace.ts',
+  'sandbox/disk/disk-use.ts',
+  'sandbox/disk/hidden-disk-use.ts',
+  'sandbox/process/argument-limits.ts',
+  'sandbox/disk/remove-tree.ts',
   'sandbox/sandbox.ts',
 ] as const;
 
@@ -25,33 +25,33 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   sandbox: ['core', 'config.ts'],
   store: ['core', 'config.ts'],
   git: ['core', 'deploy/deployments.ts'],
-  build: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
+  builder: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
   run: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
-  deploy: ['core', 'git', 'store/store.ts', 'build/builder.ts', 'run/runtime.ts'],
+  deploy: ['core', 'git', 'store/store.ts', 'builder/builder.ts', 'run/runtime.ts'],
   recovery: [
     'core',
     'config.ts',
     'first-start.ts',
     'settings/account.ts',
-    'sandbox/remove.ts',
+    'sandbox/disk/remove-tree.ts',
     'auth',
     'git',
     'store',
-    'deploy/read-back-releases.ts',
+    'deploy/reconciliation/read-back-releases.ts',
   ],
   cli: [
     'core',
     'config.ts',
     'auth',
     'deploy/deployments.ts',
-    'deploy/what-is-live.ts',
+    'deploy/release/live-release.ts',
     'run/runtime.ts',
     'store/store.ts',
     'store/audit-file.ts',
     'recovery',
     'main.ts',
   ],
-  hook: ['core', 'git'],
+  'local-socket': ['core', 'git'],
   ssh: ['core', 'config.ts', 'auth', 'git', 'cli', 'run/runtime.ts'],
   http: ['core', 'config.ts', 'auth', 'git', 'cli', 'web', 'run/runtime.ts'],
   web: ['core', 'http/answer.ts'],
@@ -60,14 +60,14 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
 /** Packages that live behind one wall each. */
 const fences: Readonly<Record<string, RegExp>> = {
   ssh2: /^(ssh\/|auth\/public-key\.ts$)/,
-  'node-git-server': /^http\/git\.ts$/,
+  'node-git-server': /^http\/git\/served-repository\.ts$/,
   chalk: /^core\/progress\.ts$/,
-  pino: /^core\/log\.ts$/,
+  pino: /^core\/log\/log\.ts$/,
   croner: /^core\/schedule\.ts$/,
   httpxy: /^run\//,
   'node:sqlite': /^store\//,
-  ldapts: /^auth\/ldap/,
-  '@kubernetes/client-node': /^(kubernetes|build\/kubernetes|run\/kubernetes)\//,
+  ldapts: /^auth\/ldap\//,
+  '@kubernetes/client-node': /^(kubernetes|builder\/kubernetes|run\/kubernetes)\//,
 };
 
 async function imports(): Promise<{ file: string; target: string }[]> {
@@ -116,9 +116,28 @@ test('no file is longer than 400 lines', async () => {
   );
 });
 
+test('a folder has at most 14 files, unless it is a plain collection', async () => {
+  const collections = ['cli/commands', 'store/migrations'];
+  const counts = new Map<string, number>();
+  for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
+    const folder = relative(source, entry.parentPath);
+    if (entry.isFile()) counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  const large = [...counts].filter(([folder, count]) => count > 14 && !collections.includes(folder));
+  assert.deepEqual(large, []);
+});
+
+test('no two files have the same name', async () => {
+  const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const same = Object.values(Object.groupBy(files, (file) => basename(file))).filter(
+    (group) => (group?.length ?? 0) > 1,
+  );
+  assert.deepEqual(same, []);
+});
+
 test('only config.ts and the ways in read the environment, and only they exit', async () => {
   const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
-  const ways = /^(main|demo)\.ts$|^cli\/(bin|health)\.ts$|^install\/|^http\/with-environment\.ts$/;
+  const ways = /^(main|demo)\.ts$|^cli\/(bin|health)\.ts$|^install\/|^http\/git\/process-environment\.ts$/;
   const found = await Promise.all(
     files.map(
       async (file) =>

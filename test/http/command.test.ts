@@ -6,8 +6,8 @@ import { execa } from 'execa';
 import type { CommandLine } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { DeployError } from '../../src/core/errors.ts';
-import { basic, openDoor } from '../support/http-door.ts';
-import { sendRaw } from '../support/http-raw.ts';
+import { basic, openDoor } from '../support/http/http-door.ts';
+import { sendRaw } from '../support/http/http-raw.ts';
 
 type Run = (line: CommandLine) => Promise<number>;
 

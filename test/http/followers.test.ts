@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { toolName } from '../../src/core/names.ts';
 import { Desk } from '../support/cli-services.ts';
-import { basic, openDoor } from '../support/http-door.ts';
+import { basic, openDoor } from '../support/http/http-door.ts';
 
 const hello = toolName('hello') ?? assert.fail();
 

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CachedDirectory } from '../../src/auth/directory-cache.ts';
-import { FileDirectory } from '../../src/auth/file-directory.ts';
-import { tooManyLogins } from '../../src/auth/in-time.ts';
-import { hashPassword } from '../../src/auth/password.ts';
-import { LoginThrottle } from '../../src/auth/throttle.ts';
-import { basic, HttpDirectory, openDoor, PASSWORD } from '../support/http-door.ts';
+import { tooManyLogins } from '../../src/auth/directory-timeout.ts';
+import { FileDirectory } from '../../src/auth/file/file-directory.ts';
+import { hashPassword } from '../../src/auth/file/password-hash.ts';
+import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
+import { LoginThrottle } from '../../src/auth/login-throttle.ts';
+import { basic, HttpDirectory, openDoor, PASSWORD } from '../support/http/http-door.ts';
 
 const PATH = '/hello.git/info/refs?service=git-receive-pack';
 let stored: string;

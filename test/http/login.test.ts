@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { test } from 'node:test';
-import { LoginThrottle } from '../../src/auth/throttle.ts';
+import { LoginThrottle } from '../../src/auth/login-throttle.ts';
 import { readBasic } from '../../src/http/basic-auth.ts';
-import { basic, openDoor, PASSWORD, runGit } from '../support/http-door.ts';
+import { basic, openDoor, PASSWORD, runGit } from '../support/http/http-door.ts';
 
 const REFS = 'info/refs?service=git-receive-pack';
 

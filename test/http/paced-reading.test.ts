@@ -4,10 +4,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readingTime } from '../../src/core/reading-time.ts';
+import { readingTime } from '../../src/core/fair-share/reading-time.ts';
 import type { Gateway } from '../../src/run/runtime.ts';
-import { openDoor } from '../support/http-door.ts';
-import { collect } from '../support/http-raw.ts';
+import { openDoor } from '../support/http/http-door.ts';
+import { collect } from '../support/http/http-raw.ts';
 
 type Serve = (request: IncomingMessage, response: ServerResponse) => unknown;
 

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { execa } from 'execa';
 import { DeployError } from '../../src/core/errors.ts';
 import { connectCluster } from '../../src/kubernetes/cluster.ts';
-import { assertCredentials } from '../../src/kubernetes/credentials.ts';
+import { assertCredentials } from '../../src/kubernetes/cluster-credentials.ts';
 import { kubeconfigFor } from './fake-api.ts';
 
 const good = JSON.parse(kubeconfigFor('https://api.example.org')) as Record<string, unknown>;

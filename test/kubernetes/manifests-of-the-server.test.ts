@@ -11,7 +11,7 @@ import type {
   V1StatefulSet,
 } from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
-import { labelsOf, newJobName } from '../../src/build/kubernetes/names.ts';
+import { labelsOf, newJobName } from '../../src/builder/kubernetes/job/build-names.ts';
 import { readConfig } from '../../src/config.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import { LEASE_NAME } from '../../src/kubernetes/server-lease.ts';

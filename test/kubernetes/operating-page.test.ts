@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { readConfig } from '../../src/config.ts';
 
-// Checks that need no cluster. test/cluster/installation.test.ts follows the page on a cluster.
+// Checks that need no cluster. test/cluster/installation/installation.test.ts follows the page on a cluster.
 const root = resolve(import.meta.dirname, '../..');
 const page = await readFile(join(root, 'docs/operating.md'), 'utf8');
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1]).join('\n');

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { V1Lease } from '@kubernetes/client-node';
 import { DeployError } from '../../src/core/errors.ts';
-import { createLog } from '../../src/core/log.ts';
+import { createLog } from '../../src/core/log/log.ts';
 import { ServerLease } from '../../src/kubernetes/server-lease.ts';
 import { until } from '../support/server.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';

@@ -2,8 +2,8 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { createLog } from '../../src/core/log.ts';
-import { chooseSandbox } from '../../src/sandbox/choose.ts';
+import { createLog } from '../../src/core/log/log.ts';
+import { chooseSandbox } from '../../src/sandbox/choose-sandbox.ts';
 import type { Exit, Sandbox, SandboxCommand, SandboxProcess } from '../../src/sandbox/sandbox.ts';
 
 export const isRoot = process.getuid?.() === 0;

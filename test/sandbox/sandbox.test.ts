@@ -3,8 +3,8 @@ import { lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { endLeftovers } from '../../src/sandbox/leftovers.ts';
-import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process-table.ts';
+import { endLeftovers } from '../../src/sandbox/process/marked-processes.ts';
+import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process/process-table.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
 /** The processes on this machine with this text in their arguments. */

@@ -5,8 +5,8 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
 import ssh2 from 'ssh2';
-import { connect } from '../support/ssh-attacker.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import { connect } from '../support/ssh/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const config = {
   ssh: { host: '127.0.0.1', port: 0 },

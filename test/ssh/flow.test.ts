@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { after, describe, test } from 'node:test';
 import type { Client, ClientChannel } from 'ssh2';
-import type { SshDoorOptions } from '../../src/ssh/door.ts';
-import { connect, exec, readAll } from '../support/ssh-attacker.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import type { SshDoorOptions } from '../../src/ssh/ssh-door.ts';
+import { connect, exec, readAll } from '../support/ssh/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const MiB = 1024 * 1024;
 async function open(options: Partial<SshDoorOptions> = {}): Promise<SshWorkbench> {

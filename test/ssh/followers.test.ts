@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { toolName } from '../../src/core/names.ts';
 import { Desk } from '../support/cli-services.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const hello = toolName('hello') ?? assert.fail();
 const STALL_MS = 500;

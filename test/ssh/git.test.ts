@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { execa } from 'execa';
 import { DeployError } from '../../src/core/errors.ts';
-import { connect, exec, readAll } from '../support/ssh-attacker.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import { connect, exec, readAll } from '../support/ssh/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const BIG_BYTES = 64 * 1024 * 1024;
 let bench: SshWorkbench;

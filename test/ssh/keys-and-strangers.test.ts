@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { connect, exec, readAll } from '../support/ssh-attacker.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import { connect, exec, readAll } from '../support/ssh/ssh-attacker.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 let bench: SshWorkbench;
 before(async () => {

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
-import { CachedDirectory } from '../../src/auth/directory-cache.ts';
-import { SshWorkbench } from '../support/ssh-workbench.ts';
+import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
+import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 /** A directory that knows alice at once, and answers about others when the gate opens. */
 class SlowDirectory implements Directory {

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { AuditEvent } from '../../src/core/audit.ts';
+import type { AuditEvent } from '../../src/core/log/audit.ts';
 import { auditFile } from '../../src/store/audit-file.ts';
 import { wikibot } from '../support/store-records.ts';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Database } from '../../src/store/database.ts';
-import { DeploymentsTable } from '../../src/store/deployments-table.ts';
 import { migrate, migrations } from '../../src/store/migrate.ts';
+import { DeploymentsTable } from '../../src/store/tables/deployments-table.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'migrate-'));
 after(() => rmSync(root, { recursive: true, force: true }));

@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import { type CommandList, encodeCommandList } from '../../src/git/command-list.ts';
+import { type CommandList, encodeCommandList } from '../../src/git/push/command-list.ts';
 import type { TestServer } from './server.ts';
 import type { WorkTree } from './work-tree.ts';
 

@@ -8,8 +8,8 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
-import { DirectoryFile } from '../../src/auth/directory-file.ts';
-import { removeTree } from '../../src/sandbox/remove.ts';
+import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
+import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/run/local/timetable.ts';
+import type { Clock } from '../../src/run/local/processes/timetable.ts';
 
 /** A clock that stands still until a test moves it. */
 export class SetClock implements Clock {

@@ -3,7 +3,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { watchAddresses } from '../../src/sandbox/fence/machine-addresses.ts';
-import { argumentsOf, childrenOf } from '../../src/sandbox/process-table.ts';
+import { argumentsOf, childrenOf } from '../../src/sandbox/process/process-table.ts';
 
 const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
 

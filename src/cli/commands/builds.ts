@@ -1,9 +1,9 @@
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import { short } from '../../core/names.ts';
-import { outputTime } from '../../core/time-shares.ts';
 import type { Build } from '../../core/types.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { countOf } from '../parse-words.ts';
-import { ago, columns, duration, iso, json } from '../printing.ts';
+import { countOf } from '../command-line/parse-words.ts';
+import { ago, columns, duration, iso, json } from '../command-line/printing.ts';
 
 export const buildsCommand: ToolCommand = {
   name: 'builds',

@@ -1,7 +1,7 @@
 import { short } from '../../core/names.ts';
 import type { ToolCommand } from '../command.ts';
+import { oneLine } from '../command-line/printing.ts';
 import { findDeployment } from '../find-deployment.ts';
-import { oneLine } from '../printing.ts';
 
 export const cancelCommand: ToolCommand = {
   name: 'cancel',

@@ -1,8 +1,8 @@
-import { type Addresses, httpCommand, sshCommand } from '../../core/addresses.ts';
+import { type Addresses, httpCommand, sshCommand } from '../../core/network/addresses.ts';
 import type { Principal } from '../../core/types.ts';
 import type { CommandShape, LoginCommand, Typed } from '../command.ts';
-import { columns } from '../printing.ts';
-import { UsageError } from '../usage-error.ts';
+import { columns } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
 
 /** The command `help` for a table of commands that contains it. */
 export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {

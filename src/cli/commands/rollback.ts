@@ -1,6 +1,6 @@
 import type { ToolCommand } from '../command.ts';
+import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
-import { UsageError } from '../usage-error.ts';
 
 export const rollbackCommand: ToolCommand = {
   name: 'rollback',

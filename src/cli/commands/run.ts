@@ -1,8 +1,8 @@
 import { DeployError } from '../../core/errors.ts';
-import { liveRelease } from '../../deploy/what-is-live.ts';
+import { liveRelease } from '../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { warning } from '../printing.ts';
-import { UsageError } from '../usage-error.ts';
+import { warning } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
 
 // MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
 const mostWordsBytes = 24 * 1024;

@@ -2,9 +2,9 @@ import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
+import { columns, json, oneLine } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
-import { columns, json, oneLine } from '../printing.ts';
-import { UsageError } from '../usage-error.ts';
 
 const mostTypes = 100;
 /** The highest value of the setting max_replicas. */

@@ -3,9 +3,9 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { DeployToken } from '../../core/types.ts';
 import type { ToolCommand } from '../command.ts';
-import { countOf } from '../parse-words.ts';
-import { ago, columns, iso, json, oneLine } from '../printing.ts';
-import { UsageError } from '../usage-error.ts';
+import { countOf } from '../command-line/parse-words.ts';
+import { ago, columns, iso, json, oneLine } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
 
 const DAY_MS = 24 * 3600_000;
 const days = { min: 1, max: 366, byDefault: 90 };

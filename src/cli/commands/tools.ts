@@ -2,7 +2,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
-import { columns, json } from '../printing.ts';
+import { columns, json } from '../command-line/printing.ts';
 
 /** The state of a tool in one word. `new` and `failed`: nothing is live yet. `down`: a release is live, but no process runs. */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';

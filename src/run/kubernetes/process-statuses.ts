@@ -1,16 +1,16 @@
 import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
 import type { ToolName } from '../../core/names.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
-import { isNoNamespace } from '../../kubernetes/refusals.ts';
+import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import type { ProcessStatus } from '../runtime.ts';
-import type { Drift } from './drift.ts';
-import type { LiveRollouts } from './live.ts';
-import type { LostPlaces } from './lost-places.ts';
-import { deploymentsOf, type ObjectParts } from './objects.ts';
-import { scheduleStatuses } from './schedule-status.ts';
-import type { ScheduledEnds } from './scheduled-ends.ts';
-import { cronJobsOf } from './schedules.ts';
-import { type StatusParts, toolStatus, withNotes } from './status.ts';
+import type { Drift } from './drift/drift.ts';
+import type { LostPlaces } from './drift/lost-namespaces.ts';
+import { type StatusParts, toolStatus, withNotes } from './pods/pod-status.ts';
+import type { LiveRollouts } from './rollout/live-rollouts.ts';
+import { deploymentsOf, type ObjectParts } from './rollout-objects.ts';
+import { scheduleStatuses } from './schedules/schedule-status.ts';
+import type { ScheduledEnds } from './schedules/scheduled-ends.ts';
+import { cronJobsOf } from './schedules/schedules.ts';
 
 export interface ProcessStatusesParts extends ObjectParts {
   readonly live: LiveRollouts;

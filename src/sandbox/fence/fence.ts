@@ -1,9 +1,9 @@
 import { BlockList, isIP } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Log } from '../../core/log.ts';
-import { makeFolderForAll } from '../reach.ts';
+import type { Log } from '../../core/log/log.ts';
+import { makeFolderForAll } from '../folder-reach.ts';
+import { routeFiles, setRoutesAgain, writeRoutes } from './fence-routes.ts';
 import { machineAddresses, watchAddresses } from './machine-addresses.ts';
-import { routeFiles, setRoutesAgain, writeRoutes } from './routes.ts';
 
 /** Addresses that on every machine lead to itself or only to its links. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];

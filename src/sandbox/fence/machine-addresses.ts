@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { execa } from 'execa';
-import { withPipes } from '../../core/with-pipes.ts';
+import { withPipes } from '../../core/child-pipes.ts';
 
 const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 const SETTLING_MS = 1000;

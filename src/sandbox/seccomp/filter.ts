@@ -1,6 +1,6 @@
 import { chmod, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolderForAll } from '../reach.ts';
+import { makeFolderForAll } from '../folder-reach.ts';
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 

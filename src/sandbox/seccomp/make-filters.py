@@ -41,7 +41,7 @@ CLOSED = {
 # inspect. So it fails with ENOSYS, and the C library uses clone.
 NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
-# A thread with open files of its own would hide them: the server sees only those of its process (hidden-use.ts). No C
+# A thread with open files of its own would hide them: the server sees only those of its process (hidden-disk-use.ts). No C
 # library makes such threads.
 CLONE_FILES, CLONE_THREAD, CLOSE_RANGE_UNSHARE = 0x00000400, 0x00010000, 2
 

@@ -5,8 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { run, until } from '../../support/server.ts';
 import { WorkTree, webTool } from '../../support/work-tree.ts';
-import { ClusterServer } from '../cluster-server.ts';
 import { builderWithScript } from '../installation/images.ts';
+import { ClusterServer } from '../pushes/cluster-server.ts';
 
 const TOOL = 'base';
 const LIMIT_MS = 120_000;

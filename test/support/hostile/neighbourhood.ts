@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { DirectoryFile } from '../../../src/auth/directory-file.ts';
+import { DirectoryFile } from '../../../src/auth/file/directory-yaml.ts';
 import type { TestServer } from '../server.ts';
 import { liveTool, type Remote, WorkTree, webTool } from '../work-tree.ts';
 import type { Target } from './attacks.ts';

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import { link, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DeployError, systemCode } from '../../core/errors.ts';
+
+const WAIT_MS = 5000;
+const RETRY_MS = 50;
+const LONGEST_EDIT_MS = 60_000;
+
+/**
+ * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under a
+ * lock, made durable, and renamed. If `change` throws, or returns the same text, the file stays as it is.
+ *
+ * @param ifMissing - The text to change if there is no file. Null: the file must exist.
+ * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
+ */
+export async function editFile<T>(
+  name: string,
+  change: (before: string) => { readonly after: string; readonly result: T },
+  ifMissing: string | null = null,
+): Promise<T> {
+  // If the name is a symbolic link, the file that it points to is changed.
+  const path = await orIfMissing(realpath(name), ifMissing === null ? null : name);
+  await using _lock = await lock(`${path}.lock`);
+  const before = await orIfMissing(readFile(path, 'utf8'), ifMissing);
+  const { after, result } = change(before);
+  if (after === before) return result;
+  const temporary = await writeBeside(path, after);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(path);
+  return result;
+}
+
+async function orIfMissing(found: Promise<string>, instead: string | null): Promise<string> {
+  try {
+    return await found;
+  } catch (error) {
+    if (instead === null || systemCode(error) !== 'ENOENT') throw error;
+    return instead;
+  }
+}
+
+/** Makes a file that only its owner reads, whole or not at all. @returns false where it was there before. */
+export async function createFile(path: string, text: string): Promise<boolean> {
+  const temporary = await writeBeside(path, text);
+  try {
+    // link(2) fails where the name is taken, which rename(2) does not.
+    await link(temporary, path);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  await syncFolder(path);
+  return true;
+}
+
+async function writeBeside(path: string, text: string): Promise<string> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`;
+  await using file = await open(temporary, 'wx', 0o600);
+  try {
+    const owner = await stat(path).catch(() => null);
+    // An edit by root leaves the file to the account that the server runs under.
+    if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
+    await file.writeFile(text);
+    await file.sync();
+    return temporary;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(dirname(path), 'r');
+  await folder.sync();
+}
+
+async function lock(path: string): Promise<AsyncDisposable> {
+  const deadline = performance.now() + WAIT_MS;
+  while (!(await createFile(path, `${process.pid}\n`))) {
+    const holder = Number(await readFile(path, 'utf8').catch(() => ''));
+    if (holder > 0 && (!isRunning(holder) || (await isLeft(path)))) {
+      await breakLock(path, holder);
+    } else if (performance.now() > deadline) {
+      throw new DeployError(
+        'FILE_BUSY',
+        'Somebody else is changing the user directory.',
+        'Try again in a moment.',
+      );
+    } else {
+      await delay(RETRY_MS);
+    }
+  }
+  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+}
+
+/** True for a lock that no edit holds for so long: its number is another process's by now, as after a restart. */
+async function isLeft(path: string): Promise<boolean> {
+  const since = await stat(path).catch(() => null);
+  return since !== null && Date.now() - since.mtimeMs > LONGEST_EDIT_MS;
+}
+
+/** Moves a dead process's lock away; of several that try, one moves it and the others find it gone. */
+async function breakLock(path: string, holder: number): Promise<void> {
+  const aside = `${path}.${randomBytes(6).toString('hex')}.dead`;
+  try {
+    await rename(path, aside);
+    // A new holder may have come between the look and the move: give it back its lock.
+    if (Number(await readFile(aside, 'utf8')) !== holder) await link(aside, path).catch(() => undefined);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}

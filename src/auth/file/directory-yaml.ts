@@ -1,0 +1,281 @@
+import { readFile } from 'node:fs/promises';
+import { type Document, isMap, isScalar, isSeq, YAMLMap, YAMLSeq } from 'yaml';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import { explain, type PublicKey, readKeyLine } from '../public-key.ts';
+import { normalise, userName } from '../user-name.ts';
+import { editFile } from './atomic-file.ts';
+import { type DirectoryData, parseDirectory, readDirectoryText, withoutAliases } from './directory-data.ts';
+import { hashPassword } from './password-hash.ts';
+
+export interface UserChange {
+  readonly name: string;
+  /** Lines as ssh-keygen writes them; empty and comment lines are skipped. */
+  readonly keyLines?: readonly string[];
+  readonly password?: string;
+}
+
+/** The comment at the top of a new file. */
+export const HEADER = ` Who may log in, and who maintains which tool. Read again as soon as it changes.
+ Change it here, or by: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
+ A user may be switched off by \`disabled: true\`, and so may a tool.`;
+const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
+
+/** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
+const LEAST_CHARACTERS = 8;
+
+/** What `addUser` did. */
+export interface UserChanged {
+  readonly uid: string;
+  /** False where the user was there and has got something more. */
+  readonly isNew: boolean;
+  readonly addedKeys: readonly PublicKey[];
+  /** Keys that were there already. */
+  readonly knownKeys: readonly PublicKey[];
+  readonly isPasswordSet: boolean;
+}
+
+export interface ToolChanged {
+  readonly tool: ToolName;
+  readonly isNew: boolean;
+  readonly addedMaintainers: readonly string[];
+}
+
+/**
+ * The file of a FileDirectory, for the commands that change it, with the server running or not. Comments
+ * stay. Every method throws DeployError with what to do, and then has changed nothing.
+ */
+export class DirectoryFile {
+  readonly #path: string;
+  readonly #begin: () => Promise<boolean>;
+
+  /**
+   * @param begin - Makes the folder of the file before the first start of a server. False if a server has started there:
+   * then a missing file is lost, and a new one would hide that.
+   */
+  constructor(path: string, begin: () => Promise<boolean> = async () => false) {
+    this.#path = path;
+    this.#begin = begin;
+  }
+
+  /** Whether there is such a user. */
+  async hasUser(name: string): Promise<boolean> {
+    try {
+      return (await this.list()).users.has(normalise(name));
+    } catch (error) {
+      if (error instanceof DeployError && error.code === 'NO_DIRECTORY') return false;
+      throw error;
+    }
+  }
+
+  /** Adds the user, or gives an existing user more keys or another password. Before the first start, makes the file. */
+  async addUser(change: UserChange): Promise<UserChanged> {
+    const uid = checkedUser(change.name);
+    const keys = readKeys(change.keyLines ?? []);
+    if (change.password !== undefined && [...change.password].length < LEAST_CHARACTERS) {
+      throw refusal(
+        'SHORT_PASSWORD',
+        `The password has fewer than ${LEAST_CHARACTERS} characters.`,
+        `Give a longer one. A new user gets a generated one by: npx toolforge-push user add ${uid}`,
+      );
+    }
+    const password = change.password === undefined ? null : await hashPassword(change.password);
+    const ifMissing = (await this.#begin()) ? NEW_DIRECTORY : null;
+    return await this.#edit((document, data) => {
+      const known = data.users.get(uid);
+      if (known !== undefined && keys.length === 0 && password === null) {
+        throw refusal(
+          'USER_EXISTS',
+          `There is a user ${uid} already.`,
+          `To give them a key or a password: npx toolforge-push user add ${uid} --key FILE, or --password-stdin`,
+        );
+      }
+      const old = new Set(known?.keys.map((key) => key.blob.toString('base64')));
+      const isKnown = (key: PublicKey) => old.has(key.blob.toString('base64'));
+      const added = keys.filter((key) => !isKnown(key));
+      const entry = entryOf(tableOf(document, 'users'), uid, normalise);
+      if (password !== null) entry.set('password', password);
+      for (const key of added) listOf(entry, 'keys').add(document.createNode(lineOf(key)));
+      return {
+        uid,
+        isNew: known === undefined,
+        addedKeys: added,
+        knownKeys: keys.filter(isKnown),
+        isPasswordSet: password !== null,
+      };
+    }, ifMissing);
+  }
+
+  /** @returns the tools that the user no longer maintains. */
+  async removeUser(name: string): Promise<ToolName[]> {
+    const uid = checkedUser(name);
+    return await this.#edit((document, data) => {
+      if (!data.users.has(uid)) throw unknownUser(uid);
+      remove(tableOf(document, 'users'), uid);
+      const theirs = [...data.tools.values()].filter((tool) => tool.maintainers.has(uid));
+      for (const tool of theirs) {
+        const list = listOf(entryOf(tableOf(document, 'tools'), tool.name), 'maintainers');
+        list.items = list.items.filter(
+          (item) => normalise(String(isScalar(item) ? item.value : item)) !== uid,
+        );
+      }
+      return theirs.map((tool) => tool.name);
+    });
+  }
+
+  /** Adds the tool, or gives one that is there more maintainers. */
+  async addTool(name: string, maintainers: readonly string[]): Promise<ToolChanged> {
+    const tool = checkedTool(name);
+    const wanted = [...new Set(maintainers.map(checkedUser))];
+    return await this.#edit((document, data) => {
+      for (const uid of wanted) if (!data.users.has(uid)) throw unknownUser(uid);
+      const known = data.tools.get(tool);
+      const added = wanted.filter((uid) => !known?.maintainers.has(uid));
+      if (known === undefined && wanted.length === 0) {
+        throw refusal('NO_MAINTAINER', `${tool} needs a maintainer.`, 'Name one: --maintainer USER.');
+      }
+      const list = listOf(entryOf(tableOf(document, 'tools'), tool), 'maintainers');
+      for (const uid of added) list.add(document.createNode(uid));
+      return { tool, isNew: known === undefined, addedMaintainers: added };
+    });
+  }
+
+  /** Takes the tool from its maintainers. Its repository, releases and data stay. */
+  async removeTool(name: string): Promise<void> {
+    const tool = checkedTool(name);
+    await this.#edit((document, data) => {
+      if (!data.tools.has(tool)) {
+        throw refusal(
+          'NO_TOOL',
+          `There is no tool ${tool}.`,
+          'See which there are with: npx toolforge-push tool list',
+        );
+      }
+      remove(tableOf(document, 'tools'), tool);
+    });
+  }
+
+  /** All users and tools. */
+  async list(): Promise<DirectoryData> {
+    return await whereItIs(this.#path, async () => readDirectoryText(await readFile(this.#path, 'utf8')));
+  }
+
+  async #edit<T>(
+    change: (document: Document, data: DirectoryData) => T,
+    ifMissing: string | null = null,
+  ): Promise<T> {
+    const edit = (before: string) => {
+      const data = readDirectoryText(before);
+      const document = withoutAliases(parseDirectory(before));
+      const result = change(document, data);
+      const after = document.toString({ lineWidth: 0 });
+      readDirectoryText(after);
+      return { after, result };
+    };
+    return await whereItIs(this.#path, () => editFile(this.#path, edit, ifMissing));
+  }
+}
+
+async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (cause instanceof DeployError || code === null) throw cause;
+    if (code !== 'ENOENT') {
+      throw new DeployError(
+        'DIRECTORY_FILE',
+        `The user directory ${path} cannot be read or changed (${code}).`,
+        'Be the user that the server runs as (sudo -u), and see whether the disk is full or read-only.',
+        { cause },
+      );
+    }
+    throw new DeployError(
+      'NO_DIRECTORY',
+      'There is no user directory yet.',
+      'Add a user (npx toolforge-push user add NAME), or check the setting data (TOOLFORGE_PUSH_DATA). If a server has run here, see: npx toolforge-push doctor',
+      { cause },
+    );
+  }
+}
+
+/** The keys of all lines that are not empty or a comment. @throws DeployError `BAD_KEY` with the line's number. */
+export function readKeys(lines: readonly string[]): PublicKey[] {
+  return lines.flatMap((line, index) => {
+    if (/^\s*(#|$)/.test(line)) return [];
+    const key = readKeyLine(line);
+    if (typeof key !== 'string') return [key];
+    const { message, hint } = explain(key);
+    throw refusal('BAD_KEY', lines.length > 1 ? `Line ${index + 1}: ${message}` : message, hint);
+  });
+}
+
+/** A key as one line. */
+export function lineOf(key: PublicKey): string {
+  return `${key.algorithm} ${key.blob.toString('base64')} ${key.comment}`.trimEnd();
+}
+
+/** @throws DeployError `BAD_USER_NAME`. */
+export function checkedUser(name: string): string {
+  const uid = userName(name);
+  if (uid !== null) return uid;
+  throw refusal(
+    'BAD_USER_NAME',
+    `${JSON.stringify(name.slice(0, 80))} cannot be a user name.`,
+    'Take letters, digits, dots, dashes and underscores, at most 64; git, tool.NAME and tools.NAME mean something else.',
+  );
+}
+
+/** @throws DeployError `BAD_TOOL_NAME`. */
+export function checkedTool(name: string): ToolName {
+  const tool = toolName(name);
+  if (tool !== null) return tool;
+  throw refusal(
+    'BAD_TOOL_NAME',
+    `${JSON.stringify(name.slice(0, 80))} cannot be a tool name.`,
+    'It begins with a lower-case letter and goes on with lower-case letters, digits, - and _, at most 63, with a letter or digit at the end.',
+  );
+}
+
+function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
+  if (!isMap(document.contents)) document.contents = new YAMLMap() as typeof document.contents;
+  return entryOf(document.contents as unknown as YAMLMap, name);
+}
+
+/** The map under the key, made where it is missing or null. */
+function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
+  const pair = map.items.find(
+    (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,
+  );
+  if (isMap(pair?.value)) return pair.value;
+  const made = new YAMLMap();
+  if (pair === undefined) map.set(key, made);
+  else pair.value = made;
+  return made;
+}
+
+function listOf(map: YAMLMap, key: string): YAMLSeq {
+  const value = map.get(key, true);
+  if (isSeq(value)) return value;
+  const made = new YAMLSeq();
+  map.set(key, made);
+  return made;
+}
+
+function remove(map: YAMLMap, key: string): void {
+  map.items = map.items.filter(
+    (item) => normalise(String(isScalar(item.key) ? item.key.value : item.key)) !== key,
+  );
+}
+
+function unknownUser(uid: string): DeployError {
+  return refusal(
+    'NO_USER',
+    `There is no user ${uid}.`,
+    `Add them first: npx toolforge-push user add ${uid}; who there is: npx toolforge-push user list`,
+  );
+}
+
+function refusal(code: string, message: string, hint: string): DeployError {
+  return new DeployError(code, message, hint);
+}

@@ -1,0 +1,46 @@
+import { Document } from 'yaml';
+import { explain, readKeyLine } from '../public-key.ts';
+import { createFile } from './atomic-file.ts';
+import { checkedTool, checkedUser, HEADER, lineOf } from './directory-yaml.ts';
+import { hashPassword } from './password-hash.ts';
+
+export interface FirstDirectory {
+  readonly path: string;
+  readonly userName: string;
+  /** Lines of the .pub files that were found; those that are no key to log in with are left out. */
+  readonly keyLines: readonly string[];
+  readonly password: string;
+  /** A tool to begin with, which the user maintains; null = none. */
+  readonly toolName: string | null;
+}
+
+/** What the first start says about it. */
+export interface FirstDirectoryMade {
+  readonly uid: string;
+  readonly keys: number;
+  /** Why keys were left out, one sentence each. */
+  readonly leftOut: readonly string[];
+}
+
+/**
+ * Makes the directory file of a first start, mode 0600.
+ *
+ * @returns null where there is one already, which is left as it is.
+ * @throws DeployError `BAD_USER_NAME`, `BAD_TOOL_NAME`.
+ */
+export async function createFirstDirectory(first: FirstDirectory): Promise<FirstDirectoryMade | null> {
+  const uid = checkedUser(first.userName);
+  const tool = first.toolName === null ? null : checkedTool(first.toolName);
+  const lines = first.keyLines.filter((line) => !/^\s*(#|$)/.test(line)).map(readKeyLine);
+  const keys = lines.filter((key) => typeof key !== 'string');
+  const problems = lines.filter((key) => typeof key === 'string');
+  const document = new Document({
+    users: { [uid]: { password: await hashPassword(first.password), keys: keys.map(lineOf) } },
+    tools: tool === null ? {} : { [tool]: { maintainers: [uid] } },
+  });
+  document.commentBefore = HEADER;
+  const isMade = await createFile(first.path, document.toString({ lineWidth: 0 }));
+  return isMade
+    ? { uid, keys: keys.length, leftOut: problems.map((problem) => explain(problem).message) }
+    : null;
+}

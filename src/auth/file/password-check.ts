@@ -1,0 +1,44 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { FewAtOnce } from '../../core/concurrency/concurrency-limit.ts';
+import { tooManyLogins } from '../directory-timeout.ts';
+import { decoy, isPassword, type PasswordHash } from './password-hash.ts';
+
+// Each check needs 32 MiB and one of libuv's four threads for 0.1 s. The other threads are kept for files.
+const AT_ONCE = 2;
+const MOST_WAITING = 64;
+const REMEMBERED = 1000;
+const REMEMBER_MS = 5 * 60_000;
+
+/**
+ * Checks passwords, few at a time. A check takes the same time whether the user exists or not. A correct password is
+ * remembered for five minutes, unless the stored one changes, because git sends it with every request.
+ */
+export class PasswordCheck {
+  readonly #decoy = decoy();
+  readonly #secret = randomBytes(32);
+  readonly #fitted = new Map<string, number>();
+  readonly #turns = new FewAtOnce(AT_ONCE, { most: MOST_WAITING, refusal: tooManyLogins });
+
+  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if too many checks wait; the signal's reason. */
+  async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {
+    if (password === '') return false;
+    const against = stored ?? this.#decoy;
+    const digest = createHmac('sha256', this.#secret)
+      .update(against.salt)
+      .update(against.hash)
+      .update(password)
+      .digest('base64');
+    if (stored !== null && (this.#fitted.get(digest) ?? 0) > performance.now()) return true;
+    const isRight = await this.#turns.run(() => isPassword(password, against), signal);
+    if (stored === null || !isRight) return false;
+    this.#remember(digest);
+    return true;
+  }
+
+  #remember(digest: string): void {
+    this.#fitted.delete(digest);
+    this.#fitted.set(digest, performance.now() + REMEMBER_MS);
+    const oldest = this.#fitted.keys().next().value;
+    if (this.#fitted.size > REMEMBERED && oldest !== undefined) this.#fitted.delete(oldest);
+  }
+}

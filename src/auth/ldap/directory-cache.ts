@@ -1,0 +1,147 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { FewOfEach } from '../../core/concurrency/concurrency-limit.ts';
+import { untilAborted } from '../../core/concurrency/until-aborted.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from '../directory.ts';
+import { inTime, unavailable } from '../directory-timeout.ts';
+import { normalise } from '../user-name.ts';
+
+const MOST_REMEMBERED = 10_000;
+/** Questions about tools that are asked for one person at once. Otherwise one person could fill the line for all. */
+const MOST_AT_ONCE_OF_PERSON = 4;
+const MOST_WAITING_OF_PERSON = 100;
+
+interface Remembered {
+  readonly value: unknown;
+  readonly until: number;
+}
+
+interface Question<T> {
+  readonly name: string;
+  /** The person for whom it is asked. Not set before a login. */
+  readonly by?: string | undefined;
+  readonly isWorthIt: (value: T) => boolean;
+  readonly ask: (limit: AbortSignal) => Promise<T>;
+}
+
+export interface CacheTimes {
+  /** How long an answer is believed, counted from when it was asked for; 0 = not at all. */
+  readonly cacheMs: number;
+  readonly limitMs: number;
+}
+
+/**
+ * A Directory in front of a slow one. Answers that let somebody in are remembered for a while; refusals never
+ * are, so that a new key or a new maintainer holds at once. The same question asked by several at a time is
+ * asked once.
+ */
+export class CachedDirectory implements Directory {
+  readonly #directory: Directory;
+  readonly #times: CacheTimes;
+  readonly #now: () => number;
+  readonly #secret = randomBytes(32);
+  readonly #remembered = new Map<string, Remembered>();
+  readonly #asked = new Map<string, Promise<unknown>>();
+  readonly #turns = new FewOfEach(MOST_AT_ONCE_OF_PERSON, {
+    most: MOST_WAITING_OF_PERSON,
+    refusal: () => unavailable('Too many questions about your tools are under way.', null),
+  });
+
+  /** @param now - A clock in milliseconds that never goes back. */
+  constructor(directory: Directory, times: CacheTimes, now: () => number = () => performance.now()) {
+    this.#directory = directory;
+    this.#times = times;
+    this.#now = now;
+  }
+
+  async identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null> {
+    return await this.#answer(signal, {
+      name: this.#digest('key', normalise(login), key.algorithm, key.blob),
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.identifyByKey(login, key, limit),
+    });
+  }
+
+  async identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null> {
+    if (password === '') return null;
+    return await this.#answer(signal, {
+      name: this.#digest('password', normalise(login), password),
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.identifyByPassword(login, password, limit),
+    });
+  }
+
+  async findTool(
+    name: ToolName,
+    signal: AbortSignal,
+    { isFresh = false, by }: FindOptions = {},
+  ): Promise<DirectoryTool | null> {
+    const question: Question<DirectoryTool | null> = {
+      name: `tool ${name}`,
+      by,
+      isWorthIt: isSomething,
+      ask: (limit) => this.#directory.findTool(name, limit),
+    };
+    return isFresh ? await this.#askOnce(signal, question) : await this.#answer(signal, question);
+  }
+
+  async toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]> {
+    const tools = await this.#answer<ToolName[]>(signal, {
+      name: `tools of ${normalise(uid)}`,
+      by: normalise(uid),
+      isWorthIt: (names) => names.length > 0,
+      ask: (limit) => this.#directory.toolsOf(uid, limit),
+    });
+    return [...tools];
+  }
+
+  async close(): Promise<void> {
+    this.#remembered.clear();
+    await this.#directory.close();
+  }
+
+  async #answer<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
+    const known = this.#remembered.get(question.name);
+    if (known !== undefined && known.until > this.#now() && !signal.aborted) return known.value as T;
+    return await this.#askOnce(signal, question);
+  }
+
+  async #askOnce<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
+    // Nobody waits behind what another person asks.
+    const key = `${question.by ?? ''} ${question.name}`;
+    return await inTime(signal, this.#times.limitMs, async (limit) => {
+      const asked = this.#asked.get(key) ?? this.#ask(question).finally(() => this.#asked.delete(key));
+      this.#asked.set(key, asked);
+      return (await untilAborted(asked, limit)) as T;
+    });
+  }
+
+  /** Asks for all who wait for it; the one who asked first may leave. */
+  async #ask<T>({ name, by, isWorthIt, ask }: Question<T>): Promise<T> {
+    const until = this.#now() + this.#times.cacheMs;
+    const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>
+      by === undefined ? ask(limit) : this.#turns.run(by, () => ask(limit), limit),
+    );
+    if (isWorthIt(value)) this.#remember(name, { value, until });
+    else this.#remembered.delete(name);
+    return value;
+  }
+
+  #remember(question: string, answer: Remembered): void {
+    this.#remembered.delete(question);
+    if (answer.until > this.#now()) this.#remembered.set(question, answer);
+    const oldest = this.#remembered.keys().next().value;
+    if (this.#remembered.size > MOST_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
+  }
+
+  /** Under a secret of this process, so that no password lies in memory longer than it must. */
+  #digest(kind: string, ...parts: readonly (string | Buffer)[]): string {
+    const hmac = createHmac('sha256', this.#secret);
+    for (const part of parts) hmac.update(`${Buffer.byteLength(part)} `).update(part);
+    return `${kind} ${hmac.digest('base64')}`;
+  }
+}
+
+function isSomething(value: unknown): boolean {
+  return value !== null;
+}

@@ -1,0 +1,69 @@
+import { normalise } from '../user-name.ts';
+
+/** One `attribute=value` of a distinguished name; the attribute in lower case, the value unescaped. */
+export interface NamePart {
+  readonly attribute: string;
+  readonly value: string;
+}
+
+/** A distinguished name that was read. */
+export interface ReadDn {
+  /** The first relative name; several parts where it is joined by `+`. */
+  readonly first: readonly NamePart[];
+  /** The same for every spelling of the name that a server takes for equal. */
+  readonly key: string;
+  /** The key of the entry above; empty at the top. */
+  readonly parentKey: string;
+}
+
+const ATTRIBUTE = /\s*([A-Za-z][-A-Za-z0-9]*|\d+(?:\.\d+)+)\s*=/y;
+const VALUE = /(?:[^\\,+;"<>]|\\[ "#+,;<=>\\]|\\[0-9A-Fa-f]{2})*/y;
+const ESCAPED = /(?:\\[0-9A-Fa-f]{2})+|\\./g;
+
+/**
+ * Reads a distinguished name, or null for what is none or has a form that no directory here uses (values in
+ * hexadecimal or quotes): an unreadable name is nobody's.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc4514
+ */
+export function readDn(text: string): ReadDn | null {
+  const names: NamePart[][] = [];
+  let parts: NamePart[] = [];
+  let at = 0;
+  for (;;) {
+    const [whole, attribute = ''] = matchAt(ATTRIBUTE, text, at) ?? [];
+    if (whole === undefined) return null;
+    const [raw = ''] = matchAt(VALUE, text, at + whole.length) ?? [];
+    if (raw.trim() === '' || raw.trimStart().startsWith('#')) return null;
+    parts.push({ attribute: attribute.toLowerCase(), value: raw.replace(ESCAPED, withoutEscape) });
+    at += whole.length + raw.length;
+    const separator = text[at];
+    at += 1;
+    if (separator === '+') continue;
+    names.push(parts);
+    parts = [];
+    if (separator === undefined) break;
+    if (separator !== ',') return null;
+  }
+  const keys = names.map(keyOf);
+  return { first: names[0] ?? [], key: keys.join(','), parentKey: keys.slice(1).join(',') };
+}
+
+function matchAt(form: RegExp, text: string, at: number): RegExpExecArray | null {
+  form.lastIndex = at;
+  return form.exec(text);
+}
+
+function withoutEscape(escaped: string): string {
+  return /^\\[0-9A-Fa-f]{2}/.test(escaped)
+    ? Buffer.from(escaped.replaceAll('\\', ''), 'hex').toString('utf8')
+    : escaped.slice(1);
+}
+
+// As caseIgnoreMatch compares (RFC 4518): case, outer and repeated inner space do not count. The JSON keeps a comma in a value apart.
+function keyOf(parts: readonly NamePart[]): string {
+  const items = parts.map(
+    ({ attribute, value }) => `${attribute}=${JSON.stringify(normalise(value).replace(/ +/g, ' '))}`,
+  );
+  return items.sort().join('+');
+}

@@ -1,0 +1,46 @@
+import type { Entry } from 'ldapts';
+import { readKeyLine } from '../public-key.ts';
+import { readDn } from './ldap-dn.ts';
+
+/** One entry that a search gave: its name as the server spells it, and the values that were asked for. */
+export class LdapEntry {
+  readonly dn: string;
+  readonly #values = new Map<string, readonly string[]>();
+
+  constructor(entry: Entry) {
+    this.dn = entry.dn;
+    for (const [attribute, value] of Object.entries(entry)) {
+      if (attribute !== 'dn') this.#values.set(attribute.toLowerCase(), textsOf(value));
+    }
+  }
+
+  /** All values; none where the attribute is missing or hidden. */
+  values(attribute: string): readonly string[] {
+    return this.#values.get(attribute.toLowerCase()) ?? [];
+  }
+
+  /**
+   * The one value that names the entry: of several, that of its distinguished name. Null where that does not
+   * tell, so that nobody has two names.
+   */
+  nameIn(attribute: string): string | null {
+    const values = this.values(attribute);
+    if (values.length === 1) return values[0] ?? null;
+    const first = readDn(this.dn)?.first ?? [];
+    const parts = first.filter((part) => part.attribute === attribute.toLowerCase());
+    return parts.length === 1 ? (parts[0]?.value ?? null) : null;
+  }
+
+  /** The public keys of `sshPublicKey` in base64. A value that is no key to log in with hides no other. */
+  keys(): Set<string> {
+    const keys = this.values('sshPublicKey').map(readKeyLine);
+    return new Set(keys.flatMap((key) => (typeof key === 'string' ? [] : [key.blob.toString('base64')])));
+  }
+}
+
+// ldapts gives all values of an attribute as bytes when one of them is not UTF-8.
+function textsOf(value: Entry[string]): string[] {
+  return (Array.isArray(value) ? value : [value]).map((item) =>
+    typeof item === 'string' ? item : item.toString('utf8'),
+  );
+}

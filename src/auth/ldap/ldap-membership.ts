@@ -1,0 +1,62 @@
+import type { Log } from '../../core/log/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import { type ReadDn, readDn } from './ldap-dn.ts';
+import type { LdapPeople, LdapPerson } from './ldap-people.ts';
+import type { LdapTool, LdapTools } from './ldap-tools.ts';
+
+/** How many steps memberships of tools in tools are followed, and how many tools at most. Further members are ignored. */
+const MOST_STEPS = 8;
+const MOST_TOOLS = 500;
+
+/**
+ * Finds the maintainers of a tool. If a tool is a member, its maintainers count too, unless it is disabled. Cycles are
+ * followed only once.
+ */
+export class LdapMembership {
+  readonly #people: LdapPeople;
+  readonly #tools: LdapTools;
+  readonly #log: Log;
+
+  constructor(people: LdapPeople, tools: LdapTools, log: Log) {
+    this.#people = people;
+    this.#tools = tools;
+    this.#log = log;
+  }
+
+  /** All people who maintain the tool and are not disabled. */
+  async maintainers(tool: LdapTool, signal: AbortSignal): Promise<LdapPerson[]> {
+    const people = new Map<string, ReadDn>();
+    const seen = new Set<ToolName>([tool.name]);
+    let step: readonly LdapTool[] = [tool];
+    for (let steps = 0; step.length > 0; steps += 1) {
+      const dns = step.flatMap(({ members }) => members.flatMap((member) => readDn(member) ?? []));
+      for (const dn of dns) if (this.#people.holds(dn)) people.set(dn.key, dn);
+      const further = new Set(dns.flatMap((dn) => this.#tools.meantBy(dn) ?? [])).difference(seen);
+      if (this.#isTooMuch(tool.name, steps, seen.size + further.size)) break;
+      for (const name of further) seen.add(name);
+      step = (await this.#tools.named([...further], signal)).filter(({ isDisabled }) => !isDisabled);
+    }
+    const found = await this.#people.byDns([...people.values()], signal);
+    return found.filter(({ isDisabled }) => !isDisabled);
+  }
+
+  /** The names of all tools that the person maintains. */
+  async toolsOf(person: LdapPerson, signal: AbortSignal): Promise<ToolName[]> {
+    const found = new Set<ToolName>();
+    let members: readonly string[] = [person.dn];
+    for (let steps = 0; members.length > 0; steps += 1) {
+      const names = new Set(await this.#tools.withMember(members, signal)).difference(found);
+      for (const name of names) found.add(name);
+      if (this.#isTooMuch(person.uid, steps, 0)) break;
+      const active = (await this.#tools.named([...names], signal)).filter(({ isDisabled }) => !isDisabled);
+      members = active.flatMap(({ name }) => this.#tools.namesOf(name));
+    }
+    return [...found];
+  }
+
+  #isTooMuch(of: string, steps: number, tools: number): boolean {
+    if (steps < MOST_STEPS && tools <= MOST_TOOLS) return false;
+    this.#log.warn({ of, steps, tools }, 'tools are members of tools too deeply');
+    return true;
+  }
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import { AndFilter, DN, EqualityFilter, OrFilter, PresenceFilter } from 'ldapts';
+import type { Log } from '../../core/log/log.ts';
+import { userName } from '../user-name.ts';
+import { type ReadDn, readDn } from './ldap-dn.ts';
+import type { LdapEntry } from './ldap-entry.ts';
+import { isLocked, LOCK_ATTRIBUTES } from './ldap-lockout.ts';
+import type { LdapServers } from './ldap-servers.ts';
+import type { LdapSettings } from './ldap-settings.ts';
+
+export interface LdapPerson {
+  readonly uid: string;
+  readonly dn: string;
+  /** In base64, like `LdapEntry.keys`. */
+  readonly keys: ReadonlySet<string>;
+  readonly isDisabled: boolean;
+}
+
+/** The number of names in one filter. */
+export const NAMES_PER_SEARCH = 100;
+
+/** People in LDAP. Values are given to ldapts as values, which encodes them (RFC 4511). No filter is made by joining text. */
+export class LdapPeople {
+  readonly #servers: LdapServers;
+  readonly #settings: LdapSettings;
+  readonly #baseKey: string;
+  readonly #attributes: readonly string[];
+  readonly #log: Log;
+
+  constructor(servers: LdapServers, settings: LdapSettings, log: Log) {
+    this.#servers = servers;
+    this.#settings = settings;
+    this.#baseKey = readDn(settings.people.base)?.key ?? '';
+    this.#attributes = [settings.people.attribute, 'sshPublicKey', ...LOCK_ATTRIBUTES];
+    this.#log = log;
+  }
+
+  /** The person with this user name. Null if nobody has it, or if two entries have it. */
+  async byName(uid: string, signal: AbortSignal): Promise<LdapPerson | null> {
+    const { attribute } = this.#settings.people;
+    const entries = await this.#search(new EqualityFilter({ attribute, value: uid }), signal);
+    if (entries.length > 1) this.#log.warn({ uid, entries: entries.length }, 'several people of one name');
+    const [entry, ...others] = entries;
+    const person = entry === undefined || others.length > 0 ? null : this.#read(entry);
+    return person?.uid === uid ? person : null;
+  }
+
+  /** Whether the name is directly below the entry of all people. */
+  holds(dn: ReadDn): boolean {
+    return dn.parentKey === this.#baseKey;
+  }
+
+  /** The people with these names. Names without an entry are left out. */
+  async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
+    const wanted = new Set(dns.map((dn) => dn.key));
+    const entries = await chunkByChunk(dns, async (chunk) => {
+      const filters = chunk.map(({ first }) => {
+        const parts = first.map((part) => new EqualityFilter(part));
+        return parts.length === 1 && parts[0] !== undefined ? parts[0] : new AndFilter({ filters: parts });
+      });
+      return await this.#search(new OrFilter({ filters }), signal);
+    });
+    return entries.flatMap((entry) => {
+      const person = wanted.has(readDn(entry.dn)?.key ?? '') ? this.#read(entry) : null;
+      return person === null ? [] : [person];
+    });
+  }
+
+  /** All people who have a key. */
+  async withKeys(signal: AbortSignal): Promise<LdapPerson[]> {
+    const entries = await this.#search(new PresenceFilter({ attribute: 'sshPublicKey' }), signal, true);
+    const people: LdapPerson[] = [];
+    for (const chunk of inChunks(entries)) {
+      // These may be thousands of keys, so let the event loop serve others in between.
+      await setImmediate();
+      people.push(...chunk.flatMap((entry) => this.#read(entry) ?? []));
+    }
+    return people;
+  }
+
+  /** The name of an entry that does not exist, so that a password check for it takes as long as any other. */
+  nobody(): string {
+    const name = new DN().addPairRDN(this.#settings.people.attribute, `nobody-${randomUUID()}`);
+    return `${name},${this.#settings.people.base}`;
+  }
+
+  async #search(
+    filter: EqualityFilter | OrFilter | PresenceFilter,
+    signal: AbortSignal,
+    isListing = false,
+  ): Promise<LdapEntry[]> {
+    const { base, filter: isPerson } = this.#settings.people;
+    const question = { base, filter: new AndFilter({ filters: [isPerson, filter] }), isListing };
+    return await this.#servers.search({ ...question, attributes: this.#attributes }, signal);
+  }
+
+  /** Null if the name of the entry cannot be a user name. */
+  #read(entry: LdapEntry): LdapPerson | null {
+    const uid = userName(entry.nameIn(this.#settings.people.attribute) ?? '');
+    if (uid === null) return null;
+    return { uid, dn: entry.dn, keys: entry.keys(), isDisabled: isLocked(entry, this.#settings.lockoutMs) };
+  }
+}
+
+/**
+ * Asks for all items, one filter after the other. So a group with thousands of members takes only one place in the queue
+ * for the LDAP servers.
+ */
+export async function chunkByChunk<T, R>(
+  items: readonly T[],
+  ask: (chunk: readonly T[]) => Promise<readonly R[]>,
+): Promise<R[]> {
+  const found: R[] = [];
+  for (const chunk of inChunks(items)) found.push(...(await ask(chunk)));
+  return found;
+}
+
+function inChunks<T>(items: readonly T[]): T[][] {
+  const count = Math.ceil(items.length / NAMES_PER_SEARCH);
+  return Array.from({ length: count }, (_, at) =>
+    items.slice(at * NAMES_PER_SEARCH, (at + 1) * NAMES_PER_SEARCH),
+  );
+}

@@ -1,0 +1,175 @@
+import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
+import { FewAtOnce } from '../../core/concurrency/concurrency-limit.ts';
+import { untilAborted } from '../../core/concurrency/until-aborted.ts';
+import { alarmAbout, calm } from '../../core/log/alarms.ts';
+import type { Log } from '../../core/log/log.ts';
+import { tooManyLogins, unavailable } from '../directory-timeout.ts';
+import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
+import type { LdapEntry } from './ldap-entry.ts';
+import { type LdapServer, type LdapSettings, readAccountPassword, readAuthorities } from './ldap-settings.ts';
+import { openSocket } from './ldap-socket.ts';
+
+const SEARCHES = { atOnce: 32, waiting: 256 } as const;
+/** Each password check uses a connection of its own. */
+const BINDS = { atOnce: 8, waiting: 64 } as const;
+/** An idle connection may have been cut by a firewall without notice. */
+const MOST_IDLE_MS = 60_000;
+
+/**
+ * The LDAP servers. Each question goes to the server that answered last. If that one fails or is slow, the question goes
+ * to the next, within the time that the caller allows. Searches share one connection of the account that searches, except
+ * for long lists. Each password is checked on a separate connection.
+ */
+export class LdapServers {
+  readonly #settings: LdapSettings;
+  readonly #log: Log;
+  readonly #kept = new Map<LdapServer, LdapConnection>();
+  readonly #opening = new Map<LdapServer, Promise<LdapConnection>>();
+  readonly #searches = new FewAtOnce(SEARCHES.atOnce, { most: SEARCHES.waiting, refusal: tooManyLogins });
+  readonly #binds = new FewAtOnce(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
+  readonly #attemptMs: number;
+  #preferred = 0;
+  #isClosed = false;
+
+  constructor(settings: LdapSettings, log: Log) {
+    this.#settings = settings;
+    this.#log = log;
+    // A little less than a fair share, so that the last server, too, answers or fails before the time is over.
+    this.#attemptMs = Math.floor(settings.limitMs / (settings.servers.length + 0.25));
+  }
+
+  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; the signal's reason. */
+  async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
+    return await this.#searches.run(
+      () => this.#ask(signal, (server, attempt) => this.#searchOn(server, question, attempt)),
+      signal,
+    );
+  }
+
+  /** Whether this is the password of the entry. @throws as `search`. */
+  async isPassword(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
+    return await this.#binds.run(
+      () =>
+        this.#ask(signal, async (server, attempt) => {
+          const connection = await this.#connect(server, attempt);
+          try {
+            return await connection.bind(dn, password, attempt);
+          } finally {
+            connection.close();
+          }
+        }),
+      signal,
+    );
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const connection of this.#kept.values()) connection.close();
+    this.#kept.clear();
+  }
+
+  async #ask<T>(
+    signal: AbortSignal,
+    work: (server: LdapServer, attempt: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { servers } = this.#settings;
+    const first = this.#preferred;
+    let lastError: unknown = null;
+    for (let turn = 0; turn < servers.length; turn += 1) {
+      const index = (first + turn) % servers.length;
+      const server = servers[index] as LdapServer;
+      const time = AbortSignal.timeout(this.#attemptMs);
+      try {
+        const answer = await work(server, AbortSignal.any([signal, time]));
+        this.#preferred = index;
+        calm(this.#log, ['DIRECTORY_UNAVAILABLE']);
+        return answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (time.aborted) this.#forget(server);
+        lastError = error;
+        this.#log.warn({ server: `${server.host}:${server.port}`, err: error }, 'LDAP server failed');
+      }
+    }
+    const error = unavailable('The user directory (LDAP) does not answer just now.', lastError);
+    const asked = servers.map(({ host, port }) => `${host}:${port}`);
+    alarmAbout(this.#log, error, { servers: asked, err: lastError });
+    throw error;
+  }
+
+  async #searchOn(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
+    if (question.isListing) return await this.#listOn(server, question, signal);
+    try {
+      return await this.#searchShared(server, question, signal);
+    } catch (error) {
+      if (!(error instanceof SizeLimitExceededError)) throw error;
+      return await this.#listOn(server, question, signal);
+    }
+  }
+
+  async #listOn(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
+    const connection = await this.#logIn(server, signal);
+    try {
+      return await connection.search({ ...question, isListing: true }, signal);
+    } finally {
+      connection.close();
+    }
+  }
+
+  async #searchShared(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
+    const kept = this.#kept.get(server);
+    if (kept?.isOpen && kept.idleMs < MOST_IDLE_MS) {
+      try {
+        return await kept.search(question, signal);
+      } catch (error) {
+        // After a restart, the LDAP server has closed the connection but accepts a new one.
+        if (signal.aborted || kept.isOpen || error instanceof ResultCodeError) throw error;
+      }
+    }
+    return await (await this.#shared(server, signal)).search(question, signal);
+  }
+
+  /** A new connection of the account that searches. Opened once for all callers that wait. */
+  async #shared(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
+    const opening = this.#opening.get(server) ?? this.#openShared(server);
+    this.#opening.set(server, opening);
+    return await untilAborted(opening, signal);
+  }
+
+  async #openShared(server: LdapServer): Promise<LdapConnection> {
+    try {
+      const connection = await this.#logIn(server, AbortSignal.timeout(this.#attemptMs));
+      this.#forget(server);
+      if (this.#isClosed) connection.close();
+      else this.#kept.set(server, connection);
+      return connection;
+    } finally {
+      this.#opening.delete(server);
+    }
+  }
+
+  async #logIn(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
+    const { account } = this.#settings;
+    const password = account === null ? '' : await readAccountPassword(account.passwordFile);
+    const connection = await this.#connect(server, signal);
+    try {
+      if (account === null || (await connection.bind(account.dn, password, signal))) return connection;
+      throw new Error(`The server refuses the account of the setting ldap_bind_dn, or its password.`);
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  async #connect(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
+    const { caFile } = this.#settings;
+    const ca = caFile === null ? null : await readAuthorities(caFile);
+    const socket = await openSocket(server, ca, signal);
+    return new LdapConnection(socket, this.#settings.limitMs);
+  }
+
+  #forget(server: LdapServer): void {
+    this.#kept.get(server)?.close();
+    this.#kept.delete(server);
+  }
+}

@@ -1,0 +1,156 @@
+import { readFile } from 'node:fs/promises';
+import { type Filter, FilterParser } from 'ldapts';
+import type { Config } from '../../config.ts';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { isLoopback } from '../../core/network/loopback.ts';
+import { readDn } from './ldap-dn.ts';
+
+/** How a connection is protected: TLS from the first byte, TLS after StartTLS, or not at all. */
+export type LdapSecurity = 'tls' | 'starttls' | 'plain';
+
+export interface LdapServer {
+  readonly host: string;
+  readonly port: number;
+  readonly security: LdapSecurity;
+}
+
+/** The settings of LDAP, checked. */
+export interface LdapSettings {
+  readonly servers: readonly LdapServer[];
+  /** A file in PEM form. Null for the authorities that Node.js trusts. */
+  readonly caFile: string | null;
+  /** The account that searches. Null for anonymous. */
+  readonly account: { readonly dn: string; readonly passwordFile: string } | null;
+  readonly people: { readonly base: string; readonly filter: Filter; readonly attribute: string };
+  readonly tools: { readonly base: string; readonly filter: Filter; readonly prefix: string };
+  /** The entry above the tools' own accounts. Null if tools have none. */
+  readonly toolAccounts: string | null;
+  readonly limitMs: number;
+  readonly cacheMs: number;
+  readonly lockoutMs: number;
+}
+
+export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
+
+/** @throws DeployError `BAD_SETTING`, which names the setting; also if passwords would be sent to a server in clear. */
+export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings> {
+  if (config.ldap_servers.length === 0) {
+    throw bad('The setting ldap_servers is empty.', 'Name a server, as ldaps://ldap.example.org.');
+  }
+  if (config.ldap_ca !== null) await readAuthorities(config.ldap_ca);
+  return {
+    servers: config.ldap_servers.map((url) => readServer(url, config)),
+    caFile: config.ldap_ca,
+    account: await readAccount(config),
+    people: {
+      base: checkedDn('ldap_people', config.ldap_people),
+      filter: readFilter('ldap_people_filter', config.ldap_people_filter),
+      attribute: config.ldap_login_attribute,
+    },
+    tools: {
+      base: checkedDn('ldap_tools', config.ldap_tools),
+      filter: readFilter('ldap_tools_filter', config.ldap_tools_filter),
+      prefix: config.ldap_tool_prefix,
+    },
+    toolAccounts:
+      config.ldap_tool_accounts === '' ? null : checkedDn('ldap_tool_accounts', config.ldap_tool_accounts),
+    limitMs: config.ldap_time,
+    cacheMs: config.ldap_cache_time,
+    lockoutMs: config.ldap_lockout_time,
+  };
+}
+
+/** Reads the password of the account that searches. Each time from the file, so that it can change without a restart. */
+export async function readAccountPassword(passwordFile: string): Promise<string> {
+  const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
+  if (password !== '') return password;
+  // RFC 4513 section 5.1.2: a bind with an empty password succeeds, as anonymous.
+  throw bad(
+    `The file ${passwordFile} of the setting ldap_bind_password_file has an empty first line.`,
+    'Write the password there.',
+  );
+}
+
+async function readAccount(config: LdapConfig): Promise<LdapSettings['account']> {
+  const { ldap_bind_dn: dn, ldap_bind_password_file: passwordFile } = config;
+  if (dn === '' && passwordFile === null) return null;
+  if (dn === '' || passwordFile === null) {
+    throw bad(
+      'Of the settings ldap_bind_dn and ldap_bind_password_file only one is there.',
+      'Set both, or none to search anonymously.',
+    );
+  }
+  await readAccountPassword(passwordFile);
+  return { dn: checkedDn('ldap_bind_dn', dn), passwordFile };
+}
+
+function readServer(text: string, config: LdapConfig): LdapServer {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isBare = url !== null && ['', '/'].includes(url.pathname) && url.search === '' && url.username === '';
+  const scheme = url?.protocol;
+  if (url === null || !isBare || url.hostname === '' || (scheme !== 'ldap:' && scheme !== 'ldaps:')) {
+    throw bad(
+      `The setting ldap_servers has ${JSON.stringify(text)}, which is no LDAP server.`,
+      'Write ldaps://HOST, ldap://HOST or one of them with :PORT.',
+    );
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  if (scheme === 'ldaps:') return { host, port: Number(url.port || 636), security: 'tls' };
+  const port = Number(url.port || 389);
+  if (config.ldap_starttls) return { host, port, security: 'starttls' };
+  if (isLoopback(host) || config.ldap_plain) return { host, port, security: 'plain' };
+  throw bad(
+    `Passwords would go unencrypted to ${text}.`,
+    'Use ldaps:// or ldap_starttls: true; where you really mean it, set ldap_plain: true.',
+  );
+}
+
+function readFilter(setting: string, text: string): Filter {
+  try {
+    return FilterParser.parseString(text);
+  } catch (cause) {
+    throw bad(
+      `The setting ${setting} is ${JSON.stringify(text)}, which is no LDAP filter.`,
+      'Write one as (objectClass=posixAccount).',
+      cause,
+    );
+  }
+}
+
+function checkedDn(setting: string, text: string): string {
+  if (readDn(text) !== null) return text;
+  throw bad(
+    `The setting ${setting} is ${JSON.stringify(text)}, which is no distinguished name.`,
+    'Write one as ou=people,dc=example,dc=org.',
+  );
+}
+
+/**
+ * Reads the certificates of the authorities. Each time from the file, so that it can change without a restart.
+ *
+ * @throws DeployError `BAD_SETTING`, because an empty text would mean the authorities that Node.js trusts.
+ */
+export async function readAuthorities(path: string): Promise<string> {
+  const text = await readText('ldap_ca', path);
+  if (/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(text)) return text;
+  throw bad(
+    `The file ${path} of the setting ldap_ca holds no certificate in PEM form.`,
+    'Name a file with lines -----BEGIN CERTIFICATE-----.',
+  );
+}
+
+async function readText(setting: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw bad(
+      `The file ${path} of the setting ${setting} cannot be read (${systemCode(cause) ?? 'unknown error'}).`,
+      'Check the path and the file’s mode.',
+      cause,
+    );
+  }
+}
+
+function bad(message: string, hint: string, cause?: unknown): DeployError {
+  return new DeployError('BAD_SETTING', message, hint, { cause });
+}

@@ -1,0 +1,88 @@
+import { networkOf } from '../core/network/ip-address.ts';
+import { normalise } from './user-name.ts';
+
+/** How many failures of one user name from one address cause no wait. */
+const FREE_TRIES = 5;
+/** The same for all names of an address together. It is higher, because many people share an address behind a NAT. */
+const FREE_TRIES_OF_ADDRESS = 30;
+const LONGEST_WAIT_MS = 5 * 60_000;
+const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
+/** After this long without a failure, the failures are forgotten. */
+const FORGET_MS = 15 * 60_000;
+/** For this long after a login from an address, the failures of other people there do not cause a wait. */
+const KNOWN_MS = 7 * 24 * 3600_000;
+const MOST_ENTRIES = 10_000;
+
+interface Failures {
+  count: number;
+  /** The time of the last failure, and the time before which the next try is refused. */
+  at: number;
+  until: number;
+}
+
+/**
+ * Slows down people who guess passwords, at all doors together. After the free failures, each further one doubles the
+ * wait: for one name at one address up to five minutes. All failures of an address together delay names that have never
+ * logged in from there, by at most 30 s. So nobody is locked out by a neighbour.
+ *
+ * The memory is limited: when there are 10,000 entries, the oldest is dropped.
+ */
+export class LoginThrottle {
+  readonly #pairs = new Map<string, Failures>();
+  readonly #addresses = new Map<string, Failures>();
+  readonly #known = new Map<string, number>();
+  readonly #now: () => number;
+
+  /** @param now - A monotonic clock in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** How many milliseconds this login must wait at this address. 0 if it may try now. */
+  check(login: string, address: string): number {
+    const now = this.#now();
+    const pair = pairKey(login, address);
+    const own = (this.#pairs.get(pair)?.until ?? 0) - now;
+    const shared = this.isKnown(login, address)
+      ? 0
+      : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
+    return Math.max(0, Math.ceil(own), Math.ceil(shared));
+  }
+
+  /** Whether this login has succeeded from this address within the last week. */
+  isKnown(login: string, address: string): boolean {
+    return (this.#known.get(pairKey(login, address)) ?? 0) > this.#now();
+  }
+
+  failed(login: string, address: string): void {
+    this.#count(this.#pairs, pairKey(login, address), FREE_TRIES, LONGEST_WAIT_MS);
+    this.#count(this.#addresses, networkOf(address), FREE_TRIES_OF_ADDRESS, LONGEST_WAIT_OF_ADDRESS_MS);
+  }
+
+  succeeded(login: string, address: string): void {
+    const pair = pairKey(login, address);
+    this.#pairs.delete(pair);
+    put(this.#known, pair, this.#now() + KNOWN_MS);
+  }
+
+  #count(table: Map<string, Failures>, key: string, free: number, longestMs: number): void {
+    const now = this.#now();
+    const before = table.get(key);
+    const count = before !== undefined && now - before.at < FORGET_MS ? before.count + 1 : 1;
+    const waitMs = count <= free ? 0 : Math.min(longestMs, 1000 * 2 ** Math.min(20, count - free - 1));
+    put(table, key, { count, at: now, until: now + waitMs });
+  }
+}
+
+function put<T>(table: Map<string, T>, key: string, value: T): void {
+  table.delete(key);
+  table.set(key, value);
+  const oldest = table.keys().next().value;
+  if (table.size > MOST_ENTRIES && oldest !== undefined) table.delete(oldest);
+}
+
+function pairKey(login: string, address: string): string {
+  // `tool.NAME` means the same as `tools.NAME`.
+  const name = normalise(login).replace(/^tool\./, 'tools.');
+  return `${networkOf(address)} ${name.slice(0, 128)}`;
+}

@@ -1,0 +1,161 @@
+import { DeployError } from '../core/errors.ts';
+import { duration } from '../core/text/duration.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
+import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
+import type { Limits } from '../sandbox/sandbox.ts';
+import { failureReason } from './failure-reason.ts';
+
+export function timedOut(limitMs: number, during: string): DeployError {
+  return new DeployError(
+    'BUILD_TIMED_OUT',
+    `The build was ended after its limit of ${duration(limitMs)} (build_time), during ${during}.`,
+    'Push again: what was downloaded is kept and the next build is quicker. If it needs longer by nature, ask the operator to raise build_time.',
+  );
+}
+
+export function outOfDisk(limitBytes: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    `The build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Largest: ${largest}.`,
+    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so push again if the cache was the largest.',
+  );
+}
+
+export function outOfFiles(limit: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    `The build made more than its limit of ${limit} files and folders (build_files). Most are in: ${largest}.`,
+    'Leave out what the build does not need, or ask the operator to raise build_files. The build cache was emptied, so push again if the cache had the most.',
+  );
+}
+
+export function filledTheDisk(): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    'The disk of this server is nearly full, and the build was ended because it was filling it.',
+    'Tell the operator, and push again later. The build cache was emptied.',
+  );
+}
+
+export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
+  return new DeployError(
+    'BUILD_TOO_LARGE',
+    `What the build made has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limitBytes)} (artifact_size). Largest: ${largest}.`,
+    'Leave out what the tool does not need to run (a .slugignore names files of the repository), or ask the operator to raise artifact_size.',
+  );
+}
+
+export function tooMuchOutput(limitBytes: number, during: string): DeployError {
+  return new DeployError(
+    'BUILD_TOO_MUCH_OUTPUT',
+    `The build printed more than its limit of ${mebibytes(limitBytes)} (build_output), during ${during}.`,
+    'Make the build quieter (look for a verbose or debug option, or for a loop), and push again.',
+  );
+}
+
+function outOfMemory(limitBytes: number, name: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_MEMORY',
+    `${name} needs more than the build’s limit of ${mebibytes(limitBytes)} of memory (build_memory).`,
+    'Use packages that come ready-made (wheels), run fewer compilers at once, or ask the operator to raise build_memory.',
+  );
+}
+
+function outOfProcesses(limit: number, name: string): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_PROCESSES',
+    `${name} started more processes and threads than the build’s limit of ${limit} (build_processes).`,
+    'Run fewer jobs at once (for example make -j2), or ask the operator to raise build_processes.',
+  );
+}
+
+/** How a buildpack failed. */
+export interface FailedStep {
+  /** `pip` */
+  readonly name: string;
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly isOutOfMemory: boolean;
+  /** The last lines of its output, masked. The newest is the last. */
+  readonly lastLines: readonly string[];
+}
+
+const MAX_LINE_CHARACTERS = 2000;
+const NO_MEMORY =
+  /\bMemoryError\b|JavaScript heap out of memory|Cannot allocate memory|std::bad_alloc|virtual memory exhausted/;
+const NO_PROCESS =
+  /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
+const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
+const NO_SPACE = /No space left on device|Disk quota exceeded/;
+
+/** Says why a buildpack failed. If a limit was the reason, names the limit. */
+export function stepFailed(step: FailedStep, limits: Limits): DeployError {
+  // Some of the expressions look at the rest of a line at each word: a long line would hold up the server.
+  const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
+  const notPassable = passableErrorIn(text);
+  if (notPassable !== null) return notPassable;
+  if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
+  if (NO_PROCESS.test(text)) return outOfProcesses(limits.processes, step.name);
+  if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {
+    return outOfDisk(limits.fileBytes, `a single file, written by ${step.name}`);
+  }
+  if (NO_SPACE.test(text)) {
+    return new DeployError(
+      'BUILD_FAILED',
+      `${step.name} found the disk of this server full.`,
+      'This is not your tool’s fault: tell the operator, and push again later.',
+    );
+  }
+  const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
+  const reason = failureReason(step.lastLines);
+  const why = reason === null ? '' : `: ${reason}`;
+  return new DeployError(
+    'BUILD_FAILED',
+    `${step.name} ${how}${why}`,
+    'Read the lines above for the first error, mend it, commit and push again.',
+  );
+}
+
+/** The buildpack broke a rule of the Buildpack API. */
+export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    `The buildpack ${id} gave something that cannot be used: ${why}.`,
+    'This is a mistake in the buildpack, not in your tool: tell the operator.',
+    options,
+  );
+}
+
+/** No buildpack recognised the source. @param files - The names at its top. @param notes - Why some were ignored. */
+export function noBuildpack(files: readonly string[], notes: readonly string[]): DeployError {
+  const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));
+  const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
+  const seen =
+    files.length === 0
+      ? 'The repository is empty.'
+      : `At the top of the repository: ${shown.join(', ')}${more}.`;
+  return new DeployError(
+    'NO_BUILDPACK',
+    ['No buildpack recognises this tool.', ...notes.map((note) => `${note}.`), seen].join(' '),
+    'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
+      'a static site needs an index.html; anything else needs a Procfile with `web: COMMAND`. Add one at the top, commit and push again.',
+  );
+}
+
+/** The build succeeded, but it defined no process. */
+export function noProcess(): DeployError {
+  return new DeployError(
+    'NO_PROCESS',
+    'The build succeeded, but it is not known how to start this tool.',
+    'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
+  );
+}
+
+/** Each process type starts at least one process, and each process uses resources of the machine. */
+export function tooManyProcesses(count: number, most: number): DeployError {
+  return new DeployError(
+    'TOO_MANY_PROCESSES',
+    `The tool has ${count} process types that stay up, and may have ${most} (process_types).`,
+    'Let one of them do the work of several, or ask the operator for a higher process_types.',
+  );
+}

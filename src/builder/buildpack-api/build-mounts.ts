@@ -1,0 +1,106 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
+import { makeFolder } from '../folders.ts';
+
+/** The folders of one build on this machine, all within its artifact's folder. */
+export interface BuildFolders {
+  readonly artifact: string;
+  readonly workspace: string;
+  readonly layers: string;
+  /** Files that only the build needs. Removed afterwards. */
+  readonly scratch: string;
+}
+
+/** The folders that the code of a build sees, by name, with their paths inside the sandbox. */
+const targets = {
+  workspace: '/workspace',
+  layers: '/layers',
+  buildpacks: '/cnb/buildpacks',
+  platform: '/platform',
+  /** Build plans that detection writes. */
+  detected: '/cnb/detected',
+  /** Build plans for the buildpacks. Read-only for them, because the server writes here. */
+  plans: '/cnb/plans',
+  tmp: '/tmp',
+  home: '/home/tool',
+} as const;
+
+export type PlaceName = keyof typeof targets;
+
+/** The mounts of a build, and the paths inside the sandbox. */
+export interface BuildPlaces {
+  readonly folders: BuildFolders;
+  /** The path of a folder, or of a file below it, inside the sandbox. */
+  path(name: PlaceName, ...below: string[]): string;
+  /** The path of the same folder on this machine. */
+  source(name: PlaceName, ...below: string[]): string;
+  /** @param asked - The folders of the detections that run. They see no other build plans. */
+  detectMounts(asked: readonly string[]): Mount[];
+  buildMounts(): Mount[];
+}
+
+/** The folders of one build. */
+export function foldersOf(artifact: string): BuildFolders {
+  return {
+    artifact,
+    workspace: join(artifact, 'workspace'),
+    layers: join(artifact, 'layers'),
+    scratch: join(artifact, 'scratch'),
+  };
+}
+
+const names = Object.keys(targets) as PlaceName[];
+const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 'home']);
+
+export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: Sandbox): BuildPlaces {
+  const source = (name: PlaceName, ...below: string[]): string => {
+    if (name === 'buildpacks') return join(buildpacks, ...below);
+    if (name === 'workspace' || name === 'layers') return join(folders[name], ...below);
+    return join(folders.scratch, name, ...below);
+  };
+  const mount = (name: PlaceName, isWritable: boolean, ...below: string[]): Mount => ({
+    source: source(name, ...below),
+    target: join(targets[name], ...below),
+    isWritable,
+  });
+  return {
+    folders,
+    source,
+    path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
+    detectMounts: (asked) => [
+      ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
+      // Not the folder above: the server makes more folders there, and must not meet a link.
+      ...asked.map((name) => mount('detected', true, name)),
+      ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
+    ],
+    buildMounts: () => names.map((name) => mount(name, writable.has(name))),
+  };
+}
+
+/**
+ * Makes the folders and writes the variables of the platform, one file each.
+ *
+ * @param variables - The operator's variables for builds. The tool's config vars have replaced those of the same name.
+ */
+export async function makePlaces(
+  places: BuildPlaces,
+  variables: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { artifact, workspace, layers, scratch } = places.folders;
+  await makeFolder(artifact, 0o700);
+  for (const folder of [workspace, layers]) await makeFolder(folder, 0o755);
+  await makeFolder(scratch, 0o711);
+  for (const name of ['detected', 'plans', 'tmp', 'home'] as const) {
+    await makeFolder(places.source(name), 0o755);
+  }
+  await makeFolder(places.source('platform', 'env'), 0o755);
+  for (const [name, value] of Object.entries(variables)) {
+    await writeFile(places.source('platform', 'env', name), value, { mode: 0o644 });
+  }
+}
+
+/** Whether this can be the name of a variable, and of a file. */
+export function isVariableName(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name);
+}

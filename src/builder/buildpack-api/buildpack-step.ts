@@ -1,0 +1,60 @@
+import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
+import type { Exit, Sandbox, SandboxCommand } from '../../sandbox/sandbox.ts';
+import type { BuildGuard } from '../build-limits.ts';
+import { KEPT_LINES } from '../failure-reason.ts';
+import { OutputLines } from '../output-lines.ts';
+
+export interface StepEnd extends Exit {
+  /** The last lines of output, masked, at most KEPT_LINES. */
+  readonly lastLines: readonly string[];
+}
+
+/**
+ * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
+ * program started end with it.
+ *
+ * @throws the reason that aborted the guard, after all these processes have ended.
+ */
+export async function runStep(
+  sandbox: Sandbox,
+  command: SandboxCommand,
+  options: {
+    readonly guard: BuildGuard;
+    readonly mask: (text: string) => string;
+    readonly line: (text: string) => void;
+  },
+): Promise<StepEnd> {
+  const { guard } = options;
+  guard.signal.throwIfAborted();
+  const process = sandbox.start(command);
+  const kill = () => process.kill();
+  guard.signal.addEventListener('abort', kill, { once: true });
+  // A process that it left behind would keep its output open.
+  const exited = process.exited.finally(kill);
+  // By tool, not by build: a tool's builds and processes have one share of the time together.
+  const share = String(command.toolNumber);
+  const lastLines: string[] = [];
+  const lines = new OutputLines({
+    mask: options.mask,
+    line: (text) => {
+      if (guard.signal.aborted) return;
+      lastLines.push(text);
+      if (lastLines.length > KEPT_LINES) lastLines.shift();
+      options.line(text);
+    },
+  });
+  try {
+    for await (const chunk of process.output) {
+      guard.hear(chunk.length);
+      for (const piece of inPieces(chunk)) await outputTime.run(share, () => lines.write(piece));
+    }
+    lines.end();
+    const exit = await exited;
+    guard.signal.throwIfAborted();
+    return { ...exit, lastLines };
+  } finally {
+    kill();
+    await exited;
+    guard.signal.removeEventListener('abort', kill);
+  }
+}

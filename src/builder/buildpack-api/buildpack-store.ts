@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { chmod, cp, readdir, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import { systemCode } from '../../core/errors.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import { makeFolder, namesIn } from '../folders.ts';
+
+/** One Cloud Native Buildpack. */
+export interface Buildpack {
+  /** `toolforge/python` */
+  readonly id: string;
+  readonly version: string;
+  /** The name of its folder in the store. */
+  readonly folder: string;
+  /** True if it gets the user's variables only as files (`clear-env`). */
+  readonly isEnvCleared: boolean;
+}
+
+export interface GroupMember {
+  readonly buildpack: Buildpack;
+  readonly isOptional: boolean;
+}
+
+/** The buildpacks of this server, and the groups in the order in which they are tried. */
+export interface BuildpackStore {
+  readonly folder: string;
+  readonly order: readonly (readonly GroupMember[])[];
+}
+
+const buildpackFile = z.object({
+  api: z.string().regex(/^0\.(8|9|10|11|12)$/, 'the Buildpack API must be 0.8 to 0.12'),
+  buildpack: z.object({
+    id: z.string().regex(/^[A-Za-z0-9][-A-Za-z0-9./]*$/),
+    version: z.string(),
+    'clear-env': z.boolean().default(false),
+  }),
+});
+
+const orderFile = z.object({
+  order: z.array(
+    z.object({
+      group: z.array(
+        z.object({ id: z.string(), version: z.string().optional(), optional: z.boolean().default(false) }),
+      ),
+    }),
+  ),
+});
+
+/**
+ * Reads `order.toml` and the `NAME/buildpack.toml` of every folder. If there is no `order.toml`, the one group is all
+ * buildpacks by name, each optional.
+ */
+export async function readBuildpacks(folder: string): Promise<BuildpackStore> {
+  const buildpacks = new Map<string, Buildpack>();
+  for (const name of (await namesIn(folder)).sort()) {
+    const text = await readIfThere(join(folder, name, 'buildpack.toml'));
+    if (text === null) continue;
+    const { buildpack } = buildpackFile.parse(parse(text));
+    const { id, version } = buildpack;
+    buildpacks.set(id, { id, version, folder: name, isEnvCleared: buildpack['clear-env'] });
+  }
+  const order = await readIfThere(join(folder, 'order.toml'));
+  if (order === null) {
+    return {
+      folder,
+      order: [[...buildpacks.values()].map((buildpack) => ({ buildpack, isOptional: true }))],
+    };
+  }
+  const groups = orderFile.parse(parse(order)).order.map(({ group }) =>
+    group.map(({ id, version, optional }) => {
+      const buildpack = buildpacks.get(id);
+      if (buildpack === undefined || (version !== undefined && version !== buildpack.version)) {
+        throw new Error(`order.toml names the buildpack ${id} ${version ?? ''}, which is not there`);
+      }
+      return { buildpack, isOptional: optional };
+    }),
+  );
+  return { folder, order: groups };
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}
+
+/**
+ * Copies the buildpacks into a folder of `parent` that is named after their content, and removes the copies of other
+ * versions. The copy is needed for two reasons. If the server is root, the users that builds run as may not be able to
+ * reach the installation. And an upgrade of this server must not change the buildpacks during a build.
+ */
+export async function copyBuildpacks(source: string, parent: string): Promise<string> {
+  const name = await contentName(source);
+  const target = join(parent, name);
+  await makeFolder(parent, 0o755);
+  const present = await namesIn(parent);
+  for (const old of present) if (old !== name) await removeTree(join(parent, old));
+  if (present.includes(name)) return target;
+  const half = join(parent, `half-${process.pid}`);
+  await cp(source, half, { recursive: true });
+  await openToAll(half);
+  await rename(half, target);
+  return target;
+}
+
+async function contentName(folder: string): Promise<string> {
+  const hash = createHash('sha256');
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  for (const file of files.sort()) hash.update(`${file.slice(folder.length)}\0`).update(await readFile(file));
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** Lets everyone read the files and run the programs in `bin`, whatever the umask was at the installation. */
+async function openToAll(folder: string): Promise<void> {
+  await chmod(folder, 0o755);
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const isProgram = entry.isDirectory() || entry.parentPath.endsWith('/bin');
+    await chmod(join(entry.parentPath, entry.name), isProgram ? 0o755 : 0o644);
+  }
+}

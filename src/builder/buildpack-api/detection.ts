@@ -1,0 +1,242 @@
+import { writeFile } from 'node:fs/promises';
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import type { Progress } from '../../core/progress.ts';
+import { fromStatus } from '../../sandbox/sandbox.ts';
+import { noBuildpack, stepFailed } from '../build-failures.ts';
+import { makeFolder } from '../folders.ts';
+import { OutputLines } from '../output-lines.ts';
+import { misspeltProcfile } from '../source/procfile.ts';
+import { readPlainFile, readStart } from '../source/safe-files.ts';
+import type { BuildContext } from './build-context.ts';
+import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
+import { runStep, type StepEnd } from './buildpack-step.ts';
+import type { Buildpack, BuildpackStore, GroupMember } from './buildpack-store.ts';
+import { escapeId, withPlatformVariables } from './layer-environment.ts';
+
+/** The result of one buildpack's detection. */
+interface Detected {
+  readonly result: 'pass' | 'fail' | 'error';
+  readonly alternatives: readonly PlanSections[];
+  readonly lines: readonly string[];
+  readonly end: StepEnd;
+}
+
+/** The group that will build, and its plan. */
+export interface Detection extends ResolvedPlan {
+  readonly buildpacks: readonly Buildpack[];
+}
+
+const sections = z.object({
+  provides: z.array(z.object({ name: z.string() })).default([]),
+  requires: z
+    .array(z.strictObject({ name: z.string(), metadata: z.record(z.string(), z.unknown()).default({}) }))
+    .default([]),
+});
+const planFile = sections.extend({ or: z.array(sections).default([]) });
+
+const PASS = 0;
+const FAIL = 100;
+/** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
+const maxPlanBytes = 64 * 1024;
+/** How much of one detection's output is kept. */
+const maxLines = 100;
+const maxOutputBytes = 256 * 1024;
+/** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
+export const NOTE = 'note: ';
+
+/**
+ * Runs the detection of each group in turn, and of the buildpacks of one group at the same time. Takes the first
+ * group in which every required buildpack passes and whose plan can be resolved.
+ *
+ * @throws DeployError `NO_BUILDPACK` if no group fits, or `BUILD_FAILED` if, besides, a detection broke.
+ */
+export async function detect(
+  context: BuildContext,
+  store: BuildpackStore,
+  files: readonly string[],
+): Promise<Detection> {
+  const asked: Asked = new Map();
+  for (const group of store.order) {
+    const more = group.map(({ buildpack }) => buildpack).filter(({ id }) => !asked.has(id));
+    // A buildpack with `clear-env` has another environment, so it needs another sandbox.
+    for (const isCleared of [false, true]) {
+      await askTogether(
+        context,
+        more.filter(({ isEnvCleared }) => isEnvCleared === isCleared),
+        asked,
+      );
+    }
+    const found = chooseGroup(group, asked);
+    if (found === null) continue;
+    sayFound(context.progress, found.buildpacks, asked);
+    return found;
+  }
+  return nothingFound(context, asked, files);
+}
+
+type Asked = Map<string, Detected>;
+
+function chooseGroup(group: readonly GroupMember[], asked: Asked): Detection | null {
+  const candidates: Candidate[] = [];
+  for (const { buildpack, isOptional } of group) {
+    const detected = asked.get(buildpack.id);
+    if (detected?.result === 'pass')
+      candidates.push({ id: buildpack.id, isOptional, alternatives: detected.alternatives });
+    else if (!isOptional) return null;
+  }
+  const plan = resolvePlan(candidates);
+  if (plan === null) return null;
+  const taking = new Set(plan.group);
+  return { ...plan, buildpacks: group.map((member) => member.buildpack).filter(({ id }) => taking.has(id)) };
+}
+
+/**
+ * Runs several detections at the same time in one sandbox, because a sandbox takes longer to start than a detection to
+ * run. Its arguments: the folder of the platform, that of the plans, then for each detection the name of its folder there
+ * and its buildpack. Prints the number of each detection and its exit status.
+ */
+const TOGETHER = `platform=$1 detected=$2 number=0
+shift 2
+while [ $# -gt 0 ]; do
+  (
+    export CNB_BUILDPACK_DIR="$2" CNB_BUILD_PLAN_PATH="$detected/$1/plan.toml"
+    "$2/bin/detect" "$platform" "$CNB_BUILD_PLAN_PATH" >"$detected/$1/output" 2>&1
+    echo "$number $?"
+  ) &
+  number=$((number + 1))
+  shift 2
+done
+wait`;
+
+async function askTogether(
+  context: BuildContext,
+  buildpacks: readonly Buildpack[],
+  asked: Asked,
+): Promise<void> {
+  const [first] = buildpacks;
+  if (first === undefined) return;
+  const { places, sandbox } = context;
+  const names = buildpacks.map(({ id }) => escapeId(id));
+  for (const name of names) {
+    await makeFolder(places.source('detected', name), 0o755);
+    await writeFile(places.source('detected', name, 'plan.toml'), '', { flag: 'wx' });
+    await sandbox.own(places.source('detected', name), context.toolNumber);
+  }
+  const environment = first.isEnvCleared
+    ? context.environment
+    : withPlatformVariables(context.environment, context.variables);
+  const statuses = new Map<number, number>();
+  const said: string[] = [];
+  const hear = (text: string): void => {
+    const [, number, status] = /^(\d+) (\d+)$/.exec(text) ?? [];
+    if (status === undefined) said.push(text);
+    else statuses.set(Number(number), Number(status));
+  };
+  const end = await runStep(
+    sandbox,
+    {
+      name: `detection of ${context.name}`,
+      argv: [
+        ...['/bin/sh', '-c', TOGETHER, 'sh', places.path('platform'), places.path('detected')],
+        ...buildpacks.flatMap(({ folder }, index) => [names[index] ?? '', places.path('buildpacks', folder)]),
+      ],
+      env: { ...environment, ...context.target, CNB_PLATFORM_DIR: places.path('platform') },
+      cwd: places.path('workspace'),
+      mounts: places.detectMounts(names),
+      toolNumber: context.toolNumber,
+      limits: context.limits,
+      publish: null,
+    },
+    { guard: context.guard, mask: context.mask, line: hear },
+  );
+  for (const [index, { id }] of buildpacks.entries()) {
+    const status = statuses.get(index) ?? null;
+    const whole = { ...end, lastLines: said };
+    asked.set(id, await readDetected(context, { name: names[index] ?? '', status, whole }));
+  }
+}
+
+interface EndedDetection {
+  /** Of its folder. */
+  readonly name: string;
+  /** Null if it ended with the sandbox. */
+  readonly status: number | null;
+  /** How the sandbox ended, and what it said itself. */
+  readonly whole: StepEnd;
+}
+
+/** What one detection left in its folder. */
+async function readDetected(
+  context: BuildContext,
+  { name, status, whole }: EndedDetection,
+): Promise<Detected> {
+  const { scratch } = context.places.folders;
+  const lines: string[] = [];
+  const output = new OutputLines({
+    mask: context.mask,
+    line: (text) => {
+      if (lines.length < maxLines) lines.push(text);
+    },
+  });
+  output.write(await readStart(scratch, ['detected', name, 'output'], maxOutputBytes));
+  output.end();
+  if (status === null)
+    return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
+  const exit = fromStatus(status);
+  const isKilled = exit.signal === 'SIGKILL';
+  const end = { ...exit, isOutOfMemory: isKilled && whole.isOutOfMemory, lastLines: lines };
+  if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
+  if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
+  try {
+    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], maxPlanBytes);
+    const { or, ...own } = planFile.parse(parse(text ?? ''));
+    const alternatives = [own, ...or].map(({ provides, requires }) => ({
+      provides: provides.map((provide) => provide.name),
+      requires,
+    }));
+    return { result: 'pass', alternatives, lines, end };
+  } catch {
+    return { result: 'error', alternatives: [], lines: [...lines, 'its build plan cannot be read'], end };
+  }
+}
+
+/** Prints one line with what was found, then all notes, then each detection that broke. */
+function sayFound(progress: Progress, buildpacks: readonly Buildpack[], asked: Asked): void {
+  const seen = [];
+  for (const buildpack of buildpacks) {
+    const lines = asked.get(buildpack.id)?.lines ?? [];
+    const first = lines.find((line) => !line.startsWith(NOTE))?.trim() ?? '';
+    seen.push(first === '' ? nameOf(buildpack.id) : first);
+  }
+  progress.line(seen.join(' · '));
+  for (const [id, { lines, result }] of asked) {
+    for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
+    if (result !== 'error') continue;
+    progress.warn(`The detection of ${nameOf(id)} broke; the build goes on without it.`);
+    for (const line of lines) progress.line(line);
+  }
+}
+
+function nothingFound(context: BuildContext, asked: Asked, files: readonly string[]): never {
+  const failures = [];
+  const notes: string[] = [];
+  for (const [id, { lines, result, end }] of asked) {
+    for (const line of lines) {
+      const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
+      if (note !== null) notes.push(note);
+      context.progress.line(`${nameOf(id)}: ${note ?? line}`);
+    }
+    if (result === 'error')
+      failures.push({ ...end, name: `The detection of ${nameOf(id)}`, lastLines: lines });
+  }
+  const misspelt = misspeltProcfile(files);
+  if (misspelt !== null) notes.push(misspelt);
+  const [failure] = failures;
+  throw failure === undefined ? noBuildpack(files, notes) : stepFailed(failure, context.limits);
+}
+
+/** `toolforge/python` → `python` */
+export function nameOf(id: string): string {
+  return id.slice(id.lastIndexOf('/') + 1);
+}

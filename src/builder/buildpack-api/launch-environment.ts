@@ -1,0 +1,34 @@
+import { listPlainFolder } from '../source/safe-files.ts';
+import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './layer-environment.ts';
+
+/**
+ * The environment at the start of a process: `base`, and then the variables of each buildpack's launch layers, in the
+ * order of the buildpacks. Config vars are not included; the caller adds them last.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/platform.md#launch-environment
+ */
+export async function launchEnvironment(options: {
+  /** The artifact's layers on this machine. */
+  readonly layersFolder: string;
+  /** The path of that folder as the process sees it. */
+  readonly layersPath: string;
+  /** Ids such as `toolforge/python`, in order. */
+  readonly buildpacks: readonly string[];
+  readonly processType: string;
+  readonly base: Readonly<Record<string, string>>;
+}): Promise<Record<string, string>> {
+  const environment: Environment = { ...options.base };
+  const place = { folder: options.layersFolder, path: options.layersPath };
+  for (const id of options.buildpacks) {
+    const folder = escapeId(id);
+    const entries = await listPlainFolder(options.layersFolder, [folder]);
+    const layers = entries.filter((entry) => entry.isFolder).map((entry) => [folder, entry.name]);
+    for (const layer of layers) await addLayerFolders(environment, place, layer, 'launch');
+    for (const layer of layers) {
+      await addEnvFolder(environment, place.folder, [...layer, 'env']);
+      await addEnvFolder(environment, place.folder, [...layer, 'env.launch']);
+      await addEnvFolder(environment, place.folder, [...layer, 'env.launch', options.processType]);
+    }
+  }
+  return environment;
+}

@@ -1,0 +1,94 @@
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import type { Process } from '../../core/types.ts';
+import { brokenBuildpack } from '../build-failures.ts';
+import { readPlainFile } from '../source/safe-files.ts';
+import { escapeId } from './layer-environment.ts';
+
+const launchFile = z.object({
+  processes: z
+    .array(
+      z.object({
+        type: z.string(),
+        command: z.array(z.string()).min(1),
+        args: z.array(z.string()).default([]),
+        default: z.boolean().default(false),
+        direct: z.never('it is not part of this Buildpack API').optional(),
+        'working-dir': z.string().optional(),
+      }),
+    )
+    .default([]),
+});
+
+const buildFile = z.object({ unmet: z.array(z.object({ name: z.string().min(1) })).default([]) });
+
+/** A process type. It becomes a part of names and of log lines. */
+export const processType = /^[a-z0-9][-_a-z0-9]{0,62}$/;
+
+/**
+ * Reads the processes from the launch.toml of a buildpack. Labels and slices are ignored.
+ *
+ * @throws DeployError `BUILD_FAILED` if the file breaks the Buildpack API.
+ */
+export async function readProcesses(root: string, buildpack: string): Promise<Process[]> {
+  const { processes } = await readOutput(root, buildpack, 'launch.toml', launchFile);
+  if (processes.filter((process) => process.default).length > 1) {
+    throw brokenBuildpack(buildpack, 'more than one process is the default');
+  }
+  return processes.map((process) => {
+    if (!processType.test(process.type)) {
+      const shown = JSON.stringify(process.type.slice(0, 80));
+      throw brokenBuildpack(buildpack, `${shown} is no process type (lower-case letters, digits, - and _)`);
+    }
+    const command = [...process.command, ...process.args];
+    return {
+      type: process.type,
+      command: process['working-dir'] === undefined ? command : startedIn(process['working-dir'], command),
+      isDefault: process.default,
+    };
+  });
+}
+
+/** A command that starts another one in a folder. `$0` is the folder, and the other arguments are the command. */
+export function startedIn(folder: string, command: readonly string[]): string[] {
+  return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
+}
+
+/** The dependencies that build.toml of a buildpack leaves to a later one. */
+export async function readUnmet(root: string, buildpack: string): Promise<Set<string>> {
+  const { unmet } = await readOutput(root, buildpack, 'build.toml', buildFile);
+  return new Set(unmet.map((entry) => entry.name));
+}
+
+async function readOutput<Schema extends z.ZodType>(
+  root: string,
+  buildpack: string,
+  file: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  try {
+    return schema.parse(parse((await readPlainFile(root, [escapeId(buildpack), file])) ?? ''));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? `: ${z.prettifyError(cause).replaceAll('\n', ' ')}` : '';
+    throw brokenBuildpack(buildpack, `its ${file} cannot be used${why}`, { cause });
+  }
+}
+
+/**
+ * Merges the processes of all buildpacks. A later process replaces an earlier one of the same type. The last default
+ * wins, and is cleared if a later process of the same type is not the default.
+ *
+ * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go (processMap)
+ */
+export function mergeProcesses(lists: readonly (readonly Process[])[]): Process[] {
+  const byType = new Map<string, Process>();
+  let byDefault: string | null = null;
+  for (const process of lists.flat()) {
+    if (process.isDefault) byDefault = process.type;
+    else if (process.type === byDefault) byDefault = null;
+    byType.set(process.type, process);
+  }
+  return [...byType.values()]
+    .sort((a, b) => (a.type < b.type ? -1 : 1))
+    .map((process) => ({ ...process, isDefault: process.type === byDefault }));
+}

@@ -1,0 +1,116 @@
+import { join } from 'node:path';
+import { tooLargeToPass } from '../../sandbox/process/argument-limits.ts';
+import { isThere, listPlainFolder, readPlainFile } from '../source/safe-files.ts';
+
+export type Environment = Record<string, string>;
+
+/** Which folder of a layer is prefixed to which variable, during a build and at run time. */
+const folderVariables = {
+  build: [
+    ['bin', 'PATH'],
+    ['lib', 'LD_LIBRARY_PATH'],
+    ['lib', 'LIBRARY_PATH'],
+    ['include', 'CPATH'],
+    ['pkgconfig', 'PKG_CONFIG_PATH'],
+  ],
+  launch: [
+    ['bin', 'PATH'],
+    ['lib', 'LD_LIBRARY_PATH'],
+  ],
+} as const;
+
+const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([, variable]) => variable));
+
+/** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
+const MOST_LENGTH = 6 * 1024 * 1024;
+
+/** What the files of an `env` folder do with a variable. */
+const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
+
+/** How much was read from env files for each environment, delimiters included. */
+const readFor = new WeakMap<Environment, number>();
+
+/** Where the layers are: on this machine, and inside the sandbox. */
+export interface LayersPlace {
+  /** The folder of all layers. */
+  readonly folder: string;
+  /** The path of that folder inside the sandbox. */
+  readonly path: string;
+}
+
+/** The name of the folder for a buildpack's layers: its id, with `_` for each `/`. */
+export function escapeId(id: string): string {
+  return id.replaceAll('/', '_');
+}
+
+/** Prefixes the layer's bin, lib and so on to the matching variables. */
+export async function addLayerFolders(
+  environment: Environment,
+  place: LayersPlace,
+  layer: readonly string[],
+  kind: keyof typeof folderVariables,
+): Promise<void> {
+  for (const [folder, variable] of folderVariables[kind]) {
+    if (!(await isThere(place.folder, [...layer, folder]))) continue;
+    const path = join(place.path, ...layer, folder);
+    environment[variable] = joined(path, ':', environment[variable] ?? '');
+  }
+}
+
+/**
+ * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has no
+ * value; `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
+ *
+ * @throws DeployError `NOT_PASSABLE`
+ * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
+ */
+export async function addEnvFolder(
+  environment: Environment,
+  root: string,
+  parts: readonly string[],
+): Promise<void> {
+  const read = async (file: string): Promise<string | null> => {
+    const text = await orTooLarge(readPlainFile(root, [...parts, file]));
+    const length = (readFor.get(environment) ?? 0) + (text?.length ?? 0);
+    readFor.set(environment, length);
+    if (length > MOST_LENGTH) throw tooLargeToPass();
+    return text;
+  };
+  for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {
+    const dot = file.indexOf('.');
+    const name = dot < 0 ? file : file.slice(0, dot);
+    const action = dot < 0 ? 'override' : file.slice(dot + 1);
+    if (!isFile || !ACTIONS.has(action)) continue;
+    const value = await read(file);
+    if (value === null) continue;
+    const delimiter = async () => (await read(`${name}.delim`)) ?? '';
+    const before = environment[name] ?? '';
+    if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
+    if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);
+    if (action === 'append') environment[name] = before === '' ? value : before + (await delimiter()) + value;
+  }
+}
+
+async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
+  try {
+    return await reading;
+  } catch (error) {
+    throw error instanceof RangeError ? tooLargeToPass({ cause: error }) : error;
+  }
+}
+
+/** The build environment with the user's variables. They replace others, but PATH and other lists of folders are prefixed. */
+export function withPlatformVariables(
+  environment: Readonly<Environment>,
+  variables: Readonly<Record<string, string>>,
+): Environment {
+  const result = { ...environment };
+  for (const [name, value] of Object.entries(variables)) {
+    result[name] = pathVariables.has(name) ? joined(value, ':', result[name] ?? '') : value;
+  }
+  return result;
+}
+
+function joined(first: string, delimiter: string, second: string): string {
+  return second === '' ? first : first + delimiter + second;
+}

@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import { parse, stringify } from 'smol-toml';
+import { z } from 'zod';
+import { brokenBuildpack } from '../build-failures.ts';
+import { isPlainFolder, listPlainFolder, readPlainFile } from '../source/safe-files.ts';
+import { escapeId } from './layer-environment.ts';
+
+/** A layer, as `NAME.toml` describes it. */
+export interface Layer {
+  readonly buildpack: string;
+  readonly name: string;
+  /** The running tool needs it. */
+  readonly isLaunch: boolean;
+  /** Later buildpacks of this build need it. */
+  readonly isBuild: boolean;
+  /** The next build may reuse it. */
+  readonly isCache: boolean;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** Whether the layer has a folder beside its file. */
+  readonly hasFolder: boolean;
+}
+
+const layerFile = z.object({
+  types: z
+    .object({
+      launch: z.boolean().default(false),
+      build: z.boolean().default(false),
+      cache: z.boolean().default(false),
+    })
+    .default({ launch: false, build: false, cache: false }),
+  metadata: z.record(z.string(), z.unknown()).default({}),
+});
+
+/** The size of all layer files of one buildpack together. */
+const maxBytes = 8 * 1024 * 1024;
+
+/** The most layers of one buildpack. Each costs time at every start of a process. */
+const maxLayers = 100;
+
+/** Files in a buildpack's folder that do not describe a layer. */
+const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
+
+/**
+ * The layers of one buildpack, by name.
+ *
+ * @param root - A folder that holds a folder for each buildpack.
+ * @throws DeployError `BUILD_FAILED` if the file of a layer breaks the Buildpack API.
+ */
+export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
+  const folder = escapeId(buildpack);
+  const layers: Layer[] = [];
+  let length = 0;
+  for (const { name: file, isFile } of await entriesOf(root, buildpack)) {
+    if (!isFile || !file.endsWith('.toml') || notLayers.has(file)) continue;
+    const { types, metadata, text } = await readLayerFile(root, buildpack, file);
+    length += text.length;
+    if (length > maxBytes) throw brokenBuildpack(buildpack, 'its layer files are too large together');
+    const name = file.slice(0, -'.toml'.length);
+    if (layers.length === maxLayers) throw brokenBuildpack(buildpack, `it has more than ${maxLayers} layers`);
+    // Such a name would lead out of the buildpack's folder.
+    if (name === '' || name === '.' || name === '..')
+      throw brokenBuildpack(buildpack, `${file} names no layer`);
+    layers.push({
+      buildpack,
+      name,
+      isLaunch: types.launch,
+      isBuild: types.build,
+      isCache: types.cache,
+      metadata,
+      hasFolder: await isPlainFolder(root, [folder, name]),
+    });
+  }
+  return layers;
+}
+
+async function entriesOf(root: string, buildpack: string) {
+  try {
+    return await listPlainFolder(root, [escapeId(buildpack)]);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw brokenBuildpack(buildpack, `its folder ${cause.message}`, { cause });
+  }
+}
+
+async function readLayerFile(root: string, buildpack: string, file: string) {
+  try {
+    const text = (await readPlainFile(root, [escapeId(buildpack), file])) ?? '';
+    const content = parse(text);
+    if (['launch', 'build', 'cache'].some((key) => key in content)) {
+      throw new TypeError('the launch, cache and build flags belong in the types table');
+    }
+    return { ...layerFile.parse(content), text };
+  } catch (cause) {
+    throw brokenBuildpack(buildpack, `its layer file ${file} cannot be read`, { cause });
+  }
+}
+
+/** The file of a layer for the next build. It has no types, because the buildpack must set them again. */
+export function restoredLayerFile(layer: Layer): string {
+  return stringify({ metadata: layer.metadata });
+}
+
+/** The folder of a layer. Its file has the same name and ends in `.toml`. */
+export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name'>): string {
+  return join(root, escapeId(layer.buildpack), layer.name);
+}

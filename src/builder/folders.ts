@@ -1,0 +1,99 @@
+import type { Dirent } from 'node:fs';
+import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
+import { systemCode } from '../core/errors.ts';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
+
+const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
+
+async function run(program: string, argv: readonly string[]): Promise<string> {
+  const { stdout } = await execa(program, argv, { env: environment, extendEnv: false, stdin: 'ignore' });
+  return stdout;
+}
+
+/** Makes a folder and its parents. The folder itself gets exactly this mode. */
+export async function makeFolder(folder: string, mode: number): Promise<void> {
+  await mkdir(folder, { recursive: true, mode });
+  // mkdir applies the umask, and does not change a folder that exists.
+  await chmod(folder, mode);
+}
+
+/** The names in a folder. Empty if the folder does not exist. */
+export async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/**
+ * The entries of a folder of a source whose names are valid UTF-8. Git accepts other names, but a string cannot
+ * express them, so such files cannot be opened.
+ */
+export async function entriesIn(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter(({ name }) => !name.includes('\uFFFD'));
+}
+
+/** Copies a folder so that its owner can write to the copy. Shares blocks if the file system can. `to` must not exist. */
+export async function copyFolder(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
+  await run('cp', ['-a', ...sharing, '--', from, to]);
+  await run('chmod', ['-R', 'u+w', '--', to]);
+}
+
+/** Moves a folder within the data folder. `to` must not exist. */
+export async function moveFolder(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await rename(from, to);
+}
+
+/**
+ * Like `moveFolder`, and makes sure that nobody can change a file through another folder: if any file has a second
+ * hard link, the whole folder is copied instead.
+ */
+export async function moveApart(from: string, to: string): Promise<void> {
+  const linked = await run('find', [from, '-type', 'f', '-links', '+1', '-print', '-quit']);
+  if (linked === '') return await moveFolder(from, to);
+  await copyFolder(from, to);
+  await removeTree(from);
+}
+
+/**
+ * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the right
+ * of everyone but the owner to write. With `isFinal`, files become read-only for their owner too. No process may be
+ * using the folder.
+ */
+export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
+  const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
+  // First of all, because a folder that cannot be read would hide its entries.
+  await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
+  // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
+  await run('find', [folder, '(', ...special, ')', '-delete']);
+  // Folders stay writable. Otherwise nobody could remove the data folder with an ordinary rm.
+  if (options.isFinal) await protectFiles(folder);
+}
+
+async function protectFiles(folder: string): Promise<void> {
+  const files = [folder, '-type', 'f'];
+  const protect = ['chmod', 'a-w', '--', '{}', '+'];
+  try {
+    await run('find', [...files, '-exec', ...protect]);
+  } catch {
+    // A path was too long. Folder by folder is slow, but works.
+    await run('find', [...files, '-execdir', ...protect]);
+  }
+}
+
+/** While others write a lot, a disk takes long. Then the kernel goes on by itself. */
+const SYNC_MS = 10_000;
+
+/** Writes what is in memory of the file system of a folder to its disk, in at most 10 s: syncfs(2). */
+export async function syncDisk(folder: string): Promise<void> {
+  await Promise.race([run('sync', ['-f', folder]), wait(SYNC_MS, null, { ref: false })]);
+}

@@ -1,0 +1,68 @@
+import { alarmAbout } from '../../core/log/alarms.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
+import { preflight, type Right } from '../../kubernetes/preflight.ts';
+import type { BuilderImages } from './images/builder-image.ts';
+import { buildNamespaceUnusable } from './output/job-failures.ts';
+
+const RIGHTS: readonly Right[] = [
+  { group: 'batch', resource: 'jobs', verbs: ['create', 'patch', 'list', 'watch', 'delete'] },
+  { group: '', resource: 'secrets', verbs: ['create', 'patch'] },
+  { group: '', resource: 'pods', verbs: ['list', 'watch'] },
+  { group: '', resource: 'pods/log', verbs: ['get'] },
+];
+const FRESH_MS = 60_000;
+
+const START_MS = 30_000;
+
+export interface BuildPlaceOptions {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly images: BuilderImages;
+  /** The setting builder_image. */
+  readonly image: string;
+  readonly log: Log;
+}
+
+/** The requirements of every build: the namespace, rights in it, and the builder image. */
+export class BuildPlace {
+  readonly #options: BuildPlaceOptions;
+  #checkedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: BuildPlaceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Checks the requirements before a build, at most once a minute.
+   *
+   * @throws DeployError `BUILD_NAMESPACE`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`, and those of `BuilderImages.find`.
+   */
+  async assertUsable(signal: AbortSignal): Promise<void> {
+    for (const check of await this.#check(signal)) if (check.status === 'rejected') throw check.reason;
+  }
+
+  /** At the start, logs why builds could not run, before anybody pushes. Never rejects. */
+  async checkAtStart(): Promise<void> {
+    const { log } = this.#options;
+    for (const check of await this.#check(AbortSignal.timeout(START_MS))) {
+      if (check.status === 'fulfilled' || alarmAbout(log, check.reason, {})) continue;
+      log.warn({ err: check.reason }, 'builds could not be checked');
+    }
+  }
+
+  async #check(signal: AbortSignal): Promise<PromiseSettledResult<unknown>[]> {
+    const { images, image } = this.#options;
+    return await Promise.allSettled([this.#assertNamespace(signal), images.find(image, signal)]);
+  }
+
+  async #assertNamespace(signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.#checkedAt < FRESH_MS) return;
+    const { cluster, namespace } = this.#options;
+    await preflight({ cluster, namespace, rights: RIGHTS, signal }).catch((error: unknown) => {
+      throw isNoNamespace(error) ? buildNamespaceUnusable(namespace, error) : error;
+    });
+    this.#checkedAt = performance.now();
+  }
+}

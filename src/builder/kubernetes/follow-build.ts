@@ -1,0 +1,134 @@
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import { logFailure } from '../../core/log/alarms.ts';
+import type { Log } from '../../core/log/log.ts';
+import { masking } from '../../core/masking/masking.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { Artifact } from '../../core/types.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import type { BuildGuard } from '../build-limits.ts';
+import { BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
+import type { PreparedSource } from '../source/prepared-source.ts';
+import { selectorOf } from './job/build-names.ts';
+import { BuildPod } from './job/build-pod.ts';
+import { deleteJob } from './job/job-objects.ts';
+import type { FollowedJob } from './job/plan-job.ts';
+import type { KubernetesBuilderConfig } from './kubernetes-builder-config.ts';
+import { BuildTelling } from './output/build-narrator.ts';
+import { followPhases } from './output/follow-phases.ts';
+
+const report = z.object({ image: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) });
+/** The limit for deleting the Job of a build that ended. */
+const CLEANING_MS = 30_000;
+
+export interface Following {
+  readonly cluster: Cluster;
+  readonly config: KubernetesBuilderConfig;
+  readonly log: Log;
+  /** How long a build waits for a fault that may pass. */
+  readonly patienceMs: number;
+  /** How long after its beginning a build may still wait for room in its namespace's quota. */
+  readonly roomMs: number;
+  readonly request: BuildRequest;
+  readonly source: PreparedSource;
+  readonly progress: Progress;
+  readonly guard: BuildGuard;
+  readonly job: FollowedJob;
+  /** Makes the Job; null if it exists and has its source. */
+  readonly begin: (() => Promise<void>) | null;
+  /** Makes the artifact from the image's digest. The Job is kept until then, so that another server can resume it. */
+  readonly finish: (digest: string) => Promise<Artifact>;
+  /** Removes the image of a failed build, which may have reached the registry. */
+  readonly removeImage: () => Promise<void>;
+}
+
+/**
+ * Follows the Job of a build, from its beginning or from where it is, and returns the artifact. Deletes the Job at the
+ * end, unless the build is handed over to the next server.
+ *
+ * @throws DeployError; BuildGoesOn if the guard's signal fires with a HandOver and the Job has its source.
+ */
+export async function followBuild(following: Following): Promise<Artifact> {
+  const { cluster, config, log, request, progress, guard, source, job } = following;
+  const { tool, id } = request;
+  const place = { namespace: job.namespace, name: job.name, labels: selectorOf(tool, job.name) };
+  await using pod = new BuildPod(cluster, place);
+  const telling = new BuildTelling({ progress, guard, source, config, job });
+  const timesMs: Record<string, number> = {};
+  const mask = await masking(request.configVars);
+  let end: 'done' | 'ended' | 'handed over' = 'ended';
+  try {
+    await following.begin?.();
+    await followPhases({
+      cluster,
+      namespace: job.namespace,
+      pod,
+      guard,
+      mask,
+      limits: job.limits,
+      patienceMs: following.patienceMs,
+      roomMs: following.roomMs,
+      waiting: (words) => progress.line(`waiting: the build ${words}`),
+      enter: (phase) => telling.enter(phase),
+      line: (phase, text) => telling.line(phase, text),
+      ended: (phase, containerEnd) => telling.ended(phase, containerEnd),
+      timed: (phase, ms) => {
+        timesMs[phase] = ms;
+      },
+    });
+    const artifact = await following.finish(
+      report.parse(parse(pod.endOf('export')?.message ?? '')).image.digest,
+    );
+    end = 'done';
+    return artifact;
+  } catch (error) {
+    const hasSource = following.begin === null || pod.endOf('fetch')?.exitCode === 0;
+    if (!(guard.signal.reason instanceof HandOver && hasSource)) throw error;
+    end = 'handed over';
+    throw new BuildGoesOn(id, { cause: error });
+  } finally {
+    log.info({ tool, build: id, timesMs }, `build ${end}`);
+    if (end !== 'handed over') await removeJob(following, pod, end === 'done');
+    if (end === 'ended' && telling.hasReached('export')) {
+      // A failure here must not hide why the build failed.
+      await following
+        .removeImage()
+        .catch((error: unknown) =>
+          logFailure(log, { error, message: 'image not removed', facts: { tool, build: id } }),
+        );
+    }
+  }
+}
+
+/** Disposes of `held` after `work`, unless the build continues without this server. */
+export async function untilItEnds<Result>(
+  held: AsyncDisposable,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  let goesOn = false;
+  try {
+    return await work();
+  } catch (error) {
+    goesOn = error instanceof BuildGoesOn;
+    throw error;
+  } finally {
+    if (!goesOn) await held[Symbol.asyncDispose]();
+  }
+}
+
+/** Deletes the Job. If the build was aborted, also waits until its pod is gone. */
+async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone: boolean): Promise<void> {
+  const signal = AbortSignal.timeout(CLEANING_MS);
+  try {
+    await deleteJob(cluster, job.namespace, job.name, signal);
+    if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
+  } catch (error) {
+    // A failure here must not hide why the build ended.
+    logNotRemoved(log, error, { job: job.name });
+  }
+}
+
+/** Logs that a Job was not deleted. The cluster deletes it an hour after its end. */
+export function logNotRemoved(log: Log, error: unknown, facts: object): void {
+  logFailure(log, { error, message: 'build not removed from the cluster', facts });
+}

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import type { Process } from '../../../core/types.ts';
+import { brokenBuildpack } from '../../build-failures.ts';
+import { processType, startedIn } from '../../buildpack-api/launch-processes.ts';
+
+// https://github.com/buildpacks/spec/blob/main/platform.md#labels
+const buildLabel = z.object({
+  processes: z
+    .array(
+      z.object({
+        type: z.string(),
+        command: z.union([z.string().transform((word) => [word]), z.array(z.string()).min(1)]),
+        args: z.array(z.string()).nullish(),
+        buildpackID: z.string().default(''),
+        'working-dir': z.string().optional(),
+      }),
+    )
+    .nullish(),
+  buildpacks: z.array(z.object({ id: z.string(), version: z.string() })).nullish(),
+  'buildpack-default-process-type': z.string().optional(),
+});
+const layersLabel = z.object({
+  buildpacks: z
+    .array(
+      z.object({
+        key: z.string(),
+        layers: z
+          .record(z.string(), z.object({ launch: z.boolean().default(false), data: z.unknown() }))
+          .nullish(),
+      }),
+    )
+    .nullish(),
+});
+
+/** The facts in the labels of an image that the lifecycle exported. */
+export interface ExportedImage {
+  readonly processes: readonly Process[];
+  /** `id version`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's own. */
+  readonly buildpacks: readonly string[];
+}
+
+/** @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type. */
+export function readLabels(labels: Readonly<Record<string, string>>): ExportedImage {
+  const build = buildLabel.parse(JSON.parse(labels['io.buildpacks.build.metadata'] ?? '{}'));
+  const layers = layersLabel.parse(JSON.parse(labels['io.buildpacks.lifecycle.metadata'] ?? '{}'));
+  const byDefault = build['buildpack-default-process-type'];
+  const processes = (build.processes ?? []).map((process): Process => {
+    if (!processType.test(process.type)) {
+      const shown = JSON.stringify(process.type.slice(0, 80));
+      throw brokenBuildpack(
+        process.buildpackID,
+        `${shown} is no process type (lower-case letters, digits, - and _)`,
+      );
+    }
+    const command = [...process.command, ...(process.args ?? [])];
+    const folder = process['working-dir'];
+    return {
+      type: process.type,
+      command: folder === undefined ? command : startedIn(folder, command),
+      isDefault: process.type === byDefault,
+    };
+  });
+  const buildpacks = (build.buildpacks ?? []).map(({ id, version }) => {
+    const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
+    // Sorted by name, like the layers of the embedded builder.
+    const brought = Object.keys(own)
+      .sort()
+      .filter((name) => own[name]?.launch)
+      .map((name) => versionIn(own[name]?.data));
+    return `${id} ${brought.find((found) => found !== null) ?? version}`;
+  });
+  return { processes: processes.sort((a, b) => (a.type < b.type ? -1 : 1)), buildpacks };
+}
+
+function versionIn(data: unknown): string | null {
+  const { version } = (data ?? {}) as { version?: unknown };
+  return typeof version === 'string' && /^[\w.+-]{1,40}$/.test(version) ? version : null;
+}

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { DeployError } from '../../../core/errors.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { Harbor } from '../../registry/harbor.ts';
+import { dockerConfigJson } from '../../registry/registry-credentials.ts';
+import type { ToolRepositories } from '../job/build-names.ts';
+import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
+
+/** How one build logs in to the registry. */
+export interface BuildLogin extends AsyncDisposable {
+  /** The Secret with the credential; null = no login; empty = a Secret for this build, made from `dockerConfig`. */
+  readonly secret: string | null;
+  readonly dockerConfig: string | null;
+  /** The number of the build's own Harbor account, for `known`; null = it has none. */
+  readonly account: number | null;
+}
+
+type LoginConfig = Pick<
+  KubernetesBuilderConfig,
+  'registry_secret' | 'harbor_url' | 'harbor_user' | 'harbor_password_file' | 'harbor_project_size'
+>;
+
+/** Gives builds a registry login: an account of their own if Harbor is set up, otherwise the operator's Secret. */
+export class RegistryLogin {
+  readonly #config: LoginConfig;
+  readonly #log: Log;
+
+  constructor(config: LoginConfig, log: Log) {
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /**
+   * Prepares the tool's project if Harbor is set up. Dispose of the login when the build has ended.
+   *
+   * @throws DeployError `REGISTRY_FULL`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   */
+  async open({ host, project }: ToolRepositories, build: string, signal: AbortSignal): Promise<BuildLogin> {
+    const { registry_secret: secret, harbor_url: url } = this.#config;
+    if (url === '') {
+      const none = async () => {};
+      return {
+        secret: secret === '' ? null : secret,
+        dockerConfig: null,
+        account: null,
+        [Symbol.asyncDispose]: none,
+      };
+    }
+    const harbor = this.#harbor();
+    const id = await harbor.ensureProject(project, signal);
+    await harbor.assertRoom(project, id, signal);
+    const robot = await harbor.makeRobot(project, build, signal);
+    return {
+      secret: '',
+      dockerConfig: dockerConfigJson(host, robot),
+      account: robot.id,
+      [Symbol.asyncDispose]: () => this.#removeRobot(harbor, robot.id),
+    };
+  }
+
+  /** The account that an earlier server opened for a build. Disposing of it removes the account. */
+  known(account: number | null): AsyncDisposable {
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (account !== null && this.#config.harbor_url !== '')
+          await this.#removeRobot(this.#harbor(), account);
+      },
+    };
+  }
+
+  /** Reads the password file each time, because a mounted Secret may change. */
+  #harbor(): Harbor {
+    const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;
+    const password = file === null ? '' : (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();
+    return new Harbor({
+      url: url.replace(/\/$/, ''),
+      credentials: { user, password },
+      projectBytes: this.#config.harbor_project_size,
+    });
+  }
+
+  async #removeRobot(harbor: Harbor, id: number): Promise<void> {
+    try {
+      await harbor.removeRobot(id, AbortSignal.timeout(30_000));
+    } catch (error) {
+      // The account expires within a day, and this must not fail the build.
+      if (!(error instanceof DeployError)) throw error;
+      this.#log.warn({ err: error, robot: id }, 'account of a build not removed');
+    }
+  }
+}

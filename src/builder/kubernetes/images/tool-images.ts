@@ -1,0 +1,116 @@
+import type { Log } from '../../../core/log/log.ts';
+import type { ToolName } from '../../../core/names.ts';
+import { mebibytes } from '../../../core/text/mebibytes.ts';
+import type { Artifact } from '../../../core/types.ts';
+import { artifactTooLarge } from '../../build-failures.ts';
+import { byDigest } from '../../registry/image-reference.ts';
+import type { Registry } from '../../registry/registry.ts';
+import { assertRunnable, type Component, withComponents } from '../../source/components.ts';
+import { repositoriesOf, type ToolRepositories } from '../job/build-names.ts';
+import { readLabels } from './exported-image.ts';
+
+/** The tag of the newest image. */
+export const NEWEST = 'latest';
+/** The tags of releases. */
+const VERSION = /^v[0-9]+$/;
+
+export interface ImagesOptions {
+  /** `host[:port][/path]` */
+  readonly registry: string;
+  readonly open: (host: string) => Registry;
+  readonly maxBytes: number;
+  readonly mostProcesses: number;
+  readonly log: Log;
+}
+
+/**
+ * The images of tools in the registry. Each build has one image, named by its digest. People and this server find it by
+ * its tags: the build's id, the release's `vN`, and `latest`.
+ */
+export class ToolImages {
+  readonly #options: ImagesOptions;
+
+  constructor(options: ImagesOptions) {
+    this.#options = options;
+  }
+
+  repositories(tool: ToolName): ToolRepositories {
+    return repositoriesOf(this.#options.registry, tool);
+  }
+
+  registry(tool: ToolName): Registry {
+    return this.#options.open(this.repositories(tool).host);
+  }
+
+  /**
+   * Makes an artifact of the image that a build exported. If this throws, the caller removes the image.
+   *
+   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
+   */
+  async artifactOf(
+    tool: ToolName,
+    made: {
+      readonly id: string;
+      readonly digest: string;
+      readonly service: Artifact['service'];
+      readonly components: readonly Component[];
+      readonly warn: (text: string) => void;
+    },
+    signal: AbortSignal,
+  ): Promise<Artifact> {
+    const { id, digest, service } = made;
+    const repositories = this.repositories(tool);
+    const facts = await this.registry(tool).facts(repositories.image, digest, signal);
+    if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
+    const { processes: built, buildpacks } = readLabels(facts.labels);
+    const processes = withComponents(built, made.components, made.warn);
+    assertRunnable(processes, this.#options.mostProcesses);
+    if (facts.bytes > this.#options.maxBytes) {
+      const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
+      throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
+    }
+    const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
+    return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
+  }
+
+  /** Gives an artifact's image the tag `vN`. */
+  async tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void> {
+    const digest = artifact.reference.slice(artifact.reference.indexOf('@') + 1);
+    await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
+  }
+
+  /** Deletes the image of a build with all its tags. Does nothing if it does not exist. */
+  async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
+    const { image } = this.repositories(tool);
+    const digest = await this.registry(tool).digestOf(image, id, signal);
+    if (digest !== null) await this.#delete(tool, image, digest, signal);
+  }
+
+  /** Deletes the images of the builds for which `isForgotten` returns true. */
+  async removeForgotten(
+    tool: ToolName,
+    isForgotten: (build: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { image } = this.repositories(tool);
+    const tags = await this.registry(tool).tags(image, signal);
+    for (const tag of tags) {
+      if (tag !== NEWEST && !VERSION.test(tag) && isForgotten(tag)) await this.remove(tool, tag, signal);
+    }
+  }
+
+  async cacheDigest(tool: ToolName, signal: AbortSignal): Promise<string | null> {
+    return await this.registry(tool).digestOf(this.repositories(tool).cache, NEWEST, signal);
+  }
+
+  /** Deletes the cache image of an earlier build if a newer one has its tag. */
+  async removeOldCache(tool: ToolName, digest: string | null, signal: AbortSignal): Promise<void> {
+    if (digest === null || digest === (await this.cacheDigest(tool, signal))) return;
+    await this.#delete(tool, this.repositories(tool).cache, digest, signal);
+  }
+
+  async #delete(tool: ToolName, name: string, digest: string, signal: AbortSignal): Promise<void> {
+    const isDone = await this.registry(tool).delete(name, digest, signal);
+    if (!isDone) this.#options.log.warn({ tool, digest }, 'the registry deletes no images');
+  }
+}

@@ -1,0 +1,204 @@
+import type { V1Container, V1Job, V1JobSpec } from '@kubernetes/client-node';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { type BuildVolume, mountsOf, volumesOf } from './build-volumes.ts';
+
+/** The steps of a build, in order. Each runs in a container of its own. */
+export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** All facts that define one build's Job. */
+export interface BuildJob {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What another server needs to resume the build (resumable-jobs.ts). */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Names the image by digest if that is known. */
+  readonly builderImage: string;
+  /** The build user of the builder image. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  /** Empty = the run image that the builder image names. */
+  readonly runImage: string;
+  /** The image to make, with the build's id as its tag. */
+  readonly image: string;
+  /** The image of the newest build, whose layers are reused. */
+  readonly newestImage: string;
+  readonly cacheImage: string;
+  readonly useCache: boolean;
+  /** Registries that speak HTTP without TLS. */
+  readonly plainHttpHosts: readonly string[];
+  readonly sourceUrl: string;
+  readonly secrets: {
+    /** Keys: `authorization`, a header with the token, and `project-metadata.toml`. */
+    readonly build: string;
+    /** One key for each platform variable. */
+    readonly platform: string;
+    /** Of type dockerconfigjson; null = the registry needs no login. */
+    readonly registry: string | null;
+    /** For the kubelet, which pulls the builder image; null = that image is public. */
+    readonly pull: string | null;
+  };
+  readonly limits: {
+    readonly cpuMillis: number;
+    readonly memoryBytes: number;
+    readonly diskBytes: number;
+    readonly seconds: number;
+  };
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+}
+
+/** The phases that run buildpacks do not see the registry's credential. */
+const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
+  fetch: ['workspace', 'source'],
+  analyze: ['layers', 'control', 'registry'],
+  detect: ['workspace', 'layers (read-only)', 'control (read-only)', 'detected', 'platform'],
+  restore: ['layers', 'control', 'detected (read-only)', 'registry'],
+  build: ['workspace', 'layers', 'control (read-only)', 'detected (read-only)', 'platform'],
+  export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
+};
+
+// Old enough for older builder images, and new enough for `-insecure-registry`.
+const PLATFORM_API = '0.13';
+const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
+  (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,
+);
+
+/**
+ * Returns the Job of a build. It starts suspended, so that the Secrets that it owns can be made before its pod.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/platform.md
+ */
+export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1JobSpec } {
+  const containers = PHASES.map((phase) => container(job, phase));
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: job.name,
+      namespace: job.namespace,
+      labels: { ...job.labels },
+      annotations: { ...job.annotations },
+    },
+    spec: {
+      suspend: true,
+      backoffLimit: 0,
+      activeDeadlineSeconds: job.limits.seconds,
+      // The server that follows the Job deletes it. If there is none, the next server has this long to resume it.
+      ttlSecondsAfterFinished: 3600,
+      template: {
+        metadata: { labels: { ...job.labels } },
+        spec: {
+          restartPolicy: 'Never',
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: 1,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: job.user.uid,
+            runAsGroup: job.user.gid,
+            fsGroup: job.user.gid,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          ...(job.secrets.pull === null ? {} : { imagePullSecrets: [{ name: job.secrets.pull }] }),
+          initContainers: containers.slice(0, -1),
+          containers: containers.slice(-1),
+          volumes: volumesOf(job),
+        },
+      },
+    },
+  };
+}
+
+function container(job: BuildJob, phase: Phase): V1Container {
+  const { cpuMillis, memoryBytes, diskBytes } = job.limits;
+  const environment: Record<string, string> = {
+    CNB_PLATFORM_API: PLATFORM_API,
+    ...(phase === 'fetch' ? { SOURCE_URL: job.sourceUrl } : {}),
+    ...(phase === 'export' ? { SOURCE_DATE_EPOCH: String(job.startedAt) } : {}),
+    ...(VOLUMES[phase].includes('registry') ? { DOCKER_CONFIG: '/registry' } : {}),
+  };
+  return {
+    name: phase,
+    image: job.builderImage,
+    imagePullPolicy: job.builderImage.includes('@') ? 'IfNotPresent' : 'Always',
+    command: commandOf(job, phase),
+    workingDir: '/',
+    env: Object.entries(environment).map(([name, value]) => ({ name, value })),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+    },
+    resources: {
+      // Requests are an eighth of the limits: most builds need little, and a node can run several.
+      requests: {
+        cpu: `${Math.ceil(cpuMillis / 8)}m`,
+        memory: String(Math.ceil(memoryBytes / 8)),
+        'ephemeral-storage': String(Math.ceil(diskBytes / 8)),
+      },
+      limits: { cpu: `${cpuMillis}m`, memory: String(memoryBytes), 'ephemeral-storage': String(diskBytes) },
+    },
+    volumeMounts: mountsOf(VOLUMES[phase], job),
+  };
+}
+
+function commandOf(job: BuildJob, phase: Phase): string[] {
+  const lifecycle = (program: string, ...rest: string[]) => [
+    `/cnb/lifecycle/${program}`,
+    '-no-color',
+    '-layers',
+    '/layers',
+    ...rest,
+  ];
+  const user = ['-uid', String(job.user.uid), '-gid', String(job.user.gid)];
+  const registry = job.plainHttpHosts.flatMap((host) => ['-insecure-registry', host]);
+  const control = (...names: string[]) =>
+    CONTROL.filter(([flag]) => names.includes(flag.slice(1))).flatMap((pair) => [...pair]);
+  const app = ['-app', '/workspace'];
+  const platform = ['-platform', '/platform'];
+  // Only the debug level prints each detection's output, and marks which lines come from which buildpack.
+  const telling = ['-log-level', 'debug'];
+  const cache = ['-cache-image', job.cacheImage];
+  switch (phase) {
+    case 'fetch':
+      return ['/bin/bash', '-euo', 'pipefail', '-c', FETCH];
+    case 'analyze': {
+      const run = job.runImage === '' ? [] : ['-run-image', job.runImage];
+      const previous = job.useCache ? ['-previous-image', job.newestImage] : ['-skip-layers'];
+      const rest = [...user, ...registry, ...control('analyzed'), ...run, ...previous, ...cache];
+      return lifecycle('analyzer', ...rest, '-tag', job.newestImage, job.image);
+    }
+    case 'detect':
+      return lifecycle('detector', ...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan'));
+    case 'restore': {
+      const from = job.useCache ? cache : ['-skip-layers'];
+      return lifecycle('restorer', ...user, ...registry, ...control('analyzed', 'group'), ...from);
+    }
+    case 'build':
+      return lifecycle('builder', ...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan'));
+    case 'export':
+      return lifecycle(
+        'exporter',
+        ...[...user, ...registry, ...app, ...control('analyzed', 'group'), ...cache, '-parallel'],
+        // The report becomes the container's termination message. It holds the digest of the image.
+        ...['-report', '/dev/termination-log', '-project-metadata', '/about/project-metadata.toml'],
+        ...[job.image, job.newestImage],
+      );
+    default:
+      return phase satisfies never;
+  }
+}
+
+/** An incomplete source must fail: curl exits with an error, and `pipefail` passes it on. */
+const FETCH = `
+unpack() { tar --extract --file=- --no-same-owner --directory=/workspace; }
+if command -v curl >/dev/null; then
+  curl --fail --silent --show-error --connect-timeout 20 --max-time 600 --header @/source/authorization "$SOURCE_URL" | unpack
+elif command -v python3 >/dev/null; then
+  python3 -c 'import os, shutil, sys, urllib.request as u
+header = open("/source/authorization").read().strip().split(": ", 1)
+shutil.copyfileobj(u.urlopen(u.Request(os.environ["SOURCE_URL"], headers=dict([header])), timeout=60), sys.stdout.buffer)' | unpack
+else
+  echo 'the builder image has neither curl nor python3'
+  exit 1
+fi`;

@@ -1,0 +1,58 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { ToolName } from '../../../core/names.ts';
+
+/** The labels of all objects of builds, for people, NetworkPolicies and cleaning up. */
+export const BUILD_LABELS = {
+  'app.kubernetes.io/managed-by': 'toolforge-push',
+  'app.kubernetes.io/component': 'build',
+} as const;
+export const TOOL_LABEL = 'push.toolforge.org/tool';
+export const BUILD_LABEL = 'push.toolforge.org/build';
+
+/** Its value is the Job's name, because an earlier Job may have had the same build id. */
+export const JOB_LABEL = 'push.toolforge.org/job';
+
+/** The labels of one build’s objects. */
+export function labelsOf(tool: ToolName, build: string, job: string): Record<string, string> {
+  return { ...BUILD_LABELS, [TOOL_LABEL]: tool, [BUILD_LABEL]: build, [JOB_LABEL]: job };
+}
+
+/** Selects the objects of a tool's builds, or of one Job. */
+export function selectorOf(tool: ToolName, job?: string): string {
+  const labels = { ...BUILD_LABELS, [TOOL_LABEL]: tool, ...(job === undefined ? {} : { [JOB_LABEL]: job }) };
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',');
+}
+
+/** A new name for a build's objects: up to 33 characters of the tool's name, then a random part. */
+export function newJobName(tool: ToolName): string {
+  const own = randomBytes(6).toString('hex');
+  return `build-${tool.replaceAll('_', '-').slice(0, 33).replace(/-+$/, '')}-${own}`;
+}
+
+/** A valid repository name: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
+const FITS = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
+
+/** The repositories of one tool. */
+export interface ToolRepositories {
+  readonly host: string;
+  /** The Harbor project: the first part of the repository's name. */
+  readonly project: string;
+  readonly image: string;
+  readonly cache: string;
+}
+
+/** @param registry - `host[:port][/path]` */
+export function repositoriesOf(registry: string, tool: ToolName): ToolRepositories {
+  const slash = registry.indexOf('/');
+  const host = slash < 0 ? registry : registry.slice(0, slash);
+  const path = slash < 0 ? '' : `${registry.slice(slash + 1)}/`;
+  const plain = `tool-${tool}`;
+  // `a-_b` is a valid tool name, but no valid repository name.
+  const own = FITS.test(plain)
+    ? plain
+    : `${plain.replace(/[-_]+/g, '-')}.${createHash('sha256').update(tool).digest('hex').slice(0, 8)}`;
+  const project = path === '' ? own : (path.split('/')[0] ?? own);
+  return { host, project, image: `${path}${own}/${own}`, cache: `${path}${own}/cache` };
+}

@@ -1,0 +1,183 @@
+import type { CoreV1Event, V1ContainerStatus, V1Job, V1Pod } from '@kubernetes/client-node';
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { creationFault, type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { watchObjects } from '../../../kubernetes/watch.ts';
+
+/** How a container of the build ended. */
+export interface ContainerEnd {
+  readonly exitCode: number;
+  readonly isOutOfMemory: boolean;
+  /** The content of /dev/termination-log. */
+  readonly message: string;
+}
+
+/** Events that only repeat the pod's status. */
+const REPEATS_STATUS = /^Error: (ErrImagePull|ImagePullBackOff)$/;
+
+interface Known {
+  readonly pod?: V1Pod;
+  readonly job?: V1Job;
+  readonly isGone?: boolean;
+  /** Whether the first list of pods has arrived. */
+  readonly isListed?: boolean;
+}
+
+interface Change extends Known {
+  readonly event?: CoreV1Event;
+}
+
+interface Waiter {
+  readonly look: () => boolean;
+}
+
+/**
+ * Watches the pod of one build's Job, and the events that say why there is no pod. It may be created before the pod
+ * exists. Dispose of it when the build has ended.
+ */
+export class BuildPod implements AsyncDisposable {
+  readonly #ended = new AbortController();
+  readonly #failed = new AbortController();
+  readonly #watching: Promise<unknown>;
+  readonly #waiters = new Set<Waiter>();
+  readonly #events: CoreV1Event[] = [];
+  #known: Known = {};
+
+  constructor(
+    cluster: Cluster,
+    place: { readonly namespace: string; readonly name: string; readonly labels: string },
+  ) {
+    const signal = this.#ended.signal;
+    const { namespace, name, labels } = place;
+    const watches = [
+      watchObjects<V1Pod>(cluster, {
+        path: `/api/v1/namespaces/${namespace}/pods`,
+        labels,
+        signal,
+        onState: (pod) => this.#learn({ pod }),
+        onGone: () => this.#learn({ isGone: true }),
+        onListed: () => this.#learn({ isListed: true }),
+      }),
+      watchObjects<V1Job>(cluster, {
+        path: `/apis/batch/v1/namespaces/${namespace}/jobs`,
+        labels,
+        signal,
+        onState: (job) => this.#learn({ job }),
+      }),
+      watchObjects<CoreV1Event>(cluster, {
+        path: `/api/v1/namespaces/${namespace}/events`,
+        labels: '',
+        fields: 'type=Warning',
+        signal,
+        onState: (event) => {
+          // The name of the pod begins with the name of its Job.
+          if (event.involvedObject.name?.startsWith(name)) this.#learn({ event });
+        },
+      }),
+    ];
+    this.#watching = Promise.all(watches).catch((error: unknown) => {
+      this.#failed.abort(error);
+    });
+  }
+
+  /** Fires if the cluster refuses the watches. */
+  get failed(): AbortSignal {
+    return this.#failed.signal;
+  }
+
+  /** The pod's name; null = there is no pod yet. */
+  get name(): string | null {
+    return this.#known.pod?.metadata?.name ?? null;
+  }
+
+  /** The fault that stops the build, or null. It may pass. */
+  get fault(): PodFault | null {
+    const { pod, job, isListed = false } = this.#known;
+    if (pod !== undefined) {
+      return podFault(
+        pod,
+        this.#events.filter(
+          ({ involvedObject, message = '' }) =>
+            involvedObject.uid === pod.metadata?.uid && !REPEATS_STATUS.test(message),
+        ),
+      );
+    }
+    // Wait for the list of pods, because a pod says more than its Job.
+    if (!isListed) return null;
+    const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
+    if (refused !== undefined) return creationFault(refused.message ?? '');
+    const failed = job?.status?.conditions?.find(
+      ({ type, status }) => type === 'Failed' && status === 'True',
+    );
+    return failed === undefined ? null : creationFault(failed.message ?? failed.reason ?? '');
+  }
+
+  /** Whether the container runs or has run. */
+  hasStarted(container: string): boolean {
+    const { state } = this.#status(container) ?? {};
+    return Boolean(state?.running ?? state?.terminated);
+  }
+
+  /** How the container ended; null = not yet. */
+  endOf(container: string): ContainerEnd | null {
+    const ended = this.#status(container)?.state?.terminated;
+    if (ended === undefined) return null;
+    return {
+      exitCode: ended.exitCode,
+      isOutOfMemory: ended.reason === 'OOMKilled',
+      message: ended.message ?? '',
+    };
+  }
+
+  /** Whether the pod has ended or is gone. */
+  get isOver(): boolean {
+    const phase = this.#known.pod?.status?.phase;
+    return this.isGone || phase === 'Failed' || phase === 'Succeeded';
+  }
+
+  /** Whether the pod is being deleted or is gone. */
+  get isLeaving(): boolean {
+    return this.isGone || this.#known.pod?.metadata?.deletionTimestamp !== undefined;
+  }
+
+  get isGone(): boolean {
+    return this.#known.isGone === true;
+  }
+
+  /** Resolves when `look` returns true. Calls it now and after each change. */
+  async until(look: () => boolean, signal: AbortSignal): Promise<void> {
+    const any = AbortSignal.any([signal, this.#failed.signal]);
+    any.throwIfAborted();
+    if (look()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiter: Waiter = {
+      look: () => {
+        const isReached = look();
+        if (isReached) resolve();
+        return isReached;
+      },
+    };
+    this.#waiters.add(waiter);
+    try {
+      await untilAborted(promise, any);
+    } finally {
+      this.#waiters.delete(waiter);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await this.#watching;
+  }
+
+  #status(container: string): V1ContainerStatus | undefined {
+    const { initContainerStatuses = [], containerStatuses = [] } = this.#known.pod?.status ?? {};
+    return [...initContainerStatuses, ...containerStatuses].find(({ name }) => name === container);
+  }
+
+  #learn({ event, ...change }: Change): void {
+    if (event !== undefined) this.#events.push(event);
+    this.#known = { ...this.#known, ...change };
+    for (const waiter of [...this.#waiters]) waiter.look();
+  }
+}

@@ -1,0 +1,63 @@
+import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+import type { BuildJob } from './build-job.ts';
+
+/**
+ * The volumes that a container of a build may mount. `control` names the images that are read with the registry's
+ * credential, so no code of a tool may write it. Detection may run a tool's code, so it writes to `detected`.
+ */
+export type BuildVolume =
+  | 'workspace'
+  | 'layers'
+  | 'layers (read-only)'
+  | 'control'
+  | 'control (read-only)'
+  | 'detected'
+  | 'detected (read-only)'
+  | 'platform'
+  | 'source'
+  | 'about'
+  | 'registry';
+
+const PATHS = {
+  workspace: '/workspace',
+  layers: '/layers',
+  control: '/control',
+  detected: '/detected',
+  platform: '/platform/env',
+  source: '/source',
+  about: '/about',
+  registry: '/registry',
+} as const;
+
+const WRITABLE: ReadonlySet<BuildVolume> = new Set(['workspace', 'layers', 'control', 'detected']);
+
+/** The mounts of a container that may see these volumes. */
+export function mountsOf(
+  names: readonly BuildVolume[],
+  { secrets }: Pick<BuildJob, 'secrets'>,
+): V1VolumeMount[] {
+  return names.flatMap((entry) => {
+    const name = entry.replace(' (read-only)', '') as keyof typeof PATHS;
+    if (name === 'registry' && secrets.registry === null) return [];
+    return [{ name, mountPath: PATHS[name], readOnly: !WRITABLE.has(entry) }];
+  });
+}
+
+/** All volumes of a build's pod. */
+export function volumesOf({ secrets, limits }: Pick<BuildJob, 'secrets' | 'limits'>): V1Volume[] {
+  const room = { emptyDir: { sizeLimit: String(limits.diskBytes) } };
+  const secret = (secretName: string, from: string, to: string) => ({
+    secret: { secretName, items: [{ key: from, path: to }], defaultMode: 0o444 },
+  });
+  return [
+    { name: 'workspace', ...room },
+    { name: 'layers', ...room },
+    ...['control', 'detected'].map((name) => ({ name, emptyDir: { sizeLimit: '16Mi' } })),
+    { name: 'platform', secret: { secretName: secrets.platform, defaultMode: 0o444 } },
+    { name: 'source', ...secret(secrets.build, 'authorization', 'authorization') },
+    { name: 'about', ...secret(secrets.build, 'project-metadata.toml', 'project-metadata.toml') },
+    ...(secrets.registry === null
+      ? []
+      : [{ name: 'registry', ...secret(secrets.registry, '.dockerconfigjson', 'config.json') }]),
+  ];
+}

@@ -1,0 +1,126 @@
+import type { V1Job, V1OwnerReference, V1Secret } from '@kubernetes/client-node';
+import { stringify } from 'smol-toml';
+import { type Applied, applyObject } from '../../../kubernetes/apply.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import type { BuildRequest } from '../../builder.ts';
+import { isVariableName } from '../../buildpack-api/build-mounts.ts';
+import { variablesTooLarge } from '../output/job-failures.ts';
+import { type BuildJob, buildJob } from './build-job.ts';
+import { BUILD_LABEL } from './build-names.ts';
+import { makeInRoom, type Room } from './quota-wait.ts';
+
+/** The content of a build's Secrets. */
+export interface BuildSecrets {
+  readonly token: string;
+  /** The environment variables of buildpacks. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly request: Pick<BuildRequest, 'id' | 'commit'>;
+  /** A docker configuration made for this build alone, or null. */
+  readonly dockerConfig: string | null;
+}
+
+/** The API's limit for one Secret. Compared with base64 text, which is a third longer than the values. */
+const maxSecretBytes = 1024 * 1024;
+
+/**
+ * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
+ *
+ * @throws DeployError `CONFIG_TOO_LARGE`, and those of `makeInRoom` and `retrying`.
+ */
+export async function startJob(
+  cluster: Cluster,
+  job: BuildJob,
+  secrets: BuildSecrets,
+  room: Room,
+): Promise<void> {
+  const { signal } = room;
+  const platform = encoded(platformVariables(secrets.variables));
+  const bytes = Object.entries(platform).reduce((sum, pair) => sum + pair.join('').length, 0);
+  if (bytes > maxSecretBytes) throw variablesTooLarge();
+  const object = buildJob(job);
+  const made = await makeInRoom(() => applyObject<V1Job>(cluster, object, { signal }), room);
+  const owner = { apiVersion: 'batch/v1', kind: 'Job', name: job.name, uid: made.metadata?.uid ?? '' };
+  await Promise.all(
+    secretsOf(job, secrets, platform, owner).map((secret) =>
+      makeInRoom(() => applyObject<V1Secret>(cluster, secret, { signal }), room),
+    ),
+  );
+  await applyObject<V1Job>(cluster, { ...object, spec: { ...object.spec, suspend: false } }, { signal });
+}
+
+function secretsOf(
+  job: BuildJob,
+  { request, token, dockerConfig }: BuildSecrets,
+  platform: Record<string, string>,
+  owner: V1OwnerReference,
+): Applied<V1Secret>[] {
+  const secret = (name: string, data: Record<string, string>, type = 'Opaque') => ({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name, namespace: job.namespace, labels: { ...job.labels }, ownerReferences: [owner] },
+    type,
+    data,
+  });
+  const about = {
+    authorization: `Authorization: Bearer ${token}\n`,
+    'project-metadata.toml': projectMetadata(request),
+  };
+  const secrets = [secret(job.secrets.build, encoded(about)), secret(job.secrets.platform, platform)];
+  if (dockerConfig === null || job.secrets.registry === null) return secrets;
+  const login = encoded({ '.dockerconfigjson': dockerConfig });
+  return [...secrets, secret(job.secrets.registry, login, 'kubernetes.io/dockerconfigjson')];
+}
+
+/** Deletes a Job with its pod and Secrets. Does nothing if it does not exist. */
+export async function deleteJob(
+  cluster: Cluster,
+  namespace: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await retrying(
+    () => cluster.batch.deleteNamespacedJob({ namespace, name, propagationPolicy: 'Background' }),
+    { signal },
+  ).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+}
+
+export async function jobsOf(
+  cluster: Cluster,
+  namespace: string,
+  labelSelector: string,
+  signal: AbortSignal,
+): Promise<{ readonly name: string; readonly build: string }[]> {
+  const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
+    signal,
+  });
+  return items.map(({ metadata }) => ({
+    name: metadata?.name ?? '',
+    build: metadata?.labels?.[BUILD_LABEL] ?? '',
+  }));
+}
+
+/** The same variables as in the embedded builder, plus a fixed date so that the same input gives the same bytes. */
+function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
+  const usable = Object.entries(variables).filter(
+    ([name, value]) => isVariableName(name) && !value.includes('\0'),
+  );
+  return { LANG: 'C.UTF-8', SOURCE_DATE_EPOCH: FIRST_DATE, ...Object.fromEntries(usable) };
+}
+
+/** 1980-01-01 and one second, because ZIP files cannot hold earlier dates. */
+const FIRST_DATE = '315532801';
+
+/** Becomes a label of the image, so that each build has its own digest and can be deleted without the others. */
+function projectMetadata({ id, commit }: BuildSecrets['request']): string {
+  return stringify({ source: { type: 'git', version: { commit }, metadata: { build: id } } });
+}
+
+function encoded(texts: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, text]) => [name, Buffer.from(text).toString('base64')]),
+  );
+}

@@ -1,0 +1,84 @@
+import { DeployError } from '../../../core/errors.ts';
+import type { BuildRequest } from '../../builder.ts';
+import type { BuilderImage } from '../images/builder-image.ts';
+import { NEWEST } from '../images/tool-images.ts';
+import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
+import type { BuildJob } from './build-job.ts';
+import { labelsOf, newJobName, type ToolRepositories } from './build-names.ts';
+
+/** Extra seconds for the Job, so that our own timeout fires first and can say which phase was running. */
+const GRACE_SECONDS = 120;
+
+/** @throws DeployError `BAD_SETTING` */
+export function assertConfigured(config: KubernetesBuilderConfig): void {
+  const missing = (['registry', 'builder_image'] as const).find((name) => config[name] === '');
+  if (missing === undefined) return;
+  throw new DeployError(
+    'BAD_SETTING',
+    `The setting ${missing} is empty, but builds in a cluster need it.`,
+    'deploy/builder/build-images makes the images and prints what to write there.',
+  );
+}
+
+/** Plans the Job of a build from the settings and the request. */
+export function planJob(options: {
+  readonly config: KubernetesBuilderConfig;
+  readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
+  readonly builder: BuilderImage;
+  readonly repositories: ToolRepositories;
+  /** Null = the registry needs no login; empty = use a Secret made for this build. */
+  readonly registrySecret: string | null;
+  readonly sourceUrl: string;
+  readonly annotations: BuildJob['annotations'];
+}): BuildJob {
+  const { config, builder, repositories, registrySecret, sourceUrl, annotations } = options;
+  const { tool, id, useCache } = options.request;
+  const name = newJobName(tool);
+  const image = imageOf(repositories);
+  return {
+    ...followedJob(config, repositories, { name, id }),
+    labels: labelsOf(tool, id, name),
+    annotations,
+    builderImage: builder.reference,
+    user: builder.user,
+    runImage: config.run_image,
+    newestImage: `${image}:${NEWEST}`,
+    cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
+    useCache,
+    plainHttpHosts: config.registry_plain_http,
+    sourceUrl,
+    secrets: {
+      build: `${name}-build`,
+      platform: `${name}-platform`,
+      registry: registrySecret === '' ? `${name}-registry` : registrySecret,
+      pull: config.registry_secret === '' ? null : config.registry_secret,
+    },
+    startedAt: Math.floor(Date.now() / 1000),
+  };
+}
+
+/** The facts about a Job that are needed to follow it. */
+export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
+
+/** These facts for a new Job or an existing one. */
+export function followedJob(
+  config: KubernetesBuilderConfig,
+  repositories: ToolRepositories,
+  { name, id }: { readonly name: string; readonly id: string },
+): FollowedJob {
+  return {
+    name,
+    namespace: config.build_namespace,
+    image: `${imageOf(repositories)}:${id}`,
+    limits: {
+      cpuMillis: config.build_cpu,
+      memoryBytes: config.build_memory,
+      diskBytes: config.build_disk,
+      seconds: Math.ceil(config.build_time / 1000) + GRACE_SECONDS,
+    },
+  };
+}
+
+function imageOf({ host, image }: ToolRepositories): string {
+  return `${host}/${image}`;
+}

@@ -1,0 +1,68 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { ApiException } from '@kubernetes/client-node';
+import { DeployError } from '../../../core/errors.ts';
+import type { Progress } from '../../../core/progress.ts';
+import { isNoNamespace, statusOf } from '../../../kubernetes/faults/api-refusals.ts';
+import { type QuotaRefusal, quotaFaultWords, quotaRefusal } from '../../../kubernetes/faults/quota-words.ts';
+import type { BuildGuard } from '../../build-limits.ts';
+import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
+import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.ts';
+
+/** How a build waits for room in the quota of its namespace. */
+export interface Room {
+  readonly namespace: string;
+  /** How long after its beginning the build may still wait. */
+  readonly waitMs: number;
+  /** Returns the time since the build began. */
+  readonly spentMs: () => number;
+  /** Called once if the build must wait, with a sentence without its subject. */
+  readonly onWait: (words: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const AGAIN_MS = 2000;
+/** The part of its time in which a build may wait for room. It needs the rest to build. */
+export const ROOM_SHARE = 0.5;
+
+export function roomOf(
+  config: Pick<KubernetesBuilderConfig, 'build_namespace' | 'build_time'>,
+  progress: Progress,
+  guard: Pick<BuildGuard, 'signal' | 'spentMs'>,
+): Room {
+  const onWait = (words: string) => progress.line(`waiting: the build ${words}`);
+  return {
+    namespace: config.build_namespace,
+    waitMs: config.build_time * ROOM_SHARE,
+    spentMs: () => guard.spentMs,
+    onWait,
+    signal: guard.signal,
+  };
+}
+
+/**
+ * Makes an object in the build namespace. Retries while the namespace's quota has no room.
+ *
+ * @throws DeployError `BUILD_QUOTA` if it can never fit or the time is over, `BUILD_NAMESPACE`; what `make` throws.
+ */
+export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): Promise<Made> {
+  const { namespace, waitMs, spentMs, onWait, signal } = room;
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await make();
+    } catch (error) {
+      if (isNoNamespace(error)) throw buildNamespaceUnusable(namespace, error);
+      const refusal = refusalIn(error);
+      if (refusal === null) throw error;
+      const words = quotaFaultWords(refusal);
+      if (!refusal.canFit) throw noRoomForBuilds(words, 0, error);
+      if (spentMs() > waitMs) throw noRoomForBuilds(words, waitMs, error);
+      if (isFirst) onWait(words);
+    }
+    await wait(AGAIN_MS, null, { signal });
+  }
+}
+
+function refusalIn(error: unknown): QuotaRefusal | null {
+  if (!(error instanceof DeployError) || !(error.cause instanceof ApiException)) return null;
+  return quotaRefusal(statusOf(error.cause).message);
+}

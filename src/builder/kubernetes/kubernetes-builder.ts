@@ -1,0 +1,299 @@
+import { join } from 'node:path';
+import { DeployError } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import { SOURCE_PATH } from '../../core/network/addresses.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { Artifact } from '../../core/types.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import { BuildGuard } from '../build-limits.ts';
+import { type Builder, BuildGoesOn, type BuildRequest, type FateOf, HandOver } from '../builder.ts';
+import { Registry } from '../registry/registry.ts';
+import { credentialsIn } from '../registry/registry-credentials.ts';
+import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
+import { BuildPlace } from './build-namespace.ts';
+import { type Following, followBuild, logNotRemoved, untilItEnds } from './follow-build.ts';
+import { BuilderImages } from './images/builder-image.ts';
+import { RegistryLogin } from './images/registry-login.ts';
+import { ToolImages } from './images/tool-images.ts';
+import { selectorOf } from './job/build-names.ts';
+import { deleteJob, jobsOf, startJob } from './job/job-objects.ts';
+import { assertConfigured, followedJob, planJob } from './job/plan-job.ts';
+import { ROOM_SHARE, roomOf } from './job/quota-wait.ts';
+import { annotationsOf, jobsUnderWay } from './job/resumable-jobs.ts';
+import type { KubernetesBuilderConfig } from './kubernetes-builder-config.ts';
+import { buildGone } from './output/job-failures.ts';
+import { SourceOffers } from './source-offers.ts';
+
+export interface KubernetesBuilderOptions {
+  readonly config: KubernetesBuilderConfig;
+  readonly cluster: Cluster;
+  readonly log: Log;
+  /** Returns the HTTP address of this server as builds reach it, `http://HOST:PORT`. Called when a build begins. */
+  readonly sourceOrigin: () => string;
+  /** After this long without output, the push is told that the build still runs; 30,000 if not set. */
+  readonly quietMs?: number;
+  /** How long a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set. */
+  readonly patienceMs?: number;
+}
+
+/** The limit for each step of cleaning up. */
+const CLEANING_MS = 30_000;
+const AWAY_MS = 60_000;
+/** A resumed build gets at least this long, so that its result can be read even if its time is over. */
+const READING_MS = 120_000;
+
+/**
+ * Runs the Cloud Native Buildpacks lifecycle as a Job in a cluster and stores the result as an image. The Job fetches
+ * the source over HTTP from this server (`sources`). Once it has the source, a build survives its server, and the next
+ * server resumes it.
+ */
+export class KubernetesBuilder implements Builder {
+  /** The sources that the HTTP server hands out to builds. */
+  readonly sources = new SourceOffers();
+  readonly place: BuildPlace;
+  readonly #options: KubernetesBuilderOptions;
+  readonly #registries = new Map<string, Registry>();
+  readonly #builderImages: BuilderImages;
+  readonly #images: ToolImages;
+  readonly #login: RegistryLogin;
+  /** Set when the cluster did not answer, so that cleaning up does not wait again for each tool. */
+  #away: { readonly error: unknown; readonly untilMs: number } | null = null;
+
+  constructor(options: KubernetesBuilderOptions) {
+    const { config, log } = options;
+    assertConfigured(config);
+    this.#options = options;
+    const open = (host: string) => this.#registry(host);
+    this.#builderImages = new BuilderImages(open);
+    this.place = new BuildPlace({
+      ...{ cluster: options.cluster, namespace: config.build_namespace, log },
+      ...{ images: this.#builderImages, image: config.builder_image },
+    });
+    this.#images = new ToolImages({
+      ...{ registry: config.registry, open, log },
+      ...{ maxBytes: config.artifact_size, mostProcesses: config.process_types },
+    });
+    this.#login = new RegistryLogin(config, log);
+  }
+
+  async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    return await this.#guarded(request, { progress, signal, spentMs: 0 }, (folder, guard) =>
+      this.#make(request, progress, guard, folder),
+    );
+  }
+
+  async underWay(tool: ToolName): Promise<ReadonlySet<string>> {
+    const { cluster, config } = this.#options;
+    const jobs = await this.#ifClusterAnswers((signal) =>
+      jobsUnderWay(cluster, config.build_namespace, tool, signal),
+    );
+    return new Set(jobs.map(({ build }) => build));
+  }
+
+  async takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    const { tool, id } = request;
+    try {
+      return await this.#takeUp(request, progress, signal);
+    } catch (error) {
+      if (error instanceof BuildGoesOn) throw error;
+      if (signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
+      // If the Job was not followed yet, nothing else deletes it.
+      await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
+        (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
+      );
+      throw error;
+    }
+  }
+
+  /** Gives the artifact of a release the tag `vN` in the registry. */
+  async tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void> {
+    await this.#images.tag(tool, artifact, version, signal);
+  }
+
+  whyUnusable({ kind }: Artifact): string | null {
+    return kind === 'image' ? null : 'was built for this server alone, and tools run in a cluster now';
+  }
+
+  async remove(tool: ToolName, artifactId: string): Promise<void> {
+    await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
+  }
+
+  async cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void> {
+    await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !takenUp.has(build), signal));
+    await removeTree(this.#sourcesOf(tool));
+    // Images cannot be set aside, so images that the store does not know stay.
+    const isForgotten = (build: string) => !takenUp.has(build) && fateOf(build, true) === 'remove';
+    await this.#ifRegistryAnswers(tool, 'images', () =>
+      this.#images.removeForgotten(tool, isForgotten, AbortSignal.timeout(CLEANING_MS)),
+    );
+  }
+
+  /** Runs `work` with the limits of a build and a folder that is deleted afterwards. */
+  async #guarded(
+    request: BuildRequest,
+    { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
+    work: (folder: string, guard: BuildGuard) => Promise<Artifact>,
+  ): Promise<Artifact> {
+    signal.throwIfAborted();
+    const { config, quietMs = 30_000 } = this.#options;
+    const folder = join(this.#sourcesOf(request.tool), request.id);
+    try {
+      await using guard = new BuildGuard({ limits: config, folder, progress, signal, quietMs, spentMs });
+      try {
+        return await work(folder, guard);
+      } catch (error) {
+        if (error instanceof BuildGoesOn) throw error;
+        // If a limit or a signal ended the build, that is the reason, not the error of the interrupted step.
+        guard.signal.throwIfAborted();
+        throw error;
+      }
+    } finally {
+      await removeTree(folder);
+    }
+  }
+
+  /** Makes an image of the commit. */
+  async #make(
+    request: BuildRequest,
+    progress: Progress,
+    guard: BuildGuard,
+    folder: string,
+  ): Promise<Artifact> {
+    const { config, cluster } = this.#options;
+    const { tool, id, commit } = request;
+    progress.step('Detecting buildpacks');
+    // The checks run while git writes files. Wait for all of them, because the folder is deleted afterwards.
+    const [preparing, ...asking] = await Promise.allSettled([
+      this.#prepareSource(request, folder, guard.signal),
+      this.#images.registry(tool).assertUsable(guard.signal),
+      this.place.assertUsable(guard.signal),
+    ]);
+    if (preparing.status === 'rejected') throw preparing.reason;
+    for (const answer of asking) if (answer.status === 'rejected') throw answer.reason;
+    const source = preparing.value;
+    if (source.leftOut !== null) progress.line(source.leftOut);
+    const oldCache = await this.#images.cacheDigest(tool, guard.signal);
+    const repositories = this.#images.repositories(tool);
+    const login = await this.#login.open(repositories, id, guard.signal);
+    return await untilItEnds(login, async () => {
+      using offer = this.sources.offer(source.folder, config.build_time);
+      const builder = await this.#builderImages.find(config.builder_image, guard.signal);
+      const origin = config.source_url === '' ? this.#options.sourceOrigin() : config.source_url;
+      const job = planJob({
+        config,
+        request,
+        builder,
+        repositories,
+        registrySecret: login.secret,
+        sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
+        annotations: annotationsOf({ commit, account: login.account, oldCache }),
+      });
+      const variables = { ...config.build_environment, ...request.configVars };
+      const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
+      const room = roomOf(config, progress, guard);
+      const begin = () => startJob(cluster, job, secrets, room);
+      return await this.#follow({ request, source, progress, guard, job, begin }, oldCache);
+    });
+  }
+
+  /** Follows a build that an earlier server started. Its output is told again from the first line. */
+  async #takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    const { cluster, config } = this.#options;
+    const { tool, id, commit } = request;
+    const jobs = await jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const known = jobs.find((job) => job.build === id && job.commit === commit);
+    if (known === undefined) throw buildGone('the time without this server');
+    // A build that ended in time must be read, however late. The cluster ends one that did not.
+    const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
+    const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
+    return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
+      untilItEnds(this.#login.known(known.account), async () => {
+        progress.step('Detecting buildpacks');
+        const preparing = this.#prepareSource(request, folder, guard.signal);
+        const source = await preparing.catch((error: unknown) => {
+          throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
+        });
+        if (source.leftOut !== null) progress.line(source.leftOut);
+        return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);
+      }),
+    );
+  }
+
+  #prepareSource(request: BuildRequest, folder: string, signal: AbortSignal): Promise<PreparedSource> {
+    const mostScheduled = this.#options.config.scheduled_processes;
+    return prepareSource({ ...request, mostScheduled }, join(folder, 'workspace'), signal);
+  }
+
+  async #follow(
+    build: Pick<Following, 'request' | 'source' | 'progress' | 'guard' | 'job' | 'begin'>,
+    oldCache: string | null,
+  ): Promise<Artifact> {
+    const { config, cluster, log, patienceMs = 120_000 } = this.#options;
+    const { request, source, progress, guard } = build;
+    const { tool, id } = request;
+    const artifact = await followBuild({
+      ...build,
+      ...{ config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE },
+      finish: (digest) => {
+        const { service, components } = source;
+        const made = { id, digest, service, components, warn: (text: string) => progress.warn(text) };
+        return this.#images.artifactOf(tool, made, guard.signal);
+      },
+      removeImage: () => this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id)),
+    });
+    await this.#ifRegistryAnswers(tool, 'old cache', () =>
+      this.#images.removeOldCache(tool, oldCache, AbortSignal.timeout(CLEANING_MS)),
+    );
+    log.info({ tool, build: id, bytes: artifact.bytes }, 'artifact built');
+    return artifact;
+  }
+
+  async #removeJobs(tool: ToolName, isMeant: (build: string) => boolean, signal: AbortSignal): Promise<void> {
+    const { cluster, config } = this.#options;
+    for (const { name, build } of await jobsOf(cluster, config.build_namespace, selectorOf(tool), signal)) {
+      if (isMeant(build)) await deleteJob(cluster, config.build_namespace, name, signal);
+    }
+  }
+
+  /** Asks the cluster. If it failed for one tool within the last minute, throws the same error for the others. */
+  async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
+    try {
+      return await ask(AbortSignal.timeout(CLEANING_MS));
+    } catch (error) {
+      this.#away = { error, untilMs: performance.now() + AWAY_MS };
+      throw error;
+    }
+  }
+
+  /** Best effort: if the registry does not answer, logs that and fails nothing, because the next cleanup tries again. */
+  async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      const isAway =
+        error instanceof DeployError || (error instanceof DOMException && error.name === 'TimeoutError');
+      if (!isAway) throw error;
+      this.#options.log.warn({ tool, what, err: error }, 'not removed from the registry');
+    }
+  }
+
+  #sourcesOf(tool: ToolName): string {
+    return join(this.#options.config.data, 'run/sources', tool);
+  }
+
+  #registry(host: string): Registry {
+    const { config } = this.#options;
+    const known = this.#registries.get(host);
+    if (known !== undefined) return known;
+    const registry = new Registry({
+      host,
+      isPlainHttp: config.registry_plain_http.includes(host),
+      credentials: credentialsIn(config.registry_credentials),
+    });
+    this.#registries.set(host, registry);
+    return registry;
+  }
+}

@@ -1,0 +1,104 @@
+import type { Progress } from '../../../core/progress.ts';
+import { duration } from '../../../core/text/duration.ts';
+import type { Limits } from '../../../sandbox/sandbox.ts';
+import { stepFailed } from '../../build-failures.ts';
+import type { BuildGuard } from '../../build-limits.ts';
+import { KEPT_LINES } from '../../failure-reason.ts';
+import { parseReference } from '../../registry/image-reference.ts';
+import type { PreparedSource } from '../../source/prepared-source.ts';
+import type { BuildJob, Phase } from '../job/build-job.ts';
+import type { ContainerEnd } from '../job/build-pod.ts';
+import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
+import { BuildOutput } from './build-output.ts';
+import { DetectionOutput } from './detection-output.ts';
+import { phaseFailed } from './job-failures.ts';
+
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
+const NOT_DETECTED = new Set([20, 21]);
+
+/** Reports the phases of one build to the person who pushes, in the words of the embedded builder. */
+export class BuildTelling {
+  readonly #progress: Progress;
+  readonly #source: PreparedSource;
+  readonly #limits: Limits;
+  readonly #buildMs: number;
+  readonly #registryHost: string;
+  readonly #detection = new DetectionOutput();
+  readonly #output: BuildOutput;
+  readonly #reached = new Set<Phase>();
+  /** The last lines of the running phase. */
+  #lastLines: string[] = [];
+
+  constructor(options: {
+    readonly progress: Progress;
+    readonly guard: BuildGuard;
+    readonly source: PreparedSource;
+    readonly config: Pick<
+      KubernetesBuilderConfig,
+      'build_time' | 'build_memory' | 'build_disk' | 'build_processes'
+    >;
+    readonly job: Pick<BuildJob, 'image'>;
+  }) {
+    const { progress, guard, source, config, job } = options;
+    this.#progress = progress;
+    this.#source = source;
+    this.#buildMs = config.build_time;
+    this.#limits = {
+      processes: config.build_processes,
+      memoryBytes: config.build_memory,
+      fileBytes: config.build_disk,
+    };
+    this.#registryHost = parseReference(job.image).host;
+    this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack));
+  }
+
+  hasReached(phase: Phase): boolean {
+    return this.#reached.has(phase);
+  }
+
+  enter(phase: Phase): void {
+    this.#reached.add(phase);
+    this.#lastLines = [];
+    if (phase === 'export') this.#progress.step('Storing the image');
+  }
+
+  /** @param text - Masked. */
+  line(phase: Phase, text: string): void {
+    this.#lastLines.push(text);
+    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
+    if (phase === 'detect') this.#detection.read(text);
+    if (phase === 'build') this.#output.read(text);
+  }
+
+  /** @throws DeployError if the phase failed. */
+  ended(phase: Phase, end: ContainerEnd): void {
+    if (phase === 'build') this.#output.end();
+    const isWell = end.exitCode === 0;
+    if (phase === 'detect' && isWell) this.#sayDetected();
+    if (isWell) return;
+    if (phase === 'detect') this.#failDetection(end);
+    if (phase === 'build') this.#output.fail(end, this.#limits);
+    throw phaseFailed({
+      phase,
+      end,
+      lines: this.#lastLines,
+      registryHost: this.#registryHost,
+      limits: this.#limits,
+    });
+  }
+
+  #sayDetected(): void {
+    this.#detection.sayFound(this.#progress);
+    for (const warning of this.#source.warnings) this.#progress.warn(warning);
+    this.#progress.step(`Building (limit ${duration(this.#buildMs)})`);
+  }
+
+  #failDetection(end: ContainerEnd): never {
+    if (NOT_DETECTED.has(end.exitCode)) {
+      this.#detection.failFound(this.#progress, this.#source.files, this.#limits);
+    }
+    const { exitCode: code, isOutOfMemory } = end;
+    const step = { name: 'The detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines };
+    throw stepFailed(step, this.#limits);
+  }
+}

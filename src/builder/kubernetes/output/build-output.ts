@@ -1,0 +1,121 @@
+import type { Progress } from '../../../core/progress.ts';
+import type { Limits } from '../../../sandbox/sandbox.ts';
+import { brokenBuildpack, stepFailed } from '../../build-failures.ts';
+import { say } from '../../buildpack-api/build-phase.ts';
+import { nameOf } from '../../buildpack-api/detection.ts';
+import { KEPT_LINES } from '../../failure-reason.ts';
+import type { ContainerEnd } from '../job/build-pod.ts';
+
+// https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/cli/command.go, phase/builder.go, buildpack/build.go
+const START = 'Starting builder...';
+const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
+const BEGIN = 'Running build command';
+const END = 'Processing layers';
+const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
+const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
+const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
+const maxHeld = 20;
+/** The lifecycle prints fewer lines than this before the first buildpack. */
+const maxBefore = 20;
+/** A buildpack failed: platform.FailedBuildWithErrors. */
+const BUILDPACK_FAILED = 51;
+
+/**
+ * Reads the debug output of the lifecycle's builder. Passes on the lines of buildpacks, remembers which one runs, and
+ * drops the lifecycle's own lines.
+ */
+export class BuildOutput {
+  readonly #progress: Progress;
+  readonly #entered: (buildpack: string) => void;
+  readonly #lastLines: string[] = [];
+  #buildpack: string | null = null;
+  #isOutput = false;
+  #error = '';
+  /** Lines that look like the lifecycle's last ones. */
+  readonly #held: string[] = [];
+  /**
+   * Lines before the first buildpack; null once the beginning of the log was seen. The node drops the beginning of a
+   * long log if nobody reads it in time.
+   */
+  #before: string[] | null = [];
+
+  /** @param entered - Called with the name of each buildpack when it starts. */
+  constructor(progress: Progress, entered: (buildpack: string) => void) {
+    this.#progress = progress;
+    this.#entered = entered;
+  }
+
+  /** @param text - One line, masked. */
+  read(text: string): void {
+    const next = this.#isOutput ? null : BUILDPACK.exec(text);
+    if (next !== null) {
+      this.#before = null;
+      this.#buildpack = next[1] ?? '';
+      this.#lastLines.length = 0;
+      this.#entered(nameOf(this.#buildpack));
+      return;
+    }
+    if (!this.#isOutput) {
+      if (text === START) this.#before = null;
+      this.#error = ERROR.exec(text)?.[1] ?? this.#error;
+      this.#isOutput = text === BEGIN;
+      this.#before?.push(text);
+      if ((this.#before?.length ?? 0) > maxBefore) this.end();
+      return;
+    }
+    const last = LAST.exec(text)?.[1] ?? null;
+    if (last !== null) this.#error = last;
+    // A buildpack may print such lines too. They are the lifecycle's own if nothing else follows.
+    if (last !== null || TIMER.test(text)) {
+      if (this.#held.length < maxHeld) this.#held.push(text);
+      return;
+    }
+    for (const held of this.#held.splice(0)) this.#say(held);
+    if (text === END) this.#isOutput = false;
+    else this.#say(text);
+  }
+
+  /** Call it after the last line. If the beginning was missing, all lines count as output of a buildpack. */
+  end(): void {
+    if (this.#before === null) return;
+    const lines = this.#before;
+    this.#before = null;
+    this.#isOutput = true;
+    if (lines.length > 0)
+      this.#progress.warn('Lines may be missing here: the cluster keeps only the newest.');
+    for (const line of lines) this.read(line);
+  }
+
+  /** @throws DeployError always; it says why the phase failed. */
+  fail(end: ContainerEnd, limits: Limits): never {
+    const name = this.#buildpack === null ? 'The build' : nameOf(this.#buildpack);
+    const code = /^exit status (\d+)$/.exec(this.#error)?.[1];
+    const signal = /^signal: (.*)$/.exec(this.#error)?.[1];
+    const isOfBuildpack = end.exitCode === BUILDPACK_FAILED && (code ?? signal) !== undefined;
+    if (
+      this.#buildpack !== null &&
+      !isOfBuildpack &&
+      !end.isOutOfMemory &&
+      this.#error !== '' &&
+      end.exitCode < 128
+    ) {
+      throw brokenBuildpack(this.#buildpack, this.#error.slice(0, 300));
+    }
+    throw stepFailed(
+      {
+        name,
+        code: code !== undefined ? Number(code) : signal === undefined ? end.exitCode : null,
+        signal: signal === undefined ? null : signal === 'killed' ? 'SIGKILL' : signal,
+        isOutOfMemory: end.isOutOfMemory,
+        lastLines: this.#lastLines,
+      },
+      limits,
+    );
+  }
+
+  #say(text: string): void {
+    this.#lastLines.push(text);
+    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
+    say(this.#progress, text);
+  }
+}

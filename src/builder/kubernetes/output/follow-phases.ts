@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { followContainerLog } from '../../../kubernetes/container-log.ts';
+import type { BuildGuard } from '../../build-limits.ts';
+import { OutputLines } from '../../output-lines.ts';
+import { PHASES, type Phase } from '../job/build-job.ts';
+import type { BuildPod, ContainerEnd } from '../job/build-pod.ts';
+import { buildGone, PHASE_WORDS, podFailed, ROOM_WORDS } from './job-failures.ts';
+
+/** How long to wait for the last lines of a container after its end. */
+const LAST_LINES_MS = 10_000;
+
+export interface PhasesOptions {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly pod: BuildPod;
+  readonly guard: BuildGuard;
+  readonly mask: (text: string) => string;
+  readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
+  /** How long a build waits for faults that may pass: a full node, a registry that does not answer. */
+  readonly patienceMs: number;
+  /** How long after its beginning a build may still wait for room in its namespace's quota. */
+  readonly roomMs: number;
+  /** Called when a phase first has to wait. */
+  readonly waiting: (words: string) => void;
+  /** Each line of each phase, masked, in order. */
+  readonly line: (phase: Phase, text: string) => void;
+  /** Called when a phase begins. */
+  readonly enter: (phase: Phase) => void;
+  /** Called after all lines of a phase. Throws if the phase failed. */
+  readonly ended: (phase: Phase, end: ContainerEnd) => void | Promise<void>;
+  /** Called with the duration of each phase. */
+  readonly timed: (phase: Phase, ms: number) => void;
+}
+
+/**
+ * Follows a build's containers in order, each from its first line to its last.
+ *
+ * @throws DeployError if the pod cannot continue; what `ended` throws; the reason if the guard aborts.
+ */
+export async function followPhases(options: PhasesOptions): Promise<void> {
+  for (const phase of PHASES) {
+    const startedAt = performance.now();
+    options.guard.enter(PHASE_WORDS[phase]);
+    options.enter(phase);
+    await untilStarted(phase, options);
+    const end = await follow(phase, options);
+    options.timed(phase, Math.round(performance.now() - startedAt));
+    await options.ended(phase, end);
+  }
+}
+
+async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEnd> {
+  const { cluster, namespace, pod, guard, mask } = options;
+  const lines = new OutputLines({
+    mask,
+    line: (text) => {
+      if (!guard.signal.aborted) options.line(phase, text);
+    },
+  });
+  // Ends both waits if one of them fails.
+  const given = new AbortController();
+  const signal = AbortSignal.any([guard.signal, given.signal]);
+  const log = followContainerLog(
+    cluster,
+    // All builds run in one namespace.
+    { namespace, pod: pod.name ?? '', container: phase, share: pod.name ?? '' },
+    ({ text }) => {
+      const bytes = Buffer.from(`${text}\n`);
+      lines.write(bytes);
+      if (phase === 'build' || phase === 'detect') guard.hear(bytes.length);
+    },
+    signal,
+  );
+  const over = pod.until(() => pod.endOf(phase) !== null || pod.isOver, signal);
+  try {
+    await Promise.race([Promise.all([log, over]), over.then(() => sleep(LAST_LINES_MS, null, { signal }))]);
+    // The log may never end: the node of an evicted pod may not serve it any more.
+    given.abort();
+    await log;
+  } catch (error) {
+    given.abort();
+    await Promise.allSettled([log, over]);
+    throw error;
+  }
+  lines.end();
+  guard.signal.throwIfAborted();
+  const end = pod.endOf(phase);
+  const whole = pod.fault;
+  // An evicted pod also ends its containers, so the pod's fault comes first.
+  if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
+  if (end === null || (end.exitCode !== 0 && pod.isLeaving)) throw buildGone(PHASE_WORDS[phase]);
+  return end;
+}
+
+/** Waits until the container runs. Waits for a fault that may pass, but only for a limited time. */
+async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
+  const { pod, guard } = options;
+  let said = '';
+  for (;;) {
+    await pod.until(
+      () => pod.hasStarted(phase) || pod.isOver || (pod.fault !== null && pod.fault.words !== said),
+      guard.signal,
+    );
+    if (pod.hasStarted(phase)) return;
+    const found = pod.fault;
+    if (found !== null && !found.mayPass) throw podFailed(found, PHASE_WORDS[phase], options.limits);
+    if (pod.isOver) throw buildGone(PHASE_WORDS[phase]);
+    if (found === null) continue;
+    if (said === '') options.waiting(found.words);
+    said = found.words;
+    const isFull = found.code === 'QUOTA';
+    const patienceMs = isFull ? options.roomMs : options.patienceMs;
+    const leftMs = isFull ? Math.max(0, patienceMs - guard.spentMs) : patienceMs;
+    const patience = AbortSignal.timeout(Math.ceil(leftMs));
+    if (isFull) guard.enter(ROOM_WORDS);
+    try {
+      await pod.until(
+        () => pod.hasStarted(phase) || pod.isOver || pod.fault?.code !== found.code,
+        AbortSignal.any([guard.signal, patience]),
+      );
+    } catch (error) {
+      if (!patience.aborted || guard.signal.aborted) throw error;
+      throw podFailed(pod.fault ?? found, PHASE_WORDS[phase], options.limits, patienceMs);
+    }
+    if (isFull) guard.enter(PHASE_WORDS[phase]);
+  }
+}

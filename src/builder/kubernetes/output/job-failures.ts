@@ -1,0 +1,162 @@
+import { DeployError } from '../../../core/errors.ts';
+import { duration } from '../../../core/text/duration.ts';
+import type { PodFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { registryTrouble } from '../../../kubernetes/faults/registry-trouble.ts';
+import type { Limits } from '../../../sandbox/sandbox.ts';
+import { outOfDisk, stepFailed } from '../../build-failures.ts';
+import { registryUnavailable } from '../../registry/registry-requests.ts';
+import type { Phase } from '../job/build-job.ts';
+import type { ContainerEnd } from '../job/build-pod.ts';
+
+/** The names of the steps of a build in messages. */
+export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
+  fetch: 'fetching the source',
+  analyze: 'looking at the registry',
+  detect: 'detection',
+  restore: 'restoring the cache',
+  build: 'the build',
+  export: 'storing the image',
+};
+
+/** The step of a build that waits because its namespace is full. */
+export const ROOM_WORDS = 'waiting for other builds to end';
+
+/** The error of a failed step that runs no buildpack. */
+export function phaseFailed(options: {
+  readonly phase: Exclude<Phase, 'detect' | 'build'>;
+  readonly end: ContainerEnd;
+  /** Its last lines, masked. */
+  readonly lines: readonly string[];
+  readonly registryHost: string;
+  readonly limits: Limits;
+}): DeployError {
+  const { phase, end, lines, registryHost, limits } = options;
+  const words = sentenceBegin(PHASE_WORDS[phase]);
+  if (end.isOutOfMemory) {
+    return stepFailed(
+      { name: words, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
+      limits,
+    );
+  }
+  const said = lastWords(lines);
+  const cause = { cause: new Error(`${phase} exited ${end.exitCode}: ${said}`) };
+  if (phase === 'fetch') {
+    return new DeployError(
+      'BUILD_SOURCE',
+      `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
+      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if that is not set, to the HTTP door.',
+      cause,
+    );
+  }
+  if (/no space left|disk quota exceeded/i.test(said))
+    return outOfDisk(limits.fileBytes, 'the layers of the image');
+  const trouble = registryTrouble(said, ['full', 'refused', 'unreachable', 'untrusted', 'failing']);
+  if (trouble === 'full') {
+    return new DeployError(
+      'REGISTRY_FULL',
+      `The registry ${registryHost} has no room for the image: ${said}.`,
+      'Make the tool smaller (a .slugignore names files of the repository), or ask the operator for more room.',
+      cause,
+    );
+  }
+  if (trouble === 'refused') {
+    return new DeployError(
+      'REGISTRY_REFUSED',
+      `The registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}.`,
+      'This is not your tool’s fault. Operators: see registry_secret and the rights of its account.',
+      cause,
+    );
+  }
+  if (trouble !== null) return registryUnavailable(registryHost, said, cause.cause);
+  return new DeployError(
+    'BUILD_FAILED',
+    `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
+    'This is not your tool’s fault: push again, and tell the operator if it happens again.',
+    cause,
+  );
+}
+
+/** The error of a build whose pod cannot continue or was never made. */
+export function podFailed(
+  fault: PodFault,
+  during: string,
+  limits: { readonly diskBytes: number; readonly memoryBytes: number },
+  /** How long the build waited for the fault to pass. */
+  waitedMs = 0,
+): DeployError {
+  if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);
+  if (fault.code === 'EVICTED' && /wrote more than/.test(fault.words)) {
+    return outOfDisk(limits.diskBytes, `what was written during ${during}`);
+  }
+  const hints: Partial<Record<PodFault['code'], string>> = {
+    UNSCHEDULABLE:
+      'Push again when there is room, or ask the operator: build_memory and build_cpu say what a build asks for.',
+    IMAGE_PULL:
+      'This is not your tool’s fault: push again. Operators: see builder_image and registry_secret.',
+    EVICTED: 'This is not your tool’s fault: push again.',
+    NODE_LOST: 'This is not your tool’s fault: push again.',
+    DEADLINE: 'Push again; if it happens again, tell the operator.',
+  };
+  return new DeployError(
+    fault.code === 'REFUSED' ? 'BUILD_REFUSED' : `BUILD_${fault.code}`,
+    `The build, during ${during}, ${fault.words.replace(/\.$/, '')}.`,
+    hints[fault.code] ?? fault.hint,
+  );
+}
+
+/** The error of a build that somebody else deleted. */
+export function buildGone(during: string): DeployError {
+  return new DeployError(
+    'BUILD_GONE',
+    `The build was deleted from the cluster during ${during}.`,
+    'Push again; if it happens again, tell the operator that something deletes pods of builds.',
+  );
+}
+
+/** The error of a missing build namespace. @param cause - What the API said. */
+export function buildNamespaceUnusable(namespace: string, cause: DeployError): DeployError {
+  const isLeaving = cause.code === 'NAMESPACE_LEAVING';
+  return new DeployError(
+    'BUILD_NAMESPACE',
+    `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'is not there'}.`,
+    'This is not your tool’s fault: tell the operator. Operators: create it, or name another in build_namespace.',
+    { cause },
+  );
+}
+
+/**
+ * The error of a build that does not fit into the quota of the build namespace.
+ *
+ * @param words - From `quotaFaultWords`.
+ * @param waitedMs - 0 = the build could never fit.
+ */
+export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
+  const isTooSmall = waitedMs === 0;
+  return new DeployError(
+    'BUILD_QUOTA',
+    `The build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}.`,
+    `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk say what one asks for.`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** The error of config vars that do not fit into a Secret. */
+export function variablesTooLarge(): DeployError {
+  return new DeployError(
+    'CONFIG_TOO_LARGE',
+    'The config vars of the tool are too large: together they may take 750 kB in a cluster.',
+    'Put large values into files, or remove some: config unset TOOL NAME',
+  );
+}
+
+/** The line that most likely gives the reason, without the lifecycle's prefixes. */
+function lastWords(lines: readonly string[]): string {
+  const telling = lines.filter((line) => /\p{L}/u.test(line) && !/^tar: (Exiting|Error is not)/.test(line));
+  const error = telling.findLast((line) => /^(ERROR|curl|tar|bash)\b/.test(line)) ?? telling.at(-1) ?? '';
+  const text = error.replace(/^ERROR: (failed to )?/, '').replace(/^(curl|tar): /, '');
+  return (text.length > 300 ? `${text.slice(0, 300)}…` : text).replace(/\.$/, '');
+}
+
+function sentenceBegin(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,26 @@
+import { mebibytes } from '../core/text/mebibytes.ts';
+import { du } from '../sandbox/disk/disk-use.ts';
+
+/** The three largest folders of a build, under the paths that its code sees: `/workspace/data (900 MiB), …`. */
+export async function largestFolders(
+  folder: string,
+  signal: AbortSignal,
+  by: 'bytes' | 'entries' = 'bytes',
+): Promise<string> {
+  const entries = await du(['-a', by === 'bytes' ? '-k' : '--inodes', '-x', '-d', '3', folder], signal);
+  const places = entries
+    .map(({ count, path }) => ({ count, path: path.slice(folder.length) }))
+    .filter(({ path }) => isPlace(path))
+    .sort((a, b) => b.count - a.count)
+    .slice(0, 3);
+  const named = places.map(({ count, path }) => {
+    const shown = path.replace(/^\/scratch/, '').replace(/[^\x20-\x7e]/g, '?');
+    return `${shown} (${by === 'bytes' ? mebibytes(count * 1024) : `${count} files`})`;
+  });
+  return named.join(', ');
+}
+
+/** Only folders that a person can act on: one level below /workspace and two levels below /layers. */
+function isPlace(path: string): boolean {
+  return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);
+}

@@ -1,0 +1,108 @@
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { SetAside } from '../../core/disk/set-aside.ts';
+import { systemCode } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import type { FateOf } from '../builder.ts';
+import { makeFolder, namesIn, syncDisk } from '../folders.ts';
+
+/** Written last: an artifact without it was never finished. */
+const MARK = 'complete';
+const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
+
+/**
+ * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Everybody can
+ * pass through the folders above them, but only the server can list those. An artifact belongs to its tool's uid.
+ */
+export class Artifacts {
+  readonly #data: string;
+
+  constructor(data: string) {
+    this.#data = data;
+  }
+
+  /** @throws Error if the id is not a plain name of a folder. */
+  folder(tool: ToolName, id: string): string {
+    if (!ID.test(id)) throw new Error('an artifact id must be a plain name');
+    return join(this.#toolFolder(tool), id);
+  }
+
+  cache(tool: ToolName): string {
+    return join(this.#data, 'cache', tool);
+  }
+
+  /** Makes the folders that will hold the artifacts and the cache of this tool. */
+  async prepare(tool: ToolName): Promise<void> {
+    await makeFolder(this.#data, 0o711);
+    await makeFolder(join(this.#data, 'artifacts'), 0o711);
+    await makeFolder(this.#toolFolder(tool), 0o711);
+    await makeFolder(join(this.#data, 'cache'), 0o700);
+  }
+
+  /** The folder of the artifact that this tool finished last, or null if it has none. */
+  async newest(tool: ToolName): Promise<string | null> {
+    const finished = await this.#finished(tool);
+    return finished.at(-1)?.folder ?? null;
+  }
+
+  /**
+   * Marks an artifact as finished and as the newest. Its files are on the disk then: after a loss of power, what is live
+   * would be empty files.
+   */
+  async finish(tool: ToolName, id: string): Promise<void> {
+    await syncDisk(this.folder(tool, id));
+    const last = (await this.#finished(tool)).at(-1)?.number ?? 0;
+    await writeFile(join(this.folder(tool, id), MARK), `${last + 1}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+      flush: true,
+    });
+  }
+
+  async remove(tool: ToolName, id: string): Promise<void> {
+    await removeTree(this.folder(tool, id));
+  }
+
+  /** Keeps, removes or sets aside each artifact, as `fateOf` says. @returns where those are that were set aside. */
+  async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
+    const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
+    const moved: string[] = [];
+    for (const id of await namesIn(this.#toolFolder(tool))) {
+      const folder = join(this.#toolFolder(tool), id);
+      const fate = fateOf(id, finished.has(id));
+      if (fate === 'remove') await removeTree(folder);
+      if (fate === 'set-aside') moved.push((await setAside.move(folder)) ?? folder);
+    }
+    return moved;
+  }
+
+  /** Whether the artifact exists and is finished. */
+  has(tool: ToolName, id: string): boolean {
+    return existsSync(join(this.folder(tool, id), MARK));
+  }
+
+  #toolFolder(tool: ToolName): string {
+    return join(this.#data, 'artifacts', tool);
+  }
+
+  async #finished(tool: ToolName): Promise<{ id: string; folder: string; number: number }[]> {
+    const found = [];
+    for (const id of await namesIn(this.#toolFolder(tool))) {
+      const folder = join(this.#toolFolder(tool), id);
+      const number = await numberOf(join(folder, MARK));
+      if (number !== null) found.push({ id, folder, number });
+    }
+    return found.sort((a, b) => a.number - b.number);
+  }
+}
+
+async function numberOf(mark: string): Promise<number | null> {
+  try {
+    return Number.parseInt(await readFile(mark, 'utf8'), 10) || 0;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,246 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DiskRoom } from '../../core/disk/disk-space.ts';
+import { SetAside } from '../../core/disk/set-aside.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import { masking } from '../../core/masking/masking.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Progress } from '../../core/progress.ts';
+import { duration } from '../../core/text/duration.ts';
+import type { Artifact } from '../../core/types.ts';
+import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.ts';
+import { diskUse } from '../../sandbox/disk/disk-use.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import type { Sandbox } from '../../sandbox/sandbox.ts';
+import { artifactTooLarge } from '../build-failures.ts';
+import { BuildGuard } from '../build-limits.ts';
+import type { BuildSettings } from '../build-settings.ts';
+import type { Builder, BuildRequest, FateOf } from '../builder.ts';
+import type { BuildContext } from '../buildpack-api/build-context.ts';
+import { buildPlaces, foldersOf, isVariableName, makePlaces } from '../buildpack-api/build-mounts.ts';
+import { buildAll } from '../buildpack-api/build-phase.ts';
+import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpack-api/buildpack-store.ts';
+import { detect } from '../buildpack-api/detection.ts';
+import { escapeId } from '../buildpack-api/layer-environment.ts';
+import type { Layer } from '../buildpack-api/layers.ts';
+import { targetVariables } from '../buildpack-api/target-variables.ts';
+import { makeFolder, sweepFolder } from '../folders.ts';
+import { largestFolders } from '../largest-folders.ts';
+import { assertRunnable, withComponents } from '../source/components.ts';
+import { prepareSource } from '../source/prepared-source.ts';
+import { Artifacts } from './artifact-folders.ts';
+import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
+
+export interface LocalBuilderOptions {
+  readonly config: BuildSettings;
+  readonly sandbox: Sandbox;
+  /** The folder with the installed buildpacks. */
+  readonly buildpacksFolder: string;
+  readonly log: Log;
+  /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
+  readonly quietMs?: number;
+}
+
+/**
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle. Makes each artifact
+ * at its final place, `artifacts/TOOL/ID` in the data folder, as the folders `workspace` and `layers`.
+ */
+export class LocalBuilder implements Builder {
+  readonly #options: LocalBuilderOptions;
+  readonly #artifacts: Artifacts;
+  #store: Promise<BuildpackStore> | null = null;
+
+  constructor(options: LocalBuilderOptions) {
+    this.#options = options;
+    this.#artifacts = new Artifacts(options.config.data);
+  }
+
+  async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+    signal.throwIfAborted();
+    const { config, sandbox, log } = this.#options;
+    const { tool } = request;
+    await new DiskRoom(config.data).assertRoom();
+    await this.#artifacts.prepare(tool);
+    const store = await this.#buildpacks();
+    const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
+    // Layers that were built with another sandbox may contain paths that do not exist now. The cache is as old as they are.
+    const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
+    const previous = isOther ? null : newest;
+    const folders = foldersOf(this.#artifacts.folder(tool, request.id));
+    const layerPlaces: LayerPlaces = {
+      layers: folders.layers,
+      cache: this.#artifacts.cache(tool),
+      previous: previous === null ? null : foldersOf(previous).layers,
+    };
+    if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
+    const state: BuildState = { moved: [], reached: new Map() };
+    // Fails if the folder exists, because a build never overwrites an artifact.
+    await mkdir(folders.artifact, { mode: 0o700 });
+    try {
+      await using guard = new BuildGuard({
+        limits: config,
+        folder: folders.artifact,
+        progress,
+        signal,
+        quietMs: this.#options.quietMs ?? 30_000,
+      });
+      const variables = variablesOf({ ...config.build_environment, ...request.configVars });
+      const places = buildPlaces(folders, store.folder, sandbox);
+      const context: BuildContext = {
+        name: tool,
+        toolNumber: request.toolNumber,
+        sandbox,
+        places,
+        guard,
+        limits: {
+          processes: config.build_processes,
+          memoryBytes: config.build_memory,
+          fileBytes: config.build_disk,
+        },
+        progress,
+        mask: await masking(request.configVars),
+        environment: {
+          PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+          HOME: places.path('home'),
+          TMPDIR: places.path('tmp'),
+          LANG: 'C.UTF-8',
+        },
+        target: await targetVariables(),
+        variables,
+      };
+      await makePlaces(places, variables);
+      const artifact = await this.#make(request, context, store, layerPlaces, state);
+      log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
+      return artifact;
+    } catch (error) {
+      await this.#clear(folders.artifact, layerPlaces, state, error);
+      throw error;
+    }
+  }
+
+  whyUnusable(artifact: Artifact): string | null {
+    return whyUnusable(artifact, this.#options.sandbox.mode);
+  }
+
+  /** Does nothing: a folder has only one name. */
+  async tag(): Promise<void> {}
+
+  async remove(tool: ToolName, artifactId: string): Promise<void> {
+    await this.#artifacts.remove(tool, artifactId);
+  }
+
+  /** Ends no processes: the sandbox has already ended those that an earlier server left running. */
+  async cleanUp(tool: ToolName, fateOf: FateOf): Promise<void> {
+    const { config, log } = this.#options;
+    const moved = await this.#artifacts.sort(tool, fateOf, new SetAside(config.data));
+    if (moved.length > 0)
+      log.warn({ tool, artifacts: moved }, 'artifacts that the store does not know set aside');
+  }
+
+  /** None: these builds are child processes of the server and end with it. */
+  async underWay(): Promise<ReadonlySet<string>> {
+    return new Set();
+  }
+
+  async takeUp({ id }: BuildRequest): Promise<never> {
+    throw new Error(`build ${id} ended with the server that ran it`);
+  }
+
+  /** One build, from the commit to the finished folder. */
+  async #make(
+    request: BuildRequest,
+    context: BuildContext,
+    store: BuildpackStore,
+    layerPlaces: LayerPlaces,
+    state: BuildState,
+  ): Promise<Artifact> {
+    const { sandbox, guard, progress, places } = context;
+    const { folders } = places;
+    progress.step('Detecting buildpacks');
+    const mostScheduled = this.#options.config.scheduled_processes;
+    const source = await prepareSource({ ...request, mostScheduled }, folders.workspace, guard.signal);
+    if (source.leftOut !== null) progress.line(source.leftOut);
+    await sandbox.own(folders.artifact, request.toolNumber);
+    const detection = await detect(context, store, source.files);
+    for (const warning of source.warnings) progress.warn(warning);
+
+    progress.step(`Building (limit ${duration(this.#options.config.build_time)})`);
+    for (const id of detection.group) {
+      state.reached.set(id, 'not started');
+      await makeFolder(join(folders.layers, escapeId(id)), 0o755);
+    }
+    state.moved = await restoreLayers(layerPlaces, detection.group);
+    await sandbox.own(folders.layers, request.toolNumber);
+    const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
+    await guard.weigh();
+    const processes = withComponents(built.processes, source.components, (text) => progress.warn(text));
+    assertRunnable(processes, this.#options.config.process_types);
+    return await this.#finish(request, context, layerPlaces, {
+      processes,
+      buildpacks: built.buildpacks,
+      service: source.service,
+    });
+  }
+
+  async #finish(
+    request: BuildRequest,
+    context: BuildContext,
+    layerPlaces: LayerPlaces,
+    made: Pick<Artifact, 'processes' | 'buildpacks' | 'service'>,
+  ): Promise<Artifact> {
+    const { folders } = context.places;
+    const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
+    await removeTree(folders.scratch);
+    await sweepFolder(folders.layers, { isFinal: false });
+    await keepLayers(layerPlaces, group);
+    await sweepFolder(folders.workspace, { isFinal: true });
+    await sweepFolder(folders.layers, { isFinal: true });
+    const { bytes } = await diskUse(folders.artifact, context.guard.signal);
+    const limit = this.#options.config.artifact_size;
+    if (bytes > limit)
+      throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));
+    context.guard.signal.throwIfAborted();
+    await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
+    await this.#artifacts.finish(request.tool, request.id);
+    return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
+  }
+
+  /** Deletes the files of a failed build, and moves cached layers back to the cache. */
+  async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
+    const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
+    try {
+      // If the cache filled the disk, it would do so in every later build.
+      if (isFull) await removeTree(places.cache);
+      else await giveBack(places, state.moved, state.reached);
+    } catch (cause) {
+      this.#options.log.error({ err: cause }, 'build cache lost');
+      await removeTree(places.cache);
+    } finally {
+      await removeTree(folder);
+    }
+  }
+
+  async #buildpacks(): Promise<BuildpackStore> {
+    const { buildpacksFolder, config } = this.#options;
+    this.#store ??= copyBuildpacks(buildpacksFolder, join(config.data, 'buildpacks')).then(readBuildpacks);
+    try {
+      return await this.#store;
+    } catch (error) {
+      this.#store = null;
+      throw error;
+    }
+  }
+}
+
+/** The state of a running build, for the cleanup if it fails. */
+interface BuildState {
+  moved: readonly Layer[];
+  readonly reached: Map<string, Progressed>;
+}
+
+function variablesOf(variables: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name, value]) => isVariableName(name) && !value.includes('\0')),
+  );
+}

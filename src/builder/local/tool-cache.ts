@@ -1,0 +1,152 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import { brokenBuildpack } from '../build-failures.ts';
+import { escapeId } from '../buildpack-api/layer-environment.ts';
+import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
+import { copyFolder, moveApart, moveFolder, namesIn } from '../folders.ts';
+import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
+
+/** The folders that the layers of one build come from and go to. */
+export interface LayerPlaces {
+  /** The layers of the new artifact. */
+  readonly layers: string;
+  /** The tool's cache: the layers that only builds need. */
+  readonly cache: string;
+  /** The layers of the tool's newest artifact. Null if there is none or it must not be used. */
+  readonly previous: string | null;
+}
+
+/** How far each buildpack has got. */
+export type Progressed = 'not started' | 'failed' | 'built';
+
+/**
+ * Restores the layers of earlier builds, as the lifecycle's restorer does. For launch layers it restores the metadata,
+ * and for cached layers the content as well; it never restores the types. Layers for builds only are moved out of the
+ * cache. Layers of an artifact are copied.
+ *
+ * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
+ * @returns the layers that were moved, as an argument for {@link giveBack}.
+ */
+export async function restoreLayers(places: LayerPlaces, group: readonly string[]): Promise<Layer[]> {
+  const moved: Layer[] = [];
+  for (const buildpack of group) {
+    const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
+    for (const layer of earlier) {
+      if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
+      if (layer.isCache && !layer.hasFolder) continue;
+      if (layer.isCache)
+        await copyFolder(layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer));
+      await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
+    }
+    const names = new Set(earlier.filter((layer) => layer.isLaunch).map((layer) => layer.name));
+    for (const layer of await readLayers(places.cache, buildpack)) {
+      if (!layer.hasFolder || names.has(layer.name)) continue;
+      await moveFolder(layerFolder(places.cache, layer), layerFolder(places.layers, layer));
+      await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
+      moved.push(layer);
+    }
+  }
+  return moved;
+}
+
+/**
+ * Sorts the layers after a successful build. Launch layers stay; if the buildpack left only the metadata of one, it gets
+ * the content from the newest artifact. Layers for builds only replace the content of the cache. All others are deleted.
+ *
+ * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either.
+ */
+export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
+  await removeTree(places.cache);
+  const folders = new Set(group.map(escapeId));
+  for (const name of await besides(places.layers, group)) {
+    if (!folders.has(name)) await removeTree(join(places.layers, name));
+  }
+  for (const buildpack of group) {
+    const layers = await readLayers(places.layers, buildpack);
+    const launch = layers.filter((layer) => layer.isLaunch);
+    for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
+    // The next build may change files in the cache. That must not change this artifact.
+    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer, moveApart);
+    await removeOthers(places.layers, buildpack, launch);
+  }
+}
+
+async function besides(layers: string, group: readonly string[]): Promise<string[]> {
+  try {
+    return (await listPlainFolder(layers, [])).map(({ name }) => name);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw brokenBuildpack(group.at(-1) ?? '', 'too many files are beside the folders of buildpacks', {
+      cause,
+    });
+  }
+}
+
+async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
+  const earlier = places.previous === null ? [] : await readLayers(places.previous, layer.buildpack);
+  const before = earlier.find((other) => other.name === layer.name && other.isLaunch && other.hasFolder);
+  if (layer.isCache || before === undefined || places.previous === null) {
+    throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
+  }
+  const target = layerFolder(places.layers, layer);
+  // The build may have left a link there, and a copy would follow the link.
+  await removeTree(target);
+  await copyFolder(layerFolder(places.previous, layer), target);
+}
+
+async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
+  const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
+  const folder = join(root, escapeId(buildpack));
+  // A build may have replaced the folder by a link to somewhere else.
+  if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
+  for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
+}
+
+/**
+ * Moves the layers for builds only back to the cache after a failed build, so that the next build is quick. Of the
+ * buildpack that failed, only those without metadata: the content of the others may not match their metadata.
+ */
+export async function giveBack(
+  places: LayerPlaces,
+  moved: readonly Layer[],
+  progress: ReadonlyMap<string, Progressed>,
+): Promise<void> {
+  for (const [buildpack, state] of progress) {
+    for (const layer of await readLayersOrNone(places.layers, buildpack)) {
+      const before = moved.find((other) => other.buildpack === buildpack && other.name === layer.name);
+      const hasTypes = layer.isLaunch || layer.isBuild || layer.isCache;
+      const told = hasTypes || before === undefined ? layer : { ...before, hasFolder: layer.hasFolder };
+      if (!isForBuilds(told)) continue;
+      const isCertain = state !== 'failed' || Object.keys(told.metadata).length === 0;
+      if (isCertain) await toCache(places, layer, told);
+    }
+  }
+}
+
+async function readLayersOrNone(root: string, buildpack: string): Promise<Layer[]> {
+  try {
+    return await readLayers(root, buildpack);
+  } catch {
+    // The build has failed already. If its layers cannot be read, none is kept.
+    return [];
+  }
+}
+
+function isForBuilds(layer: Layer): boolean {
+  return layer.isCache && !layer.isLaunch && layer.hasFolder;
+}
+
+async function toCache(
+  places: LayerPlaces,
+  layer: Layer,
+  told: Layer,
+  move: typeof moveFolder = moveFolder,
+): Promise<void> {
+  const target = layerFolder(places.cache, layer);
+  await removeTree(target);
+  await move(layerFolder(places.layers, layer), target);
+  const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
+  const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
+  await writeFile(`${target}.toml`, text, { mode: 0o600 });
+}

@@ -1,0 +1,169 @@
+import { z } from 'zod';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import type { Credentials } from './registry-credentials.ts';
+
+export interface HarborOptions {
+  /** `https://harbor.example.org`, without a slash at the end. */
+  readonly url: string;
+  readonly credentials: Credentials;
+  /** The quota of a new project in bytes; -1 for no limit. */
+  readonly projectBytes: number;
+  /** Milliseconds for one answer. Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+/** An account that may push to one project, and do nothing else. */
+export interface HarborRobot extends Credentials {
+  readonly id: number;
+}
+
+const project = z.object({ project_id: z.number() });
+const quotas = z.array(
+  z.object({ hard: z.object({ storage: z.number() }), used: z.object({ storage: z.number() }) }),
+);
+const robot = z.object({ id: z.number(), name: z.string(), secret: z.string() });
+
+/** If less than this is free, no build can export a usable image. */
+const leastFreeBytes = 32 * 1024 * 1024;
+
+/**
+ * Harbor's own API, in addition to that of every registry: a project for each tool, its quota, and an account for each
+ * build.
+ *
+ * @see https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml
+ */
+export class Harbor {
+  readonly #options: HarborOptions;
+
+  constructor(options: HarborOptions) {
+    this.#options = options;
+  }
+
+  /** Makes the project if it does not exist. It is public, as on Toolforge. @returns its number. */
+  async ensureProject(name: string, signal: AbortSignal): Promise<number> {
+    const known = await this.#projectId(name, signal);
+    if (known !== null) return known;
+    const made = await this.#send('POST', '/projects', signal, {
+      project_name: name,
+      metadata: { public: 'true' },
+      storage_limit: this.#options.projectBytes,
+    });
+    // 409: another server or an operator made it at the same moment.
+    if (made.status !== 201 && made.status !== 409)
+      throw await this.#unexpected(`make the project ${name}`, made);
+    await made.body?.cancel();
+    const id = await this.#projectId(name, signal);
+    if (id === null) throw await this.#unexpected(`find the project ${name}`, made);
+    return id;
+  }
+
+  /**
+   * Checks the quota of the project before a build.
+   *
+   * @throws DeployError `REGISTRY_FULL` with the used and the allowed size.
+   */
+  async assertRoom(name: string, projectId: number, signal: AbortSignal): Promise<void> {
+    const answer = await this.#send('GET', `/quotas?reference=project&reference_id=${projectId}`, signal);
+    // Reading quotas needs a right of its own. Without it, the registry itself refuses an image that does not fit.
+    if (answer.status === 403) return void (await answer.body?.cancel());
+    if (!answer.ok) throw await this.#unexpected(`read the quota of ${name}`, answer);
+    const [quota] = quotas.parse(await answer.json());
+    if (quota === undefined || quota.hard.storage < 0) return;
+    const free = quota.hard.storage - quota.used.storage;
+    if (free < leastFreeBytes) throw registryFull(name, quota.used.storage, quota.hard.storage);
+  }
+
+  /** Makes an account for one build. For one day it may pull from and push to this project. */
+  async makeRobot(name: string, build: string, signal: AbortSignal): Promise<HarborRobot> {
+    const answer = await this.#send('POST', '/robots', signal, {
+      name: `build-${build}`,
+      description: `Build ${build}; removed when it ends`,
+      level: 'project',
+      duration: 1,
+      disable: false,
+      permissions: [
+        {
+          kind: 'project',
+          namespace: name,
+          access: ['push', 'pull', 'list'].map((action) => ({ resource: 'repository', action })),
+        },
+      ],
+    });
+    if (answer.status !== 201) throw await this.#unexpected(`make an account for ${name}`, answer);
+    const { id, name: user, secret } = robot.parse(await answer.json());
+    return { id, user, password: secret };
+  }
+
+  async removeRobot(id: number, signal: AbortSignal): Promise<void> {
+    const answer = await this.#send('DELETE', `/robots/${id}`, signal);
+    if (!answer.ok && answer.status !== 404) throw await this.#unexpected('remove an account', answer);
+    await answer.body?.cancel();
+  }
+
+  async #projectId(name: string, signal: AbortSignal): Promise<number | null> {
+    const answer = await this.#send('GET', `/projects/${encodeURIComponent(name)}`, signal);
+    // To an account that is no administrator, Harbor also answers 403 if the project does not exist.
+    if (answer.status === 404 || answer.status === 403) {
+      await answer.body?.cancel();
+      return null;
+    }
+    if (!answer.ok) throw await this.#unexpected(`find the project ${name}`, answer);
+    return project.parse(await answer.json()).project_id;
+  }
+
+  async #send(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    signal: AbortSignal,
+    body?: unknown,
+  ): Promise<Response> {
+    const { url, credentials, timeoutMs } = this.#options;
+    const pair = Buffer.from(`${credentials.user}:${credentials.password}`).toString('base64');
+    try {
+      return await fetch(`${url}/api/v2.0${path}`, {
+        method,
+        headers: {
+          Authorization: `Basic ${pair}`,
+          // The name of a project may be a number, as the name of a tool may.
+          'X-Is-Resource-Name': 'true',
+          ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs ?? 30_000)]),
+      });
+    } catch (cause) {
+      signal.throwIfAborted();
+      const why = (cause instanceof Error ? systemCode(cause.cause) : null) ?? 'no answer in time';
+      throw new DeployError(
+        'REGISTRY_UNAVAILABLE',
+        `Harbor at ${url} cannot be used at the moment: ${why}.`,
+        'This is not your tool’s fault: push again in some minutes, and tell the operator if it stays so.',
+        { cause },
+      );
+    }
+  }
+
+  async #unexpected(what: string, answer: Response): Promise<DeployError> {
+    const cause = new Error(`Harbor answered ${answer.status}: ${(await reason(answer)).slice(0, 500)}`);
+    return new DeployError(
+      answer.status >= 500 ? 'REGISTRY_UNAVAILABLE' : 'REGISTRY_REFUSED',
+      `Harbor at ${this.#options.url} did not let this server ${what} (${answer.status}).`,
+      'This is not your tool’s fault. Operators: see harbor_user, its password and its rights.',
+      { cause },
+    );
+  }
+}
+
+/** The tool's images have used up the quota. */
+export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
+  return new DeployError(
+    'REGISTRY_FULL',
+    `The images of ${name} take ${mebibytes(usedBytes)} of the ${mebibytes(limitBytes)} that they may, too much for another build.`,
+    'Make the tool smaller (a .slugignore names files of the repository), or ask the operator for a larger quota, or to clean up old images.',
+  );
+}
+
+async function reason(answer: Response): Promise<string> {
+  return answer.bodyUsed ? '' : await answer.text().catch(() => '');
+}

@@ -1,0 +1,177 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import type { FindCredentials } from './registry-credentials.ts';
+
+export interface RegistryOptions {
+  /** As written in references. */
+  readonly host: string;
+  /** Without TLS, for a registry in the cluster or on this machine. */
+  readonly isPlainHttp: boolean;
+  readonly credentials: FindCredentials;
+  /** Milliseconds for one answer. Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+export interface RegistryCall {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+  /** The path below `/v2/`. */
+  readonly path: string;
+  /** The right to ask a token server for, such as `repository:NAME:pull,push`. Empty for a login without any right. */
+  readonly scope: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+const tokenAnswer = z.object({ token: z.string().optional(), access_token: z.string().optional() });
+
+/** Milliseconds before each retry after a 429, a 5xx or no answer. */
+const PAUSES_MS = [200, 1000];
+
+/**
+ * Sends requests to one registry. Logs in with Basic or with a token, as the registry demands, and retries after
+ * temporary failures.
+ *
+ * @see https://distribution.github.io/distribution/spec/auth/token/
+ */
+export class RegistryRequests {
+  readonly #options: RegistryOptions;
+  readonly #origin: string;
+  /** The Authorization header for each scope. */
+  readonly #authorizations = new Map<string, string>();
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    // Docker Hub serves its API under another name than the one in references.
+    const host = options.host === 'docker.io' ? 'registry-1.docker.io' : options.host;
+    this.#origin = `${options.isPlainHttp ? 'http' : 'https'}://${host}`;
+  }
+
+  /**
+   * Returns the answer of the registry, unless its status is 401, 403, 429 or 5xx.
+   *
+   * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   */
+  async send(call: RegistryCall): Promise<Response> {
+    const first = await this.#patiently(call);
+    if (first.status !== 401) return this.#allowed(first, call);
+    await first.body?.cancel();
+    const challenge = first.headers.get('www-authenticate') ?? '';
+    const authorization = await this.#logIn(challenge, call);
+    if (authorization === null) throw this.#refused(call, 401);
+    this.#authorizations.set(call.scope, authorization);
+    return this.#allowed(await this.#patiently(call), call);
+  }
+
+  async #patiently(call: RegistryCall): Promise<Response> {
+    for (const pauseMs of PAUSES_MS) {
+      try {
+        const answer = await this.#once(call);
+        if (!isForAMoment(answer)) return answer;
+        await answer.body?.cancel();
+      } catch (error) {
+        call.signal.throwIfAborted();
+        // A retry does not help against a certificate that is not trusted.
+        if (/CERT|SELF_SIGNED/.test(codeOf(error) ?? '')) break;
+      }
+      await sleep(pauseMs, undefined, { signal: call.signal });
+    }
+    try {
+      const answer = await this.#once(call);
+      if (!isForAMoment(answer)) return answer;
+      await answer.body?.cancel();
+      throw this.#unavailable(`it answers ${answer.status}`);
+    } catch (cause) {
+      call.signal.throwIfAborted();
+      if (cause instanceof DeployError) throw cause;
+      throw this.#unavailable(whyOf(cause), cause);
+    }
+  }
+
+  async #once({ method, path, scope, headers, body, signal }: RegistryCall): Promise<Response> {
+    const authorization = this.#authorizations.get(scope);
+    return await fetch(`${this.#origin}/v2/${path}`, {
+      method,
+      headers: { ...headers, ...(authorization === undefined ? {} : { Authorization: authorization }) },
+      ...(body === undefined ? {} : { body }),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? 30_000)]),
+    });
+  }
+
+  async #logIn(challenge: string, { scope, signal }: RegistryCall): Promise<string | null> {
+    const credentials = await this.#options.credentials(this.#options.host);
+    const basic =
+      credentials === null
+        ? null
+        : `Basic ${Buffer.from(`${credentials.user}:${credentials.password}`).toString('base64')}`;
+    if (!/^bearer /i.test(challenge)) return basic;
+    const fields = Object.fromEntries(
+      Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name = '', value = '']) => [name, value]),
+    );
+    const realm = URL.parse(fields['realm'] ?? '');
+    // The password must not be sent in plain text, whatever the registry says.
+    const isSafe = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && this.#options.isPlainHttp);
+    if (realm === null || !isSafe) return null;
+    if (fields['service'] !== undefined) realm.searchParams.set('service', fields['service']);
+    if (scope !== '') realm.searchParams.append('scope', scope);
+    try {
+      const answer = await fetch(realm, {
+        headers: basic === null ? {} : { Authorization: basic },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? 30_000)]),
+      });
+      if (isForAMoment(answer)) throw new Error(`it answers ${answer.status}`);
+      if (!answer.ok) return null;
+      const { token, access_token: accessToken } = tokenAnswer.parse(await answer.json());
+      const value = token ?? accessToken;
+      return value === undefined ? null : `Bearer ${value}`;
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw this.#unavailable(`its login at ${realm.host} failed`, cause);
+    }
+  }
+
+  async #allowed(answer: Response, call: RegistryCall): Promise<Response> {
+    if (answer.status !== 401 && answer.status !== 403) return answer;
+    await answer.body?.cancel();
+    throw this.#refused(call, answer.status);
+  }
+
+  #unavailable(why: string, cause?: unknown): DeployError {
+    return registryUnavailable(this.#options.host, why, cause);
+  }
+
+  #refused({ method, path }: RegistryCall, status: number): DeployError {
+    return new DeployError(
+      'REGISTRY_REFUSED',
+      `The registry ${this.#options.host} refuses ${method} of ${path.replace(/\/(manifests|blobs|tags)\/.*$/, '')} (${status}).`,
+      'This is not your tool’s fault. Operators: see registry_credentials and the rights of that account.',
+    );
+  }
+}
+
+/** The registry does not answer, or answers that it cannot. */
+export function registryUnavailable(host: string, why: string, cause?: unknown): DeployError {
+  return new DeployError(
+    'REGISTRY_UNAVAILABLE',
+    `The image registry ${host} cannot be used at the moment: ${why}.`,
+    'This is not your tool’s fault: push again in some minutes, and tell the operator if it stays so.',
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** Too much is asked of it, or it cannot answer. */
+function isForAMoment({ status }: Response): boolean {
+  return status === 429 || status >= 500;
+}
+
+function whyOf(error: unknown): string {
+  if (!(error instanceof Error) || error.name === 'TimeoutError') return 'no answer in time';
+  return codeOf(error) ?? (error.cause instanceof Error ? error.cause.message : error.message);
+}
+
+/** `fetch` hides the system's error one level down. */
+function codeOf(error: unknown): string | null {
+  if (error instanceof Error && error.name === 'TimeoutError') return null;
+  return systemCode(error) ?? (error instanceof Error ? systemCode(error.cause) : null);
+}

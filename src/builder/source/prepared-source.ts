@@ -1,0 +1,61 @@
+import { mkdir } from 'node:fs/promises';
+import type { Artifact } from '../../core/types.ts';
+import type { BuildRequest } from '../builder.ts';
+import { namesIn } from '../folders.ts';
+import type { Component } from './components.ts';
+import { procfileWarnings } from './procfile.ts';
+import { readServiceTemplate } from './service-template.ts';
+import { applySlugignore } from './slugignore.ts';
+import { sourceWarnings } from './source-warnings.ts';
+import { readToolforgeYaml } from './toolforge-yaml.ts';
+
+/** The files of a commit, ready to be built. */
+export interface PreparedSource {
+  readonly folder: string;
+  /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
+  readonly leftOut: string | null;
+  readonly service: Artifact['service'];
+  /** The components of toolforge.yaml. */
+  readonly components: readonly Component[];
+  readonly warnings: readonly string[];
+  /** The names at the top, sorted. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Writes the files of a commit into a new folder, and reads the files that are meant for this server.
+ *
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_SLUGIGNORE`
+ */
+export async function prepareSource(
+  request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
+  folder: string,
+  signal: AbortSignal,
+): Promise<PreparedSource> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await request.checkOut(folder);
+  signal.throwIfAborted();
+  const leftOut = await applySlugignore(folder);
+  const service = await readServiceTemplate(folder);
+  const asked = await readToolforgeYaml(folder, request);
+  const warnings = [
+    ...(leftOut?.warnings ?? []),
+    ...service.warnings,
+    ...asked.warnings,
+    ...(await procfileWarnings(folder)),
+    ...(await sourceWarnings(folder)),
+  ];
+  const files = await namesIn(folder);
+  return {
+    folder,
+    leftOut: leftOut?.summary ?? null,
+    service: {
+      ...asked.service,
+      ...service.settings,
+      healthCheckPath: service.settings.healthCheckPath ?? asked.service.healthCheckPath ?? null,
+    },
+    components: asked.components,
+    warnings,
+    files: files.sort(),
+  };
+}

@@ -1,0 +1,113 @@
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../core/errors.ts';
+
+/** The largest metadata file of a build that is read. */
+export const maxFileBytes = 1024 * 1024;
+
+/** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
+const maxEntries = 5000;
+
+const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
+
+/**
+ * Reads a file that untrusted code may have made. Follows no symbolic link below `root` and opens only plain files. No
+ * process that could change the folder may be running.
+ *
+ * @returns the text, or null if there is no such plain file.
+ * @throws RangeError if the file is larger than `maxBytes`.
+ */
+export async function readPlainFile(
+  root: string,
+  parts: readonly string[],
+  maxBytes = maxFileBytes,
+): Promise<string | null> {
+  await using file = await openPlainFile(root, parts);
+  if (file === null) return null;
+  const { size } = await file.stat();
+  if (size > maxBytes) throw new RangeError(`${parts.at(-1)} is larger than ${maxBytes} bytes`);
+  return await file.readFile('utf8');
+}
+
+/** Like `readPlainFile`, but gives the first bytes of a file that is larger, and none if there is no such file. */
+export async function readStart(root: string, parts: readonly string[], maxBytes: number): Promise<Buffer> {
+  await using file = await openPlainFile(root, parts);
+  if (file === null) return Buffer.alloc(0);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
+  return buffer.subarray(0, bytesRead);
+}
+
+async function openPlainFile(root: string, parts: readonly string[]): Promise<FileHandle | null> {
+  if (!(await isPlainFolder(root, parts.slice(0, -1)))) return null;
+  try {
+    const file = await open(
+      join(root, ...parts),
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
+    if ((await file.stat()).isFile()) return file;
+    await file.close();
+    return null;
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}
+
+/** Like `readPlainFile`, but gives an empty text if the file is too large. For hints and warnings. */
+export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
+  try {
+    return await readPlainFile(...file);
+  } catch (error) {
+    if (error instanceof RangeError) return '';
+    throw error;
+  }
+}
+
+/** Whether each of the parts below `root` is a folder and not a symbolic link. */
+export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
+  for (let depth = 1; depth <= parts.length; depth += 1) {
+    const stat = await statOf(join(root, ...parts.slice(0, depth)));
+    if (stat?.isDirectory() !== true) return false;
+  }
+  return true;
+}
+
+/** Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link. */
+export async function isThere(root: string, parts: readonly string[]): Promise<boolean> {
+  return (await isPlainFolder(root, parts.slice(0, -1))) && (await statOf(join(root, ...parts))) !== null;
+}
+
+/**
+ * The entries of a folder below `root`, sorted by name. Empty if the folder does not exist or if a part of its path is a
+ * symbolic link.
+ *
+ * @throws RangeError if there are more than 5,000 entries.
+ */
+export async function listPlainFolder(
+  root: string,
+  parts: readonly string[],
+): Promise<{ name: string; isFolder: boolean; isFile: boolean }[]> {
+  if (!(await isPlainFolder(root, parts))) return [];
+  const entries: { name: string; isFolder: boolean; isFile: boolean }[] = [];
+  try {
+    for await (const entry of await opendir(join(root, ...parts), { bufferSize: 256 })) {
+      if (entries.length === maxEntries)
+        throw new RangeError(`${parts.at(-1)} has more than ${maxEntries} entries`);
+      entries.push({ name: entry.name, isFolder: entry.isDirectory(), isFile: entry.isFile() });
+    }
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return [];
+    throw error;
+  }
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function statOf(path: string) {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (ABSENT.has(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,145 @@
+import { DeployError } from '../../core/errors.ts';
+
+const maxPatterns = 200;
+const maxPatternLength = 256;
+/** Comparisons that take a few seconds. */
+const maxSteps = 100_000_000;
+/** Comparisons that take a few milliseconds. */
+const stepsOfTurn = 200_000;
+
+/** Tests one character. Null matches any number of characters. */
+type Token = { readonly fits: (character: string) => boolean; readonly steps: number } | null;
+
+/** One line of a .slugignore. */
+export interface Pattern {
+  /** The patterns for the parts of a path. Null matches any number of folders. */
+  readonly parts: readonly (readonly Token[] | null)[];
+  readonly isFolderOnly: boolean;
+}
+
+/** Reads the patterns of a .slugignore, and gives a sentence for each line that is not used. */
+export function readPatterns(text: string): { patterns: Pattern[]; warnings: string[] } {
+  const patterns: Pattern[] = [];
+  const warnings: string[] = [];
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    const line = raw.trim();
+    if (line === '' || line.startsWith('#')) continue;
+    const where = `Line ${index + 1} of .slugignore`;
+    if (line.startsWith('!'))
+      warnings.push(`${where} is not used: there are no exceptions (!) in .slugignore.`);
+    else if (line.length > maxPatternLength)
+      warnings.push(`${where} is not used: it is longer than ${maxPatternLength} characters.`);
+    else if (patterns.length === maxPatterns) {
+      warnings.push(`${where} and those after it are not used: more than ${maxPatterns} patterns.`);
+      break;
+    } else patterns.push(patternOf(line));
+  }
+  return { patterns, warnings };
+}
+
+/** A pattern with a slash at its start or in the middle matches from the top; any other matches at any depth. */
+function patternOf(line: string): Pattern {
+  const path = line.replace(/\/+$/, '');
+  const parts = path
+    .split('/')
+    .filter((part) => part !== '')
+    .map((part) => (part === '**' ? null : tokens(part)));
+  return { parts: path.includes('/') ? parts : [null, ...parts], isFolderOnly: line.endsWith('/') };
+}
+
+/** `*`, `?`, `[a-z]`, `\x` and plain characters. */
+function tokens(glob: string): Token[] {
+  return (glob.match(/\\.|\[[!^]?\]?[^\]]*\]|./gsu) ?? []).map(tokenOf);
+}
+
+function tokenOf(text: string): Token {
+  if (text === '*') return null;
+  if (text === '?') return { fits: () => true, steps: 1 };
+  const [, negation = '', set] = /^\[([!^]?)(.*)\]$/su.exec(text) ?? [];
+  if (set !== undefined) return setOf(set, negation !== '');
+  const wanted = text.length > 1 && text.startsWith('\\') ? text.slice(1) : text;
+  return { fits: (character) => character === wanted, steps: 1 };
+}
+
+/** Compiled once. Reading a long character set at each comparison made every step a hundred times slower. */
+function setOf(set: string, isNegated: boolean): Token {
+  const members = [...set.matchAll(/(.)-(.)|(.)/gsu)];
+  const ranges = members.flatMap(([, from, to]): [string, string][] =>
+    from === undefined || to === undefined ? [] : [[from, to]],
+  );
+  const singles = new Set(members.flatMap(([, , , one]) => one ?? []));
+  const isIn = (character: string): boolean =>
+    singles.has(character) || ranges.some(([from, to]) => from <= character && character <= to);
+  return { fits: (character) => isIn(character) !== isNegated, steps: 1 + ranges.length };
+}
+
+/** Compares paths with patterns. Gives up if hostile patterns take too long. */
+export class Matcher {
+  #steps = 0;
+  #turnAt = 0;
+
+  /** True once after each few milliseconds of comparing: the caller should let the event loop serve others. */
+  isDue(): boolean {
+    if (this.#steps - this.#turnAt < stepsOfTurn) return false;
+    this.#turnAt = this.#steps;
+    return true;
+  }
+
+  /**
+   * Whether a pattern matches the whole path. Each part of the path is given as its characters.
+   *
+   * @throws DeployError `BUILD_SLUGIGNORE` if all comparisons together take too long.
+   */
+  fits(pattern: Pattern['parts'], path: readonly (readonly string[])[]): boolean {
+    return this.#matchRuns(pattern, path, (part, name) =>
+      this.#matchRuns(part, name, (token, character) => {
+        this.#step(token.steps);
+        return token.fits(character);
+      }),
+    );
+  }
+
+  /**
+   * Whether a list of tests matches a list of items. A null matches any number of items. Backtracks to the last null
+   * only, so the cost is at most the product of both lengths.
+   */
+  #matchRuns<Token, Item>(
+    pattern: readonly (Token | null)[],
+    items: readonly Item[],
+    isSame: (token: Token, item: Item) => boolean,
+  ): boolean {
+    let [at, item, anyAt, retryFrom] = [0, 0, -1, 0];
+    while (item < items.length) {
+      this.#step(1);
+      const token = pattern[at];
+      if (token === null) {
+        anyAt = at;
+        retryFrom = item;
+        at += 1;
+      } else if (token !== undefined && isSame(token, items[item] as Item)) {
+        at += 1;
+        item += 1;
+      } else if (anyAt >= 0) {
+        retryFrom += 1;
+        item = retryFrom;
+        at = anyAt + 1;
+      } else {
+        return false;
+      }
+    }
+    return pattern.slice(at).every((token) => token === null);
+  }
+
+  #step(count: number): void {
+    this.#steps += count;
+    if (this.#steps <= maxSteps) return;
+    throw new DeployError(
+      'BUILD_SLUGIGNORE',
+      `The patterns of .slugignore take too long over this many files.`,
+      'Use fewer patterns and fewer wildcards in each, and push again.',
+    );
+  }
+}

@@ -1,0 +1,74 @@
+import type { Dirent } from 'node:fs';
+import { open, readlink } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { entriesIn } from '../folders.ts';
+import { readIfSmall } from './safe-files.ts';
+
+/** How many files are looked at. The notes are a help; they refuse nothing. */
+const maxEntries = 50_000;
+const maxNamed = 3;
+const lfsPointer = 'version https://git-lfs.github.com/spec/';
+/** A pointer file of Git LFS has about 130 bytes. */
+const maxPointerBytes = 1024;
+
+/**
+ * One sentence for each thing that people expect of a checkout and do not get: submodules, Git LFS files, and links to
+ * outside of the repository. Changes nothing and follows no link.
+ */
+export async function sourceWarnings(folder: string): Promise<string[]> {
+  const pointers: string[] = [];
+  const links: string[] = [];
+  const hasLfs = ((await readIfSmall(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
+  for (const entry of await entriesBelow(folder)) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
+    if (hasLfs && entry.isFile() && (await isPointer(path))) pointers.push(relative(folder, path));
+  }
+  const warnings: string[] = [];
+  if ((await readIfSmall(folder, ['.gitmodules'])) !== null) {
+    warnings.push(
+      'Submodules are not checked out: their folders are empty. Put the files into this repository (git subtree) or install them as a package.',
+    );
+  }
+  if (pointers.length > 0) {
+    warnings.push(
+      `Git LFS files are not fetched, only their pointers are there: ${named(pointers)}. Store the files themselves (git lfs migrate export).`,
+    );
+  }
+  if (links.length > 0) {
+    warnings.push(`Links that lead out of the repository have no target in a build: ${named(links)}.`);
+  }
+  return warnings;
+}
+
+/** Breadth first: files near the top come first. */
+async function entriesBelow(folder: string): Promise<Dirent[]> {
+  const found: Dirent[] = [];
+  const folders = [folder];
+  for (const one of folders) {
+    for (const entry of await entriesIn(one)) {
+      if (found.length === maxEntries) return found;
+      found.push(entry);
+      if (entry.isDirectory()) folders.push(join(one, entry.name));
+    }
+  }
+  return found;
+}
+
+function named(paths: readonly string[]): string {
+  const more = paths.length > maxNamed ? ` and ${paths.length - maxNamed} more` : '';
+  return paths.slice(0, maxNamed).join(', ') + more;
+}
+
+async function leadsOut(folder: string, path: string): Promise<boolean> {
+  const target = await readlink(path);
+  const inside = relative(folder, resolve(dirname(path), target));
+  return target.startsWith('/') || inside === '..' || inside.startsWith('../');
+}
+
+async function isPointer(path: string): Promise<boolean> {
+  await using file = await open(path, 'r');
+  if ((await file.stat()).size > maxPointerBytes) return false;
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(lfsPointer.length), 0, lfsPointer.length, 0);
+  return buffer.toString('latin1', 0, bytesRead) === lfsPointer;
+}

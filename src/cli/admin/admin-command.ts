@@ -1,0 +1,29 @@
+import type { DirectoryFile } from '../../auth/file/directory-yaml.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { CommandShape, FlagValue } from '../command.ts';
+
+export interface AdminContext {
+  readonly directory: DirectoryFile;
+  /** The remotes of a tool, as people type them. */
+  readonly remotes: (uid: string, tool: string) => readonly string[];
+  /**
+   * Ends every deploy token of a tool, or those that one user made, in the running server.
+   *
+   * @returns the server's text, empty if that user had made none; null if no server is running.
+   * @throws DeployError if the tokens could not be ended.
+   */
+  readonly revokeTokens: (tool: string, by?: string) => Promise<string | null>;
+  readonly args: readonly string[];
+  readonly flags: Readonly<Record<string, FlagValue>>;
+  readonly input: AsyncIterable<Uint8Array>;
+  readonly out: (text: string) => Promise<void>;
+}
+
+/** The part of the command that could not be done. The rest is done. */
+export class LeftUndone extends DeployError {}
+
+/** A command that changes the file of the embedded directory. It is for people who may write that file; no door serves it. */
+export interface AdminCommand extends CommandShape {
+  /** @throws DeployError, UsageError */
+  run(context: AdminContext): Promise<void>;
+}

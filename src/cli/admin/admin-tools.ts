@@ -1,0 +1,95 @@
+import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import { columns, json } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
+import { type AdminCommand, LeftUndone } from './admin-command.ts';
+
+const add: AdminCommand = {
+  name: 'tool add',
+  usage: 'NAME --maintainer USER [--maintainer USER]…',
+  summary: 'add a tool, or give one more maintainers',
+  details: ['--maintainer may be repeated, or take several names with commas between them.'],
+  options: { maintainer: { type: 'string', multiple: true } },
+  words: { min: 1, max: 1 },
+  async run({ directory, args, flags, remotes, out }) {
+    const given = flags['maintainer'];
+    if (!Array.isArray(given)) throw new UsageError('tool add needs a maintainer.');
+    const maintainers = given
+      .flatMap((names) => String(names).split(','))
+      .filter((name) => name.trim() !== '');
+    const { tool, isNew, addedMaintainers } = await directory.addTool(args[0] ?? '', maintainers);
+    const whom = addedMaintainers.join(', ');
+    if (isNew) {
+      await out(`Added ${tool}, maintained by ${whom}. Whoever of them pushes:\n`);
+      for (const remote of remotes('USER', tool)) await out(`    git remote add toolforge ${remote}\n`);
+    } else
+      await out(
+        whom === ''
+          ? `Nothing changed: ${[...new Set(maintainers)].join(', ')} maintained ${tool} already.\n`
+          : `${tool} is now maintained by ${whom} too.\n`,
+      );
+  },
+};
+
+const list: AdminCommand = {
+  name: 'tool list',
+  usage: '[--json]',
+  summary: 'all tools and their maintainers',
+  details: ['--json: name, maintainers, isDisabled.'],
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run({ directory, flags, out }) {
+    const data = await directory.list();
+    const tools = [...data.tools.values()].map(({ name, maintainers, isDisabled }) => ({
+      name,
+      maintainers: [...maintainers],
+      isDisabled,
+    }));
+    const rows = tools.map(({ name, maintainers, isDisabled }) => [
+      isDisabled ? `${name} (disabled)` : name,
+      maintainers.join(', '),
+    ]);
+    await out(flags['json'] === true ? json(tools) : columns([['TOOL', 'MAINTAINERS'], ...rows]));
+  },
+};
+
+const remove: AdminCommand = {
+  name: 'tool remove',
+  usage: 'NAME',
+  summary: 'take a tool from its maintainers; its repository and releases stay',
+  details: [
+    'What runs of it goes on until: npx toolforge-push stop NAME. That works before and after.',
+    'Its deploy tokens are revoked. Repository, releases and config vars stay with the name, for whoever it is given to.',
+  ],
+  options: {},
+  words: { min: 1, max: 1 },
+  async run({ directory, revokeTokens, args, out }) {
+    const tool = args[0] ?? '';
+    const { tools } = await directory.list();
+    // Before the tool is removed, because the server still knows it now, even if nobody has ever pushed to it.
+    const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
+    await directory.removeTool(tool);
+    const again = `npx toolforge-push token revoke ${tool} --all`;
+    await out(`Removed ${tool}: nobody maintains it any more.\n`);
+    if (revoked === null)
+      await out(`No server runs, so its deploy tokens are still there. Once one does: ${again}\n`);
+    else if (typeof revoked === 'string') await out(revoked);
+    await out(
+      `What runs of it goes on until: npx toolforge-push stop ${tool}\nIts repository, releases and config vars stay with the name: whoever is given ${tool} again has them.\n`,
+    );
+    if (revoked instanceof DeployError)
+      throw new LeftUndone(
+        'TOKENS_LEFT',
+        `The deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
+        `The log of the server may tell why. Then: ${again}`,
+        { cause: revoked },
+      );
+  },
+};
+
+function asRefusal(error: unknown): DeployError {
+  if (error instanceof DeployError) return error;
+  throw error;
+}
+
+export const toolAdminCommands: readonly AdminCommand[] = [add, list, remove];

@@ -1,0 +1,173 @@
+import { readFile } from 'node:fs/promises';
+import type { UserChanged } from '../../auth/file/directory-yaml.ts';
+import { generatePassword } from '../../auth/file/password-hash.ts';
+import { fingerprint, keyKind, type PublicKey } from '../../auth/public-key.ts';
+import { normalise } from '../../auth/user-name.ts';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { columns, json, oneLine } from '../command-line/printing.ts';
+import { readText } from '../command-line/read-text.ts';
+import { type AdminCommand, type AdminContext, LeftUndone } from './admin-command.ts';
+
+const maxPasswordBytes = 1024;
+
+const add: AdminCommand = {
+  name: 'user add',
+  usage: 'NAME [--key FILE]… [--password-stdin]',
+  summary: 'add a user, or give one another key or password',
+  details: [
+    '--key takes a file of public keys (~/.ssh/id_ed25519.pub) and may be repeated.',
+    'A new user without --key and --password-stdin gets a generated password, which is shown once.',
+  ],
+  options: { key: { type: 'string', multiple: true }, 'password-stdin': { type: 'boolean' } },
+  words: { min: 1, max: 1 },
+  async run(context) {
+    const { directory, args, flags, out } = context;
+    const name = args[0] ?? '';
+    const keyLines = await keyLinesOf(flags['key']);
+    const given = flags['password-stdin'] === true ? await passwordFrom(context.input) : null;
+    const generated =
+      given === null && keyLines === null && !(await directory.hasUser(name)) ? generatePassword() : null;
+    const password = given ?? generated;
+    const changed = await directory.addUser({
+      name,
+      ...(keyLines === null ? {} : { keyLines }),
+      ...(password === null ? {} : { password }),
+    });
+    await out(tellOf(changed, generated));
+  },
+};
+
+const list: AdminCommand = {
+  name: 'user list',
+  usage: '[--json]',
+  summary: 'all users, their keys and tools',
+  details: ['--json: name, keys (fingerprints), hasPassword, isDisabled, tools.'],
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run({ directory, flags, out }) {
+    const data = await directory.list();
+    const users = [...data.users.values()].map(({ uid, keys, password, isDisabled }) => ({
+      name: uid,
+      keys: keys.map(({ blob }) => fingerprint(blob)),
+      hasPassword: password !== null,
+      isDisabled,
+      tools: [...data.tools.values()].filter((tool) => tool.maintainers.has(uid)).map((tool) => tool.name),
+    }));
+    const rows = users.map(({ name, keys, hasPassword, isDisabled, tools }) => [
+      isDisabled ? `${name} (disabled)` : name,
+      String(keys.length),
+      hasPassword ? 'yes' : 'no',
+      tools.join(', '),
+    ]);
+    await out(
+      flags['json'] === true ? json(users) : columns([['USER', 'KEYS', 'PASSWORD', 'TOOLS'], ...rows]),
+    );
+  },
+};
+
+const remove: AdminCommand = {
+  name: 'user remove',
+  usage: 'NAME',
+  summary: 'remove a user, who can then neither log in nor push',
+  details: ['The deploy tokens that they made are revoked, whoever gets the name later.'],
+  options: {},
+  words: { min: 1, max: 1 },
+  async run({ directory, revokeTokens, args, out }) {
+    const name = args[0] ?? '';
+    const theirs = await directory.removeUser(name);
+    const { tools } = await directory.list();
+    const orphans = theirs.filter((tool) => tools.get(tool)?.maintainers.size === 0);
+    await out(
+      `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
+    );
+    // Also those for tools that the user no longer maintains. Otherwise they would work again for a new user of the same name.
+    const left: string[] = [];
+    for (const tool of tools.keys()) {
+      const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {
+        if (!(error instanceof DeployError)) throw error;
+        left.push(tool);
+        return '';
+      });
+      if (revoked === null) {
+        await out(
+          `No server runs, so deploy tokens that they made are still there. Once one does, for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
+        );
+        break;
+      }
+      if (revoked !== '') await out(`${tool}: ${revoked}`);
+    }
+    for (const tool of orphans) {
+      await out(
+        `${tool} has no maintainer left. Give it one: npx toolforge-push tool add ${tool} --maintainer USER\n`,
+      );
+    }
+    if (left.length > 0) {
+      throw new LeftUndone(
+        'TOKENS_LEFT',
+        `The deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked.`,
+        `The log of the server may tell why. Then, for each: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
+      );
+    }
+  },
+};
+
+export const userAdminCommands: readonly AdminCommand[] = [add, list, remove];
+
+function tellOf(changed: UserChanged, generated: string | null): string {
+  const { uid, addedKeys, knownKeys, isPasswordSet } = changed;
+  const isChanged = addedKeys.length > 0 || isPasswordSet;
+  const lines = [
+    changed.isNew ? `Added ${uid}.` : isChanged ? `Changed ${uid}.` : `Nothing changed for ${uid}.`,
+    ...addedKeys.map((key) => `Key added: ${named(key)}`),
+    ...knownKeys.map((key) => `Key was there already: ${named(key)}`),
+  ];
+  if (generated !== null) lines.push(`Password: ${generated}   (shown this once)`);
+  else if (isPasswordSet) lines.push('Password set.');
+  else if (changed.isNew)
+    lines.push(
+      `No password was set, so only SSH is open. Set one: npx toolforge-push user add ${uid} --password-stdin`,
+    );
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function named({ algorithm, blob, comment }: PublicKey): string {
+  return `${keyKind(algorithm)} ${fingerprint(blob)} ${oneLine(comment)}`.trimEnd();
+}
+
+/** The lines of all key files, or null if no file was named. @throws DeployError */
+async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[] | null> {
+  if (!Array.isArray(files)) return null;
+  const texts = await Promise.all(files.map((file) => readKeyFile(String(file))));
+  const lines = texts.flatMap((text) => text.split('\n')).filter((line) => line.trim() !== '');
+  if (lines.length > 0) return lines;
+  throw new DeployError(
+    'BAD_KEY',
+    'There is no key in the file.',
+    'Name a .pub file, as ~/.ssh/id_ed25519.pub.',
+  );
+}
+
+async function readKeyFile(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    if (systemCode(cause) === null) throw cause;
+    throw new DeployError('NO_FILE', `The key file ${file} cannot be read.`, 'Check its path.', { cause });
+  });
+  if (!text.includes('PRIVATE KEY-----')) return text;
+  throw new DeployError(
+    'BAD_KEY',
+    `${file} is a private key, which belongs to nobody else.`,
+    `Name the public one beside it: ${file}.pub`,
+  );
+}
+
+/** @throws DeployError `BAD_PASSWORD` */
+async function passwordFrom(input: AdminContext['input']): Promise<string> {
+  const password = (await readText(input, maxPasswordBytes))?.replace(/\r?\n$/, '');
+  // RFC 7617 section 2: no client can send a password with a control character.
+  if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
+  throw new DeployError(
+    'BAD_PASSWORD',
+    `A password is one line of text without tabs or other control characters, at most ${maxPasswordBytes} bytes.`,
+    'Give it on standard input, as in: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
+  );
+}

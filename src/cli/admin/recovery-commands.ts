@@ -1,0 +1,121 @@
+import { dirname, isAbsolute, join } from 'node:path';
+import type { Config } from '../../config.ts';
+import type { Audit } from '../../core/log/audit.ts';
+import type { CommandShape } from '../command.ts';
+import { findCommand } from '../command-line/find-command.ts';
+import { checkCount, parseWords } from '../command-line/parse-words.ts';
+import { warning } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
+import { describeCommand, typedHere } from '../commands/help.ts';
+
+const WHAT = ['store', 'directory', 'repositories', 'artifacts', 'releases', 'config-vars'] as const;
+
+interface RecoveryCommand extends CommandShape {
+  run(config: Config, args: readonly string[], path: string): Promise<{ status: number; lines: string[] }>;
+}
+
+const doctor: RecoveryCommand = {
+  name: 'doctor',
+  usage: '',
+  summary: 'check the data folder: what disagrees, and what to do',
+  details: [
+    'Compares the store, the repositories, the artifacts, the user directory and the keys, whether the server runs or not, and changes nothing.',
+    'The exit status is 0 if nobody has to do anything.',
+  ],
+  options: {},
+  words: { min: 0, max: 0 },
+  async run(config) {
+    const [{ readDataFacts }, { examine }] = await Promise.all([
+      import('../../recovery/data-facts.ts'),
+      import('../../recovery/examine.ts'),
+    ]);
+    const facts = await readDataFacts(config);
+    const findings = examine(facts);
+    const kept = facts.setAside.map((name) => `Set aside earlier, kept for 30 days: set-aside/${name}\n`);
+    const told = findings.map(({ kind, what, advice }) => {
+      const then = { refuses: 'The server does not start like this.', act: '', repaired: '' }[kind];
+      return warning([what, then].filter((text) => text !== '').join(' '), advice);
+    });
+    const whole = findings.length === 0 ? [`The data folder ${config.data} is whole.\n`] : [];
+    const isFine = findings.every(({ kind }) => kind === 'repaired');
+    return { status: isFine ? 0 : 1, lines: [...whole, ...told, ...kept] };
+  },
+};
+
+const restore: RecoveryCommand = {
+  name: 'restore',
+  usage: 'store|directory [FILE]',
+  summary: 'bring back the store or the user directory from a backup',
+  details: [
+    'Without FILE: the newest good backup of the data folder (backups/). What is there now is set aside.',
+    'The store is restored while no server runs. Releases that are newer are read back at the next start.',
+  ],
+  options: {},
+  words: { min: 1, max: 2 },
+  async run(config, [what, file]) {
+    const { restoreDirectory, restoreStore } = await import('../../recovery/restore.ts');
+    if (what !== 'store' && what !== 'directory') throw new UsageError('restore takes store or directory.');
+    const path = file === undefined || isAbsolute(file) ? (file ?? null) : found(config.data, file);
+    const done = what === 'store' ? restoreStore(config, path) : restoreDirectory(config, path);
+    return { status: 0, lines: (await done).map((line) => `${line}\n`) };
+  },
+};
+
+const startOver: RecoveryCommand = {
+  name: 'start-over',
+  usage: 'WHAT',
+  summary: 'begin anew with what is lost; doctor says when',
+  details: [`WHAT is one of ${WHAT.join(', ')}. What is there now is set aside, not deleted.`],
+  options: {},
+  words: { min: 1, max: 1 },
+  async run(config, [given], path) {
+    const what = WHAT.find((name) => name === given);
+    if (what === undefined) throw new UsageError(`start-over takes one of ${WHAT.join(', ')}.`);
+    const { startOvers } = await import('../../recovery/start-over.ts');
+    return { status: 0, lines: (await startOvers[what](config, path)).map((line) => `${line}\n`) };
+  },
+};
+
+/** The commands that work on the data folder itself, for people who may write it. No door serves them. */
+export const recoveryCommands: readonly RecoveryCommand[] = [doctor, restore, startOver];
+
+/** @returns the exit status. @throws DeployError */
+export async function runRecovery(line: {
+  readonly argv: readonly string[];
+  readonly config: Config;
+  /** PATH for git. */
+  readonly path: string;
+  readonly audit: Audit;
+  readonly out: (text: string) => Promise<void>;
+  readonly err: (text: string) => Promise<void>;
+}): Promise<number> {
+  const { argv, config, path, audit, out, err } = line;
+  const known = findCommand(recoveryCommands, argv);
+  if (known === null) throw new Error('This is no command on the data folder.');
+  const { command, words } = known;
+  try {
+    const { flags, positionals } = parseWords(command, words);
+    if (flags['help'] === true) {
+      await out(describeCommand(command, typedHere));
+      return 0;
+    }
+    checkCount(command, positionals);
+    const { status, lines } = await command.run(config, positionals, path);
+    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
+    if (command !== doctor) audit({ what: command.name, who, tool: null, facts: { words: positionals } });
+    await out(lines.join(''));
+    return status;
+  } catch (error) {
+    if (!(error instanceof UsageError)) {
+      const { diskFault } = await import('../../recovery/disk-fault.ts');
+      throw diskFault(error);
+    }
+    await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
+    return 2;
+  }
+}
+
+/** Finds a backup by the name that `doctor` prints, or else a file in the working folder. */
+function found(data: string, file: string): string {
+  return dirname(file) === 'backups' ? join(data, file) : file;
+}

@@ -1,0 +1,94 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import type { CommandShape, FlagValue } from '../command.ts';
+import { UsageError } from './usage-error.ts';
+
+/** A parsed command line. */
+export interface Words {
+  readonly flags: Readonly<Record<string, FlagValue>>;
+  readonly positionals: readonly string[];
+}
+
+/** `config set` takes a thousand. Node reads `-abc` and many words in quadratic time: 64 kB of them take seconds. */
+const MAX_WORDS = 2000;
+const MAX_FLAG_CHARACTERS = 200;
+
+const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' } };
+
+/** Parses the words after the name of a command. @throws UsageError */
+export function parseWords(command: CommandShape, words: readonly string[]): Words {
+  if (command.isVerbatim === true) return parseVerbatim(command, words);
+  assertShort(command, words);
+  const options = { ...command.options, ...everywhere };
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...words],
+      options,
+      strict: true,
+      allowPositionals: true,
+    });
+    return { flags: values as Record<string, FlagValue>, positionals };
+  } catch (error) {
+    throw new UsageError(explain(error, command), { cause: error });
+  }
+}
+
+/** @throws UsageError */
+function assertShort({ name }: CommandShape, words: readonly string[]): void {
+  if (words.length > MAX_WORDS) throw new UsageError(`${name} takes fewer words than that.`);
+  if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))
+    throw new UsageError(`${name} has no flag that is so long.`);
+}
+
+/** Flags come before the tool. All words after the tool belong to the command, except a `--` right after the tool. */
+function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
+  const found = words.findIndex((word) => !word.startsWith('-'));
+  const at = found < 0 ? words.length : found;
+  const { flags } = parseWords({ ...command, isVerbatim: false }, words.slice(0, at));
+  const [tool, ...rest] = words.slice(at);
+  const own = rest[0] === '--' ? rest.slice(1) : rest;
+  return { flags, positionals: tool === undefined ? [] : [tool, ...own] };
+}
+
+/** Says what is wrong with a flag. Uses the message of Node, which has names of flags but no values. */
+function explain(error: unknown, command: CommandShape): string {
+  const message = error instanceof Error ? error.message : '';
+  const flag = /'(--?[^'\s,=]+)/.exec(message)?.[1] ?? 'A flag';
+  if (message.startsWith('Unknown option')) {
+    return `${command.name} has no flag ${flag}. It knows ${knownFlags(command).join(', ')}.`;
+  }
+  if (message.includes('does not take an argument')) return `${flag} takes no value.`;
+  return `${flag} needs a value.`;
+}
+
+/** All flags of a command, as people type them. */
+export function knownFlags(command: CommandShape): string[] {
+  return Object.entries({ ...command.options, ...everywhere }).map(([name, { short }]) =>
+    short === undefined ? `--${name}` : `-${short} or --${name}`,
+  );
+}
+
+/** @throws UsageError */
+export function checkCount(command: CommandShape, args: readonly string[]): void {
+  const { min, max } = command.words;
+  if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);
+  if (args.length > max) throw new UsageError(`${command.name} takes fewer words than that.`);
+}
+
+/** The first missing word if only the tool was given: `NAME` of `TOOL NAME [--read]`. */
+function missingWord({ usage }: CommandShape, given: number): string {
+  const words = usage.split(' ').filter((word) => /^[A-Z]/.test(word) && word !== 'TOOL');
+  return words[given] ?? 'more words than that';
+}
+
+/** The value of a flag for a whole number, or `byDefault` if it was not given. @param typed - Its name, if not `--NAME`. @throws UsageError */
+export function countOf(
+  flags: Words['flags'],
+  name: string,
+  range: { readonly min: number; readonly max: number; readonly byDefault: number; readonly typed?: string },
+): number {
+  const text = flags[name];
+  if (text === undefined) return range.byDefault;
+  const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= range.min && value <= range.max) return value;
+  throw new UsageError(`${range.typed ?? `--${name}`} is a whole number from ${range.min} to ${range.max}.`);
+}

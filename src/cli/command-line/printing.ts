@@ -1,0 +1,79 @@
+import { clean, paint, progressTo } from '../../core/progress.ts';
+
+/** Makes an untrusted text safe for a terminal and for one line of a table. */
+export function oneLine(text: string): string {
+  return paint(clean(text), false).replace(/\s+/g, ' ').trim();
+}
+
+/** Makes a line of a tool's output safe for a terminal. Keeps its spaces. */
+export function oneLineOfLog(text: string): string {
+  return paint(clean(text), false).replaceAll('\n', ' ').trimEnd();
+}
+
+/** Formats rows as columns, two spaces apart. The first row has the headings. Ends in a newline. */
+export function columns(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(oneLine));
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => width(row[column] ?? ''))),
+  );
+  const lines = cells.map((row) =>
+    row
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - width(cell))))
+      .join('  ')
+      .trimEnd(),
+  );
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** The width of a line on a terminal. */
+export function width(text: string): number {
+  return [...text].length;
+}
+
+/** A list as one JSON array. */
+export function json(items: readonly object[]): string {
+  return `${quoted(items)}\n`;
+}
+
+/** JSON that also escapes the control characters that JSON allows (DEL and C1). */
+export function quoted(value: unknown): string {
+  return JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** Prefixes each line with ` !     `. */
+export function warning(...lines: readonly string[]): string {
+  let text = '';
+  const progress = progressTo((part) => {
+    text += part;
+  });
+  for (const line of lines) progress.warn(line);
+  return text;
+}
+
+/** A time for people: `3 min ago`; after a month, the date. */
+export function ago(at: number, now: number): string {
+  const seconds = Math.floor((now - at) / 1000);
+  if (seconds < 5) return 'just now';
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  const days = Math.floor(seconds / 86_400);
+  if (days <= 30) return days === 1 ? '1 day ago' : `${days} days ago`;
+  return new Date(at).toISOString().slice(0, 10);
+}
+
+/** A duration for people: `0.4 s`, `14 s`, `2 min 3 s`. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+}
+
+/** ISO 8601 for JSON; null stays null. */
+export function iso(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
+}

@@ -1,0 +1,170 @@
+import { DeployError } from '../../core/errors.ts';
+import { assertMay } from '../assert-may.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
+import { json, oneLine, quoted } from '../command-line/printing.ts';
+import { readText } from '../command-line/read-text.ts';
+import { UsageError } from '../command-line/usage-error.ts';
+import { followTicket } from '../follow-ticket.ts';
+
+const anyNumber = 1000;
+// MAX_ARG_STRLEN of execve(2): a process cannot get a longer variable.
+const maxValueBytes = 128 * 1024;
+
+const list: ToolCommand = {
+  name: 'config list',
+  usage: 'TOOL [--show-values] [--json]',
+  summary: 'the names of the config vars',
+  details: ['--json: name, and value with --show-values.'],
+  action: 'read',
+  options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run(context) {
+    const { services, tool, flags, typed, out } = context;
+    const isShown = flags['show-values'] === true;
+    if (isShown) await assertMay(context, tool, 'deploy');
+    const vars = Object.entries(services.store.configVars(tool)).sort(([one], [other]) =>
+      one < other ? -1 : 1,
+    );
+    if (flags['json'] === true) {
+      await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
+    } else if (vars.length === 0) {
+      await out(`${tool} has no config vars. Set one: ${typed(`config set ${tool} NAME=value`)}\n`);
+    } else {
+      await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
+    }
+    return 0;
+  },
+};
+
+const get: ToolCommand = {
+  name: 'config get',
+  usage: 'TOOL NAME',
+  summary: 'the value of one config var, as it is',
+  action: 'deploy',
+  audited: namesOf,
+  options: {},
+  words: { min: 1, max: 1 },
+  async run(context) {
+    const name = context.args[0] ?? '';
+    const vars = context.services.store.configVars(context.tool);
+    checkSet(context, vars, [name]);
+    await context.out(`${vars[name]}\n`);
+    return 0;
+  },
+};
+
+const set: ToolCommand = {
+  name: 'config set',
+  usage: 'TOOL NAME=value … | TOOL NAME -',
+  summary: 'set config vars, with a release of their own',
+  details: [
+    'NAME is upper-case letters, digits and _.',
+    'With - the value is read from standard input, so that no shell history keeps it; one newline at its end is left out.',
+  ],
+  action: 'deploy',
+  audited: (args) => args.map((word, index) => nameIn(word) ?? (args[index + 1] === '-' ? word : '…')),
+  options: {},
+  words: { min: 1, max: anyNumber },
+  async run(context) {
+    const changes = await changesOf(context);
+    // To unset is let in: it makes a release smaller.
+    await context.services.room.assertRoom();
+    return await configure(context, changes);
+  },
+};
+
+const unset: ToolCommand = {
+  name: 'config unset',
+  usage: 'TOOL NAME …',
+  summary: 'remove config vars, with a release of their own',
+  action: 'deploy',
+  audited: namesOf,
+  options: {},
+  words: { min: 1, max: anyNumber },
+  async run(context) {
+    const { services, tool, args } = context;
+    checkSet(context, services.store.configVars(tool), args);
+    return await configure(context, Object.fromEntries(args.map((name) => [name, null])));
+  },
+};
+
+/** The commands of the family. `config TOOL` means `config list TOOL`. */
+export const configCommands: readonly ToolCommand[] = [
+  list,
+  get,
+  set,
+  unset,
+  { ...list, name: 'config', usage: '[list|get|set|unset] TOOL …', isAlias: true },
+];
+
+async function configure(context: ToolContext, changes: Record<string, string | null>): Promise<number> {
+  const { services, tool, principal, out } = context;
+  const ticket = services.deployments.configure(tool, changes, principal);
+  if (ticket !== null) return await followTicket(context, ticket);
+  await out(`Stored. The first deployment of ${tool} will have it.\n`);
+  return 0;
+}
+
+/** A value on one line. Quoted if it has newlines or other control characters. */
+function shown(value: string): string {
+  return /\p{Cc}/u.test(value) ? quoted(value) : value;
+}
+
+/** The name in `NAME=value`, or null if the word has another form. */
+function nameIn(word: string): string | null {
+  return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
+}
+
+/** For the audit log: people also type `config unset TOOL NAME=value`. */
+function namesOf(args: readonly string[]): string[] {
+  return args.map((word) => word.replace(/=.*/s, '=…'));
+}
+
+/** The messages never repeat a word that was typed, because it may be a secret value. @throws UsageError */
+async function changesOf(context: ToolContext): Promise<Record<string, string>> {
+  const { args, input } = context;
+  const [name, dash] = args;
+  if (args.length === 2 && dash === '-' && name !== undefined && !name.includes('=')) {
+    return { [name]: await valueFrom(input) };
+  }
+  const changes = new Map<string, string>();
+  for (const [index, word] of args.entries()) {
+    const at = word.indexOf('=');
+    if (at < 1) {
+      throw new UsageError(
+        `Word ${index + 1} after the tool is not NAME=value. A value with spaces: ${withSpaces(context)} (or NAME - and the value on standard input).`,
+      );
+    }
+    if (changes.has(word.slice(0, at))) throw new UsageError('The same name is given twice.');
+    changes.set(word.slice(0, at), word.slice(at + 1));
+  }
+  return Object.fromEntries(changes);
+}
+
+/** A hint for values with spaces: the shell removes its quotes, and ssh joins the words. */
+function withSpaces({ principal, tool, typed }: ToolContext): string {
+  return principal.door === 'ssh'
+    ? typed(`"config set ${tool} NAME='two words'"`)
+    : typed(`config set ${tool} NAME="two words"`);
+}
+
+async function valueFrom(input: ToolContext['input']): Promise<string> {
+  const text = await readText(input, maxValueBytes);
+  if (text !== null) return text.replace(/\r?\n$/, '');
+  throw new DeployError(
+    'BAD_CONFIG_VAR',
+    'The value is longer than 128 KiB or no UTF-8 text.',
+    'Keep it in a file of the tool, or encode it as base64.',
+  );
+}
+
+/** @throws DeployError `NO_CONFIG_VAR` */
+function checkSet({ tool }: ToolContext, vars: Record<string, string>, names: readonly string[]): void {
+  const missing = names.filter((name) => !Object.hasOwn(vars, name));
+  if (missing.length === 0) return;
+  throw new DeployError(
+    'NO_CONFIG_VAR',
+    `${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}.`,
+    `See which there are: \`config list ${tool}\``,
+  );
+}

@@ -1,0 +1,93 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { requestLine } from './control-protocol.ts';
+import { decodeFrames } from './frames.ts';
+
+export interface ControlCall {
+  /** `run/server.sock` in the data folder. */
+  readonly socketPath: string;
+  readonly argv: readonly string[];
+  /** Standard input for the command. Null if it has none. */
+  readonly input: AsyncIterable<Uint8Array> | null;
+  readonly out: (bytes: Uint8Array) => Promise<void>;
+  readonly err: (bytes: Uint8Array) => Promise<void>;
+}
+
+/**
+ * Runs one command in the running server, as its operator.
+ *
+ * @returns the command's exit status.
+ * @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`, `SERVER_GONE`.
+ */
+export async function callControl(call: ControlCall): Promise<number> {
+  const socket = await reach(call.socketPath);
+  // The reading side reports how the connection ended.
+  socket.on('error', () => undefined);
+  try {
+    socket.write(requestLine(call.argv));
+    if (call.input === null) socket.end();
+    // Not awaited, because a command may answer without reading its input.
+    else void pipeline(call.input, socket).catch(() => undefined);
+    const status = await readAnswer(socket, call);
+    if (status === null) throw serverGone(null);
+    return status;
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function readAnswer(socket: Socket, { out, err }: ControlCall): Promise<number | null> {
+  const frames = decodeFrames(bytesOf(socket));
+  for await (const { kind, payload } of frames) {
+    if (kind === 'exit') return payload[0] ?? 1;
+    await (kind === 'out' ? out(payload) : err(payload));
+  }
+  return null;
+}
+
+/** The bytes of the socket. A broken connection counts as the end of the server; other errors go to the caller. */
+async function* bytesOf(socket: Socket): AsyncGenerator<Uint8Array> {
+  try {
+    yield* socket as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    throw serverGone(error);
+  }
+}
+
+function serverGone(cause: unknown): DeployError {
+  return new DeployError(
+    'SERVER_GONE',
+    'The server ended before it had answered.',
+    'A deployment that was under way is told of by `ps TOOL` once the server runs again.',
+    { cause },
+  );
+}
+
+async function reach(socketPath: string): Promise<Socket> {
+  const socket = connect({ path: socketPath, allowHalfOpen: true });
+  try {
+    await once(socket, 'connect');
+    return socket;
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') {
+      throw new DeployError(
+        'NO_SERVER',
+        'No server runs on this data folder.',
+        'Start one with `npm start`, or name its data folder in TOOLFORGE_PUSH_DATA.',
+        { cause },
+      );
+    }
+    if (code === 'EACCES' || code === 'EPERM') {
+      throw new DeployError(
+        'NOT_THE_OPERATOR',
+        'Only the user that the server runs as can give it commands here.',
+        'Become that user (sudo -u), or use the command over SSH.',
+        { cause },
+      );
+    }
+    throw cause;
+  }
+}

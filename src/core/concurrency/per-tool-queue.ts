@@ -1,0 +1,17 @@
+import type { ToolName } from '../names.ts';
+
+/** Runs the steps of each tool one after the other, in the order in which they were given. */
+export class InOrder {
+  readonly #last = new Map<ToolName, Promise<unknown>>();
+
+  /** @returns the result of the step. A step that fails does not stop those that follow. */
+  run<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
+    const before = this.#last.get(tool) ?? Promise.resolve();
+    const result = before.then(step, step);
+    this.#last.set(
+      tool,
+      result.catch(() => undefined),
+    );
+    return result;
+  }
+}

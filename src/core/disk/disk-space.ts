@@ -1,0 +1,63 @@
+import { statfs } from 'node:fs/promises';
+import { DeployError } from '../errors.ts';
+import { mebibytes } from '../text/mebibytes.ts';
+
+/** The part of a disk that is kept for the server itself, and the most that it keeps. */
+const RESERVE_PART = 0.05;
+const MAX_RESERVE_BYTES = 512 * 1024 * 1024;
+const MAX_RESERVE_ENTRIES = 20_000;
+
+/** What a disk has left. */
+export interface DiskSpace {
+  readonly freeBytes: number;
+  /** Files and folders that can still be made (inodes); infinite if the file system does not count them. */
+  readonly freeEntries: number;
+  /** Files and folders that the file system can hold at all; infinite if it does not count them. */
+  readonly entries: number;
+  /** What is below the reserve; null if neither is. */
+  readonly low: 'bytes' | 'entries' | null;
+}
+
+/**
+ * The space on the disk of a folder. A reserve of it is for the server: if less is left, nothing new is begun that
+ * fills the disk, so that the server can still record, answer and clean up.
+ */
+export class DiskRoom {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async space(): Promise<DiskSpace> {
+    const { bsize, blocks, bavail, files, ffree } = await statfs(this.#folder);
+    const [bytes, freeBytes] = [blocks * bsize, bavail * bsize];
+    // Btrfs, among others, counts none.
+    const [entries, freeEntries] = files === 0 ? [Infinity, Infinity] : [files, ffree];
+    const isFull = freeBytes < Math.min(MAX_RESERVE_BYTES, bytes * RESERVE_PART);
+    const isCrowded = freeEntries < Math.min(MAX_RESERVE_ENTRIES, entries * RESERVE_PART);
+    return { freeBytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
+  }
+
+  /** Why nothing that fills the disk may begin now, in a sentence without its full stop; null if it may. */
+  async complaint(): Promise<string | null> {
+    const { low, freeBytes, freeEntries } = await this.space();
+    if (low === null) return null;
+    const left = low === 'bytes' ? mebibytes(freeBytes) : `room for ${freeEntries} files`;
+    return `the disk of this server is nearly full (${left} left)`;
+  }
+
+  /** @throws DeployError `DISK_NEARLY_FULL` */
+  async assertRoom(): Promise<void> {
+    const complaint = await this.complaint();
+    if (complaint !== null) throw diskNearlyFull(complaint);
+  }
+}
+
+export function diskNearlyFull(complaint: string): DeployError {
+  return new DeployError(
+    'DISK_NEARLY_FULL',
+    `${complaint[0]?.toUpperCase()}${complaint.slice(1)}.`,
+    'This is not your tool’s fault: tell the operators, and try again later.',
+  );
+}

@@ -1,0 +1,99 @@
+import { DeployError } from '../errors.ts';
+import type { ToolName } from '../names.ts';
+import type { Principal } from '../types.ts';
+
+const MAX_OF_CREDENTIAL = 10;
+const MAX_OF_PERSON = 20;
+const MAX_OF_TOOL = 50;
+const MAX_OF_ALL = 500;
+/** A reader that takes nothing for so long is dropped. */
+const STALL_MS = 2 * 60_000;
+
+/** A place among the readers, given back when it is disposed. */
+export interface FollowerPlace extends Disposable {
+  /**
+   * Hands text to the reader.
+   *
+   * @throws DeployError `FOLLOWER_STALLED` if the reader does not take it.
+   */
+  write(taken: Promise<void>): Promise<void>;
+}
+
+/**
+ * Who reads logs at the moment, over all doors. A reader costs memory for as long as the connection lasts, so each key,
+ * password or token, each person and each tool has a number of them.
+ */
+export class Followers {
+  readonly #held = new Set<readonly string[]>();
+  readonly #stallMs: number;
+
+  constructor(stallMs: number = STALL_MS) {
+    this.#stallMs = stallMs;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** @throws DeployError `TOO_MANY_FOLLOWERS` */
+  enter(principal: Principal, tool: ToolName): FollowerPlace {
+    const shares = sharesOf(principal, tool);
+    const full = shares.find((share) => this.#isFull(share));
+    if (full !== undefined && !principal.isOperator) {
+      const message = `${full.who} ${full.limit} logs already.`;
+      throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End one of them, and try again.');
+    }
+    const place = shares.map(({ key }) => key);
+    this.#held.add(place);
+    return {
+      write: (taken) => this.#untilStalled(taken),
+      [Symbol.dispose]: () => void this.#held.delete(place),
+    };
+  }
+
+  /** The same, or null if there is no place. */
+  enterIfFree(principal: Principal, tool: ToolName): FollowerPlace | null {
+    const isFree = principal.isOperator || !sharesOf(principal, tool).some((share) => this.#isFull(share));
+    return isFree ? this.enter(principal, tool) : null;
+  }
+
+  #isFull({ key, limit }: Share): boolean {
+    let count = 0;
+    for (const keys of this.#held) if (keys.includes(key)) count += 1;
+    return count >= limit;
+  }
+
+  async #untilStalled(taken: Promise<void>): Promise<void> {
+    const { promise: stalled, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(tooSlow(this.#stallMs)), this.#stallMs).unref();
+    try {
+      await Promise.race([taken, stalled]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+interface Share {
+  readonly key: string;
+  readonly limit: number;
+  readonly who: string;
+}
+
+function sharesOf({ uid, credential }: Principal, tool: ToolName): readonly Share[] {
+  return [
+    { key: `credential ${uid} ${credential}`, limit: MAX_OF_CREDENTIAL, who: `The ${credential} follows` },
+    { key: `person ${uid}`, limit: MAX_OF_PERSON, who: `${uid} follows` },
+    { key: `tool ${tool}`, limit: MAX_OF_TOOL, who: `Of ${tool}, people and tokens follow` },
+    { key: 'all', limit: MAX_OF_ALL, who: 'On this server, people follow' },
+  ];
+}
+
+function tooSlow(stallMs: number): DeployError {
+  return new DeployError(
+    'FOLLOWER_STALLED',
+    `This connection took no output for ${Math.ceil(stallMs / 1000)} s, so the server stopped showing it.`,
+    'Follow it again, and send the output to a file if you read slowly.',
+  );
+}

@@ -1,0 +1,156 @@
+import { DeployError, systemCode } from '../errors.ts';
+import type { Log } from './log.ts';
+
+/**
+ * Failures that only an operator can end, by the code of their DeployError, with the message of their log line. What a
+ * person at a push can mend is not here.
+ */
+export const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
+  BUILDER_IMAGE: 'builder image cannot be used',
+  BAD_IMAGE: 'builder image cannot be used',
+  BUILD_IMAGE_PULL: 'image of a build cannot be pulled',
+  BUILD_UNSCHEDULABLE: 'builds find no room in the cluster',
+  BUILD_REFUSED: 'cluster refuses the pods of builds',
+  BUILD_SOURCE: 'builds cannot fetch their source',
+  BUILD_QUOTA: 'quota of the build namespace is too small',
+  BUILD_NAMESPACE: 'build namespace cannot be used',
+  CLUSTER_FORBIDDEN: 'cluster does not allow what this server needs',
+  CLUSTER_UNREACHABLE: 'cluster does not answer',
+  DIRECTORY_UNAVAILABLE: 'user directory does not answer',
+  DISK_FULL: 'disk is full',
+  POD_SECURITY: 'cluster refuses the pods of tools',
+  REGISTRY_FULL: 'registry is full',
+  REGISTRY_REFUSED: 'registry refuses this server',
+  REGISTRY_UNAVAILABLE: 'registry does not answer',
+  ROLLOUT_IMAGE_PULL: 'images of tools cannot be pulled',
+  ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
+};
+
+/** What a build that went well shows to be in order again. */
+export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
+  /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
+);
+/** What a rollout that went well shows to be in order again. */
+export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
+  /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
+);
+
+/** What concerns the namespace of one tool: another tool that has it too is another trouble. */
+const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
+
+/** A trouble that goes on is told again after this long. */
+const AGAIN_MS = 10 * 60_000;
+
+interface Trouble {
+  readonly key: string;
+  /** Whether it concerns one tool or one namespace. Another tool that is well shows nothing about it then. */
+  readonly isNarrow: boolean;
+  /** The tools that have met it. */
+  readonly tools: Set<string>;
+  readonly since: number;
+  toldAt: number;
+  /** How often it was seen since it began. */
+  count: number;
+}
+
+const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
+
+/**
+ * Logs at level `error` that an operator must act: once when it begins, and while it goes on at most every ten
+ * minutes, with the number of times it was seen.
+ *
+ * @param key - Names the trouble for `calm`.
+ * @param only - What tells it apart from other troubles of this key; empty = there is one at a time.
+ */
+export function alarm(
+  log: Log,
+  {
+    key,
+    only = '',
+    message,
+    facts,
+  }: { readonly key: string; readonly only?: string; readonly message: string; readonly facts: object },
+  now: number = Date.now(),
+): void {
+  const troubles = TROUBLES.get(log) ?? new Map<string, Trouble>();
+  TROUBLES.set(log, troubles);
+  const name = `${key} ${only}`;
+  const trouble = troubles.get(name) ?? {
+    ...{ key, isNarrow: only !== '', tools: new Set<string>() },
+    ...{ since: now, toldAt: Number.NEGATIVE_INFINITY, count: 0 },
+  };
+  troubles.set(name, trouble);
+  const tool = toolOf(facts);
+  if (tool !== null) trouble.tools.add(tool);
+  trouble.count += 1;
+  if (now - trouble.toldAt < AGAIN_MS) return;
+  trouble.toldAt = now;
+  const { count } = trouble;
+  log.error(
+    { trouble: key, ...facts, ...(count > 1 ? { count, since: new Date(trouble.since) } : {}) },
+    message,
+  );
+}
+
+/**
+ * Raises the alarm that belongs to an error.
+ *
+ * @returns whether it is a failure that only an operator can end.
+ */
+export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
+  const found = operatorFault(error);
+  if (found === null) return false;
+  const { code, why, hint } = found;
+  const message = OPERATOR_FAULTS[code] ?? code;
+  // One binding that lacks refuses many rights: they are one trouble of that namespace.
+  const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)\.$/.exec(why)?.[1] : undefined;
+  const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
+  alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
+  return true;
+}
+
+function toolOf(facts: object): string | null {
+  return 'tool' in facts && typeof facts.tool === 'string' ? facts.tool : null;
+}
+
+/** Logs what failed beside a deployment: as an alarm if only an operator can end it, otherwise as an error of its own. */
+export function logFailure(
+  log: Log,
+  { error, message, facts }: { readonly error: unknown; readonly message: string; readonly facts: object },
+): void {
+  if (alarmAbout(log, error, facts)) log.warn({ ...facts, err: error }, message);
+  else log.error({ ...facts, err: error }, message);
+}
+
+/**
+ * Logs that these troubles are over; nothing if there were none.
+ *
+ * @param options - `tool`: the one that has shown it. A trouble of other tools alone goes on.
+ */
+export function calm(
+  log: Log,
+  keys: readonly string[],
+  { tool, now = Date.now() }: { readonly tool?: string; readonly now?: number } = {},
+): void {
+  const troubles = TROUBLES.get(log) ?? new Map<string, Trouble>();
+  for (const [name, { key, isNarrow, tools, since, count }] of troubles) {
+    const isOthers = isNarrow && tool !== undefined && tools.size > 0 && !tools.has(tool);
+    if (!keys.includes(key) || isOthers) continue;
+    troubles.delete(name);
+    log.info({ trouble: key, tool, count, seconds: Math.round((now - since) / 1000) }, 'trouble is over');
+  }
+}
+
+function operatorFault(error: unknown): { code: string; why: string; hint: string } | null {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    if (isDiskFull(one)) return { code: 'DISK_FULL', why: systemCode(one) ?? one.message, hint: '' };
+  }
+  if (!(error instanceof DeployError) || !(error.code in OPERATOR_FAULTS)) return null;
+  return { code: error.code, why: error.message, hint: error.hint };
+}
+
+/** Of the file system, or of SQLite (SQLITE_FULL). */
+function isDiskFull(error: Error): boolean {
+  const code = systemCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT' || ('errcode' in error && error.errcode === 13);
+}

@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import { BuildGoesOn } from '../builder/builder.ts';
+import { DeployError } from '../core/errors.ts';
+import { alarmAbout } from '../core/log/alarms.ts';
+import type { Log } from '../core/log/log.ts';
+import { sentence } from '../core/text/sentence.ts';
+import type { Deployment } from '../core/types.ts';
+import type { Runtime } from '../run/runtime.ts';
+import type { Store } from '../store/store.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
+import type { Verdict } from './deployments.ts';
+import type { Entry } from './line/line-entry.ts';
+import { failReleases } from './release/fail-releases.ts';
+import { whatIsLive } from './release/live-release.ts';
+import { explainFailure } from './verdict-reason.ts';
+
+export interface EndingsOptions {
+  readonly store: Store;
+  readonly runtime: Runtime;
+  readonly logs: DeploymentLogs;
+  readonly log: Log;
+  /** Called after each deployment, live or not. */
+  readonly afterEach: (deployment: Deployment) => Promise<void>;
+  /** The pause before an end that could not be stored is stored again; 10,000 by default. */
+  readonly recordAgainMs?: number;
+}
+
+type DeploymentEnd = Parameters<Store['updateDeployment']>[1];
+
+const STOPPED = 'the server was stopped; push again';
+
+/** Ends deployments: writes the end to their log, stores it, and tells everyone who waits. */
+export class Endings {
+  readonly #options: EndingsOptions;
+
+  constructor(options: EndingsOptions) {
+    this.#options = options;
+  }
+
+  /** Ends the deployment with the error that a step threw. */
+  fail(entry: Entry, error: unknown): void {
+    if (error instanceof BuildGoesOn) {
+      this.handOver(entry);
+      return;
+    }
+    const { store, runtime, log } = this.#options;
+    const { tool } = entry.deployment;
+    if (entry.cancelling.signal.aborted) {
+      if (entry.cancelledBy === null) this.interrupt(entry);
+      else this.end(entry, 'cancelled', `cancelled by ${entry.cancelledBy}`);
+      return;
+    }
+    const bugId = randomUUID();
+    const facts = { tool, deployment: entry.id, by: entry.principal.uid };
+    const isAlarm = alarmAbout(log, error, facts);
+    if (error instanceof DeployError) log.info({ ...facts, code: error.code }, 'deployment failed');
+    else if (isAlarm) log.warn({ ...facts, id: bugId, err: error }, 'deployment failed');
+    else log.error({ ...facts, id: bugId, err: error }, 'deployment failed by a fault of the server');
+    const { reason, text } = explainFailure(error, whatIsLive(store, runtime, tool), bugId);
+    entry.log.progress.warn(text);
+    this.record(entry, { state: 'failed', reason, endedAt: Date.now() });
+    this.finish(entry, { isLive: false, reason });
+  }
+
+  /** Ends a deployment that did not fail: it was cancelled, superseded or interrupted. */
+  end(entry: Entry, state: 'cancelled' | 'superseded' | 'interrupted', why: string): void {
+    const live = whatIsLive(this.#options.store, this.#options.runtime, entry.deployment.tool);
+    const reason = `${why}; ${live}`;
+    entry.log.progress.warn(`${sentence(why)}\n${sentence(live)}`);
+    this.record(entry, { state, reason, endedAt: Date.now() });
+    this.finish(entry, { isLive: false, reason });
+  }
+
+  /** Ends the deployment because the server is being stopped. */
+  interrupt(entry: Entry): void {
+    this.end(entry, 'interrupted', STOPPED);
+  }
+
+  /** Leaves the deployment to the next server, which resumes its build, and tells everyone who waits. */
+  handOver(entry: Entry): void {
+    const { tool } = entry.deployment;
+    const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
+    const why =
+      'the server is being stopped; the build continues, and the server resumes it after its restart';
+    entry.log.progress.warn(`${sentence(why)}\nPush again then to follow it.\n${sentence(live)}`);
+    this.#options.log.info({ tool, deployment: entry.id }, 'build handed over to the next start');
+    this.#options.logs.end(entry.id);
+    entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
+  }
+
+  /** Stores the end. If the store fails, retries later; if the server restarts first, the deployment counts as interrupted. */
+  record(entry: Entry, end: DeploymentEnd): void {
+    try {
+      this.#store(entry, end);
+    } catch (err) {
+      this.#options.log.error({ err, deployment: entry.id }, 'cannot store the end of a deployment');
+      this.#recordLater(entry, end);
+    }
+  }
+
+  /** Stores the end, and fails the release of this deployment unless it went live. */
+  #store({ id, deployment: { tool } }: Entry, end: DeploymentEnd): void {
+    const { store } = this.#options;
+    store.updateDeployment(id, end);
+    failReleases(store, tool, (deploymentId) => deploymentId === id);
+  }
+
+  /** Until its end is stored, lists show the deployment as running. */
+  #recordLater(entry: Entry, end: DeploymentEnd): void {
+    const again = (): void => {
+      try {
+        this.#store(entry, end);
+      } catch {
+        this.#recordLater(entry, end);
+      }
+    };
+    setTimeout(again, this.#options.recordAgainMs ?? 10_000).unref();
+  }
+
+  /** Closes the log and gives the verdict to everyone who waits. */
+  finish(entry: Entry, verdict: Verdict): void {
+    const { logs, afterEach, log } = this.#options;
+    logs.end(entry.id);
+    entry.end(verdict);
+    afterEach(entry.deployment).catch((err: unknown) =>
+      log.error({ err, tool: entry.deployment.tool }, 'tidying up failed'),
+    );
+  }
+}

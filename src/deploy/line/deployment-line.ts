@@ -1,0 +1,313 @@
+import { randomBytes } from 'node:crypto';
+import { HandOver } from '../../builder/builder.ts';
+import { InOrder } from '../../core/concurrency/per-tool-queue.ts';
+import { DeployError } from '../../core/errors.ts';
+import { newId, short, type ToolName } from '../../core/names.ts';
+import { replicasLine } from '../../core/replicas.ts';
+import { sentence } from '../../core/text/sentence.ts';
+import type { Deployment, Principal, Replicas } from '../../core/types.ts';
+import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
+import { isAncestor } from '../../git/refs/deploy-branch.ts';
+import { deploy } from '../deploy.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import { Endings, type EndingsOptions } from '../deployment-outcomes.ts';
+import type { Deployments, ParkedPush, Ticket } from '../deployments.ts';
+import { planDeployment } from '../plan-deployment.ts';
+import { BranchFollowers } from '../reconciliation/branch-followers.ts';
+import { entryAgain, keptRequest, type TakenUp } from '../reconciliation/resumed-builds.ts';
+import { assertUsable } from '../release/assert-artifact-usable.ts';
+import { changeConfigVars } from '../release/config-vars.ts';
+import { liveRelease } from '../release/live-release.ts';
+import { assertScalable } from '../release/planned-replicas.ts';
+import { buildAgain, rollbackTarget } from '../release/rollback-target.ts';
+import { scale } from '../release/scale-release.ts';
+import { alreadyLive, joinable, joinedVerdict } from './join-deployment.ts';
+import { Entry, introducePush, newDeployment, type Request, type Wanted } from './line-entry.ts';
+import { deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
+import { Turns } from './turns.ts';
+
+export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
+  readonly concurrentDeployments: number;
+  readonly treeLimits: TreeLimits;
+  readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
+  /** @throws DeployError if the person may no longer deploy this tool, or if the directory does not answer. */
+  readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
+}
+
+/** For so long after a deployment has ended, a cancel without an id may be meant for it. */
+const JUST_NOW_MS = 5000;
+
+/** The queue of deployments. `Deployments` documents what it promises. */
+export class DeploymentLine implements Deployments {
+  readonly #options: DeploymentLineOptions;
+  readonly #turns: Turns;
+  readonly #endings: Endings;
+  readonly #followers: BranchFollowers;
+  /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
+  readonly #submitting = new InOrder();
+  /** By entry: the deployment that ended just before its turn, unless that one was cancelled. */
+  readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
+  #isClosing = false;
+
+  constructor(options: DeploymentLineOptions) {
+    this.#options = options;
+    this.#endings = new Endings(options);
+    this.#followers = new BranchFollowers(options);
+    this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
+  }
+
+  async submit(push: ParkedPush): Promise<Ticket> {
+    const { repositories, treeLimits, licencePolicy } = this.#options;
+    const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
+    if (licencePolicy === 'refuse') assertLicence(facts);
+    return this.#submitting.run(push.tool, () => this.#take(push, facts));
+  }
+
+  rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
+    const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
+    assertUsable(this.#options.builder, release, buildAgain(release.version));
+    const request: Request = { kind: 'rollback', version: release.version };
+    return this.#enter({
+      tool,
+      commit: release.commit,
+      request,
+      principal,
+      message: `Rollback to v${release.version}`,
+    });
+  }
+
+  redeploy(tool: ToolName, { useCache }: { readonly useCache: boolean }, principal: Principal): Ticket {
+    const { commit } = liveRelease(this.#options.store, tool);
+    return this.#enter({ tool, commit, request: { kind: 'redeploy', useCache }, principal, message: null });
+  }
+
+  configure(
+    tool: ToolName,
+    changes: Readonly<Record<string, string | null>>,
+    principal: Principal,
+  ): Ticket | null {
+    const { store } = this.#options;
+    const vars = changeConfigVars(store.configVars(tool), changes);
+    const isIdle = this.#turns.running(tool) === null && this.#turns.waiting(tool).length === 0;
+    if (store.tool(tool).liveVersion === null && isIdle) {
+      store.setConfigVars(tool, vars);
+      return null;
+    }
+    const [next] = this.#turns.waiting(tool);
+    const commit = (this.#turns.running(tool) ?? next ?? liveRelease(store, tool)).commit;
+    return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
+  }
+
+  restart(tool: ToolName, principal: Principal): Ticket {
+    const live = liveRelease(this.#options.store, tool);
+    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    const { commit } = live;
+    return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
+  }
+
+  scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
+    const live = liveRelease(this.#options.store, tool);
+    assertScalable(live, changes, this.#options.maxReplicas);
+    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    const { commit } = live;
+    const message = replicasLine(changes);
+    return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
+  }
+
+  async stop(tool: ToolName, principal: Principal): Promise<void> {
+    liveRelease(this.#options.store, tool);
+    if (this.#turns.running(tool) !== null) throw deploymentRunning(tool);
+    this.#options.store.setStopped(tool, true);
+    await this.#options.runtime.stop(tool);
+    this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
+  }
+
+  cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {
+    const running = this.#turns.running(tool);
+    const line = [...(running === null ? [] : [running]), ...this.#turns.waiting(tool)];
+    const [first, second] = line;
+    const entry = id === null ? first : line.find((one) => one.id === id);
+    if (entry === undefined) throw noDeployment(tool, id);
+    const before = this.#endedBefore.get(entry) ?? null;
+    if (id === null && before !== null && performance.now() - before.at < JUST_NOW_MS)
+      throw endedJustNow(tool, before.id, entry.id);
+    // A deployment that has gone live can no longer be cancelled.
+    if (this.#options.store.deployment(entry.id)?.state === 'live')
+      throw id === null ? endedJustNow(tool, entry.id, second?.id ?? null) : noDeployment(tool, id);
+    entry.cancelledBy = principal.uid;
+    entry.cancelling.abort();
+    if (this.#turns.leave(entry)) this.#endings.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
+    return this.#options.store.deployment(entry.id) ?? entry.deployment;
+  }
+
+  async *follow(
+    id: string,
+    options: { readonly isColoured: boolean; readonly signal: AbortSignal },
+  ): AsyncIterable<string> {
+    const deployment = this.#options.store.deployment(id);
+    if (deployment !== null) yield* this.#options.logs.follow(deployment.tool, id, options);
+  }
+
+  /**
+   * Called at start, before the server listens. Queues the deployments whose builds an earlier server left running, so
+   * that pushes of the same commit can join them.
+   *
+   * @returns a function that lets them continue. Call it once the live tools are being started.
+   */
+  async takeUp(deployments: readonly TakenUp[]): Promise<() => void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const takenUp of deployments) {
+      this.#turns.enter(await entryAgain(takenUp, this.#options.logs, promise));
+    }
+    return resolve;
+  }
+
+  /**
+   * Called at shutdown. No deployment starts any more. A build that can continue without this server is left for the
+   * next start; all other deployments end as interrupted.
+   */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const all = this.#turns.all();
+    for (const entry of all) {
+      entry.cancelling.abort(new HandOver());
+      if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
+    }
+    await Promise.all(all.map((entry) => entry.verdict));
+    await this.#followers.close();
+  }
+
+  async #take(push: ParkedPush, facts: CommitFacts): Promise<Ticket> {
+    const { tool, commit } = push;
+    const running = this.#turns.running(tool);
+    const waiting = this.#turns.waiting(tool);
+    const line = running === null ? waiting : [running, ...waiting];
+    const same = await joinable(this.#options.repositories, line, push);
+    // The deployment may have ended during the calls of git.
+    if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
+    const isForced =
+      waiting.length > 0 &&
+      push.oldCommit !== null &&
+      !(await isAncestor(this.#options.repositories, tool, push.oldCommit, commit));
+    const replaces: Entry[] = [];
+    for (const older of waiting) {
+      if (older.request.kind !== 'push') continue;
+      if (isForced || (await isAncestor(this.#options.repositories, tool, older.commit, commit)))
+        replaces.push(older);
+    }
+    const request: Request = { kind: 'push', push };
+    return this.#enter(
+      {
+        id: push.id,
+        tool,
+        commit,
+        request,
+        principal: push.principal,
+        message: push.message ?? facts.subject,
+        replaces,
+      },
+      ({ log }) => introducePush(push, facts, this.#options.licencePolicy === 'warn', log.progress),
+    );
+  }
+
+  #join(entry: Entry, push: ParkedPush): Ticket {
+    entry.log.progress.step(`${push.principal.uid} joined with a push of the same commit`);
+    return { id: entry.id, isJoined: true, verdict: joinedVerdict(this.#options.repositories, push, entry) };
+  }
+
+  #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
+    const { tool, commit, request, principal, message, replaces = [] } = wanted;
+    const { store, logs } = this.#options;
+    if (this.#isClosing) {
+      throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
+    }
+    this.#turns.assertRoom(tool, principal.uid, replaces);
+    const live = store.tool(tool).liveVersion;
+    const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
+    const deployment = newDeployment({
+      id: wanted.id ?? newId(new Date(), randomBytes(10)),
+      tool,
+      kind: request.kind,
+      commit,
+      oldCommit: request.kind === 'push' ? request.push.oldCommit : oldCommit,
+      principal,
+      message,
+    });
+    const entry = new Entry({ deployment, request, principal, log: logs.open(tool, deployment.id) });
+    try {
+      store.addDeployment(deployment, keptRequest(request));
+    } catch (error) {
+      logs.end(deployment.id);
+      throw error;
+    }
+    for (const older of replaces) {
+      const why = `superseded by ${short(commit)}, a newer push of ${principal.uid}`;
+      if (this.#turns.leave(older)) this.#endings.end(older, 'superseded', why);
+    }
+    introduce(entry);
+    this.#turns.enter(entry);
+    return { id: entry.id, isJoined: false, verdict: entry.verdict };
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { store } = this.#options;
+    const { signal } = entry.cancelling;
+    try {
+      if (entry.goesOn !== null) await entry.goesOn;
+      if (!entry.isTakenUp) {
+        await this.#assertStillMay(entry);
+        store.updateDeployment(entry.id, { startedAt: Date.now() });
+      }
+      const plan = await planDeployment(this.#options, entry);
+      if (plan.kind === 'live-already') {
+        const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
+        this.#endings.record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
+        this.#endings.finish(entry, verdict);
+        return;
+      }
+      const { commit } = plan.kind === 'scale' ? plan.plan.release : plan.plan;
+      if (commit !== entry.commit) store.updateDeployment(entry.id, { commit });
+      const { version, isBranchMoved } =
+        plan.kind === 'scale'
+          ? {
+              version: await scale(this.#options, plan.plan, entry.log.progress, signal),
+              isBranchMoved: true,
+            }
+          : await deploy(this.#options, plan.plan, entry.progress, signal);
+      this.#options.log.info(
+        { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
+        'release live',
+      );
+      if (isBranchMoved) this.#endings.finish(entry, { isLive: true, version });
+      else this.#followLater(entry, version);
+    } catch (error) {
+      this.#endings.fail(entry, error);
+    } finally {
+      const [next] = this.#turns.waiting(entry.deployment.tool);
+      if (next !== undefined && entry.cancelledBy === null)
+        this.#endedBefore.set(next, { id: entry.id, at: performance.now() });
+    }
+  }
+
+  /** Tells the push that its release is live but its branch has not moved, and moves the branch later. */
+  #followLater(entry: Entry, version: number): void {
+    const { tool } = entry.deployment;
+    const { deployBranch } = this.#options.repositories;
+    const reason = `v${version} is live, but ${deployBranch} has not moved to it yet: git fails on the server, which keeps trying`;
+    entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether it has moved.`);
+    this.#endings.finish(entry, { isLive: false, reason });
+    this.#followers.follow(tool);
+  }
+
+  /** Authorises once more when the turn comes, because the person may have lost the right while they waited. */
+  async #assertStillMay(entry: Entry): Promise<void> {
+    const { principal, deployment, cancelling } = entry;
+    try {
+      await this.#options.assertStillMay(principal, deployment.tool, cancelling.signal);
+    } catch (error) {
+      entry.isRefused = !cancelling.signal.aborted;
+      throw error;
+    }
+    cancelling.signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,104 @@
+import type { Progress } from '../../core/progress.ts';
+import { parkedRef } from '../../git/push/push-session.ts';
+import { branchName, isAncestor, pointHead, readDeployBranch } from '../../git/refs/deploy-branch.ts';
+import { updateRefs } from '../../git/refs/ref-transaction.ts';
+import type { Repositories } from '../../git/repositories.ts';
+import type { ParkedPush, Verdict } from '../deployments.ts';
+import type { Entry } from './line-entry.ts';
+
+/**
+ * Returns the deployment of the same commit that a push may join. Null if there is none, or if a later entry would
+ * make a commit live that does not contain the push.
+ *
+ * @param line - The running entry, then the waiting ones, in the order of their turns.
+ */
+export async function joinable(
+  repositories: Repositories,
+  line: readonly Entry[],
+  push: ParkedPush,
+): Promise<Entry | null> {
+  for (const entry of line.toReversed()) {
+    const { request, commit, cancelling } = entry;
+    switch (request.kind) {
+      case 'push': {
+        // A push cannot join a deployment that moves another branch.
+        const isSameBranch = request.push.branchRef === push.branchRef;
+        if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
+        // A descendant of the pushed commit contains it.
+        if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
+        break;
+      }
+      case 'rollback':
+        return null;
+      // These deploy the commit that is live when their turn comes, so the push may join an entry before them.
+      case 'redeploy':
+      case 'config':
+      case 'restart':
+      case 'scale':
+        break;
+      default:
+        throw request satisfies never;
+    }
+  }
+  return null;
+}
+
+/** The verdict for a push that joined this deployment. If only the deployment's author was refused, it says to push again. */
+export async function joinedVerdict(
+  repositories: Repositories,
+  push: ParkedPush,
+  entry: Entry,
+): Promise<Verdict> {
+  const verdict = await entry.verdict;
+  if (verdict.isLive || !entry.isRefused) return await withOtherRefs(repositories, push, verdict);
+  const reason = `this push joined one that was refused; push again (${verdict.reason})`;
+  return { isLive: false, reason };
+}
+
+/**
+ * The verdict for a push whose commit went live by another deployment. Deletes its parked ref, and moves the other refs
+ * of an atomic push. If these cannot move, the push is refused.
+ */
+async function withOtherRefs(
+  repositories: Repositories,
+  push: ParkedPush,
+  verdict: Verdict,
+): Promise<Verdict> {
+  if (!verdict.isLive) return verdict;
+  try {
+    const parked = `delete ${parkedRef(push.id)} ${push.commit}`;
+    await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
+    return verdict;
+  } catch {
+    // `dropOldParked` deletes the parked ref later.
+    if (push.withUpdates.length === 0) return verdict;
+    const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
+    return { isLive: false, reason };
+  }
+}
+
+/**
+ * The verdict for a push of the live commit. If the push names another branch than the repository has (main of a tool
+ * that has master), the branch is renamed in one transaction.
+ */
+export async function alreadyLive(
+  repositories: Repositories,
+  { push, version }: { readonly push: ParkedPush; readonly version: number },
+  progress: Progress,
+): Promise<Verdict> {
+  progress.result(`v${version} is live already`);
+  const { tool, branchRef, commit } = push;
+  const { ref, commit: old } = await readDeployBranch(repositories, tool);
+  const live: Verdict = { isLive: true, version };
+  // If the branch does not name the live commit yet, this push moves it.
+  const move = old === null ? `create ${branchRef} ${commit}` : `update ${branchRef} ${commit} ${old}`;
+  if (old === null || (ref === branchRef && old !== commit))
+    return await withOtherRefs(repositories, { ...push, withUpdates: [move, ...push.withUpdates] }, live);
+  if (ref === branchRef) return await withOtherRefs(repositories, push, live);
+  const withUpdates = [`create ${branchRef} ${commit}`, `delete ${ref} ${old}`, ...push.withUpdates];
+  const verdict = await withOtherRefs(repositories, { ...push, withUpdates }, live);
+  if (!verdict.isLive) return verdict;
+  await pointHead(repositories, tool, branchRef);
+  progress.line(`${branchName(branchRef)} takes the place of ${branchName(ref)}`);
+  return verdict;
+}

@@ -1,0 +1,157 @@
+import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Entry } from './line-entry.ts';
+import { WaitingPlaces } from './waiting-places.ts';
+
+const MAX_WAITING_OF_TOOL = 20;
+const MAX_WAITING_OF_PERSON = 40;
+
+/**
+ * Decides which deployments run and which wait. Each tool runs one at a time, in the order of arrival. Over all tools
+ * at most `limit` run, in rotation over people and tools. The last free turn is kept for a person who has nothing
+ * running, so that one person's builds never hold all turns.
+ */
+export class Turns {
+  readonly #limit: number;
+  readonly #run: (entry: Entry) => Promise<void>;
+  readonly #places: WaitingPlaces;
+  readonly #running = new Map<ToolName, Entry>();
+  /** When the last deployment of a tool or person ended, as a running count. Cleared when nothing waits. */
+  readonly #endedAt = new Map<string, number>();
+  #endings = 0;
+  #waiting: Entry[] = [];
+
+  /** @param run - Must not reject. @param tellEveryMs - The shortest time between two lines about a place. */
+  constructor(options: {
+    readonly limit: number;
+    readonly run: (entry: Entry) => Promise<void>;
+    readonly tellEveryMs?: number;
+  }) {
+    this.#limit = options.limit;
+    this.#run = options.run;
+    this.#places = new WaitingPlaces(options.limit, options.tellEveryMs);
+  }
+
+  running(tool: ToolName): Entry | null {
+    return this.#running.get(tool) ?? null;
+  }
+
+  /** In the order of their turns. */
+  waiting(tool: ToolName): readonly Entry[] {
+    return this.#waiting.filter((entry) => entry.deployment.tool === tool);
+  }
+
+  all(): readonly Entry[] {
+    return [...this.#running.values(), ...this.#waiting];
+  }
+
+  /**
+   * Limits the waiting deployments, because each holds a log open and gets lines about its place.
+   *
+   * @param leaving - Entries that will leave the queue.
+   * @throws DeployError `LINE_FULL`
+   */
+  assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
+    const staying = this.#waiting.filter((entry) => !leaving.includes(entry));
+    const ofTool = staying.filter((entry) => entry.deployment.tool === tool).length;
+    const ofPerson = staying.filter((entry) => entry.principal.uid === uid).length;
+    const isToolFull = ofTool >= MAX_WAITING_OF_TOOL;
+    if (!isToolFull && ofPerson < MAX_WAITING_OF_PERSON) return;
+    throw new DeployError(
+      'LINE_FULL',
+      isToolFull
+        ? `${ofTool} deployments of ${tool} are waiting already`
+        : `${ofPerson} deployments of ${uid} are waiting already`,
+      `Wait until some have ended, or cancel one: \`cancel ${tool}\``,
+    );
+  }
+
+  enter(entry: Entry): void {
+    this.#waiting.push(entry);
+    this.#next();
+  }
+
+  /** Removes a waiting entry. False if the entry does not wait. */
+  leave(entry: Entry): boolean {
+    const waits = this.#waiting.includes(entry);
+    this.#waiting = this.#waiting.filter((other) => other !== entry);
+    if (waits) this.#tellPlaces();
+    return waits;
+  }
+
+  #next(): void {
+    for (const entry of this.#inRotation()) {
+      if (!this.#mayStart(entry)) continue;
+      const { tool } = entry.deployment;
+      this.#waiting = this.#waiting.filter((other) => other !== entry);
+      this.#running.set(tool, entry);
+      this.#places.started(entry);
+      void this.#run(entry).finally(() => {
+        this.#running.delete(tool);
+        this.#places.ended(entry);
+        this.#endings += 1;
+        for (const key of [toolKey(entry), personKey(entry)]) this.#endedAt.set(key, this.#endings);
+        this.#next();
+      });
+    }
+    if (this.#waiting.length === 0) this.#endedAt.clear();
+    this.#tellPlaces();
+  }
+
+  #mayStart(entry: Entry): boolean {
+    const { tool } = entry.deployment;
+    // The deployments of one tool start in the order of arrival.
+    if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
+    // A resumed deployment already runs, whatever the limit is.
+    if (entry.isTakenUp) return true;
+    const free = this.#limit - this.#running.size;
+    if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;
+    return this.#runningOf(personKey(entry)) === 0;
+  }
+
+  #runningOf(person: string): number {
+    return [...this.#running.values()].filter((entry) => personKey(entry) === person).length;
+  }
+
+  /**
+   * The waiting entries in the order of their turns. First comes the person with the fewest running deployments, then
+   * the person, then the tool, whose last deployment ended longest ago. Each entry counts as ended for those behind it.
+   */
+  #inRotation(): readonly Entry[] {
+    const endedAt = new Map(this.#endedAt);
+    const rank = (entry: Entry) => [
+      this.#runningOf(personKey(entry)),
+      endedAt.get(personKey(entry)) ?? 0,
+      endedAt.get(toolKey(entry)) ?? 0,
+    ];
+    const ordered: Entry[] = [];
+    const queues = Map.groupBy(this.#waiting, toolKey);
+    while (queues.size > 0) {
+      const heads = [...queues.values()].flatMap(([head]) => head ?? []);
+      const first = heads.reduce((best, head) => (isBefore(rank(head), rank(best)) ? head : best));
+      ordered.push(first);
+      const queue = queues.get(toolKey(first)) ?? [];
+      queue.shift();
+      if (queue.length === 0) queues.delete(toolKey(first));
+      for (const key of [toolKey(first), personKey(first)]) endedAt.set(key, this.#endings + ordered.length);
+    }
+    return ordered;
+  }
+
+  #tellPlaces(): void {
+    this.#places.tell(this.#inRotation());
+  }
+}
+
+function isBefore(one: readonly number[], other: readonly number[]): boolean {
+  const index = one.findIndex((value, at) => value !== other[at]);
+  return index >= 0 && (one[index] ?? 0) < (other[index] ?? 0);
+}
+
+function toolKey(entry: Entry): string {
+  return `tool ${entry.deployment.tool}`;
+}
+
+function personKey(entry: Entry): string {
+  return `person ${entry.person}`;
+}

@@ -1,0 +1,184 @@
+import type { Builder } from '../builder/builder.ts';
+import { DeployError } from '../core/errors.ts';
+import { short } from '../core/names.ts';
+import type { Artifact, Release } from '../core/types.ts';
+import { branchName, isAncestor, readDeployBranch } from '../git/refs/deploy-branch.ts';
+import type { Repositories } from '../git/repositories.ts';
+import type { DeployContext, DeployPlan } from './deploy-context.ts';
+import type { ParkedPush } from './deployments.ts';
+import type { Entry } from './line/line-entry.ts';
+import { commitLost } from './line/line-refusals.ts';
+import { isLost } from './reconciliation/follow-live.ts';
+import { changeConfigVars, configVarChanges } from './release/config-vars.ts';
+import { liveRelease } from './release/live-release.ts';
+import { assertScalable } from './release/planned-replicas.ts';
+import { rollbackTarget } from './release/rollback-target.ts';
+import type { ScalePlan } from './release/scale-release.ts';
+
+export type Planned =
+  | { readonly kind: 'go'; readonly plan: DeployPlan }
+  | { readonly kind: 'scale'; readonly plan: ScalePlan }
+  | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
+
+/**
+ * Decides what a deployment does, when its turn has come and with the release that is live then.
+ *
+ * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` if this push does not build upon the live commit; `OTHER_BRANCH` if
+ * its branch no longer deploys.
+ */
+export async function planDeployment(
+  context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
+  entry: Entry,
+): Promise<Planned> {
+  const { store, builder } = context;
+  const { tool, commit } = entry.deployment;
+  const { liveVersion, isStopped } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  const base = {
+    deployment: entry.deployment,
+    configVars: store.configVars(tool),
+    artifact: null,
+    useCache: true,
+    restartOf: null,
+    branchRef: null,
+    withUpdates: [],
+    isTakenUp: entry.isTakenUp,
+  };
+  const { request } = entry;
+  switch (request.kind) {
+    case 'push': {
+      const { push } = request;
+      await assertDeploys(context.repositories, push);
+      if (live?.commit === commit && !isStopped && builder.whyUnusable(live.artifact) === null)
+        return { kind: 'live-already', version: live.version, push };
+      await checkBase(context.repositories, push, live);
+      const built = push.useCache ? usable(builder, store.newestBuildOf(tool, commit)?.artifact) : null;
+      if (built !== null)
+        entry.log.progress.step(
+          `Using the earlier build of ${short(commit)} (git push -o no-cache builds it again)`,
+        );
+      const { useCache, branchRef, withUpdates } = push;
+      const description = `Deploy ${short(commit)}`;
+      return {
+        kind: 'go',
+        plan: {
+          ...base,
+          commit,
+          description,
+          artifact: built,
+          useCache,
+          branchRef,
+          withUpdates,
+        },
+      };
+    }
+    case 'redeploy': {
+      const { commit: current } = liveRelease(store, tool);
+      if (await isLost(context.repositories, { tool, commit: current })) throw commitLost(tool, current);
+      entry.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
+      return {
+        kind: 'go',
+        plan: {
+          ...base,
+          commit: current,
+          description: `Redeploy ${short(current)}`,
+          useCache: request.useCache,
+        },
+      };
+    }
+    case 'rollback': {
+      const current = liveRelease(store, tool);
+      const target = rollbackTarget(store, current, request.version);
+      entry.log.progress.step(
+        `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
+      );
+      const { artifact, configVars } = target;
+      const changes = configVarChanges(base.configVars, configVars);
+      if (changes !== null)
+        entry.log.progress.line(
+          `config vars: ${changes}; as they were: rollback ${tool} v${current.version}`,
+        );
+      return {
+        kind: 'go',
+        plan: {
+          ...base,
+          commit: target.commit,
+          description: `Rollback to v${target.version}`,
+          artifact,
+          configVars,
+        },
+      };
+    }
+    case 'config': {
+      const { commit: current, artifact: whatRuns } = liveRelease(store, tool);
+      const artifact = usable(builder, whatRuns);
+      const names = Object.keys(request.changes);
+      const isUnset = Object.values(request.changes).every((value) => value === null);
+      const description = `${isUnset ? 'Unset' : 'Set'} ${names.join(', ')}`;
+      entry.log.progress.step(`${description} by ${entry.principal.uid}`);
+      const configVars = changeConfigVars(store.configVars(tool), request.changes);
+      return { kind: 'go', plan: { ...base, commit: current, description, artifact, configVars } };
+    }
+    case 'restart': {
+      const release = liveRelease(store, tool);
+      entry.log.progress.step(`Restart of v${release.version} by ${entry.principal.uid}`);
+      const { commit: current, artifact } = release;
+      return {
+        kind: 'go',
+        plan: { ...base, commit: current, description: 'Restart', artifact, restartOf: release },
+      };
+    }
+    case 'scale': {
+      const release = liveRelease(store, tool);
+      const { changes } = request;
+      assertScalable(release, changes, context.maxReplicas);
+      return { kind: 'scale', plan: { deployment: entry.deployment, release, changes } };
+    }
+    default:
+      throw request satisfies never;
+  }
+}
+
+/** Returns the artifact, or null if the commit must be built again. */
+function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
+  return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
+}
+
+/** Refuses a first push of master if main was pushed while it waited, because main would be lost. */
+async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
+  const main = `refs/heads/${repositories.deployBranch}`;
+  if (branchRef === main) return;
+  const { ref, commit } = await readDeployBranch(repositories, tool);
+  if (ref !== main || commit === null) return;
+  const [name, mainName] = [branchName(branchRef), branchName(main)];
+  throw new DeployError(
+    'OTHER_BRANCH',
+    `${mainName} was pushed while you waited, so only ${mainName} deploys`,
+    `To deploy this: git push toolforge ${name}:${mainName}`,
+  );
+}
+
+/** A forced push must replace the live commit; any other push must build upon the live commit. */
+async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
+  const { tool, commit, oldCommit, branchRef } = push;
+  if (live === null || live.commit === oldCommit) return;
+  if (await isAncestor(repositories, tool, live.commit, commit)) return;
+  // If the live commit is lost, nobody can fetch it and build upon it.
+  if (await isLost(repositories, live)) return;
+  const { ref } = await readDeployBranch(repositories, tool);
+  const [name, liveName] = [branchName(branchRef), branchName(ref)];
+  const at = `v${live.version} (${short(live.commit)})`;
+  if (name !== liveName) {
+    // The branch does not exist yet, so the command list does not show whether the push is forced.
+    throw new DeployError(
+      'OTHER_HISTORY',
+      `${name} would replace ${liveName}, which is live at ${at}, and does not build upon it`,
+      `To replace it, first its history and then its name: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
+    );
+  }
+  throw new DeployError(
+    'MOVED_ON',
+    `${at} went live while you waited`,
+    `Fetch it and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
+  );
+}

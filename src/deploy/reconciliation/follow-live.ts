@@ -1,0 +1,104 @@
+import { timeStamp } from '../../core/disk/set-aside.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Release } from '../../core/types.ts';
+import { branchName, type DeployBranch, pointHead, readDeployBranch } from '../../git/refs/deploy-branch.ts';
+import { readRefs, refNames } from '../../git/refs/ref-files.ts';
+import { updateRefs } from '../../git/refs/ref-transaction.ts';
+import type { Repositories } from '../../git/repositories.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import { RELEASES, versionOf } from './read-back-releases.ts';
+
+/**
+ * Makes the deploy branch and the live release's own ref name the live commit. It deletes no branch, and moves none if
+ * the repository has a newer release than the store.
+ *
+ * @throws Error if git cannot move them.
+ */
+export async function followLive(context: DeployContext, name: ToolName): Promise<void> {
+  const behind = await findBehind(context, name);
+  if (behind === null) return;
+  const { live, branch } = behind;
+  await moveRefs(context, live);
+  // Read again, because another deployment may have made the branch meanwhile.
+  const { ref, commit } = await readDeployBranch(context.repositories, name);
+  if (commit !== null) await pointHead(context.repositories, name, ref);
+  context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
+}
+
+/** Finds how the refs differ from the live release. Null if they agree, or if the refs must not be changed. */
+async function findBehind(
+  { store, repositories, log }: DeployContext,
+  name: ToolName,
+): Promise<{ readonly live: Release; readonly branch: DeployBranch; readonly lines: string[] } | null> {
+  const { liveVersion } = store.tool(name);
+  const live = liveVersion === null ? null : store.release(name, liveVersion);
+  const branch = await readDeployBranch(repositories, name);
+  if (live === null) {
+    if (branch.commit !== null)
+      log.error({ tool: name, ref: branch.ref }, 'branch of a tool that has no release in the store');
+    return null;
+  }
+  const names = await refNames(repositories, name, [RELEASES]);
+  const newest = Math.max(0, ...names.map(versionOf));
+  if (newest > live.version) {
+    log.error({ tool: name, live: live.version, newest }, 'repository has releases that the store lacks');
+    return null;
+  }
+  const release = `${RELEASES}/v${live.version}`;
+  const recorded = (await readRefs(repositories, name, [release])).get(release);
+  // A release of the same commit, for example after a change of config vars, moves no branch but has its own ref.
+  if (live.commit === branch.commit && live.commit === recorded) return null;
+  if (await isLost(repositories, live)) {
+    log.error(
+      { tool: name, live: live.version, commit: live.commit },
+      'repository lacks the commit that is live: its maintainers have to push their history again',
+    );
+    return null;
+  }
+  const refs = await readRefs(repositories, name, names);
+  const lines = [
+    ...keepUnknown(branch, live, new Set(refs.values())),
+    `update ${branch.ref} ${live.commit}`,
+    `update ${release} ${live.commit}`,
+  ];
+  return { live, branch, lines };
+}
+
+/** True if the repository lacks the commit, for example because the repository is new. */
+export async function isLost(
+  repositories: Repositories,
+  { tool, commit }: Pick<Release, 'tool' | 'commit'>,
+): Promise<boolean> {
+  if (!repositories.exists(tool)) return true;
+  const answer = await repositories.git(tool, ['cat-file', '--batch-check'], { input: `${commit}\n` });
+  return answer.endsWith(' missing');
+}
+
+/** Gives the branch's commit a ref of its own, if no release names it, before the branch moves away. */
+function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
+  const { commit, ref } = branch;
+  if (commit === null || commit === live.commit || known.has(commit)) return [];
+  return [`create refs/set-aside/${timeStamp(Date.now())}/${branchName(ref)} ${commit}`];
+}
+
+/**
+ * Moves the refs together with the other refs of an atomic push, or without those if they cannot move. The lines are
+ * computed when no other change can run, because a deployment may go live while this waits.
+ */
+async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
+  const { store, repositories, log } = context;
+  const linesWith = (others: readonly string[]) => async () => {
+    const behind = await findBehind(context, tool);
+    if (behind === null) return [];
+    return behind.live.deploymentId === deploymentId ? [...behind.lines, ...others] : behind.lines;
+  };
+  const request = store.requestOf(deploymentId);
+  const others = request?.kind === 'push' ? request.withUpdates : [];
+  try {
+    await updateRefs(repositories, tool, linesWith(others));
+  } catch (err) {
+    if (others.length === 0) throw err;
+    log.warn({ err, tool, deployment: deploymentId }, 'cannot move the other refs of an atomic push');
+    await updateRefs(repositories, tool, linesWith([]));
+  }
+}

@@ -1,0 +1,149 @@
+import { mapFew } from '../../core/concurrency/concurrency-limit.ts';
+import type { SetAside } from '../../core/disk/set-aside.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import { refNames } from '../../git/refs/ref-files.ts';
+import { updateRefs } from '../../git/refs/ref-transaction.ts';
+import { type Damaged, tornRefs } from '../../git/refs/torn-refs.ts';
+import { REPOSITORIES_AT_ONCE, type Repositories } from '../../git/repositories.ts';
+import type { DeployContext } from '../deploy-context.ts';
+
+type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
+
+/** Each release that went live has a ref here, such as `refs/releases/v3`. */
+export const RELEASES = 'refs/releases';
+
+/** The version that a ref of a release names, or 0 for any other ref. */
+export function versionOf(ref: string): number {
+  return Number(/^refs\/releases\/v([1-9][0-9]{0,8})$/.exec(ref)?.[1] ?? 0);
+}
+
+/** The refs of releases in a repository. Both lists are empty if the tool has no repository. */
+export interface ReleaseRefs {
+  /** The versions that have a ref, even a torn one. */
+  readonly released: readonly number[];
+  /** The torn ref files. */
+  readonly torn: readonly string[];
+}
+
+/**
+ * The versions that went live, by the refs of the repository. If the refs are lost, copies that are newer than the
+ * store count too, because each release is copied before it goes live.
+ *
+ * @param newerCopies - The versions that have a copy but that the store has never given out.
+ */
+export function wentLive({ released, torn }: ReleaseRefs, newerCopies: readonly number[]): number[] {
+  const hasAll = released.length > 0 && !torn.includes('packed-refs');
+  return hasAll ? [...released] : [...new Set([...released, ...newerCopies])];
+}
+
+async function releasedVersions(repositories: Repositories, tool: ToolName): Promise<number[]> {
+  const names = await refNames(repositories, tool, [RELEASES]);
+  return names.map(versionOf).filter((version) => version > 0);
+}
+
+/** The tools whose data needs a closer check. */
+export interface Suspects {
+  /** True for repositories to check for torn refs and lost objects. By default all. */
+  readonly mayBeDamaged?: (tool: ToolName) => boolean;
+  /** True for tools whose store lacks releases that went live. */
+  readonly isBehind?: (tool: ToolName) => boolean;
+}
+
+/**
+ * Runs at start, before anything else changes a repository. Adds the releases that an older store lacks, then sets
+ * damaged parts of repositories aside.
+ *
+ * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if missing releases could not be read back, because an older
+ * release would start.
+ */
+export async function mendRepositories(
+  context: Context,
+  setAside: SetAside,
+  { mayBeDamaged = () => true, isBehind = () => false }: Suspects = {},
+): Promise<Damaged[]> {
+  const failed = await readBackReleases(context);
+  const behind = [...failed].filter(isBehind);
+  if (behind.length > 0) {
+    throw new DeployError(
+      'DATA_DISAGREES',
+      `The store lacks releases of ${behind.join(', ')}, and they could not be read back.`,
+      'Find the reason in the log, remove it, and start the server again.',
+    );
+  }
+  const mended = await context.repositories.cleanUp(
+    setAside,
+    (tool) => mayBeDamaged(tool) && !failed.has(tool),
+  );
+  for (const damaged of mended) context.log.warn(damaged, 'damaged part of a repository set aside');
+  return mended;
+}
+
+/**
+ * Runs at start. If the store lacks releases that went live, it is older than the repositories, for example after a
+ * restore. Adds these releases from their copies, and makes the next version higher than every earlier one. Must run
+ * while damaged ref files are in their places, because their names count.
+ *
+ * @returns the tools for which that failed. Their damaged files must stay.
+ * @throws DeployError `STORE_FULL`
+ */
+export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
+  const { store, repositories, log } = context;
+  const records = new Map(store.tools().map((record) => [record.name, record]));
+  const withRefs = new Set(await repositories.tools());
+  const failed = new Set<ToolName>();
+  const tools = new Set([...records.keys(), ...withRefs, ...store.copiedTools()]);
+  await mapFew([...tools], REPOSITORIES_AT_ONCE, async (tool) => {
+    try {
+      const live = records.get(tool)?.liveVersion ?? null;
+      await readBack(context, tool, { live, hasRefs: withRefs.has(tool) });
+    } catch (err) {
+      if (err instanceof DeployError && err.code === 'STORE_FULL') throw err;
+      log.error({ err, tool }, 'cannot compare the releases of a tool with the store');
+      failed.add(tool);
+    }
+  });
+  return failed;
+}
+
+async function readBack(
+  { store, repositories, log }: Context,
+  tool: ToolName,
+  { live, hasRefs }: { readonly live: number | null; readonly hasRefs: boolean },
+): Promise<void> {
+  const known = store.releaseCommits(tool);
+  const newer = store.newerCopies(tool);
+  const released = hasRefs ? await releasedVersions(repositories, tool) : [];
+  const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
+  // The live version has a row, unless the store is damaged.
+  const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
+  const behind = went.filter((version) => !known.has(version));
+  const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
+  if (versions.length > 0)
+    log.warn({ tool, versions, of: behind }, 'missing releases read back from their copies');
+  const highest = Math.max(0, ...released, ...store.copiedVersions(tool));
+  if (highest > 0) store.skipVersions(tool, highest);
+  store.copyReleases(tool);
+}
+
+/** Runs at start. Restores lost refs of releases whose commits the repository still has. */
+export async function restoreReleaseRefs(
+  { store, repositories, log }: Context,
+  tool: ToolName,
+): Promise<void> {
+  const commits = store.releaseCommits(tool);
+  if (commits.size === 0) return;
+  const there = new Set((await refNames(repositories, tool, [RELEASES])).map(versionOf));
+  const missing = [...commits].filter(([version]) => !there.has(version));
+  if (missing.length === 0) return;
+  const input = missing.map(([, commit]) => `${commit}\n`).join('');
+  const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');
+  const found = missing.filter((_, index) => answers[index]?.split(' ')[1] === 'commit');
+  if (found.length > 0)
+    await updateRefs(
+      repositories,
+      tool,
+      found.map(([version, commit]) => `create ${RELEASES}/v${version} ${commit}`),
+    );
+  log.warn({ tool, found: found.length, lost: missing.length - found.length }, 'refs of releases restored');
+}

@@ -1,0 +1,82 @@
+import { appendFile, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { FateOf } from '../../builder/builder.ts';
+import { mapFew } from '../../core/concurrency/concurrency-limit.ts';
+import { progressTo } from '../../core/progress.ts';
+import type { Build } from '../../core/types.ts';
+import { REPOSITORIES_AT_ONCE } from '../../git/repositories.ts';
+import type { ToolRecord } from '../../store/store.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import type { DeploymentLogs } from '../deployment-log.ts';
+import { dropOldParked } from '../parked-refs.ts';
+import { failReleases } from '../release/fail-releases.ts';
+import { followLive } from './follow-live.ts';
+import { restoreReleaseRefs } from './read-back-releases.ts';
+import { findTakenUp, type TakenUp } from './resumed-builds.ts';
+
+/**
+ * Runs at start, after `mendRepositories` and before the server listens. Makes everything that a killed server left
+ * agree with the live releases. A deployment without a verdict counts as interrupted. If `goLive` was recorded, the
+ * branch follows. Deletes nothing that the store does not know.
+ *
+ * @returns the deployments whose builds continued without a server. They are unchanged, and the queue resumes them.
+ */
+export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
+  const takenUp = await findTakenUp(context);
+  const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
+  await interruptUnfinished(context, logs, goOn);
+  await mapFew(context.store.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+    try {
+      await reconcileTool(context, tool, goOn);
+    } catch (err) {
+      // One broken repository must not stop the other tools.
+      context.log.error({ err, tool: tool.name }, 'cannot reconcile a tool');
+    }
+  });
+  return takenUp;
+}
+
+async function interruptUnfinished(
+  { store, log }: DeployContext,
+  logs: DeploymentLogs,
+  goOn: ReadonlySet<string>,
+): Promise<void> {
+  for (const { id, tool } of store.unfinishedDeployments()) {
+    if (goOn.has(id)) continue;
+    const reason = 'interrupted: the server was restarted; push again';
+    store.updateDeployment(id, { state: 'interrupted', reason, endedAt: Date.now() });
+    if (store.build(id)?.state === 'BUILD_RUNNING') store.endBuild(id, 'BUILD_UNKNOWN', null, Date.now());
+    let text = '';
+    progressTo((line) => {
+      text += line;
+    }).warn('Interrupted: the server was restarted. Push again.');
+    const path = logs.path(tool, id);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+      .then(() => appendFile(path, text, { mode: 0o600 }))
+      .catch((err: unknown) => log.error({ err, tool, deployment: id }, 'cannot end a deployment log'));
+    log.warn({ tool, deployment: id }, 'deployment interrupted by a restart of the server');
+  }
+}
+
+async function reconcileTool(
+  context: DeployContext,
+  tool: ToolRecord,
+  goOn: ReadonlySet<string>,
+): Promise<void> {
+  const { store, repositories, builder } = context;
+  const { name } = tool;
+  failReleases(store, name, (deploymentId) => !goOn.has(deploymentId));
+  await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), goOn);
+  if (!repositories.exists(name)) return;
+  await restoreReleaseRefs(context, name);
+  await followLive(context, name);
+  await dropOldParked(context, name);
+}
+
+function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
+  if (build === null) return 'set-aside';
+  if (build.artifact !== null) return 'keep';
+  // The end of the build was not stored, because of a crash or because the store is older.
+  const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
+  return isFinished && isOpen ? 'set-aside' : 'remove';
+}

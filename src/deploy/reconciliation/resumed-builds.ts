@@ -1,0 +1,98 @@
+import type { ToolName } from '../../core/names.ts';
+import type { Deployment, DeploymentRequest, Principal } from '../../core/types.ts';
+import { parkedRef } from '../../git/push/push-session.ts';
+import { readRefs } from '../../git/refs/ref-files.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import type { DeploymentLogs } from '../deployment-log.ts';
+import { Entry, type Request } from '../line/line-entry.ts';
+
+/** A deployment whose build continued while no server ran. */
+export interface TakenUp {
+  readonly deployment: Deployment;
+  readonly request: DeploymentRequest;
+}
+
+/** The part of a request that is stored for a restart. Null for kinds that are not resumed; config vars would be stored unencrypted. */
+export function keptRequest(request: Request): DeploymentRequest | null {
+  switch (request.kind) {
+    case 'push': {
+      const { useCache, withUpdates, branchRef } = request.push;
+      return { kind: 'push', useCache, withUpdates, branchRef };
+    }
+    case 'redeploy':
+      return { kind: 'redeploy', useCache: request.useCache };
+    default:
+      return null;
+  }
+}
+
+/** Finds at start the deployments of an earlier server whose builds can be followed again, or have just ended. */
+export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
+  const { store } = context;
+  const found: TakenUp[] = [];
+  for (const deployment of store.unfinishedDeployments()) {
+    const request = store.requestOf(deployment.id);
+    const build = deployment.state === 'building' ? store.build(deployment.id) : null;
+    if (request === null || build === null) continue;
+    // A build that ended while its server was being stopped has left its artifact.
+    const isRunning = build.state === 'BUILD_RUNNING';
+    if (build.artifact === null && !isRunning) continue;
+    if (isRunning && !(await isUnderWay(context, deployment.tool, deployment.id))) continue;
+    if (await hasCommit(context, deployment)) found.push({ deployment, request });
+  }
+  return found;
+}
+
+/** Makes the queue entry of a resumed deployment, with its old log. */
+export async function entryAgain(
+  { deployment, request }: TakenUp,
+  logs: DeploymentLogs,
+  goesOn: Promise<void>,
+): Promise<Entry> {
+  const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
+  log.progress.step('The server was restarted; the build continued and is followed again');
+  const principal = principalOf(deployment);
+  const again = { progress, goesOn };
+  return new Entry({
+    deployment,
+    request: requestOf(deployment, request, principal),
+    principal,
+    log,
+    again,
+  });
+}
+
+async function isUnderWay({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
+  try {
+    return (await builder.underWay(tool)).has(id);
+  } catch (err) {
+    log.warn({ err, tool, deployment: id }, 'cannot find out whether a build still runs');
+    return false;
+  }
+}
+
+/** True if the repository still has the commit. A pushed commit is parked under its own ref until it is live. */
+async function hasCommit(
+  { repositories }: DeployContext,
+  { tool, id, kind, commit }: Deployment,
+): Promise<boolean> {
+  if (!repositories.exists(tool)) return false;
+  if (kind !== 'push') return true;
+  const ref = parkedRef(id);
+  return (await readRefs(repositories, tool, [ref])).get(ref) === commit;
+}
+
+function requestOf(deployment: Deployment, request: DeploymentRequest, principal: Principal): Request {
+  if (request.kind === 'redeploy') return request;
+  const { id, tool, commit, oldCommit, message } = deployment;
+  const { useCache, withUpdates, branchRef } = request;
+  return {
+    kind: 'push',
+    push: { id, tool, commit, oldCommit, principal, message, useCache, withUpdates, branchRef },
+  };
+}
+
+/** A principal for names in logs. It grants no right to deploy, because the push was authorised earlier. */
+function principalOf({ by, door, credential, tool }: Deployment): Principal {
+  return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };
+}

@@ -1,0 +1,82 @@
+import { DeployError } from '../../core/errors.ts';
+
+const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
+// The platform sets these itself, or they would change how its own programs run.
+const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
+const MAX_VALUE_BYTES = 32 * 1024;
+const MAX_VARS = 200;
+// Each release stores them twice, and a Kubernetes Secret holds at most 1 MiB.
+const MAX_TOTAL_BYTES = 512 * 1024;
+
+/**
+ * Returns the config vars after a change. The value null unsets a variable.
+ *
+ * @throws DeployError `BAD_CONFIG_VAR`, which names the variable but never its value.
+ */
+export function changeConfigVars(
+  current: Readonly<Record<string, string>>,
+  changes: Readonly<Record<string, string | null>>,
+): Record<string, string> {
+  const vars = new Map(Object.entries(current));
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) {
+      vars.delete(name);
+      continue;
+    }
+    check(name, value);
+    vars.set(name, value);
+  }
+  if (vars.size > MAX_VARS) throw bad(`More than ${MAX_VARS} config vars.`, 'Unset some that are not used.');
+  const bytes = Buffer.byteLength([...vars].flat().join(''));
+  if (bytes > MAX_TOTAL_BYTES) {
+    throw bad(
+      `The config vars together are longer than ${MAX_TOTAL_BYTES} bytes.`,
+      'Keep large data in the repository or in a database.',
+    );
+  }
+  return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Lists how `then` differs from `now`, by names: `GREETING and SECRET removed, API_KEY changed`. Null if it does not. */
+export function configVarChanges(
+  now: Readonly<Record<string, string>>,
+  then: Readonly<Record<string, string>>,
+): string | null {
+  const removed = Object.keys(now).filter((name) => !Object.hasOwn(then, name));
+  const added = Object.keys(then).filter((name) => !Object.hasOwn(now, name));
+  const changed = Object.keys(then).filter((name) => Object.hasOwn(now, name) && now[name] !== then[name]);
+  const parts = [
+    { names: removed, what: 'removed' },
+    { names: added, what: 'added' },
+    { names: changed, what: 'changed' },
+  ].flatMap(({ names, what }) => (names.length === 0 ? [] : [`${inWords(names.sort())} ${what}`]));
+  return parts.length === 0 ? null : parts.join(', ');
+}
+
+/** `A`, `A and B`, `A, B and C` */
+function inWords(names: readonly string[]): string {
+  const [last = '', ...before] = names.toReversed();
+  return before.length === 0 ? last : `${before.toReversed().join(', ')} and ${last}`;
+}
+
+function check(name: string, value: string): void {
+  if (!NAME.test(name)) {
+    throw bad(
+      `${JSON.stringify(name.slice(0, 60))} is not a valid name for a config var.`,
+      'Use capital letters, digits and _, as in API_KEY.',
+    );
+  }
+  if (RESERVED.test(name)) throw bad(`${name} is set by the platform.`, 'Choose another name.');
+  if (value.includes('\0'))
+    throw bad(`The value of ${name} holds a NUL byte.`, 'Encode binary values, for instance as Base64.');
+  if (Buffer.byteLength(value) > MAX_VALUE_BYTES) {
+    throw bad(
+      `The value of ${name} is longer than ${MAX_VALUE_BYTES} bytes.`,
+      'Keep large data in the repository or in a database.',
+    );
+  }
+}
+
+function bad(message: string, hint: string): DeployError {
+  return new DeployError('BAD_CONFIG_VAR', message, hint);
+}

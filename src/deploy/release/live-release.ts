@@ -1,0 +1,61 @@
+import { DeployError } from '../../core/errors.ts';
+import { lostHint, lostWords } from '../../core/lost-namespace.ts';
+import type { ToolName } from '../../core/names.ts';
+import { sentence } from '../../core/text/sentence.ts';
+import type { Runtime } from '../../run/runtime.ts';
+import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
+
+/** The end of every failure message: `v41 is still live`. Never throws, even if the store fails. */
+export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostPlace'>, tool: ToolName): string {
+  const record = recordOf(store, tool);
+  if (record === null) return 'what was live is still live';
+  const { liveVersion, isStopped } = record;
+  if (liveVersion === null) return 'nothing is live yet';
+  const lost = runtime.lostPlace(tool);
+  if (lost !== null)
+    return lost.state === 'leaving'
+      ? `v${liveVersion} ends: ${lostWords(lost)}`
+      : `no process of ${tool} runs, although v${liveVersion} is its release: ${lostWords(lost)}`;
+  return isStopped
+    ? `v${liveVersion} stays the release of ${tool}, which is stopped`
+    : `v${liveVersion} is still live`;
+}
+
+function recordOf(store: Store, tool: ToolName): ToolRecord | null {
+  try {
+    return store.tool(tool);
+  } catch {
+    return null;
+  }
+}
+
+/** The live release. @throws DeployError `NOTHING_LIVE`. */
+export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
+  const { liveVersion } = store.tool(tool);
+  const release = liveVersion === null ? null : store.release(tool, liveVersion);
+  if (release !== null) return release;
+  throw new DeployError(
+    'NOTHING_LIVE',
+    `${tool} has nothing live yet.`,
+    'Deploy it first: git push toolforge main',
+  );
+}
+
+/** The notice after a push without commands: git found nothing new, or refused a push that is no fast-forward. */
+export function upToDate(
+  { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostPlace'> },
+  tool: ToolName,
+  branch: string,
+  typed: (command: string) => string,
+): string {
+  const { liveVersion, isStopped } = store.tool(tool);
+  if (liveVersion === null)
+    return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
+  const lost = runtime.lostPlace(tool);
+  if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
+  const what = isStopped
+    ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
+    : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
+  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+  return `${what}\n${other}\n`;
+}

@@ -1,0 +1,52 @@
+import type { Progress } from '../../core/progress.ts';
+import { replicasLine, replicasOf } from '../../core/replicas.ts';
+import type { Deployment, Release, Replicas } from '../../core/types.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import { plannedReplicas, replicaChanges } from './planned-replicas.ts';
+
+/** A change of the numbers of processes, decided when its turn comes. */
+export interface ScalePlan {
+  readonly deployment: Deployment;
+  /** The live release. */
+  readonly release: Release;
+  /** New numbers by process type. The numbers of other types do not change. */
+  readonly changes: Replicas;
+}
+
+/**
+ * Changes how many processes of the live release run. The numbers are recorded when all new processes are healthy, and
+ * before old ones end. Later releases, restarts and starts of the server use them. For a stopped tool they are only
+ * recorded.
+ *
+ * @returns the live version, which does not change.
+ * @throws DeployError if new processes cannot run: the numbers then stay as before; AbortError when the signal fires.
+ */
+export async function scale(
+  context: DeployContext,
+  { deployment, release, changes }: ScalePlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<number> {
+  const { store, runtime, maxReplicas } = context;
+  const { tool, id, by } = deployment;
+  const { version } = release;
+  const { number: toolNumber, isStopped } = store.tool(tool);
+  const asked = { ...store.replicas(tool), ...changes };
+  const replicas = replicasOf(release, asked, maxReplicas);
+  store.updateDeployment(id, { state: 'rolling-out', version });
+  progress.step(
+    `Scaling v${version} by ${by}: ${replicaChanges(plannedReplicas(context, release), replicas)}`,
+  );
+  const beforeSwitch = async (): Promise<void> => {
+    signal.throwIfAborted();
+    store.setReplicas(tool, asked, id, Date.now());
+  };
+  if (isStopped) await beforeSwitch();
+  else await runtime.scale({ release, toolNumber, progress, signal, beforeSwitch, replicas });
+  progress.result(
+    isStopped
+      ? `${tool} is stopped at v${version}; a restart runs ${replicasLine(replicas)}`
+      : `v${version} runs ${replicasLine(replicas)}`,
+  );
+  return version;
+}

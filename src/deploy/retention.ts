@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ToolName } from '../core/names.ts';
+import type { Deployment } from '../core/types.ts';
+import type { Repositories } from '../git/repositories.ts';
+import type { Store } from '../store/store.ts';
+import type { DeployContext } from './deploy-context.ts';
+import type { DeploymentLogs } from './deployment-log.ts';
+import { dropOldParked } from './parked-refs.ts';
+
+export interface TidyOptions extends DeployContext {
+  readonly logs: DeploymentLogs;
+  /** How many released builds, the newest, keep their artifacts. Several releases of one build count once. */
+  readonly keepArtifacts: number;
+  /** Runs `work` while no push is being received, because a push may need objects that `work` removes. */
+  readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
+  /** How long artifacts and logs wait for the end of pushes; 60,000 by default. */
+  readonly heldMs?: number;
+  /** Deletes the other refs that a push parked and, if `withCommit`, its parked commit too. */
+  readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
+}
+
+// The number of loose objects at which git packs. git's default (git-gc(1), gc.auto) would pack in busy hours.
+const LOOSE_OBJECTS = 2000;
+// The default of gc.autoPackLimit.
+const PACKS = 50;
+const HELD_MS = 60_000;
+
+/**
+ * Runs after each deployment. Removes artifacts that no kept release runs, old logs, and old copies of releases. Removes
+ * the shallow boundaries of a failed shallow push. Lets git pack its objects if there are many and nobody pushes.
+ */
+export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
+  const { tool } = deployment;
+  const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
+  try {
+    // First, because the client waits for this process until its push ends. But a push may stay open for hours.
+    await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
+  } finally {
+    try {
+      await removeArtifacts(options, tool);
+    } finally {
+      await dropOldRecords(options, tool);
+    }
+  }
+  await repository;
+}
+
+/** Keeps the log of each build whose artifact is kept. */
+async function dropOldRecords({ store, logs }: TidyOptions, tool: ToolName): Promise<void> {
+  store.dropOldCopies(tool);
+  await logs.dropOld(tool, (id) => {
+    const deployment = store.deployment(id);
+    return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
+  });
+}
+
+async function tidyRepository(options: TidyOptions, deployment: Deployment): Promise<void> {
+  const { repositories, store } = options;
+  const { tool, id } = deployment;
+  const isLive = store.deployment(id)?.state === 'live';
+  const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
+  if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
+  await dropOldParked(options, tool);
+  // git-prune(1) removes the shallow boundaries of unreachable commits only.
+  if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
+  if (!(await mayNeedGc(repositories.folder(tool)))) return;
+  const settings = [
+    ['gc.auto', String(LOOSE_OBJECTS)],
+    ['gc.autoDetach', 'false'],
+    ['gc.packRefs', 'false'],
+  ] as const;
+  await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings });
+  await packRefs(repositories, tool);
+}
+
+/** `git pack-refs` is killed after this time, because nothing else can change refs while it runs. */
+const PACKING_MS = 2 * 60 * 1000;
+
+/** Holds `takeRefs` meanwhile, because its holder treats every lock it finds as left by a killed git. */
+async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
+  const letGo = await repositories.takeRefs(tool);
+  try {
+    await repositories.git(tool, ['pack-refs', '--all', '--prune'], {
+      signal: AbortSignal.timeout(PACKING_MS),
+    });
+  } finally {
+    letGo();
+  }
+}
+
+/** The first check of `git gc --auto` (builtin/gc.c), without starting git: ids spread evenly over 256 folders. */
+async function mayNeedGc(repository: string): Promise<boolean> {
+  const [sample, packs] = await Promise.all(
+    ['17', 'pack'].map((name) => readdir(join(repository, 'objects', name)).catch(() => [])),
+  );
+  const packCount = packs?.filter((name) => name.endsWith('.pack')).length ?? 0;
+  return (sample?.length ?? 0) > LOOSE_OBJECTS / 256 || packCount > PACKS;
+}
+
+/** Keeps the artifacts of the live release, of the newest released builds, and of the last two builds for another push. */
+async function removeArtifacts(
+  { store, builder, runtime, keepArtifacts, log }: TidyOptions,
+  tool: ToolName,
+): Promise<void> {
+  const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
+  const used = usedArtifacts(tool, store, keepArtifacts);
+  for (const { id } of built.slice(2)) {
+    // Checked again before each removal, because a rollback may begin to use an artifact meanwhile.
+    if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
+    if (runtime.artifactsInUse(tool).has(id)) continue;
+    store.forgetArtifact(id);
+    await builder.remove(tool, id);
+    log.info({ tool, artifact: id }, 'artifact removed');
+  }
+}
+
+function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
+  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
+  const { liveVersion } = store.tool(tool);
+  const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
+  // A change of config vars or a rollback makes a release of an existing build, so each build counts once.
+  const newest = [...new Set(releases.map(({ artifact }) => artifact.id))].slice(0, keepArtifacts);
+  return new Set([
+    ...newest,
+    ...run.map(({ artifact }) => artifact.id),
+    ...store.unfinishedDeployments().map(({ id }) => id),
+  ]);
+}

@@ -1,0 +1,52 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noneIfGone } from '../core/errors.ts';
+import type { CommitId, ToolName } from '../core/names.ts';
+import { readRefs, refNames } from './refs/ref-files.ts';
+import type { Repositories } from './repositories.ts';
+
+/** The parts that make a folder a repository for git. Without any one of them git does not recognise it. */
+export const PARTS = ['HEAD', 'refs', 'objects'] as const;
+
+/** Makes the empty folders that a backup or a repair of the disk may have dropped. */
+export async function makeFolders(folder: string): Promise<void> {
+  for (const part of ['refs', 'objects']) await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
+}
+
+/**
+ * True if a repository has refs, but none of the commits that they name. Nobody can push to such a repository,
+ * because git relies on these commits.
+ *
+ * @param torn - Refs that cannot be read.
+ */
+export async function isHollow(
+  repositories: Repositories,
+  tool: ToolName,
+  torn: readonly string[] = [],
+): Promise<boolean> {
+  const folder = repositories.folder(tool);
+  if (mayHave(folder, [])) return false;
+  const names = await refNames(repositories, tool, ['refs/heads', 'refs/releases']);
+  const whole = names.filter((name) => !torn.includes(name));
+  const commits = [...(await readRefs(repositories, tool, whole)).values()];
+  return commits.length > 0 && !mayHave(folder, commits);
+}
+
+/** False if a repository certainly has none of these commits: they are not loose, and there is no pack. */
+export function mayHave(folder: string, commits: readonly CommitId[]): boolean {
+  const objects = join(folder, 'objects');
+  return (
+    existsSync(join(objects, 'info/alternates')) ||
+    namesIn(join(objects, 'pack')).some((name) => name.endsWith('.pack')) ||
+    commits.some((id) => existsSync(join(objects, id.slice(0, 2), id.slice(2))))
+  );
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    return noneIfGone(error) ?? [];
+  }
+}

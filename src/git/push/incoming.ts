@@ -1,0 +1,111 @@
+import { Transform, type TransformCallback } from 'node:stream';
+import { DeployError } from '../../core/errors.ts';
+import { type CommandList, CommandListReader } from './command-list.ts';
+import { flushPacket } from './pkt-line.ts';
+
+/** The bytes that git gets instead of the client's command list. Null if git gets nothing of this push. */
+export type Rewritten = Buffer | null;
+
+// Long enough to read the rest of a push that was refused before git saw it.
+const DISCARD_MS = 60_000;
+
+/**
+ * Client → receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list and then the
+ * pack unchanged. After a refusal, git gets an empty list. The client's pack is then read and dropped, so that the
+ * client reaches its answer. Bytes and time are limited.
+ */
+export class Incoming extends Transform {
+  readonly #reader = new CommandListReader();
+  readonly #decide: (list: CommandList) => Rewritten;
+  readonly #refuse: (error: Error) => void;
+  readonly #maxDiscardBytes: number;
+  #mode: 'list' | 'pass' | 'discard' = 'list';
+  #discarded = 0;
+  #passed = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  /**
+   * @param decide - Called once with the list.
+   * @param refuse - Called instead if the bytes are not a command list.
+   */
+  constructor(options: {
+    readonly decide: (list: CommandList) => Rewritten;
+    readonly refuse: (error: Error) => void;
+    readonly maxDiscardBytes: number;
+  }) {
+    super({ highWaterMark: 1024 * 1024 });
+    this.#decide = options.decide;
+    this.#refuse = options.refuse;
+    this.#maxDiscardBytes = options.maxDiscardBytes;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    switch (this.#mode) {
+      case 'pass':
+        this.#passed += chunk.length;
+        done(null, chunk);
+        break;
+      case 'discard':
+        done(this.#discard(chunk));
+        break;
+      case 'list':
+        done(null, this.#readList(chunk));
+        break;
+      default:
+        throw this.#mode satisfies never;
+    }
+  }
+
+  /** The bytes that git gets for this chunk. */
+  #readList(chunk: Buffer): Buffer {
+    try {
+      const list = this.#reader.push(chunk);
+      if (list === null) return Buffer.alloc(0);
+      const rewritten = this.#decide(list);
+      if (rewritten !== null) {
+        this.#mode = 'pass';
+        return Buffer.concat([rewritten, this.#reader.rest]);
+      }
+    } catch (error) {
+      this.#refuse(error instanceof Error ? error : new Error(String(error)));
+    }
+    this.#startDiscarding();
+    return Buffer.alloc(0);
+  }
+
+  /** Bytes of the pack so far. */
+  get passedBytes(): number {
+    return this.#passed;
+  }
+
+  override _flush(done: TransformCallback): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    done(error);
+  }
+
+  #startDiscarding(): void {
+    this.#mode = 'discard';
+    this.push(flushPacket);
+    this.push(null);
+    this.#timer = setTimeout(() => this.destroy(tooMuch('took too long')), DISCARD_MS);
+    this.#timer.unref();
+  }
+
+  #discard(chunk: Buffer): Error | null {
+    this.#discarded += chunk.length;
+    return this.#discarded > this.#maxDiscardBytes ? tooMuch('was too large') : null;
+  }
+}
+
+function tooMuch(what: 'took too long' | 'was too large'): DeployError {
+  return new DeployError(
+    'PACK_TOO_LARGE',
+    `the push was refused, and the rest of it ${what} to read`,
+    'Push less at a time, or push to the branch that deploys.',
+  );
+}

@@ -1,0 +1,61 @@
+import type { Fate } from './ref-policy.ts';
+import type { RefStatus, Report } from './report-status.ts';
+
+/** The state of a push's deployment when git has ended. */
+export type PushOutcome =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'detached'; readonly id: string }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export interface ReportInput {
+  readonly fates: readonly Fate[];
+  /** The parked ref that git saw in place of this ref. Null if git saw the ref itself. */
+  readonly parkedAs: (fate: Fate, index: number) => string | null;
+  readonly gitsReport: Report;
+  readonly outcome: PushOutcome;
+  readonly isAtomic: boolean;
+  /** True if the client reads options of report-status-v2. */
+  readonly hasOptions: boolean;
+}
+
+/**
+ * The report for the client: one status for each ref that it named, in its order, with the verdict instead of git's
+ * "ok". In an atomic push, one failure fails all refs.
+ */
+export function truthfulReport(input: ReportInput): Report {
+  const refs = input.fates.map((fate, index) => statusOf(fate, index, input));
+  const isFailed = refs.some(({ reason }) => reason !== null);
+  const told = input.isAtomic && isFailed ? refs.map(failed) : refs;
+  return { unpack: input.gitsReport.unpack, refs: told };
+}
+
+function failed(status: RefStatus): RefStatus {
+  return status.reason === null ? { ...status, reason: 'atomic push failure', options: [] } : status;
+}
+
+function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
+  const { ref } = fate.command;
+  if (fate.kind === 'refuse') return { ref, reason: fate.reason, options: [] };
+  const parked = input.parkedAs(fate, index);
+  const known = input.gitsReport.refs.find((status) => status.ref === (parked ?? ref));
+  if (known === undefined) return { ref, reason: 'not stored', options: [] };
+  if (known.reason !== null || parked === null) return { ...known, ref };
+  return parkedStatus(fate, parked, input);
+}
+
+function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: ReportInput): RefStatus {
+  const { ref } = fate.command;
+  switch (outcome.kind) {
+    case 'live':
+      return { ref, reason: null, options: [] };
+    case 'refused':
+      return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
+    case 'detached':
+      // The branch has not moved, so the client is told of the parked ref instead.
+      return hasOptions
+        ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
+        : { ref, reason: `accepted as ${outcome.id}`, options: [] };
+    default:
+      throw outcome satisfies never;
+  }
+}

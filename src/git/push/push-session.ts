@@ -1,0 +1,307 @@
+import { randomUUID } from 'node:crypto';
+import { DeployError, faultOf } from '../../core/errors.ts';
+import type { Audit } from '../../core/log/audit.ts';
+import type { Log } from '../../core/log/log.ts';
+import { commitId, type ToolName } from '../../core/names.ts';
+import { paint, progressTo } from '../../core/progress.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import { sentence } from '../../core/text/sentence.ts';
+import type { Principal } from '../../core/types.ts';
+import type { ParkedPush, Ticket } from '../../deploy/deployments.ts';
+import type { PushSession } from '../pack-services.ts';
+import {
+  type CommandList,
+  encodeCommandList,
+  hasCapability,
+  type RefCommand,
+  zeroId,
+} from './command-list.ts';
+import { Incoming, type Rewritten } from './incoming.ts';
+import { type Answer, Outgoing } from './outgoing.ts';
+import { type PushOptions, readPushOptions } from './push-options.ts';
+import { type PushOutcome, truthfulReport } from './push-report.ts';
+import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
+import type { Report } from './report-status.ts';
+
+/** What a push needs from the rest of the server. */
+export interface PushContext {
+  readonly id: string;
+  readonly tool: ToolName;
+  readonly principal: Principal;
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly deployBranch: string;
+  readonly hasDeployBranch: boolean;
+  readonly hasAdvertisement: boolean;
+  readonly maxPackBytes: number;
+  readonly maxRefs: number;
+  /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
+  readonly fullness: string | null;
+  /** Checks the parked commit and queues its deployment. @throws DeployError if it may not be deployed. */
+  readonly submit: (push: ParkedPush) => Promise<Ticket>;
+  readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
+  /** `v41 is still live` */
+  readonly whatIsLive: () => string;
+  /** The commands that an empty push and a detached push are told to type next. */
+  readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
+  readonly audit: Audit;
+  readonly log: Log;
+  /** Called when git has ended, and at each further `close`. */
+  readonly onClose: (wasKilled: boolean) => void;
+}
+
+/** Refs of one push in the audit log. An accepted push has more only if `push_refs` was raised. */
+const MOST_NOTED = 500;
+
+const UNSAID =
+  'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
+
+/** The ref that holds the commit of push ID until its verdict. */
+export function parkedRef(id: string): string {
+  return `refs/deployments/${id}`;
+}
+
+/** The folder of refs that holds the other refs of an atomic push until the verdict. */
+export function parkedFolder(id: string): string {
+  return `refs/parked/${id}`;
+}
+
+/**
+ * One push. On the way in, the deploy ref is parked; on the way out, the report names the deploy ref again and
+ * carries the verdict.
+ */
+export class TruthfulPush implements PushSession {
+  readonly incoming: Incoming;
+  readonly outgoing: Outgoing;
+  readonly #context: PushContext;
+  readonly #bodyEnd: Promise<void>;
+  #list: CommandList | null = null;
+  #options: PushOptions = { isDetached: false, useCache: true, isColoured: true, message: null };
+  #fates: readonly Fate[] = [];
+  #fatal: string | null = null;
+  #outcome: Promise<PushOutcome> = Promise.resolve({
+    kind: 'refused',
+    reason: 'the deployment did not start (the post-receive hook did not report); push again',
+  });
+  #exitStatus: 0 | 1 | null = null;
+  #isAnswered = false;
+
+  constructor(context: PushContext) {
+    this.#context = context;
+    this.incoming = new Incoming({
+      decide: (list) => this.#decide(list),
+      refuse: (error) => {
+        this.#fatal = `this is not a push of git: ${error.message}`;
+      },
+      maxDiscardBytes: context.maxPackBytes,
+    });
+    this.outgoing = new Outgoing({
+      hasAdvertisement: context.hasAdvertisement,
+      hasSideBand: () => this.#has('side-band-64k'),
+      answer: (report) => this.#answer(report),
+    });
+    this.#bodyEnd = new Promise((resolve) => {
+      this.incoming.once('finish', resolve);
+      this.incoming.once('close', resolve);
+    });
+  }
+
+  get id(): string {
+    return this.#context.id;
+  }
+
+  get folder(): string {
+    return this.#context.folder;
+  }
+
+  get environment(): Readonly<Record<string, string>> {
+    return this.#context.environment;
+  }
+
+  readonly notice = (): string | null => {
+    const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
+    if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
+      // Without an advertisement, our git failed before the client could send anything.
+      return this.outgoing.hasAdvertised ? UNSAID : null;
+    }
+    if (this.#fatal !== null) return `${this.#fatal}\n`;
+    return isEmpty ? this.#context.hints.redeploy : null;
+  };
+
+  readonly exitStatus = (): 0 | 1 | null => (this.#fatal !== null ? 1 : this.#exitStatus);
+
+  close(wasKilled = false): void {
+    this.incoming.destroy();
+    this.#context.onClose(wasKilled);
+  }
+
+  /**
+   * Handles the post-receive hook of this push: git has stored the refs in `updated`. `write` sends text to the
+   * client and resolves when it has been sent. The deployment continues if the client is gone.
+   */
+  async received(
+    updated: ReadonlySet<string>,
+    write: (text: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const isColoured = this.#options.isColoured;
+    const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
+    // git was killed before its hook arrived here. The client has been told that nothing was deployed.
+    if (this.#isAnswered) return;
+    const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
+    if (deploy === undefined || !updated.has(parkedRef(this.id))) {
+      if (updated.size > 0) say.line('Stored. Tags do not deploy.');
+      return;
+    }
+    const submitted = this.#submit(deploy.command);
+    this.#outcome = submitted.then(({ outcome }) => outcome);
+    const { ticket, refusal } = await submitted;
+    if (refusal !== null) say.warn(refusal);
+    if (ticket === null) return;
+    if (this.#options.isDetached) {
+      say.result(`Accepted as deployment ${ticket.id}`);
+      say.line(`To follow it: ${this.#context.hints.follow(ticket.id)}`);
+      return;
+    }
+    for await (const text of this.#context.follow(ticket.id, isColoured, signal)) await write(text);
+  }
+
+  async #submit(
+    command: RefCommand,
+  ): Promise<{ ticket: Ticket | null; outcome: Promise<PushOutcome>; refusal: string | null }> {
+    const commit = commitId(command.newId);
+    if (commit === null) throw new Error(`a deploy command without a commit: ${command.newId}`);
+    try {
+      const ticket = await this.#context.submit({
+        id: this.id,
+        tool: this.#context.tool,
+        commit,
+        oldCommit: commitId(command.oldId),
+        principal: this.#context.principal,
+        message: this.#options.message,
+        useCache: this.#options.useCache,
+        withUpdates: this.#updatesAtVerdict(),
+        branchRef: command.ref,
+      });
+      return { ticket, outcome: this.#outcomeOf(ticket), refusal: null };
+    } catch (error) {
+      const { reason, hint } = this.#explain(error);
+      const refusal = `${sentence(reason)}\n${hint}\n${sentence(this.#context.whatIsLive())}`;
+      return { ticket: null, outcome: Promise.resolve({ kind: 'refused', reason }), refusal };
+    }
+  }
+
+  async #outcomeOf(ticket: Ticket): Promise<PushOutcome> {
+    if (this.#options.isDetached) return { kind: 'detached', id: ticket.id };
+    const verdict = await ticket.verdict;
+    return verdict.isLive ? { kind: 'live' } : { kind: 'refused', reason: verdict.reason };
+  }
+
+  #explain(error: unknown): { reason: string; hint: string } {
+    if (error instanceof DeployError) return { reason: error.message, hint: error.hint };
+    const id = randomUUID();
+    this.#context.log.error({ err: error, id, tool: this.#context.tool }, 'push failed');
+    return {
+      reason: `${faultOf(error)} (${id})`,
+      hint: 'Push again; if it happens again, tell the operators this id.',
+    };
+  }
+
+  #has(capability: string): boolean {
+    return this.#list !== null && hasCapability(this.#list, capability);
+  }
+
+  /** True if the other refs of the push are parked too. */
+  #isParkingAll(): boolean {
+    return this.#has('atomic') && this.#fates.some((fate) => fate.kind === 'deploy');
+  }
+
+  #parkedAs(fate: Fate, index: number): string | null {
+    if (fate.kind === 'deploy') return parkedRef(this.id);
+    return fate.kind === 'store' && this.#isParkingAll() ? `${parkedFolder(this.id)}/${index}` : null;
+  }
+
+  #updatesAtVerdict(): string[] {
+    return this.#fates.flatMap((fate, index) => {
+      const parked = this.#parkedAs(fate, index);
+      if (fate.kind !== 'store' || parked === null) return [];
+      const { ref, newId, oldId } = fate.command;
+      return [`update ${ref} ${newId} ${oldId}`, `delete ${parked} ${newId}`];
+    });
+  }
+
+  #decide(list: CommandList): Rewritten {
+    this.#list = list;
+    if (list.commands.length === 0) return encodeCommandList(list);
+    if (!this.#has('report-status') && !this.#has('report-status-v2')) {
+      this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
+      return null;
+    }
+    const { deployBranch, hasDeployBranch, maxRefs, fullness } = this.#context;
+    const options = readPushOptions(list.pushOptions);
+    const refusal = typeof options === 'string' ? options : refusalOfAll(list, { maxRefs, fullness });
+    if (typeof options !== 'string') this.#options = options;
+    this.#fates =
+      refusal === null
+        ? judgeRefs({ list, deployBranch, hasDeployBranch })
+        : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));
+    const commands = this.#fates.flatMap((fate, index) => {
+      if (fate.kind === 'refuse') return [];
+      const parked = this.#parkedAs(fate, index);
+      return [parked === null ? fate.command : { oldId: zeroId, newId: fate.command.newId, ref: parked }];
+    });
+    if (commands.length === 0) return null;
+    return encodeCommandList({ ...list, commands });
+  }
+
+  async #answer(gitsReport: Report | null): Promise<Answer> {
+    this.#isAnswered = true;
+    if (this.#fatal !== null) {
+      await this.#whenClientListens();
+      return { kind: 'fatal', message: this.#fatal };
+    }
+    if (this.#list === null || this.#list.commands.length === 0) return { kind: 'none' };
+    const isAllRefused = this.#fates.every((fate) => fate.kind === 'refuse');
+    if (isAllRefused) await this.#whenClientListens();
+    const report = truthfulReport({
+      fates: this.#fates,
+      parkedAs: (fate, index) => this.#parkedAs(fate, index),
+      gitsReport: isAllRefused ? { unpack: 'ok', refs: [] } : this.#withLimit(gitsReport),
+      outcome: await this.#outcome,
+      isAtomic: this.#has('atomic'),
+      hasOptions: this.#has('report-status-v2'),
+    });
+    this.#exitStatus = report.unpack === 'ok' && report.refs.every(({ reason }) => reason === null) ? 0 : 1;
+    this.#note(report);
+    const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
+    return { kind: 'report', report, progress };
+  }
+
+  /** Records each ref's old and new id and its refusal, so that no forced push goes unnoticed. */
+  #note({ unpack, refs }: Report): void {
+    const { audit, principal, tool, id } = this.#context;
+    const told = new Map(refs.map((line) => [line.ref, line.reason]));
+    const updates = this.#fates.slice(0, MOST_NOTED).map(({ command: { ref, oldId, newId } }) => {
+      const reason = told.get(ref);
+      return { ref, old: oldId, new: newId, refused: reason === undefined ? unpack : reason };
+    });
+    const more = Math.max(0, this.#fates.length - MOST_NOTED);
+    const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
+    audit({ what: 'push', who: principal, tool, facts });
+  }
+
+  /** Waits for the end of the request over stateless HTTP, because the client loses an earlier answer. */
+  async #whenClientListens(): Promise<void> {
+    if (!this.#context.hasAdvertisement) await this.#bodyEnd;
+  }
+
+  /** Names the limit if a push is too large; git itself says only "abnormal exit". */
+  #withLimit(report: Report | null): Report {
+    if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
+    if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;
+    return {
+      ...report,
+      unpack: `the push is larger than ${mebibytes(this.#context.maxPackBytes)}, the limit for one push (pack_size); leave large files out of the history`,
+    };
+  }
+}

@@ -1,0 +1,52 @@
+import { clean, paint } from '../../core/progress.ts';
+import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
+
+/** The result for one ref. */
+export interface RefStatus {
+  readonly ref: string;
+  /** Why the ref was refused. Null if it was updated. */
+  readonly reason: string | null;
+  /** Options of report-status-v2, for example `refname refs/deployments/ID`. */
+  readonly options: readonly string[];
+}
+
+/** A report of receive-pack (gitprotocol-pack(5), "Report Status"). */
+export interface Report {
+  /** `ok`, or why the pack could not be unpacked. */
+  readonly unpack: string;
+  readonly refs: readonly RefStatus[];
+}
+
+/** Parses a report. Null if there is none, for example because receive-pack was killed. */
+export function parseReport(bytes: Buffer): Report | null {
+  const packets = new PacketReader();
+  packets.push(bytes);
+  let unpack: string | null = null;
+  const refs: RefStatus[] = [];
+  for (let packet = packets.next(); packet !== null; packet = packets.next()) {
+    const line = packet.payload?.toString('utf8').replace(/\n$/, '') ?? '';
+    const [word = '', ref = ''] = line.split(' ', 2);
+    if (word === 'unpack') unpack = line.slice('unpack '.length);
+    else if (word === 'ok') refs.push({ ref, reason: null, options: [] });
+    else if (word === 'ng') refs.push({ ref, reason: line.slice(`ng ${ref} `.length), options: [] });
+  }
+  return unpack === null ? null : { unpack, refs };
+}
+
+// git prints a reason on one line of the client's terminal.
+const MAX_REASON = 400;
+
+export function encodeReport(report: Report): Buffer {
+  const lines = report.refs.flatMap(({ ref, reason, options }) =>
+    reason === null
+      ? [pktLine(`ok ${ref}\n`), ...options.map((option) => pktLine(`option ${option}\n`))]
+      : [pktLine(`ng ${ref} ${oneLine(reason)}\n`)],
+  );
+  return Buffer.concat([pktLine(`unpack ${oneLine(report.unpack)}\n`), ...lines, flushPacket]);
+}
+
+function oneLine(text: string): string {
+  // A reason may quote the last line of a build, and git prints it unchanged.
+  const line = paint(clean(text), false).replace(/\s+/g, ' ').trim();
+  return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
+}

@@ -1,0 +1,91 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../core/errors.ts';
+import { type CommitId, commitId, type ToolName } from '../../core/names.ts';
+import type { Repositories } from '../repositories.ts';
+
+// Starting git takes 5 to 10 ms and blocks this process for half of them. That is too long for each push, and for each
+// tool at every start. So this file reads refs as git's files backend stores them (gitrepository-layout(5)).
+
+/** The commits that these refs name. Missing refs are left out. */
+export async function readRefs(
+  repositories: Repositories,
+  tool: ToolName,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, CommitId>> {
+  const folder = repositories.folder(tool);
+  // Loose refs first: git packs a ref before it deletes the loose one, so none is missed.
+  const files = await Promise.all(names.map((name) => textOf(join(folder, name))));
+  const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
+  if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
+  const packed = files.includes(null) ? await packedRefs(folder) : new Map<string, string>();
+  const found = names.map(
+    (name, index) => [name, files[index]?.trimEnd() ?? packed.get(name) ?? ''] as const,
+  );
+  return new Map(found.flatMap(([name, text]) => toCommit(name, text)));
+}
+
+/** The names of all refs below `parents`, which are `refs/…` without a slash at the end. */
+export async function refNames(
+  repositories: Repositories,
+  tool: ToolName,
+  parents: readonly string[],
+): Promise<string[]> {
+  const folder = repositories.folder(tool);
+  if (!hasRefFiles(folder)) return [...(await askGit(repositories, tool, parents)).keys()];
+  const files = await Promise.all(parents.map((parent) => filesBelow(folder, parent)));
+  const packed = [...(await packedRefs(folder)).keys()];
+  const below = packed.filter((name) => parents.some((parent) => name.startsWith(`${parent}/`)));
+  return [...new Set([...files.flat(), ...below])];
+}
+
+/** False if the repository uses git's reftable backend. */
+function hasRefFiles(folder: string): boolean {
+  return !existsSync(join(folder, 'reftable'));
+}
+
+async function askGit(
+  repositories: Repositories,
+  tool: ToolName,
+  patterns: readonly string[],
+): Promise<Map<string, CommitId>> {
+  const text = await repositories.git(tool, [
+    'for-each-ref',
+    '--format=%(refname) %(objectname)',
+    ...patterns,
+  ]);
+  const lines = text.split('\n').map((line) => line.split(' ', 2));
+  return new Map(lines.flatMap(([name = '', id = '']) => toCommit(name, id)));
+}
+
+function toCommit(name: string, text: string): [string, CommitId][] {
+  const commit = commitId(text);
+  return commit === null ? [] : [[name, commit]];
+}
+
+async function packedRefs(folder: string): Promise<Map<string, string>> {
+  const text = (await textOf(join(folder, 'packed-refs'))) ?? '';
+  // Other lines are a comment at the top, and `^ID`, the commit that a tag object names.
+  const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
+  return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
+}
+
+async function filesBelow(folder: string, parent: string): Promise<string[]> {
+  const entries = await readdir(join(folder, parent), { recursive: true, withFileTypes: true }).catch(
+    noneWhereAbsent,
+  );
+  return (entries ?? [])
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+}
+
+async function textOf(path: string): Promise<string | null> {
+  return readFile(path, 'utf8').catch(noneWhereAbsent);
+}
+
+function noneWhereAbsent(error: unknown): null {
+  const code = systemCode(error);
+  if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return null;
+  throw error;
+}

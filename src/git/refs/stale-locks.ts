@@ -1,0 +1,115 @@
+import { readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noneIfGone, systemCode } from '../../core/errors.ts';
+import type { CommitId, ToolName } from '../../core/names.ts';
+import type { Repositories } from '../repositories.ts';
+import { readRefs } from './ref-files.ts';
+
+/** A parsed command of git-update-ref(1) `--stdin`. */
+interface Command {
+  readonly verb: string;
+  readonly ref: string;
+  readonly value: string;
+}
+
+/** Only this server changes refs below these, one change at a time (`Repositories.takeRefs`). */
+const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
+
+/**
+ * Removes the lock files of a killed `git update-ref`, if their owner is certainly gone. These are the locks of refs
+ * that only this server changes, and every lock of a transaction that held them all. Any other lock is removed
+ * only if no other git was running in the repository.
+ *
+ * @param lines - The commands of the killed process. It has ended, and the caller holds `takeRefs`.
+ * @param hadAll - Whether the process had reported that it holds every lock.
+ */
+export async function removeDeadLocks(
+  repositories: Repositories,
+  tool: ToolName,
+  lines: readonly string[],
+  hadAll: boolean,
+): Promise<void> {
+  const folder = repositories.folder(tool);
+  const refs = lines.map((line) => commandOf(line).ref);
+  const own = refs.filter((ref) => hadAll || OWN.test(ref)).map((ref) => `${ref}.lock`);
+  // HEAD names a branch, and git locks both together.
+  const certain = [...own, ...(refs.some((ref) => ref.startsWith('refs/heads/')) ? ['HEAD.lock'] : [])];
+  const isDeleting = lines.some((line) => commandOf(line).verb === 'delete');
+  const packed = isDeleting ? ['packed-refs.lock', 'packed-refs.new'] : [];
+  const shared = [...packed, ...refs.filter((ref) => !OWN.test(ref)).map((ref) => `${ref}.lock`)];
+  await removeFiles(folder, hadAll ? [...certain, ...packed] : certain);
+  if (hadAll) return;
+  const before = await inodes(folder, shared);
+  if (before.size === 0 || !(await isAlone(folder))) return;
+  // A lock file that existed the whole time belongs to no process that started meanwhile.
+  const now = await inodes(folder, shared);
+  await removeFiles(
+    folder,
+    [...now].filter(([name, inode]) => before.get(name) === inode).map(([name]) => name),
+  );
+}
+
+/** The lines that still have to be done: a transaction that was killed during its commit has moved some refs. */
+export async function remaining(
+  repositories: Repositories,
+  tool: ToolName,
+  lines: readonly string[],
+): Promise<string[]> {
+  const refs = lines.map((line) => commandOf(line).ref);
+  const now: ReadonlyMap<string, CommitId> = await readRefs(repositories, tool, refs);
+  return lines.filter((line) => {
+    const { verb, ref, value } = commandOf(line);
+    return verb === 'delete' ? now.has(ref) : now.get(ref) !== value;
+  });
+}
+
+function commandOf(line: string): Command {
+  const [verb = '', ref = '', value = ''] = line.split(' ');
+  return { verb, ref, value };
+}
+
+async function removeFiles(folder: string, names: readonly string[]): Promise<void> {
+  await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
+}
+
+async function inodes(folder: string, names: readonly string[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of names) {
+    const file = await stat(join(folder, name), { bigint: true }).catch(noneIfGone);
+    if (file !== null) found.set(name, `${file.ino}:${file.mtimeNs}`);
+  }
+  return found;
+}
+
+/**
+ * True if no git is running in the repository. A receive-pack that waits for its hook does not count, because it has
+ * released its locks. False if the system has no proc(5).
+ */
+async function isAlone(folder: string): Promise<boolean> {
+  const place = await realpath(folder);
+  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
+  const processes = await Promise.all(pids.map(lookAt));
+  const here = processes.filter((one) => one !== null && `${one.folder}/`.startsWith(`${place}/`));
+  return (
+    pids.length > 0 &&
+    here.every((one) => {
+      if (one === null || !one.name.startsWith('git')) return true;
+      return here.some((other) => other?.parent === one.pid && !other.name.startsWith('git'));
+    })
+  );
+}
+
+async function lookAt(pid: string) {
+  try {
+    const [folder, status] = await Promise.all([
+      readlink(`/proc/${pid}/cwd`),
+      readFile(`/proc/${pid}/status`, 'utf8'),
+    ]);
+    const name = /^Name:\t(.*)$/m.exec(status)?.[1] ?? '';
+    return { pid, folder, name, parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '' };
+  } catch (error) {
+    // The process has ended, belongs to another user, or has lost its folder.
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,126 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { SetAside } from '../../core/disk/set-aside.ts';
+import { noneIfGone } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Repositories } from '../repositories.ts';
+
+/** A damaged part of a repository that was set aside. */
+export interface Damaged {
+  readonly tool: ToolName;
+  /** The torn file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null for a whole repository without objects. */
+  readonly file: string | null;
+  /** Its new place in the data folder. */
+  readonly at: string | null;
+}
+
+// gitrepository-layout(5), git-pack-refs(1)
+const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
+const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
+const SHALLOW = /^[0-9a-f]{40,64}$/;
+
+/** The pattern of a whole line, for files whose lines are independent of each other. */
+const LINES: ReadonlyMap<string, RegExp> = new Map([
+  ['packed-refs', PACKED],
+  ['shallow', SHALLOW],
+]);
+
+// git-config(1), "Syntax"
+const CONFIG_LINE = /^\s*([#;].*|\[[-.A-Za-z0-9]+(\s+"[^"]*")?\].*|[A-Za-z][-A-Za-z0-9]*\s*(=.*)?)?$/;
+/** The settings that `git init --bare` writes. All others come from the environment. */
+const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
+
+/**
+ * The files of refs and settings that are empty, cut off or overwritten, for example after a loss of power. Reads
+ * without threads, which takes a third of the time, so only a start or a command may call it.
+ */
+export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
+  const folder = repositories.folder(tool);
+  if (existsSync(join(folder, 'reftable'))) return [];
+  const entries = existsSync(join(folder, 'refs'))
+    ? readdirSync(join(folder, 'refs'), { recursive: true, withFileTypes: true })
+    : [];
+  const refs = entries
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+  const torn = [];
+  for (const name of ['HEAD', ...refs]) {
+    if (!LOOSE.test(textOf(join(folder, name)) ?? '')) torn.push(name);
+  }
+  for (const [name, whole] of LINES) {
+    const text = textOf(join(folder, name)) ?? '';
+    if (text !== wholeLines(text, whole)) torn.push(name);
+  }
+  if (!isConfig(textOf(join(folder, 'config')) ?? '')) torn.push('config');
+  return torn;
+}
+
+/** Sets torn files aside. Writes a new HEAD and `config`, and new `packed-refs` and `shallow` with the lines that are whole. */
+export async function setTornAside(
+  repositories: Repositories,
+  tool: ToolName,
+  setAside: SetAside,
+): Promise<Damaged[]> {
+  const folder = repositories.folder(tool);
+  const found: Damaged[] = [];
+  for (const name of tornRefs(repositories, tool)) {
+    const path = join(folder, name);
+    const text = textOf(path) ?? '';
+    const whole = LINES.get(name);
+    const at = whole === undefined ? await setAside.move(path) : await setAside.copy(path);
+    if (name === 'HEAD') await makeHead(folder, repositories.deployBranch);
+    if (name === 'config') await write(path, CONFIG);
+    if (whole !== undefined) await write(path, wholeLines(text, whole));
+    found.push({ tool, file: name, at });
+  }
+  return found;
+}
+
+/** Sets aside a repository that has lost its objects. The next push makes a new one. */
+export async function setHollowAside(
+  repositories: Repositories,
+  tool: ToolName,
+  setAside: SetAside,
+): Promise<Damaged> {
+  return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
+}
+
+/** Writes HEAD for a repository that has lost it. */
+export async function makeHead(folder: string, deployBranch: string): Promise<void> {
+  await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
+}
+
+/** True if every line is whole. A line that ends with a backslash continues in the next one. */
+function isConfig(text: string): boolean {
+  const lines = text.replaceAll('\\\n', '').split('\n');
+  const [first] = lines.filter((line) => !/^\s*([#;]|$)/.test(line));
+  return (first?.trimStart().startsWith('[') ?? true) && lines.every((line) => CONFIG_LINE.test(line));
+}
+
+function wholeLines(text: string, whole: RegExp): string {
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .filter((line) => whole.test(line))
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+async function write(path: string, text: string): Promise<void> {
+  const draft = `${path}.new`;
+  {
+    await using file = await open(draft, 'w', 0o600);
+    await file.writeFile(text);
+    await file.sync();
+  }
+  await rename(draft, path);
+}
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    return noneIfGone(error);
+  }
+}

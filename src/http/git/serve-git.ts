@@ -1,0 +1,234 @@
+import type { Transform } from 'node:stream';
+import { authorize } from '../../auth/authorize.ts';
+import type { Directory } from '../../auth/directory.ts';
+import type { Config } from '../../config.ts';
+import type { FewOfEach } from '../../core/concurrency/concurrency-limit.ts';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import type { Principal } from '../../core/types.ts';
+import { gitProtocol, type PackServices, type PushSession } from '../../git/pack-services.ts';
+import { answerError, type Exchange, reportBug } from '../answer.ts';
+import { atMost, decodersOf, sendBody } from '../body.ts';
+import type { Route } from '../routes.ts';
+import { Outlet } from './held-output.ts';
+import { type GitRun, type GitService, ServedRepository } from './served-repository.ts';
+
+export interface GitServing {
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly config: Pick<Config, 'pack_size'>;
+  /** Limits answers to `info/refs` by credential. */
+  readonly advertisements: FewOfEach;
+}
+
+type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
+
+/** Simultaneous answers to `info/refs` for one key, password or token, because each starts a git. Others wait. */
+export const MAX_ADVERTISEMENTS = 4;
+/** How many may wait for one key, password or token. More are refused. */
+export const MAX_ADVERTISEMENTS_WAITING = 40;
+
+export function tooManyQuestions(): DeployError {
+  return new DeployError(
+    'TOO_MANY_FETCHES',
+    'Too many clones, fetches and pushes with this key, password or token have just begun.',
+    'Wait until some of them have ended, and try again.',
+  );
+}
+
+/** The limit for the wants and haves of a fetch, inflated. git's own http-backend allows 10 MiB. */
+const FETCH_BYTES = 32 * 1024 * 1024;
+
+/**
+ * The limit for the body of a push, as a multiple of the largest accepted pack. A refused push is read further, because
+ * git shows the reason only after it has sent everything.
+ */
+const MOST_OF_A_PUSH = 2;
+
+/** A client is dropped if no byte moves for this long. git itself sends keep-alives every 5 s. */
+const SILENCE_MS = 10 * 60 * 1000;
+
+/**
+ * Serves one request of git's smart protocol to a logged-in user.
+ *
+ * @throws DeployError for refusals before git has sent anything.
+ * @see https://git-scm.com/docs/http-protocol
+ */
+export async function serveGit(
+  exchange: Exchange,
+  route: GitRoute,
+  principal: Principal,
+  { directory, packServices, config, advertisements }: GitServing,
+): Promise<void> {
+  const { response, signal } = exchange;
+  const { service } = route;
+  const tool = nameOf(route.name);
+  await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
+  response.setTimeout(SILENCE_MS, () => response.destroy());
+  if (route.kind === 'advertisement') {
+    const work = () => advertise(exchange, tool, service, packServices);
+    return await advertisements.run(`${principal.uid} ${principal.credential}`, work, signal);
+  }
+  requireType(exchange, service);
+  if (service === 'receive-pack') {
+    const session = () => packServices.receive({ tool, principal, hasAdvertisement: false });
+    return receive(exchange, session, config.pack_size);
+  }
+  return upload(exchange, { tool, principal }, packServices);
+}
+
+function nameOf(text: string): ToolName {
+  const tool = toolName(text);
+  if (tool !== null) return tool;
+  throw new DeployError(
+    'NO_ACCESS',
+    `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool.`,
+    'Names are lower-case letters, digits, - and _. Check the address (git remote -v).',
+  );
+}
+
+/** Requires git's content type, because a page of another site cannot send it without a CORS preflight. */
+function requireType({ request }: Exchange, service: GitService): void {
+  const expected = `application/x-git-${service}-request`;
+  if (request.headers['content-type']?.toLowerCase() === expected) return;
+  throw new DeployError('UNSUPPORTED_TYPE', `This address takes ${expected}.`, 'Use git to talk to it.');
+}
+
+async function advertise(
+  exchange: Exchange,
+  tool: ToolName,
+  service: GitService,
+  packServices: PackServices,
+): Promise<void> {
+  const { request } = exchange;
+  const repository = await (service === 'receive-pack'
+    ? packServices.advertise(tool)
+    : packServices.upload(tool, gitProtocol(request.headers['git-protocol']), null));
+  const served = await ServedRepository.open(repository);
+  const outlet = outletFor(exchange, served.advertise(service), `application/x-git-${service}-advertisement`);
+  outlet.release();
+  finish(exchange, await outlet.ended);
+}
+
+async function upload(
+  exchange: Exchange,
+  { tool, principal }: { readonly tool: ToolName; readonly principal: Principal },
+  packServices: PackServices,
+): Promise<void> {
+  const { request, response, log } = exchange;
+  const decoders = decodersOf(request);
+  const protocol = gitProtocol(request.headers['git-protocol']);
+  const session = await packServices.upload(tool, protocol, principal);
+  try {
+    const served = await ServedRepository.open(session);
+    const output = atMost(Number.POSITIVE_INFINITY);
+    const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
+    const git = served.run('upload-pack', output);
+    response.once('close', () => git.kill());
+    if (response.destroyed) git.kill();
+    await converse(exchange, { outlet, git, stages: [...decoders, atMost(FETCH_BYTES)], notice: () => null });
+    const exit = await git.exited;
+    if (exit.code !== 0) log.debug({ tool, service: 'upload-pack', ...exit }, 'git ended badly');
+  } finally {
+    session.close();
+  }
+}
+
+async function receive(
+  exchange: Exchange,
+  open: () => Promise<PushSession>,
+  packBytes: number,
+): Promise<void> {
+  const { request, log } = exchange;
+  const decoders = decodersOf(request);
+  const session = await open();
+  let wasKilled = false;
+  try {
+    const served = await ServedRepository.open(session);
+    const outlet = outletFor(exchange, session.outgoing, 'application/x-git-receive-pack-result');
+    const git = served.run('receive-pack', session.outgoing);
+    void git.exited.then(({ code }) => {
+      wasKilled = code === null;
+    });
+    const stages = [...decoders, atMost(MOST_OF_A_PUSH * packBytes), session.incoming];
+    await converse(exchange, { outlet, git, stages, notice: session.notice });
+    const exit = await git.exited;
+    if (exit.code !== 0) log.debug({ push: session.id, service: 'receive-pack', ...exit }, 'git ended badly');
+  } finally {
+    session.close(wasKilled);
+  }
+}
+
+function outletFor(
+  { response }: Exchange,
+  source: Transform | ReturnType<ServedRepository['advertise']>,
+  type: string,
+) {
+  return new Outlet(source, response, () =>
+    response.writeHead(200, {
+      'Content-Type': type,
+      'Cache-Control': 'no-cache, max-age=0, must-revalidate',
+      Expires: 'Fri, 01 Jan 1980 00:00:00 GMT',
+      Pragma: 'no-cache',
+      'X-Accel-Buffering': 'no',
+      'X-Content-Type-Options': 'nosniff',
+    }),
+  );
+}
+
+interface Conversation {
+  readonly outlet: Outlet;
+  readonly git: GitRun;
+  /** The streams between the body and git. */
+  readonly stages: readonly Transform[];
+  /** The reason if git's output was empty, once known; null = no reason. */
+  readonly notice: () => string | null;
+}
+
+/** Sends the body to git and git's output to the client. Returns when git has ended. */
+async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
+  const { request, response } = exchange;
+  const [first, ...rest] = stages;
+  if (first === undefined) throw new Error('a body needs a stage that bounds it');
+  try {
+    await sendBody(request, response, [first, ...rest, git.input]);
+  } catch (error) {
+    outlet.discard();
+    answerError(exchange, isOfBody(error) ? brokenBody(error) : error);
+    await outlet.ended;
+    return;
+  }
+  outlet.release();
+  const failure = await outlet.ended;
+  const exit = await git.exited;
+  const reason = notice();
+  if (failure === null && outlet.isSilent && (exit.code !== 0 || reason !== null)) {
+    throw new DeployError(
+      'BROKEN_BODY',
+      reason?.trimEnd() ?? 'git did not understand the request.',
+      'Try again with a newer git.',
+    );
+  }
+  finish(exchange, failure);
+}
+
+/** Ends the answer, or the connection if git's output is incomplete. @throws `failure` if nothing was sent. */
+function finish(exchange: Exchange, failure: Error | null): void {
+  const { response, log } = exchange;
+  if (response.destroyed) return;
+  if (failure === null) {
+    response.end();
+    return;
+  }
+  if (!response.headersSent) throw failure;
+  reportBug(log, failure);
+  response.destroy();
+}
+
+function isOfBody(error: unknown): boolean {
+  return systemCode(error)?.startsWith('Z_') === true;
+}
+
+function brokenBody(cause: unknown): DeployError {
+  return new DeployError('BROKEN_BODY', 'The body is not whole gzip data.', 'Send it again.', { cause });
+}

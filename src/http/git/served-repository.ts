@@ -1,0 +1,204 @@
+import type { ChildProcess } from 'node:child_process';
+import { access } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PassThrough, type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
+import { Git, type InfoData, Service } from 'node-git-server';
+import { withEnvironment, withEnvironmentInNextTick } from './process-environment.ts';
+
+export type GitService = 'upload-pack' | 'receive-pack';
+
+/** A repository as PackServices returns it: an absolute folder and the whole environment of git. */
+export interface Repository {
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface GitExit {
+  /** Null = killed by a signal, or never started. */
+  readonly code: number | null;
+  /** The end of what git wrote to standard error. */
+  readonly complaint: string;
+}
+
+/** A running git that serves one request. */
+export interface GitRun {
+  /** Takes the decoded body. If git ends early, discards the rest. */
+  readonly input: Writable;
+  /** Never rejects. */
+  readonly exited: Promise<GitExit>;
+  kill(): void;
+}
+
+const COMPLAINT_CHARACTERS = 2000;
+
+/**
+ * Serves one repository for one request, by node-git-server. The library gets stand-ins for request and response, so
+ * that it decides nothing about names, encodings, authorization or status. Its children get only `environment`.
+ */
+export class ServedRepository extends Git {
+  readonly #repository: Repository;
+
+  private constructor(repository: Repository) {
+    super(() => repository.folder, { autoCreate: false });
+    this.#repository = repository;
+  }
+
+  /** @throws Error if git might use another folder instead of this one. */
+  static async open({ folder, environment }: Repository): Promise<ServedRepository> {
+    // enter_repo() in git's path.c tries these before or after the folder itself.
+    for (const odd of ['/.git', '.git/.git', '.git']) {
+      if (await isThere(folder + odd)) throw new Error(`git could take ${folder}${odd} for ${folder}`);
+    }
+    return new ServedRepository({ folder, environment });
+  }
+
+  /** Always true, so that the library does not answer 404 by itself: git finds out whether the folder exists. */
+  override exists(): boolean {
+    return true;
+  }
+
+  /** The answer to GET info/refs. Fails before its first byte if git printed nothing. */
+  advertise(service: GitService): Readable {
+    const answer = new Advertisement();
+    const request = new FirstByteAlone();
+    const url = `/repository.git/info/refs?service=git-${service}`;
+    this.on('error', (error: Error) => answer.destroy(error));
+    this.on('info', (info: InfoData) => {
+      info.on('error', (error: Error) => answer.destroy(error));
+      info.accept();
+    });
+    // The library's type asks for a real request, but it uses only the methods of a stream.
+    const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
+    withEnvironment(this.#repository.environment, () =>
+      super.handle(asked, answer as unknown as ServerResponse),
+    );
+    return answer;
+  }
+
+  /** Runs the service. It reads `input`, and writes to `output`, which it ends. */
+  run(service: GitService, output: Writable): GitRun {
+    const input = new FirstByteAlone();
+    const { folder, environment } = this.#repository;
+    const asked = Object.assign(input, {
+      method: 'POST',
+      url: '/',
+      headers: {},
+    }) as unknown as IncomingMessage;
+    const conversation = new Service(
+      { repo: 'repository.git', service, cwd: folder },
+      asked,
+      output as unknown as ServerResponse,
+    );
+    // It repeats errors of the two streams, which their owners handle.
+    conversation.on('error', () => {});
+    let child: ChildProcess | null = null;
+    let isKilled = false;
+    const exited = new Promise<GitExit>((resolve) => {
+      conversation.on('service', (started: ChildProcess) => {
+        child = started;
+        // If no descriptors are left, the child has no pipes, and the library would throw in a later tick.
+        started.stdin ??= new PassThrough();
+        started.stdout ??= new PassThrough();
+        if (isKilled) started.kill();
+        watch(started, input, output, resolve);
+      });
+    });
+    withEnvironmentInNextTick(environment, () => conversation.accept());
+    const kill = () => {
+      isKilled = true;
+      child?.kill();
+    };
+    return { input, exited, kill };
+  }
+}
+
+function watch(
+  child: ChildProcess,
+  input: FirstByteAlone,
+  output: Writable,
+  resolve: (exit: GitExit) => void,
+): void {
+  let complaint = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    complaint = (complaint + chunk.toString()).slice(-COMPLAINT_CHARACTERS);
+  });
+  child.once('error', (error) => {
+    output.destroy(error);
+    input.unpipe();
+    input.resume();
+    resolve({ code: null, complaint: error.message });
+  });
+  child.once('close', (code) => resolve({ code, complaint }));
+  const { stdin } = child;
+  // git may end before it has read everything (EPIPE). The client's body must still be read.
+  stdin?.on('error', () => {});
+  stdin?.once('close', () => {
+    input.unpipe();
+    input.resume();
+  });
+  // If the body is cut short, close git's input, so that git cleans up.
+  const endEarly = () => {
+    if (!input.readableEnded) stdin?.destroy();
+  };
+  if (input.destroyed) endEarly();
+  else input.once('close', endEarly);
+}
+
+/**
+ * Makes the first byte a chunk of its own. `Service` runs a regular expression of quadratic time over the first chunk,
+ * whose content the client chooses.
+ */
+class FirstByteAlone extends Transform {
+  #isFirst = true;
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    if (this.#isFirst && chunk.length > 0) {
+      this.#isFirst = false;
+      this.push(chunk.subarray(0, 1));
+      done(null, chunk.subarray(1));
+      return;
+    }
+    done(null, chunk);
+  }
+}
+
+/** Stands in for the response. Holds the library's preamble back until git itself has printed something. */
+class Advertisement extends Transform {
+  #preamble: Buffer[] | null = [];
+  #isGit = false;
+
+  constructor() {
+    super();
+    this.once('pipe', (output: Readable) => {
+      this.#isGit = true;
+      // Otherwise git would wait for ever on a full pipe after the client has disconnected.
+      this.once('close', () => output.destroy());
+    });
+  }
+
+  setHeader(): this {
+    return this;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    if (!this.#isGit) {
+      this.#preamble?.push(chunk);
+      done();
+      return;
+    }
+    if (this.#preamble !== null) this.push(Buffer.concat(this.#preamble));
+    this.#preamble = null;
+    done(null, chunk);
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(this.#preamble === null ? null : new Error('git advertised nothing'));
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,302 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Directory } from '../auth/directory.ts';
+import type { CommandLine, Services } from '../cli/command.ts';
+import type { Config } from '../config.ts';
+import { FewOfEach } from '../core/concurrency/concurrency-limit.ts';
+import { DeployError } from '../core/errors.ts';
+import { PacedReading } from '../core/fair-share/paced-reading.ts';
+import type { Log } from '../core/log/log.ts';
+import { httpCommand } from '../core/network/addresses.ts';
+import { networkOf } from '../core/network/ip-address.ts';
+import type { Principal } from '../core/types.ts';
+import type { PackServices } from '../git/pack-services.ts';
+import type { Gateway } from '../run/runtime.ts';
+import { servePage } from '../web/serve-page.ts';
+import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
+import { CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
+import { sendContinue, watchBody } from './body.ts';
+import {
+  MAX_ADVERTISEMENTS,
+  MAX_ADVERTISEMENTS_WAITING,
+  serveGit,
+  tooManyQuestions,
+} from './git/serve-git.ts';
+import { Connections } from './listener/connections.ts';
+import { createListener, HTTP_LIMITS, type HttpLimits } from './listener/listener.ts';
+import { createPeerReader, type Peer } from './listener/peer.ts';
+import { rawRefusal, refuseForNow } from './listener/refusal.ts';
+import { assertSafeListener, type ListenerConfig } from './listener/safe-listener.ts';
+import { TrustedProxies } from './listener/trusted-proxies.ts';
+import { RequestShares } from './request-shares.ts';
+import { pathOf, type Route, routeOf } from './routes.ts';
+import { assertSameSite } from './same-site.ts';
+import { serveCommand } from './serve-command.ts';
+import { type Sources, serveSource } from './sources/serve-source.ts';
+
+/** How long the start waits for the addresses of the host names in `trusted_proxies`. */
+const LOOKUP_MS = 5000;
+
+export interface HttpDoorOptions {
+  readonly config: ListenerConfig & Pick<Config, 'deploy_branch' | 'pack_size'>;
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly gateway: Gateway;
+  /** The sources for builds in a cluster; null if there are none, or `source-listener.ts` serves them. */
+  readonly sources: Sources | null;
+  readonly runCommand: (line: CommandLine) => Promise<number>;
+  /** The addresses in it are read at each request, so they may be set after `listen`. */
+  readonly services: Services;
+  readonly throttle: LoginThrottle;
+  readonly log: Log;
+  readonly health: HealthQuestions;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+/** Each returns what is wrong with the server in one line without secrets, or null. */
+export interface HealthQuestions {
+  /** Only faults because of which clients should not be sent to this server. */
+  ready(): Promise<string | null>;
+  /** Every fault that an operator must fix. */
+  health(): Promise<string | null>;
+}
+
+export interface HttpDoor {
+  /** @throws DeployError `CANNOT_LISTEN` */
+  listen(): Promise<{ host: string; port: number }>;
+  close(): Promise<void>;
+}
+
+/**
+ * The HTTP door: the tools' own web addresses, git's smart protocol, and commands by password.
+ *
+ * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
+ */
+export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
+  const { config, gateway, log } = options;
+  const tls = assertSafeListener(config);
+  const limits = { ...HTTP_LIMITS, ...options.limits };
+  const trustedProxies = new TrustedProxies(config.trusted_proxies);
+  const readPeer = createPeerReader(trustedProxies);
+  const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
+  const { toolRequests } = limits;
+  const ownRequests = limits.connections - toolRequests;
+  const shares = new RequestShares({ toolRequests, ownRequests, log });
+  const serveOwn = createOwnHost(options, limits);
+
+  // An error in one request ends only its connection.
+  const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
+    try {
+      serve();
+    } catch (error) {
+      reportBug(log, error);
+      connection.destroy();
+    }
+  };
+  const serveRequest = (request: IncomingMessage, response: ServerResponse) => {
+    const peer = readPeer(request);
+    response.on('error', () => {});
+    watchBody(request, response, limits.bodyIdleMs);
+    PacedReading.of(request.socket)?.begin(request, networkOf(peer.address));
+    if (hasTwoHosts(request)) {
+      response.writeHead(400, { Connection: 'close' }).end();
+      return;
+    }
+    const tool = gateway.toolOf(request.headers.host);
+    const admitted = shares.enter(tool, peer.address);
+    if (admitted.kind === 'refused') {
+      refuseForNow(response, admitted.sentence);
+      return;
+    }
+    const rest = connections.occupy(request.socket);
+    response.once('close', () => {
+      admitted.leave();
+      rest();
+    });
+    if (tool === null) {
+      serveOwn(request, response, peer);
+      return;
+    }
+    sendContinue(response);
+    gateway.serve(tool, request, response);
+  };
+  const serveUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const peer = readPeer(request);
+    socket.on('error', () => socket.destroy());
+    PacedReading.of(request.socket)?.becomeOpaque(networkOf(peer.address));
+    const tool = hasTwoHosts(request) ? null : gateway.toolOf(request.headers.host);
+    if (tool === null) return void socket.destroy();
+    const admitted = shares.enter(tool, peer.address);
+    if (admitted.kind === 'refused') {
+      socket.write(rawRefusal(admitted.sentence));
+      request.socket.destroySoon();
+      return;
+    }
+    // The connection counts as busy until it closes.
+    connections.occupy(request.socket);
+    socket.once('close', admitted.leave);
+    gateway.upgrade(tool, request, socket, head);
+  };
+  // Requests that offer another protocol, for example HTTP/2, are served as ordinary requests.
+  const canUpgrade = ({ headers }: IncomingMessage) =>
+    headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
+  const listener = createListener({
+    ...{ tls, limits, connections, log, canUpgrade },
+    onRequest: (request, response) => guarded(response, () => serveRequest(request, response)),
+    onUpgrade: (request, socket, head) => guarded(socket, () => serveUpgrade(request, socket, head)),
+  });
+  const closing = new AbortController();
+  return {
+    listen: async () => {
+      trustedProxies.watch(closing.signal, log).catch((error) => reportBug(log, error));
+      await trustedProxies.known(LOOKUP_MS);
+      return await listener.listen(config.http);
+    },
+    close: () => {
+      closing.abort();
+      return listener.close();
+    },
+  };
+}
+
+/** Whether two readers could take the request for one to different tools (RFC 9112 sections 3.2 and 3.2.2). */
+function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
+  const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
+  if (ofTarget !== undefined && ofTarget.toLowerCase() !== headers.host?.toLowerCase()) return true;
+  return rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name)).length > 1;
+}
+
+/** Serves requests to the server's own host, and logs each. */
+function createOwnHost(
+  options: HttpDoorOptions,
+  limits: HttpLimits,
+): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
+  const { services, log } = options;
+  const logIn = createBasicAuth(options.directory, options.throttle, services);
+  const advertisements = new FewOfEach(MAX_ADVERTISEMENTS, {
+    most: MAX_ADVERTISEMENTS_WAITING,
+    refusal: tooManyQuestions,
+  });
+
+  const serve = async (
+    exchange: Exchange,
+    route: Route,
+    peer: Peer,
+    onLogin: (principal: Principal) => void,
+  ): Promise<void> => {
+    const { request, signal } = exchange;
+    switch (route.kind) {
+      case 'live':
+        answerText(exchange, 200, 'ok\n');
+        return;
+      case 'ready':
+      case 'health': {
+        const complaint = await options.health[route.kind]();
+        answerText(exchange, complaint === null ? 200 : 503, `${complaint ?? 'ok'}\n`);
+        return;
+      }
+      case 'landing':
+      case 'style':
+        servePage(exchange, route.kind, {
+          addresses: services.addresses,
+          deployBranch: options.config.deploy_branch,
+        });
+        return;
+      case 'source':
+        // Needs no TLS within a cluster, because the build's token can be used only once.
+        if (options.sources !== null) return await serveSource(exchange, options.sources);
+        answerText(exchange, 404, 'No sources of builds are handed out here.\n');
+        return;
+      case 'nothing':
+        answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');
+        return;
+      case 'repository':
+        // The answer does not reveal whether the tool exists.
+        answerText(exchange, 404, forGit(services.addresses.http, route.name));
+        return;
+      case 'wrong-method':
+        answerText(exchange, 405, `This address takes ${route.allow}.\n`, { Allow: route.allow });
+        return;
+      case 'command':
+      case 'git':
+      case 'advertisement': {
+        assertConfidential(peer);
+        assertSameSite(request.headers, services.addresses.http);
+        const login = await logIn(request.headers.authorization, peer.address, signal);
+        if (login.kind === 'throttled') return refuseGuessing(exchange, login.waitMs);
+        if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
+        if (login.kind === 'unknown') return askForLogin(exchange);
+        onLogin(login.principal);
+        if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
+        else await serveGit(exchange, route, login.principal, { ...options, advertisements });
+        return;
+      }
+      default:
+        return route satisfies never;
+    }
+  };
+
+  return (request, response, peer) => {
+    const startedAt = performance.now();
+    const gone = new AbortController();
+    const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs };
+    const route = routeOf(request.method ?? '', request.url ?? '');
+    let uid: string | null = null;
+    response.once('close', () => {
+      gone.abort();
+      const isProbe = route.kind === 'live' || route.kind === 'ready' || route.kind === 'health';
+      const level = isProbe ? 'debug' : 'info';
+      const facts = {
+        method: request.method,
+        path: pathOf(request.url ?? '').slice(0, 200),
+        status: response.headersSent ? response.statusCode : null,
+        isWhole: response.writableFinished,
+        ms: Math.round(performance.now() - startedAt),
+        address: peer.address,
+      };
+      log[level]({ ...facts, uid }, 'http request');
+    });
+    const onLogin = (principal: Principal) => {
+      uid = principal.uid;
+    };
+    serve(exchange, route, peer, onLogin).catch((error: unknown) => answerError(exchange, error));
+  };
+}
+
+/** @throws DeployError `NOT_CONFIDENTIAL` */
+function assertConfidential(peer: Peer): void {
+  if (peer.isConfidential) return;
+  throw new DeployError(
+    'NOT_CONFIDENTIAL',
+    'This request came over plain HTTP, where others can read the password.',
+    'Use the https address. (Operators: the reverse proxy must be in trusted_proxies and set X-Forwarded-Proto.)',
+  );
+}
+
+/** Answers 401 with a text that reveals neither what was wrong nor whether the tool exists. */
+function askForLogin(
+  exchange: Exchange,
+  text: string = 'Log in with your user name and password, or with a deploy token as the password.\nIf you did: the user name or password is wrong, or the token was revoked or has expired.\n',
+): void {
+  answerText(exchange, 401, text, { 'WWW-Authenticate': CHALLENGE });
+  return;
+}
+
+function forGit(address: string, name: string): string {
+  return `This address is for git, and a browser sees nothing here. With git:\n    git clone ${address}/${name}.git\n`;
+}
+
+function expired(
+  { token, at }: { readonly token: string; readonly at: number },
+  addresses: Services['addresses'],
+): string {
+  const day = new Date(at).toISOString().slice(0, 10);
+  return `The deploy token ${token} expired on ${day}.\nA maintainer can make another: ${httpCommand(addresses, 'USER', 'token create TOOL NAME')}\n`;
+}
+
+function refuseGuessing(exchange: Exchange, waitMs: number): void {
+  const seconds = Math.ceil(waitMs / 1000);
+  const text = `Too many failed logins.\nTry again in ${seconds} s.\n`;
+  answerText(exchange, 429, text, { 'Retry-After': seconds });
+  return;
+}

@@ -1,0 +1,132 @@
+import type { Socket } from 'node:net';
+import { networkOf, plainAddress } from '../../core/network/ip-address.ts';
+import { rawRefusal } from './refusal.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
+
+/** One TCP connection. */
+interface Connection {
+  readonly socket: Socket;
+  /** The client's network; null for a trusted proxy, because it serves many clients. */
+  readonly network: string | null;
+  /** Requests in progress. A WebSocket counts as one until it closes. */
+  requests: number;
+  hasSpoken: boolean;
+}
+
+export interface ConnectionsOptions {
+  /** The maximum number of connections. */
+  readonly places: number;
+  readonly trustedProxies: Pick<TrustedProxies, 'check'>;
+  /** With TLS, a connection that is closed before its first request cannot be told why. */
+  readonly isTls: boolean;
+}
+
+/**
+ * The connections of one listener. A connection with a request in progress stays. All others are idle: they have not
+ * sent a whole request yet, or are kept alive. When places run short, a new connection replaces the oldest idle one of
+ * the network that has most of them. So silent clients cannot fill the listener.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #all = new Map<string, Connection>();
+  /** In the order in which they became idle. */
+  readonly #idle = new Set<Connection>();
+  readonly #idleOf = new Map<string, number>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  add(socket: Socket): void {
+    const { remoteAddress } = socket;
+    // The client has already disconnected.
+    if (remoteAddress === undefined) return void socket.destroy();
+    const name = nameOf(socket);
+    const network = this.#isProxy(remoteAddress) ? null : networkOf(remoteAddress);
+    const connection: Connection = { socket, network, requests: 0, hasSpoken: false };
+    this.#all.set(name, connection);
+    this.#setIdle(connection, true);
+    socket.once('close', () => this.#forget(name, connection));
+    this.#makeRoom(connection);
+  }
+
+  /**
+   * Marks the connection of a request as busy, so that it is not replaced.
+   *
+   * @returns a function that ends this; only its first call counts.
+   */
+  occupy(socket: Socket): () => void {
+    const connection = this.#all.get(nameOf(socket));
+    if (connection === undefined) return () => {};
+    connection.requests += 1;
+    connection.hasSpoken = true;
+    this.#setIdle(connection, false);
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      connection.requests -= 1;
+      if (connection.requests === 0 && this.#all.get(nameOf(socket)) === connection) {
+        this.#setIdle(connection, true);
+      }
+    };
+  }
+
+  destroyAll(): void {
+    for (const { socket } of this.#all.values()) socket.destroy();
+  }
+
+  #makeRoom(newcomer: Connection): void {
+    const free = this.#options.places - this.#all.size;
+    const { network } = newcomer;
+    if (network !== null && (this.#idleOf.get(network) ?? 0) > Math.max(free, 1)) {
+      this.#pushOut((idle) => idle.network === network);
+    } else if (free < 0) {
+      const most = Math.max(...this.#idleOf.values());
+      const isOfMost = (idle: Connection) => idle.network !== null && this.#idleOf.get(idle.network) === most;
+      // The idle connections of proxies go last, because anybody's next request may use them.
+      if (!this.#pushOut(isOfMost)) this.#pushOut(() => true);
+    }
+  }
+
+  #pushOut(isMeant: (idle: Connection) => boolean): boolean {
+    for (const connection of this.#idle) {
+      if (!isMeant(connection)) continue;
+      const { socket, hasSpoken } = connection;
+      this.#forget(nameOf(socket), connection);
+      // An unexpected answer would confuse a client between two requests.
+      if (hasSpoken || this.#options.isTls) socket.destroy();
+      else {
+        socket.write(rawRefusal('Too many connections are open without a request.'));
+        socket.destroySoon();
+      }
+      return true;
+    }
+    return false;
+  }
+
+  #setIdle(connection: Connection, isIdle: boolean): void {
+    if (this.#idle.has(connection) === isIdle) return;
+    if (isIdle) this.#idle.add(connection);
+    else this.#idle.delete(connection);
+    const { network } = connection;
+    if (network === null) return;
+    const count = (this.#idleOf.get(network) ?? 0) + (isIdle ? 1 : -1);
+    if (count === 0) this.#idleOf.delete(network);
+    else this.#idleOf.set(network, count);
+  }
+
+  #forget(name: string, connection: Connection): void {
+    this.#setIdle(connection, false);
+    if (this.#all.get(name) === connection) this.#all.delete(name);
+  }
+
+  #isProxy(remoteAddress: string): boolean {
+    return this.#options.trustedProxies.check(plainAddress(remoteAddress));
+  }
+}
+
+/** The accepted socket and the TLS socket on top of it have the same name. */
+function nameOf({ localAddress, remoteAddress, remotePort }: Socket): string {
+  return `${localAddress} ${remoteAddress} ${remotePort}`;
+}

@@ -1,0 +1,186 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { DeployError } from '../../core/errors.ts';
+import { PacedReading } from '../../core/fair-share/paced-reading.ts';
+import { alarm, calm } from '../../core/log/alarms.ts';
+import type { Log } from '../../core/log/log.ts';
+import { networkOf } from '../../core/network/ip-address.ts';
+import { cannotListen } from '../../core/network/listen-error.ts';
+import { expectContinue } from '../body.ts';
+import type { Connections } from './connections.ts';
+import type { TlsFiles } from './safe-listener.ts';
+
+export interface HttpLimits {
+  /** From the connection to the end of the headers. */
+  readonly headersMs: number;
+  /** The longest pause in a body. */
+  readonly bodyIdleMs: number;
+  /** How long a refused client may continue to send. */
+  readonly lingerMs: number;
+  /** How long answers in progress may take when the server closes. */
+  readonly drainMs: number;
+  /** The maximum number of connections. */
+  readonly connections: number;
+  /** Of these, for requests to tools. The rest is for git, commands and health. */
+  readonly toolRequests: number;
+  /** How often the TLS files are checked for changes. */
+  readonly tlsCheckMs: number;
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  headersMs: 60_000,
+  bodyIdleMs: 60_000,
+  lingerMs: 3_000,
+  drainMs: 5_000,
+  connections: 2_000,
+  toolRequests: 1_500,
+  tlsCheckMs: 60_000,
+};
+
+export interface ListenerOptions {
+  /** Named in the error if it cannot listen; HTTP if not set. */
+  readonly door?: Parameters<typeof cannotListen>[0];
+  readonly tls: TlsFiles | null;
+  readonly limits: HttpLimits;
+  readonly connections: Connections;
+  readonly log: Log;
+  readonly onRequest: RequestListener;
+  /** Whether a request may change protocols. Otherwise it is served as an ordinary request. */
+  readonly canUpgrade: (request: IncomingMessage) => boolean;
+  readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+export interface Listener {
+  listen(address: { host: string; port: number }): Promise<{ host: string; port: number }>;
+  /** Accepts no new connections, waits `drainMs` for answers in progress, then closes all connections. */
+  close(): Promise<void>;
+}
+
+/** Creates an HTTP/1.1 server with limits on everything that happens before a login. */
+export function createListener(options: ListenerOptions): Listener {
+  const { tls, limits, connections, log } = options;
+  const settings: ServerOptions = {
+    insecureHTTPParser: false,
+    maxHeaderSize: 16 * 1024,
+    headersTimeout: limits.headersMs,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersMs / 2),
+    // A push may take long. `watchBody` ends those that make no progress.
+    requestTimeout: 0,
+    keepAliveTimeout: 75_000,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+    // Otherwise a request that offers HTTP/2 would become an upgrade event.
+    shouldUpgradeCallback: options.canUpgrade,
+  };
+  const tlsServer =
+    tls === null
+      ? null
+      : createTlsServer({
+          ...settings,
+          ...readTls(tls),
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: limits.headersMs,
+        });
+  const server = tlsServer ?? createServer(settings);
+  server.on('request', options.onRequest);
+  server.on('checkContinue', (request, response) => {
+    expectContinue(response);
+    options.onRequest(request, response);
+  });
+  server.on('upgrade', (request, socket, head) => {
+    PacedReading.of(request.socket)?.becomeOpaque();
+    options.onUpgrade(request, socket, head);
+  });
+  server.on('connection', (socket) => connections.add(socket));
+  server.on(tls === null ? 'connection' : 'secureConnection', readAtPace);
+
+  const watchEnd = () => {
+    if (tls !== null) alarmIfOver(tls, log);
+  };
+  const watchingEnd = setInterval(watchEnd, END_CHECK_MS).unref();
+  watchEnd();
+
+  const reload = () => {
+    if (tls === null) return;
+    try {
+      tlsServer?.setSecureContext({ ...readTls(tls), minVersion: 'TLSv1.2' });
+      calm(log, [TLS_FILES]);
+      watchEnd();
+      log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
+    } catch (error) {
+      // The two files are replaced one after the other. Until they match, the old pair stays in use.
+      const facts = { err: error, certificate: tls.certificate };
+      alarm(log, { key: TLS_FILES, message: 'tls certificate not reloaded', facts });
+    }
+  };
+  const files = tls === null ? [] : [tls.certificate, tls.key];
+
+  return {
+    listen: ({ host, port }) =>
+      new Promise((resolve, reject) => {
+        server.once('error', (cause) => reject(cannotListen(options.door ?? 'HTTP', { host, port }, cause)));
+        server.listen({ host, port }, () => {
+          for (const file of files) {
+            watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);
+          }
+          const { address, port: bound } = server.address() as AddressInfo;
+          resolve({ host: address, port: bound });
+        });
+      }),
+    close: async () => {
+      clearInterval(watchingEnd);
+      for (const file of files) unwatchFile(file, reload);
+      if (!server.listening) return;
+      // `server.close` does not end upgraded connections.
+      const cut = setTimeout(() => connections.destroyAll(), limits.drainMs);
+      await new Promise((resolve) => server.close(resolve));
+      clearTimeout(cut);
+    },
+  };
+}
+
+function readAtPace(socket: Socket): void {
+  PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
+  // Adding a listener makes Node stop its parser from reading the handle directly, past PacedReading.
+  const nobody = () => {};
+  socket.on('data', nobody).off('data', nobody);
+}
+
+/** Keys of alarms (alarms.ts). */
+const TLS_FILES = 'TLS_FILES';
+const TLS_END = 'TLS_END';
+const END_CHECK_MS = 60 * 60_000;
+
+/** Logs an alarm if the certificate has expired, because then all clients refuse this server. */
+export function alarmIfOver(
+  { certificate }: Pick<TlsFiles, 'certificate'>,
+  log: Log,
+  now: number = Date.now(),
+): void {
+  try {
+    const { validTo } = new X509Certificate(readFileSync(certificate));
+    if (new Date(validTo).getTime() > now) calm(log, [TLS_END]);
+    else
+      alarm(log, { key: TLS_END, message: 'tls certificate has expired', facts: { certificate, validTo } });
+  } catch {
+    // `readTls` reports files that cannot be read.
+  }
+}
+
+/** @throws DeployError `BAD_SETTING` */
+function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } {
+  try {
+    return { cert: readFileSync(certificate), key: readFileSync(key) };
+  } catch (cause) {
+    throw new DeployError(
+      'BAD_SETTING',
+      `The files ${certificate} and ${key} cannot both be read.`,
+      'Check tls_certificate, tls_key and who may read them.',
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,32 @@
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { answerText, type Exchange } from '../answer.ts';
+
+/** The sources of builds that wait to be fetched. */
+export interface Sources {
+  /** Uses up the token. Returns a function that starts the archive, or null if the token is not valid. */
+  take(token: string): ((signal: AbortSignal) => Readable) | null;
+}
+
+/**
+ * Answers with the source of one build as a tar archive, if the request has its token in `Authorization: Bearer`. All
+ * wrong requests get the same answer. If the archive fails, closes the connection, so that a part is not taken for the
+ * whole.
+ */
+export async function serveSource(exchange: Exchange, sources: Sources): Promise<void> {
+  const { request, response, signal } = exchange;
+  const token = /^Bearer ([\w-]{20,200})$/.exec(request.headers.authorization ?? '')?.[1];
+  const open = token === undefined ? null : sources.take(token);
+  if (open === null) {
+    answerText(exchange, 404, 'There is no source for this token: it was used or has expired.\n');
+    return;
+  }
+  response.writeHead(200, { 'Content-Type': 'application/x-tar', 'Cache-Control': 'no-store' });
+  try {
+    await pipeline(open(signal), response);
+  } catch (error) {
+    // If the client has disconnected, nothing is wrong. Every other failure is the server's fault.
+    if (!signal.aborted) exchange.log.error({ err: error }, 'source not sent');
+    response.destroy();
+  }
+}

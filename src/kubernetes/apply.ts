@@ -1,0 +1,94 @@
+import { ApiException, type KubernetesObject, PatchStrategy } from '@kubernetes/client-node';
+import type { Cluster } from './cluster.ts';
+import { isNotFound, statusOf } from './faults/api-refusals.ts';
+import { type Retrying, retrying } from './retry.ts';
+
+/** The name of this server in an object's managedFields. */
+export const FIELD_MANAGER = 'toolforge-push';
+
+export type Applied<Kind> = Kind & {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+};
+
+/**
+ * Server-side apply: sets the object's fields, and makes the object if it is missing. Other fields that others set stay.
+ * A dry run only checks whether the cluster would accept it.
+ *
+ * @throws as `retrying`.
+ * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
+ */
+export async function applyObject<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  object: Applied<Kind>,
+  options: Retrying & { readonly isDryRun?: boolean },
+): Promise<Kind> {
+  return await retrying(
+    () =>
+      cluster.objects.patch<Kind>(
+        object,
+        undefined,
+        options.isDryRun === true ? 'All' : undefined,
+        FIELD_MANAGER,
+        true,
+        PatchStrategy.ServerSideApply,
+      ),
+    options,
+  );
+}
+
+/**
+ * Applies the object like `applyObject`, but leaves it unchanged if somebody else has changed one of these fields.
+ *
+ * @throws as `retrying`.
+ */
+export async function applyUnlessChanged<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  object: Applied<Kind>,
+  options: Retrying,
+): Promise<void> {
+  await retrying(async () => {
+    try {
+      await cluster.objects.patch<Kind>(
+        object,
+        undefined,
+        undefined,
+        FIELD_MANAGER,
+        false,
+        PatchStrategy.ServerSideApply,
+      );
+    } catch (error) {
+      if (!isFieldConflict(error)) throw error;
+    }
+  }, options);
+}
+
+/**
+ * Returns an object of the cluster, or null if it does not exist. Needs only the right to patch, because it makes an
+ * empty change as a dry run.
+ *
+ * @throws as `retrying`.
+ */
+export async function findObject<Kind extends KubernetesObject>(
+  cluster: Cluster,
+  { apiVersion, kind, metadata: { name, namespace } }: Applied<Kind>,
+  options: Retrying,
+): Promise<KubernetesObject | null> {
+  const nothing = { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
+  try {
+    return await retrying(
+      () =>
+        cluster.objects.patch(nothing, undefined, 'All', FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+      options,
+    );
+  } catch (error) {
+    if (isNotFound(error)) return null;
+    throw error;
+  }
+}
+
+function isFieldConflict(error: unknown): boolean {
+  if (!(error instanceof ApiException) || error.code !== 409) return false;
+  return /Apply failed with \d+ conflict/.test(statusOf(error).message);
+}

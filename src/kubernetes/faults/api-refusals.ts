@@ -1,0 +1,192 @@
+import { ApiException } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
+import { quotaRefusal, resourceWords } from './quota-words.ts';
+
+/** The parts of the API's Status that say why. */
+export interface ApiStatus {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Parses the Status in an exception. The body is text, although its type says otherwise. */
+export function statusOf(error: ApiException<unknown>): ApiStatus {
+  const body = typeof error.body === 'string' ? parsed(error.body) : error.body;
+  const { reason, message } = (body ?? {}) as { reason?: unknown; message?: unknown };
+  return {
+    reason: typeof reason === 'string' ? reason : '',
+    message: typeof message === 'string' ? message : String(error.body ?? ''),
+  };
+}
+
+/** True if the requested object does not exist. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
+}
+
+/** Explains a refusal of the API to people. Null if no person can fix it. */
+export function refusalOf(error: unknown): DeployError | null {
+  if (!(error instanceof ApiException)) return null;
+  const { message, reason } = statusOf(error);
+  const namespace = missingNamespace(error);
+  if (namespace !== null) return noNamespace(namespace, 'gone', error);
+  if (error.code === 401) {
+    return new DeployError(
+      'CLUSTER_FORBIDDEN',
+      'The cluster does not know this server: its credentials were refused.',
+      'Tell the operator: the token or certificate in the kubeconfig has ended or is wrong.',
+      { cause: error },
+    );
+  }
+  if (error.code === 403) return refusalIn(message, error) ?? forbidden(message, error);
+  if (reason === 'Invalid' || error.code === 400) return refusalIn(message, error);
+  return null;
+}
+
+/**
+ * Explains to people why a pod may not be made. The message comes from the API or a controller (the condition
+ * ReplicaFailure, the event FailedCreate). Null if the message is about something else.
+ */
+export function refusalIn(message: string, cause?: unknown): DeployError | null {
+  return (
+    quota(message, cause) ??
+    missingQuota(message, cause) ??
+    limitRange(message, cause) ??
+    podSecurity(message, cause) ??
+    terminating(message, cause) ??
+    webhook(message, cause) ??
+    tooLarge(message, cause)
+  );
+}
+
+function quota(message: string, cause: unknown): DeployError | null {
+  const refusal = quotaRefusal(message);
+  if (refusal === null) return null;
+  return new DeployError(
+    'QUOTA_EXCEEDED',
+    `The tool's quota ${refusal.quota} is used up (${refusal.words}).`,
+    'Stop processes that are not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. During a rollout, the old and the new release run side by side.',
+    { cause },
+  );
+}
+
+function missingQuota(message: string, cause: unknown): DeployError | null {
+  const match = /failed quota: (\S+): must specify (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'QUOTA_EXCEEDED',
+    `The quota ${match[1]} requires every process to set ${match[2]}.`,
+    'Tell the operator: this is a setting of the server.',
+    { cause },
+  );
+}
+
+// apiserver, plugin/pkg/admission/limitranger/admission.go
+function limitRange(message: string, cause: unknown): DeployError | null {
+  const found = [
+    ...message.matchAll(
+      /(maximum|minimum) (\S+) usage per (Container|Pod) is ([^\s,]+)(?:, but (limit|request) is ([^\s,\]]+)| *\. No (limit|request) is specified)/gi,
+    ),
+  ];
+  if (found.length === 0) return null;
+  const parts = found.map(([, which = '', resource = '', , bound, , given]) => {
+    const most = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
+    return `${resourceWords(resource)} may be ${most} ${bound}, asked for: ${given ?? 'none'}`;
+  });
+  return new DeployError(
+    'LIMIT_RANGE',
+    `The tool's namespace does not allow a process of this size (${parts.join('; ')}).`,
+    'Change cpu or mem in service.template and push again, or ask the operator.',
+    { cause },
+  );
+}
+
+function podSecurity(message: string, cause: unknown): DeployError | null {
+  const match = /violates PodSecurity "([^"]+)": (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'POD_SECURITY',
+    `The cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}.`,
+    'Tell the operator: pods of this server must pass the level of the namespace.',
+    { cause },
+  );
+}
+
+function terminating(message: string, cause: unknown): DeployError | null {
+  const match = /new content in namespace (\S+) because it is being terminated/.exec(message);
+  if (match === null) return null;
+  return noNamespace(match[1] ?? '', 'leaving', cause);
+}
+
+function webhook(message: string, cause: unknown): DeployError | null {
+  const match = /admission webhook "([^"]+)" denied the request: (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'CLUSTER_FORBIDDEN',
+    `The cluster's rules refuse it: ${match[2]}`,
+    `Tell the operator: the admission webhook ${match[1]} decides this.`,
+    { cause },
+  );
+}
+
+// apimachinery, validation of Secret and ConfigMap
+function tooLarge(message: string, cause: unknown): DeployError | null {
+  const match = /^Secret \S+ is invalid: data: Too long: (.*)$/s.exec(message);
+  if (match === null) return null;
+  return new DeployError(
+    'TOO_LARGE',
+    `The config vars do not fit into the cluster: together they ${match[1]}.`,
+    'Remove or shorten some of them.',
+    { cause },
+  );
+}
+
+// `deployments.apps "x" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n"`
+function forbidden(message: string, cause: unknown): DeployError {
+  const match = /User "[^"]*" cannot (\S+) resource "([^"]+)"/.exec(message);
+  const what = match === null ? 'do what this step needs' : `${match[1]} ${match[2]}`;
+  return mayNot(what, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
+}
+
+/** @param what - A verb and a resource, such as `create jobs`. */
+export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
+  return new DeployError(
+    'CLUSTER_FORBIDDEN',
+    `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
+    namespace === null
+      ? 'Tell the operator: the role of its service account (RBAC) lacks this.'
+      : // Without rights in a namespace, the API does not tell whether the namespace exists.
+        'Tell the operator: the service account of this server lacks this right there (RBAC), or there is no such namespace.',
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function missingNamespace(error: ApiException<unknown>): string | null {
+  if (error.code !== 404) return null;
+  return /^namespaces "([^"]+)" not found/.exec(statusOf(error).message)?.[1] ?? null;
+}
+
+/** True if an error says that a namespace does not exist or is being deleted. */
+export function isNoNamespace(error: unknown): error is DeployError {
+  return error instanceof DeployError && ['NAMESPACE_MISSING', 'NAMESPACE_LEAVING'].includes(error.code);
+}
+
+/** The error for a namespace of a tool that does not exist or is being deleted. */
+export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?: unknown): DeployError {
+  const isGone = state === 'gone';
+  return new DeployError(
+    isGone ? 'NAMESPACE_MISSING' : 'NAMESPACE_LEAVING',
+    `The tool's namespace ${namespace} is ${isGone ? 'not there' : 'being deleted'}.`,
+    isGone
+      ? 'The platform makes it, with the rights of this server in it, when a tool is created: push again in some minutes. If somebody deleted it, ask the operator to make both again; then push, or type `restart`.'
+      : 'Nothing can be made in it any more. Ask the operator who deletes it. When it was made again, with the rights of this server in it, push, or type `restart`.',
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}

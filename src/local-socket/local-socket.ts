@@ -1,0 +1,160 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { DeployError, systemCode } from '../core/errors.ts';
+import type { Log } from '../core/log/log.ts';
+
+/** A connection to the server's own socket, after its first line was read. */
+export interface LocalConnection {
+  readonly socket: Socket;
+  /** Without the newline. */
+  readonly firstLine: string;
+  /** The bytes that have already arrived after the first line. */
+  readonly rest: Buffer;
+}
+
+export interface LocalSocketOptions {
+  readonly path: string;
+  readonly log: Log;
+  readonly serve: (connection: LocalConnection) => Promise<void>;
+}
+
+// sun_path of unix(7) has 108 bytes with its NUL.
+const MAX_PATH = 107;
+const MAX_FIRST_LINE = 1024 * 1024;
+/** How often it is checked that the file of the socket is there. */
+const LOOK_MS = 2000;
+
+/**
+ * The socket in the data folder, for hooks/post-receive and the local binary. Only the server's own user can connect.
+ */
+export class LocalSocket {
+  readonly #options: LocalSocketOptions;
+  #server: Server;
+  readonly #open = new Set<Socket>();
+  #watch: NodeJS.Timeout | null = null;
+  #isBinding = false;
+
+  constructor(options: LocalSocketOptions) {
+    this.#options = options;
+    this.#server = this.#make();
+  }
+
+  /** @throws DeployError `DATA_PATH_TOO_LONG` */
+  async listen(): Promise<void> {
+    const { path } = this.#options;
+    if (Buffer.byteLength(path) > MAX_PATH) {
+      const spare = Buffer.byteLength(path) - MAX_PATH;
+      throw new DeployError(
+        'DATA_PATH_TOO_LONG',
+        `The path of the data folder is ${spare} bytes too long for the socket ${path}.`,
+        'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
+      );
+    }
+    await this.#bind();
+    this.#watch = setInterval(() => void this.#bindAgain(), LOOK_MS).unref();
+  }
+
+  /** Without its file nobody finds the socket, and every push would be refused. */
+  async #bindAgain(): Promise<void> {
+    const { path, log } = this.#options;
+    if (existsSync(path) || this.#isBinding) return;
+    this.#isBinding = true;
+    // Open connections stay open. This also removes the file, so it comes before the new one is made.
+    this.#server.close();
+    this.#server = this.#make();
+    await this.#bind().then(
+      () => log.warn({ path }, 'the socket was deleted, and is made again'),
+      (err: unknown) => log.error({ err, path }, 'the socket was deleted, and cannot be made again yet'),
+    );
+    this.#isBinding = false;
+  }
+
+  #make(): Server {
+    return createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+  }
+
+  async #bind(): Promise<void> {
+    const { path } = this.#options;
+    await mkdir(dirname(path), { recursive: true, mode: 0o711 });
+    await rm(path, { force: true });
+    // The socket is bound within this call, so this mask applies to no other file.
+    const mask = process.umask(0o177);
+    this.#server.listen(path);
+    process.umask(mask);
+    await once(this.#server, 'listening');
+  }
+
+  async close(): Promise<void> {
+    if (this.#watch !== null) clearInterval(this.#watch);
+    for (const socket of this.#open) socket.destroy();
+    if (this.#server.listening) {
+      this.#server.close();
+      await once(this.#server, 'close');
+    }
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    this.#open.add(socket);
+    socket.on('close', () => this.#open.delete(socket));
+    // A client may leave at any time. That is not an error.
+    socket.on('error', () => undefined);
+    try {
+      const first = await readFirstLine(socket);
+      // A client that never ends its first line would wait for ever.
+      if (first === null) socket.destroy();
+      else await this.#options.serve({ socket, ...first });
+    } catch (err) {
+      this.#options.log.error({ err }, 'local connection failed');
+    } finally {
+      socket.end();
+    }
+  }
+}
+
+/**
+ * For a server that has just taken the lock of its data folder: if somebody deleted the file of the lock, another server
+ * may still be at work there.
+ *
+ * @throws DeployError `DATA_IN_USE`
+ */
+export async function assertNobodyListens(path: string): Promise<void> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+  } catch (error) {
+    // A server that cannot take it now is there all the same (unix(7)).
+    if (systemCode(error) !== 'EAGAIN') return;
+  } finally {
+    socket.destroy();
+  }
+  throw new DeployError(
+    'DATA_IN_USE',
+    'The data folder is in use by another server, and its lock, server.lock, was deleted.',
+    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
+  );
+}
+
+async function readFirstLine(socket: Socket): Promise<{ firstLine: string; rest: Buffer } | null> {
+  let bytes = Buffer.alloc(0);
+  while (bytes.length <= MAX_FIRST_LINE) {
+    const chunk = (socket.read() as Buffer | null) ?? (await nextChunk(socket));
+    if (chunk === null) return null;
+    bytes = Buffer.concat([bytes, chunk]);
+    const end = bytes.indexOf(10);
+    if (end >= 0) return { firstLine: bytes.toString('utf8', 0, end), rest: bytes.subarray(end + 1) };
+  }
+  return null;
+}
+
+async function nextChunk(socket: Socket): Promise<Buffer | null> {
+  while (!socket.readableEnded && !socket.destroyed) {
+    const gone = Promise.race([once(socket, 'readable'), once(socket, 'end'), once(socket, 'close')]);
+    await gone.catch(() => undefined);
+    const chunk = socket.read() as Buffer | null;
+    if (chunk !== null) return chunk;
+  }
+  return null;
+}

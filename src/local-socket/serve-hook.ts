@@ -1,0 +1,36 @@
+import { once } from 'node:events';
+import type { TruthfulPush } from '../git/push/push-session.ts';
+import type { LocalConnection } from './local-socket.ts';
+
+/** The mark at the end that hooks/post-receive waits for. No text for a client contains this byte. */
+const END = '\0';
+
+/**
+ * Serves one post-receive hook. Passes its update lines to the push that it belongs to, and sends back the text of the
+ * push. If the hook dies because its client left, only the view ends; the push continues.
+ */
+export async function serveHook(
+  connection: LocalConnection,
+  findPush: (id: string) => TruthfulPush | null,
+): Promise<void> {
+  const { socket, firstLine } = connection;
+  const push = findPush(firstLine.slice('hook '.length));
+  if (push === null) return;
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort());
+  const updates = await readUpdates(connection);
+  const write = async (text: string): Promise<void> => {
+    if (gone.signal.aborted || socket.write(text)) return;
+    await once(socket, 'drain', { signal: gone.signal }).catch(() => undefined);
+  };
+  await push.received(new Set(updates), write, gone.signal);
+  if (!gone.signal.aborted) socket.end(END);
+}
+
+/** Reads the input of a post-receive hook, one `OLD NEW REF` per line: githooks(5). */
+async function readUpdates({ socket, rest }: LocalConnection): Promise<string[]> {
+  const chunks: Buffer[] = [rest];
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n');
+  return lines.flatMap((line) => (line === '' ? [] : [line.split(' ').slice(2).join(' ')]));
+}

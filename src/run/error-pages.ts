@@ -1,0 +1,152 @@
+import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { escapeHtml } from '../core/text/escape-html.ts';
+
+/** Why a web request gets no answer from a tool. */
+export type Obstacle =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'no-web' }
+  | { readonly kind: 'scaled-down' }
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'crashed'; readonly detail: string }
+  | { readonly kind: 'no-answer' }
+  | { readonly kind: 'too-late'; readonly seconds: number }
+  | { readonly kind: 'only-interim' };
+
+/** Part of the page, because this server has no other files at a tool's address. The policy allows it by its hash. */
+const STYLE = `:root{color-scheme:light dark}
+body{margin:0;padding:0 1.5rem;background:light-dark(#fff,#101418);color:light-dark(#202122,#eaecf0);font:1rem/1.6 system-ui,sans-serif}
+main{max-width:36rem;margin:12vh auto 0}
+h1{margin:0 0 1rem;font-size:1.6rem;line-height:1.25;overflow-wrap:anywhere}
+p{overflow-wrap:anywhere}
+.status{margin:0;color:light-dark(#54595d,#a2a9b1);font-weight:600}`;
+const STYLE_HASH = `sha256-${createHash('sha256').update(STYLE).digest('base64')}`;
+
+export interface Page {
+  readonly status: number;
+  readonly title: string;
+  readonly sentences: readonly string[];
+  readonly retryAfterSeconds: number | null;
+}
+
+/** The page about an obstacle. Maintainers type `logsCommand` to learn more. */
+export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string): Page {
+  const maintainers = `Maintainers see more with: ${logsCommand}`;
+  switch (obstacle.kind) {
+    case 'none':
+      return {
+        status: 404,
+        title: `Nothing answers for ${tool}`,
+        sentences: ['There is no tool by this name here, or nothing has been deployed to it yet.'],
+        retryAfterSeconds: null,
+      };
+    case 'no-web':
+      return {
+        status: 404,
+        title: `${tool} has no web process`,
+        sentences: ['The tool runs, but its Procfile has no line that begins with “web:”.'],
+        retryAfterSeconds: null,
+      };
+    case 'scaled-down':
+      return {
+        status: 503,
+        title: `${tool} has no web process running`,
+        sentences: ['Its maintainers have set it to run none. It answers again when they scale it up.'],
+        retryAfterSeconds: 300,
+      };
+    case 'starting':
+      return {
+        status: 503,
+        title: `${tool} is starting`,
+        sentences: ['It will answer in a moment. Try again in a few seconds.'],
+        retryAfterSeconds: 3,
+      };
+    case 'stopped':
+      return {
+        status: 503,
+        title: `${tool} is stopped`,
+        sentences: [
+          'Its maintainers have stopped it. It answers again after the next deployment or restart.',
+        ],
+        retryAfterSeconds: 300,
+      };
+    case 'crashed':
+      return {
+        status: 502,
+        title: `${tool} is not running`,
+        sentences: [`${obstacle.detail}.`, maintainers],
+        retryAfterSeconds: null,
+      };
+    case 'no-answer':
+      return {
+        status: 502,
+        title: `${tool} gave no answer`,
+        sentences: ['The tool closed the connection before it answered.', maintainers],
+        retryAfterSeconds: null,
+      };
+    case 'too-late':
+      return {
+        status: 504,
+        title: `${tool} did not answer in time`,
+        sentences: [`The tool took the request and gave no answer for ${obstacle.seconds} s.`, maintainers],
+        retryAfterSeconds: null,
+      };
+    case 'only-interim':
+      return {
+        status: 502,
+        title: `${tool} gave no answer`,
+        sentences: [
+          'The tool sent interim answers (status 1xx) again and again, and no answer.',
+          maintainers,
+        ],
+        retryAfterSeconds: null,
+      };
+    default:
+      return obstacle satisfies never;
+  }
+}
+
+export function sendPage(page: Page, response: ServerResponse): void {
+  const body = html(page);
+  response.writeHead(page.status, {
+    'content-type': 'text/html; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    'content-security-policy': `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`,
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    ...(page.retryAfterSeconds === null ? {} : { 'retry-after': String(page.retryAfterSeconds) }),
+  });
+  response.end(body);
+}
+
+/** Sends the page as text on a connection that asked for a WebSocket. */
+export function refuseUpgrade(page: Page, socket: Duplex): void {
+  const body = `${[page.title, ...page.sentences].join('\n')}\n`;
+  const head = [
+    `HTTP/1.1 ${page.status} ${page.status === 404 ? 'Not Found' : 'Unavailable'}`,
+    'Content-Type: text/plain; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Cache-Control: no-store',
+    'Connection: close',
+  ];
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Not end(), because a client that keeps its side open would hold the connection.
+  (socket as Socket).destroySoon();
+}
+
+function html({ status, title, sentences }: Page): string {
+  const paragraphs = sentences.map((sentence) => `<p>${escapeHtml(sentence)}</p>`);
+  return [
+    '<!doctype html>',
+    '<html lang="en">',
+    '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+    `<title>${escapeHtml(title)}</title><style>${STYLE}</style></head>`,
+    `<body><main><p class="status">${status}</p><h1>${escapeHtml(title)}</h1>`,
+    ...paragraphs,
+    '</main></body></html>',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,258 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { V1Deployment } from '@kubernetes/client-node';
+import { FewAtOnce } from '../../../core/concurrency/concurrency-limit.ts';
+import { DeployError } from '../../../core/errors.ts';
+import { alarmAbout } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { lostWords } from '../../../core/lost-namespace.ts';
+import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
+import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
+import { LABELS, type Rollout } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
+import { type ReleaseOptions, replicaCount } from '../manifests/rollout-manifests.ts';
+import { foreignManagers } from '../pods/pod-status.ts';
+import type { PodListener, ToolPod } from '../pods/tool-pods.ts';
+import type { LiveRollouts } from '../rollout/live-rollouts.ts';
+import { deploymentsOf, ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
+import type { LostPlaces } from './lost-namespaces.ts';
+import { type PresentObject, PresentObjects } from './present-objects.ts';
+import { Gaps, type Missing } from './restore-objects.ts';
+
+export interface DriftOptions {
+  readonly parts: ObjectParts;
+  readonly live: LiveRollouts;
+  readonly lost: LostPlaces;
+  readonly log: Log;
+}
+
+/** A remark of `ps` about a process. */
+export interface DriftNote {
+  /** The process type, or null for all processes. */
+  readonly type: string | null;
+  readonly text: string;
+}
+
+/** The state of one live rollout. */
+interface ToolDrift {
+  readonly rolloutId: string;
+  notes: readonly (DriftNote & { readonly at: number })[];
+  /** Why missing objects could not be made, as logged. Null if none is missing. */
+  failure: string | null;
+  /** True after a first failure in a new namespace. */
+  isNewThere: boolean;
+}
+
+interface Change {
+  readonly rolloutId: string;
+  readonly namespace: string;
+  readonly object: string;
+  readonly name: string;
+  readonly by: string;
+  isTold: boolean;
+}
+
+// Objects that a deletion cascades to disappear a moment later.
+const SETTLE_MS = 1000;
+// A release that has just gone live waits for at most two passes.
+const PASS_MS = 10_000;
+const NOBODY_MS = 1000;
+// Each check of a tool makes at least one request, for its Secret, because no watch shows Secrets.
+const LEAST_PAUSE_MS = 200;
+const CALL_MS = 10_000;
+const NOTED_MS = 3600_000;
+
+/**
+ * Restores objects of live releases that others have deleted, and reports that in `ps` and in the log. With them it
+ * restores the NetworkPolicy of a namespace that this server has made. Changes by others are kept and reported too.
+ * Nothing is restored during a rollout or a stop, or in a namespace that is being deleted. If a namespace is made again,
+ * the live release is started in it.
+ *
+ * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s for fifty tools, every ten
+ * minutes for 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing Secret, the Secret is
+ * restored at once.
+ */
+export class Drift implements PodListener {
+  readonly #options: DriftOptions;
+  readonly #present = new PresentObjects();
+  readonly #tools = new Map<string, ToolDrift>();
+  readonly #changes = new Map<string, Change>();
+  readonly #suspected = new Set<string>();
+  readonly #looks = new FewAtOnce(4);
+
+  constructor(options: DriftOptions) {
+    this.#options = options;
+  }
+
+  /** Watches until the server stops. */
+  async watch(): Promise<void> {
+    const { parts, live, lost, log } = this.#options;
+    const { cluster, closing } = parts;
+    const listener = {
+      onState: (object: PresentObject) => this.#note(object),
+      onGone: ({ metadata }: PresentObject) => {
+        this.#changes.delete(metadata.uid ?? '');
+        this.#suspect(metadata.labels?.[LABELS.tool] ?? '', metadata.namespace);
+      },
+    };
+    this.#present.watch(cluster, log, listener, closing);
+    await Promise.all([
+      this.#passes(() => live.tools().filter((tool) => lost.of(tool) === null)),
+      this.#passes(() => lost.tools()),
+    ]);
+  }
+
+  async #passes(toolsNow: () => readonly string[]): Promise<void> {
+    const { closing } = this.#options.parts;
+    while (!closing.aborted) {
+      const tools = toolsNow();
+      for (const tool of tools) {
+        await pause(Math.max(PASS_MS / tools.length, LEAST_PAUSE_MS), closing);
+        await this.#look(tool);
+      }
+      if (tools.length === 0) await pause(NOBODY_MS, closing);
+    }
+  }
+
+  /** @see PodListener */
+  pod({ tool, rolloutId, namespace, container }: ToolPod): void {
+    const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
+    if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
+  }
+
+  /** The remarks about a tool's processes, for people. */
+  notes(tool: string): readonly DriftNote[] {
+    const { live, lost } = this.#options;
+    const [place, rollout] = [lost.of(tool), live.of(tool)];
+    if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));
+    const drift = this.#tools.get(tool);
+    if (drift === undefined || drift.rolloutId !== this.#options.live.of(tool)?.id) return [];
+    return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
+  }
+
+  /** @param namespace - Compared with the tool's, because objects in other namespaces may carry the tool's labels. */
+  #suspect(tool: string, namespace: string | undefined): void {
+    const { live, parts } = this.#options;
+    if (live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
+    this.#suspected.add(tool);
+    void pause(SETTLE_MS, parts.closing)
+      .then(() => this.#suspected.delete(tool))
+      .then(() => this.#looks.run(() => this.#look(tool)));
+  }
+
+  /** Restores missing objects of a tool. Failures are reported, and the next pass retries. */
+  async #look(tool: string): Promise<void> {
+    const { live, parts } = this.#options;
+    if (parts.closing.aborted) return;
+    let drift: ToolDrift | null = null;
+    try {
+      await live.whileLive(tool, async (options) => {
+        drift = this.#of(options.rollout);
+        await this.#restore(options, drift);
+      });
+      await this.#tellChanges(tool);
+    } catch (error) {
+      if (drift !== null) await this.#failed(tool, drift, error);
+    }
+  }
+
+  async #restore(options: ReleaseOptions, drift: ToolDrift): Promise<void> {
+    const { parts, lost, log } = this.#options;
+    const { tool, version } = options.rollout.release;
+    const call = { signal: parts.closing, timeoutMs: CALL_MS };
+    if (lost.of(tool) !== null) {
+      const state = await lost.look(tool);
+      if (state === 'gone' || state === 'leaving') return;
+      if (state === 'there') await ensureNamespace(parts, options.rollout, parts.closing);
+    }
+    const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
+    const { missing } = gaps;
+    if (missing.length > 0) {
+      // If Deployments are missing, the Secret went with them and needs no remark.
+      const isAll = missing.some(({ kind }) => kind === 'Deployment');
+      const meant = missing.filter(({ kind }) => !(isAll && kind === 'Secret'));
+      const said = (text: string) => (drift.notes = meant.map((one) => note(one, text)));
+      said('is being restored');
+      await gaps.restore().catch((error: unknown) => {
+        said(`could not be restored: ${error instanceof Error ? error.message : String(error)}`);
+        throw error;
+      });
+      said(`was restored at ${new Date().toISOString().slice(0, 19)}Z`);
+      const restored = missing.map(({ kind, name }) => `${kind} ${name}`);
+      log.warn({ tool, version, restored }, 'deleted objects of a live release made again');
+    } else await gaps.makeBudgets();
+    drift.failure = null;
+    drift.isNewThere = false;
+    lost.restored(tool);
+  }
+
+  async #failed(tool: string, drift: ToolDrift, thrown: unknown): Promise<void> {
+    const { parts, lost, log } = this.#options;
+    const error = await lost.explain(tool, thrown);
+    const code = error instanceof DeployError ? error.code : null;
+    // The next pass retries. Other parts of the server already report a cluster that does not answer.
+    if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
+    // The rights in a new namespace may follow a moment later.
+    const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
+    drift.isNewThere ||= isFirst;
+    if (isFirst) return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (drift.failure === message) return;
+    drift.failure = message;
+    if (!alarmAbout(log, error, { tool }))
+      log.error({ tool, code, why: message }, 'deleted objects of a live release not made again');
+  }
+
+  #note({ kind, metadata }: PresentObject): void {
+    const { uid = '', labels = {}, name = '', namespace = '' } = metadata;
+    const [tool, rolloutId] = [labels[LABELS.tool], labels[LABELS.rollout]];
+    if (tool === undefined || rolloutId === undefined || kind === 'PodDisruptionBudget') return;
+    const by = foreignManagers({ metadata });
+    if (by === null) return void this.#changes.delete(uid);
+    const object = `${kind} ${name} ${by} ${metadata.generation}`;
+    if (this.#changes.get(uid)?.object === object) return;
+    this.#changes.set(uid, { rolloutId, namespace, object, name, by, isTold: false });
+    this.#suspect(tool, namespace);
+  }
+
+  async #tellChanges(tool: string): Promise<void> {
+    const { live, parts, log } = this.#options;
+    const rollout = live.of(tool);
+    if (rollout === null) return;
+    const changes = [...this.#changes.values()].filter(
+      (one) => one.rolloutId === rollout.id && one.namespace === rollout.namespace && !one.isTold,
+    );
+    if (changes.length === 0) return;
+    const all = await deploymentsOf(parts, tool, rollout.namespace, parts.closing);
+    for (const change of changes) {
+      change.isTold = true;
+      const now = all.find(({ metadata }: V1Deployment) => metadata?.name === change.name);
+      const replicas = now === undefined ? {} : { replicas: now.spec?.replicas ?? 1 };
+      const { name, by } = change;
+      const facts = { tool, version: rollout.release.version, object: name, by, ...replicas };
+      log.warn(facts, 'changed outside of this server and left as it is');
+    }
+  }
+
+  #of({ id, release }: Rollout): ToolDrift {
+    const known = this.#tools.get(release.tool);
+    if (known?.rolloutId === id) return known;
+    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null, isNewThere: false };
+    this.#tools.set(release.tool, drift);
+    return drift;
+  }
+}
+
+function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number] {
+  return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
+}
+
+/** A remark for each process about why it does not run. */
+function lostNotes(rollout: Rollout, text: string): DriftNote[] {
+  const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
+  return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
+}
+
+/** Waits about this long, with jitter, so that many tools are not checked together. Ends when the signal fires. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await wait(ms * (0.75 + Math.random() / 2), null, { signal }).catch(() => {});
+}

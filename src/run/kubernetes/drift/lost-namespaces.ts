@@ -1,0 +1,97 @@
+import { DeployError } from '../../../core/errors.ts';
+import { calm } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import type { LostPlace } from '../../../core/lost-namespace.ts';
+import { isNoNamespace, noNamespace } from '../../../kubernetes/faults/api-refusals.ts';
+import { type NamespaceState, namespaceState } from '../../../kubernetes/namespace-state.ts';
+import { namespaceOf, type Rollout } from '../manifests/object-names.ts';
+import type { LiveRollouts } from '../rollout/live-rollouts.ts';
+import type { ObjectParts } from '../rollout-objects.ts';
+
+export interface LostPlacesOptions {
+  readonly parts: ObjectParts;
+  readonly live: LiveRollouts;
+  readonly log: Log;
+}
+
+const LOOK_MS = 10_000;
+
+/** Tracks live releases whose namespace others have deleted. Each is logged once. */
+export class LostPlaces {
+  readonly #options: LostPlacesOptions;
+  /** By tool. */
+  readonly #lost = new Map<string, LostPlace & { readonly rolloutId: string }>();
+
+  constructor(options: LostPlacesOptions) {
+    this.#options = options;
+  }
+
+  /** Null if the namespace exists, or if the tool has no live release. */
+  of(tool: string): LostPlace | null {
+    const lost = this.#lost.get(tool);
+    return lost === undefined || lost.rolloutId !== this.#options.live.of(tool)?.id ? null : lost;
+  }
+
+  /** The tools that have lost their namespace. */
+  tools(): string[] {
+    return this.#options.live.tools().filter((tool) => this.of(tool) !== null);
+  }
+
+  /**
+   * Explains a failure in the namespace of a tool. The rights in a namespace are deleted with it, so the API may report
+   * missing rights instead of a missing namespace.
+   *
+   * @returns a DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if that is the reason, otherwise the same error.
+   */
+  async explain(tool: string, error: unknown): Promise<unknown> {
+    if (!isNoNamespace(error) && !(error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN'))
+      return error;
+    const said = isNoNamespace(error) ? (error.code === 'NAMESPACE_MISSING' ? 'gone' : 'leaving') : null;
+    const state = await this.look(tool, said);
+    const { tool_namespace_prefix } = this.#options.parts.config;
+    return state === null || state === 'there'
+      ? error
+      : noNamespace(namespaceOf(tool, tool_namespace_prefix), state, error);
+  }
+
+  /**
+   * Reads the state of a tool's namespace, and remembers it.
+   *
+   * @param otherwise - The state if this server may not read it, or gets no answer.
+   */
+  async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
+    const { parts, live } = this.#options;
+    const { cluster, config, closing } = parts;
+    const namespace = namespaceOf(tool, config.tool_namespace_prefix);
+    const call = { signal: closing, timeoutMs: LOOK_MS };
+    const state = (await namespaceState(cluster, namespace, call).catch(() => null)) ?? otherwise;
+    const rollout = live.of(tool);
+    if (rollout !== null && state !== null) this.#remember(rollout, state);
+    return state;
+  }
+
+  /** Call this when all objects of the live release exist again. */
+  restored(tool: string): void {
+    const lost = this.of(tool);
+    this.#lost.delete(tool);
+    if (lost === null) return;
+    const { live, log } = this.#options;
+    const version = live.of(tool)?.release.version;
+    log.info({ tool, version, namespace: lost.namespace }, 'live release started in its new namespace');
+    calm(log, ['CLUSTER_FORBIDDEN'], { tool });
+  }
+
+  #remember({ id, namespace, release: { tool, version } }: Rollout, found: NamespaceState): void {
+    const known = this.of(tool);
+    if (known === null && found === 'there') return;
+    const state = found === 'there' ? 'empty' : found;
+    this.#lost.set(tool, { namespace, state, rolloutId: id });
+    if (known !== null) return;
+    const hint =
+      'Make it again, with the rights of this server in it. The live release then starts by itself.';
+    this.#options.log.error(
+      { tool, version, namespace, state, hint },
+      'namespace of a live release was deleted: nothing of the tool runs',
+    );
+  }
+}

@@ -1,0 +1,149 @@
+import type { KubernetesObject, V1Deployment, V1Secret } from '@kubernetes/client-node';
+import { stayingUp } from '../../../core/replicas.ts';
+import { type Applied, applyObject, findObject } from '../../../kubernetes/apply.ts';
+import type { Retrying } from '../../../kubernetes/retry.ts';
+import { cronJobs } from '../manifests/cron-job-manifests.ts';
+import { policyOf } from '../manifests/network-policy.ts';
+import { LABELS, LIVE } from '../manifests/object-names.ts';
+import {
+  disruptionBudget,
+  hasAddress,
+  ingress,
+  ownedBy,
+  type ReleaseOptions,
+  rolloutObjects,
+  service,
+} from '../manifests/rollout-manifests.ts';
+import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
+import type { PresentObjects } from './present-objects.ts';
+
+export type RestoringParts = ObjectParts & { readonly present: PresentObjects };
+
+/** A missing object of a live rollout. */
+export interface Missing {
+  readonly kind: string;
+  readonly name: string;
+  /** The process that it belongs to, or null for the whole rollout. */
+  readonly type: string | null;
+}
+
+type Any = Applied<KubernetesObject>;
+
+const MADE_BEFORE: readonly string[] = ['NetworkPolicy', 'Secret', 'Deployment'];
+
+/** The missing objects of a live rollout. */
+export class Gaps {
+  readonly #parts: RestoringParts;
+  readonly #options: ReleaseOptions;
+  readonly #call: Retrying;
+  readonly #secret: Applied<V1Secret>;
+  readonly #deployments: readonly Applied<V1Deployment>[];
+  readonly #missing = new Set<Any>();
+
+  private constructor(parts: RestoringParts, options: ReleaseOptions, call: Retrying) {
+    const { config, deployments } = rolloutObjects(options);
+    this.#parts = parts;
+    this.#options = options;
+    this.#call = call;
+    this.#secret = config;
+    this.#deployments = deployments;
+  }
+
+  /** Looks for each object. An object that is being deleted counts as existing. @throws as `retrying`. */
+  static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
+    const gaps = new Gaps(parts, options, call);
+    for (const object of gaps.#wanted()) {
+      if (!(await gaps.#isThere(object))) gaps.#missing.add(object);
+    }
+    return gaps;
+  }
+
+  get missing(): Missing[] {
+    return [...this.#missing].map((object) => ({
+      kind: object.kind,
+      name: object.metadata.name,
+      type: typeOf(object),
+    }));
+  }
+
+  /** Makes the missing objects without changing others. @throws as `retrying`. */
+  async restore(): Promise<void> {
+    const { cluster } = this.#parts;
+    if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
+      await ensureNamespace(this.#parts, this.#options.rollout, this.#call.signal);
+    const deployments = this.#deployments.filter((one) => this.#missing.has(one));
+    if (deployments.length > 0 || this.#missing.has(this.#secret)) {
+      // First, because the pods need it. Then again with owners, because it was deleted together with its old ones.
+      await applyObject(cluster, this.#secret, this.#call);
+      for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
+      const ownerReferences = ownedBy(await this.#present());
+      const { metadata } = this.#secret;
+      if (ownerReferences.length > 0) {
+        const owned = { ...this.#secret, metadata: { ...metadata, ownerReferences } };
+        await applyObject<V1Secret>(cluster, owned, this.#call);
+      }
+    }
+    await this.makeBudgets();
+    for (const object of this.#missing) {
+      if (!MADE_BEFORE.includes(object.kind)) await applyObject(cluster, object, this.#call);
+    }
+  }
+
+  /** Makes missing disruption budgets. A rollout of an older server has none. @throws as `retrying`. */
+  async makeBudgets(): Promise<void> {
+    const { cluster, present } = this.#parts;
+    for (const deployment of this.#deployments) {
+      const kind = 'PodDisruptionBudget';
+      const isThere = present.has({ ...deployment, apiVersion: 'policy/v1', kind });
+      if (isThere === true && !this.#missing.has(deployment)) continue;
+      const found = await findObject(cluster, deployment, this.#call);
+      for (const owner of ownedBy(found === null ? [] : [found as V1Deployment])) {
+        await applyObject(cluster, disruptionBudget(deployment, owner), this.#call);
+      }
+    }
+  }
+
+  /** The Deployments as the cluster has them. */
+  async #present(): Promise<V1Deployment[]> {
+    const found = await Promise.all(
+      this.#deployments.map((one) => findObject(this.#parts.cluster, one, this.#call)),
+    );
+    return found.filter((one) => one !== null) as V1Deployment[];
+  }
+
+  #wanted(): Any[] {
+    const { rollout, config } = this.#options;
+    const { namespace, release, id } = rollout;
+    const { tool } = release;
+    const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+    const way = [
+      service({ tool, namespace, rolloutId: id }),
+      ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
+    ];
+    return [
+      ...(config.make_namespaces ? [policyOf(namespace)] : []),
+      ...[this.#secret, ...this.#deployments, ...cronJobs(this.#options)],
+      ...(hasWeb ? way : []),
+    ];
+  }
+
+  /** Asks the API if the watch does not know the object, because the watch may be behind. */
+  async #isThere(object: Any): Promise<boolean> {
+    const { cluster, present } = this.#parts;
+    return present.has(object) === true || (await findObject(cluster, object, this.#call)) !== null;
+  }
+}
+
+function markedLive(deployment: Applied<V1Deployment>): Applied<V1Deployment> {
+  const { metadata } = deployment as V1Deployment & Applied<V1Deployment>;
+  return {
+    ...deployment,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [LIVE]: 'true' } },
+  } as Applied<V1Deployment>;
+}
+
+function typeOf({ kind, metadata }: Any): string | null {
+  if (kind === 'Secret' || kind === 'NetworkPolicy') return null;
+  const { labels } = metadata as { readonly labels?: Record<string, string> };
+  return labels?.[LABELS.process] ?? 'web';
+}

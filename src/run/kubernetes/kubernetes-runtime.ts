@@ -1,0 +1,327 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Config } from '../../config.ts';
+import { FewAtOnce } from '../../core/concurrency/concurrency-limit.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { LostPlace } from '../../core/lost-namespace.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
+import { UnderWay } from '../background-work.ts';
+import { isHostLabel, toolOfHost } from '../host-names.ts';
+import { ToolLogs } from '../logs/log-folder.ts';
+import { OneOffs } from '../one-offs.ts';
+import type {
+  Gateway,
+  LogLine,
+  LogQuery,
+  OneOff,
+  OneOffEnd,
+  ProcessStatus,
+  ReleasePhase,
+  RollOut,
+  Runtime,
+} from '../runtime.ts';
+import { servedElsewhere } from '../served-elsewhere.ts';
+import { Drift } from './drift/drift.ts';
+import { LostPlaces } from './drift/lost-namespaces.ts';
+import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './manifests/object-names.ts';
+import type { ManifestConfig } from './manifests/pod-manifest.ts';
+import { hasAddress } from './manifests/rollout-manifests.ts';
+import { removeOldOneOffs, runAsPod } from './one-off/one-off-as-pod.ts';
+import { PodLogs } from './pods/pod-logs.ts';
+import { Restarts } from './pods/pod-restarts.ts';
+import { ToolPods } from './pods/tool-pods.ts';
+import { processStatuses } from './process-statuses.ts';
+import { removeLeftovers } from './resume/remove-leftovers.ts';
+import { takeOver } from './resume/resume-rollout.ts';
+import { Resuming } from './resume/resuming.ts';
+import { type GoLiveParts, goInNumbers, goLive } from './rollout/go-live.ts';
+import { LiveRollouts } from './rollout/live-rollouts.ts';
+import { runReleaseJob } from './rollout/release-job.ts';
+import type { RolloutParts } from './rollout/start-rollout.ts';
+import { ScheduledEnds } from './schedules/scheduled-ends.ts';
+import { assertToolPlace } from './tool-namespace.ts';
+
+export interface KubernetesRuntimeOptions {
+  readonly cluster: Cluster;
+  readonly config: ManifestConfig &
+    Pick<
+      Config,
+      | 'data'
+      | 'settle_time'
+      | 'release_time'
+      | 'drain_time'
+      | 'log_size'
+      | 'concurrent_one_offs'
+      | 'one_off_time'
+    >;
+  /** The origin of the HTTP server. Requests to its host are not for a tool. */
+  readonly httpOrigin: () => string;
+  readonly log: Log;
+}
+
+const KNOWN_MS = 60_000;
+
+/**
+ * Runs releases on a Kubernetes cluster. Each rollout has its own Deployments beside those of the previous one. The
+ * selector of the tool's Service moves the traffic (docs/decisions/0006). The tools keep running without this server.
+ */
+export class KubernetesRuntime implements Runtime, Gateway {
+  readonly #options: KubernetesRuntimeOptions;
+  readonly #pods: ToolPods;
+  readonly #live: LiveRollouts;
+  readonly #podLogs: PodLogs;
+  readonly #ends: ScheduledEnds;
+  readonly #drift: Drift;
+  readonly #lost: LostPlaces;
+  readonly #closing = new AbortController();
+  readonly #logs: ToolLogs;
+  /** Limits how many tools are resumed at once at the start. */
+  readonly #resumes = new FewAtOnce(8);
+  readonly #underWay = new UnderWay();
+  readonly #resuming = new Resuming();
+  readonly #oneOffs: OneOffs;
+  readonly #serverRun = newRolloutId();
+
+  /** Begins to watch the cluster. Running tools are not changed. */
+  constructor(options: KubernetesRuntimeOptions) {
+    this.#options = options;
+    this.#logs = new ToolLogs(options);
+    const { cluster, config, log } = options;
+    const { signal } = this.#closing;
+    this.#oneOffs = new OneOffs(config);
+    this.#pods = new ToolPods(config.tool_namespace_prefix);
+    this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
+    this.#podLogs = new PodLogs({
+      cluster,
+      toolLog: (tool) => this.#logs.of(tool),
+      isKnown: (pod) => this.#live.hasPod(pod),
+      log,
+      signal,
+    });
+    this.#pods.listen(this.#podLogs);
+    this.#pods.listen(
+      new Restarts({
+        isLive: ({ tool, rolloutId }) => this.#live.of(tool)?.id === rolloutId,
+        memoryBytes: (pod) => this.#live.memoryOf(pod, config.run_memory),
+        say: (tool, text) => void this.#logs.of(tool).append('push', [text]),
+      }),
+    );
+    this.#ends = new ScheduledEnds({
+      scheduleOf: (pod) => this.#live.scheduleOf(pod),
+      mostMs: config.schedule_time,
+      memoryBytes: config.run_memory,
+      say: (pod, texts) =>
+        void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
+    });
+    this.#pods.listen(this.#ends);
+    this.#lost = new LostPlaces({ parts: this.#parts, live: this.#live, log });
+    this.#drift = new Drift({ parts: this.#parts, live: this.#live, lost: this.#lost, log });
+    this.#pods.listen(this.#drift);
+    this.#pods.watch(cluster, log, signal);
+    void this.#underWay.own(this.#drift.watch());
+  }
+
+  async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
+    await this.#inPlace(tool, () => assertToolPlace(this.#options, tool, signal));
+  }
+
+  async runReleasePhase(phase: ReleasePhase): Promise<void> {
+    const { release } = phase;
+    const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+    if (process === undefined) return;
+    const rollout = this.#rollout(release, {});
+    const parts = { ...this.#parts, toolLog: this.#logs.of(release.tool) };
+    const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
+    await this.#pods.known(signal, KNOWN_MS);
+    const run = () => runReleaseJob(parts, { rollout, process }, { ...phase, signal });
+    await this.#underWay.own(this.#inPlace(release.tool, run));
+  }
+
+  async rollOut(rollOut: RollOut): Promise<void> {
+    await this.#untilKnown(rollOut.release.tool, rollOut.signal);
+    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
+  }
+
+  async scale(rollOut: RollOut): Promise<void> {
+    await this.#untilKnown(rollOut.release.tool, rollOut.signal);
+    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#scale(rollOut)));
+  }
+
+  async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
+    await this.#resuming.run(release.tool, async () => {
+      // Without a time limit, because the tools may keep running while the cluster's API does not answer.
+      await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+      await this.#underWay.own(
+        this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
+      );
+    });
+  }
+
+  async stop(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    await this.#untilKnown(tool, this.#closing.signal);
+    const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
+    await stopping.catch((error: unknown) => {
+      // The processes have been deleted, or are being deleted, with the namespace.
+      if (!isNoNamespace(error)) throw error;
+    });
+  }
+
+  async status(tool: ToolName): Promise<ProcessStatus[]> {
+    if (!this.#canRun(tool)) return [];
+    const [live, drift, lost] = [this.#live, this.#drift, this.#lost];
+    const parts = { ...this.#parts, live, drift, lost, ends: this.#ends };
+    const statuses = await processStatuses(parts, tool, this.#namespace(tool));
+    return [...statuses, ...this.#oneOffs.statuses(tool)];
+  }
+
+  lostPlace(tool: ToolName): LostPlace | null {
+    return this.#lost.of(tool);
+  }
+
+  logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
+    return this.#logs.of(tool).read(query);
+  }
+
+  address(tool: ToolName): string | null {
+    const { config } = this.#options;
+    const { domain, ingress_url } = config;
+    if (!isHostLabel(tool) || toolName(tool) === null || !hasAddress(tool, config)) return null;
+    return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
+  }
+
+  /** Ends the watches and the one-offs. The tools keep running. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
+  }
+
+  async cleanUp(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    const namespace = this.#namespace(tool);
+    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    if (this.#lost.of(tool) !== null) return;
+    const leftovers = { tool, namespace, live: this.#live };
+    await this.#underWay.own(
+      this.#resumes.run(async () => {
+        const hasPlace = await removeLeftovers(this.#parts, leftovers);
+        if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool);
+      }),
+    );
+  }
+
+  run(oneOff: OneOff): Promise<OneOffEnd> {
+    return this.#oneOffs.run(oneOff, (one) =>
+      this.#inPlace(one.release.tool, () => runAsPod(one, this.#oneOffParts)),
+    );
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    const running = this.#pods.of(tool).filter(({ isOver }) => !isOver);
+    const ids = running.flatMap(({ rolloutId }) => this.#live.releaseOf(rolloutId)?.artifact.id ?? []);
+    return new Set([...this.#oneOffs.artifacts(tool), ...ids]);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
+  }
+
+  toolOf(host: string | undefined): string | null {
+    const { config, httpOrigin } = this.#options;
+    return toolOfHost(host, { domain: config.domain, httpOrigin });
+  }
+
+  serve(tool: string, _request: IncomingMessage, response: ServerResponse): void {
+    servedElsewhere(this.address(tool as ToolName), response);
+  }
+
+  upgrade(_tool: string, _request: IncomingMessage, socket: Duplex): void {
+    socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  }
+
+  /** Waits until the tool's pods are known and its live release has been resumed. */
+  async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
+    const whole = AbortSignal.any([signal, this.#closing.signal]);
+    await this.#pods.known(whole, KNOWN_MS);
+    await this.#resuming.ended(tool, whole);
+  }
+
+  async #rollOut(rollOut: RollOut): Promise<void> {
+    const { later } = await goLive(
+      this.#goLiveParts,
+      this.#rollout(rollOut.release, rollOut.replicas),
+      rollOut,
+    );
+    if (later !== null) void this.#underWay.own(later);
+  }
+
+  async #scale(rollOut: RollOut): Promise<void> {
+    const { release, replicas } = rollOut;
+    const live = this.#live.of(release.tool);
+    const isHere = live?.release.version === release.version && this.#lost.of(release.tool) === null;
+    if (!isHere) return await this.#rollOut(rollOut);
+    await goInNumbers(this.#goLiveParts, { ...live, replicas }, rollOut);
+  }
+
+  async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
+    const onKnown = (): void => {
+      for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
+    };
+    const parts = { parts: this.#parts, live: this.#live, onKnown };
+    const { tool } = fresh.release;
+    try {
+      const { later } = await takeOver(parts, fresh, toolNumber);
+      if (later !== null) void this.#underWay.own(later);
+    } catch (error) {
+      const why = await this.#lost.explain(tool, error);
+      if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
+      // The namespace is missing. Drift starts the release when the namespace exists again.
+      this.#live.adopt(fresh, toolNumber);
+      await this.#lost.look(tool);
+    }
+  }
+
+  /** @throws the error of `work`, or a DeployError if the reason is that the tool's namespace does not exist. */
+  async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw await this.#lost.explain(tool, error);
+    }
+  }
+
+  /** False if the tool can have no namespace, and so nothing in the cluster. */
+  #canRun(tool: ToolName): boolean {
+    return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
+  }
+
+  #namespace(tool: ToolName): string {
+    return namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+  }
+
+  #rollout(release: Release, replicas: Replicas): Rollout {
+    return {
+      release,
+      id: this.#live.newId(release.tool),
+      namespace: this.#namespace(release.tool),
+      replicas,
+    };
+  }
+
+  get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
+    const { cluster, config } = this.#options;
+    return { cluster, config, pods: this.#pods, closing: this.#closing.signal };
+  }
+
+  get #goLiveParts(): GoLiveParts {
+    return { parts: this.#parts, live: this.#live, log: this.#options.log };
+  }
+
+  get #oneOffParts() {
+    return { ...this.#parts, serverRun: this.#serverRun, log: this.#options.log };
+  }
+}

@@ -1,0 +1,58 @@
+import type { V1CronJob } from '@kubernetes/client-node';
+import { type ScheduledProcess, scheduledIn } from '../../../core/replicas.ts';
+import { START_DEADLINE_MS } from '../../../core/schedule.ts';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { runLimit } from '../../schedule-words.ts';
+import { cronJobName, SCHEDULE } from './object-names.ts';
+import { podTemplate, scheduledLabels } from './pod-manifest.ts';
+import type { ReleaseOptions } from './rollout-manifests.ts';
+
+/** How long a finished run is kept, in seconds, unless a newer one replaces it. */
+const KEPT_SECONDS = 86_400;
+
+/** The CronJobs of a release. They replace those of the previous release. */
+export function cronJobs(options: ReleaseOptions): Applied<V1CronJob>[] {
+  return scheduledIn(options.rollout.release).map((process) => cronJob(options, process));
+}
+
+/** Like Toolforge's jobs: one run at a time, and no late runs. */
+function cronJob(
+  { rollout, toolNumber, config }: ReleaseOptions,
+  process: ScheduledProcess,
+): Applied<V1CronJob> {
+  const { namespace, release } = rollout;
+  const { schedule, type } = process;
+  const labels = scheduledLabels(rollout, type);
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'CronJob',
+    metadata: {
+      name: cronJobName(type),
+      namespace,
+      labels,
+      annotations: {
+        [SCHEDULE]: schedule.text,
+        'push.toolforge.org/description': release.description,
+        'push.toolforge.org/by': release.by,
+      },
+    },
+    spec: {
+      schedule: schedule.cron,
+      timeZone: 'Etc/UTC',
+      concurrencyPolicy: 'Forbid',
+      startingDeadlineSeconds: START_DEADLINE_MS / 1000,
+      suspend: false,
+      successfulJobsHistoryLimit: 1,
+      failedJobsHistoryLimit: 1,
+      jobTemplate: {
+        metadata: { labels },
+        spec: {
+          backoffLimit: schedule.retry,
+          activeDeadlineSeconds: Math.ceil(runLimit(schedule, config.schedule_time) / 1000),
+          ttlSecondsAfterFinished: KEPT_SECONDS,
+          template: podTemplate({ rollout, process, toolNumber, config }, 'Never'),
+        },
+      },
+    },
+  };
+}

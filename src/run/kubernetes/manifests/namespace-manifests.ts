@@ -1,0 +1,77 @@
+import type { V1LimitRange, V1Namespace, V1ResourceQuota } from '@kubernetes/client-node';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
+import { milliCores } from './pod-resources.ts';
+
+/** The label of a namespace that this server made with a quota. The server updates the quota by the settings. */
+const LIMITS = 'push.toolforge.org/limits';
+const NAME = 'toolforge-push';
+const MIB = 1024 * 1024;
+
+type LimitConfig = Pick<
+  ManifestConfig,
+  'namespace_pods' | 'run_memory' | 'pod_cpu' | 'pod_cpu_reserved' | 'pod_disk' | 'pod_disk_reserved'
+>;
+
+/** The namespace of a tool, for a server that makes namespaces itself. */
+export function toolNamespace(tool: string, namespace: string): Applied<V1Namespace> {
+  return {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: {
+      name: namespace,
+      labels: {
+        ...toolLabels(tool),
+        'pod-security.kubernetes.io/enforce': 'restricted',
+        [LIMITS]: 'true',
+      },
+    },
+  };
+}
+
+/** False for a namespace of the platform, or of an older server without quotas. Its tool may need more. */
+export function hasOwnLimits({ metadata }: V1Namespace): boolean {
+  return metadata?.labels?.[LIMITS] === 'true';
+}
+
+/** A quota for `namespace_pods` of the largest processes, and default limits for containers without their own. */
+export function namespaceLimits(
+  tool: string,
+  namespace: string,
+  config: LimitConfig,
+): readonly [Applied<V1ResourceQuota>, Applied<V1LimitRange>] | readonly [] {
+  const { namespace_pods: pods, run_memory, pod_disk } = config;
+  if (pods === 0) return [];
+  const memory = Math.ceil(run_memory / MIB);
+  const cpu = milliCores(config.pod_cpu);
+  const disk = pod_disk === 0 ? {} : { 'ephemeral-storage': `${pod_disk / MIB}Mi` };
+  const metadata = { name: NAME, namespace, labels: toolLabels(tool) };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata,
+      spec: {
+        hard: { pods: String(pods), 'limits.cpu': `${pods * cpu}m`, 'limits.memory': `${pods * memory}Mi` },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'LimitRange',
+      metadata,
+      spec: {
+        limits: [
+          {
+            type: 'Container',
+            _default: { cpu: `${cpu}m`, memory: `${memory}Mi`, ...disk },
+            defaultRequest: {
+              cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
+              memory: `${memory}Mi`,
+              'ephemeral-storage': `${config.pod_disk_reserved / MIB}Mi`,
+            },
+          },
+        ],
+      },
+    },
+  ];
+}

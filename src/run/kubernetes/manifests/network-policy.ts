@@ -1,0 +1,104 @@
+import { BlockList } from 'node:net';
+import type { V1NetworkPolicy, V1NetworkPolicyPeer } from '@kubernetes/client-node';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
+
+// Inside addresses: private, shared, loopback and link-local. Clouds serve credentials on link-local addresses.
+const INSIDE_4 = [
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+];
+const INSIDE_6 = ['fc00::/7', 'fe80::/10'];
+
+export interface NetworkPolicyOptions {
+  readonly tool: string;
+  readonly namespace: string;
+  /** Addresses of the cluster's API servers. */
+  readonly apiServers: readonly string[];
+  readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
+}
+
+/** The name of the tool's NetworkPolicy, as an object without a spec. */
+export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'toolforge-push', namespace },
+  };
+}
+
+/**
+ * The network policy of a tool's namespace, for a server that makes namespaces. For other platforms,
+ * deploy/kubernetes/tool has the same policy. The ingress controller, the tool's own pods and the API servers can reach
+ * the tool; this server checks health through the API servers. The tool can reach DNS, its own pods and the internet,
+ * but no inside address.
+ */
+export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
+  const { tool, namespace, apiServers, config } = options;
+  const own: V1NetworkPolicyPeer = { podSelector: {} };
+  const inside = insideWith(apiServers);
+  return {
+    ...policyOf(namespace),
+    metadata: { ...policyOf(namespace).metadata, labels: toolLabels(tool) },
+    spec: {
+      podSelector: {},
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [
+        {
+          _from: [
+            inNamespace(config.ingress_namespace),
+            own,
+            ...[...apiServers.map(asNetwork), ...config.tool_networks_in].map(block),
+          ],
+        },
+      ],
+      egress: [
+        {
+          to: [inNamespace('kube-system')],
+          ports: [
+            { port: 53, protocol: 'UDP' },
+            { port: 53, protocol: 'TCP' },
+          ],
+        },
+        {
+          to: [
+            own,
+            { ipBlock: { cidr: '0.0.0.0/0', except: inside.filter((network) => !network.includes(':')) } },
+            { ipBlock: { cidr: '::/0', except: inside.filter((network) => network.includes(':')) } },
+            ...config.tool_networks_out.map(block),
+          ],
+        },
+      ],
+    },
+  };
+}
+
+function insideWith(apiServers: readonly string[]): string[] {
+  const inside = new BlockList();
+  for (const network of [...INSIDE_4, ...INSIDE_6]) {
+    const [address = '', bits] = network.split('/');
+    inside.addSubnet(address, Number(bits), familyOf(address));
+  }
+  const others = apiServers.filter((address) => !inside.check(address, familyOf(address)));
+  return [...INSIDE_4, ...INSIDE_6, ...others.map(asNetwork)];
+}
+
+function inNamespace(name: string): V1NetworkPolicyPeer {
+  return { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } } };
+}
+
+function block(cidr: string): V1NetworkPolicyPeer {
+  return { ipBlock: { cidr } };
+}
+
+function asNetwork(address: string): string {
+  return `${address}/${address.includes(':') ? 128 : 32}`;
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return address.includes(':') ? 'ipv6' : 'ipv4';
+}

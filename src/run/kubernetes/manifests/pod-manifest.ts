@@ -1,0 +1,273 @@
+import { createHash } from 'node:crypto';
+import type {
+  V1Container,
+  V1EnvVar,
+  V1PodSpec,
+  V1PodTemplateSpec,
+  V1Probe,
+  V1Volume,
+  V1VolumeMount,
+} from '@kubernetes/client-node';
+import type { Config } from '../../../config.ts';
+import type { Process, Release } from '../../../core/types.ts';
+import {
+  COMPONENT,
+  CONTAINER,
+  configName,
+  LABELS,
+  MANAGED_BY,
+  objectName,
+  type Rollout,
+  SCHEDULED,
+} from './object-names.ts';
+import { podResources } from './pod-resources.ts';
+
+export type ManifestConfig = Pick<
+  Config,
+  | 'domain'
+  | 'public_url'
+  | 'health_time'
+  | 'grace_time'
+  | 'schedule_time'
+  | 'run_memory'
+  | 'build_environment'
+  | 'tool_namespace_prefix'
+  | 'make_namespaces'
+  | 'ingress_namespace'
+  | 'tool_networks_in'
+  | 'tool_networks_out'
+  | 'ingress_annotations'
+  | 'ingress_tls_secret'
+  | 'ingress_class'
+  | 'ingress_url'
+  | 'ingress_time'
+  | 'pod_uid'
+  | 'pod_cpu'
+  | 'pod_cpu_reserved'
+  | 'pod_memory_reserved'
+  | 'pod_disk'
+  | 'pod_disk_reserved'
+  | 'namespace_pods'
+  | 'pod_start_time'
+  | 'image_pull_secrets'
+  | 'dumps_claim'
+  | 'replica_secret'
+>;
+
+export interface PodOptions {
+  readonly rollout: Rollout;
+  readonly process: Process;
+  readonly toolNumber: number;
+  readonly config: ManifestConfig;
+}
+
+/** The value of PORT, and the port of the tool's Service. */
+export const WEB_PORT = 8000;
+const DATA = 'data';
+const REPLICA_FILE = 'replica.my.cnf';
+
+/** The labels of objects of one process of one rollout. */
+export function labelsOf(rollout: Rollout, type: string): Record<string, string> {
+  const { release, id } = rollout;
+  return {
+    ...toolLabels(release.tool),
+    [COMPONENT]: type === 'web' ? 'web' : 'deployments',
+    'app.kubernetes.io/instance': objectName(type, rollout),
+    'app.kubernetes.io/version': `v${release.version}`,
+    [LABELS.version]: String(release.version),
+    [LABELS.rollout]: id,
+    [LABELS.process]: labelValue(type),
+  };
+}
+
+/** The labels of a scheduled process, as on Toolforge. */
+export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
+  return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };
+}
+
+/** The labels of all objects of a tool. */
+export function toolLabels(tool: string): Record<string, string> {
+  return {
+    toolforge: 'tool',
+    // No selector uses it, because selectors cannot change and its value was the process type until 2026.
+    'app.kubernetes.io/name': tool,
+    'app.kubernetes.io/managed-by': MANAGED_BY,
+    'app.kubernetes.io/created-by': tool,
+    [LABELS.tool]: tool,
+  };
+}
+
+/**
+ * The label value of a process type. A label value begins and ends with a letter or digit, and has at most 63
+ * characters. Other types get a hash suffix after a full stop, which no type contains. So `web-` does not become `web`,
+ * which gets the requests.
+ */
+export function labelValue(type: string): string {
+  const plain = type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
+  if (plain === type) return type;
+  const hash = createHash('sha256').update(type).digest('hex').slice(0, 6);
+  return `${plain.slice(0, 56)}.${hash}`;
+}
+
+/** The template of a pod that runs one process. It passes Pod Security `restricted`. */
+export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
+  const { rollout, process } = options;
+  const labels =
+    process.schedule === undefined ? labelsOf(rollout, process.type) : scheduledLabels(rollout, process.type);
+  return { metadata: { labels }, spec: podSpec(options, restartPolicy) };
+}
+
+function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodSpec {
+  const { config, process, rollout, toolNumber } = options;
+  const { grace_time, pod_uid, image_pull_secrets } = config;
+  const uid = pod_uid === 0 ? null : pod_uid + toolNumber;
+  const pauseSeconds = process.type === 'web' ? preStopSeconds(config) : 0;
+  return {
+    restartPolicy,
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: pauseSeconds + Math.ceil(grace_time / 1000),
+    securityContext: {
+      runAsNonRoot: true,
+      seccompProfile: { type: 'RuntimeDefault' },
+      ...(uid === null ? {} : { runAsUser: uid, runAsGroup: uid, fsGroup: uid }),
+    },
+    ...(image_pull_secrets.length === 0
+      ? {}
+      : { imagePullSecrets: image_pull_secrets.map((name) => ({ name })) }),
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: 'kubernetes.io/hostname',
+        whenUnsatisfiable: 'ScheduleAnyway',
+        labelSelector: {
+          matchLabels: { [LABELS.rollout]: rollout.id, [LABELS.process]: labelValue(process.type) },
+        },
+      },
+    ],
+    containers: [container(options, restartPolicy, pauseSeconds)],
+    volumes: volumes(config),
+  };
+}
+
+function container(
+  options: PodOptions,
+  restartPolicy: 'Always' | 'Never',
+  pauseSeconds: number,
+): V1Container {
+  const { config, process, rollout } = options;
+  const { release } = rollout;
+  const isWeb = process.type === 'web';
+  return {
+    name: CONTAINER,
+    image: release.artifact.reference,
+    imagePullPolicy: 'IfNotPresent',
+    ...launch(process),
+    envFrom: [{ secretRef: { name: configName(rollout) } }],
+    env: environment(options),
+    ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
+    ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
+    // During this time proxies that still send requests here learn that the pod is ending.
+    ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
+    resources: podResources(release, process.type, config),
+    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    volumeMounts: volumeMounts(release.tool, config),
+    terminationMessagePolicy: 'File',
+  };
+}
+
+/** @see https://github.com/buildpacks/spec/blob/main/platform.md#launcher */
+function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'command' | 'args'> {
+  if (launchedAs !== null) return { command: [`/cnb/process/${launchedAs ?? type}`] };
+  return { command: ['/cnb/lifecycle/launcher'], args: ['--', ...command.map(literal)] };
+}
+
+/** These variables override the Secret. Defaults are left out if a config var has the same name. */
+function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
+  const home = dataFolder(release.tool);
+  const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment };
+  const fixed = process.type === 'web' ? { PORT: String(WEB_PORT) } : {};
+  const wanted = Object.entries(defaults).filter(([name]) => !(name in release.configVars));
+  return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
+}
+
+/** Escapes text, because Kubernetes replaces `$(NAME)` in values and commands, and `$$` by a dollar sign. */
+export function literal(value: string): string {
+  return value.replaceAll('$', () => '$$');
+}
+
+function probes(
+  release: Release,
+  config: ManifestConfig,
+): Pick<V1Container, 'startupProbe' | 'readinessProbe' | 'livenessProbe'> {
+  const path = release.artifact.service.healthCheckPath;
+  const look: V1Probe =
+    path === null
+      ? { tcpSocket: { port: WEB_PORT } }
+      : {
+          httpGet: {
+            path,
+            port: WEB_PORT,
+            httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }],
+          },
+        };
+  // The rollout fails before the kubelet would restart the process.
+  const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
+  return {
+    // The first request may load the tool, and then take long (patient-question.ts).
+    startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
+    readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
+    // Not a request, because a busy process answers none, while its kernel still accepts connections. A process is
+    // restarted only if it accepts no connection for a quarter of an hour.
+    livenessProbe: {
+      tcpSocket: { port: WEB_PORT },
+      periodSeconds: 60,
+      timeoutSeconds: 30,
+      failureThreshold: 15,
+    },
+  };
+}
+
+function volumes({ dumps_claim, replica_secret }: ManifestConfig): V1Volume[] {
+  return [
+    { name: DATA, emptyDir: {} },
+    ...(dumps_claim === ''
+      ? []
+      : [{ name: 'dumps', persistentVolumeClaim: { claimName: dumps_claim, readOnly: true } }]),
+    ...(replica_secret === ''
+      ? []
+      : [
+          {
+            name: 'replica',
+            secret: { secretName: replica_secret, items: [{ key: REPLICA_FILE, path: REPLICA_FILE }] },
+          },
+        ]),
+  ];
+}
+
+function volumeMounts(tool: string, { dumps_claim, replica_secret }: ManifestConfig): V1VolumeMount[] {
+  const home = dataFolder(tool);
+  return [
+    { name: DATA, mountPath: home },
+    ...(dumps_claim === '' ? [] : [{ name: 'dumps', mountPath: '/public/dumps', readOnly: true }]),
+    ...(replica_secret === ''
+      ? []
+      : [
+          {
+            name: 'replica',
+            mountPath: `${home}/${REPLICA_FILE}`,
+            subPath: REPLICA_FILE,
+            readOnly: true,
+          },
+        ]),
+  ];
+}
+
+function dataFolder(tool: string): string {
+  return `/data/project/${tool}`;
+}
+
+/** How long an ending web process may still get requests. */
+function preStopSeconds({ ingress_time }: ManifestConfig): number {
+  return Math.ceil(ingress_time / 1000) + 1;
+}

@@ -1,0 +1,40 @@
+import type { V1Container } from '@kubernetes/client-node';
+import type { Release } from '../../../core/types.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import type { ManifestConfig } from './pod-manifest.ts';
+
+const MIB = 1024 * 1024;
+
+/** The limits of a process, and the requests that are reserved for it. */
+export function podResources(
+  release: Release,
+  type: string,
+  config: ManifestConfig,
+): V1Container['resources'] & object {
+  const memory = memoryLimit(release, type, config.run_memory);
+  const asked = type === 'web' ? release.artifact.service.cpuCores : undefined;
+  const most = milliCores(config.pod_cpu);
+  const cpu = Math.min(asked === undefined ? most : Math.round(asked * 1000), most);
+  const disk = config.pod_disk === 0 ? {} : { 'ephemeral-storage': `${config.pod_disk / MIB}Mi` };
+  const diskReserved = Math.min(config.pod_disk_reserved, config.pod_disk || Number.POSITIVE_INFINITY);
+  return {
+    limits: { cpu: `${cpu}m`, memory: `${Math.ceil(memory / MIB)}Mi`, ...disk },
+    requests: {
+      cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
+      memory: `${Math.ceil(reservedMemory(memory, config) / MIB)}Mi`,
+      // Without a request Kubernetes reserves the whole limit.
+      'ephemeral-storage': `${diskReserved / MIB}Mi`,
+    },
+  };
+}
+
+/** By default, like Toolforge: small amounts are reserved whole, and large ones by half. */
+function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
+  if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;
+  return bytes <= 512 * MIB ? bytes : bytes / 2;
+}
+
+/** `500m` or `0.5` → 500. */
+export function milliCores(quantity: string): number {
+  return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Math.round(Number(quantity) * 1000);
+}

@@ -1,0 +1,240 @@
+import type {
+  V1Deployment,
+  V1Ingress,
+  V1Job,
+  V1OwnerReference,
+  V1PodDisruptionBudget,
+  V1Secret,
+  V1Service,
+} from '@kubernetes/client-node';
+import { countOf, replicasOf, stayingUp } from '../../../core/replicas.ts';
+import type { Process } from '../../../core/types.ts';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { isOwnHost } from '../../host-names.ts';
+import { configName, LABELS, objectName, type Rollout } from './object-names.ts';
+import {
+  labelsOf,
+  labelValue,
+  type ManifestConfig,
+  podTemplate,
+  toolLabels,
+  WEB_PORT,
+} from './pod-manifest.ts';
+
+export interface ReleaseOptions {
+  readonly rollout: Rollout;
+  readonly toolNumber: number;
+  readonly config: ManifestConfig;
+}
+
+/** The objects of one rollout, without those that give it traffic. */
+export interface RolloutObjects {
+  readonly config: Applied<V1Secret>;
+  readonly deployments: readonly Applied<V1Deployment>[];
+}
+
+export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
+  return {
+    config: configSecret(options.rollout),
+    deployments: stayingUp(options.rollout.release).map((process) => deployment(options, process)),
+  };
+}
+
+/** How many pods run a process of this type. */
+export function replicaCount(
+  { release, replicas }: Pick<Rollout, 'release' | 'replicas'>,
+  type: string,
+): number {
+  return countOf(replicasOf(release, replicas), type) ?? 0;
+}
+
+/** The release's config vars. */
+export function configSecret(rollout: Rollout): Applied<V1Secret> {
+  const { release, id, namespace } = rollout;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: configName(rollout),
+      namespace,
+      labels: {
+        ...toolLabels(release.tool),
+        [LABELS.version]: String(release.version),
+        [LABELS.rollout]: id,
+      },
+    },
+    type: 'Opaque',
+    data: Object.fromEntries(
+      Object.entries(release.configVars).map(([name, value]) => [
+        name,
+        Buffer.from(value).toString('base64'),
+      ]),
+    ),
+  };
+}
+
+/**
+ * Lets a drain of a node end one pod of a process at a time, and wait until it is replaced. It never blocks a drain for
+ * ever, even for a process with one pod or for pods that are not ready.
+ */
+export function disruptionBudget(
+  deployment: Applied<V1Deployment>,
+  owner: V1OwnerReference,
+): Applied<V1PodDisruptionBudget> {
+  const { metadata, spec } = deployment;
+  const { name, namespace, labels } = metadata as typeof metadata & { labels?: Record<string, string> };
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(labels === undefined ? {} : { labels }),
+      ownerReferences: [owner],
+    },
+    spec: {
+      maxUnavailable: 1,
+      unhealthyPodEvictionPolicy: 'AlwaysAllow',
+      ...(spec === undefined ? {} : { selector: spec.selector }),
+    },
+  };
+}
+
+/** Owner references: the cluster deletes the object when the last of these Deployments is gone. */
+export function ownedBy(deployments: readonly V1Deployment[]): V1OwnerReference[] {
+  return deployments.map(({ metadata }) => ({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    name: metadata?.name ?? '',
+    uid: metadata?.uid ?? '',
+  }));
+}
+
+function deployment(
+  { rollout, toolNumber, config }: ReleaseOptions,
+  process: Process,
+): Applied<V1Deployment> {
+  const { release, id, namespace } = rollout;
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      name: objectName(process.type, rollout),
+      namespace,
+      labels: labelsOf(rollout, process.type),
+      annotations: {
+        'push.toolforge.org/description': release.description,
+        'push.toolforge.org/by': release.by,
+      },
+    },
+    spec: {
+      replicas: replicaCount(rollout, process.type),
+      revisionHistoryLimit: 0,
+      progressDeadlineSeconds: 600,
+      // For changes and restarts by hand: even a single replica is replaced without a gap.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      selector: {
+        matchLabels: { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: labelValue(process.type) },
+      },
+      template: podTemplate({ rollout, process, toolNumber, config }, 'Always'),
+    },
+  };
+}
+
+/** The Job of the release phase, which runs once without retries. */
+export function releaseJob(
+  { rollout, toolNumber, config }: ReleaseOptions,
+  process: Process,
+  deadlineSeconds: number,
+): Applied<V1Job> {
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: objectName(process.type, rollout),
+      namespace: rollout.namespace,
+      labels: { ...labelsOf(rollout, process.type), 'app.kubernetes.io/component': 'jobs' },
+    },
+    spec: {
+      backoffLimit: 0,
+      completions: 1,
+      parallelism: 1,
+      activeDeadlineSeconds: deadlineSeconds,
+      ttlSecondsAfterFinished: 300,
+      template: podTemplate({ rollout, process, toolNumber, config }, 'Never'),
+    },
+  };
+}
+
+export interface TrafficOptions {
+  readonly tool: string;
+  readonly namespace: string;
+  /** The rollout that gets the traffic, or null if none does. */
+  readonly rolloutId: string | null;
+}
+
+/** The tool's Service. Its selector decides where the traffic goes. */
+export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: tool,
+      namespace,
+      labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+    },
+    spec: {
+      type: 'ClusterIP',
+      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? 'none', [LABELS.process]: 'web' },
+      ports: [{ name: 'http', port: WEB_PORT, targetPort: WEB_PORT, protocol: 'TCP' }],
+    },
+  };
+}
+
+/** The tool's public host, `TOOL.DOMAIN`. */
+export function hostOf(tool: string, { domain }: Pick<ManifestConfig, 'domain'>): string {
+  return `${tool}.${domain}`;
+}
+
+/** False if the host is this server's own, because the tool would get the passwords of people who push. */
+export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' | 'public_url'>): boolean {
+  return !isOwnHost(hostOf(tool, config), config.public_url);
+}
+
+/** The Ingress for the tool's public host, `TOOL.DOMAIN`. */
+export function ingress(
+  { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
+  config: Pick<ManifestConfig, 'domain' | 'ingress_class' | 'ingress_annotations' | 'ingress_tls_secret'>,
+): Applied<V1Ingress> {
+  const { ingress_class } = config;
+  const host = hostOf(tool, config);
+  const secretName = config.ingress_tls_secret.replace('TOOL', tool);
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: {
+      name: `${tool}-subdomain`,
+      namespace,
+      labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+      annotations: config.ingress_annotations,
+    },
+    spec: {
+      ...(ingress_class === '' ? {} : { ingressClassName: ingress_class }),
+      ...(secretName === '' ? {} : { tls: [{ hosts: [host], secretName }] }),
+      rules: [
+        {
+          host,
+          http: {
+            paths: [
+              {
+                path: '/',
+                pathType: 'Prefix',
+                backend: { service: { name: tool, port: { number: WEB_PORT } } },
+              },
+            ],
+          },
+        },
+      ],
+    },
+  };
+}

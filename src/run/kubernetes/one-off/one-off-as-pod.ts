@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto';
+import { DeployError } from '../../../core/errors.ts';
+import type { Log } from '../../../core/log/log.ts';
+import type { ToolName } from '../../../core/names.ts';
+import { applyObject } from '../../../kubernetes/apply.ts';
+import { ContainerAttachment } from '../../../kubernetes/container-attach.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import type { Exit } from '../../../sandbox/sandbox.ts';
+import type { OneOff } from '../../runtime.ts';
+import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
+import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
+import { BetweenMarks } from './marked-output.ts';
+import {
+  attachedLine,
+  markBytes,
+  ONE_OFF_LABEL,
+  type OneOffPodOptions,
+  oneOffPod,
+  oneOffSecret,
+} from './one-off-pod.ts';
+import { WatchedPod } from './watched-pod.ts';
+
+export interface OneOffParts extends ObjectParts {
+  readonly config: OneOffPodOptions['config'];
+  /** A label value that distinguishes the one-offs of this run of the server from older ones. */
+  readonly serverRun: string;
+  readonly log: Log;
+}
+
+const REMOVAL_MS = 30_000;
+const ATTACH_MS = 30_000;
+/** How long the cluster may take to report the end of a container after the end of its streams. */
+const END_MS = 30_000;
+/** How long a client that does not read may delay the end of a killed command. */
+const LAST_OUTPUT_MS = 5000;
+const CTRL_D = Uint8Array.of(4);
+
+/**
+ * Runs a one-off as a new pod in the tool's namespace, and removes the pod.
+ *
+ * @throws DeployError `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if
+ * the signal fired before the command ran.
+ */
+export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
+  const { cluster, config, serverRun } = parts;
+  const { release, signal } = oneOff;
+  assertImage(oneOff);
+  const namespace = namespaceOf(release.tool, config.tool_namespace_prefix);
+  const rollout = { release, id: newRolloutId(), namespace, replicas: {} };
+  const mark = randomBytes(16).toString('hex');
+  const options = { rollout, oneOff, config, serverRun, mark };
+  const pod = oneOffPod(options);
+  const over = new AbortController();
+  try {
+    await ensureNamespace(parts, rollout, signal);
+    await applyObject(cluster, oneOffSecret(options), { signal });
+    const watched = new WatchedPod(await applyObject(cluster, pod, { signal }));
+    watched.watch(cluster, over.signal);
+    await watched.untilStarted(config.pod_start_time, signal);
+    return await attached(oneOff, { parts, watched, mark });
+  } finally {
+    over.abort();
+    await Promise.all([
+      removePod(parts, { namespace, name: pod.metadata.name, graceSeconds: 1 }),
+      removeSecret(parts, namespace, configName(rollout)),
+    ]).catch(() => {
+      // The pod has a deadline, and the next start of the server removes both.
+    });
+  }
+}
+
+/** Removes the one-offs of a tool that earlier runs of the server left. Never rejects. */
+export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Promise<void> {
+  const { cluster, config, serverRun, log } = parts;
+  const namespace = namespaceOf(tool, config.tool_namespace_prefix);
+  const call = { namespace, labelSelector: `${ONE_OFF_LABEL},${ONE_OFF_LABEL}!=${serverRun}` };
+  try {
+    await surely(() => cluster.core.deleteCollectionNamespacedPod(call));
+    await surely(() => cluster.core.deleteCollectionNamespacedSecret(call));
+  } catch (err) {
+    log.warn({ err, tool }, 'cannot remove old one-offs');
+  }
+}
+
+function assertImage({ release: { tool, version, artifact } }: OneOff): void {
+  if (artifact.kind === 'image') return;
+  throw new DeployError(
+    'ARTIFACT_UNUSABLE',
+    `v${version} of ${tool} was built for a server, and tools run in a cluster now.`,
+    `Build it again: \`redeploy ${tool}\``,
+  );
+}
+
+interface Attaching {
+  readonly parts: OneOffParts;
+  readonly watched: WatchedPod;
+  readonly mark: string;
+}
+
+/** Attaches to the pod, passes the streams, and waits for the end. */
+async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Promise<Exit> {
+  const { terminal, signal } = oneOff;
+  const { namespace, name } = watched;
+  const place = { namespace, pod: name, container: CONTAINER };
+  using attachment = await ContainerAttachment.open(parts.cluster, place, {
+    isTerminal: terminal !== null,
+    timeoutMs: ATTACH_MS,
+    signal,
+  });
+  const end = () => {
+    const graceSeconds = Math.ceil(parts.config.grace_time / 1000);
+    removePod(parts, { namespace, name, graceSeconds }).catch(() => {});
+  };
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  terminal?.onResize((size) => void attachment.resize(size));
+  await attachment.write(Buffer.from(attachedLine(terminal?.size)));
+  // Not awaited, because a command may end before it has read its input.
+  void feed(oneOff, attachment);
+  await Promise.race([take(oneOff, attachment, mark), givenUp(watched, signal)]);
+  // The wrapper drains its unread input until this side detaches.
+  attachment[Symbol.dispose]();
+  await watched.untilEnded(AbortSignal.timeout(END_MS));
+  signal.removeEventListener('abort', end);
+  return signal.aborted ? exitOrTerm(watched) : watched.exit();
+}
+
+/** The exit, or SIGTERM if the pod was gone before this server saw its end. */
+function exitOrTerm(watched: WatchedPod): Exit {
+  try {
+    return watched.exit();
+  } catch {
+    return { code: null, signal: 'SIGTERM', isOutOfMemory: false };
+  }
+}
+
+/** Resolves `LAST_OUTPUT_MS` after the signal has fired and the pod has ended. */
+async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> {
+  await watched.untilEnded(new AbortController().signal);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const later = (): void => void setTimeout(resolve, LAST_OUTPUT_MS).unref();
+  signal.addEventListener('abort', later, { once: true });
+  if (signal.aborted) later();
+  await promise;
+}
+
+/** Passes the output of the command to the client. */
+async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: string): Promise<void> {
+  let { terminal } = oneOff;
+  const outputs = {
+    output: new BetweenMarks(markBytes(mark), false),
+    errors: new BetweenMarks(markBytes(mark), true),
+  };
+  for await (const { stream, bytes } of attachment.chunks()) {
+    const shown = outputs[stream].pass(bytes);
+    if (terminal !== null && outputs.output.hasBegun) {
+      // The size of the line has been set by now, but may be outdated.
+      await attachment.resize(terminal.size);
+      terminal = null;
+    }
+    if (shown.length > 0) await oneOff[stream](shown);
+    if (outputs.output.isOver && outputs.errors.isOver) return;
+  }
+  for (const stream of ['output', 'errors'] as const) {
+    const rest = outputs[stream].end();
+    if (rest.length > 0) await oneOff[stream](rest);
+  }
+}
+
+async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment): Promise<void> {
+  try {
+    for await (const chunk of input) await attachment.write(chunk);
+    if (terminal === null) await attachment.end();
+    else await attachment.write(CTRL_D);
+  } catch {
+    // The client has gone, and its signal ends the command.
+  }
+}
+
+interface PodRemoval {
+  readonly namespace: string;
+  readonly name: string;
+  readonly graceSeconds: number;
+}
+
+async function removePod(
+  { cluster }: OneOffParts,
+  { namespace, name, graceSeconds }: PodRemoval,
+): Promise<void> {
+  const fieldSelector = `metadata.name=${name}`;
+  await surely(() =>
+    cluster.core.deleteCollectionNamespacedPod({
+      namespace,
+      fieldSelector,
+      gracePeriodSeconds: graceSeconds,
+    }),
+  );
+}
+
+async function removeSecret({ cluster }: OneOffParts, namespace: string, name: string): Promise<void> {
+  const fieldSelector = `metadata.name=${name}`;
+  await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
+}
+
+/** Retries without the signal of the one-off, because that signal may be the reason for the removal. */
+async function surely(action: () => Promise<unknown>): Promise<void> {
+  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
+}

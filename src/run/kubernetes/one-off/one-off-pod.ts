@@ -1,0 +1,135 @@
+import type { V1Pod, V1Secret } from '@kubernetes/client-node';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { processOf } from '../../one-off-command.ts';
+import { ONE_OFF_TYPE } from '../../one-offs.ts';
+import type { OneOff, TerminalSize } from '../../runtime.ts';
+import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
+import {
+  literal,
+  type ManifestConfig,
+  podTemplate,
+  toolLabels,
+  WEB_PORT,
+} from '../manifests/pod-manifest.ts';
+import { configSecret } from '../manifests/rollout-manifests.ts';
+
+/** The label of a one-off's objects. Its value names the run of the server that made them. No Service selects it. */
+export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
+
+export interface OneOffPodOptions {
+  /** A rollout for this one-off alone. */
+  readonly rollout: Rollout;
+  readonly oneOff: OneOff;
+  readonly config: ManifestConfig & { readonly one_off_time: number };
+  /** A label value. */
+  readonly serverRun: string;
+  /** Random hexadecimal digits, see `markBytes`. */
+  readonly mark: string;
+}
+
+// https://github.com/buildpacks/spec/blob/main/platform.md#launcher: after `--` no shell interprets the words.
+const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
+
+/**
+ * Waits for a line that the server sends once it is attached, so that no output is lost, and prints a mark. After the
+ * command, prints a mark to each output. Then it drains unread input until the server detaches; otherwise output in
+ * flight is lost.
+ */
+const PIPED = `read -r attached || exit 129
+mark=$1
+shift
+exec 3<&0
+printf '\\0%s' "$mark"
+set -m
+"$@" <&3 3<&- &
+child=$!
+exec 4>&2 2>/dev/null
+trap 'kill -TERM "$child"' TERM
+wait "$child"
+status=$?
+while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done
+trap - TERM
+printf '\\0%s' "$mark"
+printf '\\0%s' "$mark" >&4
+cat >/dev/null
+exit "$status"`;
+/**
+ * The same for a terminal. The line has the size and is not echoed. The shell becomes the command, because it would
+ * also get the signals of the keys.
+ */
+const IN_TERMINAL = `stty -echo
+read -r rows columns || exit 129
+stty echo rows "$rows" cols "$columns"
+printf '\\0%s' "$1"
+shift
+exec "$@"`;
+
+/** The line that the container waits for, with the size of the terminal if there is one. */
+export function attachedLine(size: TerminalSize | undefined): string {
+  return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
+}
+
+/** The mark that the container prints before and after the output of the command. */
+export function markBytes(mark: string): Uint8Array {
+  return Buffer.from(`\0${mark}`);
+}
+
+export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
+  const { rollout, oneOff, config, mark } = options;
+  const { terminal } = oneOff;
+  const { command } = processOf(rollout.release, oneOff.command);
+  const process = { type: ONE_OFF_TYPE, command, isDefault: false };
+  const { spec } = podTemplate({ rollout, process, toolNumber: oneOff.toolNumber, config }, 'Never');
+  const [container] = spec?.containers ?? [];
+  if (spec === undefined || container === undefined) throw new Error('A pod has a container.');
+  const gate = ['/bin/bash', '-c', terminal === null ? PIPED : IN_TERMINAL, 'bash', mark];
+  const variables = { PORT: String(WEB_PORT), ...(terminal === null ? {} : { TERM: terminal.type }) };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: objectName(ONE_OFF_TYPE, rollout),
+      namespace: rollout.namespace,
+      labels: labels(options),
+    },
+    spec: {
+      ...spec,
+      // In case no server comes back to remove the pod.
+      activeDeadlineSeconds: Math.ceil(
+        (config.pod_start_time + config.one_off_time + config.grace_time) / 1000,
+      ),
+      // The first process of a container gets no signals that it does not handle, not even from Ctrl-C.
+      shareProcessNamespace: true,
+      topologySpreadConstraints: [],
+      containers: [
+        {
+          ...container,
+          command: LAUNCHER,
+          args: [...gate, ...command].map(literal),
+          env: [
+            ...(container.env ?? []),
+            ...Object.entries(variables).map(([name, value]) => ({ name, value })),
+          ],
+          stdin: true,
+          stdinOnce: true,
+          tty: terminal !== null,
+        },
+      ],
+    },
+  };
+}
+
+/** The Secret with the release's config vars, for this one-off alone. */
+export function oneOffSecret(options: OneOffPodOptions): Applied<V1Secret> {
+  const secret = configSecret(options.rollout);
+  return { ...secret, metadata: { ...secret.metadata, labels: labels(options) } };
+}
+
+function labels({ rollout: { release }, serverRun }: OneOffPodOptions): Record<string, string> {
+  return {
+    ...toolLabels(release.tool),
+    'app.kubernetes.io/component': 'one-offs',
+    [LABELS.version]: String(release.version),
+    [ONE_OFF_LABEL]: serverRun,
+  };
+}

@@ -1,0 +1,121 @@
+import type { V1ContainerState, V1Pod } from '@kubernetes/client-node';
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import { DeployError } from '../../../core/errors.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { watchObjects } from '../../../kubernetes/watch.ts';
+import type { Exit } from '../../../sandbox/sandbox.ts';
+import { CONTAINER } from '../manifests/object-names.ts';
+import { exitOf } from '../pods/container-exit.ts';
+import { NamespaceEvents } from '../pods/namespace-events.ts';
+
+/** Watches the pod of a one-off from its start to its end. */
+export class WatchedPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly #events = new NamespaceEvents(() => this.#changed());
+  #pod: V1Pod;
+  #isGone = false;
+  #failure: unknown = null;
+  #change = Promise.withResolvers<void>();
+
+  constructor(made: V1Pod) {
+    this.#pod = made;
+    this.namespace = made.metadata?.namespace ?? '';
+    this.name = made.metadata?.name ?? '';
+  }
+
+  /** Watches until the signal fires. */
+  watch(cluster: Cluster, signal: AbortSignal): void {
+    this.#events.watch(cluster, this.namespace, signal);
+    watchObjects<V1Pod>(cluster, {
+      path: `/api/v1/namespaces/${this.namespace}/pods`,
+      labels: '',
+      fields: `metadata.name=${this.name}`,
+      signal,
+      onState: (pod) => {
+        this.#pod = pod;
+        this.#changed();
+      },
+      onGone: (pod) => {
+        this.#pod = pod;
+        this.#isGone = true;
+        this.#changed();
+      },
+    }).catch((error: unknown) => {
+      this.#failure = error;
+      this.#changed();
+    });
+  }
+
+  /**
+   * Resolves when its container runs.
+   *
+   * @throws DeployError `ONE_OFF_FAILED` if it cannot run; AbortError when the signal fires.
+   */
+  async untilStarted(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.timeout(timeoutMs);
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#failure !== null) throw this.#failure;
+      const state = this.#state();
+      if (state.running !== undefined) return;
+      const fault = podFault(this.#pod, this.#events.ofPod(this.#pod.metadata?.uid ?? ''));
+      const isHopeless = fault !== null && !fault.mayPass;
+      if (isHopeless || (limit.aborted && fault !== null)) {
+        throw new DeployError('ONE_OFF_FAILED', `The command ${fault.words}.`, fault.hint);
+      }
+      if (limit.aborted || this.#isGone || state.terminated !== undefined) {
+        const why = limit.aborted ? `within ${timeoutMs / 1000} s` : 'its pod ended before';
+        throw new DeployError(
+          'ONE_OFF_FAILED',
+          `The command was not started: ${why}.`,
+          'Try again; if it happens again, tell the operator.',
+        );
+      }
+      await this.#next([signal, limit]);
+    }
+  }
+
+  /** Resolves when its container has ended, or the signal fires. */
+  async untilEnded(signal: AbortSignal): Promise<void> {
+    while (!this.#hasEnded() && !signal.aborted) await this.#next([signal]);
+  }
+
+  /**
+   * Returns how the command ended.
+   *
+   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended it, or does not say how it ended.
+   */
+  exit(): Exit {
+    const { terminated } = this.#state();
+    const fault = podFault(this.#pod);
+    if (fault !== null && ['EVICTED', 'NODE_LOST', 'DEADLINE', 'BAD_CONTAINER'].includes(fault.code)) {
+      throw new DeployError('ONE_OFF_FAILED', `The command ${fault.words}.`, fault.hint);
+    }
+    if (terminated !== undefined) return exitOf(terminated);
+    throw new DeployError(
+      'ONE_OFF_FAILED',
+      'The connection to the command was lost, or somebody has removed its pod.',
+      'The command was ended. Check what it has done so far, and run it again.',
+    );
+  }
+
+  #hasEnded(): boolean {
+    return this.#isGone || this.#failure !== null || this.#state().terminated !== undefined;
+  }
+
+  #state(): V1ContainerState {
+    return this.#pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER)?.state ?? {};
+  }
+
+  #changed(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  async #next(signals: readonly AbortSignal[]): Promise<void> {
+    // Callers check the signals themselves.
+    await untilAborted(this.#change.promise, AbortSignal.any([...signals])).catch(() => {});
+  }
+}

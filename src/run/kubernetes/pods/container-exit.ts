@@ -1,0 +1,38 @@
+import { constants } from 'node:os';
+import type { V1ContainerStateTerminated, V1ContainerStatus } from '@kubernetes/client-node';
+import type { Exit } from '../../../sandbox/sandbox.ts';
+import { exitHint } from '../../exit-words.ts';
+
+const NOT_FOUND = 127;
+
+/** How the newest finished run of a container ended, or null if none has finished. */
+export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerStateTerminated | null {
+  return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
+}
+
+/** Converts it to the form of the local runtime, which the shared messages use. */
+export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
+  // Shells and container runtimes report the signal N as the code 128 + N.
+  const number = signal || (exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0);
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
+  return {
+    code: name === null ? exitCode : null,
+    signal: name as NodeJS.Signals | null,
+    isOutOfMemory: reason === 'OOMKilled',
+  };
+}
+
+/** The hint for an exit. The last output may say more than the exit code. */
+export function endHint(exit: Exit, lastLines: readonly string[]): string {
+  // The launcher of Cloud Native Buildpacks uses its own exit code for this.
+  const isNotFound = lastLines.some((line) => /failed to launch: path lookup:/.test(line));
+  return exitHint(isNotFound ? { ...exit, code: NOT_FOUND } : exit);
+}
+
+/** The pause before the node restarts the container: `10 s`. */
+export function pauseWords(status: V1ContainerStatus | undefined): string {
+  const seconds = /back-off (\d+m)?(\d+)s restarting/.exec(status?.state?.waiting?.message ?? '');
+  if (seconds === null) return 'a moment';
+  const minutes = Number.parseInt(seconds[1] ?? '0', 10);
+  return `${minutes * 60 + Number(seconds[2])} s`;
+}

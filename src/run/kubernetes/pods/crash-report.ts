@@ -1,0 +1,57 @@
+import { DeployError } from '../../../core/errors.ts';
+import { masking } from '../../../core/masking/masking.ts';
+import type { Progress } from '../../../core/progress.ts';
+import type { Release } from '../../../core/types.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { lastLines } from '../../../kubernetes/container-log.ts';
+import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { exitWords } from '../../exit-words.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import { CONTAINER } from '../manifests/object-names.ts';
+import { endHint, exitOf, lastEnd } from './container-exit.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export interface CrashParts {
+  readonly cluster: Cluster;
+  readonly config: { readonly run_memory: number };
+  readonly release: Release;
+  readonly progress: Progress;
+}
+
+/** Shows the last output of a process that has ended. @returns an error that says how it ended. */
+export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployError> {
+  const isOver = pod.container?.state?.terminated !== undefined;
+  const lines = await showLastLines(parts, pod, isOver ? 'current' : 'previous');
+  const fault = podFault(pod.pod);
+  const isEnd = fault === null || fault.code === 'EXITED' || fault.code === 'OUT_OF_MEMORY';
+  const end = lastEnd(pod.container);
+  if (!isEnd || end === null) return faultError(pod.name, fault ?? GONE);
+  const exit = exitOf(end);
+  const words = exitWords(exit, memoryLimit(parts.release, pod.type, parts.config.run_memory));
+  return new DeployError('ROLLOUT_CRASHED', `${pod.name} ${words}.`, endHint(exit, lines));
+}
+
+/** Shows the last lines of a process to the push. Config vars are masked, because others may read the push. */
+export async function showLastLines(
+  { cluster, release, progress }: CrashParts,
+  { namespace, podName, name }: ToolPod,
+  run: 'current' | 'previous',
+): Promise<string[]> {
+  const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, run);
+  const mask = await masking(release.configVars);
+  for (const line of lines) progress.line(`${name} | ${mask(line)}`);
+  return lines;
+}
+
+export function faultError(
+  name: string,
+  { code, words, hint }: Pick<PodFault, 'code' | 'words' | 'hint'>,
+): DeployError {
+  return new DeployError(`ROLLOUT_${code}`, `${name} ${words}.`, hint);
+}
+
+const GONE = {
+  code: 'NODE_LOST',
+  words: 'went away before it was healthy',
+  hint: 'Push again; if it happens again, tell the operator.',
+} as const;

@@ -1,0 +1,68 @@
+import type { CoreV1Event } from '@kubernetes/client-node';
+import type { DeployError } from '../../../core/errors.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { refusalIn } from '../../../kubernetes/faults/api-refusals.ts';
+import { watchObjects } from '../../../kubernetes/watch.ts';
+
+/** The events of a namespace during a start in it. */
+export class NamespaceEvents {
+  readonly #events: CoreV1Event[] = [];
+  readonly #since = Date.now() - CLOCK_MS;
+  readonly #onEvent: (event: CoreV1Event) => void;
+
+  /** @param onEvent - Called with each new event. */
+  constructor(onEvent: (event: CoreV1Event) => void) {
+    this.#onEvent = onEvent;
+  }
+
+  /** Watches until the signal fires. Errors are ignored, because events only explain. */
+  watch(cluster: Cluster, namespace: string, signal: AbortSignal): void {
+    watchObjects<CoreV1Event>(cluster, {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      labels: '',
+      signal,
+      onState: (event) => {
+        if (timeOf(event) < this.#since) return;
+        this.#events.push(event);
+        this.#onEvent(event);
+      },
+    }).catch(() => {});
+  }
+
+  ofPod(uid: string): CoreV1Event[] {
+    return this.#events.filter(({ involvedObject }) => involvedObject.uid === uid);
+  }
+
+  /** Why the cluster makes no pod for the Deployment or Job of this name, or null if no event says. */
+  refusalOf(name: string): DeployError | null {
+    const said = this.#events.findLast(
+      ({ involvedObject, reason }) =>
+        reason === 'FailedCreate' &&
+        (involvedObject.name === name || involvedObject.name?.startsWith(`${name}-`) === true),
+    );
+    return said === undefined ? null : refusalIn(said.message ?? '');
+  }
+}
+
+/** The largest expected difference of clocks. */
+const CLOCK_MS = 5000;
+
+function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): number {
+  const time = lastTimestamp ?? eventTime ?? firstTimestamp;
+  return time === undefined || time === null ? Date.now() : new Date(time).getTime();
+}
+
+/** The text of an event for the person who pushed. Null if it does not matter to them. */
+export function eventWords({ reason, message = '' }: CoreV1Event): string | null {
+  switch (reason) {
+    case 'Pulling':
+      return 'gets its image';
+    case 'Pulled': {
+      // kubelet: `Successfully pulled image "…" in 1.234s (1.234s including waiting). Image size: … bytes.`
+      const took = /^Successfully pulled image \S+ in (\S+) /.exec(message)?.[1];
+      return took === undefined ? null : `has its image after ${took}`;
+    }
+    default:
+      return null;
+  }
+}

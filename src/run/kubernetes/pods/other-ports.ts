@@ -1,0 +1,109 @@
+import type { Process, Release } from '../../../core/types.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { lastLines } from '../../../kubernetes/container-log.ts';
+import { type Seen, wrongPort } from '../../health/health-check.ts';
+import { CONTAINER } from '../manifests/object-names.ts';
+import { WEB_PORT } from '../manifests/pod-manifest.ts';
+import { askPod } from './ask-pod.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export interface OtherPortsParts {
+  readonly cluster: Cluster;
+  readonly release: Release;
+  readonly process: Process;
+  readonly signal: AbortSignal;
+}
+
+/** Default ports of web servers. */
+const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8888, 9000];
+const MOST_ASKED = 32;
+const ANSWER_MS = 2000;
+const AGAIN_MS = 5000;
+/** A port in a line: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a time of day. */
+const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
+const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
+
+/**
+ * Finds the ports of a web process that does not listen on PORT. They cannot be listed from outside of its pod, so the
+ * ports that it names and the usual ones are asked. A server on 127.0.0.1 alone shows only in the output.
+ */
+export class OtherPorts {
+  readonly #parts: OtherPortsParts;
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #since: number | null = null;
+  #seenAt = 0;
+  #ports: readonly number[] = [];
+  #printed: string | null = null;
+
+  constructor(parts: OtherPortsParts) {
+    this.#parts = parts;
+  }
+
+  /** For how many milliseconds it has been seen on other ports. Null if the last look found none. */
+  get elsewhereMs(): number | null {
+    return this.#since === null ? null : this.#seenAt - this.#since;
+  }
+
+  /** Describes the result of the last look. */
+  seenOf({ name }: ToolPod): Seen {
+    const port = { name, insidePort: WEB_PORT };
+    if (this.#ports.length > 0) return wrongPort(port, this.#ports);
+    const { hint, soFar } = wrongPort(port, []);
+    const printed = this.#printed === null ? '' : `; it printed ${this.#printed}`;
+    return {
+      message: `${name} never opened a port that others can reach${printed}`,
+      hint: `${hint} A server on 127.0.0.1 or localhost cannot be reached from outside.`,
+      soFar: `${soFar}${printed}`,
+    };
+  }
+
+  /** Looks, at most every 5 s. @throws the system's error if the API server does not answer. */
+  async look(pod: ToolPod): Promise<void> {
+    if (performance.now() - this.#lookedAt < AGAIN_MS) return;
+    const now = performance.now();
+    this.#lookedAt = now;
+    const { cluster, signal } = this.#parts;
+    const { namespace, podName } = pod;
+    const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
+    this.#printed =
+      lines.map((line) => LOOPBACK.exec(line)?.[0]).findLast((found) => found !== undefined) ?? null;
+    const ports = portsToAsk({ ...this.#parts, lines });
+    const answers = await Promise.all(
+      ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
+    );
+    // If a network policy drops packets, every port is late, which says nothing about the ports.
+    const isLateOpen = answers.includes('refused');
+    this.#ports = ports.filter((_, index) => {
+      const answer = answers[index];
+      if (answer === 'late' || answer === 'unreached') return isLateOpen;
+      return answer !== 'refused' && answer !== 'forbidden';
+    });
+    this.#since = this.#ports.length === 0 ? null : (this.#since ?? now);
+    this.#seenAt = now;
+  }
+
+  /** Call this when the process listens on PORT. */
+  forget(): void {
+    this.#since = null;
+    this.#ports = [];
+  }
+}
+
+/** The ports that its command, config vars or newest lines name, and the usual ones, in ascending order. Never PORT. */
+export function portsToAsk({
+  process,
+  release,
+  lines,
+}: Pick<OtherPortsParts, 'process' | 'release'> & { readonly lines: readonly string[] }): number[] {
+  const inCommand = process.command.flatMap((word) => word.match(/\b\d{2,5}\b/g) ?? []);
+  const inVars = Object.entries(release.configVars).flatMap(([name, value]) =>
+    /port/i.test(name) && /^\d{2,5}$/.test(value) ? [value] : [],
+  );
+  const inLines = lines
+    .toReversed()
+    .flatMap((line) => [...line.matchAll(NAMED)].map(([, port = '']) => port));
+  const named = [...inCommand, ...inVars, ...inLines]
+    .map(Number)
+    .filter((port) => port >= 80 && port <= 65_535 && port !== WEB_PORT);
+  return [...new Set([...named.slice(0, MOST_ASKED - USUAL.length), ...USUAL])].sort((a, b) => a - b);
+}

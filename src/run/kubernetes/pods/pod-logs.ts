@@ -1,0 +1,117 @@
+import { logFailure } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { RELEASE_TYPE } from '../../../core/replicas.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { type ContainerLine, followContainerLog } from '../../../kubernetes/container-log.ts';
+import type { ToolLog } from '../../logs/tool-log.ts';
+import type { LogLine } from '../../runtime.ts';
+import { CONTAINER } from '../manifests/object-names.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export interface PodLogsOptions {
+  readonly cluster: Cluster;
+  readonly toolLog: (tool: string) => ToolLog;
+  /** True if this server has started or adopted the pod's rollout. Other pods may carry the same labels. */
+  readonly isKnown: (pod: ToolPod) => boolean;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** How long lines are gathered before they are written, in milliseconds. */
+const GATHER_MS = 20;
+/** How many of the newest log lines are compared to find where an earlier server stopped. */
+const LOOKED_AT = 1000;
+
+/** Copies the output of the tools' pods to the tools' logs, each pod once, over its restarts until its end. */
+export class PodLogs {
+  readonly #options: PodLogsOptions;
+  readonly #followed = new Map<string, Promise<void>>();
+  /** Pods that were followed once. A node may report an old pod again, for example an evicted one. */
+  readonly #begun = new Set<string>();
+  /** Pods whose output is complete, but which still exist. */
+  readonly #over = new Set<string>();
+
+  constructor(options: PodLogsOptions) {
+    this.#options = options;
+  }
+
+  /** @param isOld - True if an earlier server may have followed the pod. Its lines are not written again. */
+  pod(pod: ToolPod, isOld: boolean): void {
+    // The release phase follows its own pod.
+    if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
+    if (this.#over.has(pod.uid)) return;
+    const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))
+      .then(() => {
+        if (pod.isScheduled) this.#over.add(pod.uid);
+      })
+      .catch((error: unknown) => {
+        if (this.#options.signal.aborted) return;
+        const facts = { tool: pod.tool, pod: pod.podName };
+        logFailure(this.#options.log, { error, message: 'cannot follow the log of a pod', facts });
+      })
+      .finally(() => this.#followed.delete(pod.uid));
+    this.#followed.set(pod.uid, following);
+    this.#begun.add(pod.uid);
+  }
+
+  /** Resolves when the output of a finished pod is in the log. */
+  async written(uid: string): Promise<void> {
+    await this.#followed.get(uid);
+  }
+
+  gone(uid: string): void {
+    this.#begun.delete(uid);
+    this.#over.delete(uid);
+  }
+
+  async #follow(pod: ToolPod, isOld: boolean): Promise<void> {
+    const { cluster, signal } = this.#options;
+    const toolLog = this.#options.toolLog(pod.tool);
+    const isNew = isOld ? await this.#after(toolLog, pod.name) : () => true;
+    const lines = new LineGathering(toolLog, pod.name);
+    const place = { namespace: pod.namespace, pod: pod.podName, container: CONTAINER };
+    await followContainerLog(cluster, place, (line) => isNew(line) && lines.add(line), signal);
+    await lines.flush();
+  }
+
+  /** Returns a test if a line comes after the last one in the log. Lines of the same millisecond are counted. */
+  async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
+    const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
+    const written = await Array.fromAsync(toolLog.read(query));
+    const last = written.at(-1)?.at;
+    if (last === undefined) return () => true;
+    let same = written.filter(({ at }) => at === last).length;
+    return ({ at }) => {
+      if (at !== last) return at > last;
+      same -= 1;
+      return same < 0;
+    };
+  }
+}
+
+/** Gathers lines of one process and writes them to its log together. */
+export class LineGathering {
+  readonly #toolLog: ToolLog;
+  readonly #process: string;
+  #lines: LogLine[] = [];
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(toolLog: ToolLog, process: string) {
+    this.#toolLog = toolLog;
+    this.#process = process;
+  }
+
+  add({ at, text }: ContainerLine): void {
+    this.#lines.push({ at, process: this.#process, text });
+    this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
+  }
+
+  /** Resolves when all added lines are in the log. */
+  async flush(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const lines = this.#lines;
+    this.#lines = [];
+    await this.#toolLog.appendLines(lines);
+  }
+}

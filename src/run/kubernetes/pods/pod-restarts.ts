@@ -1,0 +1,39 @@
+import { RELEASE_TYPE } from '../../../core/replicas.ts';
+import { exitWords } from '../../exit-words.ts';
+import { exitOf, pauseWords } from './container-exit.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export interface RestartsOptions {
+  /** True if the pod's rollout is live. Before that, the push itself reports crashes. */
+  readonly isLive: (pod: ToolPod) => boolean;
+  readonly memoryBytes: (pod: ToolPod) => number;
+  readonly say: (tool: string, text: string) => void;
+}
+
+/** Writes each crash of a process to the tool's log, once. */
+export class Restarts {
+  readonly #options: RestartsOptions;
+  /** By pod: the container whose end was reported last. */
+  readonly #told = new Map<string, string>();
+
+  constructor(options: RestartsOptions) {
+    this.#options = options;
+  }
+
+  /** @param isOld - True if an earlier server has already reported this state. */
+  pod(pod: ToolPod, isOld: boolean): void {
+    if (pod.isLeaving) {
+      this.#told.delete(pod.uid);
+      return;
+    }
+    const { state, lastState } = pod.container ?? {};
+    // In the state `terminated`, the node has not yet announced how long it will wait.
+    const end = state?.terminated === undefined ? lastState?.terminated : undefined;
+    const id = end?.containerID;
+    if (end === undefined || id === undefined || this.#told.get(pod.uid) === id) return;
+    this.#told.set(pod.uid, id);
+    if (isOld || pod.type === RELEASE_TYPE || !this.#options.isLive(pod)) return;
+    const words = exitWords(exitOf(end), this.#options.memoryBytes(pod));
+    this.#options.say(pod.tool, `${pod.name} ${words}; starting again in ${pauseWords(pod.container)}`);
+  }
+}

@@ -1,0 +1,185 @@
+import type { V1CronJob, V1Deployment, V1ObjectMeta } from '@kubernetes/client-node';
+import type { Process, Release } from '../../../core/types.ts';
+import { FIELD_MANAGER } from '../../../kubernetes/apply.ts';
+import { refusalIn } from '../../../kubernetes/faults/api-refusals.ts';
+import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { commandLine } from '../../command-line.ts';
+import { exitWords } from '../../exit-words.ts';
+import type { ProcessState, ProcessStatus } from '../../runtime.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import type { DriftNote } from '../drift/drift.ts';
+import { LABELS, type Rollout } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
+import { exitOf, lastEnd, pauseWords } from './container-exit.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export interface StatusParts {
+  readonly runMemory: number;
+  /** The release of a rollout, or null if this server does not know the rollout. */
+  readonly release: (rolloutId: string) => Release | null;
+  /** True if a rollout is being drained. */
+  readonly isDraining: (rolloutId: string) => boolean;
+}
+
+/** The status of a tool's running and missing processes, for people. */
+export function toolStatus(
+  pods: readonly ToolPod[],
+  deployments: readonly V1Deployment[],
+  parts: StatusParts,
+): ProcessStatus[] {
+  const ofPod = (pod: ToolPod): V1Deployment | null =>
+    deployments.find(
+      ({ metadata }) =>
+        metadata?.labels?.[LABELS.rollout] === pod.rolloutId && metadata.labels[LABELS.process] === pod.type,
+    ) ?? null;
+  const missing = deployments.filter(
+    (deployment) =>
+      !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
+      !pods.some((pod) => ofPod(pod) === deployment) &&
+      // Maintainers who scaled to 0 need no line. If somebody else did it, the status shows it.
+      !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
+  );
+  return [
+    ...pods.map((pod) => podStatus(pod, ofPod(pod), parts)),
+    ...missing.map((deployment) => missingStatus(deployment, parts)),
+  ];
+}
+
+/** The status of a pod, for people. */
+export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: StatusParts): ProcessStatus {
+  const state = stateOf(pod, parts);
+  const details = [detailOf(pod, state, parts), deployment === null ? null : foreignChange(deployment)];
+  const started = pod.container?.state?.running?.startedAt ?? pod.pod.metadata?.creationTimestamp;
+  return {
+    name: pod.name,
+    version: pod.version,
+    state,
+    command: commandOf(parts.release(pod.rolloutId), pod.type),
+    startedAt: started === undefined ? 0 : new Date(started).getTime(),
+    restarts: pod.container?.restartCount ?? 0,
+    detail: details.filter((detail) => detail !== null).join('; ') || null,
+  };
+}
+
+/** The status of a process that should run but has no pod, for people. */
+export function missingStatus(deployment: V1Deployment, parts: StatusParts): ProcessStatus {
+  const { labels = {}, creationTimestamp } = deployment.metadata ?? {};
+  const type = labels[LABELS.process] ?? '';
+  const failure = deployment.status?.conditions?.find(
+    ({ type: condition, status }) => condition === 'ReplicaFailure' && status === 'True',
+  );
+  const why =
+    failure === undefined ? null : (refusalIn(failure.message ?? '')?.message ?? failure.message ?? null);
+  const isOff = deployment.spec?.replicas === 0;
+  const details = [isOff ? 'set to run 0 times' : why, foreignChange(deployment)];
+  return {
+    name: `${type}.1`,
+    version: Number(labels[LABELS.version] ?? 0),
+    state: isOff ? 'off' : why !== null ? 'crashed' : 'starting',
+    command: commandOf(parts.release(labels[LABELS.rollout] ?? ''), type),
+    startedAt: creationTimestamp === undefined ? 0 : new Date(creationTimestamp).getTime(),
+    restarts: 0,
+    detail: details.filter((detail) => detail !== null).join('; ') || null,
+  };
+}
+
+/** Says who else has changed the spec of a Deployment or CronJob, for people. Null if nobody has. */
+export function foreignChange(object: V1Deployment | V1CronJob): string | null {
+  const others = foreignManagers(object);
+  return others === null ? null : `changed outside of this server by ${others}`;
+}
+
+/** The same for the log: `kubectl-edit, kubectl (scale)`. */
+export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
+  const others = (metadata?.managedFields ?? [])
+    .filter(
+      ({ manager, subresource, fieldsV1 }) =>
+        manager !== FIELD_MANAGER &&
+        manager !== 'kube-controller-manager' &&
+        subresource !== 'status' &&
+        fieldsV1 !== undefined &&
+        'f:spec' in fieldsV1,
+    )
+    .map(({ manager, subresource }) => `${manager}${subresource === undefined ? '' : ` (${subresource})`}`);
+  const names = new Set(isScaled(metadata) ? [...others, 'somebody (scale)'] : others);
+  return names.size === 0 ? null : [...names].join(', ');
+}
+
+/**
+ * True if no manager owns the number of replicas of a Deployment. The subresource `scale`, used by `kubectl scale` and
+ * autoscalers, takes the field from its manager, and is not always listed as a manager itself.
+ */
+function isScaled(metadata: V1ObjectMeta | undefined): boolean {
+  const specs = (metadata?.managedFields ?? []).map(
+    ({ fieldsV1 }) => (fieldsV1 as { 'f:spec'?: object } | undefined)?.['f:spec'] ?? {},
+  );
+  return specs.some((spec) => 'f:template' in spec) && !specs.some((spec) => 'f:replicas' in spec);
+}
+
+/**
+ * Adds remarks about deleted objects to the affected processes of the live release. Also adds processes that have no
+ * object in the cluster.
+ */
+export function withNotes(
+  statuses: readonly ProcessStatus[],
+  live: Rollout | null,
+  notes: readonly DriftNote[],
+): ProcessStatus[] {
+  if (live === null) return [...statuses];
+  const { release } = live;
+  const ofLive = ({ version, state }: ProcessStatus) => version === release.version && state !== 'stopping';
+  const told = statuses.map((status) => {
+    if (!ofLive(status)) return status;
+    const texts = notes
+      .filter(({ type }) => type === null || typeOf(status) === type)
+      .map(({ text }) => text);
+    const detail = [status.detail, ...texts].filter((text) => text !== null).join('; ');
+    return texts.length === 0 ? status : { ...status, detail };
+  });
+  const gone = release.artifact.processes.filter(({ type }) => {
+    const label = labelValue(type);
+    const isNoted = notes.some((note) => note.type === label);
+    return isNoted && !statuses.some((status) => ofLive(status) && typeOf(status) === label);
+  });
+  const missing = gone.map((process): ProcessStatus => {
+    const type = labelValue(process.type);
+    const texts = notes.filter((note) => note.type === type).map(({ text }) => text);
+    const command = commandLine(process);
+    const { version } = release;
+    const rest = { startedAt: 0, restarts: 0, detail: texts.join('; ') };
+    return { name: `${type}.1`, version, state: 'crashed', command, ...rest };
+  });
+  return [...told, ...missing];
+}
+
+/** `web.1` → `web` */
+function typeOf({ name }: ProcessStatus): string {
+  return name.slice(0, name.lastIndexOf('.'));
+}
+
+function stateOf(pod: ToolPod, { isDraining }: StatusParts): ProcessState {
+  if (pod.isLeaving || isDraining(pod.rolloutId)) return 'stopping';
+  const { waiting, terminated } = pod.container?.state ?? {};
+  if (terminated !== undefined || waiting?.reason === 'CrashLoopBackOff') return 'crashed';
+  const fault = podFault(pod.pod);
+  if (fault !== null && pod.container?.state?.running === undefined) return 'crashed';
+  return pod.isReady ? 'up' : 'starting';
+}
+
+function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: StatusParts): string | null {
+  const known = release(pod.rolloutId);
+  const end = lastEnd(pod.container);
+  if (state === 'crashed' && end !== null) {
+    const memory = known === null ? runMemory : memoryLimit(known, pod.type, runMemory);
+    return `${exitWords(exitOf(end), memory)}; starting again in ${pauseWords(pod.container)}`;
+  }
+  if (state === 'crashed') return podFault(pod.pod)?.words ?? null;
+  const isUnanswered = state === 'starting' && pod.container?.started === true;
+  return isUnanswered ? 'does not pass its health check' : null;
+}
+
+/** The command of a process, for people. Null if its release is unknown. @param type - The type as a label value. */
+export function commandOf(release: Release | null, type: string): string | null {
+  const process = release?.artifact.processes.find((one: Process) => labelValue(one.type) === type);
+  return process === undefined ? null : commandLine(process);
+}

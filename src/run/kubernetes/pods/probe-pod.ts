@@ -1,0 +1,114 @@
+import { masking } from '../../../core/masking/masking.ts';
+import type { Release } from '../../../core/types.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { lastLines } from '../../../kubernetes/container-log.ts';
+import { judge, type Verdict } from '../../health/health-check.ts';
+import { PatientQuestion } from '../../health/patient-question.ts';
+import { CONTAINER } from '../manifests/object-names.ts';
+import { WEB_PORT } from '../manifests/pod-manifest.ts';
+import { askPod, type PodAnswer } from './ask-pod.ts';
+import type { ToolPod } from './tool-pods.ts';
+
+export type Look =
+  | Verdict
+  /** This server cannot ask the pod; `why` gives the reason. */
+  | { readonly kind: 'unknown'; readonly why: string }
+  /** Nothing listens on PORT. */
+  | { readonly kind: 'no-port' };
+
+export interface PodLooksOptions {
+  readonly cluster: Cluster;
+  readonly release: Release;
+  readonly podUid: string;
+  /** How long the pod is asked, and how long one answer may take, in milliseconds. */
+  readonly answerMs: number;
+  readonly signal: AbortSignal;
+}
+
+const LINES_AGAIN_MS = 5000;
+/** A busy API server needs this long to report that nothing listens. */
+const MIN_LOOK_MS = 1500;
+
+/**
+ * Asks the web process of one pod, like the local runtime. The kubelet's probes decide when a pod gets traffic. But they
+ * do not say what they saw. And an open port satisfies them, although a forking server opens it before it has loaded
+ * the tool.
+ */
+export class PodLooks {
+  readonly podUid: string;
+  readonly #options: PodLooksOptions;
+  readonly #path: string | null;
+  readonly #question: PatientQuestion<PodAnswer>;
+  readonly #end: AbortSignal;
+  #pod: ToolPod | null = null;
+  /** True if the API server has ever connected to the pod, or was refused by it. */
+  #wasReached = false;
+  #tookMs = 0;
+  #lines: readonly string[] = [];
+  #linesAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PodLooksOptions) {
+    const { cluster, release, answerMs, signal } = options;
+    this.#options = options;
+    this.podUid = options.podUid;
+    this.#path = release.artifact.service.healthCheckPath;
+    const request = { port: WEB_PORT, path: this.#path ?? '/', answerMs };
+    this.#end = AbortSignal.timeout(answerMs);
+    this.#question = new PatientQuestion(
+      (until) => askPod(cluster, this.#pod as ToolPod, request, until),
+      AbortSignal.any([signal, this.#end]),
+    );
+  }
+
+  /** True if the time for an answer is over. */
+  get isOver(): boolean {
+    return this.#end.aborted;
+  }
+
+  /** True if the time limit cut the newest look so short that it says nothing. */
+  get wasCutShort(): boolean {
+    return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
+  }
+
+  /** @throws the system's error if the API server does not answer. */
+  async look(pod: ToolPod): Promise<Look> {
+    this.#pod = pod;
+    const lookedAt = performance.now();
+    const answer = await this.#question.next();
+    this.#tookMs = performance.now() - lookedAt;
+    switch (answer) {
+      case 'forbidden':
+        return { kind: 'unknown', why: 'this server may not ask its pod (pods/proxy)' };
+      case 'unreached':
+        // The kubelet reaches the port but the API server does not, so a network policy blocks it.
+        if (!this.#wasReached && pod.isReady)
+          return { kind: 'unknown', why: 'the API server cannot reach its pod' };
+        return await this.#judged(pod, 'too late');
+      case 'refused':
+        this.#wasReached = true;
+        return { kind: 'no-port' };
+      case 'too late':
+      case 'late':
+        return await this.#judged(pod, 'too late');
+      default:
+        this.#wasReached = true;
+        return await this.#judged(pod, answer);
+    }
+  }
+
+  async #judged(pod: ToolPod, answer: Parameters<typeof judge>[0]): Promise<Verdict> {
+    const lines = typeof answer === 'number' ? [] : await this.#newestLines(pod);
+    return judge(answer, { name: pod.name, insidePort: WEB_PORT, path: this.#path, lines });
+  }
+
+  /** The last lines of the pod, masked because the push shows them. */
+  async #newestLines({ namespace, podName }: ToolPod): Promise<readonly string[]> {
+    if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
+    this.#linesAt = performance.now();
+    const { cluster, release } = this.#options;
+    const mask = await masking(release.configVars);
+    const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
+    this.#lines = lines.map((line) => mask(line));
+    return this.#lines;
+  }
+}

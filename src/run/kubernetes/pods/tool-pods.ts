@@ -1,0 +1,191 @@
+import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import { alarm, calm } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { unreachable } from '../../../kubernetes/retry.ts';
+import { watchObjects } from '../../../kubernetes/watch.ts';
+import {
+  COMPONENT,
+  CONTAINER,
+  LABELS,
+  MANAGED_BY,
+  type Rollout,
+  SCHEDULED,
+} from '../manifests/object-names.ts';
+
+/** The current state of a tool's pod. */
+export interface ToolPod {
+  readonly uid: string;
+  readonly pod: V1Pod;
+  readonly podName: string;
+  readonly namespace: string;
+  readonly tool: string;
+  readonly type: string;
+  /** `web.1` */
+  readonly name: string;
+  readonly version: number;
+  readonly rolloutId: string;
+  /** The status of the container, or undefined until a node has accepted the pod. */
+  readonly container: V1ContainerStatus | undefined;
+  readonly isReady: boolean;
+  readonly isLeaving: boolean;
+  /** True if a schedule started it. The pod then stays until its Job is deleted. */
+  readonly isScheduled: boolean;
+  /** True if it has ended for good. */
+  readonly isOver: boolean;
+}
+
+const WAIT_MS = 1000;
+/** The key of the alarm (alarms.ts). */
+const WATCH = 'POD_WATCH';
+
+export interface PodListener {
+  /** Called with each state of a pod. @param isOld - True if the pod is older than this server's watch. */
+  pod(pod: ToolPod, isOld: boolean): void;
+  /** Called when the pod no longer exists. */
+  gone?(uid: string): void;
+}
+
+/**
+ * All pods of tools in the cluster, updated by one watch. Each gets a name such as `web.1`, with the lowest number that
+ * is free in its rollout and type.
+ */
+export class ToolPods {
+  readonly #pods = new Map<string, ToolPod>();
+  readonly #listeners = new Set<PodListener>();
+  readonly #wakers = new Set<() => void>();
+  readonly #prefix: string;
+  #isListed = false;
+  #failure: unknown = null;
+
+  /** @param prefix - The prefix of tools' namespaces, because another server may use the same cluster. */
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  /**
+   * Waits until the existing pods are known.
+   *
+   * @param timeoutMs - Infinity to wait until the signal fires.
+   * @throws DeployError `CLUSTER_UNREACHABLE`, or an error if this server may not watch pods.
+   */
+  async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
+    const end = performance.now() + timeoutMs;
+    for (;;) {
+      if (this.#failure !== null) throw this.#failure;
+      if (this.#isListed) return;
+      if (performance.now() > end) throw unreachable(null);
+      await this.change(WAIT_MS, signal);
+    }
+  }
+
+  /** Watches until the signal fires, even if the API refuses it for a while. */
+  watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
+    const onRefused = (error: unknown): void => {
+      alarm(log, { key: WATCH, message: 'cannot watch the pods of tools', facts: { err: error } });
+      this.#failure = error;
+      this.#wake();
+    };
+    watchObjects<V1Pod>(cluster, {
+      path: '/api/v1/pods',
+      labels: `app.kubernetes.io/managed-by=${MANAGED_BY},${LABELS.process}`,
+      signal,
+      onState: (pod) => this.#set(pod),
+      onGone: (pod) => this.#forget(pod),
+      onListed: () => {
+        this.#isListed = true;
+        this.#failure = null;
+        calm(log, [WATCH]);
+        this.#wake();
+      },
+      onRefused,
+    }).catch(onRefused);
+  }
+
+  listen(listener: PodListener): void {
+    this.#listeners.add(listener);
+  }
+
+  of(tool: string): ToolPod[] {
+    return [...this.#pods.values()].filter((pod) => pod.tool === tool);
+  }
+
+  /** The pods of a rollout. Compares the namespace too, because pods of another tool may carry the same labels. */
+  ofRollout({ id, namespace }: Pick<Rollout, 'id' | 'namespace'>): ToolPod[] {
+    return [...this.#pods.values()].filter((pod) => pod.rolloutId === id && pod.namespace === namespace);
+  }
+
+  /** Resolves at the next change of any pod, or after `waitMs`. Rejects when the signal fires. */
+  async change(waitMs: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, waitMs);
+    this.#wakers.add(resolve);
+    try {
+      await untilAborted(promise, signal);
+    } finally {
+      clearTimeout(timer);
+      this.#wakers.delete(resolve);
+    }
+  }
+
+  #set(pod: V1Pod): void {
+    const uid = pod.metadata?.uid ?? '';
+    const toolPod = this.#describe(pod, this.#pods.get(uid)?.name ?? null);
+    if (toolPod === null) return;
+    this.#pods.set(uid, toolPod);
+    for (const listener of this.#listeners) listener.pod(toolPod, !this.#isListed);
+    this.#wake();
+  }
+
+  #forget(pod: V1Pod): void {
+    const uid = pod.metadata?.uid ?? '';
+    this.#pods.delete(uid);
+    for (const listener of this.#listeners) listener.gone?.(uid);
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakers) wake();
+  }
+
+  #describe(pod: V1Pod, knownName: string | null): ToolPod | null {
+    const {
+      uid = '',
+      labels = {},
+      name: podName = '',
+      namespace = '',
+      deletionTimestamp,
+    } = pod.metadata ?? {};
+    const [tool, type, rolloutId] = [labels[LABELS.tool], labels[LABELS.process], labels[LABELS.rollout]];
+    if (tool === undefined || type === undefined || rolloutId === undefined) return null;
+    if (namespace !== `${this.#prefix}${tool}`) return null;
+    const ready = pod.status?.conditions?.find(({ type: condition }) => condition === 'Ready');
+    return {
+      uid,
+      pod,
+      podName,
+      namespace,
+      tool,
+      type,
+      name: knownName ?? this.#freeName({ id: rolloutId, namespace }, type),
+      version: Number(labels[LABELS.version] ?? 0),
+      rolloutId,
+      container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
+      isReady: ready?.status === 'True' && deletionTimestamp === undefined,
+      isLeaving: deletionTimestamp !== undefined,
+      isScheduled: labels[COMPONENT] === SCHEDULED,
+      isOver: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
+    };
+  }
+
+  #freeName(rollout: Pick<Rollout, 'id' | 'namespace'>, type: string): string {
+    const taken = new Set(
+      this.ofRollout(rollout)
+        .filter(({ isLeaving, isScheduled, isOver }) => !isLeaving && !(isScheduled && isOver))
+        .map(({ name }) => name),
+    );
+    for (let number = 1; ; number += 1) if (!taken.has(`${type}.${number}`)) return `${type}.${number}`;
+  }
+}

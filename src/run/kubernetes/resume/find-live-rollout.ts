@@ -1,0 +1,52 @@
+import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
+import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
+import type { Release } from '../../../core/types.ts';
+import { LABELS, LIVE } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
+
+/** Which of a tool's rollouts is the live release, found when this server did not start it. */
+export interface Adoption {
+  /** The complete rollout of the live release. Null if there is none, so that it must be made. */
+  readonly rolloutId: string | null;
+  /** Rollouts that must be ended. */
+  readonly others: readonly string[];
+}
+
+/**
+ * Chooses the rollout to adopt. Candidates are rollouts of this release with all processes that stay up, or all
+ * scheduled ones if the release has no others. The one that gets the traffic wins, then one that got it, then the
+ * newest.
+ *
+ * @param selected - The rollout that the tool's Service selects, or null.
+ */
+export function adoption(
+  objects: readonly (V1Deployment | V1CronJob)[],
+  release: Release,
+  selected: string | null,
+): Adoption {
+  const staying = stayingUp(release);
+  const needed = staying.length > 0 ? staying : scheduledIn(release);
+  const wanted = needed.map(({ type }) => labelValue(type));
+  const rollouts = Map.groupBy(objects, ({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
+  const whole = [...rollouts].filter(([, parts]) => {
+    const labels = parts.map(({ metadata }) => metadata?.labels ?? {});
+    return (
+      labels.every((one) => one[LABELS.version] === String(release.version)) &&
+      wanted.every((type) => labels.some((one) => one[LABELS.process] === type))
+    );
+  });
+  const ranked = whole
+    .map(([id, parts]) => ({ id, rank: rankOf(id, parts, selected), madeAt: madeAt(parts) }))
+    .sort((a, b) => b.rank - a.rank || b.madeAt - a.madeAt);
+  const rolloutId = ranked[0]?.id ?? null;
+  return { rolloutId, others: [...rollouts.keys()].filter((id) => id !== rolloutId) };
+}
+
+function rankOf(id: string, parts: readonly (V1Deployment | V1CronJob)[], selected: string | null): number {
+  if (id === selected) return 2;
+  return parts.some(({ metadata }) => metadata?.annotations?.[LIVE] === 'true') ? 1 : 0;
+}
+
+function madeAt(parts: readonly (V1Deployment | V1CronJob)[]): number {
+  return Math.max(...parts.map(({ metadata }) => new Date(metadata?.creationTimestamp ?? 0).getTime()));
+}

@@ -1,0 +1,55 @@
+import { stayingUp } from '../../../core/replicas.ts';
+import type { Rollout } from '../manifests/object-names.ts';
+import type { ManifestConfig } from '../manifests/pod-manifest.ts';
+import type { LiveRollouts } from '../rollout/live-rollouts.ts';
+import { restoreReplicas } from '../rollout/scale-rollout.ts';
+import { liveRollout, prepareTraffic } from '../rollout/service-traffic.ts';
+import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from '../rollout-objects.ts';
+import { areSet, cronJobsOf } from '../schedules/schedules.ts';
+import { adoption } from './find-live-rollout.ts';
+
+export interface TakeOverParts {
+  readonly parts: ObjectParts & { readonly config: ManifestConfig };
+  readonly live: LiveRollouts;
+  /** Called when the rollout is known, before anything is changed. */
+  readonly onKnown: () => void;
+}
+
+/**
+ * Resumes the recorded release at the start of a server. Adopts its rollout or makes a new one, and ends all other
+ * rollouts of the tool.
+ *
+ * @param fresh - The rollout to make if none is found.
+ * @returns `later` is the retry if the traffic did not move at once, otherwise null.
+ * @throws DeployError; the reason of `closing`.
+ */
+export async function takeOver(
+  { parts, live, onKnown }: TakeOverParts,
+  fresh: Rollout,
+  toolNumber: number,
+): Promise<{ readonly later: Promise<void> | null }> {
+  const { config, closing: signal } = parts;
+  signal.throwIfAborted();
+  const { namespace, release } = fresh;
+  const { tool } = release;
+  const selected = await liveRollout(parts, tool, namespace, signal);
+  const schedules = await cronJobsOf(parts, tool, namespace, signal);
+  const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
+  const found = adoption(objects, release, selected);
+  const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
+  live.remember(rollout);
+  onKnown();
+  if (found.rolloutId === null) {
+    await ensureNamespace(parts, rollout, signal);
+    await prepareTraffic(parts, rollout, signal);
+    await makeRollout(parts, { rollout, toolNumber, config }, signal);
+  } else await restoreReplicas(parts, rollout, signal);
+  const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  const isSelected = selected === (hasWeb ? rollout.id : null);
+  const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
+  if (isSelected && isWhole) {
+    live.adopt(rollout, toolNumber);
+    return { later: null };
+  }
+  return await live.switchTo(rollout, toolNumber);
+}

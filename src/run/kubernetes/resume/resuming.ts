@@ -1,0 +1,28 @@
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import type { ToolName } from '../../../core/names.ts';
+
+/** Tracks the tools whose live release is being resumed after an earlier server. */
+export class Resuming {
+  readonly #underWay = new Map<ToolName, Promise<void>>();
+
+  /** Runs `work`, which resumes a tool. @throws what `work` throws. */
+  async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
+    const resuming = work();
+    this.#underWay.set(
+      tool,
+      resuming.catch(() => {}),
+    );
+    await resuming.finally(() => this.#underWay.delete(tool));
+  }
+
+  /**
+   * Resolves when the tool is no longer being resumed. Resuming removes everything beside the live release, so a new
+   * rollout must wait.
+   *
+   * @throws the reason of the signal.
+   */
+  async ended(tool: ToolName, signal: AbortSignal): Promise<void> {
+    const resuming = this.#underWay.get(tool);
+    if (resuming !== undefined) await untilAborted(resuming, signal);
+  }
+}

@@ -1,0 +1,172 @@
+import type { V1Deployment, V1Secret } from '@kubernetes/client-node';
+import { DeployError } from '../../core/errors.ts';
+import { applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
+import type { Cluster } from '../../kubernetes/cluster.ts';
+import { retrying } from '../../kubernetes/retry.ts';
+import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests/namespace-manifests.ts';
+import { networkPolicy } from './manifests/network-policy.ts';
+import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './manifests/object-names.ts';
+import type { ManifestConfig } from './manifests/pod-manifest.ts';
+import {
+  disruptionBudget,
+  ownedBy,
+  type ReleaseOptions,
+  rolloutObjects,
+} from './manifests/rollout-manifests.ts';
+import type { ToolPod, ToolPods } from './pods/tool-pods.ts';
+import { leaveConfigToRuns } from './schedules/schedules.ts';
+
+export interface ObjectParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  readonly config: ManifestConfig;
+  /** Fires when this server stops. Nothing waits for the cluster after that. */
+  readonly closing: AbortSignal;
+}
+
+const AGAIN_MS = 1000;
+const GONE_MS = 10 * 60_000;
+const REMOVAL_MS = 30_000;
+/** A pod that is still there this long after its grace time is on a node that does not answer. */
+const OVERDUE_MS = 30_000;
+
+/**
+ * With `make_namespaces`, makes the tool's namespace if it is missing, its NetworkPolicy and its quota. A quota that
+ * somebody else has changed stays.
+ */
+export async function ensureNamespace(
+  { cluster, config }: ObjectParts,
+  { namespace, release }: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!config.make_namespaces) return;
+  const found = await retrying(
+    () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
+    { signal },
+  ).catch((error: unknown) => {
+    // If this server may not look, the first object that it makes shows whether the namespace exists.
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
+    throw error;
+  });
+  const { tool } = release;
+  const there = found?.items[0];
+  if (found !== null && there === undefined)
+    await applyObject(cluster, toolNamespace(tool, namespace), { signal });
+  const isOwn = found !== null && (there === undefined || hasOwnLimits(there));
+  for (const limits of isOwn ? namespaceLimits(tool, namespace, config) : []) {
+    await applyUnlessChanged(cluster, limits, { signal });
+  }
+  const apiServers = await apiServerAddresses(cluster, signal);
+  await applyObject(cluster, networkPolicy({ tool, namespace, apiServers, config }), { signal });
+}
+
+/** @see https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--endpoint-reconciler-type) */
+async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promise<string[]> {
+  const labelSelector = 'kubernetes.io/service-name=kubernetes';
+  const { items } = await retrying(
+    () => cluster.discovery.listNamespacedEndpointSlice({ namespace: 'default', labelSelector }),
+    { signal },
+  );
+  return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
+}
+
+/** Makes all objects of a rollout. The cluster then makes its pods. */
+export async function makeRollout(
+  { cluster }: ObjectParts,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, deployments } = rolloutObjects(options);
+  await applyObject(cluster, config, { signal });
+  const made = await Promise.all(
+    deployments.map(async (deployment) => {
+      const found: V1Deployment = await applyObject(cluster, deployment, { signal });
+      for (const owner of ownedBy([found]))
+        await applyObject(cluster, disruptionBudget(deployment, owner), { signal });
+      return found;
+    }),
+  );
+  const ownerReferences = ownedBy(made);
+  if (ownerReferences.length === 0) return;
+  const { metadata } = config;
+  await applyObject<V1Secret>(cluster, { ...config, metadata: { ...metadata, ownerReferences } }, { signal });
+}
+
+/** The Deployments that this server made for a tool, of all rollouts. */
+export async function deploymentsOf(
+  { cluster }: Pick<ObjectParts, 'cluster'>,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<V1Deployment[]> {
+  const labelSelector = `${LABELS.tool}=${tool},${LABELS.rollout}`;
+  const { items } = await retrying(
+    () => cluster.apps.listNamespacedDeployment({ namespace, labelSelector }),
+    { signal },
+  );
+  return items;
+}
+
+export interface Removal {
+  readonly namespace: string;
+  readonly rolloutId: string;
+  /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
+  readonly how: 'now' | 'gracefully';
+  /** Only these process types. Null for all, and the config vars. */
+  readonly types: readonly string[] | null;
+}
+
+/**
+ * Removes the objects of a rollout, except the runs of its schedules. Resolves when its pods are gone. If this server
+ * stops, resolves as soon as the cluster has accepted the deletion.
+ *
+ * @returns the names of pods that stay because their nodes are lost. The cluster deletes them when it deletes the node.
+ */
+export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<string[]> {
+  const { cluster, pods, closing } = parts;
+  const { namespace, rolloutId, types, how } = removal;
+  const labelSelector =
+    types === null
+      ? ofRollout(rolloutId)
+      : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
+  const call = { namespace, labelSelector, propagationPolicy: 'Background' };
+  // The Secret first, because leftovers of a killed server are found by their Deployments. Running processes do not
+  // need it any more.
+  if (types === null) {
+    if (how === 'gracefully') await surely(() => leaveConfigToRuns(parts, namespace, rolloutId));
+    await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
+  }
+  await surely(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
+  if (how === 'now') await surely(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
+  const end = performance.now() + GONE_MS;
+  for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
+    const isMeant = ({ type, isScheduled }: ToolPod) =>
+      !isScheduled && (types === null || types.includes(type));
+    const left = pods.ofRollout({ id: rolloutId, namespace }).filter(isMeant);
+    if (left.every(isOverdue)) return left.map(({ podName }) => podName);
+    if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
+      hurriedAt = performance.now();
+      await surely(() =>
+        cluster.core.deleteCollectionNamespacedPod({
+          namespace,
+          labelSelector: `${labelSelector},${COMPONENT}!=${SCHEDULED}`,
+          gracePeriodSeconds: 1,
+        }),
+      );
+    }
+    if (closing.aborted) break;
+    await pods.change(AGAIN_MS, closing).catch(() => {});
+  }
+  return [];
+}
+
+function isOverdue({ pod }: ToolPod): boolean {
+  // The API sets it to the end of the grace time.
+  const leavesAt = pod.metadata?.deletionTimestamp;
+  return leavesAt !== undefined && Date.now() - new Date(leavesAt).getTime() > OVERDUE_MS;
+}
+
+/** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */
+async function surely(action: () => Promise<unknown>): Promise<void> {
+  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
+}

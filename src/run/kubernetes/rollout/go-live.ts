@@ -1,0 +1,90 @@
+import { logFailure } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import type { RollOut } from '../../runtime.ts';
+import type { Rollout } from '../manifests/object-names.ts';
+import type { ManifestConfig } from '../manifests/pod-manifest.ts';
+import { afterUndo } from './after-undo.ts';
+import type { LiveRollouts } from './live-rollouts.ts';
+import { grow, shrink } from './scale-rollout.ts';
+import { type RolloutParts, startRollout, undoRollout } from './start-rollout.ts';
+
+export interface GoLiveParts {
+  readonly parts: RolloutParts & { readonly config: ManifestConfig };
+  readonly live: LiveRollouts;
+  readonly log: Log;
+}
+
+/**
+ * Starts a rollout beside the old one, records it, and moves the traffic to it.
+ *
+ * @returns `later` is the retry if the traffic did not move at once, otherwise null.
+ * @throws as `Runtime.rollOut`. The rollout has then been removed.
+ */
+export async function goLive(
+  { parts, live }: GoLiveParts,
+  rollout: Rollout,
+  { toolNumber, progress, signal, beforeSwitch }: RollOut,
+): Promise<{ readonly later: Promise<void> | null }> {
+  const { release } = rollout;
+  const whole = AbortSignal.any([signal, parts.closing]);
+  live.start(rollout);
+  try {
+    await startRollout(parts, { rollout, toolNumber, progress, signal: whole });
+    await orUndo(
+      () => undoRollout(parts, rollout),
+      async () => {
+        whole.throwIfAborted();
+        await beforeSwitch();
+      },
+    );
+  } catch (error) {
+    live.forget(rollout);
+    throw error;
+  }
+  // Once `goLive` has been recorded, the release is live, so nothing here may throw.
+  const before = live.of(release.tool)?.release.version ?? null;
+  const { later } = await live.switchTo(rollout, toolNumber);
+  if (later !== null) {
+    progress.warn(
+      'Requests do not reach the new processes yet: the cluster does not answer. The server keeps trying.',
+    );
+  }
+  if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  return { later };
+}
+
+/**
+ * Scales a live rollout: adds pods, records the numbers, and then removes pods.
+ *
+ * @param rollout - The live rollout, with the new numbers.
+ * @throws as `Runtime.scale`. The numbers then stay as before.
+ */
+export async function goInNumbers(
+  { parts, live, log }: GoLiveParts,
+  rollout: Rollout,
+  { toolNumber, progress, signal, beforeSwitch }: RollOut,
+): Promise<void> {
+  const whole = AbortSignal.any([signal, parts.closing]);
+  const undo = await grow(parts, { rollout, toolNumber, progress, signal: whole });
+  await orUndo(undo, async () => {
+    whole.throwIfAborted();
+    await beforeSwitch();
+  });
+  live.adopt(rollout, toolNumber);
+  // Once the numbers have been recorded, nothing may throw.
+  await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
+    const facts = { tool: rollout.release.tool };
+    logFailure(log, { error, message: 'cannot end surplus processes', facts });
+    progress.warn(
+      'Surplus processes still run: the cluster does not answer. The next scale ends them, or the next start of this server.',
+    );
+  });
+}
+
+async function orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    await afterUndo(error, undo);
+  }
+}

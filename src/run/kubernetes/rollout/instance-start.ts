@@ -1,0 +1,249 @@
+import { DeployError } from '../../../core/errors.ts';
+import type { Progress } from '../../../core/progress.ts';
+import type { Process } from '../../../core/types.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import type { Seen } from '../../health/health-check.ts';
+import { objectName, type Rollout } from '../manifests/object-names.ts';
+import type { ManifestConfig } from '../manifests/pod-manifest.ts';
+import { lastEnd } from '../pods/container-exit.ts';
+import { type CrashParts, crashOf, faultError, showLastLines } from '../pods/crash-report.ts';
+import type { NamespaceEvents } from '../pods/namespace-events.ts';
+import { OtherPorts } from '../pods/other-ports.ts';
+import { type Look, PodLooks } from '../pods/probe-pod.ts';
+import type { ToolPod, ToolPods } from '../pods/tool-pods.ts';
+
+export interface InstanceParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  readonly events: NamespaceEvents;
+  readonly config: ManifestConfig & { readonly settle_time: number };
+}
+
+export interface Instance {
+  readonly rollout: Rollout;
+  readonly process: Process;
+  /** `web.1` */
+  readonly name: string;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+// How long the server waits for a fault to pass by itself, in milliseconds.
+const PATIENCE: Partial<Record<PodFault['code'], number>> = {
+  IMAGE_PULL: 15_000,
+  UNSCHEDULABLE: 20_000,
+  BAD_CONTAINER: 20_000,
+};
+const REFUSED_MS = 3000;
+const TICK_MS = 200;
+const LOOK_MS = 500;
+const FIRST_SEEN_MS = 5000;
+const SEEN_AGAIN_MS = 30_000;
+// When other ports are first asked if nothing listens on PORT, and how long a process may listen only there. Together
+// these are the 15 s of the local runtime.
+const OTHERS_AFTER_MS = 5000;
+const ELSEWHERE_MS = 10_000;
+
+/** Waits until one pod of a rollout is healthy, and shows the push what happens meanwhile. */
+export class InstanceStart {
+  readonly #parts: InstanceParts;
+  readonly #instance: Instance;
+  readonly #startedAt = performance.now();
+  #runningSince: number | null = null;
+  #faultSince: number | null = null;
+  readonly #others: OtherPorts;
+  #look: Look | null = null;
+  #looks: PodLooks | null = null;
+  #looking: Promise<void> | null = null;
+  #lookedAt = 0;
+  #told = { text: '', at: performance.now() };
+
+  constructor(parts: InstanceParts, instance: Instance) {
+    this.#parts = parts;
+    this.#instance = instance;
+    const { rollout, process, signal } = instance;
+    this.#others = new OtherPorts({ cluster: parts.cluster, release: rollout.release, process, signal });
+  }
+
+  /** @throws DeployError that says why the pod is not healthy; AbortError when the signal fires. */
+  async untilHealthy(): Promise<void> {
+    const { pods } = this.#parts;
+    const { rollout, name, signal, progress, process } = this.#instance;
+    for (;;) {
+      const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isLeaving) ?? null;
+      if (pod === null) this.#assertComes();
+      else if (await this.#isHealthy(pod)) break;
+      this.#assertInTime(pod);
+      await pods.change(TICK_MS, signal);
+    }
+    const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
+    const how = process.type === 'web' ? 'healthy' : 'up';
+    const remark = this.#remark === null ? '' : ` (${this.#remark})`;
+    progress.line(`${name} started · ${how} after ${seconds} s${remark}`);
+  }
+
+  async #isHealthy(pod: ToolPod): Promise<boolean> {
+    if (lastEnd(pod.container) !== null) throw await crashOf(this.#crashParts, pod);
+    this.#assertNoFault(pod);
+    if (pod.container?.state?.running === undefined) {
+      if (this.#faultSince === null) {
+        this.#tell(`${this.#instance.name}: the cluster has not started its container yet`);
+      }
+      return false;
+    }
+    this.#runningSince ??= performance.now();
+    if (this.#instance.process.type !== 'web') {
+      return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
+    }
+    const look = this.#look?.kind;
+    if (pod.isReady && (look === 'healthy' || look === 'unknown')) return true;
+    this.#lookNow(pod);
+    const seen = this.#seen(pod);
+    if (seen !== null) this.#tell(seen.soFar);
+    await this.#assertHealthyInTime(pod);
+    return false;
+  }
+
+  #lookNow(pod: ToolPod): void {
+    if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
+    this.#lookedAt = performance.now();
+    this.#looking = this.#lookAt(pod)
+      // The API server does not answer. The next look may succeed.
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = null;
+      });
+  }
+
+  async #lookAt(pod: ToolPod): Promise<void> {
+    const { rollout, signal } = this.#instance;
+    const { cluster, config } = this.#parts;
+    if (this.#looks?.podUid !== pod.uid) {
+      const { release } = rollout;
+      const answerMs = Math.max(1, Math.ceil(config.health_time - this.#runningMs()));
+      this.#looks = new PodLooks({ cluster, release, podUid: pod.uid, answerMs, signal });
+    }
+    const look = await this.#looks.look(pod);
+    // The time limit cuts the last question short, so an earlier result says more.
+    const isIll = this.#look?.kind === 'not-yet';
+    if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
+    if (this.#look.kind !== 'no-port') this.#others.forget();
+    else if (this.#runningMs() >= OTHERS_AFTER_MS) await this.#others.look(pod);
+  }
+
+  #seen(pod: ToolPod): Seen | null {
+    switch (this.#look?.kind) {
+      case 'not-yet':
+        return this.#look.seen;
+      case 'no-port':
+        return this.#others.seenOf(pod);
+      case undefined:
+        return null;
+      default:
+        return probeFails(pod, this.#parts.events);
+    }
+  }
+
+  /** A remark for the push, although the process counts as healthy. */
+  get #remark(): string | null {
+    if (this.#look?.kind === 'healthy') return this.#look.remark;
+    return this.#look?.kind === 'unknown' ? `not checked: ${this.#look.why}` : null;
+  }
+
+  #runningMs(): number {
+    return this.#runningSince === null ? 0 : performance.now() - this.#runningSince;
+  }
+
+  #tell(soFar: string): void {
+    const quietMs = performance.now() - this.#told.at;
+    if (quietMs <= (soFar === this.#told.text ? SEEN_AGAIN_MS : FIRST_SEEN_MS)) return;
+    this.#instance.progress.line(soFar);
+    this.#told = { text: soFar, at: performance.now() };
+  }
+
+  #assertComes(): void {
+    const { rollout, process, name } = this.#instance;
+    const refusal = this.#parts.events.refusalOf(objectName(process.type, rollout));
+    if (refusal === null) this.#tell(`${name}: the cluster has not made its pod yet`);
+    if (refusal === null || this.#othersLeave() || !this.#hasLasted(REFUSED_MS)) return;
+    throw new DeployError(refusal.code, `${name} cannot be started: ${refusal.message}`, refusal.hint, {
+      cause: refusal,
+    });
+  }
+
+  #assertNoFault(pod: ToolPod): void {
+    const fault = podFault(pod.pod, this.#parts.events.ofPod(pod.uid));
+    if (fault === null) {
+      this.#faultSince = null;
+      return;
+    }
+    const error = faultError(this.#instance.name, fault);
+    const isOver = !this.#othersLeave() && this.#hasLasted(PATIENCE[fault.code] ?? 0);
+    if (!fault.mayPass || isOver) throw error;
+    this.#tell(`${error.message.replace(/\.$/, '')}; the push waits a little for that to change`);
+  }
+
+  /** True if older rollouts of the tool are ending, which will free resources. */
+  #othersLeave(): boolean {
+    const { release, id } = this.#instance.rollout;
+    const others = this.#parts.pods
+      .of(release.tool)
+      .filter(({ rolloutId, isScheduled }) => rolloutId !== id && !isScheduled);
+    return (
+      others.some(({ isLeaving }) => isLeaving) || new Set(others.map(({ rolloutId }) => rolloutId)).size > 1
+    );
+  }
+
+  #hasLasted(ms: number): boolean {
+    this.#faultSince ??= performance.now();
+    return performance.now() - this.#faultSince >= ms;
+  }
+
+  /** @throws DeployError if the process has not started within `pod_start_time`. */
+  #assertInTime(pod: ToolPod | null): void {
+    const { pod_start_time } = this.#parts.config;
+    if (this.#runningSince !== null || performance.now() - this.#startedAt < pod_start_time) return;
+    const what = pod === null ? 'got no pod' : 'was not started on its node';
+    throw new DeployError(
+      'ROLLOUT_TIMED_OUT',
+      `${this.#instance.name} ${what} within ${pod_start_time / 1000} s.`,
+      'Push again; if it happens again, tell the operator.',
+    );
+  }
+
+  async #assertHealthyInTime(pod: ToolPod): Promise<void> {
+    const { health_time } = this.#parts.config;
+    const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
+    if (!isElsewhere && this.#runningMs() < health_time) return;
+    // The look ends together with the time limit.
+    await this.#looking;
+    const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
+    if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
+    await showLastLines(this.#crashParts, pod, 'current');
+    const seen = this.#seen(pod);
+    const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
+    const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
+    throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${Math.round(waitedMs / 1000)} s.`, hint);
+  }
+
+  get #crashParts(): CrashParts {
+    const { cluster, config } = this.#parts;
+    const { rollout, progress } = this.#instance;
+    return { cluster, config, release: rollout.release, progress };
+  }
+}
+
+const MAX_PROBE_CHARACTERS = 200;
+
+/** The process answers this server, but the readiness probe fails, so the pod gets no traffic. */
+function probeFails({ name, uid }: ToolPod, events: NamespaceEvents): Seen | null {
+  const said = events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
+  if (said === undefined) return null;
+  const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
+  return {
+    message,
+    hint: 'The cluster asks the health check path again and again: it must answer within 10 s each time.',
+    soFar: message,
+  };
+}

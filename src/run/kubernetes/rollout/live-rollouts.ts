@@ -1,0 +1,204 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { FewAtOnce } from '../../../core/concurrency/concurrency-limit.ts';
+import { logFailure } from '../../../core/log/alarms.ts';
+import type { Log } from '../../../core/log/log.ts';
+import type { Release, Schedule } from '../../../core/types.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import { cronJobs } from '../manifests/cron-job-manifests.ts';
+import { LABELS, newRolloutId, type Rollout } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
+import type { ReleaseOptions } from '../manifests/rollout-manifests.ts';
+import type { ToolPod } from '../pods/tool-pods.ts';
+import { deploymentsOf, type ObjectParts } from '../rollout-objects.ts';
+import { cronJobsOf, endSchedules, setSchedules } from '../schedules/schedules.ts';
+import { Leaving } from './rollout-retirement.ts';
+import { markLive, stopTraffic, switchTraffic } from './service-traffic.ts';
+
+export interface LiveRolloutsOptions {
+  readonly parts: ObjectParts;
+  readonly drainMs: number;
+  readonly log: Log;
+}
+
+const AGAIN_MS = 5000;
+
+/** Knows which rollout of each tool gets the traffic, moves the traffic, and ends old rollouts. */
+export class LiveRollouts {
+  readonly #options: LiveRolloutsOptions;
+  readonly #leaving: Leaving;
+  readonly #live = new Map<string, ReleaseOptions>();
+  /** By tool: moving its traffic and restoring its live rollout exclude each other. */
+  readonly #turns = new Map<string, FewAtOnce>();
+  /** The releases of rollouts that are starting, live or draining. */
+  readonly #releases = new Map<string, Release>();
+  readonly #begun = new Map<string, Set<string>>();
+  /** Rollouts that are starting and may go live. */
+  readonly #starting = new Set<string>();
+
+  constructor(options: LiveRolloutsOptions) {
+    this.#options = options;
+    this.#leaving = new Leaving({ ...options, onGone: (id) => void this.#releases.delete(id) });
+  }
+
+  of(tool: string): Rollout | null {
+    return this.#live.get(tool)?.rollout ?? null;
+  }
+
+  /** The tools that have a live rollout. */
+  tools(): string[] {
+    return [...this.#live.keys()];
+  }
+
+  /**
+   * Runs `work` for the live rollout of a tool. A switch or a stop of its traffic waits meanwhile. Does nothing if there
+   * is no live rollout.
+   */
+  async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
+    await this.#turn(tool, async () => {
+      const live = this.#live.get(tool);
+      if (live !== undefined) await work(live);
+    });
+  }
+
+  /** Null if this server has neither started nor adopted the rollout. */
+  releaseOf(rolloutId: string): Release | null {
+    return this.#releases.get(rolloutId) ?? null;
+  }
+
+  /** True if the pod belongs to a known rollout and to a process of its release. */
+  hasPod({ rolloutId, type }: ToolPod): boolean {
+    const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
+    return processes.some((process) => labelValue(process.type) === type);
+  }
+
+  /** The schedule of a pod's process. Null if its release is unknown, or if it has no schedule. */
+  scheduleOf({ rolloutId, type }: ToolPod): Schedule | null {
+    const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
+    return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
+  }
+
+  isLeaving(rolloutId: string): boolean {
+    return this.#leaving.has(rolloutId);
+  }
+
+  /** Returns the id for a rollout that this server will make. */
+  newId(tool: string): string {
+    const id = newRolloutId();
+    this.#begun.set(tool, (this.#begun.get(tool) ?? new Set()).add(id));
+    return id;
+  }
+
+  /** The rollouts of a tool that this server has begun or adopted, or is ending. All others are leftovers. */
+  knownOf(tool: string): Set<string> {
+    const adopted = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
+    return new Set([...(this.#begun.get(tool) ?? []), ...adopted, ...this.#leaving.of(tool)]);
+  }
+
+  /** Registers a starting rollout, so that nothing else ends it. */
+  start(rollout: Rollout): void {
+    this.#starting.add(rollout.id);
+    this.remember(rollout);
+  }
+
+  /** Makes the release of a rollout known. */
+  remember({ id, release }: Rollout): void {
+    this.#releases.set(id, release);
+  }
+
+  forget({ id }: Rollout): void {
+    this.#starting.delete(id);
+    this.#releases.delete(id);
+  }
+
+  /** Registers a rollout that already has the traffic, without others beside it. */
+  adopt(rollout: Rollout, toolNumber: number): void {
+    const { config } = this.#options.parts;
+    this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
+    this.#starting.delete(rollout.id);
+    this.remember(rollout);
+  }
+
+  /** How much memory a process may use. @param otherwise - The value if its release is unknown. */
+  memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
+    const release = this.releaseOf(rolloutId);
+    return release === null ? otherwise : memoryLimit(release, type, otherwise);
+  }
+
+  /**
+   * Sends the traffic to the rollout of the recorded release, sets its schedules, and ends all other rollouts. Failures
+   * are retried until another rollout goes live.
+   *
+   * @returns `later` is the retry if it did not succeed at once, otherwise null.
+   */
+  async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
+    this.adopt(rollout, toolNumber);
+    const { tool } = rollout.release;
+    const move = () => this.#turn(tool, () => this.#move(rollout, toolNumber));
+    if (await move()) return { later: null };
+    return { later: this.#moveLater(rollout, move) };
+  }
+
+  /** Stops the traffic of a tool and ends all its processes. Resolves when they are gone. */
+  async stop(tool: string, namespace: string): Promise<void> {
+    const { parts } = this.#options;
+    this.#live.delete(tool);
+    await this.#turn(tool, async () => {
+      // Listed first, because rollouts that begin later must stay.
+      const rollouts = await this.#rolloutsOf(tool, namespace);
+      await stopTraffic(parts, tool, namespace, parts.closing);
+      await endSchedules(parts, tool, namespace);
+      for (const id of rollouts) if (!this.#starting.has(id)) this.#leaving.retire(tool, namespace, id);
+    });
+    await this.#leaving.hurry(tool);
+  }
+
+  async #turn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
+    const turns = this.#turns.get(tool) ?? new FewAtOnce(1);
+    this.#turns.set(tool, turns);
+    return await turns.run(work);
+  }
+
+  async #moveLater(rollout: Rollout, move: () => Promise<boolean>): Promise<void> {
+    do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
+    while (this.#isMeant(rollout) && !(await move()));
+  }
+
+  async #move(rollout: Rollout, toolNumber: number): Promise<boolean> {
+    const { parts, log } = this.#options;
+    const { namespace, release, id } = rollout;
+    const { tool, version } = release;
+    try {
+      await switchTraffic(parts, rollout, parts.closing);
+      await markLive(parts, rollout, parts.closing);
+      // Listed first, because the next step moves each CronJob to the new rollout.
+      const rollouts = await this.#rolloutsOf(tool, namespace);
+      const { config } = parts;
+      await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
+      for (const other of rollouts) {
+        if (other !== id && !this.#starting.has(other)) this.#leaving.retire(tool, namespace, other);
+      }
+      return true;
+    } catch (err) {
+      // If this server stops, the next one moves the traffic.
+      if (!this.#isMeant(rollout)) return true;
+      logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
+      return false;
+    }
+  }
+
+  #isMeant(rollout: Rollout): boolean {
+    return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
+  }
+
+  /** The rollouts that have a Deployment or a CronJob. */
+  async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
+    const { parts } = this.#options;
+    const [deployments, cronJobs] = await Promise.all([
+      deploymentsOf(parts, tool, namespace, parts.closing),
+      cronJobsOf(parts, tool, namespace, parts.closing),
+    ]);
+    return new Set(
+      [...deployments, ...cronJobs].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? ''),
+    );
+  }
+}

@@ -1,0 +1,170 @@
+import { DeployError } from '../../../core/errors.ts';
+import { masking } from '../../../core/masking/masking.ts';
+import { RELEASE_TYPE } from '../../../core/replicas.ts';
+import type { Process } from '../../../core/types.ts';
+import { applyObject } from '../../../kubernetes/apply.ts';
+import { followContainerLog } from '../../../kubernetes/container-log.ts';
+import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import { exitWords } from '../../exit-words.ts';
+import type { ToolLog } from '../../logs/tool-log.ts';
+import { toldOutput } from '../../output-limit.ts';
+import type { ReleasePhase } from '../../runtime.ts';
+import { CONTAINER, objectName, type Rollout } from '../manifests/object-names.ts';
+import { configSecret, releaseJob } from '../manifests/rollout-manifests.ts';
+import { exitOf, lastEnd } from '../pods/container-exit.ts';
+import { NamespaceEvents } from '../pods/namespace-events.ts';
+import { LineGathering } from '../pods/pod-logs.ts';
+import type { ToolPod } from '../pods/tool-pods.ts';
+import { ensureNamespace, type ObjectParts, removeRollout } from '../rollout-objects.ts';
+
+export interface ReleasePhaseParts extends ObjectParts {
+  readonly config: ObjectParts['config'] & { readonly release_time: number };
+  readonly toolLog: ToolLog;
+}
+
+const TICK_MS = 200;
+const REMOVAL_MS = 30_000;
+
+/**
+ * Runs the release phase as a Job to its end. Its output goes to the push and to the tool's log. All its objects are
+ * removed afterwards.
+ *
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or why it could not be started; AbortError.
+ */
+export async function runReleaseJob(
+  parts: ReleasePhaseParts,
+  { rollout, process }: { readonly rollout: Rollout; readonly process: Process },
+  phase: ReleasePhase,
+): Promise<void> {
+  const { cluster, config } = parts;
+  const { progress, toolNumber, signal } = phase;
+  signal.throwIfAborted();
+  progress.step('Running the release command');
+  const ended = new AbortController();
+  try {
+    await ensureNamespace(parts, rollout, signal);
+    await applyObject(cluster, configSecret(rollout), { signal });
+    const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
+    await applyObject(cluster, releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds), {
+      signal,
+    });
+    await new ReleaseRun(parts, rollout, phase, ended.signal).untilEnded();
+  } finally {
+    ended.abort();
+    await remove(parts, rollout, process.type);
+  }
+}
+
+async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string): Promise<void> {
+  const { cluster } = parts;
+  const { namespace, id } = rollout;
+  const { signal } = new AbortController();
+  const name = objectName(type, rollout);
+  await retrying(
+    () => cluster.batch.deleteNamespacedJob({ name, namespace, propagationPolicy: 'Background' }),
+    { signal, timeoutMs: REMOVAL_MS },
+  ).catch(() => {});
+  await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
+}
+
+/** Watches the pod, the output and the time of one release phase. */
+class ReleaseRun {
+  readonly #parts: ReleasePhaseParts;
+  readonly #rollout: Rollout;
+  readonly #phase: ReleasePhase;
+  readonly #events = new NamespaceEvents(() => {});
+  readonly #startedAt = performance.now();
+  #output: Promise<void> | null = null;
+  #runningSince: number | null = null;
+
+  constructor(parts: ReleasePhaseParts, rollout: Rollout, phase: ReleasePhase, ended: AbortSignal) {
+    this.#parts = parts;
+    this.#rollout = rollout;
+    this.#phase = phase;
+    this.#events.watch(parts.cluster, rollout.namespace, ended);
+  }
+
+  async untilEnded(): Promise<void> {
+    const { pods } = this.#parts;
+    const { signal } = this.#phase;
+    for (;;) {
+      const pod = pods.ofRollout(this.#rollout)[0];
+      if (pod === undefined) this.#assertMayCome();
+      else if (await this.#hasEnded(pod)) return;
+      this.#assertInTime();
+      await pods.change(TICK_MS, signal);
+    }
+  }
+
+  async #hasEnded(pod: ToolPod): Promise<boolean> {
+    const { state } = pod.container ?? {};
+    if (state?.running !== undefined || state?.terminated !== undefined) {
+      this.#runningSince ??= performance.now();
+      if (this.#output === null) {
+        this.#output = this.#follow(pod);
+        // An error is reported when the command has ended.
+        this.#output.catch(() => {});
+      }
+    }
+    const end = lastEnd(pod.container);
+    const fault = podFault(pod.pod, this.#events.ofPod(pod.uid));
+    if (end === null) {
+      if (fault !== null && !fault.mayPass)
+        throw new DeployError('RELEASE_FAILED', `The release command ${fault.words}.`, fault.hint);
+      return false;
+    }
+    await this.#output;
+    const exit = exitOf(end);
+    if (exit.code === 0) return true;
+    throw new DeployError(
+      'RELEASE_FAILED',
+      `The release command ${exitWords(exit, this.#parts.config.run_memory)}.`,
+      exit.code === 127
+        ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
+        : 'Its output is above. Fix the error and push again.',
+    );
+  }
+
+  async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
+    const { cluster, toolLog } = this.#parts;
+    const { release, progress, signal } = this.#phase;
+    const lines = new LineGathering(toolLog, name);
+    const mask = await masking(release.configVars);
+    const tell = toldOutput((text) => progress.line(text));
+    const place = { namespace, pod: podName, container: CONTAINER };
+    await followContainerLog(
+      cluster,
+      place,
+      (line) => {
+        tell(mask(line.text));
+        lines.add(line);
+      },
+      signal,
+    );
+    await lines.flush();
+  }
+
+  #assertMayCome(): void {
+    const refusal = this.#events.refusalOf(objectName(RELEASE_TYPE, this.#rollout));
+    if (refusal !== null) throw refusal;
+  }
+
+  #assertInTime(): void {
+    const { release_time, pod_start_time } = this.#parts.config;
+    if (this.#runningSince === null) {
+      if (performance.now() - this.#startedAt < pod_start_time) return;
+      throw new DeployError(
+        'RELEASE_TIMED_OUT',
+        `The release command was not started within ${pod_start_time / 1000} s.`,
+        'Push again; if it happens again, tell the operator.',
+      );
+    }
+    if (performance.now() - this.#runningSince < release_time) return;
+    throw new DeployError(
+      'RELEASE_TIMED_OUT',
+      `The release command took longer than ${release_time / 1000} s and was ended.`,
+      'Let it do less, or ask the operator for a higher release_time.',
+    );
+  }
+}

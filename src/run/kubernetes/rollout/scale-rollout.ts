@@ -1,0 +1,127 @@
+import { PatchStrategy, type V1Deployment } from '@kubernetes/client-node';
+import { stayingUp } from '../../../core/replicas.ts';
+import type { Process } from '../../../core/types.ts';
+import { FIELD_MANAGER } from '../../../kubernetes/apply.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
+import { replicaCount } from '../manifests/rollout-manifests.ts';
+import { foreignChange } from '../pods/pod-status.ts';
+import { deploymentsOf, type ObjectParts } from '../rollout-objects.ts';
+import { afterUndo } from './after-undo.ts';
+import {
+  type RolloutParts,
+  type RolloutStart,
+  startInstances,
+  type WantedInstance,
+} from './start-rollout.ts';
+
+/** How many pods a process has, and shall have. */
+interface Change {
+  readonly process: Process;
+  readonly from: number;
+  readonly to: number;
+}
+
+const UNDO_MS = 30_000;
+
+/**
+ * Adds pods to a live rollout, and waits until they are healthy. A web process gets requests as soon as its readiness
+ * probe succeeds. If a pod does not become healthy, the number of pods is as before.
+ *
+ * @returns a function that removes the new pods again.
+ * @throws DeployError that says why; AbortError when the signal fires.
+ */
+export async function grow(parts: RolloutParts, start: RolloutStart): Promise<() => Promise<void>> {
+  const { rollout, signal } = start;
+  const changes = await changesOf(parts, rollout, signal);
+  const growing = changes.filter(({ from, to }) => to > from);
+  const undo = async (): Promise<void> => {
+    // Without the signal of the deployment, because it may be the reason for the undo.
+    const own = new AbortController().signal;
+    for (const { process, from } of growing) await setReplicas(parts, rollout, { process, to: from }, own);
+  };
+  if (growing.length === 0) return undo;
+  try {
+    await startInstances(parts, start, {
+      instances: growing.flatMap((change) => comingOf(parts, rollout, change)),
+      make: async (whole) => {
+        for (const change of growing) await setReplicas(parts, rollout, change, whole);
+      },
+    });
+    return undo;
+  } catch (error) {
+    return await afterUndo(error, undo);
+  }
+}
+
+/** Removes surplus pods of a live rollout. Each gets its grace time to finish open requests. */
+export async function shrink(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
+  const changes = await changesOf(parts, rollout, signal);
+  for (const change of changes) {
+    if (change.to < change.from) await setReplicas(parts, rollout, change, signal);
+  }
+}
+
+/** Runs after a start of the server. Sets the recorded numbers of pods, unless somebody else has set a number. */
+export async function restoreReplicas(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const changes = await changesOf(parts, rollout, signal, (deployment) => foreignChange(deployment) === null);
+  for (const change of changes) {
+    if (change.to !== change.from) await setReplicas(parts, rollout, change, signal);
+  }
+}
+
+async function changesOf(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+  isMeant: (deployment: V1Deployment) => boolean = () => true,
+): Promise<Change[]> {
+  const { release, namespace, id } = rollout;
+  const all = await deploymentsOf(parts, release.tool, namespace, signal);
+  return stayingUp(release).flatMap((process) => {
+    const deployment = all.find(
+      ({ metadata }) =>
+        metadata?.labels?.[LABELS.rollout] === id &&
+        metadata.labels[LABELS.process] === labelValue(process.type),
+    );
+    if (deployment === undefined || !isMeant(deployment)) return [];
+    return [{ process, from: deployment.spec?.replicas ?? 1, to: replicaCount(rollout, process.type) }];
+  });
+}
+
+/** The pods that the cluster will make for the new number. They get the lowest free numbers. */
+function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
+  const type = labelValue(process.type);
+  const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isLeaving);
+  // A pod that has ended for good, such as an evicted one, keeps its name and is replaced.
+  const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
+  const taken = new Set(there.map(({ name }) => name));
+  return Array.from({ length: to + taken.size }, (_, index) => `${type}.${index + 1}`)
+    .filter((name) => !taken.has(name))
+    .slice(0, Math.max(0, to - active.length))
+    .map((name) => ({ process, name }));
+}
+
+async function setReplicas(
+  { cluster }: ObjectParts,
+  rollout: Rollout,
+  { process, to }: Pick<Change, 'process' | 'to'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const patch = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: objectName(process.type, rollout), namespace: rollout.namespace },
+    spec: { replicas: to },
+  };
+  await retrying(
+    () =>
+      cluster.objects.patch(patch, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+    { signal, timeoutMs: UNDO_MS },
+  );
+}

@@ -1,0 +1,169 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
+import { DeployError } from '../../../core/errors.ts';
+import { stayingUp } from '../../../core/replicas.ts';
+import { applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
+import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import { LABELS, LIVE, objectName, type Rollout } from '../manifests/object-names.ts';
+import { hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
+import type { ObjectParts } from '../rollout-objects.ts';
+
+/** After a restart of the API server, the cluster's controllers are slow to follow. */
+const FOLLOW_MS = 30_000;
+const LOOK_MS = 50;
+
+/** The rollout that a tool's Service selects. Null if it selects none, or if there is no Service. */
+export async function liveRollout(
+  { cluster }: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const found = await retrying(() => cluster.core.readNamespacedService({ name: tool, namespace }), {
+    signal,
+  }).catch(nullIfMissing);
+  return found?.spec?.selector?.[LABELS.rollout] ?? null;
+}
+
+/** Makes the tool's Service without a target if it is missing, and its Ingress, so that the controller knows the host. */
+export async function prepareTraffic(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!hasWeb(rollout)) return;
+  const { cluster, config } = parts;
+  const { namespace, release } = rollout;
+  const { tool } = release;
+  if ((await liveRollout(parts, tool, namespace, signal)) === null) {
+    await applyObject(cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  }
+  if (hasAddress(tool, config)) await applyObject(cluster, ingress({ tool, namespace }, config), { signal });
+  else await removeIngress(parts, tool, namespace, signal);
+}
+
+/**
+ * Sends the requests to this rollout. Resolves when the cluster has followed and `ingress_time` is over, so that no
+ * request goes to another rollout.
+ */
+export async function switchTraffic(
+  parts: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const { cluster, config } = parts;
+  const { namespace, release, id } = rollout;
+  const { tool } = release;
+  if (!hasWeb(rollout)) {
+    await removeWay(parts, tool, namespace, signal);
+    return;
+  }
+  await applyObject<V1Service>(cluster, service({ tool, namespace, rolloutId: id }), { signal });
+  await endpointsFollow(parts, rollout, signal);
+  await wait(config.ingress_time, null, { signal });
+}
+
+/** Stops all requests. The ingress controller then answers that the service is unavailable. */
+export async function stopTraffic(
+  parts: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await liveRollout(parts, tool, namespace, signal)) === null) return;
+  await applyObject<V1Service>(parts.cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  await wait(parts.config.ingress_time, null, { signal });
+}
+
+/** Marks the rollout's Deployments as live. */
+export async function markLive(
+  { cluster }: ObjectParts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace } = rollout;
+  for (const { type } of stayingUp(rollout.release)) {
+    const metadata = { name: objectName(type, rollout), namespace, annotations: { [LIVE]: 'true' } };
+    const mark = { apiVersion: 'apps/v1', kind: 'Deployment', metadata };
+    await retrying(
+      () =>
+        cluster.objects.patch(mark, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch),
+      { signal },
+    );
+  }
+}
+
+function hasWeb(rollout: Rollout): boolean {
+  return stayingUp(rollout.release).some(({ type }) => type === 'web');
+}
+
+/**
+ * Resolves when every endpoint of the Service is a pod of this rollout, and one is ready unless it is scaled to 0. Also
+ * resolves after `followMs` if none of its pods is ready, because the cluster has then followed.
+ *
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then. The old pods must stay then.
+ */
+export async function endpointsFollow(
+  parts: Pick<ObjectParts, 'cluster' | 'pods'>,
+  rollout: Rollout,
+  signal: AbortSignal,
+  followMs: number = FOLLOW_MS,
+): Promise<void> {
+  const { cluster, pods } = parts;
+  const { namespace, release } = rollout;
+  // Ignores slices that others have made by hand, because these never lead to this rollout.
+  const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
+  const end = performance.now() + followMs;
+  for (;;) {
+    const { items } = await retrying(
+      () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
+      { signal },
+    );
+    const web = pods.ofRollout(rollout).filter(({ type }) => type === 'web');
+    const mine = new Set(web.map(({ uid }) => uid));
+    const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
+    const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
+    const isReady = endpoints.some(({ conditions }) => conditions?.ready !== false);
+    if (areMine && (isReady || replicaCount(rollout, 'web') === 0)) return;
+    if (performance.now() > end) {
+      const isListed = endpoints.length > 0 || !web.some((pod) => pod.isReady);
+      if (areMine && isListed) return;
+      throw new DeployError(
+        'CLUSTER_UNREACHABLE',
+        `The cluster does not send the requests of ${release.tool} to v${release.version} yet.`,
+        'Tell the operator: the controllers of the cluster are behind, perhaps after a restart of its API server.',
+      );
+    }
+    await wait(LOOK_MS, null, { signal });
+  }
+}
+
+async function removeWay(
+  parts: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { core } = parts.cluster;
+  await removeIngress(parts, tool, namespace, signal);
+  await retrying(() => core.deleteNamespacedService({ name: tool, namespace }), { signal }).catch(
+    nullIfMissing,
+  );
+}
+
+async function removeIngress(
+  { cluster }: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await retrying(() => cluster.networking.deleteNamespacedIngress({ name: `${tool}-subdomain`, namespace }), {
+    signal,
+  }).catch(nullIfMissing);
+}
+
+function nullIfMissing(error: unknown): null {
+  if (isNotFound(error)) return null;
+  throw error;
+}

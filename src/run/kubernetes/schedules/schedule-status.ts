@@ -1,0 +1,90 @@
+import type { V1CronJob } from '@kubernetes/client-node';
+import { nextRun } from '../../../core/schedule.ts';
+import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import type { ProcessState, ProcessStatus, ScheduledRun } from '../../runtime.ts';
+import { LABELS, SCHEDULE } from '../manifests/object-names.ts';
+import { commandOf, foreignChange, podStatus, type StatusParts } from '../pods/pod-status.ts';
+import type { ToolPod } from '../pods/tool-pods.ts';
+
+export interface ScheduleStatusParts extends StatusParts {
+  /** The newest run of a type that this server has seen. */
+  readonly lastRun: (type: string) => ScheduledRun | null;
+}
+
+/** The status of a tool's schedules, and of runs whose schedule is gone, for people. */
+export function scheduleStatuses(
+  cronJobs: readonly V1CronJob[],
+  pods: readonly ToolPod[],
+  parts: ScheduleStatusParts,
+): ProcessStatus[] {
+  const types = new Set(cronJobs.map(({ metadata }) => metadata?.labels?.[LABELS.process]));
+  const running = pods.filter(({ isScheduled, isOver }) => isScheduled && !isOver);
+  const left = running.filter(({ type }) => !types.has(type));
+  return [
+    ...cronJobs.map((cronJob) => scheduleStatus(cronJob, running, parts)),
+    ...left.map((pod) => ({ ...podStatus(pod, null, parts), state: 'stopping' as const })),
+  ];
+}
+
+function scheduleStatus(
+  cronJob: V1CronJob,
+  running: readonly ToolPod[],
+  parts: ScheduleStatusParts,
+): ProcessStatus {
+  const { metadata, spec } = cronJob;
+  const { labels = {}, annotations = {} } = metadata ?? {};
+  const type = labels[LABELS.process] ?? '';
+  const pod = running.find((one) => one.type === type);
+  const fault = pod === undefined || pod.container?.state?.running !== undefined ? null : podFault(pod.pod);
+  const lastRun = newestRun(cronJob, parts.lastRun(type));
+  const cron = spec?.schedule ?? '';
+  const isSuspended = spec?.suspend === true;
+  const details = [
+    fault?.words ?? lastRun?.detail ?? null,
+    isSuspended ? 'suspended' : null,
+    foreignChange(cronJob),
+  ];
+  return {
+    name: `${type}.1`,
+    version: Number(labels[LABELS.version] ?? 0),
+    state: stateOf(pod, fault !== null),
+    command: commandOf(parts.release(labels[LABELS.rollout] ?? ''), type),
+    startedAt: lastRun?.startedAt ?? 0,
+    restarts: 0,
+    detail: details.filter((detail) => detail !== null).join('; ') || null,
+    schedule: {
+      text: annotations[SCHEDULE] ?? cron,
+      cron,
+      nextAt: isSuspended ? null : nextOf(cron),
+      lastRun,
+    },
+  };
+}
+
+function stateOf(pod: ToolPod | undefined, hasFault: boolean): ProcessState {
+  if (pod === undefined) return 'scheduled';
+  if (pod.isLeaving) return 'stopping';
+  if (hasFault) return 'crashed';
+  return pod.container?.state?.running === undefined ? 'starting' : 'up';
+}
+
+/** The run that this server has seen, otherwise the run that the CronJob's status describes. */
+function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledRun | null {
+  const { lastScheduleTime, lastSuccessfulTime } = status ?? {};
+  if (seen !== null || lastScheduleTime === undefined) return seen;
+  const startedAt = new Date(lastScheduleTime).getTime();
+  if ((status?.active ?? []).length > 0) return { startedAt, endedAt: null, exitCode: null, detail: null };
+  const wellAt = lastSuccessfulTime === undefined ? 0 : new Date(lastSuccessfulTime).getTime();
+  return wellAt >= startedAt
+    ? { startedAt, endedAt: wellAt, exitCode: 0, detail: 'exited with code 0' }
+    : { startedAt, endedAt: startedAt, exitCode: null, detail: 'its result is not known any more' };
+}
+
+/** Null if the schedule is not valid, because somebody else may have changed it. */
+function nextOf(cron: string): number | null {
+  try {
+    return nextRun(cron, Date.now());
+  } catch {
+    return null;
+  }
+}

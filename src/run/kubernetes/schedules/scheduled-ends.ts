@@ -1,0 +1,93 @@
+import { START_DEADLINE_MS, timesDue } from '../../../core/schedule.ts';
+import type { Schedule } from '../../../core/types.ts';
+import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { exitWords } from '../../exit-words.ts';
+import type { ScheduledRun } from '../../runtime.ts';
+import { runLimit, took, tooLong } from '../../schedule-words.ts';
+import { ScheduledRuns } from '../../scheduled-runs.ts';
+import { exitOf } from '../pods/container-exit.ts';
+import type { ToolPod } from '../pods/tool-pods.ts';
+
+export interface ScheduledEndsOptions {
+  /** Null if the pod's rollout is unknown, or if its process has no schedule. */
+  readonly scheduleOf: (pod: ToolPod) => Schedule | null;
+  /** The operator's limit for a run. */
+  readonly mostMs: number;
+  readonly memoryBytes: number;
+  readonly say: (pod: ToolPod, texts: readonly string[]) => void;
+}
+
+/** The largest difference between the times of a Job and of its pod. */
+const APART_MS = 5000;
+
+/** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
+export class ScheduledEnds {
+  readonly #options: ScheduledEndsOptions;
+  readonly #runs = new ScheduledRuns();
+  /** By pod: its schedule, remembered because its release may be forgotten. */
+  readonly #schedules = new Map<string, Schedule>();
+  readonly #told = new Set<string>();
+
+  constructor(options: ScheduledEndsOptions) {
+    this.#options = options;
+  }
+
+  /** The newest run that this server has seen, or null. */
+  last(tool: string, type: string): ScheduledRun | null {
+    return this.#runs.last(tool, type);
+  }
+
+  /** @param isOld - True if an earlier server has already reported this state. */
+  pod(pod: ToolPod, isOld: boolean): void {
+    if (!pod.isScheduled) return;
+    const schedule = this.#schedules.get(pod.uid) ?? this.#options.scheduleOf(pod);
+    if (schedule !== null) this.#schedules.set(pod.uid, schedule);
+    const run = runOf(pod, schedule, this.#options);
+    const known = this.#runs.last(pod.tool, pod.type);
+    if (known === null || run.startedAt >= known.startedAt) this.#runs.set(pod.tool, pod.type, run);
+    if (run.endedAt === null || this.#told.has(pod.uid)) return;
+    this.#told.add(pod.uid);
+    if (isOld || schedule === null) return;
+    const after = run.exitCode === null ? '' : ` after ${took(run.endedAt - run.startedAt)}`;
+    const texts = [`${pod.name} ${run.detail}${after}`];
+    const left = timesDue(schedule.cron, run.startedAt, run.endedAt - START_DEADLINE_MS);
+    const times = left === 1 ? 'once' : `${left} times`;
+    if (left > 0) texts.push(`${pod.name} was due ${times} while it ran, and was not started again`);
+    this.#options.say(pod, texts);
+  }
+
+  gone(uid: string): void {
+    this.#schedules.delete(uid);
+    this.#told.delete(uid);
+  }
+}
+
+/** Describes the run of a pod. */
+export function runOf(
+  { pod, container, isLeaving, isOver }: ToolPod,
+  schedule: Schedule | null,
+  { mostMs, memoryBytes }: Pick<ScheduledEndsOptions, 'mostMs' | 'memoryBytes'>,
+): ScheduledRun {
+  const madeAt = timeOf(pod.metadata?.creationTimestamp) ?? 0;
+  const { running, terminated: end } = container?.state ?? {};
+  // A container that could not be started has the start time 1970.
+  const startedAt = Math.max(timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt, madeAt);
+  if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
+  const endedAt = timeOf(end?.finishedAt) ?? startedAt;
+  const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
+  // The Job deletes its pod when the time is over.
+  if (isLeaving && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
+    const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
+    return { startedAt, endedAt, exitCode: null, detail: words };
+  }
+  const fault = podFault(pod);
+  const isEnd = fault === null || fault.code === 'EXITED' || fault.code === 'OUT_OF_MEMORY';
+  if (end === undefined || !isEnd)
+    return { startedAt, endedAt, exitCode: null, detail: fault?.words ?? 'was ended by the cluster' };
+  const exit = exitOf(end);
+  return { startedAt, endedAt, exitCode: exit.code, detail: exitWords(exit, memoryBytes) };
+}
+
+function timeOf(date: Date | undefined): number | null {
+  return date === undefined || date === null ? null : new Date(date).getTime();
+}

@@ -1,0 +1,183 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { ApiException, PatchStrategy, type V1CronJob, type V1Job } from '@kubernetes/client-node';
+import { DeployError } from '../../../core/errors.ts';
+import { scheduledIn } from '../../../core/replicas.ts';
+import { type Applied, applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
+import type { Cluster } from '../../../kubernetes/cluster.ts';
+import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
+import { retrying } from '../../../kubernetes/retry.ts';
+import {
+  COMPONENT,
+  configName,
+  cronJobName,
+  LABELS,
+  type Rollout,
+  SCHEDULED,
+  scheduledOf,
+} from '../manifests/object-names.ts';
+import type { ToolPods } from '../pods/tool-pods.ts';
+
+export interface ScheduleParts {
+  readonly cluster: Cluster;
+  readonly pods: ToolPods;
+  /** Fires when this server stops. */
+  readonly closing: AbortSignal;
+}
+
+const AGAIN_MS = 1000;
+const LOOK_MS = 200;
+const GONE_MS = 30_000;
+const LEAVING_MS = 60_000;
+
+/** The CronJobs that this server made for a tool. Empty without the right to list them, because it made none then. */
+export async function cronJobsOf(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<V1CronJob[]> {
+  const call = { namespace, labelSelector: scheduledOf(tool) };
+  try {
+    const { items } = await retrying(() => cluster.batch.listNamespacedCronJob(call), { signal });
+    return items.filter(isStaying);
+  } catch (error) {
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return [];
+    throw error;
+  }
+}
+
+/** True if these include every schedule of a rollout. */
+export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout): boolean {
+  return scheduledIn(release).every(({ type }) =>
+    cronJobs.some(
+      ({ metadata }) => metadata?.name === cronJobName(type) && metadata.labels?.[LABELS.rollout] === id,
+    ),
+  );
+}
+
+/** Checks by a dry run that the cluster would accept these. @throws DeployError with the reason if not. */
+export async function assertSchedulable(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  cronJobs: readonly Applied<V1CronJob>[],
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
+}
+
+/** Sets the schedules of a tool and removes all others. Their current runs continue. */
+export async function setSchedules(
+  parts: ScheduleParts,
+  { tool, namespace }: { readonly tool: string; readonly namespace: string },
+  cronJobs: readonly Applied<V1CronJob>[],
+): Promise<void> {
+  const { cluster, closing: signal } = parts;
+  await Promise.all(cronJobs.map((one) => set(parts, one)));
+  const names = new Set(cronJobs.map(({ metadata }) => metadata.name));
+  const found = await cronJobsOf(parts, tool, namespace, signal);
+  for (const { metadata } of found.filter((one) => !names.has(one.metadata?.name ?? ''))) {
+    const labelSelector = `${scheduledOf(tool)},${LABELS.process}=${metadata?.labels?.[LABELS.process]}`;
+    const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
+      signal,
+    });
+    const goesOn = items.some(isUnderWay);
+    await remove(parts, metadata?.name ?? '', namespace, goesOn ? 'Orphan' : 'Background');
+  }
+}
+
+/**
+ * Removes the schedules of a tool and ends their runs. Resolves when the runs are gone, or after a minute: a pod on a lost
+ * node stays until somebody deletes the node.
+ */
+export async function endSchedules(parts: ScheduleParts, tool: string, namespace: string): Promise<void> {
+  const { cluster, pods, closing: signal } = parts;
+  for (const { metadata } of await cronJobsOf(parts, tool, namespace, signal)) {
+    await remove(parts, metadata?.name ?? '', namespace, 'Background');
+  }
+  const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
+  // Runs of schedules that an earlier release removed have no owner, so they are deleted by label.
+  const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
+  for (const end = performance.now() + LEAVING_MS; isThere() && performance.now() < end; ) {
+    await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
+    await pods.change(AGAIN_MS, signal);
+  }
+}
+
+/**
+ * Makes the current runs of a rollout's schedules the owners of its config vars, so that these are deleted with the
+ * last run. Does nothing if there is no current run.
+ *
+ * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+ */
+export async function leaveConfigToRuns(
+  { cluster }: Pick<ScheduleParts, 'cluster'>,
+  namespace: string,
+  rolloutId: string,
+): Promise<void> {
+  const labelSelector = `${LABELS.rollout}=${rolloutId},${COMPONENT}=${SCHEDULED}`;
+  const { items } = await cluster.batch
+    .listNamespacedJob({ namespace, labelSelector })
+    .catch((error: unknown) => {
+      // Without the right to list Jobs, this server has made no schedule either.
+      if (error instanceof ApiException && error.code === 403) return { items: [] };
+      throw error;
+    });
+  const [first, ...others] = items.filter(isUnderWay);
+  if (first === undefined) return;
+  const version = Number(first.metadata?.labels?.[LABELS.version]);
+  const patch = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: configName({ release: { version }, id: rolloutId }),
+      namespace,
+      ownerReferences: [first, ...others].map(({ metadata }) => ({
+        apiVersion: 'batch/v1',
+        kind: 'Job',
+        name: metadata?.name ?? '',
+        uid: metadata?.uid ?? '',
+      })),
+      // The Secret no longer belongs to the rollout.
+      labels: { [LABELS.rollout]: null },
+    },
+  };
+  await cluster.objects
+    .patch(patch as object, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch)
+    .catch((error: unknown) => {
+      if (!isNotFound(error)) throw error;
+    });
+}
+
+/** Applies a CronJob. A CronJob that is being deleted accepts the change and still disappears, so this retries. */
+async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
+  const end = performance.now() + GONE_MS;
+  while (!isStaying(await applyObject(cluster, cronJob, { signal }))) {
+    if (performance.now() > end)
+      throw new Error(`the deleted CronJob ${cronJob.metadata.name} does not disappear`);
+    await wait(LOOK_MS, null, { signal });
+  }
+}
+
+/** False if the CronJob is being deleted. It then still exists for a moment, but starts nothing. */
+function isStaying({ metadata }: V1CronJob): boolean {
+  return metadata?.deletionTimestamp === undefined;
+}
+
+function isUnderWay({ status }: V1Job): boolean {
+  const conditions = status?.conditions ?? [];
+  return !conditions.some(
+    ({ type, status: is }) => is === 'True' && (type === 'Complete' || type === 'Failed'),
+  );
+}
+
+async function remove(
+  { cluster, closing: signal }: ScheduleParts,
+  name: string,
+  namespace: string,
+  propagationPolicy: 'Orphan' | 'Background',
+): Promise<void> {
+  await retrying(() => cluster.batch.deleteNamespacedCronJob({ name, namespace, propagationPolicy }), {
+    signal,
+  }).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+}

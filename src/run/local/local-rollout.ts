@@ -1,0 +1,212 @@
+import { DeployError } from '../../core/errors.ts';
+import type { Progress } from '../../core/progress.ts';
+import { countOf, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import { exitHint, exitWords } from '../exit-words.ts';
+import type { ToolLog } from '../logs/tool-log.ts';
+import type { ProcessStatus } from '../runtime.ts';
+import { scheduledWords } from '../schedule-words.ts';
+import { memoryLimit } from '../service-limits.ts';
+import { TimedProcess, type TimedProcessParts } from './processes/timed-process.ts';
+import { type Attempt, ToolProcess, type ToolProcessParts } from './processes/tool-process.ts';
+import type { Route } from './router/router.ts';
+
+export type GenerationParts = ToolProcessParts & TimedProcessParts;
+
+export interface GenerationOptions {
+  readonly release: Release;
+  readonly toolNumber: number;
+  readonly toolLog: ToolLog;
+  readonly parts: GenerationParts;
+}
+
+/** A set of processes of one release: the live ones, or some that are starting or draining. */
+export class Generation {
+  readonly release: Release;
+  readonly #options: GenerationOptions;
+  /** The processes that stay up. */
+  #processes: ToolProcess[];
+  readonly #timed: readonly TimedProcess[];
+  /** Rotates over equally busy processes. */
+  #turn = 0;
+  #isDown = false;
+
+  private constructor(
+    options: GenerationOptions,
+    processes: ToolProcess[],
+    timed: readonly TimedProcess[] = [],
+  ) {
+    this.release = options.release;
+    this.#options = options;
+    this.#processes = processes;
+    this.#timed = timed;
+  }
+
+  /** Makes all processes of a release without starting them. */
+  static of(options: GenerationOptions, replicas: Replicas): Generation {
+    const { release, toolNumber, toolLog, parts } = options;
+    const timed = scheduledIn(release).map(
+      (process) =>
+        new TimedProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
+    );
+    const all = new Generation(options, [], timed);
+    all.join(all.missing(replicas));
+    return all;
+  }
+
+  /** The status of each process. If the release is not live, only of processes that still run. */
+  statuses(isLive: boolean): ProcessStatus[] {
+    const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
+    return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
+  }
+
+  /** Where the next request goes: to the web process with the fewest open requests. */
+  get route(): Route {
+    if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
+    const webs = this.#processes.filter(({ type }) => type === 'web');
+    const [first] = webs;
+    if (first === undefined) return { kind: 'scaled-down' };
+    this.#turn = (this.#turn + 1) % webs.length;
+    const inTurn = [...webs.slice(this.#turn), ...webs.slice(0, this.#turn)];
+    const routes = inTurn.flatMap(({ port, traffic, fate }) =>
+      port === null ? [] : [{ kind: 'up' as const, port, traffic, fate }],
+    );
+    const [route] = routes.sort((one, other) => one.traffic.requests - other.traffic.requests);
+    if (route !== undefined) return route;
+    const hasCrashed = webs.every(({ status }) => status.state === 'crashed');
+    return hasCrashed
+      ? { kind: 'crashed', detail: `${first.name} ${first.status.detail}` }
+      : { kind: 'starting' };
+  }
+
+  /** Makes the processes that are missing for these numbers, without starting them. */
+  missing(replicas: Replicas): Generation {
+    const { release, toolNumber, toolLog, parts } = this.#options;
+    const counts = replicasOf(release, replicas);
+    const processes = stayingUp(release).flatMap((process) => {
+      const count = countOf(counts, process.type) ?? 0;
+      const free = this.#freeNumbers(process.type, count);
+      const names = free.map((number) => `${process.type}.${number}`);
+      return names.map((name) => new ToolProcess({ release, toolNumber, process, name, toolLog }, parts));
+    });
+    return new Generation(this.#options, processes);
+  }
+
+  /** Adds the processes of the other set. */
+  join(others: Generation): void {
+    const types = stayingUp(this.release).map(({ type }) => type);
+    this.#processes = [...this.#processes, ...others.#processes].sort(
+      (one, other) => types.indexOf(one.type) - types.indexOf(other.type) || numberOf(one) - numberOf(other),
+    );
+  }
+
+  /** Removes surplus processes, those with the highest numbers. @returns the removed ones, which still run. */
+  shrinkTo(replicas: Replicas): Generation {
+    const counts = replicasOf(this.release, replicas);
+    const all = this.#processes;
+    const kept = Object.entries(counts).flatMap(([type, count]) =>
+      all.filter((process) => process.type === type).slice(0, count),
+    );
+    this.#processes = kept;
+    return new Generation(
+      this.#options,
+      all.filter((process) => !kept.includes(process)),
+    );
+  }
+
+  /** Starts every process and waits until all are healthy. If one fails, all are killed. */
+  async start(progress: Progress, signal: AbortSignal): Promise<void> {
+    const failed = new AbortController();
+    const whole = AbortSignal.any([signal, failed.signal]);
+    const starts = this.#processes.map((process) =>
+      this.#startOne(process, progress, whole).catch((error: unknown) => {
+        // This also aborts the others, so that the first error is reported.
+        failed.abort(error);
+        throw error;
+      }),
+    );
+    await Promise.allSettled(starts);
+    // A healthy process may have ended while another was still starting.
+    const ended = this.#processes.find((process) => process.end !== null);
+    if (ended?.end && !failed.signal.aborted) failed.abort(await this.#failure(ended, ended.end, progress));
+    if (!failed.signal.aborted) {
+      const now = this.#options.parts.clock.now();
+      for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
+      return;
+    }
+    await this.kill();
+    throw failed.signal.reason;
+  }
+
+  /** From now on restarts processes that end, and runs scheduled processes when they are due. */
+  keepUp(): void {
+    for (const process of this.#processes) process.keepUp();
+    for (const process of this.#timed) process.keepUp();
+  }
+
+  /** Never starts any of its processes. Their status gives the reason, as in `web.1 was built without isolation`. */
+  async refuse(detail: string): Promise<void> {
+    for (const process of this.#timed) process.refuse(detail);
+    for (const process of this.#processes) await process.refuse(detail);
+  }
+
+  /**
+   * Ends each process when its requests are done or the signal fires. Only `web` has requests. A run of a scheduled
+   * process continues until it ends or `hurry` fires.
+   */
+  async drain(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
+    const runs = this.#timed.map((process) => process.finish(hurry));
+    for (const process of this.#processes) process.retire();
+    await Promise.all(
+      this.#processes.map(async (process) => {
+        await process.traffic.untilIdle(signal);
+        process.traffic.closeSockets();
+        await process.stop();
+      }),
+    );
+    this.#isDown = true;
+    await Promise.all(runs);
+  }
+
+  async kill(): Promise<void> {
+    for (const { traffic } of this.#processes) traffic.closeSockets();
+    await Promise.all(this.#processes.map((process) => process.kill()));
+  }
+
+  /** The lowest free numbers for the processes of a type that are missing for `count`. */
+  #freeNumbers(type: string, count: number): number[] {
+    const taken = new Set(this.#processes.filter((process) => process.type === type).map(numberOf));
+    const numbers = Array.from({ length: count + taken.size }, (_, index) => index + 1);
+    return numbers.filter((number) => !taken.has(number)).slice(0, Math.max(0, count - taken.size));
+  }
+
+  async #startOne(process: ToolProcess, progress: Progress, signal: AbortSignal): Promise<void> {
+    const startedAt = performance.now();
+    const attempt = await process.start(signal, ({ soFar }) => progress.line(soFar));
+    if (attempt.kind !== 'healthy') throw await this.#failure(process, attempt, progress);
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    const how = process.type === 'web' ? 'healthy' : 'up';
+    const remark = attempt.remark === null ? '' : ` (${attempt.remark})`;
+    progress.line(`${process.name} started · ${how} after ${seconds} s${remark}`);
+  }
+
+  async #failure(
+    process: ToolProcess,
+    attempt: Exclude<Attempt, { kind: 'healthy' }>,
+    progress: Progress,
+  ): Promise<DeployError> {
+    for (const line of await attempt.lastLines()) progress.line(`${process.name} | ${line}`);
+    const { run_memory } = this.#options.parts.config;
+    if (attempt.kind === 'exited') {
+      const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));
+      return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
+    }
+    const message = `${attempt.seen.message}; waited ${attempt.waitedMs / 1000} s.`;
+    return new DeployError('ROLLOUT_TIMED_OUT', message, attempt.seen.hint);
+  }
+}
+
+/** 2 of `web.2` */
+function numberOf({ name }: ToolProcess): number {
+  return Number(name.slice(name.lastIndexOf('.') + 1));
+}

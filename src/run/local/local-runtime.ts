@@ -1,0 +1,303 @@
+import { chmod, mkdir } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { Config } from '../../config.ts';
+import { DiskRoom } from '../../core/disk/disk-space.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
+import type { Release, Replicas } from '../../core/types.ts';
+import { whyUnusable } from '../../sandbox/build-mode.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import type { Sandbox } from '../../sandbox/sandbox.ts';
+import { UnderWay } from '../background-work.ts';
+import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
+import { ToolLogs } from '../logs/log-folder.ts';
+import { OneOffs } from '../one-offs.ts';
+import type {
+  Gateway,
+  LogLine,
+  LogQuery,
+  OneOff,
+  OneOffEnd,
+  ProcessStatus,
+  ReleasePhase,
+  RollOut,
+  Runtime,
+} from '../runtime.ts';
+import { ScheduledRuns } from '../scheduled-runs.ts';
+import { unfulfilled } from '../service-limits.ts';
+import { runReleasePhase } from './local-release-phase.ts';
+import { Departures } from './local-retirement.ts';
+import { Generation, type GenerationParts } from './local-rollout.ts';
+import { runLocally } from './one-off/local-one-off.ts';
+import { DiskWatch } from './processes/disk-watch.ts';
+import { Ports } from './processes/ports.ts';
+import type { LaunchEnvironment } from './processes/running-process.ts';
+import { type Clock, systemClock } from './processes/timetable.ts';
+import { PAUSES, type Pauses } from './processes/tool-process.ts';
+import { addressList } from './router/forwarded-headers.ts';
+import { type Route, Router } from './router/router.ts';
+
+export interface LocalRuntimeOptions {
+  readonly config: Pick<
+    Config,
+    | 'data'
+    | 'domain'
+    | 'trusted_proxies'
+    | 'health_time'
+    | 'settle_time'
+    | 'release_time'
+    | 'schedule_time'
+    | 'drain_time'
+    | 'answer_time'
+    | 'grace_time'
+    | 'run_processes'
+    | 'run_memory'
+    | 'run_disk'
+    | 'run_files'
+    | 'log_size'
+    | 'build_environment'
+    | 'concurrent_one_offs'
+    | 'one_off_time'
+  >;
+  readonly sandbox: Sandbox;
+  readonly launchEnvironment: LaunchEnvironment;
+  /** The origin of the HTTP server, `http://127.0.0.1:8080`. Called only once it listens. */
+  readonly httpOrigin: () => string;
+  /** The command with which a maintainer sees a tool's logs. */
+  readonly logsCommand: (tool: string) => string;
+  /** The command with which a maintainer builds the live commit again. */
+  readonly redeployCommand: (tool: string) => string;
+  readonly log: Log;
+  /** The pauses between restarts of a crashed process. */
+  readonly pauses?: Pauses;
+  /** The clock of schedules; by default the system's. */
+  readonly clock?: Clock;
+}
+
+/**
+ * Runs releases on this machine: supervises their processes and routes their web requests. An artifact's reference is
+ * a folder that holds `workspace` and perhaps `layers`.
+ */
+export class LocalRuntime implements Runtime, Gateway {
+  readonly #options: LocalRuntimeOptions;
+  readonly #hostNames: HostNameOptions;
+  readonly #router: Router;
+  readonly #ports = new Ports();
+  readonly #oneOffs: OneOffs;
+  readonly #closing = new AbortController();
+  readonly #live = new Map<string, Generation>();
+  readonly #stopped = new Set<string>();
+  readonly #runs = new ScheduledRuns();
+  readonly #logs: ToolLogs;
+  readonly #leaving: Departures;
+  readonly #underWay = new UnderWay();
+  readonly #diskWatch: DiskWatch;
+
+  private constructor(options: LocalRuntimeOptions) {
+    this.#options = options;
+    this.#logs = new ToolLogs(options);
+    const { data, run_disk: bytes, run_files: entries } = options.config;
+    const room = new DiskRoom(data);
+    this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
+    this.#oneOffs = new OneOffs(options.config);
+    this.#leaving = new Departures(options.config.drain_time, options.log);
+    this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
+    this.#router = new Router({
+      ...options,
+      routeOf: (tool) => this.#routeOf(tool),
+      trustedProxies: addressList(options.config.trusted_proxies),
+      answerMs: options.config.answer_time,
+    });
+  }
+
+  /** Empties the run folder. The processes of an earlier server must have ended (`endLeftovers`). */
+  static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
+    const folder = runFolder(options);
+    await removeTree(folder);
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, 0o711);
+    return new LocalRuntime(options);
+  }
+
+  async runReleasePhase(phase: ReleasePhase): Promise<void> {
+    const { release, toolNumber } = phase;
+    const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+    if (process === undefined) return;
+    const start = {
+      release,
+      toolNumber,
+      process,
+      name: `${RELEASE_TYPE}.1`,
+      toolLog: this.#logs.of(release.tool),
+    };
+    const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
+    await this.#underWay.own(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
+  }
+
+  async rollOut(rollOut: RollOut): Promise<void> {
+    await this.#underWay.own(this.#rollOut(rollOut));
+  }
+
+  async scale(rollOut: RollOut): Promise<void> {
+    await this.#underWay.own(this.#scale(rollOut));
+  }
+
+  async assertReady(): Promise<void> {}
+  async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
+    this.#closing.signal.throwIfAborted();
+    const next = this.#generation(release, toolNumber, replicas);
+    this.#switchTo(next);
+    const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
+    if (why === null) return next.keepUp();
+    const detail = `${why}: build it again (${this.#options.redeployCommand(release.tool)})`;
+    this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'cannot start a tool');
+    await next.refuse(detail);
+  }
+
+  async stop(tool: ToolName): Promise<void> {
+    const live = this.#live.get(tool);
+    this.#live.delete(tool);
+    this.#stopped.add(tool);
+    if (live !== undefined) this.#leaving.add(live);
+    await this.#leaving.hurry((generation) => generation.release.tool === tool);
+  }
+
+  async status(tool: ToolName): Promise<ProcessStatus[]> {
+    return [
+      ...(this.#live.get(tool)?.statuses(true) ?? []),
+      ...this.#leaving.of(tool).flatMap((generation) => generation.statuses(false)),
+      ...this.#oneOffs.statuses(tool),
+    ];
+  }
+
+  /** Always null, because there are no namespaces here. */
+  lostPlace(): null {
+    return null;
+  }
+
+  logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
+    return this.#logs.of(tool).read(query);
+  }
+
+  address(tool: ToolName): string | null {
+    return addressOf(tool, this.#hostNames);
+  }
+
+  /** Does nothing, because the leftovers of a killed server ended when the sandbox was chosen. */
+  async cleanUp(): Promise<void> {}
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
+    for (const live of this.#live.values()) this.#leaving.add(live);
+    this.#live.clear();
+    await this.#leaving.hurry(() => true);
+  }
+
+  async run(oneOff: OneOff): Promise<OneOffEnd> {
+    const parts = this.#parts(oneOff.release);
+    return await this.#oneOffs.run(oneOff, (one, name) => runLocally(one, name, parts));
+  }
+
+  artifactsInUse(tool: ToolName): ReadonlySet<string> {
+    const live = this.#live.get(tool);
+    const all = [...this.#leaving.of(tool), ...(live === undefined ? [] : [live])];
+    return new Set([...this.#oneOffs.artifacts(tool), ...all.map(({ release }) => release.artifact.id)]);
+  }
+
+  endOneOffs(): Promise<void> {
+    return this.#oneOffs.close();
+  }
+
+  toolOf(host: string | undefined): string | null {
+    return toolOfHost(host, this.#hostNames);
+  }
+
+  serve(tool: string, request: IncomingMessage, response: ServerResponse): void {
+    this.#router.serve(tool, request, response);
+  }
+
+  upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#router.upgrade(tool, request, socket, head);
+  }
+
+  async #rollOut(rollOut: RollOut): Promise<void> {
+    const { release, toolNumber, progress, replicas } = rollOut;
+    const next = this.#generation(release, toolNumber, replicas);
+    const { run_memory } = this.#options.config;
+    for (const text of unfulfilled(release.artifact.service, run_memory)) progress.warn(text);
+    await this.#start(next, rollOut);
+    const before = this.#switchTo(next);
+    next.keepUp();
+    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  }
+
+  async #scale(rollOut: RollOut): Promise<void> {
+    const { release, replicas } = rollOut;
+    const live = this.#live.get(release.tool);
+    if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
+    const more = live.missing(replicas);
+    await this.#start(more, rollOut);
+    live.join(more);
+    more.keepUp();
+    this.#leaving.add(live.shrinkTo(replicas));
+  }
+
+  /** Starts the processes and calls `beforeSwitch`. If anything fails, kills them. */
+  async #start(next: Generation, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
+    const whole = AbortSignal.any([signal, this.#closing.signal]);
+    try {
+      await next.start(progress, whole);
+      whole.throwIfAborted();
+      await beforeSwitch();
+    } catch (error) {
+      await next.kill();
+      throw error;
+    }
+  }
+
+  /** Sends requests to this generation from now on. @returns the version that got them before, or null. */
+  #switchTo(next: Generation): number | null {
+    const { tool } = next.release;
+    const before = this.#live.get(tool);
+    this.#live.set(tool, next);
+    this.#stopped.delete(tool);
+    if (before !== undefined) this.#leaving.add(before);
+    return before?.release.version ?? null;
+  }
+
+  #routeOf(tool: string): Route {
+    const live = this.#live.get(tool);
+    if (live === undefined) return this.#stopped.has(tool) ? { kind: 'stopped' } : { kind: 'none' };
+    return live.route;
+  }
+
+  #generation(release: Release, toolNumber: number, replicas: Replicas): Generation {
+    const toolLog = this.#logs.of(release.tool);
+    return Generation.of({ release, toolNumber, toolLog, parts: this.#parts(release) }, replicas);
+  }
+
+  #parts(release: Release): GenerationParts {
+    const { config, sandbox, launchEnvironment, log, pauses, clock } = this.#options;
+    return {
+      config,
+      sandbox,
+      diskWatch: this.#diskWatch,
+      launchEnvironment,
+      log: log.child({ tool: release.tool, version: release.version }),
+      pauses: pauses ?? PAUSES,
+      clock: clock ?? systemClock,
+      runs: this.#runs,
+      ports: this.#ports,
+      folder: runFolder(this.#options),
+      host: new URL(this.address(release.tool) ?? 'http://localhost').host,
+    };
+  }
+}
+
+function runFolder({ config }: LocalRuntimeOptions): string {
+  return join(config.data, 'run');
+}

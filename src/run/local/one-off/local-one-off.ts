@@ -1,0 +1,189 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { DeployError } from '../../../core/errors.ts';
+import type { Release } from '../../../core/types.ts';
+import { whyUnusable } from '../../../sandbox/build-mode.ts';
+import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
+import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../../one-off-command.ts';
+import type { OneOff } from '../../runtime.ts';
+import { makeRunPlace } from '../processes/run-folders.ts';
+import {
+  artifactMounts,
+  environment,
+  INSIDE_PORT,
+  LARGEST_FILE_BYTES,
+  type RunParts,
+  withinDisk,
+} from '../processes/running-process.ts';
+import { OneOffPipes } from './one-off-pipes.ts';
+
+const MOST_WORDS_CHARACTERS = 4096;
+/** How long a client that does not read may delay the end of a killed command. */
+const LAST_OUTPUT_MS = 5000;
+
+/**
+ * Runs a one-off in a sandbox with fresh folders, like the processes of the tool.
+ *
+ * @param name - `run.1`
+ * @throws DeployError `ARTIFACT_UNUSABLE`, `NO_TERMINAL`, `ONE_OFF_FAILED`
+ */
+export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
+  assertUsable(oneOff.release, parts);
+  if (oneOff.terminal !== null && !existsSync(SCRIPT)) {
+    throw new DeployError(
+      'NO_TERMINAL',
+      `This server cannot give a terminal: it has no ${SCRIPT}.`,
+      'Run the command without one (ssh -T), or ask the operator to install util-linux.',
+    );
+  }
+  const place = await makeRunPlace(parts.folder, oneOff.toolNumber, parts);
+  try {
+    await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
+    oneOff.signal.throwIfAborted();
+    const process = parts.sandbox.start(await commandOf(oneOff, name, { parts, place, pipes }));
+    return await new LocalOneOff(oneOff, withinDisk(process, place, parts), pipes, parts).untilEnded();
+  } finally {
+    await place.remove();
+  }
+}
+
+function assertUsable({ tool, version, artifact }: Release, { sandbox }: RunParts): void {
+  const why = whyUnusable(artifact, sandbox.mode);
+  if (why === null) return;
+  throw new DeployError(
+    'ARTIFACT_UNUSABLE',
+    `v${version} of ${tool} ${why}.`,
+    `Build it again: \`redeploy ${tool}\``,
+  );
+}
+
+interface Around {
+  readonly parts: RunParts;
+  readonly place: Awaited<ReturnType<typeof makeRunPlace>>;
+  readonly pipes: OneOffPipes;
+}
+
+async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: Around) {
+  const { release, toolNumber, terminal } = oneOff;
+  const { sandbox, config } = parts;
+  const { workspace, layers } = await artifactMounts(release);
+  const process = processOf(release, oneOff.command);
+  const env = await environment({ release, process }, parts, { place, layers, port: INSIDE_PORT });
+  const folder = sandbox.path(pipes.mount);
+  const argv = terminal === null ? process.command : inTerminal(folder, terminal.size, process.command);
+  return {
+    name: `${name} of ${release.tool}`,
+    argv: onPipes(folder, argv),
+    env: terminal === null ? env : { ...env, TERM: terminal.type, SHELL: '/bin/sh' },
+    cwd: sandbox.path(workspace),
+    mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts, pipes.mount],
+    toolNumber,
+    limits: {
+      processes: config.run_processes,
+      memoryBytes: config.run_memory,
+      fileBytes: LARGEST_FILE_BYTES,
+    },
+    publish: null,
+  };
+}
+
+/** A one-off whose process has been started. */
+class LocalOneOff {
+  readonly #oneOff: OneOff;
+  readonly #process: SandboxProcess;
+  readonly #pipes: OneOffPipes;
+  readonly #parts: RunParts;
+  #hasOpened = false;
+  #taken: Promise<unknown> = Promise.resolve();
+
+  constructor(oneOff: OneOff, process: SandboxProcess, pipes: OneOffPipes, parts: RunParts) {
+    this.#oneOff = oneOff;
+    this.#process = process;
+    this.#pipes = pipes;
+    this.#parts = parts;
+  }
+
+  async untilEnded(): Promise<Exit> {
+    const { signal, terminal } = this.#oneOff;
+    const ended = new AbortController();
+    void this.#endWith(signal, ended.signal);
+    terminal?.onResize((size) => this.#pipes.resize(size));
+    // The size may have changed since the command was made. Setting the same size has no effect.
+    if (terminal !== null) this.#pipes.resize(terminal.size);
+    const words = this.#watchWrapping();
+    const exit = await this.#process.exited;
+    ended.abort();
+    const said = await words;
+    if (!this.#hasOpened) {
+      signal.throwIfAborted();
+      this.#parts.log.error({ said, exit }, 'cannot start a one-off');
+      throw new DeployError(
+        'ONE_OFF_FAILED',
+        'The command could not be started.',
+        'Try again; if it happens again, tell the operator: the log of the server says more.',
+      );
+    }
+    await this.#taken;
+    return exit;
+  }
+
+  /** Connects the streams once the pipes are open. @returns the other output of the wrapper. */
+  async #watchWrapping(): Promise<string> {
+    let words = '';
+    for await (const chunk of this.#process.output) {
+      words = (words + String(chunk)).slice(0, MOST_WORDS_CHARACTERS);
+      if (this.#hasOpened || !words.startsWith(OPENED)) continue;
+      this.#hasOpened = true;
+      this.#begin();
+    }
+    return words;
+  }
+
+  #begin(): void {
+    const { input, output, errors, signal } = this.#oneOff;
+    this.#pipes.opened();
+    // Not awaited, because a command may end before it has read its input.
+    void feed(input, this.#pipes.input);
+    const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
+    this.#taken = Promise.race([all, this.#givenUp(signal)]);
+    // An error is reported when the command has ended. Until then an unhandled one would end the server.
+    this.#taken.catch(() => {});
+  }
+
+  /** Resolves `LAST_OUTPUT_MS` after the signal has fired and the process has ended. */
+  async #givenUp(signal: AbortSignal): Promise<void> {
+    await this.#process.exited;
+    if (!signal.aborted) await once(signal, 'abort');
+    await wait(LAST_OUTPUT_MS, null, { ref: false });
+  }
+
+  async #endWith(signal: AbortSignal, ended: AbortSignal): Promise<void> {
+    if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
+    if (ended.aborted) return;
+    this.#pipes.hangUp();
+    // With a terminal, script(1) would get SIGTERM, and it gives the command only two seconds.
+    if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
+    await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
+    if (!ended.aborted) this.#process.kill();
+  }
+}
+
+async function drain(source: Readable, take: (chunk: Uint8Array) => Promise<void>): Promise<void> {
+  for await (const chunk of source) await take(chunk as Uint8Array);
+}
+
+async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise<void> {
+  try {
+    for await (const chunk of input) {
+      if (writer.destroyed) return;
+      // The callback also runs if the pipe has been closed.
+      await new Promise<void>((resolve) => writer.write(chunk, () => resolve()));
+    }
+    writer.end();
+  } catch {
+    // The client has gone, or the process has closed its input.
+    writer.destroy();
+  }
+}

@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, constants, openSync } from 'node:fs';
+import { chmod, mkdir } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
+import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
+import type { TerminalSize } from '../../runtime.ts';
+
+/** The names of the pipes in the folder. The command inside opens them. */
+const NAMES = ['in', 'out', 'err', 'size'] as const;
+
+/**
+ * Named pipes between this server and one process in a sandbox. Their folder is mounted read-only for this process
+ * alone. The sandbox passes no other streams, and its wrapper uses the standard ones.
+ */
+export class OneOffPipes implements AsyncDisposable {
+  readonly mount: Mount;
+  readonly input: Socket;
+  readonly output: Socket;
+  readonly errors: Socket;
+  readonly #sizes: Socket;
+  /** Each pipe opened for reading and writing, so that neither side waits for the other or sees an early end. */
+  readonly #keepers: Map<(typeof NAMES)[number], number>;
+  /** The newest size, while an earlier one is being written. The loop inside may be stopped. */
+  #nextSize: TerminalSize | null = null;
+  #isResizing = false;
+
+  /** Opens everything before any code of the tool runs. */
+  private constructor(folder: string) {
+    this.mount = { source: folder, target: '/run/one-off', isWritable: false };
+    const { keepers, ends } = openAll(folder);
+    this.#keepers = keepers;
+    const reader = (fd: number) => quiet(new Socket({ fd, readable: true, writable: false }));
+    const writer = (fd: number) => quiet(new Socket({ fd, readable: false, writable: true }));
+    this.input = writer(ends.in);
+    this.output = reader(ends.out);
+    this.errors = reader(ends.err);
+    this.#sizes = writer(ends.size);
+  }
+
+  /** @param parent - A folder that the tool's user may enter. */
+  static async make(parent: string, toolNumber: number, sandbox: Sandbox): Promise<OneOffPipes> {
+    const folder = join(parent, randomUUID());
+    const paths = NAMES.map((name) => join(folder, name));
+    await mkdir(folder);
+    try {
+      // The umask may have removed bits.
+      await chmod(folder, 0o711);
+      await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
+      await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
+      return new OneOffPipes(folder);
+    } catch (error) {
+      await removeTree(folder);
+      throw error;
+    }
+  }
+
+  /**
+   * Call this when the process has opened its ends. From then on each side sees when the other closes. The pipe of sizes
+   * stays open, because its reader may not have opened it yet.
+   */
+  opened(): void {
+    this.#let('in', 'out', 'err');
+  }
+
+  /** Sends the terminal inside its new size. */
+  resize(size: TerminalSize): void {
+    this.#nextSize = size;
+    if (!this.#isResizing) this.#tellSize();
+  }
+
+  #tellSize(): void {
+    const size = this.#nextSize;
+    if (size === null || this.#sizes.destroyed) return;
+    this.#nextSize = null;
+    this.#isResizing = true;
+    this.#sizes.write(`${size.rows} ${size.columns}\n`, () => {
+      this.#isResizing = false;
+      this.#tellSize();
+    });
+  }
+
+  /** Hangs up the terminal inside (SIGHUP). */
+  hangUp(): void {
+    this.#sizes.destroy();
+    this.#let('size');
+  }
+
+  #let(...names: readonly (typeof NAMES)[number][]): void {
+    for (const name of names) {
+      const keeper = this.#keepers.get(name);
+      if (keeper !== undefined && this.#keepers.delete(name)) closeSync(keeper);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#let(...NAMES);
+    for (const stream of [this.input, this.output, this.errors, this.#sizes]) stream.destroy();
+    await removeTree(this.mount.source);
+  }
+}
+
+/** Opens the keepers of the pipes and this side's ends. If one cannot be opened, closes all. */
+function openAll(folder: string) {
+  const opened: number[] = [];
+  const open = (name: (typeof NAMES)[number], flags: number): number => {
+    const fd = openSync(join(folder, name), flags | constants.O_NONBLOCK);
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    // fifo(7): on Linux, opening for reading and writing never blocks.
+    const keepers = new Map(NAMES.map((name) => [name, open(name, constants.O_RDWR)]));
+    const ends = {
+      in: open('in', constants.O_WRONLY),
+      out: open('out', constants.O_RDONLY),
+      err: open('err', constants.O_RDONLY),
+      size: open('size', constants.O_WRONLY),
+    };
+    return { keepers, ends };
+  } catch (error) {
+    for (const fd of opened) closeSync(fd);
+    throw error;
+  }
+}
+
+/** Ignores errors such as EPIPE: the process has closed the pipe or ended, and its exit gives the reason. */
+function quiet(socket: Socket): Socket {
+  return socket.on('error', () => {});
+}

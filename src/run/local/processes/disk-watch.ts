@@ -1,0 +1,186 @@
+import type { DiskRoom } from '../../../core/disk/disk-space.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
+import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
+import { foldersWithQueues, HiddenUse } from '../../../sandbox/disk/hidden-disk-use.ts';
+import type { DiskEnd } from '../../../sandbox/sandbox.ts';
+
+export interface DiskWatchOptions {
+  /** The limits of each folder. */
+  readonly limits: DiskLimits;
+  readonly room: DiskRoom;
+  /** The shortest time between two checks while the disk does not fill; 2000 by default. */
+  readonly pauseMs?: number;
+  readonly log: Log;
+}
+
+/** The largest part of all files of the file system that one tool may have. */
+const MAX_ENTRIES_PART = 0.25;
+/** Growth between two checks that counts as fast. */
+const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
+/** If nothing grows fast, a large folder that grows at all is ended, at most once in this time. */
+const SLOW_MS = 10_000;
+/** If nothing grows visibly, the time between two searches for files in socket queues. */
+const QUEUES_MS = 2000;
+/** While nothing happens, the pause after a check is this many times as long as the check. */
+const REST = 19;
+
+/** The folder that one process writes to. */
+export interface WatchedFolder {
+  readonly folder: string;
+  readonly toolNumber: number;
+}
+
+interface Watched extends WatchedFolder {
+  readonly onOver: (end: DiskEnd) => void;
+  /** The result of the last check. */
+  use: DiskUse;
+  grew: 'fast' | 'slowly' | 'not';
+}
+
+/**
+ * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
+ * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
+ * sandbox still holds them. Files in a socket's queue cannot be measured. If the disk is nearly full and nothing grows
+ * visibly, a process that keeps files in a queue is ended.
+ */
+export class DiskWatch {
+  readonly #options: DiskWatchOptions;
+  readonly #watched = new Map<string, Watched>();
+  #isLooking = false;
+  #endedAt = Number.NEGATIVE_INFINITY;
+  readonly #hidden = new HiddenUse();
+  #queues: ReadonlySet<string> = new Set();
+  #nextQueuesAt = 0;
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
+  watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
+    const use = { bytes: 0, entries: 0 };
+    this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
+    if (!this.#isLooking) void this.#look();
+    return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
+  }
+
+  async #look(): Promise<void> {
+    const { room, pauseMs = 2000, log } = this.#options;
+    this.#isLooking = true;
+    // Walking over many files is expensive, so it gets at most a twentieth of the time while nothing happens.
+    const pace = new DiskPace({ room, pauseMs, rest: REST });
+    let tookMs = 0;
+    while (this.#watched.size > 0) {
+      try {
+        const space = await pace.next(tookMs);
+        // Decides by the last check, because the next one takes long if there are many files.
+        if (space.low !== null) this.#makeRoom(space.low);
+        tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
+        if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
+      } catch (error) {
+        // The last process may have ended meanwhile, so that its folder is gone.
+        if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
+        // The error may occur again at once, so the loop waits.
+        tookMs = pauseMs;
+      }
+    }
+    this.#isLooking = false;
+  }
+
+  get #hasLimits(): boolean {
+    const { bytes, entries } = this.#options.limits;
+    return bytes > 0 || entries > 0;
+  }
+
+  /** If bytes or entries ran out quickly, checks only these. @returns how long the folders took, in milliseconds */
+  async #weigh(cause: LookCause): Promise<number> {
+    const folders = [...this.#watched.keys()];
+    const startedAt = performance.now();
+    const [bytes, entries] = await Promise.all([
+      cause === 'entries' ? null : bytesOf(folders, NEVER),
+      cause === 'bytes' ? null : entriesOf(folders, NEVER),
+    ]);
+    const tookMs = performance.now() - startedAt;
+    // The next check counts the result. Not awaited, because a process with many open files makes this slow.
+    void this.#hidden.look(folders, cause);
+    for (const watched of this.#watched.values()) {
+      const { folder, use } = watched;
+      const hidden = this.#hidden.of(folder);
+      const named = { bytes: bytes?.get(folder), entries: entries?.get(folder) };
+      const now = {
+        bytes: named.bytes === undefined ? use.bytes : named.bytes + hidden.bytes,
+        entries: named.entries === undefined ? use.entries : named.entries + hidden.entries,
+      };
+      watched.grew = growth(use, now);
+      watched.use = now;
+      const end = this.#passed(now);
+      if (end !== null) this.#end(watched, end);
+    }
+    return tookMs;
+  }
+
+  #passed({ bytes, entries }: DiskUse): DiskEnd | null {
+    const { limits } = this.#options;
+    if (limits.bytes > 0 && bytes > limits.bytes) return { kind: 'bytes', limit: limits.bytes };
+    if (limits.entries > 0 && entries > limits.entries) return { kind: 'entries', limit: limits.entries };
+    return null;
+  }
+
+  /** If the processes of a tool have more files than `most`, ends the growing ones, or else the largest one. */
+  #keepShares(most: number): void {
+    const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
+    for (const ofTool of tools.values()) {
+      const entries = ofTool.reduce((sum, { use }) => sum + use.entries, 0);
+      if (entries <= most) continue;
+      const growing = ofTool.filter(({ grew }) => grew === 'fast');
+      const ended = growing.length > 0 ? growing : ofTool.sort(byUse('entries')).slice(0, 1);
+      for (const watched of ended) this.#end(watched, { kind: 'entries-of-tool', limit: Math.floor(most) });
+    }
+  }
+
+  /** Ends the largest growing process. */
+  #makeRoom(measure: 'bytes' | 'entries'): void {
+    const now = performance.now();
+    const isSlowTurn = now - this.#endedAt > SLOW_MS;
+    const [largest] = [...this.#watched.values()]
+      .filter(({ grew, use }) => grew === 'fast' || (isSlowTurn && grew === 'slowly' && isMuch(use)))
+      .sort(byUse(measure));
+    if (largest === undefined) return void this.#endQueue();
+    this.#endedAt = now;
+    this.#end(largest, { kind: 'room' });
+  }
+
+  /** Ends a process that had files in a socket's queue at the last search and still has. */
+  async #endQueue(): Promise<void> {
+    if (performance.now() < this.#nextQueuesAt) return;
+    this.#nextQueuesAt = Infinity;
+    const found = await foldersWithQueues([...this.#watched.keys()]).catch(() => new Set<string>());
+    const [folder = ''] = [...found].filter((one) => this.#queues.has(one));
+    this.#queues = found;
+    this.#nextQueuesAt = performance.now() + QUEUES_MS;
+    const watched = this.#watched.get(folder);
+    if (watched !== undefined) this.#end(watched, { kind: 'room' });
+  }
+
+  #end(watched: Watched, end: DiskEnd): void {
+    if (this.#watched.delete(watched.folder)) watched.onOver(end);
+  }
+}
+
+function growth(before: DiskUse, now: DiskUse): Watched['grew'] {
+  const [bytes, entries] = [now.bytes - before.bytes, now.entries - before.entries];
+  if (isMuch({ bytes, entries })) return 'fast';
+  return bytes > 0 || entries > 0 ? 'slowly' : 'not';
+}
+
+function isMuch({ bytes, entries }: DiskUse): boolean {
+  return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
+}
+
+/** Sorts the largest first. */
+function byUse(measure: 'bytes' | 'entries') {
+  return (a: Watched, b: Watched) => b.use[measure] - a.use[measure];
+}
+
+const NEVER = new AbortController().signal;

@@ -1,0 +1,49 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../../../core/log/log.ts';
+import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
+import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
+
+/** The folders of one run of a process. */
+export interface RunPlace {
+  /** The folder on this machine. The process can write to disk only below it. */
+  readonly folder: string;
+  readonly toolNumber: number;
+  readonly mounts: readonly Mount[];
+  /** The path of /tmp as the process sees it, like `home`. */
+  readonly tmp: string;
+  readonly home: string;
+  remove(): Promise<void>;
+}
+
+/** Makes an empty /tmp and home on disk, owned by the tool's user. */
+export async function makeRunPlace(
+  parent: string,
+  toolNumber: number,
+  { sandbox, log }: { readonly sandbox: Sandbox; readonly log: Log },
+): Promise<RunPlace> {
+  const folder = join(parent, randomUUID());
+  const tmp = { source: join(folder, 'tmp'), target: '/tmp', isWritable: true };
+  const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };
+  for (const path of [folder, tmp.source, home.source]) await mkdir(path);
+  await sandbox.own(tmp.source, toolNumber);
+  await sandbox.own(home.source, toolNumber);
+  // The tool's user must reach its two folders, and the umask may have removed bits.
+  await chmod(folder, 0o711);
+  return {
+    folder,
+    toolNumber,
+    mounts: [tmp, home],
+    tmp: sandbox.path(tmp),
+    home: sandbox.path(home),
+    remove: async () => {
+      try {
+        await removeTree(folder);
+      } catch (error) {
+        // The next start of the server removes it.
+        log.warn({ err: error }, 'cannot remove a run folder');
+      }
+    },
+  };
+}

@@ -1,0 +1,254 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../../../config.ts';
+import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { masking } from '../../../core/masking/masking.ts';
+import type { Process, Release } from '../../../core/types.ts';
+import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
+import { CUT, LogLines } from '../../logs/log-lines.ts';
+import type { ToolLog } from '../../logs/tool-log.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import type { DiskWatch } from './disk-watch.ts';
+import type { Ports } from './ports.ts';
+import { makeRunPlace, type RunPlace } from './run-folders.ts';
+
+/** Adds the variables of an artifact's layers to the environment of a process. */
+export type LaunchEnvironment = (options: {
+  readonly layersFolder: string;
+  readonly layersPath: string;
+  readonly buildpacks: readonly string[];
+  readonly processType: string;
+  readonly base: Readonly<Record<string, string>>;
+}) => Promise<Record<string, string>>;
+
+export interface RunParts {
+  readonly config: Pick<
+    Config,
+    | 'health_time'
+    | 'settle_time'
+    | 'release_time'
+    | 'schedule_time'
+    | 'grace_time'
+    | 'run_processes'
+    | 'run_memory'
+    | 'run_disk'
+    | 'build_environment'
+  >;
+  readonly sandbox: Sandbox;
+  readonly diskWatch: DiskWatch;
+  readonly launchEnvironment: LaunchEnvironment;
+  readonly ports: Ports;
+  readonly log: Log;
+  /** The parent of the folders of running processes. */
+  readonly folder: string;
+}
+
+export interface Start {
+  readonly release: Release;
+  readonly toolNumber: number;
+  readonly process: Process;
+  /** `web.1` */
+  readonly name: string;
+  readonly toolLog: ToolLog;
+  /** Gets each line of output, with config vars masked. */
+  readonly onLine?: (text: string) => void;
+}
+
+/** One run of one process. */
+export interface Running {
+  readonly process: SandboxProcess;
+  /** The port at 127.0.0.1 and the value of PORT. Null for a process without a port. */
+  readonly port: { readonly outside: number; readonly inside: number } | null;
+  /** The last lines of output, with config vars masked. */
+  lastLines(): Promise<readonly string[]>;
+  /** Resolves when the process has ended, its output is in the log and its folders are gone. */
+  readonly finished: Promise<Exit>;
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** The value of PORT in a network namespace. */
+export const INSIDE_PORT = 8000;
+/** RLIMIT_FSIZE of each process. */
+export const LARGEST_FILE_BYTES = 1024 ** 3;
+const KEPT_LINES = 20;
+
+/** Starts a process of a release in a sandbox, with fresh folders and a port if it is `web`. */
+export async function startRun(start: Start, parts: RunParts): Promise<Running> {
+  const place = await makeRunPlace(parts.folder, start.toolNumber, parts);
+  const outside = start.process.type === 'web' ? await parts.ports.take() : null;
+  const giveBack = async () => {
+    await place.remove();
+    // Last, because requests may still be on their way to the port.
+    if (outside !== null) parts.ports.giveBack(outside);
+  };
+  try {
+    return await startIn(place, outside, { start, parts, giveBack });
+  } catch (error) {
+    await giveBack();
+    throw error;
+  }
+}
+
+interface StartParts {
+  readonly start: Start;
+  readonly parts: RunParts;
+  readonly giveBack: () => Promise<void>;
+}
+
+async function startIn(
+  place: RunPlace,
+  outside: number | null,
+  { start, parts, giveBack }: StartParts,
+): Promise<Running> {
+  const { sandbox, config } = parts;
+  const port =
+    outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? INSIDE_PORT : outside };
+  const { workspace, layers } = await artifactMounts(start.release);
+  const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
+  const started = sandbox.start({
+    name: `${start.name} of ${start.release.tool}`,
+    argv: start.process.command,
+    env,
+    cwd: sandbox.path(workspace),
+    mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts],
+    toolNumber: start.toolNumber,
+    limits: {
+      processes: config.run_processes,
+      memoryBytes: memoryLimit(start.release, start.process.type, config.run_memory),
+      fileBytes: LARGEST_FILE_BYTES,
+    },
+    publish: port,
+  });
+  const process = withinDisk(started, place, parts);
+  const output = new RunOutput(start);
+  const finished = output.taken(process).then(async (exit) => {
+    await giveBack();
+    return exit;
+  });
+  return { process, port, lastLines: () => output.lastLines(), finished };
+}
+
+/** Kills the process if it writes too much to disk. The exit then gives this reason. */
+export function withinDisk(
+  process: SandboxProcess,
+  { folder, toolNumber }: RunPlace,
+  { diskWatch }: Pick<RunParts, 'diskWatch'>,
+): SandboxProcess {
+  let disk: DiskEnd | null = null;
+  const watching = diskWatch.watch({ folder, toolNumber }, (end) => {
+    disk = end;
+    process.kill();
+  });
+  const exited = process.exited.then((exit) => {
+    watching[Symbol.dispose]();
+    return disk === null ? exit : { ...exit, disk };
+  });
+  return { ...process, exited };
+}
+
+/** Writes the output of one run to the tool's log, unmasked: readers of `logs` may read config vars too. */
+class RunOutput {
+  readonly #start: Start;
+  readonly #lines = new LogLines();
+  #last: string[] = [];
+
+  constructor(start: Start) {
+    this.#start = start;
+  }
+
+  /** Resolves with the exit once the output is in the log. */
+  async taken(process: SandboxProcess): Promise<Exit> {
+    const { onLine, toolNumber, name, toolLog } = this.#start;
+    const mask = onLine === undefined ? null : await this.#masking();
+    const take = (texts: string[]) => {
+      this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
+      if (mask !== null) for (const text of texts) onLine?.(mask(text));
+      return texts;
+    };
+    for await (const chunk of process.output) {
+      const texts: string[] = [];
+      for (const piece of inPieces(chunk)) {
+        texts.push(...(await outputTime.run(String(toolNumber), () => take(this.#lines.push(piece)))));
+      }
+      await toolLog.append(name, texts);
+    }
+    await toolLog.append(name, take(this.#lines.end()));
+    return await process.exited;
+  }
+
+  /** Masks only now, because most output never goes to a push. */
+  async lastLines(): Promise<string[]> {
+    return this.#last.map(await this.#masking());
+  }
+
+  /** The masking of lines for a push. A line may have been cut anywhere. */
+  async #masking(): Promise<(text: string) => string> {
+    const { configVars } = this.#start.release;
+    const mask = await masking(configVars);
+    // In a URL each byte may take three characters.
+    const longest = Object.values(configVars).reduce(
+      (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
+      0,
+    );
+    return (text) => withoutHalves(mask(text), longest);
+  }
+}
+
+/** Removes the end of a cut line, because half a config var may stand there, which masking does not find. */
+function withoutHalves(text: string, longest: number): string {
+  if (!text.endsWith(CUT)) return text;
+  return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
+}
+
+/** The mounts of an artifact's folders in the sandbox. */
+export async function artifactMounts({
+  artifact,
+}: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
+  const mount = (name: string): Mount => ({
+    source: join(artifact.reference, name),
+    target: `/${name}`,
+    isWritable: false,
+  });
+  const layers = mount('layers');
+  const hasLayers = await access(layers.source).then(
+    () => true,
+    () => false,
+  );
+  return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
+}
+
+/** All variables of a process: those of the machine, of the layers, and the config vars. */
+export async function environment(
+  { release, process }: Pick<Start, 'release' | 'process'>,
+  { sandbox, config, launchEnvironment }: RunParts,
+  { place, layers, port }: { place: RunPlace; layers: Mount | null; port: number | null },
+): Promise<Record<string, string>> {
+  const fixed: Record<string, string> = port === null ? {} : { PORT: String(port) };
+  const base = {
+    PATH,
+    LANG: 'C.UTF-8',
+    HOME: place.home,
+    TMPDIR: place.tmp,
+    TOOL_DATA_DIR: place.home,
+    ...config.build_environment,
+    ...fixed,
+  };
+  const launched =
+    layers === null
+      ? base
+      : await launchEnvironment({
+          layersFolder: layers.source,
+          layersPath: sandbox.path(layers),
+          buildpacks: release.artifact.buildpacks.map(buildpackId),
+          processType: process.launchedAs ?? process.type,
+          base,
+        });
+  return { ...launched, ...release.configVars, ...fixed };
+}
+
+/** An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */
+function buildpackId(entry: string): string {
+  const id = entry.split(' ')[0] ?? '';
+  return id.includes('/') ? id : `toolforge/${id}`;
+}

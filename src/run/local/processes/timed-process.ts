@@ -1,0 +1,211 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ScheduledProcess } from '../../../core/replicas.ts';
+import { nextRun } from '../../../core/schedule.ts';
+import type { Schedule } from '../../../core/types.ts';
+import type { Exit } from '../../../sandbox/sandbox.ts';
+import { commandLine } from '../../command-line.ts';
+import { exitWords } from '../../exit-words.ts';
+import type { ProcessStatus, ScheduledRun } from '../../runtime.ts';
+import { moment, runLimit, took, tooLong } from '../../schedule-words.ts';
+import type { ScheduledRuns } from '../../scheduled-runs.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import { type Running, type RunParts, type Start, startRun } from './running-process.ts';
+import { type Clock, keepTimetable } from './timetable.ts';
+import type { Pauses } from './tool-process.ts';
+
+export interface TimedProcessParts extends RunParts {
+  readonly pauses: Pauses;
+  readonly clock: Clock;
+  /** Shared by all releases, because a run of an earlier release may still be running. */
+  readonly runs: ScheduledRuns;
+}
+
+export type TimedStart = Start & { readonly process: ScheduledProcess };
+
+/** How a run ended. `exit` is null if it took too long. */
+type End = { readonly exit: Exit | null; readonly words: string };
+
+/**
+ * One scheduled process of a release, `update.1`. It starts when it is due, has one run at a time, and runs to its end.
+ */
+export class TimedProcess {
+  readonly #start: TimedStart;
+  readonly #parts: TimedProcessParts;
+  readonly #leaving = new AbortController();
+  readonly #ending = new AbortController();
+  #timetable: Promise<void> = Promise.resolve();
+  #run: Promise<void> | null = null;
+  #running: Running | null = null;
+  #refusal: string | null = null;
+
+  constructor(start: TimedStart, parts: TimedProcessParts) {
+    this.#start = start;
+    this.#parts = parts;
+  }
+
+  get name(): string {
+    return this.#start.name;
+  }
+
+  get schedule(): Schedule {
+    return this.#start.process.schedule;
+  }
+
+  get isRunning(): boolean {
+    return this.#run !== null;
+  }
+
+  get status(): ProcessStatus {
+    const { release, process } = this.#start;
+    const { cron, text } = process.schedule;
+    const { clock, runs } = this.#parts;
+    const lastRun = runs.last(release.tool, process.type);
+    const isLeaving = this.#leaving.signal.aborted;
+    const state = this.isRunning ? (isLeaving ? 'stopping' : 'up') : 'scheduled';
+    return {
+      name: this.name,
+      version: release.version,
+      state: this.#refusal === null ? state : 'crashed',
+      command: commandLine(process),
+      startedAt: lastRun?.startedAt ?? 0,
+      restarts: 0,
+      detail: this.#refusal ?? lastRun?.detail ?? null,
+      schedule: { text, cron, nextAt: isLeaving ? null : nextRun(cron, clock.now()), lastRun },
+    };
+  }
+
+  /** From now on starts a run whenever one is due, until `retire`. */
+  keepUp(): void {
+    const { clock, log } = this.#parts;
+    const timetable = {
+      cron: this.#start.process.schedule.cron,
+      clock,
+      onDue: (at: number) => this.#begin(at),
+      onMissed: (at: number) =>
+        void this.#say(
+          `${this.name} was not started at ${moment(at)}: the machine slept then, or its clock was changed`,
+        ),
+    };
+    this.#timetable = keepTimetable(timetable, this.#leaving.signal).catch((error: unknown) => {
+      log.error({ err: error, process: this.name }, 'a schedule has stopped');
+    });
+  }
+
+  /** Never starts a run. The status gives the reason. */
+  refuse(detail: string): void {
+    this.#leaving.abort();
+    this.#refusal = detail;
+  }
+
+  /** Starts no more runs. A current run continues. */
+  retire(): void {
+    this.#leaving.abort();
+  }
+
+  /** Waits for the current run. If the signal fires, ends the run. */
+  async finish(hurry: AbortSignal): Promise<void> {
+    this.retire();
+    await this.#timetable;
+    const stop = (): void => this.#terminate();
+    if (hurry.aborted) stop();
+    else hurry.addEventListener('abort', stop, { once: true });
+    await this.#run;
+    hurry.removeEventListener('abort', stop);
+  }
+
+  #terminate(): void {
+    this.#ending.abort();
+    if (this.#running !== null) this.#endRun(this.#running);
+  }
+
+  /** Sends SIGTERM, and SIGKILL after the grace time. */
+  #endRun({ process, finished }: Running): void {
+    process.terminate();
+    const grace = setTimeout(() => {
+      void this.#say(`${this.name} did not end within the grace time and was killed`);
+      process.kill();
+    }, this.#parts.config.grace_time);
+    void finished.finally(() => clearTimeout(grace));
+  }
+
+  #begin(dueAt: number): void {
+    const { release, process } = this.#start;
+    const { runs, log } = this.#parts;
+    const last = runs.last(release.tool, process.type);
+    if (last !== null && last.endedAt === null) {
+      void this.#say(
+        `${this.name} was not started at ${moment(dueAt)}: its run of ${moment(last.startedAt)} has not ended`,
+      );
+      return;
+    }
+    const startedAt = this.#parts.clock.now();
+    this.#record({ startedAt, endedAt: null, exitCode: null, detail: null });
+    this.#run = this.#runOnce()
+      .catch(async (error: unknown) => {
+        log.error({ err: error, process: this.name }, 'cannot start a scheduled process');
+        await this.#say(`${this.name} could not be started`);
+        return { exit: null, words: 'could not be started' };
+      })
+      .then(({ exit, words }) => {
+        this.#run = null;
+        this.#record({
+          startedAt,
+          endedAt: this.#parts.clock.now(),
+          exitCode: exit?.code ?? null,
+          detail: words,
+        });
+      });
+  }
+
+  /** One run, with the retries of its schedule. */
+  async #runOnce(): Promise<End> {
+    const { schedule } = this.#start.process;
+    const { pauses, config } = this.#parts;
+    const startedAt = performance.now();
+    const limitMs = runLimit(schedule, config.schedule_time);
+    const limit = AbortSignal.timeout(limitMs);
+    let pauseMs = pauses.firstMs;
+    for (let retry = 1; ; retry += 1) {
+      const end = await this.#attempt(limit, limitMs);
+      const hasFailed = end.exit !== null && end.exit.code !== 0;
+      const after = `${this.name} ${end.words} after ${took(performance.now() - startedAt)}`;
+      if (!hasFailed || retry > schedule.retry || this.#ending.signal.aborted || limit.aborted) {
+        await this.#say(after);
+        return end;
+      }
+      await this.#say(`${after}; starting again in ${pauseMs / 1000} s (${retry} of ${schedule.retry})`);
+      // Rejects when a signal fires, and the next line checks them.
+      await wait(pauseMs, null, { signal: AbortSignal.any([limit, this.#ending.signal]) }).catch(() => {});
+      if (this.#ending.signal.aborted || limit.aborted) return end;
+      pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
+    }
+  }
+
+  async #attempt(limit: AbortSignal, limitMs: number): Promise<End> {
+    const { release, process } = this.#start;
+    const running = await startRun(this.#start, this.#parts);
+    this.#running = running;
+    // The end may have been requested during the start.
+    if (this.#ending.signal.aborted) this.#endRun(running);
+    const stop = (): void => this.#endRun(running);
+    if (limit.aborted) stop();
+    else limit.addEventListener('abort', stop, { once: true });
+    const exit = await running.finished;
+    limit.removeEventListener('abort', stop);
+    this.#running = null;
+    if (limit.aborted) return { exit: null, words: tooLong(limitMs, process.schedule) };
+    return {
+      exit,
+      words: exitWords(exit, memoryLimit(release, process.type, this.#parts.config.run_memory)),
+    };
+  }
+
+  #record(run: ScheduledRun): void {
+    const { release, process } = this.#start;
+    this.#parts.runs.set(release.tool, process.type, run);
+  }
+
+  #say(text: string): Promise<void> {
+    return this.#start.toolLog.append('push', [text]);
+  }
+}

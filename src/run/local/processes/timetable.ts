@@ -1,0 +1,54 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { nextRun, START_DEADLINE_MS } from '../../../core/schedule.ts';
+
+/** The time of day. Somebody may change it during a wait. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Waits for this many milliseconds. @throws AbortError when the signal fires. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  wait: async (ms, signal) => {
+    await wait(ms, null, { signal });
+  },
+};
+
+export interface Timetable {
+  /** The cron fields, as `readSchedule` returns them. */
+  readonly cron: string;
+  readonly clock: Clock;
+  /** Called at each moment, within `START_DEADLINE_MS`. It must not throw. */
+  readonly onDue: (dueAt: number) => void;
+  /** Called if a moment was missed because the machine slept or its clock was changed. */
+  readonly onMissed: (dueAt: number) => void;
+}
+
+/** A change of the clock is noticed within this time, in milliseconds. */
+const LOOK_MS = START_DEADLINE_MS / 2;
+
+/**
+ * Calls `onDue` at each moment of a timetable until the signal fires. Missed moments are not made up for. If the clock
+ * is set back, the timetable continues by the new time.
+ */
+export async function keepTimetable(
+  { cron, clock, onDue, onMissed }: Timetable,
+  signal: AbortSignal,
+): Promise<void> {
+  let due = nextRun(cron, clock.now());
+  while (due !== null && !signal.aborted) {
+    const before = clock.now();
+    if (before < due) {
+      // Rejects when the signal fires, and the loop checks the signal.
+      await clock.wait(Math.min(due - before, LOOK_MS), signal).catch(() => {});
+      if (clock.now() < before) due = nextRun(cron, clock.now());
+      continue;
+    }
+    const isLate = before - due > START_DEADLINE_MS;
+    if (isLate) onMissed(due);
+    else onDue(due);
+    due = nextRun(cron, isLate ? before : due);
+  }
+}

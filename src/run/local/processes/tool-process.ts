@@ -1,0 +1,252 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { commandLine } from '../../command-line.ts';
+import { exitWords } from '../../exit-words.ts';
+import { type Readiness, type Seen, untilHealthy, untilSettled } from '../../health/health-check.ts';
+import type { ProcessState, ProcessStatus } from '../../runtime.ts';
+import { memoryLimit } from '../../service-limits.ts';
+import { Traffic } from '../router/open-requests.ts';
+import { isFree } from './ports.ts';
+import { type Running, type RunParts, type Start, startRun } from './running-process.ts';
+
+export interface Pauses {
+  /** The pause before the first restart. Each further pause is twice as long. */
+  readonly firstMs: number;
+  readonly mostMs: number;
+  /** After a process was up for this long, the next pause is the first one again. */
+  readonly forgottenAfterMs: number;
+}
+
+export const PAUSES: Pauses = { firstMs: 1000, mostMs: 60_000, forgottenAfterMs: 60_000 };
+
+export interface ToolProcessParts extends RunParts {
+  readonly pauses: Pauses;
+  /** The Host header of health checks. */
+  readonly host: string;
+}
+
+/** The result of one attempt to start, with the last output of the process. */
+export type Attempt = Readiness & Pick<Running, 'lastLines'>;
+/** The state of a run. `crashed` means that it ended by itself. */
+export type Fate = 'up' | 'crashed' | 'leaving';
+export type Ended = Extract<Attempt, { kind: 'exited' }>;
+
+const MOST_PORTS = 3;
+
+/** One process of a release, `web.1`. Starts it, checks its health, restarts it and ends it. */
+export class ToolProcess {
+  /** Its open requests and WebSockets. Only `web` has any. */
+  readonly traffic = new Traffic();
+  readonly #start: Start;
+  readonly #parts: ToolProcessParts;
+  readonly #leaving = new AbortController();
+  #state: ProcessState = 'starting';
+  #detail: string | null = null;
+  #startedAt = Date.now();
+  /** When it became healthy, by `performance.now()`. Null before that. */
+  #upAt: number | null = null;
+  #restarts = 0;
+  #running: Running | null = null;
+  #end: Ended | null = null;
+  #keeping: Promise<void> = Promise.resolve();
+  #attempting: Promise<unknown> = Promise.resolve();
+
+  constructor(start: Start, parts: ToolProcessParts) {
+    this.#start = start;
+    this.#parts = parts;
+  }
+
+  get name(): string {
+    return this.#start.name;
+  }
+
+  get type(): string {
+    return this.#start.process.type;
+  }
+
+  get status(): ProcessStatus {
+    return {
+      name: this.name,
+      version: this.#start.release.version,
+      state: this.#state,
+      command: commandLine(this.#start.process),
+      startedAt: this.#startedAt,
+      restarts: this.#restarts,
+      detail: this.#detail,
+    };
+  }
+
+  /** The port for requests, or null if the process cannot answer. A draining process still answers. */
+  get port(): number | null {
+    const isAnswering = this.#state === 'up' || this.#state === 'stopping';
+    return isAnswering ? (this.#running?.port?.outside ?? null) : null;
+  }
+
+  /** A function that tells later what has happened to the current run. */
+  get fate(): () => Fate {
+    const running = this.#running;
+    return () => {
+      if (this.#leaving.signal.aborted) return 'leaving';
+      return running !== null && running === this.#running && this.#state === 'up' ? 'up' : 'crashed';
+    };
+  }
+
+  get #memoryBytes(): number {
+    return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
+  }
+
+  /** How its newest run ended, or null while it runs. */
+  get end(): Ended | null {
+    return this.#end;
+  }
+
+  /** Starts it once and waits until it is healthy. @throws AbortError when the signal fires. */
+  start(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
+    const attempt = this.#attempt(AbortSignal.any([signal, this.#leaving.signal]), onSeen);
+    this.#attempting = attempt.catch(() => {});
+    return attempt;
+  }
+
+  /** From now on restarts the process whenever it ends, until `retire`. */
+  keepUp(): void {
+    this.#keeping = this.#keepUp().catch((error: unknown) => {
+      this.#parts.log.error({ err: error, process: this.name }, 'supervision failed');
+    });
+  }
+
+  /** Never starts the process. The status and the log give the reason. */
+  async refuse(detail: string): Promise<void> {
+    this.retire();
+    this.#state = 'crashed';
+    this.#detail = detail;
+    await this.#say(`${this.name} ${detail}`);
+  }
+
+  /** Ends restarts. The process runs until `stop`. */
+  retire(): void {
+    this.#leaving.abort();
+    if (this.#state === 'up') this.#state = 'stopping';
+  }
+
+  /** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
+  async stop(): Promise<void> {
+    this.retire();
+    const running = this.#running;
+    if (running !== null) {
+      running.process.terminate();
+      const grace = setTimeout(() => {
+        void this.#say(`${this.name} did not end within the grace time and was killed`);
+        running.process.kill();
+      }, this.#parts.config.grace_time);
+      await running.finished;
+      clearTimeout(grace);
+    }
+    await this.#gone();
+  }
+
+  /** Kills the process at once. */
+  async kill(): Promise<void> {
+    this.retire();
+    this.#running?.process.kill();
+    await this.#gone();
+  }
+
+  async #gone(): Promise<void> {
+    await this.#attempting;
+    await this.#keeping;
+    await this.#running?.finished;
+  }
+
+  async #attempt(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
+    for (let count = 1; ; count += 1) {
+      signal.throwIfAborted();
+      this.#state = 'starting';
+      this.#startedAt = Date.now();
+      this.#upAt = null;
+      const running = await startRun(this.#start, this.#parts);
+      this.#running = running;
+      this.#end = null;
+      void running.finished.then((exit) => {
+        if (this.#running !== running) return;
+        this.#running = null;
+        this.#end = { kind: 'exited', exit, lastLines: running.lastLines };
+      });
+      try {
+        const readiness = await this.#untilReady(running, signal, onSeen);
+        // Another program may have taken the port before this process could use it.
+        const isPortLost =
+          readiness.kind === 'exited' && running.port !== null && !(await isFree(running.port.outside));
+        if (isPortLost && count < MOST_PORTS) continue;
+        if (readiness.kind === 'timed-out') running.process.kill();
+        if (readiness.kind === 'healthy') {
+          this.#state = this.#leaving.signal.aborted ? 'stopping' : 'up';
+          this.#detail = null;
+          this.#upAt = performance.now();
+        } else await running.finished;
+        return { ...readiness, lastLines: running.lastLines };
+      } catch (error) {
+        running.process.kill();
+        await running.finished;
+        throw error;
+      }
+    }
+  }
+
+  #untilReady(running: Running, signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Readiness> {
+    const { config, host } = this.#parts;
+    if (running.port === null) return untilSettled(running.process, config.settle_time, signal);
+    return untilHealthy({
+      process: running.process,
+      name: this.name,
+      outsidePort: running.port.outside,
+      insidePort: running.port.inside,
+      path: this.#start.release.artifact.service.healthCheckPath,
+      host,
+      timeoutMs: config.health_time,
+      lastLines: running.lastLines,
+      signal,
+      onSeen,
+    });
+  }
+
+  async #keepUp(): Promise<void> {
+    const { pauses } = this.#parts;
+    let pauseMs = pauses.firstMs;
+    while (!this.#leaving.signal.aborted) {
+      const why = await this.#untilDown();
+      if (this.#leaving.signal.aborted) return;
+      const upMs = this.#upAt === null ? 0 : performance.now() - this.#upAt;
+      if (upMs > pauses.forgottenAfterMs) pauseMs = pauses.firstMs;
+      this.#state = 'crashed';
+      const again = `starting again in ${pauseMs / 1000} s`;
+      this.#detail = `${why}; ${again}`;
+      await this.#say(`${this.name} ${why}; ${again}`);
+      // Rejects when `retire` was called, and the loop checks that.
+      await wait(pauseMs, null, { signal: this.#leaving.signal }).catch(() => {});
+      pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
+      this.#restarts += 1;
+    }
+  }
+
+  /** Starts the process unless it is up, waits until it ends, and returns the reason. */
+  async #untilDown(): Promise<string> {
+    const { log } = this.#parts;
+    try {
+      if (this.#state !== 'up') {
+        const attempt = await this.start(this.#leaving.signal, () => {});
+        if (attempt.kind === 'exited') return exitWords(attempt.exit, this.#memoryBytes);
+        if (attempt.kind === 'timed-out') return `was ended: ${attempt.seen.message}`;
+        await this.#say(`${this.name} is up`);
+      }
+      await this.#running?.finished;
+      return this.#end === null ? 'ended' : exitWords(this.#end.exit, this.#memoryBytes);
+    } catch (error) {
+      if (!this.#leaving.signal.aborted)
+        log.error({ err: error, process: this.name }, 'cannot start a process');
+      return 'could not be started';
+    }
+  }
+
+  async #say(text: string): Promise<void> {
+    await this.#start.toolLog.append('push', [text]);
+  }
+}

@@ -1,0 +1,48 @@
+import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
+import { Socket, type TcpNetConnectOpts } from 'node:net';
+import { systemCode } from '../../../core/errors.ts';
+import { PacedReading } from '../../../core/fair-share/paced-reading.ts';
+
+/**
+ * Makes a new connection for each request. A tool may answer and close before it has read the whole body: then the
+ * failed write is ignored and the answer is read. All connections to one process share its reading pace.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+ */
+export class AnswerFirstAgent extends Agent {
+  constructor(options?: Omit<AgentOptions, 'keepAlive'>) {
+    super({ ...options, keepAlive: false });
+  }
+
+  override createConnection(options: AgentOptions): Socket {
+    const socket = new AnswerFirstSocket();
+    PacedReading.begin(socket, `${options.host} ${options.port}`);
+    return socket.connect(options as TcpNetConnectOpts);
+  }
+
+  /** Tells the paced reading when the answer begins, or when the connection changes to another protocol. */
+  static watch(outgoing: ClientRequest): void {
+    outgoing.once('response', (answer) => PacedReading.of(answer.socket)?.begin(answer));
+    outgoing.once('upgrade', (_answer, socket) => PacedReading.of(socket)?.becomeOpaque());
+  }
+}
+
+type Done = (error?: Error | null) => void;
+
+class AnswerFirstSocket extends Socket {
+  override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
+    super._write(chunk, encoding, unlessClosed(done));
+  }
+
+  override _writev(chunks: { chunk: unknown; encoding: BufferEncoding }[], done: Done): void {
+    super._writev?.(chunks, unlessClosed(done));
+  }
+}
+
+/** Ignores a closed connection here, because reading reports its end and the reason. */
+function unlessClosed(done: Done): Done {
+  return (error) => {
+    const code = systemCode(error);
+    done(code === 'EPIPE' || code === 'ECONNRESET' ? null : error);
+  };
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { DeployError } from '../../../core/errors.ts';
+
+/**
+ * Parses addresses and CIDR ranges into a list.
+ *
+ * @throws DeployError `BAD_SETTING` for a host name, because this list is not resolved again.
+ */
+export function addressList(ranges: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const range of ranges) {
+    const [address = '', bits] = range.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (isIP(address) === 0) {
+      throw new DeployError(
+        'BAD_SETTING',
+        `The setting trusted_proxies has a host name, ${range}.`,
+        'With `runtime: local`, use addresses or CIDR ranges.',
+      );
+    }
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+// RFC 9110 section 7.6.1, and fields of older proxies. Transfer-Encoding stays, because Node frames the body by it.
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'upgrade',
+];
+
+/** Removes hop-by-hop fields, including those that Connection names. */
+export function stripHopByHop(headers: IncomingMessage['headers']): void {
+  const named = String(headers.connection ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== 'transfer-encoding' && name !== 'content-length' && name !== 'host');
+  for (const name of [...HOP_BY_HOP, ...named]) delete headers[name];
+}
+
+/**
+ * Removes fields that CGI and WSGI programs could mistake for others. They see `X_Forwarded_For`, and with some servers
+ * `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`. So names may have only letters, digits and hyphens, as in nginx.
+ * `Proxy` becomes `HTTP_PROXY`, which many programs obey.
+ *
+ * @see https://httpoxy.org/
+ * @see https://nginx.org/en/docs/http/ngx_http_core_module.html#ignore_invalid_headers
+ */
+export function keepPlainNames(headers: IncomingMessage['headers']): void {
+  for (const name of Object.keys(headers)) {
+    if (name === 'proxy' || !/^[a-z0-9-]+$/.test(name)) delete headers[name];
+  }
+}
+
+/**
+ * Sets the fields that tell the tool the client's address, scheme and host. Fields from the client itself are dropped,
+ * unless it is a trusted proxy.
+ */
+export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
+  const { headers, socket } = request;
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/i, '');
+  const isProxy = isIP(address) > 0 && trustedProxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const before = isProxy ? headers['x-forwarded-for'] : undefined;
+  const said = isProxy ? String(headers['x-forwarded-proto'] ?? '') : '';
+  const own = socket instanceof TLSSocket ? 'https' : 'http';
+  for (const name of ['forwarded', 'x-forwarded-port', 'x-real-ip', 'x-forwarded-server'])
+    delete headers[name];
+  const others = isProxy ? [] : Object.keys(headers).filter((name) => name.startsWith('x-forwarded-'));
+  for (const name of others) delete headers[name];
+  headers['x-forwarded-for'] = before === undefined ? address : `${String(before)}, ${address}`;
+  headers['x-forwarded-proto'] = said === 'https' || said === 'http' ? said : own;
+  headers['x-forwarded-host'] = headers.host ?? '';
+}

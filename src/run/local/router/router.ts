@@ -1,0 +1,253 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BlockList, Socket } from 'node:net';
+import { type Duplex, Readable } from 'node:stream';
+import { ProxyServer } from 'httpxy';
+import { systemCode } from '../../../core/errors.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '../../error-pages.ts';
+import type { Fate } from '../processes/tool-process.ts';
+import { AnswerFirstAgent } from './answer-first-agent.ts';
+import { NoAnswer, watchAnswer } from './answer-timeout.ts';
+import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers.ts';
+import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
+import type { Traffic } from './open-requests.ts';
+
+/** A process that answers. */
+export interface WayIn {
+  readonly kind: 'up';
+  readonly port: number;
+  readonly traffic: Traffic;
+  /** What has happened to the process since. */
+  readonly fate: () => Fate;
+}
+
+export type Route = WayIn | Obstacle;
+
+export interface RouterOptions {
+  /** Where a tool's requests go now. */
+  readonly routeOf: (tool: string) => Route;
+  /** What a maintainer types to see the tool's logs. */
+  readonly logsCommand: (tool: string) => string;
+  readonly trustedProxies: BlockList;
+  /** How long a tool has until its answer begins. */
+  readonly answerMs: number;
+  readonly log: Log;
+}
+
+/** A request that is being forwarded. */
+interface Forwarding {
+  readonly tool: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The pauses before further attempts, in milliseconds. */
+  readonly pauses: readonly number[];
+  /** The process that got the request and did not answer, or null. */
+  readonly lostBy: WayIn | null;
+}
+
+// Many tools have a short queue for connections, so a refused connection may succeed a moment later.
+const RETRY_PAUSES_MS = [20, 100, 400];
+
+/**
+ * Forwards web requests to tools, streaming both ways. Each request gets its own connection, because a tool may close
+ * a kept one just when it is used again.
+ */
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #agent = new AnswerFirstAgent();
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  serve(tool: string, request: IncomingMessage, response: ServerResponse): void {
+    const route = this.#options.routeOf(tool);
+    if (route.kind !== 'up') {
+      sendPage(this.#page(tool, route), response);
+      return;
+    }
+    const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
+    const takesTrailers = /\btrailers\b/i.test(String(request.headers['te'] ?? ''));
+    // Before our own fields are set, because a client may remove any field by naming it in Connection.
+    stripHopByHop(request.headers);
+    this.#prepare(request);
+    if (takesTrailers) request.headers['te'] = 'trailers';
+    if (wantsClose) request.headers.connection = 'close';
+    // This server has already answered “100 Continue”.
+    delete request.headers.expect;
+
+    // Each attempt adds listeners.
+    response.setMaxListeners(50);
+    // A client that gets an early answer may still be sending.
+    response.once('finish', () => request.resume());
+    const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
+    this.#forward({ tool, request, response, pauses, lostBy: null }, route);
+  }
+
+  #forward(forwarding: Forwarding, route: WayIn): void {
+    const { tool, request, response } = forwarding;
+    const { port, traffic } = route;
+    // Counted before anything can wait, so that draining waits for this request.
+    const leave = traffic.enter();
+    response.once('close', leave);
+    const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
+    proxy.on('proxyRes', (answer) => {
+      const { trailer } = answer.headers;
+      stripHopByHop(answer.headers);
+      if (trailer !== undefined && isChunked(request, answer)) answer.headers.trailer = trailer;
+      passTrailers(answer, response);
+      makeSendable(answer);
+      // The body may come much later, as with Server-Sent Events. A body that came with the head is sent together with it.
+      setImmediate(() => {
+        if (!response.headersSent && !response.destroyed) response.flushHeaders();
+      });
+    });
+    const fail = (error: Error): void => {
+      this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
+      leave();
+      const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
+      // The request was answered before its end, so only its rest failed.
+      if (response.writableEnded) return;
+      if (response.headersSent || response.destroyed) response.destroy();
+      else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
+      else this.#again({ ...forwarding, lostBy });
+    };
+    proxy.on('error', fail);
+    // A tool that changes to another protocol without being asked will not answer.
+    proxy.on('proxyReq', (outgoing) => {
+      watchAnswer(outgoing, this.#options.answerMs);
+      passEarlyHints(outgoing, response);
+      outgoing.once('upgrade', (_answer, socket) => {
+        socket.destroy();
+        fail(new Error('101 without being asked'));
+      });
+    });
+    // Only an empty body may be sent twice, and the request's own stream can be read only once.
+    const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
+    // With a listener for errors, only a fault of the proxy itself rejects.
+    proxy.web(request, response, options).catch((error: unknown) => {
+      this.#options.log.error({ tool, err: error }, 'proxy failed');
+      response.destroy();
+    });
+  }
+
+  /**
+   * Retries a request whose connection ended before an answer, with the process that is live by then, if repeating is
+   * harmless. A request that may have crashed one process is not given to the next.
+   */
+  #again(forwarding: Forwarding): void {
+    const { tool, response, pauses, lostBy } = forwarding;
+    const [pause, ...later] = pauses;
+    if (pause === undefined) {
+      sendPage(this.#page(tool, this.#reason(tool)), response);
+      return;
+    }
+    setTimeout(() => {
+      if (response.destroyed) return;
+      const fate = lostBy?.fate() ?? 'leaving';
+      const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);
+      if (fate === 'crashed') sendPage(this.#page(tool, this.#reason(tool)), response);
+      else if (route.kind === 'up') this.#forward({ ...forwarding, pauses: later }, route);
+      else sendPage(this.#page(tool, route), response);
+    }, pause);
+  }
+
+  upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // A reset ends this connection, and 'close' reports that.
+    socket.on('error', () => {});
+    const route = this.#options.routeOf(tool);
+    if (route.kind !== 'up') {
+      refuseUpgrade(this.#page(tool, route), socket);
+      return;
+    }
+    if (request.method !== 'GET' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      refuseUpgrade(onlyWebSocket, socket);
+      return;
+    }
+    const leave = route.traffic.enter();
+    socket.once('close', leave);
+    this.#prepare(request);
+
+    const proxy = new ProxyServer({ target: targetOf(route.port), agent: this.#agent });
+    proxy.on('proxyReqWs', (outgoing) => watchAnswer(outgoing, this.#options.answerMs));
+    let isOpen = false;
+    proxy.on('open', (toolSocket) => {
+      isOpen = true;
+      route.traffic.hold(socket);
+      // An open WebSocket does not count as a request, because draining would wait for its end.
+      leave();
+      // A slow client may not have received the tool's last data yet.
+      toolSocket.once('close', () => request.socket.destroySoon());
+      socket.once('close', () => toolSocket.destroy());
+    });
+    proxy.on('error', (error) => {
+      this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
+      const obstacle = error instanceof NoAnswer ? this.#about(error) : this.#reason(tool);
+      if (isOpen || socket.destroyed || !socket.writable) socket.destroy();
+      else refuseUpgrade(this.#page(tool, obstacle), socket);
+    });
+    proxy.ws(request, socket as Socket, {}, head).catch((error: unknown) => {
+      this.#options.log.error({ tool, err: error }, 'proxy failed');
+      socket.destroy();
+    });
+  }
+
+  #prepare(request: IncomingMessage): void {
+    keepPlainNames(request.headers);
+    setForwarded(request, this.#options.trustedProxies);
+    // RFC 9112 section 3.2.2: a request may name the whole address. The tool gets the path.
+    request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
+  }
+
+  /** Why there was no answer. The process may have just ended. */
+  #reason(tool: string): Obstacle {
+    const route = this.#options.routeOf(tool);
+    return route.kind === 'up' ? { kind: 'no-answer' } : route;
+  }
+
+  #about({ reason }: NoAnswer): Obstacle {
+    return reason === 'too-late'
+      ? { kind: 'too-late', seconds: this.#options.answerMs / 1000 }
+      : { kind: 'only-interim' };
+  }
+
+  #page(tool: string, obstacle: Obstacle): Page {
+    return pageAbout(tool, obstacle, this.#options.logsCommand(tool));
+  }
+}
+
+const onlyWebSocket: Page = {
+  status: 400,
+  title: 'Only WebSocket connections can be upgraded here',
+  sentences: [],
+  retryAfterSeconds: null,
+};
+
+/** RFC 9110 section 9.2.2: true for a safe method without a body. */
+function isRepeatable({ method, headers }: IncomingMessage): boolean {
+  const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+  const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+  return isSafe && isEmpty;
+}
+
+/** Whether Node sends the body in chunks. Otherwise it throws, where nobody can catch, if trailers are announced. */
+function isChunked(
+  { method, httpVersion }: IncomingMessage,
+  { headers, statusCode }: IncomingMessage,
+): boolean {
+  const hasBody = method !== 'HEAD' && statusCode !== 204 && statusCode !== 304;
+  return hasBody && httpVersion === '1.1' && headers['content-length'] === undefined;
+}
+
+/** Node reads some status lines that it refuses to write, and then throws where nobody can catch. It also writes any Transfer-Encoding. */
+function makeSendable(answer: IncomingMessage): void {
+  if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
+  // Readers disagree about where a body ends in any other encoding, and could take its rest for the next answer.
+  if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
+    delete answer.headers['transfer-encoding'];
+}
+
+function targetOf(port: number) {
+  return { protocol: 'http:', host: '127.0.0.1', port };
+}

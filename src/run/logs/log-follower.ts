@@ -1,0 +1,127 @@
+import { once } from 'node:events';
+import type { LogLine } from '../runtime.ts';
+
+const MAX_WAITING_LINES = 1000;
+const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
+const MIN_CHARACTERS_OF_ONE = 64 * 1024;
+/** The memory of a line beside its text. */
+const LINE_CHARACTERS = 100;
+
+/** The memory for lines that wait for readers, shared by all readers of all tools. */
+export class LineRoom {
+  #held = 0;
+
+  /**
+   * Reserves memory for a line. A reader may hold an eighth of what the others leave free, so that many slow readers
+   * get less each, but never nothing.
+   *
+   * @param own - The characters that this reader holds already. @returns false if it may hold no more.
+   */
+  take(characters: number, own: number): boolean {
+    const free = MAX_CHARACTERS_OF_ALL - this.#held + own;
+    if (own + characters > Math.max(MIN_CHARACTERS_OF_ONE, free / 8)) return false;
+    this.#held += characters;
+    return true;
+  }
+
+  give(characters: number): void {
+    this.#held -= characters;
+  }
+}
+
+interface Waiting {
+  readonly line: LogLine;
+  /** The memory that the line uses, in characters. */
+  readonly characters: number;
+}
+
+/**
+ * The lines that wait for one reader. A reader that falls behind loses lines and is told how many. It never delays the
+ * tool.
+ */
+export class LogFollower implements Disposable {
+  readonly #accepts: (process: string) => boolean;
+  readonly #room: LineRoom;
+  readonly #arrivals = new EventTarget();
+  #waiting: Waiting[] = [];
+  #held = 0;
+  #leftOut = 0;
+
+  constructor(accepts: (process: string) => boolean, room: LineRoom) {
+    this.#accepts = accepts;
+    this.#room = room;
+  }
+
+  /** Adds old lines, before any other. If they are too long together, the oldest are left out. */
+  begin(past: readonly LogLine[]): void {
+    const taken: Waiting[] = [];
+    for (const line of past.toReversed()) {
+      const characters = this.#take(line);
+      if (characters === null) {
+        taken.push(notice('older lines are left out: they are too long to be shown at once'));
+        break;
+      }
+      taken.push({ line, characters });
+    }
+    this.#waiting = taken.reverse();
+  }
+
+  push(line: LogLine): void {
+    if (!this.#accepts(line.process)) return;
+    const characters = this.#waiting.length >= MAX_WAITING_LINES ? null : this.#take(line);
+    if (characters === null) {
+      this.#leftOut += 1;
+      return;
+    }
+    this.#waiting.push(...this.#gap(), { line, characters });
+    this.#arrivals.dispatchEvent(new Event('line'));
+  }
+
+  /** Yields the waiting lines and, with `follow`, new lines until the signal. */
+  async *lines(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine> {
+    while (!signal.aborted) {
+      const waiting = [...this.#waiting, ...this.#gap()].reverse();
+      this.#waiting = [];
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+        yield next.line;
+        this.#give(next.characters);
+      }
+      if (!follow) return;
+      if (this.#waiting.length > 0 || signal.aborted) continue;
+      try {
+        await once(this.#arrivals, 'line', { signal });
+      } catch {
+        return; // The signal fired: the reader has left.
+      }
+    }
+  }
+
+  /** Gives all memory back. */
+  [Symbol.dispose](): void {
+    this.#waiting = [];
+    this.#give(this.#held);
+  }
+
+  #take({ process, text }: LogLine): number | null {
+    const characters = process.length + text.length + LINE_CHARACTERS;
+    if (!this.#room.take(characters, this.#held)) return null;
+    this.#held += characters;
+    return characters;
+  }
+
+  #give(characters: number): void {
+    this.#held -= characters;
+    this.#room.give(characters);
+  }
+
+  #gap(): Waiting[] {
+    if (this.#leftOut === 0) return [];
+    const gap = notice(`${this.#leftOut} lines left out`);
+    this.#leftOut = 0;
+    return [gap];
+  }
+}
+
+function notice(text: string): Waiting {
+  return { line: { at: new Date().toISOString(), process: 'push', text: `… ${text}` }, characters: 0 };
+}

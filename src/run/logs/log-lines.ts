@@ -1,0 +1,51 @@
+import { StringDecoder } from 'node:string_decoder';
+import { clean } from '../../core/progress.ts';
+
+const MOST_CHARACTERS = 16 * 1024;
+/** Marks the end of a line that was cut. */
+export const CUT = '… (cut)';
+
+/**
+ * Splits a process's output into whole, clean lines. Lines are cut at 16 kB, so that a process that never prints a
+ * newline does not fill the memory.
+ */
+export class LogLines {
+  readonly #decoder = new StringDecoder('utf8');
+  #rest = '';
+
+  /** The lines that this chunk completes. */
+  push(chunk: Uint8Array): string[] {
+    const parts = this.#decoder.write(Buffer.from(chunk)).split('\n');
+    const last = parts.pop() ?? '';
+    const lines = parts.map((part) => {
+      const line = this.#rest + part;
+      this.#rest = '';
+      return line;
+    });
+    this.#rest = cut(this.#rest + last, MOST_CHARACTERS + 1);
+    return lines.flatMap(finished);
+  }
+
+  /** The rest after the last newline. */
+  end(): string[] {
+    const line = this.#rest + this.#decoder.end();
+    this.#rest = '';
+    return line === '' ? [] : finished(line);
+  }
+}
+
+function finished(line: string): string[] {
+  const text = line.length > MOST_CHARACTERS ? cut(line, MOST_CHARACTERS) + CUT : line;
+  return clean(withoutReturns(text)).split('\n');
+}
+
+/** Removes carriage returns at the end. A regular expression would take quadratic time. */
+function withoutReturns(text: string): string {
+  let length = text.length;
+  while (text[length - 1] === '\r') length -= 1;
+  return text.slice(0, length);
+}
+
+function cut(text: string, length: number): string {
+  return text.length > length ? text.slice(0, length) : text;
+}

@@ -1,0 +1,185 @@
+import { appendFile, mkdir, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { LogLine, LogQuery } from '../runtime.ts';
+import { LineRoom, LogFollower } from './log-follower.ts';
+import { lastLines } from './log-tail.ts';
+
+export interface ToolLogOptions {
+  /** The tool's own folder. The first line makes it. */
+  readonly folder: string;
+  /** The largest size of a log file. Each process has two: the current one and the previous one. */
+  readonly sizeBytes: number;
+  readonly log: Log;
+  /** The memory for lines that wait for readers, shared with other logs. */
+  readonly room?: LineRoom;
+}
+
+/** A reader gets at most this much of each file's old lines. */
+const MAX_PAST_BYTES = 5 * 1024 * 1024;
+/** The logs of so many processes are kept. A release may give all its processes names that no earlier one had. */
+const MAX_PROCESSES = 200;
+
+/**
+ * The output of a tool's processes: `web.1.log` with `TIME TEXT` lines, and `web.1.log.1`, the previous file. All
+ * access to the files is in turn, so that a reader who follows misses and repeats no line.
+ */
+export class ToolLog {
+  readonly #options: ToolLogOptions;
+  readonly #followers = new Set<LogFollower>();
+  readonly #room: LineRoom;
+  readonly #sizes = new Map<string, number>();
+  #chain: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ToolLogOptions) {
+    this.#options = options;
+    this.#room = options.room ?? new LineRoom();
+  }
+
+  /** Resolves when the lines are written, or lost because the disk is full. Never rejects. */
+  append(process: string, texts: readonly string[]): Promise<void> {
+    const at = new Date().toISOString();
+    return this.appendLines(texts.map((text) => ({ at, process, text })));
+  }
+
+  /** Like `append`, for lines of one process that have a time. */
+  appendLines(lines: readonly LogLine[]): Promise<void> {
+    const process = lines[0]?.process;
+    if (process === undefined) return Promise.resolve();
+    return this.#inTurn(async () => {
+      try {
+        await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
+      } catch (error) {
+        this.#options.log.error({ process, code: systemCode(error) }, 'tool log lines lost');
+      }
+      for (const follower of this.#followers) for (const line of lines) follower.push(line);
+    });
+  }
+
+  /** Yields the newest old lines and, with `follow`, new lines. */
+  async *read(query: LogQuery): AsyncGenerator<LogLine> {
+    const accepts = (process: string) =>
+      query.process === null || process === query.process || process.startsWith(`${query.process}.`);
+    using follower = new LogFollower(accepts, this.#room);
+    await this.#inTurn(async () => {
+      if (query.follow) this.#followers.add(follower);
+      follower.begin(await this.#past(accepts, query.lines));
+    });
+    try {
+      yield* follower.lines(query.follow, query.signal);
+    } finally {
+      this.#followers.delete(follower);
+    }
+  }
+
+  async #past(accepts: (process: string) => boolean, count: number): Promise<LogLine[]> {
+    const files = (await this.#files()).filter(({ process }) => accepts(process));
+    let lines: LogLine[] = [];
+    for (const { name, process } of files) {
+      const last = await lastLines(join(this.#options.folder, name), count, MAX_PAST_BYTES);
+      const more = last.map((line) => ({ at: line.slice(0, 24), process, text: line.slice(25) }));
+      // The sort is stable, so the lines of one process stay in order.
+      const sorted = [...lines, ...more].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+      lines = newest(sorted, count, MAX_PAST_BYTES);
+    }
+    return lines;
+  }
+
+  /** Lists the log files. The previous file of a process comes before its current one. */
+  async #files(): Promise<{ name: string; process: string }[]> {
+    try {
+      const names = await readdir(this.#options.folder);
+      return names
+        .sort()
+        .reverse()
+        .flatMap((name) => {
+          const process = /^(.+)\.log(\.1)?$/.exec(name)?.[1];
+          return process === undefined ? [] : [{ name, process }];
+        });
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  /** Writes even if somebody has removed the file or the folder. */
+  async #writeAnyway(process: string, text: string): Promise<void> {
+    try {
+      await this.#write(process, text);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      this.#sizes.delete(process);
+      await this.#write(process, text);
+    }
+  }
+
+  async #write(process: string, text: string): Promise<void> {
+    const path = join(this.#options.folder, `${process}.log`);
+    const size = this.#sizes.get(process) ?? (await sizeOf(path));
+    const bytes = Buffer.byteLength(text);
+    const isFull = size > 0 && size + bytes > this.#options.sizeBytes;
+    if (isFull) await rename(path, `${path}.1`);
+    else if (size === 0) await this.#makePlace();
+    const before = isFull ? 0 : size;
+    this.#sizes.set(process, before);
+    try {
+      await appendFile(path, text, { mode: 0o600 });
+      this.#sizes.set(process, before + bytes);
+    } catch (error) {
+      // If the disk is full, a part may have been written.
+      if ((await sizeOf(path)) > before) await truncate(path, before);
+      throw error;
+    }
+  }
+
+  /** For the log of a process that has none: those of others are deleted if there are too many, the oldest first. */
+  async #makePlace(): Promise<void> {
+    const { folder } = this.#options;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const processes = [...new Set((await this.#files()).map(({ process }) => process))];
+    if (processes.length < MAX_PROCESSES) return;
+    const aged = await Promise.all(
+      processes.map(async (process) => ({ process, at: await writtenAt(join(folder, `${process}.log`)) })),
+    );
+    const oldest = aged.sort((a, b) => a.at - b.at).slice(0, processes.length - MAX_PROCESSES + 1);
+    for (const { process } of oldest) {
+      for (const name of [`${process}.log`, `${process}.log.1`])
+        await rm(join(folder, name), { force: true });
+      this.#sizes.delete(process);
+    }
+  }
+
+  #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
+    const result = this.#chain.then(action);
+    this.#chain = result.catch(() => {});
+    return result;
+  }
+}
+
+/** The last lines, at most `count`, that fit in `maxCharacters`. */
+function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
+  let first = lines.length;
+  for (let characters = 0; first > 0 && lines.length - first < count; first -= 1) {
+    characters += lines[first - 1]?.text.length ?? 0;
+    if (characters > maxCharacters) break;
+  }
+  return lines.slice(first);
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return (await statOf(path))?.size ?? 0;
+}
+
+async function writtenAt(path: string): Promise<number> {
+  return (await statOf(path))?.mtimeMs ?? 0;
+}
+
+async function statOf(path: string) {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}

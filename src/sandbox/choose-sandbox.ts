@@ -1,0 +1,115 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log/log.ts';
+import { checkReach } from './folder-reach.ts';
+import { IsolatedSandbox, WRAPPER_ENVIRONMENT } from './isolated/isolated-sandbox.ts';
+import { Cgroups } from './process/cgroups.ts';
+import { instanceId } from './process/marked-processes.ts';
+import type { Sandbox } from './sandbox.ts';
+import { TrustedSandbox } from './trusted-sandbox.ts';
+
+export interface Choice {
+  readonly sandbox: Sandbox;
+  /** Why `auto` found no isolation, with the command that would change it; otherwise null. */
+  readonly whyTrusted: string | null;
+  /** The command for root that enables isolation. */
+  readonly remedy: string;
+}
+
+const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
+// udev does the same on Debian. It gives nobody a network: see "Set permissions" in the kernel's networking/tuntap.
+const OPEN_TUN = 'chmod 0666 /dev/net/tun';
+const OPEN_PROC = 'mount -o remount,rw /proc/sys';
+/** Settings with paths of secrets. */
+const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
+type Secret = (typeof SECRETS)[number];
+const PROBE_MS = 10_000;
+
+/**
+ * Chooses the sandbox for this machine. What an earlier server left running must have ended. `isolated` and `auto` try a
+ * whole sandbox, because the installed programs may not be allowed to work (in a container, under AppArmor).
+ *
+ * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if tools' users could
+ * not reach their files.
+ */
+export async function chooseSandbox(
+  config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
+    Partial<Pick<Config, Secret>>,
+  log: Pick<Log, 'error'>,
+): Promise<Choice> {
+  const folder = join(config.data, 'sandbox');
+  await mkdir(folder, { recursive: true });
+  // Others may pass through, but not list: while a process starts, everybody who knows its pipe's name could open it.
+  await chmod(folder, 0o711);
+  const instance = instanceId(config.data);
+  const cgroups = new Cgroups({ instance });
+  const trusted = new TrustedSandbox({ folder, instance, cgroups });
+  await cgroups.removeLeftovers();
+  if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
+
+  const missing = missingProgram();
+  if (missing !== null) return without(config.sandbox, trusted, `${missing} is not installed`);
+  const isolated = await IsolatedSandbox.open({
+    folder,
+    instance,
+    baseUid: config.sandbox_uid,
+    blockedNetworks: config.blocked_networks,
+    // If the server is not root, tools have its user, so they could read what it can read.
+    hidden: [config.data, ...SECRETS.flatMap((name) => config[name] ?? [])],
+    cgroups,
+    log,
+  }).catch((error: Error) => error);
+  if (isolated instanceof Error) return without(config.sandbox, trusted, isolated.message);
+  if (process.getuid?.() === 0) await checkReach(folder);
+  const problem = await probe(isolated, folder);
+  if (problem === null) return { sandbox: isolated, whyTrusted: null, remedy: INSTALL };
+  return without(config.sandbox, trusted, problem);
+}
+
+function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
+  const why = `Tools cannot be isolated here: ${problem}.`;
+  const remedy = remedyFor(problem);
+  if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${remedy}`, remedy };
+  throw new DeployError('NO_ISOLATION', why, `Run \`${remedy}\` as root, or set sandbox to trusted.`);
+}
+
+function remedyFor(problem: string): string {
+  if (problem.includes('/proc/sys')) return OPEN_PROC;
+  return /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
+}
+
+/** The first program that isolation needs and this machine lacks, or null. */
+function missingProgram(): string | null {
+  const programs = ['bwrap', 'pasta', 'prlimit', 'setpriv', 'nsenter', 'ip'];
+  for (const program of programs) {
+    const places = WRAPPER_ENVIRONMENT.PATH.split(':').map((folder) => join(folder, program));
+    if (!places.some((place) => existsSync(place))) return program;
+  }
+  return null;
+}
+
+/** Runs `true` in a full sandbox. @returns what went wrong, or null. */
+async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
+  const mount = { source: folder, target: '/workspace', isWritable: false };
+  const child = sandbox.start({
+    name: 'probe',
+    argv: ['/bin/true'],
+    env: {},
+    cwd: sandbox.path(mount),
+    mounts: [mount],
+    toolNumber: 0,
+    limits: { processes: 16, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
+    publish: null,
+  });
+  const limit = setTimeout(() => child.kill(), PROBE_MS);
+  const words = text(child.output);
+  const exit = await child.exited;
+  clearTimeout(limit);
+  if (exit.code === 0) return null;
+  const said = (await words).trim().split('\n').at(-1) ?? '';
+  return said === '' ? `bwrap in pasta ended with ${exit.code ?? exit.signal}` : said.replace(/\.$/, '');
+}

@@ -1,0 +1,60 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { DiskRoom, DiskSpace } from '../../core/disk/disk-space.ts';
+
+/** Why folders are measured now: the pause is over, or free bytes or entries fell. */
+export type LookCause = 'pause' | 'bytes' | 'entries';
+
+export interface PaceOptions {
+  readonly room: DiskRoom;
+  /** The shortest pause between two measurements while nothing happens. */
+  readonly pauseMs: number;
+  /** The pause is at least this many times the duration of the last measurement. */
+  readonly rest: number;
+}
+
+/** How often the file system's free space is read, which costs almost nothing. */
+const TICK_MS = 100;
+/** The same factor as `rest`, while the disk fills. */
+const SHORT_REST = 1;
+const FAST_ENTRIES = 2000;
+const FAST_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Decides when to measure the folders that tools write to. A measurement walks over all files, so it should be rare. But
+ * a tool can make a hundred thousand files in two seconds, so it comes early if the disk fills quickly or is nearly full.
+ */
+export class DiskPace {
+  readonly #options: PaceOptions;
+  #before: DiskSpace | null = null;
+
+  constructor(options: PaceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves when the next measurement is due, with the disk's free space and the cause.
+   *
+   * @param tookMs - How long the last measurement took; 0 = there was none.
+   */
+  async next(tookMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
+    const { room, pauseMs, rest } = this.#options;
+    const startedAt = performance.now();
+    for (;;) {
+      await wait(Math.min(TICK_MS, pauseMs), null, { ref: false, ...(signal && { signal }) });
+      const space = await room.space();
+      this.#before ??= space;
+      const waitedMs = performance.now() - startedAt;
+      const fell = waitedMs < SHORT_REST * tookMs ? null : fellFast(this.#before, space);
+      const isDue = waitedMs >= Math.max(pauseMs, rest * tookMs);
+      if (!isDue && fell === null) continue;
+      this.#before = space;
+      return { ...space, cause: isDue ? 'pause' : (fell ?? 'pause') };
+    }
+  }
+}
+
+function fellFast(before: DiskSpace, { freeEntries, freeBytes, low }: DiskSpace): 'bytes' | 'entries' | null {
+  if (low !== null) return low;
+  if (before.freeEntries - freeEntries > FAST_ENTRIES) return 'entries';
+  return before.freeBytes - freeBytes > FAST_BYTES ? 'bytes' : null;
+}

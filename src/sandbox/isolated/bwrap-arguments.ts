@@ -1,0 +1,146 @@
+import { existsSync } from 'node:fs';
+import type { Fence } from '../fence/fence.ts';
+import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
+import { dataLimit } from '../process/data-limit.ts';
+import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
+import type { SandboxCommand } from '../sandbox.ts';
+import type { HostFiles } from './host-files.ts';
+
+export interface Isolation {
+  readonly hostFiles: HostFiles;
+  /** The uid outside the sandbox; null = the server's own, because it is not root. */
+  readonly uid: number | null;
+  readonly fence: Pick<Fence, 'files'>;
+  /** The path of the seccomp filter. */
+  readonly filter: string;
+  readonly instance: string;
+  /** The id of this start. */
+  readonly processId: string;
+  /** The words right after the limits: a program that runs the rest of its arguments. */
+  readonly wrapper: readonly string[];
+}
+
+const HOME = '/home/tool';
+// A shell can redirect only descriptors of one digit.
+const FILTER_DESCRIPTOR = '9';
+const ARGUMENTS_DESCRIPTOR = '8';
+const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
+
+/**
+ * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this
+ * machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the process
+ * namespace → prlimit → the wrapper → the command.
+ *
+ * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
+ * map could not be set; bwrap sets that flag itself.
+ */
+export function isolatedArguments(command: SandboxCommand, isolation: Isolation): string[] {
+  return [
+    ...asUser(isolation.uid),
+    ...network(command, isolation),
+    ...behindFence(isolation),
+    ...fileSystem(command, isolation),
+    '--',
+    // First of all: some shells run what variables of the tool say (bash as sh, with SHELLOPTS and PS4).
+    ...limits(command),
+    '--',
+    ...isolation.wrapper,
+    ...withLoaderVariables(command),
+    ...command.argv,
+  ];
+}
+
+/** The environment, which has secrets, as arguments that bwrap reads from the standard input of the whole command. */
+export function secretArguments(command: SandboxCommand): string {
+  return Object.entries({ HOME, ...command.env })
+    .filter(([name]) => !isForLoader(name))
+    .flatMap(([name, value]) => ['--setenv', name, value])
+    .map((word) => `${word}\0`)
+    .join('');
+}
+
+/**
+ * Sets the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the tool could run
+ * inside prlimit, before the limits are set. Their values are paths, so they may be visible as arguments.
+ */
+function withLoaderVariables({ env }: SandboxCommand): string[] {
+  const variables = Object.entries(env).flatMap(([name, value]) =>
+    isForLoader(name) ? [`${name}=${value}`] : [],
+  );
+  // Through a shell, because env would take a command with `=` in its name for a variable.
+  return variables.length === 0
+    ? []
+    : ['/usr/bin/env', '--', ...variables, '/bin/sh', '-c', 'exec "$@"', 'sh'];
+}
+
+function isForLoader(name: string): boolean {
+  return name.startsWith('LD_');
+}
+
+function asUser(uid: number | null): string[] {
+  if (uid === null) return [];
+  return ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'];
+}
+
+function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[] {
+  return [
+    ...['pasta', '--foreground', '--quiet', '--config-net'],
+    ...['-t', publish === null ? 'none' : `127.0.0.1/${publish.outside}:${publish.inside}`],
+    ...['-u', 'none', '-T', 'none', '-U', 'none', '--no-map-gw', '--ns-ifname', DEVICE],
+    ...[...hostFiles.pasta, '--'],
+  ];
+}
+
+/**
+ * Sets the routes before bwrap, which drops the right to change them. Opens the seccomp filter here, because pasta
+ * closes unknown descriptors.
+ *
+ * bwrap closes the descriptor of its arguments, and passes the standard ones to the first process inside. If the
+ * arguments were on 0, bwrap's own descriptor of this machine's /proc would get that number, and let every tool out.
+ */
+function behindFence({ fence, filter }: Isolation): string[] {
+  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
+  const script = `${SET_ROUTES}\nfilter=$3; shift 3; exec "$@" ${descriptors}`;
+  return ['sh', '-c', script, 'sh', ...fence.files, filter];
+}
+
+function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
+  const targets = new Set(command.mounts.map((mount) => mount.target));
+  const inMemory = ['/tmp', HOME].filter((folder) => !targets.has(folder));
+  return [
+    ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
+    // Marks for `markedProcesses`, which reads the arguments. The command does not see them.
+    ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
+    ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
+    ...['--seccomp', FILTER_DESCRIPTOR],
+    ...isolation.hostFiles.bwrap,
+    ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
+    // The first process inside is bwrap, of the same user. A tool that controls it could hide the command's end.
+    ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
+    // /proc/keys would list the keys of the server's own session.
+    ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
+    ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
+    ...command.mounts.flatMap(({ source, target, isWritable }) => [
+      isWritable ? '--bind' : '--ro-bind',
+      source,
+      target,
+    ]),
+    // The rest of the root is in memory, so it is read-only. In a writable /proc, a tool could lower its oom_score_adj.
+    ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
+    // Secrets come by a descriptor, because everybody on this machine can read the arguments.
+    ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
+  ];
+}
+
+/** Does not limit address space (--as), because Node and others reserve far more than they use. */
+function limits({ limits: given }: SandboxCommand): string[] {
+  const { processes, fileBytes } = given;
+  return [
+    '/usr/bin/prlimit',
+    `--nproc=${processes}`,
+    `--data=${dataLimit(given)}`,
+    `--fsize=${fileBytes}`,
+    '--core=0',
+  ];
+}

@@ -1,0 +1,119 @@
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeFolderForAll, writeForAll } from '../folder-reach.ts';
+import { Covers } from './covers.ts';
+
+/** The files of this machine that a sandbox shows, as arguments for bwrap, and arguments for pasta to resolve names. */
+export interface HostFiles {
+  readonly bwrap: readonly string[];
+  readonly pasta: readonly string[];
+  /** The address at which pasta resolves names; null if the sandbox asks outside servers directly. */
+  readonly forwarder: string | null;
+}
+
+export interface HostFilesOptions {
+  /** `/`, except in tests. */
+  readonly root?: string;
+  /** Whether sandboxes are kept away from an address. */
+  readonly isFenced: (address: string) => boolean;
+  /** Folders and files of the server that no sandbox may see, wherever they are. */
+  readonly hidden?: readonly string[];
+}
+
+/** The names in /etc that programs need for libraries, names, time, certificates and fonts. No accounts, no secrets. */
+const SHOWN_OF_ETC =
+  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+
+/** The public names in /etc/ssl. Operators keep this server's own key beside them, and its user can read that. */
+const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
+
+/** The names in /etc/apt that builds need to install Debian packages. Not auth.conf, which has passwords. */
+const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|trusted\.gpg(\.d)?|keyrings)$/;
+
+/** The list of installed packages, at the path where buildpacks look for their run image's packages. */
+const DPKG_STATUS = { source: 'var/lib/dpkg/status', target: '/cnb/run-image/dpkg-status' };
+
+const PASSWD = [
+  'root:x:0:0:root:/root:/usr/sbin/nologin',
+  'tool:x:1000:1000:tool:/home/tool:/bin/sh',
+  'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin',
+];
+const GROUP = ['root:x:0:', 'tool:x:1000:', 'nogroup:x:65534:'];
+
+// A link-local address (RFC 3927) at which pasta resolves names.
+const DNS_ADDRESS = '169.254.1.53';
+
+/**
+ * Inspects this machine, and writes the few files that sandboxes have of their own into `folder`.
+ */
+export async function hostFiles(
+  folder: string,
+  { root = '/', isFenced, hidden = [] }: HostFilesOptions,
+): Promise<HostFiles> {
+  await makeFolderForAll(folder);
+  const own = async (name: string, lines: readonly string[]) => {
+    const path = join(folder, name);
+    await writeForAll(path, `${lines.join('\n')}\n`);
+    return ['--ro-bind', path, `/etc/${name}`];
+  };
+  const covers = new Covers(hidden);
+  const shown = (folder: string, names: RegExp) =>
+    existsSync(join(root, folder))
+      ? readdirSync(join(root, folder))
+          .filter((name) => names.test(name))
+          .map((name) => ({ source: join(root, folder, name), target: join('/', folder, name) }))
+          .filter(({ source }) => existsSync(source) && !covers.hides(source))
+      : [];
+  const usr = { source: join(root, 'usr'), target: '/usr' };
+  const shownFiles = [
+    ...shown('etc', SHOWN_OF_ETC),
+    ...shown('etc/ssl', SHOWN_OF_SSL),
+    ...shown('etc/apt', SHOWN_OF_APT),
+  ];
+  const resolverFile = resolver(root, isFenced);
+  return {
+    bwrap: [
+      ...['--ro-bind', usr.source, usr.target],
+      ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
+      ...shownFiles.flatMap(({ source, target }) => ['--ro-bind-try', source, target]),
+      ...covers.argumentsFor([usr, ...shownFiles]),
+      ...['--ro-bind-try', join(root, DPKG_STATUS.source), DPKG_STATUS.target],
+      ...(await own('passwd', PASSWD)),
+      ...(await own('group', GROUP)),
+      ...(resolverFile === null
+        ? await own('resolv.conf', [`nameserver ${DNS_ADDRESS}`])
+        : ['--ro-bind-try', resolverFile, '/etc/resolv.conf']),
+    ],
+    pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
+    forwarder: resolverFile === null ? DNS_ADDRESS : null,
+  };
+}
+
+/** Shows `/bin` and the like as on this machine: links into /usr, or folders on an unmerged system. */
+function topFolder(root: string, name: string): string[] {
+  const path = join(root, name);
+  if (!existsSync(path)) return [];
+  return lstatSync(path).isSymbolicLink()
+    ? ['--symlink', readlinkSync(path), `/${name}`]
+    : ['--ro-bind', path, `/${name}`];
+}
+
+/**
+ * The resolver file to show. A sandbox cannot reach a resolver on this machine (systemd-resolved, dnsmasq) or in a
+ * blocked network. Then this is the file with the servers that systemd-resolved asks. Null if they cannot be reached
+ * either, because then pasta forwards.
+ */
+function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
+  const usual = join(root, 'etc/resolv.conf');
+  if (!existsSync(usual)) return usual;
+  return (
+    [usual, join(root, 'run/systemd/resolve/resolv.conf')].find((path) => hasOutsideServer(path, isFenced)) ??
+    null
+  );
+}
+
+function hasOutsideServer(path: string, isFenced: HostFilesOptions['isFenced']): boolean {
+  if (!existsSync(path)) return false;
+  const servers = readFileSync(path, 'utf8').matchAll(/^\s*nameserver\s+(\S+)/gm);
+  return Array.from(servers, ([, address = '']) => address).some((address) => !isFenced(address));
+}

@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Log } from '../../core/log/log.ts';
+import { giveTo } from '../disk/chown-tree.ts';
+import { Fence } from '../fence/fence.ts';
+import { assertPassable } from '../process/argument-limits.ts';
+import type { Cgroups } from '../process/cgroups.ts';
+import { endMarked, PROCESS_VARIABLE } from '../process/marked-processes.ts';
+import {
+  childrenOf,
+  descendantsOf,
+  listenersAround,
+  namespaceIds,
+  signal,
+  untilGone,
+} from '../process/process-table.ts';
+import { exitOf, INTERLEAVED, startInCgroup } from '../process/sandbox-child.ts';
+import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from '../sandbox.ts';
+import { copyFilter } from '../seccomp/filter.ts';
+import { isolatedArguments, secretArguments } from './bwrap-arguments.ts';
+import { type HostFiles, hostFiles } from './host-files.ts';
+import { closeInherited } from './inherited-descriptors.ts';
+
+export interface IsolatedOptions {
+  /** For the few files that sandboxes have of their own. Created if it does not exist. */
+  readonly folder: string;
+  /** `instanceId` of the data folder. */
+  readonly instance: string;
+  /** If the server is root, tool number N runs under this uid plus N. */
+  readonly baseUid: number;
+  /** The networks that no command may reach, in CIDR form. */
+  readonly blockedNetworks: readonly string[];
+  /** Folders and files of the server that no command may see, wherever they are. */
+  readonly hidden: readonly string[];
+  readonly cgroups: Cgroups;
+  readonly log: Pick<Log, 'error'>;
+}
+
+/** The environment of pasta, setpriv and bwrap. The command does not get it. */
+export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+
+/** Gives each command a file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
+export class IsolatedSandbox implements Sandbox {
+  readonly mode = 'isolated';
+  readonly #options: IsolatedOptions;
+  readonly #hostFiles: HostFiles;
+  readonly #fence: Fence;
+  readonly #filter: string;
+  readonly #isRoot = process.getuid?.() === 0;
+
+  private constructor(options: IsolatedOptions, files: HostFiles, fence: Fence, filter: string) {
+    this.#options = options;
+    this.#hostFiles = files;
+    this.#fence = fence;
+    this.#filter = filter;
+  }
+
+  /** @throws Error that says why this machine cannot isolate. */
+  static async open(options: IsolatedOptions): Promise<IsolatedSandbox> {
+    closeInherited();
+    const folder = join(options.folder, 'etc');
+    const filter = await copyFilter(folder);
+    if (filter === null)
+      throw new Error(`there is no seccomp filter for processors of the kind ${process.arch}`);
+    const fence = await Fence.open({ ...options, folder });
+    const files = await hostFiles(folder, {
+      isFenced: (address) => fence.isFenced(address),
+      hidden: options.hidden,
+    });
+    await fence.watch(files.forwarder);
+    return new IsolatedSandbox(options, files, fence, filter);
+  }
+
+  path(mount: Mount): string {
+    return mount.target;
+  }
+
+  start(command: SandboxCommand): SandboxProcess {
+    assertPassable(command);
+    const processId = randomUUID();
+    const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
+    const argv = isolatedArguments(command, {
+      hostFiles: this.#hostFiles,
+      uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
+      fence: this.#fence,
+      filter: this.#filter,
+      instance: this.#options.instance,
+      processId,
+      wrapper: INTERLEAVED,
+    });
+    const { child, output } = startInCgroup(cgroup, argv, {
+      env: WRAPPER_ENVIRONMENT,
+      cwd: '/',
+      input: secretArguments(command),
+      pipeFolder: this.#options.folder,
+    });
+    const { pid: pastaPid } = child;
+    if (pastaPid !== undefined) this.#fence.add(pastaPid);
+    let hasEnded = false;
+    let wrappers: number[] = [];
+
+    const ended = exitOf(child).then(async (exit): Promise<Exit> => {
+      hasEnded = true;
+      if (pastaPid !== undefined) this.#fence.delete(pastaPid);
+      // After a SIGKILL, the kernel ends the processes inside a moment later.
+      await untilGone(wrappers, 5000);
+      // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever, with the
+      // output open.
+      if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
+      const isOutOfMemory = cgroup.isOutOfMemory();
+      await cgroup.remove();
+      return { ...exit, isOutOfMemory };
+    });
+
+    return {
+      output,
+      exited: ended,
+      terminate: () => {
+        if (child.pid !== undefined) void terminate(child.pid, () => hasEnded);
+      },
+      kill: () => {
+        if (child.pid === undefined || hasEnded) return;
+        wrappers = descendantsOf(child.pid);
+        for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
+      },
+      listeningPorts: async () => {
+        const inside = child.pid === undefined || hasEnded ? null : commandOf(child.pid);
+        if (inside === null) return [];
+        return [...new Set(listenersAround(inside).map(({ port }) => port))];
+      },
+    };
+  }
+
+  async own(folder: string, toolNumber: number): Promise<void> {
+    if (this.#isRoot) await giveTo(folder, this.#options.baseUid + toolNumber);
+  }
+}
+
+/** Sends SIGTERM to the command as soon as it runs. */
+async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<void> {
+  while (!hasEnded()) {
+    const pid = commandOf(pastaPid);
+    if (pid !== null) return signal(pid, 'SIGTERM');
+    await wait(5);
+  }
+}
+
+/** The command's process id outside: pasta → bwrap → bwrap (1 inside) → the command (2 inside). Null if not started. */
+function commandOf(pastaPid: number): number | null {
+  const insides = childrenOf(pastaPid).flatMap(childrenOf);
+  const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);
+  return commands.find((pid) => namespaceIds(pid).at(-1) === 2) ?? null;
+}

@@ -1,0 +1,218 @@
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Limits } from '../sandbox.ts';
+import { signal } from './process-table.ts';
+
+export interface CgroupsOptions {
+  readonly instance: string;
+  /** A cgroup v2 folder that the operator delegated to this server (`Delegate=yes`); null = look for one. */
+  readonly delegated?: string | null;
+  /** The mount point of the hierarchies, and the file with this process's place in them. */
+  readonly mount?: string;
+  readonly membership?: string;
+}
+
+/** Extra processes, because pasta, bwrap (twice) and a shell count too. */
+const WRAPPERS = 8;
+
+/**
+ * The `cpu` group of a tool has the default weight, whatever runs in it. Without groups, each session would count as much
+ * as this server (sched(7), autogroup), and tools can create sessions.
+ */
+const RESOURCES = ['cpu', 'memory', 'pids'] as const;
+
+/**
+ * Uses control groups if this server may. Never writes to the folder of another manager (systemd, a container runtime)
+ * unless it was delegated. In version 1, uses only hierarchies in whose root this server is. In version 2, uses a folder
+ * that belongs to this user or that the operator named.
+ *
+ * @see https://systemd.io/CGROUP_DELEGATION/
+ */
+export class Cgroups {
+  readonly #bases: readonly Base[];
+  readonly #prefix: string;
+
+  constructor(options: CgroupsOptions) {
+    this.#prefix = `toolforge-push-${options.instance}-`;
+    this.#bases = findBases(options);
+  }
+
+  /** The resources that groups limit here: some of `memory`, `pids` and `cpu`. */
+  get resources(): string[] {
+    return this.#bases.flatMap((base) => base.resources);
+  }
+
+  /**
+   * Makes a group for one start inside the group of its tool, so that a tool has one share of the processors. If the kernel
+   * refuses, the group limits less or nothing.
+   */
+  create(name: string, toolNumber: number, limits: Limits): Cgroup {
+    const folders = this.#bases.flatMap((base) => {
+      const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
+      if (attempt(() => mkdirSync(tool))) passOn(base, tool);
+      const folder = join(tool, name);
+      return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
+    });
+    return new Cgroup(
+      folders,
+      folders.map((folder) => dirname(folder)),
+    );
+  }
+
+  /** Removes the groups of an earlier server. Their processes must have ended. */
+  async removeLeftovers(): Promise<void> {
+    const folders = this.#bases.flatMap(({ folder }) =>
+      readdirSync(folder)
+        .filter((name) => name.startsWith(this.#prefix))
+        .flatMap((name) => withInner(join(folder, name))),
+    );
+    await new Cgroup(folders).remove();
+  }
+}
+
+/** The group of one start, in one or several hierarchies. */
+export class Cgroup {
+  readonly #folders: readonly string[];
+  readonly #outer: readonly string[];
+
+  /** @param outer - The groups around it, which are removed with the last group in them. */
+  constructor(folders: readonly string[], outer: readonly string[] = []) {
+    this.#folders = folders;
+    this.#outer = outer;
+  }
+
+  /** A process joins the group by writing its id into these files. */
+  get entrances(): string[] {
+    return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
+  }
+
+  /** Whether the kernel killed a process of the group because of the memory limit. */
+  isOutOfMemory(): boolean {
+    const counts = this.#folders.flatMap((folder) => [
+      read(join(folder, 'memory.events')),
+      read(join(folder, 'memory.oom_control')),
+    ]);
+    return counts.some((text) => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0);
+  }
+
+  kill(): void {
+    for (const pid of this.entrances.flatMap((file) => read(file).split('\n').filter(Boolean))) {
+      signal(Number(pid), 'SIGKILL');
+    }
+  }
+
+  /** Removes the group. Tries several times, because the kernel releases ended processes a little later. */
+  async remove(): Promise<void> {
+    for (const folder of this.#folders) {
+      for (let count = 0; count < 50 && existsSync(folder); count += 1) {
+        if (!attempt(() => rmdirSync(folder))) await wait(20);
+      }
+    }
+    // An outer group that is not empty stays.
+    for (const folder of this.#outer) attempt(() => rmdirSync(folder));
+  }
+}
+
+interface Base {
+  readonly version: 1 | 2;
+  readonly folder: string;
+  readonly resources: readonly string[];
+}
+
+function findBases(options: CgroupsOptions): Base[] {
+  const mount = options.mount ?? '/sys/fs/cgroup';
+  const lines = read(options.membership ?? '/proc/self/cgroup').split('\n');
+  if (existsSync(join(mount, 'cgroup.controllers'))) {
+    const path = lines.find((line) => line.startsWith('0::'))?.slice(3);
+    const own = path === undefined ? null : join(mount, path);
+    const folder = options.delegated ?? (own !== null && isOurs(own, path === '/') ? own : null);
+    return folder === null ? [] : unifiedBase(folder);
+  }
+  return RESOURCES.flatMap((resource) => {
+    const isInRoot = lines.some((line) => new RegExp(`^\\d+:(\\w+,)*${resource}(,\\w+)*:/$`).test(line));
+    const folder = join(mount, resource);
+    return isInRoot && isWritable(folder) ? [{ version: 1 as const, folder, resources: [resource] }] : [];
+  });
+}
+
+/** Whether the cgroup is this server's own. Root can write everywhere, so for root only a container's root counts. */
+function isOurs(folder: string, isRoot: boolean): boolean {
+  if (!isWritable(folder)) return false;
+  return process.getuid?.() === 0 ? isRoot : statSync(folder).uid === process.getuid?.();
+}
+
+/** Version 2: a group with children may not contain processes, so this server moves into a child first. */
+function unifiedBase(folder: string): Base[] {
+  const server = join(folder, 'server');
+  attempt(() => mkdirSync(server));
+  attempt(() => writeFileSync(join(server, 'cgroup.procs'), String(process.pid)));
+  passOn({ version: 2, resources: RESOURCES }, folder);
+  const enabled = read(join(folder, 'cgroup.subtree_control')).split(/\s+/);
+  const resources = RESOURCES.filter((resource) =>
+    enabled.some((word) => word === resource || word === `+${resource}`),
+  );
+  return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
+}
+
+/** Version 2: enables the resources in the groups inside this one. */
+function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
+  if (version === 1) return;
+  for (const resource of resources) {
+    attempt(() => writeFileSync(join(folder, 'cgroup.subtree_control'), `+${resource}`));
+  }
+}
+
+/** A group and all groups in it, the innermost first. */
+function withInner(folder: string): string[] {
+  const inner = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [...inner.flatMap(({ name }) => withInner(join(folder, name))), folder];
+}
+
+function limit(base: Base, folder: string, limits: Limits): string {
+  const memoryFile = base.version === 2 ? 'memory.max' : 'memory.limit_in_bytes';
+  if (base.resources.includes('memory')) {
+    attempt(() => writeFileSync(join(folder, memoryFile), String(limits.memoryBytes)));
+    // Otherwise the rest goes to swap, until the machine has none left.
+    const [swapFile, swap] =
+      base.version === 2 ? ['memory.swap.max', 0] : ['memory.memsw.limit_in_bytes', limits.memoryBytes];
+    attempt(() => writeFileSync(join(folder, swapFile), String(swap)));
+    if (base.version === 2) attempt(() => writeFileSync(join(folder, 'memory.oom.group'), '1'));
+  }
+  if (base.resources.includes('pids')) {
+    attempt(() => writeFileSync(join(folder, 'pids.max'), String(limits.processes + WRAPPERS)));
+  }
+  return folder;
+}
+
+function isWritable(folder: string): boolean {
+  return attempt(() => accessSync(join(folder, 'cgroup.procs'), constants.W_OK));
+}
+
+/** Returns whether `action` succeeded. Failures are ignored, because cgroups only add to limits that always apply. */
+function attempt(action: () => unknown): boolean {
+  try {
+    action();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,98 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
+import { withPipes } from '../../core/child-pipes.ts';
+import { type Exit, fromStatus } from '../sandbox.ts';
+import { asPassableError } from './argument-limits.ts';
+import type { Cgroup } from './cgroups.ts';
+import { type OutputPipe, openPipe } from './output-pipe.ts';
+
+/**
+ * Starts a program through a shell that first joins the cgroups, so that nothing runs outside them. The shell then
+ * becomes the program, with the same process id.
+ *
+ * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Releases the pipe and
+ * the group.
+ */
+export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
+  // If the memory of the machine runs out, the kernel ends a tool before the server.
+  const first = '{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null';
+  const script = `${first}; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
+  let pipe: OutputPipe | null = null;
+  try {
+    pipe = openPipe(options.pipeFolder);
+    const child = withPipes(
+      spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
+        env: options.env,
+        cwd: options.cwd,
+        stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
+        // A session of its own: a Ctrl-C at the server's terminal is for the server.
+        detached: true,
+      }),
+    );
+    // EPIPE: the child ended before it read. Its exit status tells why.
+    child.stdin?.on('error', () => {}).end(options.input);
+    return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
+  } catch (error) {
+    pipe?.reader.destroy();
+    void cgroup.remove();
+    throw asPassableError(error);
+  } finally {
+    pipe?.closeWriter();
+  }
+}
+
+export interface StartOptions {
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** Its standard input; null = none. */
+  readonly input: string | null;
+  /** A folder of the server, in which the pipe has a name for a moment. */
+  readonly pipeFolder: string;
+}
+
+export interface StartedChild {
+  readonly child: ChildProcess;
+  readonly output: Readable;
+  /** See `OutputPipe`. */
+  readonly linkEnding: string;
+}
+
+/** Runs the command that follows, without input, and with both outputs in one pipe to keep their order. */
+export const INTERLEAVED = ['/bin/sh', '-c', 'exec "$@" </dev/null 2>&1', 'sh'] as const;
+
+/** How the child ended. If it could not be started, the code is 127, as in a shell. */
+export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? fromStatus(code ?? 127) : { code: null, signal }),
+    );
+    child.once('error', () => resolve({ code: 127, signal: null }));
+  });
+}
+
+const MOST_COMPLAINT_BYTES = 4096;
+// Messages of pasta on machines without syslog, a nameserver or an IPv6 route.
+const HARMLESS =
+  /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
+
+/**
+ * The command's output as it comes, then the standard error of the wrappers (pasta, bwrap). They print only if they fail,
+ * so the reason for a failed start comes last.
+ */
+function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
+  if (stderr === null) throw new Error('The child was started without a pipe.');
+  let complaint = '';
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint = (complaint + text).slice(0, MOST_COMPLAINT_BYTES);
+  });
+  const stderrEnd = new Promise<void>((resolve) => {
+    stderr.once('close', resolve);
+  });
+  async function* chunks(source: Readable): AsyncGenerator<Uint8Array> {
+    yield* source;
+    await stderrEnd;
+    const words = complaint.split('\n').filter((line) => line !== '' && !HARMLESS.test(line));
+    if (words.length > 0) yield Buffer.from(`${words.join('\n')}\n`);
+  }
+  return Readable.from(chunks(stdout), { objectMode: false });
+}

@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import { assertPassable } from './process/argument-limits.ts';
+import type { Cgroups } from './process/cgroups.ts';
+import { dataLimit } from './process/data-limit.ts';
+import {
+  endMarked,
+  INSTANCE_VARIABLE,
+  markedProcesses,
+  PROCESS_VARIABLE,
+} from './process/marked-processes.ts';
+import {
+  groupOf,
+  holdersOf,
+  listenersAround,
+  processIds,
+  signal,
+  socketsOf,
+  untilGone,
+} from './process/process-table.ts';
+import { exitOf, INTERLEAVED, startInCgroup } from './process/sandbox-child.ts';
+import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
+
+export interface TrustedOptions {
+  /** An existing folder of the server. */
+  readonly folder: string;
+  /** `instanceId` of the data folder. */
+  readonly instance: string;
+  readonly cgroups: Cgroups;
+}
+
+/**
+ * No isolation: commands run as the server's user, with real paths and this machine's network. Only for one trusted user.
+ * The environment is still clean, and everything that a command starts ends with it. The number of processes is limited
+ * if there are cgroups.
+ */
+export class TrustedSandbox implements Sandbox {
+  readonly mode = 'trusted';
+  readonly #options: TrustedOptions;
+
+  constructor(options: TrustedOptions) {
+    this.#options = options;
+  }
+
+  path(mount: Mount): string {
+    return mount.source;
+  }
+
+  start(command: SandboxCommand): SandboxProcess {
+    assertPassable(command);
+    const processId = randomUUID();
+    const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
+    const { child, output, linkEnding } = startInCgroup(
+      cgroup,
+      [...INTERLEAVED, ...limits(command.limits), ...command.argv],
+      {
+        env: {
+          ...command.env,
+          [INSTANCE_VARIABLE]: this.#options.instance,
+          [PROCESS_VARIABLE]: processId,
+        },
+        cwd: command.cwd,
+        input: null,
+        pipeFolder: this.#options.folder,
+      },
+    );
+    const pid = child.pid ?? null;
+    let hasEnded = false;
+
+    /** The processes in its process group, and those that left the group but still have the mark. */
+    const members = () => [
+      ...new Set([
+        ...processIds().filter((id) => pid !== null && groupOf(id) === pid),
+        ...markedProcesses(PROCESS_VARIABLE, processId),
+      ]),
+    ];
+    const killAll = () => {
+      // First the whole group at once: one by one, a forking process could escape.
+      if (pid !== null) signal(-pid, 'SIGKILL');
+      cgroup.kill();
+      for (const id of members()) signal(id, 'SIGKILL');
+    };
+
+    const exited = exitOf(child).then(async (exit): Promise<Exit> => {
+      hasEnded = true;
+      killAll();
+      await endMarked(PROCESS_VARIABLE, processId);
+      await untilGone(members(), 5000);
+      // A daemon without the mark may still hold the output, which would then never end.
+      for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
+      const isOutOfMemory = cgroup.isOutOfMemory();
+      await cgroup.remove();
+      return { ...exit, isOutOfMemory };
+    });
+
+    return {
+      output,
+      exited,
+      terminate: () => {
+        if (pid !== null && !hasEnded) signal(pid, 'SIGTERM');
+      },
+      kill: () => {
+        if (!hasEnded) killAll();
+      },
+      listeningPorts: async () => {
+        if (pid === null || hasEnded) return [];
+        if (existsSync('/proc/self/net/tcp')) return portsOf(members());
+        const port = command.publish?.outside;
+        return port !== undefined && (await isOpen(port)) ? [port] : [];
+      },
+    };
+  }
+
+  async own(): Promise<void> {
+    // All files belong to the server's user.
+  }
+}
+
+/** Does not limit the number of processes, because that would count all processes of the user. */
+function limits(given: Limits): string[] {
+  if (!existsSync('/usr/bin/prlimit')) return [];
+  return ['/usr/bin/prlimit', `--data=${dataLimit(given)}`, `--fsize=${given.fileBytes}`, '--core=0', '--'];
+}
+
+function portsOf(pids: readonly number[]): number[] {
+  const sockets = socketsOf(pids);
+  const own = listenersAround(process.pid).filter(({ inode }) => sockets.has(inode));
+  return [...new Set(own.map(({ port }) => port))];
+}
+
+/** For systems without /proc. */
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const finish = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(1000, () => finish(false));
+    socket.once('connect', () => finish(true)).once('error', () => finish(false));
+  });
+}

@@ -1,0 +1,32 @@
+import type { Socket } from 'node:net';
+import type { Connection } from 'ssh2';
+import { sendTransportMessage, sshString, uint32 } from './ssh2-internals.ts';
+
+const DISCONNECT = 1;
+export const TOO_MANY_CONNECTIONS = 12;
+export const BY_APPLICATION = 11;
+/** An unencrypted packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
+const BLOCK_BYTES = 8;
+const LEAST_PADDING_BYTES = 4;
+
+/**
+ * Tells a client why its connection ends. OpenSSH prints the text. May be called at any time, also during a key exchange.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc4253#section-11.1
+ */
+export function disconnect(client: Connection, reason: number, text: string): void {
+  sendTransportMessage(client, disconnectMessage(reason, text));
+}
+
+/** The same for a connection that has received nothing yet, so that packets are not encrypted. */
+export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
+  const payload = disconnectMessage(reason, text);
+  const bare = 4 + 1 + payload.length + LEAST_PADDING_BYTES;
+  const padding = LEAST_PADDING_BYTES + ((BLOCK_BYTES - (bare % BLOCK_BYTES)) % BLOCK_BYTES);
+  const length = uint32(1 + payload.length + padding);
+  socket.write(Buffer.concat([length, Buffer.from([padding]), payload, Buffer.alloc(padding)]));
+}
+
+function disconnectMessage(reason: number, text: string): Buffer {
+  return Buffer.concat([Buffer.from([DISCONNECT]), uint32(reason), sshString(text), sshString('')]);
+}

@@ -1,0 +1,76 @@
+import { chmod, mkdir, open } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import ssh2 from 'ssh2';
+import { createFile } from '../../auth/file/atomic-file.ts';
+import { fingerprint } from '../../auth/public-key.ts';
+import { DeployError, systemCode } from '../../core/errors.ts';
+
+const FILES = [
+  { name: 'ssh_host_ed25519_key', make: () => ssh2.utils.generateKeyPairSync('ed25519') },
+  // For clients without ed25519: RFC 5656, in every client since 2011.
+  { name: 'ssh_host_ecdsa_key', make: () => ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }) },
+] as const;
+
+/**
+ * Reads the host keys in the folder, or makes them at the first start. Servers that start at the same time get the same
+ * keys.
+ *
+ * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN`.
+ */
+export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
+  await makeFolder(folder);
+  const keys: Buffer[] = [];
+  for (const { name, make } of FILES) {
+    const path = join(folder, name);
+    const there = await load(path);
+    if (there === null) await createFile(path, readableKey(make));
+    keys.push(there ?? (await load(path)) ?? Buffer.alloc(0));
+  }
+  return keys;
+}
+
+/** Makes keys until ssh2 can read one: version 1.17.0 drops a leading zero byte, in one ed25519 key of 256. */
+export function readableKey(make: () => { readonly private: string }): string {
+  for (;;) {
+    const key = make().private;
+    if (!(ssh2.utils.parseKey(key) instanceof Error)) return key;
+  }
+}
+
+/** The fingerprint of the key that most clients use, as they show it at their first connection: `SHA256:…`. */
+export function hostKeyFingerprint(keys: readonly Buffer[]): string {
+  const key = ssh2.utils.parseKey(keys[0] ?? '');
+  if (key instanceof Error) throw key;
+  return fingerprint(key.getPublicSSH());
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await chmod(folder, 0o700);
+}
+
+/** Returns null if the file is missing. */
+async function load(path: string): Promise<Buffer | null> {
+  try {
+    await using file = await open(path, 'r');
+    const { mode } = await file.stat();
+    if ((mode & 0o077) !== 0) {
+      throw new DeployError(
+        'HOST_KEY_EXPOSED',
+        `The host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)}).`,
+        `Run chmod 600 ${path}. If others may have read the key, remove it instead: the next start makes a new one.`,
+      );
+    }
+    const text = await file.readFile();
+    const key = ssh2.utils.parseKey(text);
+    if (!(key instanceof Error) && key.isPrivateKey()) return text;
+    throw new DeployError(
+      'HOST_KEY_BROKEN',
+      `The host key ${basename(path)} is not a private key without passphrase.`,
+      `Restore ${path} from a backup, or remove it: the next start makes a new one, and clients will warn once.`,
+    );
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}

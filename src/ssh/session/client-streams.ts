@@ -1,0 +1,186 @@
+import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import type { Connection, ServerChannel } from 'ssh2';
+import { isExchangingKeys, renewWindowOnRead } from '../protocol/ssh2-internals.ts';
+
+/** Writers wait while the socket holds more, because a client may announce a window of 4 GiB and not read. */
+const MOST_IN_SOCKET_BYTES = 1024 * 1024;
+const ERR_PIECE_BYTES = 4096;
+const MOST_ERR_BYTES = 64 * 1024;
+
+/** Parts of ssh2's Channel that its types leave out. */
+interface Inner {
+  _chunk: Buffer | undefined;
+  _chunkcb: unknown;
+  readonly outgoing: { state: 'open' | 'eof' | 'closing' | 'closed' };
+}
+
+/**
+ * The three streams of one exec or shell request. Every write can be awaited.
+ *
+ * ssh2's channel never calls back after the client has disconnected. It also sends parts of standard output twice if the
+ * window is full when standard error is written. So this class writes one piece after the other, ends every wait when
+ * the client disconnects, and then drops what is written.
+ */
+export class ClientStreams {
+  readonly #channel: ServerChannel;
+  readonly #client: Connection;
+  readonly #socket: Socket;
+  readonly #gone = new AbortController();
+  readonly #stall: NodeJS.Timeout;
+  #last: Promise<void> = Promise.resolve();
+  #isWriting = false;
+  #release: () => void = () => {};
+  #errBytes = 0;
+  #isUntouched = true;
+  /** Whether silence in both directions counts as a stall too. For git, which is never silent for long. */
+  isSilenceStall = false;
+  /** Whether the client's terminal is in raw mode. Then texts get CR LF; a process's bytes already have them. */
+  isTerminal = false;
+
+  constructor(
+    channel: ServerChannel,
+    { client, socket }: { readonly client: Connection; readonly socket: Socket },
+    stallMs: number,
+  ) {
+    this.#channel = channel;
+    this.#client = client;
+    this.#socket = socket;
+    this.#stall = setTimeout(() => this.#onStall(), stallMs).unref();
+    renewWindowOnRead(channel);
+    channel.on('error', () => this.leave());
+    channel.stderr.on('error', () => this.leave());
+  }
+
+  /** Fires when the client has disconnected. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  /** Whether nothing was written to standard output yet. */
+  get isUntouched(): boolean {
+    return this.#isUntouched;
+  }
+
+  /** The number of received bytes that were not read yet. */
+  get waitingBytes(): number {
+    return this.#channel.readableLength;
+  }
+
+  /** Writes to standard output. Resolves when the client's window and the socket have taken all of it. */
+  out(chunk: Uint8Array | string): Promise<void> {
+    this.#isUntouched = false;
+    const shown = typeof chunk === 'string' ? this.#shown(chunk) : chunk;
+    this.#last = this.#last.then(() => this.#write(this.#channel, shown));
+    return this.#last;
+  }
+
+  /** Writes a few lines to standard error. Drops everything beyond 64 kB. */
+  err(text: string): Promise<void> {
+    const bytes = Buffer.from(this.#shown(text)).subarray(0, MOST_ERR_BYTES - this.#errBytes);
+    this.#errBytes += bytes.length;
+    return this.errors(bytes);
+  }
+
+  /** Writes any number of bytes to standard error. Await it before the next call. */
+  errors(bytes: Uint8Array): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      for (let at = 0; at < bytes.length; at += ERR_PIECE_BYTES) {
+        // Otherwise ssh2 would send the last piece of standard output again.
+        const inner = this.#channel as unknown as Inner;
+        inner._chunk = undefined;
+        inner._chunkcb = undefined;
+        await this.#write(this.#channel.stderr, bytes.subarray(at, at + ERR_PIECE_BYTES));
+      }
+    });
+    return this.#last;
+  }
+
+  /** Yields the client's input until it ends or the client disconnects. A slow reader slows the client down. */
+  async *input(): AsyncGenerator<Buffer, void, undefined> {
+    while (true) {
+      const chunk: Buffer | null = this.#channel.read();
+      if (chunk !== null) {
+        this.#stall.refresh();
+        yield chunk;
+      } else if (this.#channel.readableEnded || this.gone.aborted) {
+        return;
+      } else {
+        await this.#next(['readable', 'end', 'close', 'error']);
+      }
+    }
+  }
+
+  /** Waits for all writes, then sends the exit status and closes. */
+  async finish(status: number): Promise<void> {
+    await this.#last;
+    clearTimeout(this.#stall);
+    if (!this.gone.aborted) {
+      // After end(), ssh2 would send no status, and the client would report 255.
+      this.#channel.exit(status);
+      this.#channel.end();
+    }
+    this.#channel.resume();
+  }
+
+  /** Ends the streams because the client has disconnected or is dropped. */
+  leave(): void {
+    if (this.gone.aborted) return;
+    clearTimeout(this.#stall);
+    try {
+      this.#channel.close();
+    } catch {
+      // The connection has already ended.
+    }
+    // Otherwise ssh2 would send window adjustments on the ended connection, and fail.
+    (this.#channel as unknown as Inner).outgoing.state = 'closed';
+    this.#gone.abort();
+    this.#release();
+  }
+
+  #shown(text: string): string {
+    return this.isTerminal ? text.replaceAll('\n', '\r\n') : text;
+  }
+
+  async #write(stream: Writable, chunk: Uint8Array | string): Promise<void> {
+    if (this.gone.aborted || chunk.length === 0) return;
+    this.#isWriting = true;
+    await this.#until((done) => stream.write(chunk, () => done()));
+    while (isExchangingKeys(this.#client) && !this.gone.aborted) {
+      await this.#until((done) => this.#client.once('handshake', done));
+    }
+    while (this.#socket.writableLength > MOST_IN_SOCKET_BYTES && !this.gone.aborted) {
+      await this.#until((done) => this.#socket.once('drain', done));
+    }
+    this.#isWriting = false;
+    this.#stall.refresh();
+  }
+
+  /** Waits until `done` is called or the client disconnects. Only for one caller at a time; writes are ordered. */
+  #until(start: (done: () => void) => void): Promise<void> {
+    return new Promise((resolve) => {
+      this.#release = resolve;
+      start(resolve);
+    });
+  }
+
+  #next(events: readonly string[]): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        for (const event of events) this.#channel.removeListener(event, wake);
+        this.gone.removeEventListener('abort', wake);
+        resolve();
+      };
+      for (const event of events) this.#channel.on(event, wake);
+      this.gone.addEventListener('abort', wake);
+    });
+  }
+
+  #onStall(): void {
+    if (this.#isWriting || this.isSilenceStall) {
+      this.leave();
+    } else {
+      this.#stall.refresh();
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// child_process instead of execa, because the three pipes are pumped by hand and nothing may be buffered.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { withPipes } from '../../core/child-pipes.ts';
+
+const KEPT_STDERR_BYTES = 8192;
+
+/** A running git. */
+export interface GitProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** Resolves with the exit status; null = killed by a signal. Rejects if git could not be started. */
+  readonly status: Promise<number | null>;
+  /** The first 8 kB of standard error, for the log. */
+  stderr(): string;
+  /** Ends git and its children. */
+  kill(): void;
+}
+
+/** Starts git with exactly this environment, in a process group of its own. @throws Error if no descriptors are left. */
+export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
+  const child = withPipes(spawn('git', args, { env: environment, stdio: 'pipe', detached: true }));
+  const kept: Buffer[] = [];
+  let keptBytes = 0;
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (keptBytes < KEPT_STDERR_BYTES) kept.push(chunk.subarray(0, KEPT_STDERR_BYTES - keptBytes));
+    keptBytes += chunk.length;
+  });
+  // git closes its input when it has read enough. pump() drops the rest.
+  for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    status: new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (code) => resolve(code));
+    }),
+    stderr: () => Buffer.concat(kept).toString('utf8').trim(),
+    kill: () => {
+      try {
+        if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+      } catch {
+        // git has just ended by itself.
+      }
+    },
+  };
+}
+
+/**
+ * Copies the source to the target, at the pace of the slower one, then ends the target. If the target closes early,
+ * reads the source to its end and drops the rest.
+ */
+export async function pump(source: AsyncIterable<Uint8Array>, target: Writable): Promise<void> {
+  const closed = new AbortController();
+  target.once('close', () => closed.abort());
+  target.on('error', () => closed.abort());
+  try {
+    for await (const chunk of source) {
+      const isOpen = !closed.signal.aborted && !target.destroyed && !target.writableEnded;
+      if (isOpen && !target.write(chunk) && !closed.signal.aborted) {
+        await once(target, 'drain', { signal: closed.signal }).catch(() => undefined);
+      }
+    }
+  } finally {
+    if (!target.writableEnded) target.end();
+  }
+}

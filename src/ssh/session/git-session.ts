@@ -1,0 +1,121 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../../core/log/log.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Principal } from '../../core/types.ts';
+import type { FetchSession, PackServices, PushSession } from '../../git/pack-services.ts';
+import type { ClientStreams } from './client-streams.ts';
+import { type GitProcess, pump, startGit } from './git-process.ts';
+import { answerTo, asWarning } from './ssh-answers.ts';
+
+/** How long a client that was answered early may continue to send. It reads the answer only after its pack. */
+const LATE_INPUT_MS = 60_000;
+/** The limit for a silent client, in seconds, which git upload-pack itself enforces. */
+const UPLOAD_TIMEOUT_S = 600;
+
+export interface GitSession {
+  readonly tool: ToolName;
+  readonly principal: Principal;
+  readonly packServices: PackServices;
+  readonly client: ClientStreams;
+  readonly log: Log;
+}
+
+/**
+ * Serves a push: client → session → git, and git → session → client, until git has ended and the verdict is known. If
+ * the client disconnects, git gets the end of its input, and everything else continues.
+ *
+ * @returns the exit status for the client.
+ */
+export async function receivePack(git: GitSession): Promise<number> {
+  const { client, packServices, principal, tool } = git;
+  const session = await packServices.receive({ tool, principal, hasAdvertisement: true });
+  client.isSilenceStall = true;
+  const isAllIn = pump(client.input(), session.incoming).catch(() => undefined);
+  const result = await converse(git, session);
+  if (result.notice !== null) await client.err(result.notice);
+  // A client that was answered early may still be sending. It reads the answer only after that.
+  const late = new AbortController();
+  const limit = AbortSignal.any([late.signal, client.gone]);
+  await Promise.race([isAllIn, delay(LATE_INPUT_MS, undefined, { ref: false, signal: limit })]).catch(
+    () => undefined,
+  );
+  late.abort();
+  return result.status;
+}
+
+async function converse(
+  git: GitSession,
+  session: PushSession,
+): Promise<{ status: number; notice: string | null }> {
+  let wasKilled = false;
+  try {
+    const child = startGit(['receive-pack', session.folder], session.environment);
+    pump(session.incoming, child.stdin).catch((error: unknown) => {
+      git.log.info({ tool: git.tool, deployment: session.id, err: error }, 'input of a push ended early');
+    });
+    const results = await Promise.allSettled([
+      child.status,
+      pump(child.stdout, session.outgoing),
+      forward(session.outgoing, git.client),
+    ]);
+    const [ended] = results;
+    wasKilled = ended.status === 'fulfilled' && ended.value === null;
+    const failure = results.find((result) => result.status === 'rejected');
+    if (failure !== undefined) throw failure.reason;
+    const status = await child.status;
+    const told = session.exitStatus();
+    const notice = session.notice();
+    // If the session explains git's exit, the operator needs no log line.
+    const problem = notice === null ? report(git, child, status) : null;
+    // The status that the client was told stays, even if git was killed after it had stored everything.
+    return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
+  } finally {
+    session.close(wasKilled);
+  }
+}
+
+/** Serves a clone or fetch. Ends git if the client disconnects. @returns the exit status for the client. */
+export async function uploadPack(git: GitSession, protocol: string | null): Promise<number> {
+  const { client, packServices, principal, tool } = git;
+  const session = await packServices.upload(tool, protocol, principal);
+  client.isSilenceStall = true;
+  try {
+    if (client.gone.aborted) return 1;
+    return await fetchFrom(git, session);
+  } finally {
+    session.close();
+  }
+}
+
+async function fetchFrom(git: GitSession, { folder, environment }: FetchSession): Promise<number> {
+  const { client } = git;
+  const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];
+  const child = startGit(args, environment);
+  const kill = () => child.kill();
+  client.gone.addEventListener('abort', kill);
+  try {
+    // Not awaited, because the client may keep its end open after git has ended.
+    pump(client.input(), child.stdin).catch(() => undefined);
+    const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
+    const problem = report(git, child, status);
+    if (problem !== null) await client.err(problem);
+    return status ?? 1;
+  } finally {
+    client.gone.removeEventListener('abort', kill);
+  }
+}
+
+async function forward(source: AsyncIterable<Uint8Array>, client: ClientStreams): Promise<void> {
+  for await (const chunk of source) await client.out(chunk);
+}
+
+/** Logs a failure of git. @returns what to tell the client about it, or null. */
+function report(git: GitSession, child: GitProcess, status: number | null): string | null {
+  if (status === 0) return null;
+  const answer = answerTo(new Error('git failed'));
+  const isClientGone = git.client.gone.aborted;
+  const facts = { id: answer.id, tool: git.tool, uid: git.principal.uid, status, stderr: child.stderr() };
+  if (isClientGone) git.log.info(facts, 'git ended without its client');
+  else git.log.warn(facts, 'git failed');
+  return asWarning(answer);
+}

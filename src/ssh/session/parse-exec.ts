@@ -1,0 +1,66 @@
+import parseWords from 'string-argv';
+import { DeployError } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+
+/** A parsed exec request. */
+export type ExecRequest =
+  | { readonly kind: 'git'; readonly service: 'receive-pack' | 'upload-pack'; readonly tool: ToolName }
+  | { readonly kind: 'command'; readonly argv: readonly string[] };
+
+const GIT = /^git[- ](receive-pack|upload-pack|upload-archive)(?:[ \t]+(.*))?$/s;
+// One argument, quoted as by git's sq_quote_buf for names without escapes, or typed by hand.
+const ONE_ARGUMENT = /^(?:'([^'\\]*)'|"([^"\\$`]*)"|([^\s'"\\$`;&|<>()]+))$/;
+
+/** Whether the command is one that a git client sends. */
+export function isGitCommand(command: string): boolean {
+  return GIT.test(command.trim());
+}
+
+/**
+ * Parses the command of an exec request, without a shell. A git service has one argument, the repository. Everything
+ * else becomes words for the command table.
+ *
+ * @throws DeployError `BAD_REPOSITORY`, `NO_ARCHIVES`, which say what to type instead.
+ */
+export function parseExec(command: string): ExecRequest {
+  const text = command.trim();
+  const git = GIT.exec(text);
+  if (git === null) {
+    const argv = parseWords(text);
+    return { kind: 'command', argv: argv.length === 0 ? ['help'] : argv };
+  }
+  const [, service, rest = ''] = git;
+  const repository = ONE_ARGUMENT.exec(rest.trim());
+  if (repository === null) throw badRepository(rest);
+  if (service === 'upload-archive') {
+    throw new DeployError(
+      'NO_ARCHIVES',
+      'This server does not make archives.',
+      'Clone the repository and run git archive there.',
+    );
+  }
+  const tool = toolOf(repository[1] ?? repository[2] ?? repository[3] ?? '');
+  return { kind: 'git', service: service === 'receive-pack' ? 'receive-pack' : 'upload-pack', tool };
+}
+
+/** `NAME`, `NAME.git`, `/NAME.git` and `~/NAME.git` are one repository. */
+function toolOf(path: string): ToolName {
+  const tool = toolName(
+    path
+      .replace(/^(\/?~)?\//, '')
+      .replace(/\/$/, '')
+      .replace(/\.git$/, ''),
+  );
+  if (tool === null) throw badRepository(path);
+  return tool;
+}
+
+function badRepository(path: string): DeployError {
+  return new DeployError(
+    'BAD_REPOSITORY',
+    path.trim() === ''
+      ? 'The repository is missing.'
+      : `${JSON.stringify(path.slice(0, 80))} is not the repository of a tool.`,
+    'The address of a tool is ssh://USER@HOST:PORT/TOOL.git, with the tool’s name in lower case and nothing around it: see git remote -v.',
+  );
+}

@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { DeployError } from '../../core/errors.ts';
+import { clean } from '../../core/progress.ts';
+
+/** An error as the client sees it. `id` is set for a bug of ours, and the log has it too. */
+export interface Answer {
+  readonly message: string;
+  readonly hint: string;
+  readonly id: string | null;
+}
+
+/** The answer to an error: a DeployError's message and hint; for any other error only that the server failed. */
+export function answerTo(error: unknown): Answer {
+  if (error instanceof DeployError) return { message: error.message, hint: error.hint, id: null };
+  const id = randomBytes(4).toString('hex');
+  return {
+    message: 'Something went wrong in the server; it is not your doing.',
+    hint: `Try again, and give the operators of this server this number if it happens again: ${id}.`,
+    id,
+  };
+}
+
+/** ` !     message` and ` !     hint`, for a terminal. */
+export function asWarning({ message, hint }: Answer): string {
+  return clean(`${message}\n${hint}`)
+    .split('\n')
+    .map((line) => ` !     ${line}\n`)
+    .join('');
+}
+
+/**
+ * The answer to a git client that waits for refs. The client prints `fatal: remote error: message` and the hint. If the
+ * connection were only closed, it would guess at missing access rights.
+ *
+ * @see https://git-scm.com/docs/pack-protocol#_pkt_line_format (`ERR`)
+ */
+export function asErrorPacket({ message, hint }: Answer): string {
+  const text = clean(`ERR ${message}\n !     ${hint}`).slice(0, 4000);
+  return `${(Buffer.byteLength(text) + 4).toString(16).padStart(4, '0')}${text}`;
+}

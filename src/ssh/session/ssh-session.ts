@@ -1,0 +1,153 @@
+import type { Socket } from 'node:net';
+import type { Connection, ServerChannel, Session } from 'ssh2';
+import parseWords from 'string-argv';
+import { authorize } from '../../auth/authorize.ts';
+import type { Directory } from '../../auth/directory.ts';
+import type { CommandLine, Services } from '../../cli/command.ts';
+import { takesTerminal } from '../../cli/command-table.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { Principal } from '../../core/types.ts';
+import { gitProtocol, type PackServices } from '../../git/pack-services.ts';
+import type { Terminal } from '../../run/runtime.ts';
+import { ClientStreams } from './client-streams.ts';
+import { receivePack, uploadPack } from './git-session.ts';
+import { greeting } from './greeting.ts';
+import { isGitCommand, parseExec } from './parse-exec.ts';
+import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
+import { TerminalRequest } from './ssh-terminal.ts';
+
+export interface SessionServices {
+  readonly directory: Directory;
+  readonly packServices: PackServices;
+  readonly services: Services;
+  readonly runCommand: (line: CommandLine) => Promise<number>;
+  readonly log: Log;
+  /** A client that should make progress but makes none for this long counts as disconnected. */
+  readonly stallMs: number;
+}
+
+export interface SessionContext extends SessionServices {
+  readonly principal: Principal;
+  readonly connection: { readonly client: Connection; readonly socket: Socket };
+  /** Throws a DeployError if the key of the login is no longer valid. */
+  readonly confirm: (signal: AbortSignal) => Promise<void>;
+  /** Fires when the server shuts down and has waited long enough. */
+  readonly signal: AbortSignal;
+  /** Drops a client that reads nothing: its connection, or only this session if others run. */
+  readonly drop: (client: ClientStreams, why: string) => void;
+  /** Called when a request begins to be served. `done` never rejects. */
+  readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
+}
+
+/**
+ * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. Only `run` gets a terminal. All
+ * other requests (subsystem, agent, X11) have no listener here, so ssh2 refuses them.
+ */
+export function serveSession(session: Session, context: SessionContext): void {
+  let protocol: string | null = null;
+  let client: ClientStreams | null = null;
+  const request = new TerminalRequest(session);
+  const serve = (accept: () => ServerChannel | undefined, command: string | null) => {
+    const terminal = request.decide(command !== null && wantsTerminal(command));
+    const channel = accept();
+    // ssh2 gives no channel if the client has already closed its side.
+    if (channel === undefined) return;
+    client = new ClientStreams(channel, context.connection, context.stallMs);
+    client.isTerminal = terminal !== null;
+    context.onRun(client, run(context, client, command, { protocol: () => protocol, terminal }));
+  };
+  session.on('env', (accept, reject, { key, val }: { key: string; val: string }) => {
+    const value = key === 'GIT_PROTOCOL' ? gitProtocol(val) : null;
+    protocol = value ?? protocol;
+    if (value === null) reject?.();
+    else accept?.();
+  });
+  session.on('exec', (accept, _reject, { command }) => serve(accept, command));
+  session.on('shell', (accept) => serve(accept, null));
+  session.on('close', () => client?.leave());
+  session.on('error', () => client?.leave());
+}
+
+/** What the client sent before its request. */
+interface Asked {
+  readonly protocol: () => string | null;
+  readonly terminal: Terminal | null;
+}
+
+/** @param command - Null = the client asked for a shell. */
+async function run(
+  context: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  asked: Asked,
+): Promise<void> {
+  try {
+    await client.finish(await answer(context, client, command, asked));
+  } catch (error) {
+    await refuse(context, client, command, error);
+  }
+}
+
+async function answer(
+  context: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  { protocol, terminal }: Asked,
+): Promise<number> {
+  const { directory, packServices, principal, services, log } = context;
+  const signal = AbortSignal.any([client.gone, context.signal]);
+  await context.confirm(signal);
+  if (command === null) {
+    await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
+    return 0;
+  }
+  const request = parseExec(command);
+  if (request.kind === 'command') {
+    return await context.runCommand({
+      services,
+      principal,
+      argv: request.argv,
+      input: client.input(),
+      out: (text) => client.out(text),
+      err: (text) => (typeof text === 'string' ? client.err(text) : client.errors(text)),
+      ...(terminal === null ? {} : { terminal }),
+      signal,
+      onRefusal: (code, message) => {
+        if (code === 'FOLLOWER_STALLED') context.drop(client, message);
+      },
+    });
+  }
+  const { service, tool } = request;
+  await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
+  const git = { tool, principal, packServices, client, log };
+  return service === 'receive-pack' ? await receivePack(git) : await uploadPack(git, protocol());
+}
+
+async function refuse(
+  { log, principal }: SessionContext,
+  client: ClientStreams,
+  command: string | null,
+  error: unknown,
+): Promise<void> {
+  const isGit = command !== null && isGitCommand(command);
+  const answer = answerTo(error);
+  // Logs only the first word, because config vars may follow.
+  const word = (command ?? 'shell').trim().split(/\s/, 1)[0]?.slice(0, 32);
+  if (client.gone.aborted) log.info({ uid: principal.uid, command: word, err: error }, 'client left');
+  else if (answer.id !== null) {
+    log.error({ id: answer.id, uid: principal.uid, command: word, err: error }, 'session broke');
+  }
+  try {
+    if (isGit && client.isUntouched) await client.out(asErrorPacket(answer));
+    else await client.err(asWarning(answer));
+    await client.finish(1);
+  } catch (cause) {
+    log.error({ uid: principal.uid, command: word, err: cause }, 'session broke');
+    client.leave();
+  }
+}
+
+/** Whether the command may have a terminal. */
+function wantsTerminal(command: string): boolean {
+  return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
+}

@@ -1,0 +1,191 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Connection } from 'ssh2';
+import { BY_APPLICATION, disconnect } from './protocol/disconnect.ts';
+import { announceSignatureAlgorithms } from './protocol/signature-algorithms.ts';
+import { largestPacketOf } from './protocol/ssh2-internals.ts';
+import type { ClientStreams } from './session/client-streams.ts';
+import { type SessionServices, serveSession } from './session/ssh-session.ts';
+import { Login, type LoginOptions } from './ssh-login.ts';
+
+/** The default of OpenSSH's MaxSessions. */
+const MOST_SESSIONS = 10;
+/**
+ * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window, which is 2 MiB. Also the
+ * limit for answers that the client does not read.
+ */
+const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+/** The same for all sessions of a connection together. Honest clients reach 20 MiB, the windows of ten sessions. */
+const MOST_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
+/** OpenSSH accepts 32 KiB, PuTTY 16. Small packets cost much CPU, and at 0 ssh2 would loop for ever. */
+const LEAST_PACKET_BYTES = 1024;
+const LAST_WORDS_MS = 1000;
+/** Honest clients exchange keys after a gigabyte or an hour. Each exchange blocks the server for a millisecond. */
+const MOST_EXCHANGES_A_MINUTE = 30;
+/** A key exchange after this many bytes does not count, because encrypting them has cost more. */
+const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
+const MINUTE_MS = 60_000;
+
+export interface ConnectionOptions extends SessionServices {
+  readonly login: Omit<LoginOptions, 'gone'>;
+  readonly idleMs: number;
+}
+
+/** One client's connection: its login, then its sessions. An error in it ends only this connection. */
+export class ServedConnection {
+  readonly #client: Connection;
+  readonly #socket: Socket;
+  readonly #options: ConnectionOptions;
+  readonly #login: Login;
+  readonly #gone = new AbortController();
+  readonly #stop = new AbortController();
+  readonly #running = new Map<ClientStreams, Promise<void>>();
+  #sessions = 0;
+  #exchangedAt: number[] = [];
+  #bytesAtExchange = 0;
+  #isClosing = false;
+  #idle: NodeJS.Timeout | null = null;
+
+  constructor(client: Connection, socket: Socket, options: ConnectionOptions) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#options = options;
+    announceSignatureAlgorithms(client);
+    this.#login = new Login(client, { ...options.login, gone: this.#gone.signal });
+    client.on('error', (error) => {
+      options.log.debug({ address: options.login.address, err: error }, 'ssh connection broke');
+      this.#leave();
+      // ssh2 only ends its own side, and its keep-alive timer would continue.
+      socket.destroy();
+    });
+    client.on('end', () => this.#leave());
+    client.on('close', () => this.#leave());
+    client.on('ready', () => this.#onReady());
+    client.on('rekey', () => this.#onRekey());
+    // Each session may wait for the end of a key exchange.
+    client.setMaxListeners(MOST_SESSIONS * 2);
+    client.on('session', (accept, reject) => {
+      const { principal } = this.#login;
+      if (principal === null || this.#isClosing || this.#sessions >= MOST_SESSIONS) return reject();
+      const session = accept();
+      if (largestPacketOf(session) < LEAST_PACKET_BYTES) return this.#cut('ssh client takes no packets');
+      this.#sessions += 1;
+      session.on('close', () => {
+        this.#sessions -= 1;
+      });
+      serveSession(session, {
+        ...options,
+        principal,
+        connection: { client, socket },
+        confirm: (signal) => this.#login.confirm(signal),
+        signal: this.#stop.signal,
+        drop: (streams, why) => this.#drop(streams, why),
+        onRun: (streams, done) => this.#onRun(streams, done),
+      });
+    });
+    socket.on('data', () => this.#checkFlood());
+  }
+
+  /** Resolves when no session of this connection runs. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  /** Refuses new sessions, and ends the connection after the running ones. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const isBusy = this.#running.size > 0;
+    await this.idle();
+    // Gives the client time to receive the last output and hang up.
+    if (isBusy && !this.#socket.destroyed) {
+      const limit = AbortSignal.timeout(LAST_WORDS_MS);
+      await once(this.#socket, 'close', { signal: limit }).catch(() => undefined);
+    }
+    this.#client.end();
+  }
+
+  /** Ends the connection now. Pushes that git has already accepted continue. */
+  destroy(): void {
+    this.#stop.abort();
+    this.#leave();
+    this.#socket.destroy();
+  }
+
+  /** Drops a client that reads nothing. It prints the reason of a disconnect although it accepts no output. */
+  #drop(streams: ClientStreams, why: string): void {
+    const { log, login } = this.#options;
+    log.info(
+      { uid: this.#login.principal?.uid, address: login.address },
+      'ssh client dropped: it reads nothing',
+    );
+    if (this.#running.size === 1) {
+      disconnect(this.#client, BY_APPLICATION, why);
+      this.#socket.end();
+      setTimeout(() => this.#socket.destroy(), LAST_WORDS_MS).unref();
+    }
+    streams.leave();
+  }
+
+  #onReady(): void {
+    const { log, login } = this.#options;
+    log.info(
+      {
+        uid: this.#login.principal?.uid,
+        credential: this.#login.principal?.credential,
+        address: login.address,
+      },
+      'ssh login',
+    );
+    this.#restIfIdle();
+  }
+
+  #onRun(streams: ClientStreams, done: Promise<void>): void {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    if (this.#gone.signal.aborted) streams.leave();
+    const ended = done.finally(() => {
+      this.#running.delete(streams);
+      this.#restIfIdle();
+    });
+    this.#running.set(streams, ended);
+  }
+
+  #restIfIdle(): void {
+    if (this.#running.size > 0 || this.#gone.signal.aborted) return;
+    this.#idle = setTimeout(() => this.#client.end(), this.#options.idleMs).unref();
+  }
+
+  /** Cuts clients that exchange keys too often. Before the login, no client has a reason to. */
+  #onRekey(): void {
+    const bytes = this.#socket.bytesRead + this.#socket.bytesWritten;
+    const isPaid = this.#login.principal !== null && bytes - this.#bytesAtExchange >= BYTES_FOR_AN_EXCHANGE;
+    this.#bytesAtExchange = bytes;
+    if (isPaid) return;
+    const now = performance.now();
+    this.#exchangedAt = [...this.#exchangedAt.filter((at) => now - at < MINUTE_MS), now];
+    const most = this.#login.principal === null ? 0 : MOST_EXCHANGES_A_MINUTE;
+    if (this.#exchangedAt.length > most) this.#cut('ssh client exchanges keys again and again');
+  }
+
+  #checkFlood(): void {
+    const unread = [...this.#running.keys()].map((streams) => streams.waitingBytes);
+    const isFlood =
+      unread.some((bytes) => bytes > MOST_UNREAD_BYTES) ||
+      unread.reduce((sum, bytes) => sum + bytes, 0) > MOST_UNREAD_BYTES_OF_ALL ||
+      this.#socket.writableLength > MOST_UNREAD_BYTES;
+    if (!isFlood) return;
+    this.#cut('ssh client floods');
+  }
+
+  #cut(why: string): void {
+    this.#options.log.warn({ address: this.#options.login.address }, why);
+    this.#leave();
+    this.#socket.destroy();
+  }
+
+  #leave(): void {
+    if (this.#gone.signal.aborted) return;
+    this.#gone.abort();
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    for (const streams of this.#running.keys()) streams.leave();
+  }
+}

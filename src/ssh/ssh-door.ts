@@ -1,0 +1,153 @@
+import { createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import ssh2, { type Connection } from 'ssh2';
+import { LoginQueue } from '../auth/login-queue.ts';
+import type { LoginThrottle } from '../auth/login-throttle.ts';
+import type { Config } from '../config.ts';
+import { PacedReading } from '../core/fair-share/paced-reading.ts';
+import { networkOf, plainAddress } from '../core/network/ip-address.ts';
+import { cannotListen } from '../core/network/listen-error.ts';
+import { Admission } from './admission.ts';
+import { algorithms, hasNativeCiphers } from './protocol/algorithms.ts';
+import { disconnect, disconnectUnmet, TOO_MANY_CONNECTIONS } from './protocol/disconnect.ts';
+import { socketOf } from './protocol/ssh2-internals.ts';
+import type { SessionServices } from './session/ssh-session.ts';
+import { ServedConnection } from './ssh-connection.ts';
+
+const GAVE_WAY =
+  'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
+/** The most logged-in connections of all people. */
+const MAX_LOGGED_IN = 1000;
+const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
+
+export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
+  readonly config: Pick<
+    Config,
+    'ssh' | 'ssh_grace_time' | 'ssh_startups' | 'ssh_per_address' | 'ssh_per_person'
+  >;
+  readonly hostKeys: readonly Buffer[];
+  readonly throttle: LoginThrottle;
+  /** How long running sessions may continue when the server closes. */
+  readonly drainMs?: number;
+  /** How long a connection may stay without a running session. */
+  readonly idleMs?: number;
+  readonly stallMs?: number;
+  /** The most logged-in connections of all people. */
+  readonly loggedIn?: number;
+}
+
+export interface SshDoor {
+  /** @throws DeployError `CANNOT_LISTEN`. */
+  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /** Refuses new connections and sessions, waits a limited time for running ones, then ends them. */
+  close(): Promise<void>;
+}
+
+/** Creates the SSH server: git services and commands, with login by public key. */
+export function createSshDoor(options: SshDoorOptions): SshDoor {
+  const { config, log, throttle, directory, services } = options;
+  const { drainMs = 10_000, idleMs = 5 * 60_000, stallMs = 10 * 60_000, loggedIn = MAX_LOGGED_IN } = options;
+  const isNative = hasNativeCiphers();
+  if (!isNative) log.warn('ssh runs without native ciphers');
+  const sockets = new Set<Socket>();
+  const connections = new Map<Socket, ServedConnection>();
+  const clients = new Map<Socket, Connection>();
+  const turns = new LoginQueue();
+  const limits = {
+    graceMs: config.ssh_grace_time,
+    startups: config.ssh_startups,
+    perAddress: config.ssh_per_address,
+    perPerson: config.ssh_per_person,
+    loggedIn,
+  };
+  const admission = new Admission(limits, (socket, step) => {
+    log.debug(
+      { address: plainAddress(socket.remoteAddress), step },
+      'ssh connection gave way to a newer one',
+    );
+    const client = clients.get(socket);
+    if (client === undefined) disconnectUnmet(socket, TOO_MANY_CONNECTIONS, GAVE_WAY);
+    else disconnect(client, TOO_MANY_CONNECTIONS, GAVE_WAY);
+  });
+
+  const ssh = new ssh2.Server(
+    {
+      hostKeys: [...options.hostKeys],
+      // Names no version, because that would tell attackers what to try.
+      ident: 'toolforge-push',
+      algorithms: algorithms(isNative),
+      ...KEEP_ALIVE,
+    },
+    (client, info) => {
+      const socket = socketOf(client);
+      if (socket === null || !sockets.has(socket)) {
+        client.on('error', () => {});
+        client.end();
+        return;
+      }
+      clients.set(socket, client);
+      client.on('handshake', () => admission.reach(socket, 'exchanged'));
+      const served = new ServedConnection(client, socket, {
+        ...options,
+        stallMs,
+        idleMs,
+        login: {
+          directory,
+          throttle,
+          turns,
+          audit: services.audit,
+          log,
+          address: plainAddress(info.ip),
+          takePlace: (uid) => admission.logIn(socket, uid),
+        },
+      });
+      connections.set(socket, served);
+      socket.once('close', () => {
+        connections.delete(socket);
+        clients.delete(socket);
+      });
+      admission.reach(socket, 'introduced');
+    },
+  );
+
+  // Our own listener, because ssh2's reports a connection only after its identification. With Nagle's algorithm, a small
+  // push would take 160 ms instead of 90.
+  const server = createServer({ noDelay: true }, (socket) => {
+    socket.on('error', () => {});
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    // Limits how fast a network is read, because each key exchange blocks the server.
+    PacedReading.begin(socket, `ssh ${networkOf(socket.remoteAddress ?? '')}`);
+    PacedReading.of(socket)?.becomeOpaque();
+    ssh.injectSocket(socket);
+    admission.admit(socket);
+  });
+  // An error of accept(), for example too many open files. The next call may succeed.
+  const onError = (error: Error) => log.error({ err: error }, 'ssh door failed to accept');
+
+  return {
+    listen: () =>
+      new Promise((resolve, reject) => {
+        const onRefused = (error: Error) => reject(cannotListen('SSH', config.ssh, error));
+        server.once('error', onRefused);
+        server.listen({ host: config.ssh.host, port: config.ssh.port }, () => {
+          server.removeListener('error', onRefused);
+          server.on('error', onError);
+          const address = server.address();
+          const port = typeof address === 'object' && address !== null ? address.port : config.ssh.port;
+          resolve({ host: config.ssh.host, port });
+        });
+      }),
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const ended = new AbortController();
+      const all = [...connections.values()];
+      const drained = Promise.all(all.map((connection) => connection.close()));
+      await Promise.race([drained, delay(drainMs, undefined, { signal: ended.signal })]);
+      ended.abort();
+      for (const connection of connections.values()) connection.destroy();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}

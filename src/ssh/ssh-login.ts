@@ -1,0 +1,211 @@
+import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKeyAuthContext } from 'ssh2';
+import { withoutToken } from '../auth/deploy-tokens.ts';
+import type { Directory, Identity, OfferedKey } from '../auth/directory.ts';
+import type { LoginQueue } from '../auth/login-queue.ts';
+import type { LoginThrottle } from '../auth/login-throttle.ts';
+import { checkBlob, explain, fingerprint, isHardwareKey, keyKind } from '../auth/public-key.ts';
+import { DeployError } from '../core/errors.ts';
+import { logFailure } from '../core/log/alarms.ts';
+import type { Audit } from '../core/log/audit.ts';
+import type { Log } from '../core/log/log.ts';
+import type { Principal } from '../core/types.ts';
+import type { Place } from './admission.ts';
+import { sendBanner } from './protocol/banner.ts';
+import { answerTo, asWarning } from './session/ssh-answers.ts';
+
+/** The default of OpenSSH's MaxAuthTries. */
+const MOST_FAILURES = 6;
+/** Also limits requests that do not count as failures: `none`, and known keys that are only offered. */
+const MOST_REQUESTS = 24;
+
+export interface LoginOptions {
+  readonly directory: Directory;
+  readonly throttle: LoginThrottle;
+  /** The queue for questions to the directory about offered keys, over all connections. */
+  readonly turns: LoginQueue;
+  readonly audit: Audit;
+  readonly log: Log;
+  readonly address: string;
+  /** Asks for a place for this person's connection. */
+  readonly takePlace: (uid: string) => Place;
+  /** Fires when the connection has ended. */
+  readonly gone: AbortSignal;
+}
+
+/**
+ * The login of one connection, by public key only. `principal` is null until the client has signed this connection
+ * and its user name with a key that the directory has for that name. An offered key alone proves nothing.
+ */
+export class Login {
+  readonly #client: Connection;
+  readonly #options: LoginOptions;
+  #principal: Principal | null = null;
+  #key: OfferedKey | null = null;
+  #name = '';
+  #failures = 0;
+  #requests = 0;
+  #isWarnedOfHardware = false;
+
+  constructor(client: Connection, options: LoginOptions) {
+    this.#client = client;
+    this.#options = options;
+    client.on('authentication', (context) => {
+      this.#decide(context).catch((error: unknown) => this.#refuseAll(error));
+    });
+    client.once('close', () => this.#onClose());
+  }
+
+  get principal(): Principal | null {
+    return this.#principal;
+  }
+
+  /**
+   * Checks again that the key belongs to the person, because a connection may outlive the key.
+   *
+   * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`.
+   */
+  async confirm(signal: AbortSignal): Promise<void> {
+    const identity =
+      this.#key === null ? null : await this.#options.directory.identifyByKey(this.#name, this.#key, signal);
+    if (identity !== null && identity.uid === this.#principal?.uid) return;
+    throw new DeployError(
+      'KEY_GONE',
+      'The key that this connection has logged in with does not open this server any more.',
+      'Log in again with a key that does.',
+    );
+  }
+
+  async #decide(context: AuthContext): Promise<void> {
+    this.#name = context.username;
+    this.#requests += 1;
+    if (this.#requests > MOST_REQUESTS) this.#client.end();
+    else if (context.method === 'none') context.reject(['publickey']);
+    else if (context.method !== 'publickey') this.#fail(context);
+    else await this.#decideKey(context);
+  }
+
+  async #decideKey(context: PublicKeyAuthContext): Promise<void> {
+    const key = this.#read(context);
+    if (key === null) return this.#fail(context);
+    const offered = { algorithm: context.key.algo, blob: context.key.data };
+    const identity = await this.#identify(context.username, offered);
+    if (this.#options.gone.aborted) return;
+    if (identity === null) return this.#fail(context);
+    const { signature, blob, hashAlgo } = context;
+    if (signature === undefined || blob === undefined) {
+      // ssh2 answers SSH_MSG_USERAUTH_PK_OK, which only asks the client to sign.
+      context.accept();
+      return;
+    }
+    // verify() may return an Error, which is truthy.
+    if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
+    const place = this.#options.takePlace(identity.uid);
+    if (place !== 'taken') return this.#refuseOneMore(identity.uid, place);
+    this.#key = offered;
+    this.#principal = {
+      uid: identity.uid,
+      door: 'ssh',
+      credential: `ssh ${keyKind(offered.algorithm)} ${fingerprint(offered.blob)}`,
+      address: this.#options.address,
+      onlyTool: identity.onlyTool,
+      scope: 'manage',
+      isOperator: false,
+    };
+    this.#options.throttle.succeeded(context.username, this.#options.address);
+    context.accept();
+  }
+
+  /** Asks the directory whose key it is. The turn ends with the answer, even if the client disconnects earlier. */
+  async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
+    const { address, directory, gone, throttle, turns } = this.#options;
+    // Many people use the name `git`, so the queue counts keys instead of names.
+    const login = fingerprint(key.blob);
+    const attempt = { login, address, isKnown: throttle.isKnown(username, address) };
+    const ask = () => directory.identifyByKey(username, key, new AbortController().signal);
+    return await turns.run(attempt, ask, gone);
+  }
+
+  /** Parses the offered key. Returns null if its type or signature algorithm is not allowed, or it is malformed. */
+  #read({ key, hashAlgo }: PublicKeyAuthContext): ParsedKey | null {
+    if (isHardwareKey(key.algo) && !this.#isWarnedOfHardware) {
+      this.#isWarnedOfHardware = true;
+      const { message, hint } = explain('hardware key');
+      sendBanner(this.#client, asWarning({ message, hint, id: null }));
+      this.#options.log.info({ login: shown(this.#name), algorithm: key.algo }, 'hardware key offered');
+    }
+    // An RSA signature without a hash algorithm is `ssh-rsa`, which is SHA-1 (RFC 8332).
+    const isSha1 = key.algo === 'ssh-rsa' && hashAlgo === undefined;
+    if (isSha1 || checkBlob(key.algo, key.data) !== null) return null;
+    const parsed = ssh2.utils.parseKey(`${key.algo} ${key.data.toString('base64')}`);
+    const isWhole =
+      !(parsed instanceof Error) && parsed.type === key.algo && parsed.getPublicSSH().equals(key.data);
+    return isWhole ? parsed : null;
+  }
+
+  #fail(context: AuthContext): void {
+    this.#failures += 1;
+    const { throttle, address } = this.#options;
+    const waitMs = throttle.check(context.username, address);
+    // The throttle never stops a client that proves a key. It only ends connections that fail.
+    if (waitMs > 0) {
+      this.#end(
+        'Too many logins failed from here.',
+        `Wait ${Math.ceil(waitMs / 1000)} s, and try with the right key: ssh -o IdentitiesOnly=yes -i KEYFILE.`,
+      );
+    } else if (this.#failures >= MOST_FAILURES) {
+      this.#end(
+        `None of the first ${MOST_FAILURES} keys that your client offered belongs to ${shown(context.username)} here.`,
+        'Offer the right one alone: ssh -o IdentitiesOnly=yes -i KEYFILE, or for git: git config core.sshCommand "ssh -o IdentitiesOnly=yes -i KEYFILE".',
+      );
+    } else {
+      context.reject(['publickey']);
+    }
+  }
+
+  #refuseOneMore(uid: string, place: Exclude<Place, 'taken'>): void {
+    const { log, address } = this.#options;
+    if (place === 'server-full') {
+      log.warn({ uid, address }, 'ssh login refused: all connections are taken');
+      this.#end('This server has as many connections as it may have.', 'Try again in a minute.');
+      return;
+    }
+    log.info({ uid, address }, 'ssh login refused: the person has too many connections');
+    this.#end(
+      `${uid} has as many connections to this server as one person may have.`,
+      'Close one of them (perhaps one that follows a log), and try again.',
+    );
+  }
+
+  /** Ends the login if the directory cannot answer, without saying that the key is wrong. */
+  #refuseAll(error: unknown): void {
+    if (this.#options.gone.aborted) return;
+    const answer = answerTo(error);
+    const { log, address } = this.#options;
+    const message = error instanceof DeployError ? 'login impossible' : 'login broke';
+    logFailure(log, { error, message, facts: { id: answer.id, login: shown(this.#name), address } });
+    this.#end(answer.message, answer.hint);
+  }
+
+  #end(message: string, hint: string): void {
+    sendBanner(this.#client, asWarning({ message, hint, id: null }));
+    this.#client.end();
+  }
+
+  #onClose(): void {
+    const { throttle, address, audit, log } = this.#options;
+    if (this.#principal !== null || this.#failures === 0) return;
+    // A throttled client is in the log already. More lines would let strangers fill the disk.
+    const isSlowedDown = throttle.check(this.#name, address) > 0;
+    throttle.failed(this.#name, address);
+    if (isSlowedDown) return;
+    const who = { uid: shown(this.#name), door: 'ssh', credential: null, address } as const;
+    audit({ what: 'login refused', who, tool: null, facts: { failures: this.#failures } });
+    log.info({ login: shown(this.#name), address, failures: this.#failures }, 'ssh login failed');
+  }
+}
+
+function shown(name: string): string {
+  return withoutToken(name)
+    .replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '?')
+    .slice(0, 64);
+}

@@ -1,0 +1,215 @@
+import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { DiskRoom } from '../../core/disk/disk-space.ts';
+import { timeStamp } from '../../core/disk/set-aside.ts';
+import { systemCode } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import { explain } from '../database.ts';
+import { readStoreFacts } from '../store-facts.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+const MINUTE_MS = 60 * 1000;
+/** One an hour, for a day. */
+const MAX_BACKUPS = 25;
+
+export type BackedUp = 'store' | 'directory';
+
+const NAMES = { store: /^store-\d{8}T\d{9}Z\.sqlite$/, directory: /^directory-\d{8}T\d{9}Z\.yaml$/ } as const;
+
+/** The backups in a data folder, `backups/`: the store and the user directory, each as one file of mode 0600. */
+export class Backups {
+  readonly #data: string;
+  readonly #folder: string;
+
+  constructor(data: string) {
+    this.#data = data;
+    this.#folder = join(data, 'backups');
+  }
+
+  /**
+   * Paths, the newest first. Backups with a time in the future come last: the clock was set back, so new backups are
+   * newer than they.
+   */
+  async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
+    const names = await readdir(this.#folder).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw error;
+    });
+    const own = names
+      .filter((name) => NAMES[what].test(name))
+      .sort()
+      .reverse();
+    // `~` sorts after every file extension.
+    const isFuture = (name: string) => name > `${what}-${timeStamp(now)}~`;
+    const inOrder = [...own.filter((name) => !isFuture(name)), ...own.filter(isFuture)];
+    return inOrder.map((name) => join(this.#folder, name));
+  }
+
+  /** The age in milliseconds. Infinity if there is no backup, or if its time is in the future. */
+  async ageOfNewest(now: number): Promise<number> {
+    const [newest] = await this.list('store', now);
+    if (newest === undefined) return Number.POSITIVE_INFINITY;
+    const age = now - (await stat(newest)).mtimeMs;
+    return age < 0 ? Number.POSITIVE_INFINITY : age;
+  }
+
+  /** The path of the newest store backup that is intact and contains a tool, or null. */
+  async newestGoodStore(): Promise<string | null> {
+    let unreadable: unknown = null;
+    for (const path of await this.list('store')) {
+      try {
+        const facts = readStoreFacts(path);
+        if (facts.state === 'whole' && facts.tools.length > 0) return path;
+      } catch (error) {
+        // An older backup may be good.
+        unreadable ??= error;
+      }
+    }
+    if (unreadable !== null) throw unreadable;
+    return null;
+  }
+
+  /**
+   * Backs up the store while it is in use. Another thread copies it row by row, so this thread does not block. A
+   * damaged store makes the copy fail instead of replacing good backups.
+   */
+  async backUpStore(now: number = Date.now()): Promise<string> {
+    return await this.#make('store', 'sqlite', now, async (draft) => {
+      await copyStore(join(this.#data, 'store.sqlite'), draft);
+    });
+  }
+
+  /** Backs up the user directory. The caller has checked that it can be read. */
+  async backUpDirectory(now: number = Date.now()): Promise<string> {
+    return await this.#make('directory', 'yaml', now, async (draft) => {
+      await copyFile(join(this.#data, 'directory.yaml'), draft);
+    });
+  }
+
+  async #make(
+    what: BackedUp,
+    ending: string,
+    now: number,
+    write: (draft: string) => Promise<void>,
+  ): Promise<string> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    for (const left of await readdir(this.#folder)) {
+      // A server that was killed during a backup left this file.
+      if (left.endsWith('.new')) await rm(join(this.#folder, left), { force: true });
+    }
+    // The last free space is reserved for the store itself.
+    await new DiskRoom(this.#folder).assertRoom();
+    const path = join(this.#folder, `${what}-${timeStamp(now)}.${ending}`);
+    const draft = `${path}.new`;
+    try {
+      // Created first, so that the file is private from its first byte.
+      await using file = await open(draft, 'w', 0o600);
+      await write(draft);
+      await chmod(draft, 0o600);
+      await file.sync();
+      await rename(draft, path);
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+    await using folder = await open(this.#folder, 'r');
+    await folder.sync();
+    for (const old of (await this.list(what, now)).slice(MAX_BACKUPS)) await rm(old, { force: true });
+    return path;
+  }
+}
+
+/**
+ * Copies a whole store into an empty file, including rows that are only in the write-ahead log.
+ *
+ * @throws DeployError `STORE_FULL`, `STORE_DAMAGED`
+ */
+export function copyStore(from: string, to: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const worker = new Worker(new URL('./backup-thread.ts', import.meta.url), { workerData: { from, to } });
+  worker.once('error', (error) => reject(explain(error)));
+  worker.once('exit', () => resolve());
+  return promise;
+}
+
+export interface BackupClockOptions {
+  /** The data folder. */
+  readonly data: string;
+  /** Whether the store has a live release. */
+  readonly hasLive: () => boolean;
+  /** Whether the user directory is worth a backup: it can be read and has users. */
+  readonly isDirectoryGood: () => Promise<boolean>;
+  readonly log: Log;
+}
+
+/**
+ * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
+ * server that restarts often keeps a whole day of backups. The first release is backed up within a minute, and a user
+ * directory without a backup at the start. A failed backup is logged as an error.
+ */
+export class BackupClock implements AsyncDisposable {
+  readonly #options: BackupClockOptions;
+  readonly #backups: Backups;
+  #timer: NodeJS.Timeout | null = null;
+  #making: Promise<void>;
+  #isClosed = false;
+  #hadLive: boolean;
+
+  constructor(options: BackupClockOptions) {
+    this.#options = options;
+    this.#backups = new Backups(options.data);
+    this.#hadLive = options.hasLive();
+    this.#making = this.#makeIfDue();
+  }
+
+  async #makeIfDue(): Promise<void> {
+    let age = 0;
+    let hasLive = this.#hadLive;
+    let lacksDirectory = false;
+    try {
+      age = await this.#backups.ageOfNewest(Date.now());
+      hasLive = this.#options.hasLive();
+      lacksDirectory = await this.#lacksDirectory();
+    } catch (err) {
+      this.#options.log.error({ err }, 'the age of the newest backup is not known');
+    }
+    const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive) || lacksDirectory;
+    this.#hadLive = hasLive;
+    if (isDue) await this.#make();
+    if (this.#isClosed) return;
+    const waitMs = isDue ? HOUR_MS : HOUR_MS - age;
+    this.#timer = setTimeout(
+      () => {
+        this.#making = this.#makeIfDue();
+      },
+      hasLive ? waitMs : Math.min(waitMs, MINUTE_MS),
+    );
+    this.#timer.unref();
+  }
+
+  /** Whether there is a user directory, but no backup of it. */
+  async #lacksDirectory(): Promise<boolean> {
+    const backups = await this.#backups.list('directory');
+    return backups.length === 0 && (await this.#options.isDirectoryGood());
+  }
+
+  async #make(): Promise<void> {
+    try {
+      const path = await this.#backups.backUpStore();
+      if (await this.#options.isDirectoryGood()) await this.#backups.backUpDirectory();
+      this.#options.log.info({ path, bytes: (await stat(path)).size }, 'store backed up');
+    } catch (err) {
+      this.#options.log.error(
+        { err },
+        'store not backed up: see the free space of the data folder, and run doctor',
+      );
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#making;
+  }
+}

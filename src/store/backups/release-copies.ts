@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { systemCode } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import type { Build, Deployment, Release } from '../../core/types.ts';
+import { explained } from '../database.ts';
+import { syncFolder } from '../sync-folder.ts';
+
+/** A release with everything that a store needs to enter it. */
+export interface ReleaseCopy {
+  readonly toolNumber: number;
+  /** `sealed`: the config vars as the store has them, encrypted, in base64. */
+  readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
+  readonly deployment: Deployment;
+  /** The build that made the artifact. */
+  readonly build: Build | null;
+  /** The deployment that the build belongs to; null if it is `deployment`. */
+  readonly buildDeployment: Deployment | null;
+}
+
+/** `sum` is the SHA-256 of the rest. Copies by earlier versions of this server have none. */
+type WrittenCopy = ReleaseCopy & { readonly sum?: string };
+
+const NAME = /^v([1-9][0-9]*)\.json$/;
+
+/**
+ * The second copy of every release that went live: `releases/TOOL/vN.json` in the data folder, mode 0600. A copy is on
+ * the disk before the store records its release as live. So a store that is lost, or older than the repositories, can
+ * be repaired from the copies.
+ */
+export class ReleaseCopies {
+  readonly #folder: string;
+
+  constructor(data: string) {
+    this.#folder = join(data, 'releases');
+  }
+
+  has(tool: ToolName, version: number): boolean {
+    return existsSync(this.path(tool, version));
+  }
+
+  path(tool: ToolName, version: number): string {
+    return join(this.#folder, tool, `v${version}.json`);
+  }
+
+  /** The copy is durable when this returns. @throws DeployError `STORE_FULL` */
+  write(copy: ReleaseCopy): void {
+    explained(() => this.#write(copy));
+  }
+
+  #write(copy: ReleaseCopy): void {
+    const path = this.path(copy.release.tool, copy.release.version);
+    const isNewFolder = mkdirSync(dirname(path), { recursive: true, mode: 0o700 }) !== undefined;
+    const draft = `${path}.new`;
+    const file = openSync(draft, 'w', 0o600);
+    try {
+      writeFileSync(file, `${JSON.stringify({ ...copy, sum: sumOf(copy) })}\n`);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(draft, path);
+    syncFolder(dirname(path));
+    if (isNewFolder) syncFolder(this.#folder);
+  }
+
+  /** Returns null if the copy is missing or torn. */
+  read(tool: ToolName, version: number): ReleaseCopy | null {
+    try {
+      const written: WrittenCopy = JSON.parse(readFileSync(this.path(tool, version), 'utf8'));
+      const { sum, ...copy } = written;
+      const { release, deployment } = copy;
+      const isOf = release.tool === tool && release.version === version;
+      const isWhole =
+        typeof release.artifact.reference === 'string' &&
+        typeof release.sealed === 'string' &&
+        deployment.id === release.deploymentId &&
+        (sum === undefined || sum === sumOf(copy));
+      return isOf && isWhole ? copy : null;
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return null;
+      if (error instanceof SyntaxError || error instanceof TypeError) return null;
+      throw error;
+    }
+  }
+
+  remove(tool: ToolName, version: number): void {
+    rmSync(this.path(tool, version), { force: true });
+  }
+
+  /** The versions that have a copy, intact or torn, in no order. */
+  versions(tool: ToolName): number[] {
+    return namesIn(join(this.#folder, tool)).flatMap((name) => {
+      const version = NAME.exec(name)?.[1];
+      return version === undefined ? [] : [Number(version)];
+    });
+  }
+
+  tools(): ToolName[] {
+    return namesIn(this.#folder).flatMap((name) => toolName(name) ?? []);
+  }
+}
+
+function sumOf(copy: ReleaseCopy): string {
+  return createHash('sha256').update(JSON.stringify(copy)).digest('hex');
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

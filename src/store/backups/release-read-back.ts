@@ -1,0 +1,145 @@
+import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Deployment } from '../../core/types.ts';
+import type { Database } from '../database.ts';
+import type { SecretsKey } from '../secrets.ts';
+import type { BuildsTable } from '../tables/builds-table.ts';
+import type { DeploymentsTable } from '../tables/deployments-table.ts';
+import type { ReleasesTable } from '../tables/releases-table.ts';
+import type { ToolsTable } from '../tables/tools-table.ts';
+import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
+
+/** The newest releases of a tool that went live keep their copies. Older ones keep theirs only if they can still run. */
+const MAX_COPIES = 100;
+
+export interface ReadBackOptions {
+  /** The data folder. */
+  readonly folder: string;
+  readonly key: SecretsKey;
+  readonly database: Database;
+  readonly tools: ToolsTable;
+  readonly deployments: DeploymentsTable;
+  readonly builds: BuildsTable;
+  readonly releases: ReleasesTable;
+}
+
+/** Copies releases to files when they go live, and reads them back into a store that lacks them. */
+export class ReadBack {
+  readonly copies: ReleaseCopies;
+  readonly #options: ReadBackOptions;
+
+  constructor(options: ReadBackOptions) {
+    this.#options = options;
+    this.copies = new ReleaseCopies(options.folder);
+  }
+
+  /**
+   * Copies a release, unless it has an intact copy: a release never changes.
+   *
+   * @param end - The changes that its deployment is about to get.
+   */
+  copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
+    const { tools, deployments, builds, releases } = this.#options;
+    if (this.copies.read(tool, version) !== null) return;
+    const release = releases.copyOf(tool, version);
+    const deployment = release === null ? null : deployments.find(release.deploymentId);
+    if (release === null || deployment === null) return;
+    const build = builds.find(release.artifact.id);
+    const buildDeployment =
+      build === null || build.deploymentId === deployment.id ? null : deployments.find(build.deploymentId);
+    this.copies.write({
+      toolNumber: tools.tool(tool).number,
+      release,
+      deployment: { ...deployment, ...end },
+      build: build === null ? null : { ...build, state: 'BUILD_SUCCESS', artifact: release.artifact },
+      buildDeployment,
+    });
+  }
+
+  /** Makes the missing copies. Replaces a torn copy only for the newest release. */
+  copyAll(tool: ToolName): void {
+    const copied = new Set(this.copies.versions(tool));
+    const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);
+    if (newest !== undefined) this.copy(tool, newest, {});
+    for (const version of others) {
+      if (!copied.has(version)) this.copy(tool, version, {});
+    }
+  }
+
+  dropOld(tool: ToolName): void {
+    const { tools, releases } = this.#options;
+    const copied = this.copies.versions(tool);
+    if (copied.length <= MAX_COPIES) return;
+    const { liveVersion } = tools.tool(tool);
+    const needed = new Set([liveVersion, ...releases.wereLive(tool, MAX_COPIES), ...releases.canRun(tool)]);
+    const known = releases.commits(tool);
+    for (const version of copied) {
+      if (known.has(version) && !needed.has(version)) this.copies.remove(tool, version);
+    }
+  }
+
+  settleLive(tool: ToolName): number | null {
+    const { database, tools, releases } = this.#options;
+    const { liveVersion } = tools.tool(tool);
+    if (liveVersion === null || releases.commits(tool).has(liveVersion)) return liveVersion;
+    const [newest = null] = releases.wereLive(tool, 1);
+    database.transaction(() => {
+      if (newest === null) tools.unsetLive(tool);
+      else this.#makeLive(tool, newest);
+    });
+    return newest;
+  }
+
+  /** Enters releases from their copies. @returns the entered versions. */
+  enter(tool: ToolName, versions: readonly number[]): number[] {
+    const { database, tools, releases } = this.#options;
+    const copies = versions
+      .toSorted((a, b) => a - b)
+      .flatMap((version) => this.copies.read(tool, version) ?? []);
+    const newest = copies.at(-1)?.release.version;
+    if (newest === undefined) return [];
+    database.transaction(() => {
+      for (const copy of copies) this.#enterOne(copy);
+      tools.skipVersions(tool, newest);
+      const { liveVersion } = tools.tool(tool);
+      const isOlder = liveVersion !== null && newest < liveVersion && releases.commits(tool).has(liveVersion);
+      if (!isOlder) this.#makeLive(tool, newest);
+    });
+    return copies.map(({ release }) => release.version);
+  }
+
+  /** Runs within the caller's transaction. */
+  #makeLive(tool: ToolName, version: number): void {
+    const { tools, releases } = this.#options;
+    releases.setEnteredLive(tool, version);
+    tools.setLive(tool, version, releases.find(tool, version)?.configVars ?? {});
+  }
+
+  #enterOne({ toolNumber, release, deployment, build, buildDeployment }: ReleaseCopy): void {
+    const { tools, builds, releases } = this.#options;
+    tools.enter(release.tool, toolNumber);
+    this.#enterDeployment(deployment);
+    if (buildDeployment !== null) this.#enterDeployment(buildDeployment);
+    if (build !== null && builds.find(build.id) === null) builds.add(build);
+    else if (build !== null) builds.end(build.id, build.state, build.artifact, build.endedAt ?? 0);
+    releases.enter({ ...release, sealed: this.#openable(release) });
+  }
+
+  #enterDeployment(deployment: Deployment): void {
+    const { deployments } = this.#options;
+    if (deployments.find(deployment.id) === null) deployments.add(deployment, null);
+    else deployments.update(deployment.id, deployment);
+  }
+
+  /** The config vars, or none if they were encrypted with another key: `start-over config-vars` warned of that. */
+  #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
+    const context = [tool, `v${version}`];
+    try {
+      this.#options.key.decrypt(Buffer.from(sealed, 'base64'), context);
+      return sealed;
+    } catch (error) {
+      if (!(error instanceof DeployError)) throw error;
+      return this.#options.key.encrypt('{}', context).toString('base64');
+    }
+  }
+}

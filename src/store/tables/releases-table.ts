@@ -1,0 +1,185 @@
+import type { CommitId, ToolName } from '../../core/names.ts';
+import type { Release } from '../../core/types.ts';
+import type { ReleaseCopy } from '../backups/release-copies.ts';
+import type { Database } from '../database.ts';
+import type { SecretsKey } from '../secrets.ts';
+import type { ListedRelease, ReleaseRecord } from '../store.ts';
+
+type ListedRow = Omit<ListedRelease, 'artifact'> & { artifact: string };
+type ReleaseRow = ListedRow & { sealed: Uint8Array };
+
+const listed = `tool, version, state, "commit", artifact, description, "by",
+  credential, deployment_id AS deploymentId, created_at AS createdAt`;
+const selected = `${listed}, config_vars AS sealed`;
+
+/** The releases. Once added, only their state changes. */
+export class ReleasesTable {
+  readonly #database: Database;
+  readonly #key: SecretsKey;
+
+  constructor(database: Database, key: SecretsKey) {
+    this.#database = database;
+    this.#key = key;
+  }
+
+  add(release: Release): void {
+    this.#database.run(
+      `INSERT INTO releases
+        (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
+        VALUES (?, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?)`,
+      release.tool,
+      release.version,
+      release.commit,
+      JSON.stringify(release.artifact),
+      this.#key.encrypt(JSON.stringify(release.configVars), [release.tool, `v${release.version}`]),
+      release.description,
+      release.by,
+      release.credential,
+      release.deploymentId,
+      release.createdAt,
+    );
+  }
+
+  find(tool: ToolName, version: number): ReleaseRecord | null {
+    const row = this.#row(tool, version);
+    if (row === null) return null;
+    const { sealed, artifact, ...release } = row;
+    return {
+      ...release,
+      artifact: JSON.parse(artifact),
+      configVars: JSON.parse(this.#key.decrypt(sealed, [tool, `v${version}`])),
+    };
+  }
+
+  newest(tool: ToolName, limit: number): ListedRelease[] {
+    const rows = this.#database.all<ListedRow>(
+      `SELECT ${listed} FROM releases WHERE tool = ? ORDER BY version DESC LIMIT ?`,
+      tool,
+      limit,
+    );
+    return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));
+  }
+
+  /** The release as a copy holds it, or null if the store does not have it. */
+  copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
+    const row = this.#row(tool, version);
+    if (row === null) return null;
+    const { sealed, artifact, state: _, ...release } = row;
+    return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
+  }
+
+  /** The commits of all releases that are or were live. Does not decrypt config vars. */
+  commits(tool: ToolName): Map<number, CommitId> {
+    const rows = this.#database.all<{ version: number; commit: CommitId }>(
+      `SELECT version, "commit" FROM releases WHERE tool = ? AND state IN ('live', 'replaced')`,
+      tool,
+    );
+    return new Map(rows.map(({ version, commit }) => [version, commit]));
+  }
+
+  /** The ids of the deployments of releases whose rollout has not ended, by version. */
+  created(tool: ToolName): Map<number, string> {
+    const rows = this.#database.all<{ version: number; deploymentId: string }>(
+      `SELECT version, deployment_id AS deploymentId FROM releases WHERE tool = ? AND state = 'created'`,
+      tool,
+    );
+    return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
+  }
+
+  /** The bytes of config vars in all releases that were created in this time, failed ones included. */
+  bytes(tool: ToolName, after: number, until: number): number {
+    const row = this.#database.get<{ bytes: number }>(
+      `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
+        WHERE tool = ? AND created_at > ? AND created_at <= ?`,
+      tool,
+      after,
+      until,
+    );
+    return row?.bytes ?? 0;
+  }
+
+  /** The newest versions that are or were live. */
+  wereLive(tool: ToolName, limit: number): number[] {
+    const rows = this.#database.all<{ version: number }>(
+      `SELECT version FROM releases WHERE tool = ? AND state IN ('live', 'replaced') ORDER BY version DESC LIMIT ?`,
+      tool,
+      limit,
+    );
+    return rows.map(({ version }) => version);
+  }
+
+  /** For each build that is kept, the newest version that is or was live. */
+  canRun(tool: ToolName): number[] {
+    const rows = this.#database.all<{ version: number }>(
+      `SELECT max(version) AS version FROM releases
+        JOIN builds ON builds.id = releases.artifact ->> 'id' AND builds.artifact IS NOT NULL
+        WHERE releases.tool = ? AND releases.state IN ('live', 'replaced') GROUP BY builds.id`,
+      tool,
+    );
+    return rows.map(({ version }) => version);
+  }
+
+  /** Enters a release from a copy in state `replaced`. Overwrites the release if the store already has it. */
+  enter(release: ReleaseCopy['release']): void {
+    this.#database.run(
+      `INSERT INTO releases
+        (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
+        VALUES (?, ?, 'replaced', ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (tool, version) DO UPDATE SET state = 'replaced', "commit" = excluded."commit",
+          artifact = excluded.artifact, config_vars = excluded.config_vars, deployment_id = excluded.deployment_id`,
+      release.tool,
+      release.version,
+      release.commit,
+      JSON.stringify(release.artifact),
+      Buffer.from(release.sealed, 'base64'),
+      release.description,
+      release.by,
+      release.credential,
+      release.deploymentId,
+      release.createdAt,
+    );
+  }
+
+  /** Makes an entered release the live one. Runs within the caller's transaction. */
+  setEnteredLive(tool: ToolName, version: number): void {
+    this.#database.run(
+      `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
+        WHERE tool = ? AND (state = 'live' OR version = ?)`,
+      version,
+      tool,
+      version,
+    );
+  }
+
+  fail(tool: ToolName, version: number): void {
+    const count = this.#database.run(
+      `UPDATE releases SET state = 'failed' WHERE tool = ? AND version = ? AND state IN ('created', 'failed')`,
+      tool,
+      version,
+    );
+    if (count === 0) throw new Error(`v${version} of ${tool} is not there or was live.`);
+  }
+
+  /** Runs within the caller's transaction. A live release may go live again, as happens at a restart. */
+  setLive(tool: ToolName, version: number): void {
+    this.#database.run(
+      `UPDATE releases SET state = 'replaced' WHERE tool = ? AND state = 'live' AND version <> ?`,
+      tool,
+      version,
+    );
+    const count = this.#database.run(
+      `UPDATE releases SET state = 'live' WHERE tool = ? AND version = ? AND state IN ('created', 'live')`,
+      tool,
+      version,
+    );
+    if (count === 0) throw new Error(`v${version} of ${tool} is not there, has failed or was replaced.`);
+  }
+
+  #row(tool: ToolName, version: number): ReleaseRow | null {
+    return this.#database.get<ReleaseRow>(
+      `SELECT ${selected} FROM releases WHERE tool = ? AND version = ?`,
+      tool,
+      version,
+    );
+  }
+}

@@ -1,0 +1,138 @@
+import type { ToolName } from '../../core/names.ts';
+import type { Replicas } from '../../core/types.ts';
+import type { Database } from '../database.ts';
+import type { SecretsKey } from '../secrets.ts';
+import type { ToolRecord } from '../store.ts';
+
+interface ToolRow {
+  name: ToolName;
+  number: number;
+  liveVersion: number | null;
+  isStopped: number;
+}
+
+const columns = 'name, number, live_version AS liveVersion, is_stopped AS isStopped';
+
+/** The tools and the config vars that their next release gets. */
+export class ToolsTable {
+  readonly #database: Database;
+  readonly #key: SecretsKey;
+
+  constructor(database: Database, key: SecretsKey) {
+    this.#database = database;
+    this.#key = key;
+  }
+
+  /** The tool's record, created at its first use. */
+  tool(name: ToolName): ToolRecord {
+    const known = this.#find(name);
+    if (known !== null) return known;
+    this.#database.run('INSERT INTO tools (name) VALUES (?) ON CONFLICT DO NOTHING', name);
+    const made = this.#find(name);
+    if (made === null) throw new Error(`The record of ${name} was not made.`);
+    return made;
+  }
+
+  tools(): ToolRecord[] {
+    return this.#database.all<ToolRow>(`SELECT ${columns} FROM tools ORDER BY name`).map(toRecord);
+  }
+
+  setStopped(name: ToolName, isStopped: boolean): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
+  }
+
+  /** Runs within the caller's transaction. */
+  setLive(name: ToolName, version: number, vars: Readonly<Record<string, string>>): void {
+    this.#database.run(
+      'UPDATE tools SET live_version = ?, is_stopped = 0, config_vars = ? WHERE name = ?',
+      version,
+      this.#seal(name, vars),
+      name,
+    );
+  }
+
+  /** Records that nothing is live, for a store that has lost its releases. */
+  unsetLive(name: ToolName): void {
+    this.#database.run('UPDATE tools SET live_version = NULL WHERE name = ?', name);
+  }
+
+  /** Creates the record of a tool from a copy, with its old number unless that is taken. */
+  enter(name: ToolName, number: number): void {
+    if (this.#find(name) !== null) return;
+    this.#database.run(
+      'INSERT INTO tools (number, name) VALUES (?, ?) ON CONFLICT (number) DO NOTHING',
+      number,
+      name,
+    );
+    this.tool(name);
+  }
+
+  /** The highest version that was assigned, or 0. */
+  lastVersion(name: ToolName): number {
+    const row = this.#database.get<{ version: number }>(
+      'SELECT last_version AS version FROM tools WHERE name = ?',
+      name,
+    );
+    return row?.version ?? 0;
+  }
+
+  /** Makes the next version higher than `upTo`. */
+  skipVersions(name: ToolName, upTo: number): void {
+    this.#database.run(
+      'UPDATE tools SET last_version = ? WHERE name = ? AND last_version < ?',
+      upTo,
+      name,
+      upTo,
+    );
+  }
+
+  /** Assigns the next version. Runs within the caller's transaction. */
+  nextVersion(name: ToolName): number {
+    const row = this.#database.get<{ version: number }>(
+      'UPDATE tools SET last_version = last_version + 1 WHERE name = ? RETURNING last_version AS version',
+      name,
+    );
+    if (row === null) throw new Error(`There is no record of ${name}.`);
+    return row.version;
+  }
+
+  configVars(name: ToolName): Record<string, string> {
+    const row = this.#database.get<{ sealed: Uint8Array | null }>(
+      'SELECT config_vars AS sealed FROM tools WHERE name = ?',
+      name,
+    );
+    const sealed = row?.sealed ?? null;
+    return sealed === null ? {} : JSON.parse(this.#key.decrypt(sealed, [name, 'vars']));
+  }
+
+  setConfigVars(name: ToolName, vars: Readonly<Record<string, string>>): void {
+    if (this.tool(name).liveVersion !== null) {
+      throw new Error(`${name} has a live release: its config vars change with a release.`);
+    }
+    this.#database.run('UPDATE tools SET config_vars = ? WHERE name = ?', this.#seal(name, vars), name);
+  }
+
+  replicas(name: ToolName): Replicas {
+    const row = this.#database.get<{ replicas: string }>('SELECT replicas FROM tools WHERE name = ?', name);
+    return row === null ? {} : JSON.parse(row.replicas);
+  }
+
+  setReplicas(name: ToolName, replicas: Replicas): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET replicas = ? WHERE name = ?', JSON.stringify(replicas), name);
+  }
+
+  #seal(name: ToolName, vars: Readonly<Record<string, string>>): Buffer {
+    return this.#key.encrypt(JSON.stringify(vars), [name, 'vars']);
+  }
+
+  #find(name: ToolName): ToolRecord | null {
+    const row = this.#database.get<ToolRow>(`SELECT ${columns} FROM tools WHERE name = ?`, name);
+    return row === null ? null : toRecord(row);
+  }
+}
+
+function toRecord(row: ToolRow): ToolRecord {
+  return { ...row, isStopped: row.isStopped !== 0 };
+}

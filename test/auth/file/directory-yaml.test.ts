@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { DirectoryFile } from '../../../src/auth/file/directory-yaml.ts';
+import { FileDirectory } from '../../../src/auth/file/file-directory.ts';
+import { createFirstDirectory } from '../../../src/auth/file/first-directory.ts';
+import { generatePassword } from '../../../src/auth/file/password-hash.ts';
+
+const signal = AbortSignal.timeout(60_000);
+let folder: string;
+let path: string;
+let file: DirectoryFile;
+let laptop: string;
+let desktop: string;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'directory-file-'));
+  laptop = makeKey('laptop', '-t', 'ed25519');
+  desktop = makeKey('desktop', '-t', 'ecdsa');
+});
+after(() => rm(folder, { recursive: true }));
+beforeEach(async () => {
+  path = join(folder, 'directory.yaml');
+  await writeFile(path, '# who may push\nusers:\n  alice: # the first\n    keys: []\ntools: {}\n', {
+    mode: 0o600,
+  });
+  file = new DirectoryFile(path);
+});
+
+function makeKey(name: string, ...type: string[]): string {
+  execFileSync('ssh-keygen', ['-q', '-N', '', '-C', name, ...type, '-f', join(folder, name)]);
+  return execFileSync('cat', [join(folder, `${name}.pub`)], { encoding: 'utf8' }).trim();
+}
+
+test('a new user with a key and a password logs in with both', async () => {
+  const changed = await file.addUser({
+    name: 'Bob',
+    keyLines: ['# mine', '', laptop],
+    password: 'open sesame',
+  });
+  assert.equal(changed.uid, 'bob');
+  assert.equal(changed.isNew, true);
+  assert.equal(changed.addedKeys.length, 1);
+  const directory = new FileDirectory(path);
+  const [algorithm = '', base64 = ''] = laptop.split(' ');
+  const key = { algorithm, blob: Buffer.from(base64, 'base64') };
+  assert.equal((await directory.identifyByKey('bob', key, signal))?.uid, 'bob');
+  assert.equal((await directory.identifyByPassword('bob', 'open sesame', signal))?.uid, 'bob');
+});
+
+test('a running directory sees an edit, and comments and mode stay', async () => {
+  const directory = new FileDirectory(path);
+  assert.deepEqual(await directory.toolsOf('alice', signal), []);
+  await file.addTool('hello', ['alice']);
+  assert.deepEqual(await directory.toolsOf('alice', signal), ['hello']);
+  const text = await readFile(path, 'utf8');
+  assert.match(text, /^# who may push\n/);
+  assert.match(text, /# the first/);
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.startsWith('directory.yaml')),
+    ['directory.yaml'],
+  );
+});
+
+test('a user who is there gets more keys, each once, and another password', async () => {
+  await file.addUser({ name: 'alice', keyLines: [laptop] });
+  const changed = await file.addUser({
+    name: 'ALICE',
+    keyLines: [laptop, desktop],
+    password: 'new and long',
+  });
+  assert.equal(changed.isNew, false);
+  assert.deepEqual(
+    [changed.addedKeys.map((key) => key.comment), changed.knownKeys.map((key) => key.comment)],
+    [['desktop'], ['laptop']],
+  );
+  assert.equal(changed.isPasswordSet, true);
+  assert.equal((await file.list()).users.get('alice')?.keys.length, 2);
+});
+
+test('a removed user maintains nothing', async () => {
+  await file.addUser({ name: 'bob', keyLines: [laptop] });
+  await file.addTool('hello', ['alice', 'bob']);
+  assert.deepEqual(await file.removeUser('bob'), ['hello']);
+  const { users, tools } = await file.list();
+  assert.deepEqual([...users.keys()], ['alice']);
+  assert.deepEqual(
+    [...tools.values()].map((tool) => [...tool.maintainers]),
+    [['alice']],
+  );
+});
+
+test('a tool that is there gets more maintainers, and can be removed', async () => {
+  await file.addUser({ name: 'bob', keyLines: [laptop] });
+  assert.equal((await file.addTool('hello', ['alice'])).isNew, true);
+  assert.deepEqual(await file.addTool('hello', ['alice', 'bob', 'bob']), {
+    tool: 'hello',
+    isNew: false,
+    addedMaintainers: ['bob'],
+  });
+  await file.removeTool('hello');
+  assert.equal((await file.list()).tools.size, 0);
+});
+
+const sk = 'sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIA me@yubikey';
+for (const { name, edit, code } of [
+  {
+    name: 'garbage for a key',
+    edit: () => file.addUser({ name: 'bob', keyLines: ['hello'] }),
+    code: 'BAD_KEY',
+  },
+  {
+    name: 'a cut-off key',
+    edit: () => file.addUser({ name: 'bob', keyLines: [laptop.slice(0, 50)] }),
+    code: 'BAD_KEY',
+  },
+  { name: 'a hardware key', edit: () => file.addUser({ name: 'bob', keyLines: [sk] }), code: 'BAD_KEY' },
+  {
+    name: 'options',
+    edit: () => file.addUser({ name: 'bob', keyLines: [`no-pty ${laptop}`] }),
+    code: 'BAD_KEY',
+  },
+  {
+    name: 'a DSA key',
+    edit: () => file.addUser({ name: 'bob', keyLines: ['ssh-dss AAAAB3NzaC1kc3MAAACBAP'] }),
+    code: 'BAD_KEY',
+  },
+  {
+    name: 'a private key',
+    edit: () => file.addUser({ name: 'bob', keyLines: ['-----BEGIN OPENSSH PRIVATE KEY-----'] }),
+    code: 'BAD_KEY',
+  },
+  {
+    name: 'a short password',
+    edit: () => file.addUser({ name: 'bob', password: '1234567' }),
+    code: 'SHORT_PASSWORD',
+  },
+  { name: 'a user who is there', edit: () => file.addUser({ name: 'alice' }), code: 'USER_EXISTS' },
+  { name: 'a name with a slash', edit: () => file.addUser({ name: '../etc' }), code: 'BAD_USER_NAME' },
+  {
+    name: 'a name that is a tool’s login',
+    edit: () => file.addUser({ name: 'tools.x' }),
+    code: 'BAD_USER_NAME',
+  },
+  { name: 'an unknown user', edit: () => file.removeUser('bob'), code: 'NO_USER' },
+  { name: 'an unknown maintainer', edit: () => file.addTool('hello', ['bob']), code: 'NO_USER' },
+  { name: 'a tool without maintainer', edit: () => file.addTool('hello', []), code: 'NO_MAINTAINER' },
+  { name: 'a bad tool name', edit: () => file.addTool('Hello', ['alice']), code: 'BAD_TOOL_NAME' },
+  { name: 'an unknown tool', edit: () => file.removeTool('hello'), code: 'NO_TOOL' },
+]) {
+  test(`refused, and nothing changed: ${name}`, async () => {
+    const before = await readFile(path, 'utf8');
+    await assert.rejects(edit, { name: 'DeployError', code });
+    assert.equal(await readFile(path, 'utf8'), before);
+  });
+}
+
+test('an RSA key of 1024 bits is refused', async () => {
+  const { generateKeyPairSync } = await import('node:crypto');
+  const pem = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({
+    type: 'pkcs1',
+    format: 'pem',
+  });
+  await writeFile(join(folder, 'short'), pem, { mode: 0o600 });
+  const line = spawnSync('ssh-keygen', ['-y', '-f', join(folder, 'short')], { encoding: 'utf8' }).stdout;
+  assert.match(line, /^ssh-rsa /);
+  await assert.rejects(file.addUser({ name: 'bob', keyLines: [line] }), /fewer than 2048 bits/);
+});
+
+test('a broken file is not edited', async () => {
+  await writeFile(path, 'users:\n  alice: [\n');
+  await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
+});
+
+test('without a file the edit says what to do first', async () => {
+  const nowhere = new DirectoryFile(join(folder, 'nowhere', 'directory.yaml'));
+  await assert.rejects(nowhere.addTool('hello', ['alice']), { code: 'NO_DIRECTORY' });
+  await assert.rejects(nowhere.list(), { code: 'NO_DIRECTORY' });
+});
+
+test('edits at the same time are all kept', async () => {
+  const names = Array.from({ length: 12 }, (_, index) => `user${index}`);
+  await Promise.all(names.map((name) => new DirectoryFile(path).addUser({ name, keyLines: [laptop] })));
+  assert.deepEqual([...(await file.list()).users.keys()].sort(), ['alice', ...names].sort());
+});
+
+test('threat 51: the lock of a process that died is no obstacle', async () => {
+  const dead = spawnSync('true').pid;
+  await writeFile(`${path}.lock`, `${dead}\n`);
+  await file.addTool('hello', ['alice']);
+  assert.equal((await file.list()).tools.size, 1);
+});
+
+test('the first directory opens for its user, and a second start leaves it as it is', async () => {
+  const fresh = join(folder, 'first.yaml');
+  const password = generatePassword();
+  const first = {
+    path: fresh,
+    userName: 'Root',
+    keyLines: [laptop, sk, 'junk', ''],
+    password,
+    toolName: 'hello',
+  };
+  const made = await createFirstDirectory(first);
+  assert.deepEqual([made?.uid, made?.keys, made?.leftOut.length], ['root', 1, 2]);
+  assert.equal((await stat(fresh)).mode & 0o777, 0o600);
+  const directory = new FileDirectory(fresh);
+  assert.equal((await directory.identifyByPassword('root', password, signal))?.uid, 'root');
+  assert.deepEqual(await directory.toolsOf('root', signal), ['hello']);
+  const before = await readFile(fresh, 'utf8');
+  assert.equal(await createFirstDirectory({ ...first, password: 'another' }), null);
+  assert.equal(await readFile(fresh, 'utf8'), before);
+});
+
+test('generated passwords differ and can be typed', () => {
+  const passwords = new Set(Array.from({ length: 100 }, generatePassword));
+  assert.equal(passwords.size, 100);
+  for (const password of passwords) assert.match(password, /^([a-hjkmnp-z02-9]{5}-){3}[a-hjkmnp-z02-9]{5}$/);
+});

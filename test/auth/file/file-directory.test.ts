@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { stringify } from 'yaml';
+import { FileDirectory } from '../../../src/auth/file/file-directory.ts';
+import { hashPassword } from '../../../src/auth/file/password-hash.ts';
+import { DeployError } from '../../../src/core/errors.ts';
+import { type DirectoryDescription, directoryContract } from '../../contracts/directory.ts';
+
+const signal = AbortSignal.timeout(120_000);
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'file-directory-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+directoryContract('FileDirectory', async (description) => {
+  const home = await mkdtemp(join(tmpdir(), 'file-directory-'));
+  const path = join(home, 'directory.yaml');
+  await writeFile(path, await asYaml(description));
+  return {
+    directory: new FileDirectory(path),
+    change: async (next) => writeFile(path, await asYaml(next)),
+    takeAway: () => rm(path),
+    [Symbol.asyncDispose]: () => rm(home, { recursive: true }),
+  };
+});
+
+async function asYaml(description: DirectoryDescription): Promise<string> {
+  const users = description.users.map(async (user) => [
+    user.name,
+    {
+      ...(user.password === undefined ? {} : { password: await hashPassword(user.password) }),
+      keys: user.keys ?? [],
+      ...(user.isDisabled ? { disabled: true } : {}),
+    },
+  ]);
+  const tools = description.tools.map((tool) => [
+    tool.name,
+    { maintainers: tool.maintainers, ...(tool.isDisabled ? { disabled: true } : {}) },
+  ]);
+  return stringify({ users: Object.fromEntries(await Promise.all(users)), tools: Object.fromEntries(tools) });
+}
+
+async function refusalOf(text: string): Promise<DeployError> {
+  const path = join(folder, 'broken.yaml');
+  await writeFile(path, text);
+  const error = await new FileDirectory(path).toolsOf('alice', signal).then(
+    () => assert.fail('it was read'),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.code, 'DIRECTORY_UNAVAILABLE');
+  return error;
+}
+
+for (const { name, text, line, detail } of [
+  { name: 'not YAML', text: 'users:\n  alice: {\n', line: 3, detail: /./ },
+  { name: 'a tab', text: 'users:\n  alice:\n\tkeys: []\n', line: 3, detail: /tab/i },
+  { name: 'a misspelt word', text: 'users:\n  alice:\n    key: []\n', line: 2, detail: /key/ },
+  { name: 'keys that are no list', text: 'users:\n  alice:\n    keys: x\n', line: 3, detail: /array/ },
+  {
+    name: 'a clear-text password',
+    text: 'users:\n  alice:\n    password: hunter2\n',
+    line: 3,
+    detail: /scrypt/,
+  },
+  {
+    name: 'a password hash that takes 8 GiB',
+    text: 'users:\n  a:\n    password: scrypt$4194304$16$1$AAAAAAAAAAAAAAAAAAAAAA==$AAAAAAAAAAAAAAAAAAAAAA==\n',
+    line: 3,
+    detail: /scrypt/,
+  },
+  { name: 'one name twice', text: 'users:\n  alice: {}\n  Alice: {}\n', line: 3, detail: /twice/ },
+  { name: 'the same key twice', text: 'users:\n  alice: {}\n  alice: {}\n', line: 3, detail: /unique/ },
+  {
+    name: 'a reserved user name',
+    text: 'users:\n  alice: {}\n  tools.x: {}\n',
+    line: 3,
+    detail: /user name/,
+  },
+  { name: 'a bad tool name', text: 'tools:\n  a: {}\n  ../b: {}\n', line: 3, detail: /tool name/ },
+  {
+    name: 'a bad maintainer',
+    text: 'tools:\n  a:\n    maintainers:\n    - x\n    - a/b\n',
+    line: 5,
+    detail: /user name/,
+  },
+  { name: 'another table', text: 'users: {}\ngroups: {}\n', line: 1, detail: /groups/ },
+] as const) {
+  test(`threat 6: a file with ${name} is an outage that names line ${line}, not a wrong password`, async () => {
+    const error = await refusalOf(text);
+    assert.match(error.message, new RegExp(`in line ${line}\\.$`));
+    assert.ok(error.cause instanceof DeployError);
+    assert.match(error.cause.message, detail);
+    assert.doesNotMatch(`${error.message} ${error.cause.message}`, /hunter2/);
+  });
+}
+
+test('names that mean something to JavaScript are plain names', async () => {
+  const path = join(folder, 'odd.yaml');
+  await writeFile(
+    path,
+    'users:\n  __proto__: {}\n  constructor: {}\ntools:\n  hello:\n    maintainers: [constructor]\n',
+  );
+  const directory = new FileDirectory(path);
+  assert.deepEqual(await directory.toolsOf('constructor', signal), ['hello']);
+  assert.deepEqual(await directory.toolsOf('toString', signal), []);
+});
+
+test('an empty file holds nobody', async () => {
+  const path = join(folder, 'empty.yaml');
+  await writeFile(path, '');
+  assert.deepEqual(await new FileDirectory(path).toolsOf('alice', signal), []);
+});
+
+test('a change of the same length at the same second is seen', async () => {
+  const path = join(folder, 'same.yaml');
+  await writeFile(path, 'users: {a: {}, b: {}}\ntools: {x: {maintainers: [a]}}\n');
+  const directory = new FileDirectory(path);
+  assert.deepEqual(await directory.toolsOf('a', signal), ['x']);
+  const { atime, mtime } = await stat(path);
+  const next = join(folder, 'same.new');
+  await writeFile(next, 'users: {a: {}, b: {}}\ntools: {x: {maintainers: [b]}}\n');
+  await utimes(next, atime, mtime);
+  const { rename } = await import('node:fs/promises');
+  await rename(next, path);
+  assert.deepEqual(await directory.toolsOf('a', signal), []);
+  assert.deepEqual(await directory.toolsOf('b', signal), ['x']);
+});
+
+test('threat 9: an unknown name takes as long as a known one', async () => {
+  const path = join(folder, 'time.yaml');
+  await writeFile(path, stringify({ users: { alice: { password: await hashPassword('right') }, dave: {} } }));
+  const directory = new FileDirectory(path);
+  const time = async (login: string) => {
+    const start = process.cpuUsage();
+    for (let round = 0; round < 4; round += 1) await directory.identifyByPassword(login, 'wrong', signal);
+    const { user, system } = process.cpuUsage(start);
+    return user + system;
+  };
+  await time('alice');
+  const known = await time('alice');
+  for (const login of ['mallory', 'dave', '*)(uid=*']) {
+    const unknown = await time(login);
+    assert.ok(unknown > known / 3 && unknown < known * 3, `${login}: ${unknown} µs against ${known} µs`);
+  }
+});
+
+test('threat 6: a flood of logins is bounded and told so', async () => {
+  const path = join(folder, 'flood.yaml');
+  await writeFile(path, 'users: {}\n');
+  const directory = new FileDirectory(path);
+  const limit = AbortSignal.timeout(1500);
+  const tries = Array.from({ length: 200 }, () => directory.identifyByPassword('alice', 'x', limit));
+  const results = await Promise.allSettled(tries);
+  const refused = results.filter((result) => result.status === 'rejected');
+  assert.ok(refused.length >= 200 - 66, `${refused.length} were refused`);
+  for (const { reason } of refused) assert.equal(reason.code, 'DIRECTORY_UNAVAILABLE');
+});

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { authorize } from '../../../src/auth/authorize.ts';
+import type { Directory, DirectoryTool, Identity } from '../../../src/auth/directory.ts';
+import { unavailable } from '../../../src/auth/directory-timeout.ts';
+import { CachedDirectory } from '../../../src/auth/ldap/directory-cache.ts';
+import { type ToolName, toolName } from '../../../src/core/names.ts';
+import { alice as principal } from '../../support/alice.ts';
+
+const signal = AbortSignal.timeout(60_000);
+const hello = toolName('hello') ?? assert.fail();
+const key = { algorithm: 'ssh-ed25519', blob: Buffer.from('a key') };
+const alice: Identity = { uid: 'alice', onlyTool: null };
+
+/** Counts what it is asked, and answers what it is told to. */
+class SlowDirectory implements Directory {
+  asked = 0;
+  identity: Identity | null = alice;
+  tool: DirectoryTool | null = { name: hello, maintainers: new Set(['alice']), isDisabled: false };
+  tools: ToolName[] = [hello];
+  isDown = false;
+  isClosed = false;
+  /** Null: answers at once. */
+  gate: Promise<void> | null = null;
+
+  async #answer<T>(value: T): Promise<T> {
+    this.asked += 1;
+    await this.gate;
+    if (this.isDown) throw unavailable('down', null);
+    return value;
+  }
+
+  identifyByKey = () => this.#answer(this.identity);
+  identifyByPassword = () => this.#answer(this.identity);
+  findTool = () => this.#answer(this.tool);
+  toolsOf = () => this.#answer(this.tools);
+  close = async () => {
+    this.isClosed = true;
+  };
+}
+
+function cached(cacheMs = 60_000, limitMs = 5000) {
+  const slow = new SlowDirectory();
+  const clock = { now: 0 };
+  const directory = new CachedDirectory(slow, { cacheMs, limitMs }, () => clock.now);
+  return { slow, clock, directory };
+}
+
+const questions: readonly [string, (directory: Directory) => Promise<unknown>][] = [
+  ['a key', (directory) => directory.identifyByKey('alice', key, signal)],
+  ['a password', (directory) => directory.identifyByPassword('alice', 'correct horse', signal)],
+  ['a tool', (directory) => directory.findTool(hello, signal)],
+  ['somebody’s tools', (directory) => directory.toolsOf('alice', signal)],
+];
+
+for (const [name, ask] of questions) {
+  test(`threat 8: the answer about ${name} is believed for the time of the setting and no longer`, async () => {
+    const { slow, clock, directory } = cached();
+    const first = await ask(directory);
+    clock.now = 59_999;
+    slow.isDown = true;
+    assert.deepEqual(await ask(directory), first);
+    assert.equal(slow.asked, 1);
+    clock.now = 60_000;
+    await assert.rejects(ask(directory), { code: 'DIRECTORY_UNAVAILABLE' });
+  });
+
+  test(`a refusal about ${name} is asked anew each time`, async () => {
+    const { slow, directory } = cached();
+    Object.assign(slow, { identity: null, tool: null, tools: [] });
+    await ask(directory);
+    Object.assign(slow, { identity: alice, tools: [hello] });
+    await ask(directory);
+    assert.equal(slow.asked, 2);
+    await ask(directory);
+    assert.ok(slow.asked <= 3);
+  });
+
+  test(`threat 6: a failure about ${name} is not remembered`, async () => {
+    const { slow, directory } = cached();
+    slow.isDown = true;
+    await assert.rejects(ask(directory), { code: 'DIRECTORY_UNAVAILABLE' });
+    slow.isDown = false;
+    assert.ok(await ask(directory));
+  });
+
+  test(`threat 6: a hundred who ask about ${name} at once ask once`, async () => {
+    const { slow, directory } = cached(0);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    slow.gate = promise;
+    const answers = Array.from({ length: 100 }, () => ask(directory));
+    resolve();
+    assert.equal(new Set(await Promise.all(answers)).size, name === 'somebody’s tools' ? 100 : 1);
+    assert.equal(slow.asked, 1);
+    slow.gate = null;
+    await ask(directory);
+    assert.equal(slow.asked, 2);
+  });
+}
+
+test('a tool that is wanted as it is now is asked for, and remembered anew', async () => {
+  const { slow, directory } = cached();
+  await directory.findTool(hello, signal);
+  slow.tool = { name: hello, maintainers: new Set(['alice', 'bob']), isDisabled: false };
+  assert.equal((await directory.findTool(hello, signal))?.maintainers.size, 1);
+  assert.equal((await directory.findTool(hello, signal, { isFresh: true }))?.maintainers.size, 2);
+  assert.equal((await directory.findTool(hello, signal))?.maintainers.size, 2);
+  assert.equal(slow.asked, 2);
+});
+
+test('nobody is refused for what is remembered: a new maintainer is in at once', async () => {
+  const { slow, directory } = cached();
+  const who = {
+    door: 'ssh',
+    credential: 'x',
+    address: '',
+    onlyTool: null,
+    scope: 'manage',
+    isOperator: false,
+  } as const;
+  const deploy = (uid: string) => authorize(directory, { ...who, uid }, hello, 'deploy', signal);
+  await deploy('alice');
+  await assert.rejects(deploy('bob'), { code: 'NO_ACCESS' });
+  slow.tool = { name: hello, maintainers: new Set(['bob']), isDisabled: false };
+  await deploy('bob');
+  slow.tool = { name: hello, maintainers: new Set(['bob']), isDisabled: true };
+  await deploy('bob');
+  await assert.rejects(deploy('alice'), { code: 'NO_ACCESS' });
+  await assert.rejects(deploy('bob'), { code: 'TOOL_DISABLED' });
+  slow.tool = { name: hello, maintainers: new Set(['bob']), isDisabled: false };
+  await deploy('bob');
+});
+
+test('the age of an answer counts from the question, not from the answer', async () => {
+  const { slow, clock, directory } = cached();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  slow.gate = promise;
+  const first = directory.findTool(hello, signal);
+  clock.now = 4000;
+  resolve();
+  await first;
+  clock.now = 60_000;
+  await directory.findTool(hello, signal);
+  assert.equal(slow.asked, 2);
+});
+
+test('whoever leaves does not take the answer from the others', async () => {
+  const { slow, directory } = cached();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  slow.gate = promise;
+  const leaving = new AbortController();
+  const left = directory.findTool(hello, leaving.signal);
+  const stays = directory.findTool(hello, signal);
+  leaving.abort();
+  await assert.rejects(left, { code: 'DIRECTORY_UNAVAILABLE' });
+  resolve();
+  assert.equal((await stays)?.name, hello);
+});
+
+test('threat 6: nobody waits longer than the limit for a directory that never answers', async () => {
+  const { slow, directory } = cached(60_000, 50);
+  slow.gate = new Promise(() => undefined);
+  await assert.rejects(directory.findTool(hello, signal), { code: 'DIRECTORY_UNAVAILABLE' });
+});
+
+test('another password, another name and another key are other questions', async () => {
+  const { slow, directory } = cached();
+  await directory.identifyByPassword('alice', 'one', signal);
+  await directory.identifyByPassword('alice', 'two', signal);
+  await directory.identifyByPassword('alic', 'eone', signal);
+  await directory.identifyByPassword(' ALICE', 'one', signal);
+  assert.equal(slow.asked, 3);
+  await directory.identifyByKey('alice', { ...key, blob: Buffer.from('another') }, signal);
+  await directory.identifyByKey('alice', key, signal);
+  await directory.identifyByKey('bob', key, signal);
+  assert.equal(slow.asked, 6);
+});
+
+test('threat 1: an empty password is refused unasked', async () => {
+  const { slow, directory } = cached();
+  assert.equal(await directory.identifyByPassword('alice', '', signal), null);
+  assert.equal(slow.asked, 0);
+});
+
+test('somebody who changes the list that they got changes nobody else’s', async () => {
+  const { directory } = cached();
+  (await directory.toolsOf('alice', signal)).push(hello);
+  assert.deepEqual(await directory.toolsOf('alice', signal), [hello]);
+});
+
+test('closing closes what is behind it', async () => {
+  const { slow, directory } = cached();
+  await directory.close();
+  assert.ok(slow.isClosed);
+});
+
+test('6: questions of one person about many tools take turns, and nobody else waits for them', async () => {
+  const { slow, directory } = cached();
+  const gate = Promise.withResolvers<void>();
+  slow.gate = gate.promise;
+  const leave = new AbortController();
+  const person = (uid: string) => ({ ...principal, uid });
+  const tools = [
+    hello,
+    ...Array.from({ length: 50 }, (_, index) => toolName(`tool${index}`) ?? assert.fail()),
+  ];
+  const asking = tools.map((tool) => authorize(directory, person('mallory'), tool, 'read', leave.signal));
+  leave.abort();
+  for (const result of await Promise.allSettled(asking)) assert.equal(result.status, 'rejected');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 4);
+  const alices = authorize(directory, person('alice'), hello, 'read', signal);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 5);
+  gate.resolve();
+  assert.equal((await alices).name, hello);
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readDn } from '../../../src/auth/ldap/ldap-dn.ts';
+
+for (const [name, one, other] of [
+  ['case and space', 'UID=Alice , OU=People,DC=example', 'uid=alice,ou=people,dc=example'],
+  ['an escaped comma', 'cn=Smith\\, A,dc=x', 'cn=Smith\\2C A,dc=x'],
+  ['UTF-8 in hexadecimal', 'uid=bj\\C3\\B6rn,dc=x', 'uid=björn,dc=x'],
+  ['an umlaut in two characters', 'uid=bjo\u0308rn,dc=x', 'uid=björn,dc=x'],
+  ['the order of joined names', 'cn=A+uid=b,dc=x', 'uid=b+cn=a,dc=x'],
+  ['repeated space', 'cn=a   b,dc=x', 'cn=a b,dc=x'],
+] as const) {
+  test(`threat 3: ${name} makes no other name`, () => {
+    assert.notEqual(readDn(one), null);
+    assert.equal(readDn(one)?.key, readDn(other)?.key);
+  });
+}
+
+for (const [one, other] of [
+  ['uid=alice\\,ou=people,dc=x', 'uid=alice,ou=people,dc=x'],
+  ['uid=a\\+cn=b,dc=x', 'uid=a+cn=b,dc=x'],
+  ['uid=a\\\\2Cou=b,dc=x', 'uid=a\\2Cou=b,dc=x'],
+  ['uid=a,ou=b,dc=x', 'uid=a,dc=x'],
+] as const) {
+  test(`threat 3: ${one} is not ${other}`, () => assert.notEqual(readDn(one)?.key, readDn(other)?.key));
+}
+
+for (const text of [
+  '',
+  'alice',
+  'uid=',
+  'uid=a,',
+  ',uid=a',
+  'uid=a;dc=x',
+  'uid=#0401,dc=x',
+  'uid="a",dc=x',
+  'uid=a\\',
+  'u id=a',
+  'uid=a\\zz',
+]) {
+  test(`threat 3: ${JSON.stringify(text)} is no name`, () => assert.equal(readDn(text), null));
+}
+
+test('the first part comes without escapes, and the rest is the name above', () => {
+  const dn = readDn('cn=Smith\\, \\22A\\22 \\3D,ou=people,dc=x');
+  assert.deepEqual(dn?.first, [{ attribute: 'cn', value: 'Smith, "A" =' }]);
+  assert.equal(dn?.parentKey, readDn('OU=People,DC=X')?.key);
+});

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { readLdapSettings } from '../../../src/auth/ldap/ldap-settings.ts';
+import { environmentName, readConfig } from '../../../src/config.ts';
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ldap-settings-'));
+  await writeFile(join(folder, 'empty'), '\nsecond line\n');
+  await writeFile(join(folder, 'secret'), 'secret\n');
+});
+after(() => rm(folder, { recursive: true }));
+
+const ldaps = { ldap_servers: 'ldaps://ldap.example.org' };
+async function read(given: Readonly<Record<string, string>>) {
+  const named = Object.entries(given).map(([name, value]) => [
+    environmentName(name),
+    value.replace('FOLDER', folder),
+  ]);
+  return await readLdapSettings(readConfig(Object.fromEntries(named)));
+}
+
+test('the defaults are Toolforge’s', async () => {
+  const settings = await read(ldaps);
+  assert.deepEqual(settings.servers, [{ host: 'ldap.example.org', port: 636, security: 'tls' }]);
+  assert.equal(settings.people.base, 'ou=people,dc=wikimedia,dc=org');
+  assert.equal(settings.people.attribute, 'uid');
+  assert.equal(settings.tools.base, 'ou=servicegroups,dc=wikimedia,dc=org');
+  assert.equal(settings.tools.prefix, 'tools.');
+  assert.equal(settings.toolAccounts, 'ou=people,ou=servicegroups,dc=wikimedia,dc=org');
+  assert.deepEqual([settings.limitMs, settings.cacheMs, settings.lockoutMs], [5000, 60_000, 0]);
+});
+
+test('several servers, ports and addresses', async () => {
+  const { servers } = await read({ ldap_servers: 'ldaps://[2001:db8::1]:6360/ ldap://b.example.org' });
+  assert.deepEqual(servers, [
+    { host: '2001:db8::1', port: 6360, security: 'tls' },
+    { host: 'b.example.org', port: 389, security: 'starttls' },
+  ]);
+});
+
+test('threat 7: without TLS only this machine is spoken to, unless it is really meant', async () => {
+  const off = { ldap_starttls: 'false' };
+  const refusal = read({ ldap_servers: 'ldaps://a.example.org ldap://b.example.org', ...off });
+  await assert.rejects(refusal, { code: 'BAD_SETTING', message: /unencrypted to ldap:\/\/b\.example\.org/ });
+  await assert.rejects(read({ ldap_servers: 'ldap://127.example.org', ...off }), { code: 'BAD_SETTING' });
+  for (const given of [
+    { ldap_servers: 'ldap://127.0.0.1', ...off },
+    { ldap_servers: 'ldap://[::1]', ...off },
+    { ldap_servers: 'ldap://b.example.org', ...off, ldap_plain: 'true' },
+  ]) {
+    assert.equal((await read(given)).servers[0]?.security, 'plain');
+  }
+});
+
+for (const [name, given, message] of [
+  ['no server', {}, /ldap_servers is empty/],
+  ['a server of another kind', { ldap_servers: 'https://a' }, /"https:\/\/a", which is no LDAP server/],
+  ['a server that is no address', { ldap_servers: 'ldap.example.org' }, /no LDAP server/],
+  ['a server with a path', { ldap_servers: 'ldaps://a/dc=x??sub' }, /no LDAP server/],
+  ['a server with a password', { ldap_servers: 'ldaps://cn:pw@a' }, /no LDAP server/],
+  ['a CA file that is not there', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
+  ['an empty CA file', { ...ldaps, ldap_ca: 'FOLDER/empty' }, /ldap_ca holds no certificate/],
+  ['a CA file that is none', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
+  ['a name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
+  ['a password without a name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
+  [
+    'threat 1: an empty password of the account that searches',
+    { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x', ldap_bind_password_file: 'FOLDER/empty' },
+    /empty first line/,
+  ],
+  ['a base that is no name', { ...ldaps, ldap_people: 'people' }, /ldap_people is "people"/],
+  ['a filter that is none', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
+] as const) {
+  test(`${name} is refused by the name of the setting`, async () => {
+    await assert.rejects(read(given), { name: 'DeployError', code: 'BAD_SETTING', message });
+  });
+}
+
+test('threat 8: nothing is believed for longer than 60 s', () => {
+  const name = environmentName('ldap_cache_time');
+  assert.equal(readConfig({ [name]: '60' }).ldap_cache_time, 60_000);
+  assert.throws(() => readConfig({ [name]: '61' }), { code: 'BAD_SETTING' });
+});
+
+test('threat 6: no answer may take longer than 5 s', () => {
+  assert.throws(() => readConfig({ [environmentName('ldap_time')]: '6' }), { code: 'BAD_SETTING' });
+});

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LoginThrottle } from '../../src/auth/login-throttle.ts';
+
+const NAT = '198.51.100.7';
+
+function throttleAt(): {
+  throttle: LoginThrottle;
+  pass: (ms: number) => void;
+  fail: (times: number, login: string, address?: string) => void;
+} {
+  let now = 1000;
+  const throttle = new LoginThrottle(() => now);
+  return {
+    throttle,
+    pass: (ms) => {
+      now += ms;
+    },
+    fail: (times, login, address = NAT) => {
+      for (let index = 0; index < times; index += 1) throttle.failed(login, address);
+    },
+  };
+}
+
+test('threat 9: five slips cost nothing, then the wait doubles to five minutes', () => {
+  const { throttle, fail } = throttleAt();
+  fail(5, 'alice');
+  assert.equal(throttle.check('alice', NAT), 0);
+  fail(1, 'alice');
+  assert.equal(throttle.check('alice', NAT), 1000);
+  fail(1, ' ALICE');
+  assert.equal(throttle.check('alice', NAT), 2000);
+  fail(40, 'alice');
+  assert.equal(throttle.check('alice', NAT), 300_000);
+});
+
+test('threat 9: the two spellings of a tool’s login are one', () => {
+  const { throttle, fail } = throttleAt();
+  fail(20, 'tools.hello');
+  assert.ok(throttle.check('Tool.hello', NAT) > 1000);
+});
+
+test('threat 9: a wait ends, and failures are forgotten', () => {
+  const { throttle, pass, fail } = throttleAt();
+  fail(8, 'alice');
+  pass(4000);
+  assert.equal(throttle.check('alice', NAT), 0);
+  pass(16 * 60_000);
+  fail(5, 'alice');
+  assert.equal(throttle.check('alice', NAT), 0);
+});
+
+test('threat 9: neighbours behind one address are not locked out', () => {
+  const { throttle, fail } = throttleAt();
+  throttle.succeeded('bob', NAT);
+  fail(1000, 'alice');
+  assert.equal(throttle.check('bob', NAT), 0, 'who was here before goes on');
+  assert.ok(throttle.check('carol', NAT) <= 30_000, 'who is new waits at most 30 s');
+  assert.equal(throttle.check('alice', '203.0.113.1'), 0, 'the name is free elsewhere');
+});
+
+test('threat 9: many names from one address are slowed down together', () => {
+  const { throttle, fail } = throttleAt();
+  for (let index = 0; index < 200; index += 1) fail(1, `guess${index}`);
+  assert.equal(throttle.check('guess1000', NAT), 30_000);
+});
+
+test('threat 9: a success wipes the failures of the name', () => {
+  const { throttle, fail } = throttleAt();
+  fail(20, 'alice');
+  throttle.succeeded('alice', NAT);
+  assert.equal(throttle.check('alice', NAT), 0);
+});
+
+test('threat 9: the addresses of one IPv6 network and of one IPv4 host count as one', () => {
+  const { throttle, fail } = throttleAt();
+  fail(10, 'alice', '2001:db8:1:2::1');
+  assert.ok(throttle.check('alice', '2001:db8:1:2:ffff::9') > 0);
+  assert.equal(throttle.check('alice', '2001:db8:1:3::1'), 0);
+  fail(10, 'bob', '::ffff:192.0.2.1');
+  assert.ok(throttle.check('bob', '192.0.2.1') > 0);
+});
+
+test('threat 9: memory is bounded', () => {
+  const { throttle, fail } = throttleAt();
+  fail(10, 'alice');
+  for (let index = 0; index < 30_000; index += 1)
+    fail(1, `x${index}`, `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`);
+  assert.equal(throttle.check('alice', NAT), 0, 'the oldest entry made room');
+});

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stepFailed } from '../../src/builder/build-failures.ts';
+
+const limits = { processes: 64, memoryBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
+const why = (...lastLines: string[]) =>
+  stepFailed({ name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).message;
+
+test('an error is told with the cause that follows it', () => {
+  const cause = 'Because flaskk was not found in the package registry, nothing can be installed.';
+  const error = 'error: No solution found when resolving dependencies:';
+  const told = `pip exited 1: error: No solution found when resolving dependencies: ${cause}`;
+  assert.equal(why('Resolving', error, `  cause: ${cause}`), told);
+  assert.equal(why('Resolving', error, `  ├─▶ first`, `  ╰─▶ ${cause}`), told);
+  assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
+});
+
+test('what does not fit on a line is told by its cause, or else by the error, or not at all', () => {
+  const long = 'x'.repeat(140);
+  assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: error: ${long}: it is so`);
+  assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
+  assert.equal(why('error: small', `cause: ${long}${long}`), 'pip exited 1: error: small');
+  assert.equal(why(`error: ${long}${long}`), 'pip exited 1');
+});
+
+test('without an error the last line with words is told, and a refusal of the buildpack before all', () => {
+  assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
+  assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
+});
+
+test('a warning of the buildpack is not taken for the reason of what fails after it', () => {
+  const warning = ' !     node_modules is in the repository: it is not used. Add it to .gitignore.';
+  assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: ERESOLVE');
+  assert.equal(
+    why(warning, '-----> npm run build', 'src/a.ts: no such name'),
+    'pip exited 1: src/a.ts: no such name',
+  );
+});
+
+test('threat 55: the last lines of a build hold nobody up, however long they are', () => {
+  const began = performance.now();
+  assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
+  assert.ok(performance.now() - began < 500);
+});

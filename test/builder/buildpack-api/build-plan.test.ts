@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  type Candidate,
+  entriesFor,
+  type PlanSections,
+  resolvePlan,
+  withoutMet,
+} from '../../../src/builder/buildpack-api/build-plan.ts';
+
+const sections = (provides: string[], requires: string[] = []): PlanSections => ({
+  provides,
+  requires: requires.map((name) => ({ name, metadata: {} })),
+});
+const must = (id: string, ...alternatives: PlanSections[]): Candidate => ({
+  id,
+  isOptional: false,
+  alternatives,
+});
+const may = (id: string, ...alternatives: PlanSections[]): Candidate => ({
+  id,
+  isOptional: true,
+  alternatives,
+});
+const nothing = sections([]);
+
+for (const { name, candidates, group } of [
+  { name: 'nothing asked, nothing offered', candidates: [must('a', nothing)], group: ['a'] },
+  { name: 'nobody passed', candidates: [], group: null },
+  { name: 'its own provider', candidates: [must('a', sections(['x'], ['x']))], group: ['a'] },
+  {
+    name: 'provided by an earlier one',
+    candidates: [must('a', sections(['x'])), must('b', sections([], ['x']))],
+    group: ['a', 'b'],
+  },
+  {
+    name: 'provided only by a later one is not provided',
+    candidates: [must('a', sections([], ['x'])), must('b', sections(['x']))],
+    group: null,
+  },
+  { name: 'required and not provided', candidates: [must('a', sections([], ['x']))], group: null },
+  { name: 'provided and not required', candidates: [must('a', sections(['x']))], group: null },
+  {
+    name: 'an optional one that requires what nobody provides is dropped',
+    candidates: [must('a', nothing), may('b', sections([], ['x']))],
+    group: ['a'],
+  },
+  {
+    name: 'an optional one that provides what nobody requires is dropped',
+    candidates: [may('a', sections(['x'])), must('b', nothing)],
+    group: ['b'],
+  },
+  {
+    name: 'dropping one can make another unmet',
+    candidates: [may('a', sections(['x'], ['y'])), may('b', sections([], ['x'])), must('c', nothing)],
+    group: ['c'],
+  },
+  {
+    name: 'all optional and all dropped is no group',
+    candidates: [may('a', sections(['x'])), may('b', sections([], ['y']))],
+    group: null,
+  },
+  {
+    name: 'the first alternative that works',
+    candidates: [must('a', sections(['x']), sections(['y'])), must('b', sections([], ['y']))],
+    group: ['a', 'b'],
+  },
+  {
+    name: 'alternatives of several are tried together',
+    candidates: [
+      must('a', sections(['x']), sections(['y'])),
+      must('b', sections([], ['z']), sections([], ['y'])),
+    ],
+    group: ['a', 'b'],
+  },
+  {
+    name: 'an optional one is kept by its first alternative rather than dropped',
+    candidates: [may('a', sections(['x']), nothing), must('b', nothing)],
+    group: ['a', 'b'],
+  },
+  {
+    name: 'an optional one with alternatives is dropped by the last of them',
+    candidates: [may('a', sections(['x']), sections(['y'])), must('b', nothing)],
+    group: ['b'],
+  },
+  {
+    name: 'a provide after the last require is unused',
+    candidates: [must('a', sections(['x'], ['x'])), may('b', sections(['x']))],
+    group: ['a'],
+  },
+  {
+    name: 'a second provider before the next require is used',
+    candidates: [
+      must('a', sections(['x'], ['x'])),
+      may('b', sections(['x'])),
+      must('c', sections([], ['x'])),
+    ],
+    group: ['a', 'b', 'c'],
+  },
+]) {
+  test(`a build plan: ${name}`, () => assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
+}
+
+test('each buildpack is handed everything that was asked of what it provides, with metadata', () => {
+  const plan = resolvePlan([
+    must('python', { provides: ['python'], requires: [{ name: 'python', metadata: { version: '3.11' } }] }),
+    must('pip', { provides: [], requires: [{ name: 'python', metadata: { launch: true } }] }),
+  ]);
+  assert.deepEqual(entriesFor(plan?.entries ?? [], 'python'), [
+    { name: 'python', metadata: { version: '3.11' } },
+    { name: 'python', metadata: { launch: true } },
+  ]);
+  assert.deepEqual(entriesFor(plan?.entries ?? [], 'pip'), []);
+});
+
+test('what a buildpack met is not handed to the next provider, what it left unmet is', () => {
+  const plan = resolvePlan([
+    must('a', sections(['x', 'y'])),
+    must('b', sections(['x', 'y'])),
+    must('c', sections([], ['x', 'y'])),
+  ]);
+  const left = withoutMet(plan?.entries ?? [], 'a', new Set(['y']));
+  assert.deepEqual(
+    entriesFor(left, 'b').map((entry) => entry.name),
+    ['y'],
+  );
+});
+
+test('threat 60: alternatives without end do not hold up everybody else', () => {
+  const many = Array.from({ length: 2000 }, (_, index) => sections([], [`never-${index}`]));
+  const startedAt = performance.now();
+  assert.equal(
+    resolvePlan([may('a', ...many, nothing), may('b', ...many, nothing), must('c', nothing)]),
+    null,
+  );
+  assert.ok(performance.now() - startedAt < 2000);
+});

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ABuilder } from '../a-builder.ts';
+import { SampleBuildpacks, webProcess } from '../sample-buildpacks.ts';
+import { aSource } from '../with-builder.ts';
+
+const source = aSource();
+
+// Config vars as LD_LIBRARY_PATH make a detection run code of the tool.
+test('threat 39: what one detection leaves is never in the way of what the server makes for the next', async () => {
+  const outside = await mkdtemp(join(tmpdir(), 'outside-'));
+  try {
+    await chmod(outside, 0o711);
+    const plans = '"$(dirname "$(dirname "$CNB_BUILD_PLAN_PATH")")"';
+    await using buildpacks = await SampleBuildpacks.write(
+      {
+        first: { detect: `ln -s ${outside} ${plans}/sample_second || true; exit 100`, build: 'exit 1' },
+        second: { build: webProcess },
+      },
+      ['first', 'second'].map((name) => `[[order]]\n[[order.group]]\nid = "sample/${name}"\n`).join(''),
+    );
+    await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+    if (builder.sandbox.mode === 'trusted') return;
+    const artifact = await builder.build(source.folder);
+    assert.deepEqual(artifact.buildpacks, ['sample/second 1']);
+    assert.deepEqual(await readdir(outside), []);
+    assert.equal((await stat(outside)).mode & 0o777, 0o711);
+  } finally {
+    await rm(outside, { recursive: true });
+  }
+});
+
+test('threat 39: a detection that puts links and pipes in place of its files shows nothing else and holds up nothing', async () => {
+  const folder = '"$(dirname "$CNB_BUILD_PLAN_PATH")"';
+  const detect = `cd ${folder}; rm output plan.toml; ln -s /etc/passwd output; mkfifo plan.toml; exit 0`;
+  await using buildpacks = await SampleBuildpacks.write(
+    { linking: { detect, build: 'true' }, second: { build: webProcess } },
+    `[[order]]\n${['linking', 'second'].map((name) => `[[order.group]]\nid = "sample/${name}"\noptional = true\n`).join('')}`,
+  );
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const artifact = await builder.build(source.folder);
+  assert.deepEqual(artifact.buildpacks, ['sample/linking 1', 'sample/second 1']);
+  assert.doesNotMatch(builder.said, /root:/);
+});

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { link, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { addEnvFolder, addLayerFolders } from '../../../src/builder/buildpack-api/layer-environment.ts';
+import { readLayers } from '../../../src/builder/buildpack-api/layers.ts';
+import { keepLayers } from '../../../src/builder/local/tool-cache.ts';
+import { listPlainFolder } from '../../../src/builder/source/safe-files.ts';
+
+let root: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'env-files-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+const MIB = 1024 * 1024;
+const newFolder = async (name: string) => {
+  const folder = await mkdtemp(join(root, 'layers-'));
+  await mkdir(join(folder, name), { recursive: true });
+  return folder;
+};
+
+/** The names lead to one file: it takes its room on disk once. */
+async function linked(folder: string, file: string, names: readonly string[]): Promise<void> {
+  for (const name of names) await link(file, join(folder, name));
+}
+
+const numbered = (count: number, end: string) =>
+  Array.from({ length: count }, (_, index) => `V${index}${end}`);
+
+for (const action of ['', '.append']) {
+  test(`threat 60: env files "NAME${action}" that take no room on disk do not fill the server’s memory`, async () => {
+    const folder = await newFolder('one/l/env');
+    const sparse = join(folder, 'sparse');
+    await writeFile(sparse, '');
+    await truncate(sparse, MIB);
+    await linked(join(folder, 'one/l/env'), sparse, numbered(20, action));
+    const environment = {};
+    await assert.rejects(addEnvFolder(environment, folder, ['one', 'l', 'env']), { code: 'NOT_PASSABLE' });
+  });
+}
+
+test('threat 60: values that replace each other cost no more time than those that stay', async () => {
+  const folder = await newFolder('one');
+  const file = join(folder, 'big');
+  await writeFile(file, 'x'.repeat(MIB));
+  const environment = {};
+  const addAll = async () => {
+    for (const name of numbered(20, '')) {
+      await mkdir(join(folder, 'one', name, 'env'), { recursive: true });
+      await link(file, join(folder, 'one', name, 'env', 'SAME'));
+      await addEnvFolder(environment, folder, ['one', name, 'env']);
+    }
+  };
+  await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
+});
+
+test('threat 60: a buildpack has no more layers than a start can look into', async () => {
+  const folder = await newFolder('test_x');
+  for (const name of numbered(101, '.toml'))
+    await writeFile(join(folder, 'test_x', name), '[types]\nlaunch = true\n');
+  await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+});
+
+test('threat 60: env files of many layers do not fill it together', async () => {
+  const folder = await newFolder('one');
+  const file = join(folder, 'big');
+  await writeFile(file, 'x'.repeat(MIB));
+  const environment = {};
+  const addAll = async () => {
+    for (const name of numbered(20, '')) {
+      await mkdir(join(folder, 'one', name, 'env'), { recursive: true });
+      await link(file, join(folder, 'one', name, 'env', name));
+      await addEnvFolder(environment, folder, ['one', name, 'env']);
+    }
+  };
+  await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
+});
+
+test('threat 60: layer files that take no room on disk do not fill the server’s memory', async () => {
+  const folder = await newFolder('test_x');
+  const file = join(folder, 'big');
+  await writeFile(file, `[metadata]\na = "${'x'.repeat(MIB - 100)}"\n`);
+  await linked(join(folder, 'test_x'), file, numbered(40, '.toml'));
+  await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+});
+
+test('threat 60: more entries than a folder of layers or variables has are not all read', async () => {
+  const folder = await newFolder('many');
+  for (const name of numbered(6000, '')) await writeFile(join(folder, 'many', name), '');
+  await assert.rejects(listPlainFolder(folder, ['many']), RangeError);
+  await assert.rejects(readLayers(folder, 'many'), { code: 'BUILD_FAILED' });
+  await assert.rejects(addEnvFolder({}, folder, ['many']), { code: 'NOT_PASSABLE' });
+  const places = { layers: join(folder, 'many'), cache: join(folder, 'cache'), previous: null };
+  await assert.rejects(keepLayers(places, ['test/x']), { code: 'BUILD_FAILED' });
+});
+
+test('a layer of many entries has its bin and lib found all the same', async () => {
+  const folder = await newFolder('one/l/bin');
+  for (const name of numbered(6000, '')) await writeFile(join(folder, 'one/l', name), '');
+  const environment: Record<string, string> = {};
+  await addLayerFolders(environment, { folder, path: '/layers' }, ['one', 'l'], 'launch');
+  assert.deepEqual(environment, { PATH: '/layers/one/l/bin' });
+});

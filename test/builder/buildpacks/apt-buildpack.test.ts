@@ -1,0 +1,340 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { ABuilder, productBuildpacks, registryEnvironment } from '../a-builder.ts';
+import { failsWith } from '../with-builder.ts';
+import { ASource } from './run-buildpack.ts';
+
+const lib = join(productBuildpacks, 'apt/lib');
+
+for (const { name, files, says } of [
+  { name: 'an Aptfile', files: { Aptfile: 'figlet\n' }, says: 'apt (Aptfile)' },
+  { name: 'project.toml', files: { 'project.toml': '[apt]\npackages = []\n' }, says: 'apt (project.toml)' },
+  {
+    name: 'project.toml with a byte order mark',
+    files: { 'project.toml': '\uFEFF[apt]\npackages = []\n' },
+    says: 'apt (project.toml)',
+  },
+  {
+    name: 'both',
+    files: { Aptfile: '', 'project.toml': ' [ apt ] # x\n' },
+    says: 'apt (Aptfile, project.toml)',
+  },
+  { name: 'another table', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
+  { name: 'neither', files: { 'README.md': 'Aptfile' }, says: null },
+]) {
+  test(`apt detects: ${name}`, async () => {
+    await using source = await ASource.of(files);
+    const { code, output } = await source.run('apt', 'detect');
+    assert.deepEqual([code, output], says === null ? [100, ''] : [0, says]);
+  });
+}
+
+for (const { name, text, says } of [
+  { name: 'an option', text: 'figlet\n-o Dir::Etc=/x\n', says: /Line 2 of the Aptfile: options of apt/ },
+  { name: 'two dashes', text: '--allow-unauthenticated\n', says: /Line 1 of the Aptfile: options of apt/ },
+  { name: 'an address', text: 'https://example.org/x.deb\n', says: /Line 1 .*files and addresses/ },
+  { name: 'a file', text: './x.deb\n', says: /files and addresses/ },
+  { name: 'a repository', text: ':repo:deb http://example.org x main\n', says: /other repositories/ },
+  { name: 'two on a line', text: '\n# x\nfiglet toilet\n', says: /Line 3 .*more than one package/ },
+  { name: 'a version', text: 'figlet=2.2\n', says: /write figlet alone/ },
+  { name: 'an architecture', text: 'figlet:i386\n', says: /not the name of a Debian package/ },
+  { name: 'a removal', text: 'figlet-\n', says: /not the name of a Debian package/ },
+  { name: 'a command', text: '$(touch hacked)\n', says: /more than one/ },
+  { name: 'a quoted command', text: 'a;touch\\ hacked\n', says: /more than one/ },
+  { name: 'a command in one word', text: 'a;touch$IFS-hacked\n', says: /not the name/ },
+  { name: 'a pattern', text: '~nfiglet\n', says: /not the name/ },
+  { name: 'an expression', text: 'lib.*\n', says: /not the name/ },
+  { name: 'large letters', text: 'Figlet\n', says: /small letters/ },
+  { name: 'a path as release', text: 'figlet/../x\n', says: /not the name/ },
+  {
+    name: 'a release that is not here',
+    text: 'figlet/woody\n',
+    says: /Line 1 .*no release woody here.*bookworm-backports/,
+  },
+  { name: 'a control character', text: 'fig\u0007let\n', says: /control character/ },
+  { name: 'no UTF-8', text: Buffer.from([0x66, 0xff, 0x0a]), says: /not UTF-8/ },
+  { name: 'a huge file', text: `${'# x\n'.repeat(20_000)}`, says: /larger than 64 kB/ },
+  { name: 'too many', text: 'figlet\n'.repeat(201), says: /More than 200/ },
+]) {
+  test(`threats 66 and 68: an Aptfile is data, and is refused with its line: ${name}`, async () => {
+    await using source = await ASource.of({ Aptfile: text });
+    const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' });
+    assert.equal(code, 1, output);
+    const reason = output.split('\n').at(-1) ?? '';
+    assert.match(reason, says);
+    assert.ok(reason.length <= 168, `${reason.length} characters do not fit into the verdict`);
+    assert.deepEqual(await readdir(source.folder), ['Aptfile']);
+  });
+}
+
+for (const { name, text, says } of [
+  {
+    name: 'a word for the list',
+    text: '[apt]\npackages = "figlet"\n',
+    says: /Line 2 of project\.toml: packages/,
+  },
+  { name: 'numbers', text: '[apt]\npackages = [\n "a2ps",\n 1 ]\n', says: /Line 4 of project\.toml/ },
+  { name: 'an escape', text: '[apt]\npackages = ["\\u0061"]\n', says: /Line 2 of project\.toml/ },
+  { name: 'no end', text: '[apt]\npackages = ["figlet",\n', says: /of project\.toml: packages/ },
+  {
+    name: 'a byte order mark before the table',
+    text: '\uFEFF[apt]\npackages = ["-y"]\n',
+    says: /Line 2 of project\.toml: options/,
+  },
+  { name: 'no comma', text: "[apt]\npackages = ['a2ps' 'figlet']\n", says: /Line 2 of project\.toml/ },
+  { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
+]) {
+  test(`threat 66: packages of project.toml are refused with their line: ${name}`, async () => {
+    await using source = await ASource.of({ 'project.toml': text });
+    const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' });
+    assert.equal(code, 1, output);
+    assert.match(output.split('\n').at(-1) ?? '', says);
+  });
+}
+
+test('project.toml names packages in the forms that TOML has for it, in its own table only', async () => {
+  await using source = await ASource.of({
+    'project.toml':
+      '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n',
+  });
+  const { stdout } = await execa('awk', [
+    '-f',
+    join(lib, 'project.awk'),
+    join(source.folder, 'project.toml'),
+  ]);
+  assert.equal(stdout, '5\ta2ps\n7\tfiglet');
+});
+
+test('off Debian a sentence says so', async () => {
+  await using source = await ASource.of({ Aptfile: 'figlet\n' });
+  const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'fedora' });
+  assert.equal(code, 1);
+  assert.match(output, /need a server that runs on Debian: this one runs on fedora/);
+});
+
+test('alternatives are read from a script: continued lines, loops, variables; never what is not plain', async () => {
+  const script = `#!/bin/sh
+base=/usr/lib/jvm
+tools='java jar'
+if [ "$1" = configure ]; then
+  for prog in convert "compare"; do
+    update-alternatives --quiet --install /usr/bin/$prog \\
+        $prog /usr/bin/\${prog}-im6 10 \\
+        --slave /usr/share/man/man1/$prog.1.gz $prog.1.gz /usr/share/man/man1/$prog-im6.1.gz || true
+  done
+  for i in $tools
+  do
+    update-alternatives --install /usr/bin/$i $i $base/bin/$i 1711 $unknown
+  done
+  update-alternatives --install /usr/bin/x x "$(touch hacked)" 5
+  update-alternatives --install /usr/bin/../../etc/y y /etc/../../y 5; update-alternatives --remove z /z
+  # update-alternatives --install /usr/bin/no no /usr/bin/not 5
+fi
+`;
+  const { stdout } = await execa('awk', ['-f', join(lib, 'alternatives.awk')], { input: script });
+  assert.deepEqual(stdout.split('\n'), [
+    '10\t/usr/bin/convert\t/usr/bin/convert-im6',
+    '10\t/usr/share/man/man1/convert.1.gz\t/usr/share/man/man1/convert-im6.1.gz',
+    '10\t/usr/bin/compare\t/usr/bin/compare-im6',
+    '10\t/usr/share/man/man1/compare.1.gz\t/usr/share/man/man1/compare-im6.1.gz',
+    '1711\t/usr/bin/java\t/usr/lib/jvm/bin/java',
+    '1711\t/usr/bin/jar\t/usr/lib/jvm/bin/jar',
+  ]);
+});
+
+for (const { name, source: text, expected } of [
+  {
+    name: 'a paragraph',
+    source:
+      'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /k.gpg\n',
+    expected:
+      'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\nSigned-By: /k.gpg',
+  },
+  {
+    name: 'a line with options',
+    source:
+      '# x\ndeb-src http://no bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib # y\n',
+    expected:
+      'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main contrib\nSigned-By: /k.gpg',
+  },
+  {
+    name: 'a paragraph that is switched off',
+    source: 'Types: deb\nEnabled: no\nURIs: http://x\nSuites: bookworm\n',
+    expected: '',
+  },
+  { name: 'another release', source: 'deb http://x bookworm-security main\n', expected: '' },
+]) {
+  test(`backports come from where the machine has its own packages: ${name}`, async () => {
+    const variables = ['-v', 'codename=bookworm', '-v', 'release=bookworm-backports'];
+    const { stdout } = await execa('awk', [...variables, '-f', join(lib, 'backports.awk')], { input: text });
+    assert.equal(stdout, expected);
+  });
+}
+
+/** A folder in place of /etc/apt with this one source. */
+async function withSources(line: string, run: (etc: string) => Promise<void>): Promise<void> {
+  const etc = await mkdtemp(join(tmpdir(), 'etc-apt-'));
+  try {
+    await mkdir(join(etc, 'repository'));
+    await writeFile(join(etc, 'repository/Packages'), '');
+    await writeFile(join(etc, 'repository/Release'), 'Suite: x\nSHA256:\n');
+    await writeFile(join(etc, 'sources.list'), `${line.replace('HERE', `${etc}/repository`)}\n`);
+    await run(etc);
+  } finally {
+    await rm(etc, { recursive: true });
+  }
+}
+
+for (const { name, line, says } of [
+  {
+    name: 'threat 67: a source that cannot be reached is named',
+    line: 'deb http://127.0.0.1:9/debian bookworm main',
+    says: /sources could not be reached \(127\.0\.0\.1:9\)/,
+  },
+  {
+    name: 'threat 67: the reason is the last word also where many sources cannot be reached',
+    line: Array.from({ length: 200 }, (_, n) => `deb http://127.0.0.1:9/debian s${n} main`).join('\n'),
+    says: /sources could not be reached \(127\.0\.0\.1:9\)/,
+  },
+  {
+    name: 'threat 68: a source that is not signed is not used, even where the machine would trust it',
+    line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
+    says: /not signed by a key that it has/,
+  },
+]) {
+  test(name, async () => {
+    await withSources(line, async (etc) => {
+      await using source = await ASource.of({ Aptfile: 'figlet\n' });
+      const env = { CNB_TARGET_DISTRO_NAME: 'debian', TOOLFORGE_APT_ETC: etc };
+      const { code, output } = await source.run('apt', 'build', env);
+      assert.equal(code, 1, output);
+      assert.match(output.split('\n').at(-1) ?? '', says);
+    });
+  });
+}
+
+const paragraph = 'Types: deb\nURIs: http://127.0.0.1:9/debian\n';
+for (const { name, text, isAdded } of [
+  { name: 'has none', text: '', isAdded: true },
+  {
+    name: 'has one',
+    text: 'deb  [a=b c=d] http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: false,
+  },
+  { name: 'has a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
+  { name: 'has a comment', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
+  {
+    name: 'has a paragraph that is off',
+    text: `\n${paragraph}Suites: bookworm-backports\nEnabled: no\n`,
+    isAdded: true,
+  },
+  {
+    name: 'has sources alone',
+    text: 'deb-src http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: true,
+  },
+]) {
+  test(`a source of backports is ${isAdded ? '' : 'not '}added where the machine ${name}`, async () => {
+    const line = text.startsWith('\n') ? '' : text;
+    await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
+      await mkdir(join(etc, 'sources.list.d'));
+      if (line === '') await writeFile(join(etc, 'sources.list.d/x.sources'), text);
+      await using source = await ASource.of({ Aptfile: 'figlet/bookworm-backports\n' });
+      await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian', TOOLFORGE_APT_ETC: etc });
+      const sources = await readdir(join(source.layers, 'state/sources'));
+      assert.equal(sources.includes('backports.sources'), isAdded);
+    });
+  });
+}
+
+test('packages are used again where the lifecycle has written the file of their layer anew', async () => {
+  await using source = await ASource.of({ Aptfile: 'figlet\n' });
+  const env = { ...registryEnvironment, CNB_TARGET_DISTRO_NAME: 'debian' };
+  const first = await source.run('apt', 'build', env);
+  assert.equal(first.code, 0, first.output);
+  const file = join(source.layers, 'apt.toml');
+  const metadata = (await readFile(file, 'utf8')).split('[metadata]\n')[1] ?? '';
+  // Numbers have become floating ones on their way through JSON.
+  const words = metadata.replace(/^/gm, '  ').replace(/ (\d+)$/m, ' $1.0');
+  await writeFile(file, `[metadata]\n${words}`);
+  const { output } = await source.run('apt', 'build', env);
+  assert.match(output, /Reusing Debian packages: figlet/);
+});
+
+/** Builds a tool of these files with the product's buildpacks. */
+const build = (builder: ABuilder, files: Readonly<Record<string, string>>) =>
+  builder.build(tmpdir(), {
+    checkOut: async (folder) => {
+      for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text);
+    },
+  });
+
+test('an Aptfile and a Procfile are enough for a tool, in a release of its own too, and it is built once', async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  const files = { Aptfile: 'figlet\nfortune-mod/bookworm-backports\n', Procfile: 'web: figlet hello\n' };
+  await assert.rejects(
+    build(builder, files),
+    failsWith(
+      'BUILD_FAILED',
+      /^apt exited 1: Line 2 of the Aptfile: bookworm-backports has no package fortune-mod/,
+    ),
+  );
+  const artifact = await build(builder, { ...files, Aptfile: 'figlet\n' });
+  assert.match(builder.said, /apt \(Aptfile\) · Procfile \(web\)/);
+  assert.match(builder.said, /1 package that the base system has not, with what they depend on: 0\.1 MB/);
+  const layer = join(artifact.reference, 'layers/toolforge_apt/apt');
+  assert.ok((await stat(join(layer, 'usr/bin/figlet'))).size > 1000, 'figlet is linked as an alternative');
+  assert.equal(
+    (await execa('readlink', [join(layer, 'usr/bin/figlet')])).stdout,
+    '../../usr/bin/figlet-figlet',
+  );
+  await assert.rejects(readFile(join(layer, '../state.toml')), { code: 'ENOENT' });
+  await build(builder, { ...files, Aptfile: 'figlet\n' });
+  assert.match(builder.said, /Reusing Debian packages: figlet/);
+  await build(builder, { ...files, Aptfile: 'figlet\ntoilet\n' });
+  assert.match(builder.said, /Debian packages: figlet, toilet/);
+  assert.doesNotMatch(builder.said, /Fetching Debian/);
+});
+
+test('a package of the backports is taken from there, and the others are not', async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  await build(builder, { Aptfile: 'dehydrated/bookworm-backports\nfiglet\n', Procfile: 'web: true\n' });
+  const downloads = await readdir(join(builder.data, 'cache/wikibot/toolforge_apt/state/archives'));
+  assert.equal(downloads.filter((name) => /^dehydrated_.*~bpo12/.test(name)).length, 1, downloads.join(' '));
+  assert.equal(downloads.filter((name) => name.includes('~bpo')).length, 1, downloads.join(' '));
+});
+
+for (const { name, aptfile, why } of [
+  {
+    name: 'no such package',
+    aptfile: '# tools\nfigglet\n',
+    why: /^apt exited 1: Line 2 of the Aptfile: there is no package figglet\. Search: https:\/\/packages\.debian\.org\/figglet$/,
+  },
+  {
+    name: 'a package that others only provide',
+    aptfile: 'mail-transport-agent\n',
+    why: /Line 1 .*no package mail-transport-agent/,
+  },
+  ...['n.no', 'lib+s', 'figlet+'].map((aptfile) => ({
+    name: `threat 66: ${aptfile}, which apt would take for more than a name`,
+    aptfile: `g++\npython3.11\n${aptfile}\n`,
+    why: new RegExp(`^apt exited 1: Line 3 of the Aptfile: there is no package ${RegExp.escape(aptfile)}\\.`),
+  })),
+  {
+    name: 'packages that exclude each other',
+    aptfile: 'exim4-daemon-heavy\npostfix\n',
+    why: /cannot be installed beside/,
+  },
+]) {
+  test(`what cannot be installed is the reason in the verdict: ${name}`, async () => {
+    await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+    await assert.rejects(
+      build(builder, { Aptfile: aptfile, Procfile: 'web: true\n' }),
+      failsWith('BUILD_FAILED', why),
+    );
+  });
+}

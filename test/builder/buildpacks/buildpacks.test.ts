@@ -1,0 +1,419 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { productBuildpacks } from '../a-builder.ts';
+import { ASource } from './run-buildpack.ts';
+
+const packageJson = (content: object) => JSON.stringify(content);
+const PASS = 0;
+const FAIL = 100;
+
+for (const { buildpack, name, files, code, says } of [
+  {
+    buildpack: 'python',
+    name: 'requirements.txt',
+    files: { 'requirements.txt': '' },
+    code: PASS,
+    says: /^python 3\.\d+$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'pyproject.toml',
+    files: { 'pyproject.toml': '' },
+    code: PASS,
+    says: /^python 3/,
+  },
+  { buildpack: 'python', name: 'app.py', files: { 'app.py': '' }, code: PASS, says: /^python 3/ },
+  {
+    buildpack: 'python',
+    name: 'service.template of Python',
+    files: { 'service.template': 'type: python3.11\n' },
+    code: PASS,
+    says: /^python 3\.\d+ \(service\.template/,
+  },
+  {
+    buildpack: 'python',
+    name: 'service.template of Node',
+    files: { 'service.template': 'type: node20\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'python',
+    name: '.python-version',
+    files: { '.python-version': '3.99.1\n' },
+    code: PASS,
+    says: /\(\.python-version asks for 3\.99, which is not here\)$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'runtime.txt',
+    files: { 'runtime.txt': 'python-3.99.1\n' },
+    code: PASS,
+    says: /runtime\.txt asks for 3\.99/,
+  },
+  {
+    buildpack: 'python',
+    name: '.python-version that PowerShell wrote',
+    files: { '.python-version': Buffer.from('\uFEFF3.99\r\n', 'utf16le') },
+    code: PASS,
+    says: /\.python-version asks for 3\.99/,
+  },
+  {
+    buildpack: 'python',
+    name: 'a version with a zero before its number',
+    files: { '.python-version': '3.09\n' },
+    code: PASS,
+    says: /^python 3\.\d+ \(\.python-version asks for 3\.9, which is not here\)$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'service.template with a byte order mark',
+    files: { 'service.template': '\uFEFFtype: python3.99\r\n' },
+    code: PASS,
+    says: /service\.template asks for 3\.99/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'pyproject.toml with a byte order mark',
+    files: { 'pyproject.toml': '\uFEFF[project]\r\nname = "a"\r\n' },
+    code: PASS,
+    says: /^pip \(pyproject\.toml\)$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'a Procfile with a byte order mark before web',
+    files: { 'app.py': 'app = 1\n', Procfile: '\uFEFFweb: x\r\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'node',
+    name: '.nvmrc that PowerShell wrote',
+    files: {
+      '.nvmrc': Buffer.from('\uFEFFv20.11.1\r\n', 'utf16le'),
+      'package.json': packageJson({ dependencies: { a: '1' } }),
+    },
+    code: PASS,
+    says: /^node 20\.11\.1 \(\.nvmrc\)$/,
+  },
+  {
+    buildpack: 'node',
+    name: 'service.template with a byte order mark',
+    files: {
+      'service.template': '\uFEFFtype: node20\r\n',
+      'package.json': '{"devDependencies": {"a": "1"}}',
+    },
+    code: PASS,
+    says: /^node 20 \(service\.template\)$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'Python 2',
+    files: { 'runtime.txt': 'python-2.7.18\n' },
+    code: PASS,
+    says: /asks for 2\.7, which is not here/,
+  },
+  { buildpack: 'python', name: 'only a README', files: { 'README.md': '' }, code: FAIL, says: /^$/ },
+  {
+    buildpack: 'python',
+    name: 'a version file that is a command (threat 66)',
+    files: { '.python-version': '3.$(touch hacked)\n' },
+    code: PASS,
+    says: /^python 3\.\d+ \(\.python-version\)$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'requirements.txt',
+    files: { 'requirements.txt': '' },
+    code: PASS,
+    says: /^pip$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'pyproject.toml with a project',
+    files: { 'pyproject.toml': '[project]\nname = "x"\n' },
+    code: PASS,
+    says: /^pip \(pyproject\.toml\)$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'pyproject.toml with tool settings only',
+    files: { 'pyproject.toml': '[tool.black]\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'python',
+    name: 'service.template in the folder of webservice',
+    files: { 'www/python/src/service.template': 'type: python3.99\n' },
+    code: PASS,
+    says: /\(service\.template asks for 3\.99, which is not here\)$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'requirements.txt in the folder of webservice',
+    files: { 'www/python/src/requirements.txt': '' },
+    code: PASS,
+    says: /^pip$/,
+  },
+  {
+    buildpack: 'pip',
+    name: 'two requirements.txt',
+    files: { 'www/python/src/requirements.txt': '', 'requirements.txt': '' },
+    code: PASS,
+    says: /^pip\nnote: www\/python\/src\/requirements\.txt is left aside/,
+  },
+  ...Object.entries({
+    'app = Flask(__name__)\n': PASS,
+    'app: Flask = make()\n': PASS,
+    'def app(environ, start_response):\n  pass\n': PASS,
+    'class app:\n  pass\n': PASS,
+    'from tool import application as app\n': PASS,
+    'from tool import *\n': PASS,
+    'try:\n  import x\nexcept ImportError:\n  app = 1\n': PASS,
+    'if x:\n  pass\nelse:\n  server, app = make()\n': PASS,
+    'this is no Python, and app\n': PASS,
+    'def make():\n  app = 1\n  return app\n': FAIL,
+    'print("app = 1")\n': FAIL,
+    'application = 1\n': FAIL,
+    '': FAIL,
+  }).map(([text, code]) => ({
+    buildpack: 'uwsgi',
+    name: `app.py with ${JSON.stringify(text)}`,
+    files: { 'app.py': text },
+    code,
+    says: code === PASS ? /^uwsgi$/ : /^note: app\.py is left aside by uwsgi: it sets no `app`$/,
+  })),
+  {
+    buildpack: 'uwsgi',
+    name: 'the folder of webservice',
+    files: { 'www/python/src/app.py': 'app = 1\n', 'app.py': '' },
+    code: PASS,
+    says: /^uwsgi$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'a Procfile without web',
+    files: { 'app.py': 'app = 1\n', Procfile: 'worker: x\n' },
+    code: PASS,
+    says: /^uwsgi$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'a Procfile with web',
+    files: { 'app.py': 'app = 1\n', Procfile: 'worker: x\n  web: gunicorn app:app\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'uwsgi',
+    name: 'gunicorn among the requirements',
+    files: { 'app.py': 'app = 1\n', 'requirements.txt': 'flask\ngunicorn\n' },
+    code: FAIL,
+    says: /^$/,
+  },
+  { buildpack: 'uwsgi', name: 'no app.py', files: { 'wsgi.py': 'app = 1\n' }, code: FAIL, says: /^$/ },
+  {
+    buildpack: 'uwsgi',
+    name: 'an app.py that would do something (threat 66)',
+    files: { 'app.py': 'open("hacked", "w")\napp = 1\n', 'ast.py': 'open("hacked", "w")\n' },
+    code: PASS,
+    says: /^uwsgi$/,
+  },
+  {
+    buildpack: 'node',
+    name: 'dependencies',
+    files: { 'package.json': packageJson({ dependencies: { a: '1' } }) },
+    code: PASS,
+    says: /^node 24$/,
+  },
+  {
+    buildpack: 'node',
+    name: 'engines',
+    files: { 'package.json': packageJson({ engines: { node: '>=18 <21' }, scripts: { start: 'x' } }) },
+    code: PASS,
+    says: /^node >=18 <21 \(package\.json\)$/,
+  },
+  {
+    buildpack: 'node',
+    name: '.nvmrc',
+    files: { 'package.json': packageJson({ scripts: { start: 'x' } }), '.nvmrc': 'v22\n' },
+    code: PASS,
+    says: /^node 22 \(\.nvmrc\)$/,
+  },
+  {
+    buildpack: 'node',
+    name: 'linters only',
+    files: {
+      'package.json': packageJson({ devDependencies: { eslint: '9' }, scripts: { lint: 'eslint .' } }),
+    },
+    code: FAIL,
+    says: /^note: package\.json is left aside: it has no dependencies/,
+  },
+  {
+    buildpack: 'node',
+    name: 'linters only, but the Procfile starts node',
+    files: {
+      'package.json': packageJson({ devDependencies: { eslint: '9' } }),
+      Procfile: 'web: node x.js\n',
+    },
+    code: PASS,
+    says: /^node 24$/,
+  },
+  {
+    buildpack: 'node',
+    name: 'package.json that is no JSON',
+    files: { 'package.json': '{"a": 1,}' },
+    code: FAIL,
+    says: /^note: package\.json is left aside: not valid JSON/,
+  },
+  {
+    buildpack: 'npm',
+    name: 'linters only',
+    files: { 'package.json': packageJson({ devDependencies: { eslint: '9' } }) },
+    code: FAIL,
+    says: /^$/,
+  },
+  {
+    buildpack: 'npm',
+    name: 'a lock of another manager',
+    files: { 'package.json': packageJson({ dependencies: { a: '1' } }), 'yarn.lock': '' },
+    code: PASS,
+    says: /^npm\nnote: yarn\.lock is not used/,
+  },
+  { buildpack: 'static', name: 'index.html', files: { 'index.html': '' }, code: PASS, says: /^static site/ },
+  { buildpack: 'static', name: 'no index.html', files: { 'page.html': '' }, code: FAIL, says: /^$/ },
+  {
+    buildpack: 'procfile',
+    name: 'a Procfile',
+    files: { Procfile: 'web: x\nworker: y\n' },
+    code: PASS,
+    says: /^Procfile \(web worker\)$/,
+  },
+  { buildpack: 'procfile', name: 'no Procfile', files: {}, code: FAIL, says: /^$/ },
+]) {
+  test(`${buildpack} detects: ${name}`, async () => {
+    await using source = await ASource.of(files);
+    const result = await source.run(buildpack, 'detect');
+    assert.equal(result.code, code, result.output);
+    assert.match(result.output, says);
+    await assert.rejects(readFile(join(source.folder, 'hacked')), { code: 'ENOENT' });
+  });
+}
+
+test('threat 66: a Procfile is data: nothing of it is run, and its commands arrive as they were written', async () => {
+  const command = `echo "a\\b" 'c' $(touch hacked) \`touch hacked\` & \\" ]\\ncommand = ["x"] # €`;
+  await using source = await ASource.of({
+    Procfile: `web: ${command}\r\nevil: x"]\ntype = "root"\n[[processes]]\nBad: y\n  late: z  \n`,
+  });
+  const { code, output } = await source.run('procfile', 'build');
+  assert.equal(code, 0, output);
+  assert.deepEqual(await source.processes(), {
+    web: ['bash', '-c', command],
+    evil: ['bash', '-c', 'x"]'],
+    late: ['bash', '-c', 'z'],
+  });
+  await assert.rejects(readFile(join(source.folder, 'hacked')), { code: 'ENOENT' });
+});
+
+for (const { name, text, says } of [
+  { name: 'a control character', text: 'web: a\u0007b\n', says: /control character/ },
+  {
+    name: 'bytes that are no UTF-8',
+    text: Buffer.from([0x77, 0x65, 0x62, 0x3a, 0x20, 0xff, 0x0a]),
+    says: /not UTF-8/,
+  },
+  { name: 'a huge file', text: `web: ${'x'.repeat(70_000)}\n`, says: /larger than 64 kB/ },
+  { name: 'no process', text: '# none\n', says: /no line of the form/ },
+  {
+    name: 'too many processes',
+    text: Array.from({ length: 51 }, (_, n) => `p${n}: x\n`).join(''),
+    says: /more than 50/,
+  },
+]) {
+  test(`threat 66: a Procfile is refused with the reason: ${name}`, async () => {
+    await using source = await ASource.of({ Procfile: text });
+    const { code, output } = await source.run('procfile', 'build');
+    assert.equal(code, 1);
+    assert.match(output, says);
+  });
+}
+
+for (const { name, files, web, says } of [
+  {
+    name: 'gunicorn and app.py',
+    files: { 'app.py': '', 'requirements.txt': 'flask\nGunicorn==23.0\n' },
+    web: ['gunicorn', 'app:app'],
+    says: /web: gunicorn app:app/,
+  },
+  {
+    name: 'gunicorn and Django',
+    files: { 'manage.py': '', 'tool/wsgi.py': '', 'requirements.txt': 'gunicorn>=20\n' },
+    web: ['gunicorn', 'tool.wsgi'],
+    says: /tool\.wsgi/,
+  },
+  {
+    name: 'gunicorn first in a file with a byte order mark',
+    files: { 'app.py': '', 'requirements.txt': '\uFEFFgunicorn\r\nflask\r\n' },
+    web: ['gunicorn', 'app:app'],
+    says: /web: gunicorn app:app/,
+  },
+  {
+    name: 'gunicorn in a file that PowerShell wrote',
+    files: {
+      'manage.py': '',
+      'tool/wsgi.py': '',
+      'requirements.txt': Buffer.from('\uFEFFdjango\r\ngunicorn==23.0.0\r\n', 'utf16le'),
+    },
+    web: ['gunicorn', 'tool.wsgi'],
+    says: /tool\.wsgi/,
+  },
+  {
+    name: 'the folder of webservice',
+    files: { 'www/python/src/app.py': '', 'requirements.txt': 'gunicorn\n' },
+    web: ['gunicorn', '--chdir', 'www/python/src', 'app:app'],
+    says: /www/,
+  },
+  {
+    name: 'no gunicorn',
+    files: { 'app.py': '', 'requirements.txt': 'flask\ngunicorn-thing\n' },
+    web: null,
+    says: /add a file named Procfile/,
+  },
+  {
+    name: 'a Procfile with web',
+    files: { 'app.py': '', Procfile: 'web: x\n', 'requirements.txt': 'gunicorn\n' },
+    web: null,
+    says: /Using Python/,
+  },
+]) {
+  test(`python finds the web process: ${name}`, async () => {
+    await using source = await ASource.of(files);
+    const { code, output } = await source.run('python', 'build');
+    assert.equal(code, 0, output);
+    assert.match(output, says);
+    if (web === null) await assert.rejects(source.processes(), { code: 'ENOENT' });
+    else assert.deepEqual((await source.processes())['web'], web);
+  });
+}
+
+test('python says which version it takes when the one asked for is not here', async () => {
+  await using source = await ASource.of({ 'app.py': '', '.python-version': '3.99\n' });
+  const { output } = await source.run('python', 'build');
+  assert.match(
+    output,
+    / ! {5}\.python-version asks for Python 3\.99, which is not here: Python 3\.\d+ is used/,
+  );
+});
+
+for (const { file, folders } of [
+  { file: 'requirements.sh', folders: ['python', 'pip', 'uwsgi'] },
+  { file: 'any_pip.sh', folders: ['pip', 'uwsgi'] },
+]) {
+  test(`${file} is the same in ${folders.join(', ')}: a buildpack is a folder of its own`, async () => {
+    const texts = folders.map((folder) => readFile(join(productBuildpacks, folder, 'lib', file), 'utf8'));
+    assert.equal(new Set(await Promise.all(texts)).size, 1);
+  });
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { productBuildpacks } from '../a-builder.ts';
+import { ASource } from './run-buildpack.ts';
+
+/** Runs a function of the pip buildpack on a source. */
+async function run(source: ASource, command: string) {
+  const library = join(productBuildpacks, 'pip/lib');
+  const script = `source "$0/requirements.sh"; source "$0/inputs.sh"; ${command}`;
+  return await execa('bash', ['-euo', 'pipefail', '-c', script, library], {
+    cwd: source.folder,
+    reject: false,
+  });
+}
+
+const utf16 = (text: string) => Buffer.from(`\uFEFF${text}`, 'utf16le');
+
+for (const { name, files, found } of [
+  {
+    name: 'files with a usual name',
+    files: {
+      'requirements.txt': 'a\n',
+      'requirements/prod.txt': 'b\n',
+      'dev-requirements.txt': '',
+      'notes.txt': '',
+    },
+    found: ['dev-requirements.txt', 'requirements.txt', 'requirements/prod.txt'],
+  },
+  {
+    name: 'what they take in, whatever its name, and what that takes in',
+    files: {
+      'requirements.txt': '  -r deps/base.txt # why\r\n--requirement=more.in\n-c pins.txt',
+      'deps/base.txt': '-r common.txt\n',
+      'deps/common.txt': '-r base.txt\n-r gone.txt\n# -r not.txt\n',
+      'more.in': '',
+      'pins.txt': '',
+      'not.txt': '',
+    },
+    found: ['deps/base.txt', 'deps/common.txt', 'more.in', 'pins.txt', 'requirements.txt'],
+  },
+  {
+    name: 'beside the requirements of webservice',
+    files: {
+      'www/python/src/requirements.txt': '-r requirements/base.txt\n',
+      'www/python/src/requirements/base.txt': 'a\n',
+    },
+    found: ['www/python/src/requirements.txt', 'www/python/src/requirements/base.txt'],
+  },
+  {
+    name: 'a file of Windows',
+    files: { 'requirements.txt': utf16('-r deps.txt\r\n'), 'deps.txt': '' },
+    found: ['deps.txt', 'requirements.txt'],
+  },
+  {
+    name: 'a file that takes in itself by ever longer names',
+    files: { 'requirements.txt': '-r ./requirements.txt\n' },
+    found: ['requirements.txt'],
+  },
+]) {
+  test(`what is installed depends on ${name}`, async () => {
+    await using source = await ASource.of(files);
+    const [requirements = ''] = Object.keys(files);
+    const { stdout } = await run(source, `inputs ${requirements} | xargs -0 realpath --relative-to=.`);
+    assert.deepEqual([...new Set(stdout.split('\n'))].sort(), found);
+  });
+}
+
+test('what is installed depends on a file that requirements.txt is a link to', async () => {
+  await using source = await ASource.of({ 'deps.txt': 'a\n' });
+  await symlink('deps.txt', join(source.folder, 'requirements.txt'));
+  const { stdout } = await run(source, 'inputs requirements.txt | xargs -0 cat');
+  assert.equal(stdout, 'a');
+});
+
+const uvSource = '[tool.uv.sources]\nlib = { path = "libs/lib" }\n';
+for (const { isLocal, files } of [
+  { isLocal: true, files: { 'requirements.txt': 'flask\n-e .\n' } },
+  { isLocal: true, files: { 'requirements.txt': './lib\n' } },
+  { isLocal: true, files: { 'requirements.txt': 'flask\nvendor/lib\n' } },
+  { isLocal: true, files: { 'requirements.txt': 'wheels/lib-1.0-py3-none-any.whl' } },
+  {
+    isLocal: true,
+    files: { 'requirements.txt': '-r deps.txt\n', 'deps.txt': 'lib @ file:///workspace/lib\n' },
+  },
+  { isLocal: true, files: { 'requirements.txt': utf16('flask\r\n-e .\r\n') } },
+  { isLocal: true, files: { 'pyproject.toml': `[project]\nname = "a"\n${uvSource}` } },
+  { isLocal: true, files: { 'pyproject.toml': '[tool.uv.sources.lib]\nworkspace = true\n' } },
+  { isLocal: false, files: { 'requirements.txt': 'flask==3.0 ; python_version > "3" # a/b\n' } },
+  { isLocal: false, files: { 'requirements.txt': '--index-url https://example.org/simple\nflask\n' } },
+  {
+    isLocal: false,
+    files: { 'requirements.txt': 'a @ https://example.org/a.whl\ngit+https://example.org/b\n' },
+  },
+  { isLocal: false, files: { 'requirements.txt': '-r deps/base.txt\n', 'deps/base.txt': 'flask\n' } },
+  { isLocal: false, files: { 'pyproject.toml': '[tool.x]\ninclude = [\n  "src/a",\n]\n' } },
+]) {
+  test(`${JSON.stringify(Object.values(files).map(String))} installs ${isLocal ? 'from' : 'nothing from'} the source`, async () => {
+    await using source = await ASource.of(files);
+    const [requirements = ''] = Object.keys(files);
+    const { exitCode, stderr } = await run(source, `has_local_path ${requirements}`);
+    assert.equal(exitCode, isLocal ? 0 : 1, stderr);
+  });
+}

@@ -1,0 +1,70 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { execa } from 'execa';
+import { parse } from 'smol-toml';
+import { productBuildpacks } from '../a-builder.ts';
+
+/** A folder with a source in it, and places for the buildpack that is run on it. */
+export class ASource implements AsyncDisposable {
+  readonly folder: string;
+  readonly layers: string;
+  readonly #root: string;
+
+  private constructor(root: string) {
+    this.#root = root;
+    this.folder = join(root, 'workspace');
+    this.layers = join(root, 'layers');
+  }
+
+  static async of(files: Readonly<Record<string, string | Buffer>>): Promise<ASource> {
+    const source = new ASource(await mkdtemp(join(tmpdir(), 'source-')));
+    await mkdir(source.folder);
+    await mkdir(source.layers);
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(dirname(join(source.folder, path)), { recursive: true });
+      await writeFile(join(source.folder, path), content);
+    }
+    return source;
+  }
+
+  /** Runs one program of a product's buildpack as the Buildpack API has it, without a sandbox. */
+  async run(
+    buildpack: string,
+    program: 'detect' | 'build',
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ code: number | undefined; output: string }> {
+    const plan = join(this.#root, 'plan.toml');
+    await writeFile(plan, '');
+    const result = await execa(join(productBuildpacks, buildpack, 'bin', program), [], {
+      cwd: this.folder,
+      env: {
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        HOME: this.#root,
+        TMPDIR: this.#root,
+        LANG: 'C.UTF-8',
+        CNB_BUILDPACK_DIR: join(productBuildpacks, buildpack),
+        CNB_BUILD_PLAN_PATH: plan,
+        CNB_BP_PLAN_PATH: plan,
+        CNB_LAYERS_DIR: this.layers,
+        ...env,
+      },
+      extendEnv: false,
+      stdin: 'ignore',
+      all: true,
+      reject: false,
+    });
+    return { code: result.exitCode, output: result.all };
+  }
+
+  /** The processes of launch.toml, as type and command. */
+  async processes(): Promise<Record<string, string[]>> {
+    const content = parse(await readFile(join(this.layers, 'launch.toml'), 'utf8'));
+    const processes = content['processes'] as { type: string; command: string[] }[];
+    return Object.fromEntries(processes.map(({ type, command }) => [type, command]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#root, { recursive: true, force: true });
+  }
+}

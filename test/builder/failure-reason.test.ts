@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { failureReason } from '../../src/builder/failure-reason.ts';
+
+/** What programs print when they fail, indented as in the output of a push, and the line that says why. */
+const FAILURES: readonly [what: string, output: string, reason: string][] = [
+  [
+    'npm: two packages that do not fit together',
+    `npm error code ERESOLVE
+     npm error ERESOLVE unable to resolve dependency tree
+     npm error
+     npm error While resolving: hello@1.0.0
+     npm error Found: react@18.2.0
+     npm error node_modules/react
+     npm error   react@"18.2.0" from the root project
+     npm error
+     npm error Could not resolve dependency:
+     npm error peer react@"^19.0.0" from react-dom@19.0.0
+     npm error
+     npm error Fix the upstream dependency conflict, or retry
+     npm error this command with --force or --legacy-peer-deps
+     npm error
+     npm error For a full report see:
+     npm error /layers/npm/cache/_logs/2026-01-01T00_00_00_000Z-eresolve-report.txt
+     npm error A complete log of this run can be found in: /layers/npm/cache/_logs/debug-0.log`,
+    'ERESOLVE: unable to resolve dependency tree',
+  ],
+  [
+    'npm: a lock file that does not fit',
+    `npm error code EUSAGE
+     npm error
+     npm error \`npm ci\` can only install packages when your package.json and package-lock.json are in sync. Please update your lock file with \`npm install\` before continuing.
+     npm error
+     npm error Missing: left-pad@1.3.0 from lock file
+     npm error
+     npm error Clean install a project
+     npm error
+     npm error Usage:
+     npm error npm ci
+     npm error
+     npm error Options:
+     npm error [--install-strategy <hoisted|nested|shallow|linked>] [--legacy-bundling]
+     npm error
+     npm error aliases: clean-install, ic, install-clean, isntall-clean
+     npm error
+     npm error Run "npm help ci" for more info
+     npm error A complete log of this run can be found in: /layers/npm/cache/_logs/debug-0.log`,
+    'EUSAGE: `npm ci` can only install packages when your package.json and package-lock.json are in sync',
+  ],
+  [
+    'npm: a package that does not exist',
+    `npm ERR! code E404
+     npm ERR! 404 Not Found - GET https://registry.example/no-such-thing - Not found
+     npm ERR! 404
+     npm ERR! 404  'no-such-thing@1.0.0' is not in this registry.`,
+    'E404: 404 Not Found - GET https://registry.example/no-such-thing - Not found',
+  ],
+  [
+    'npm: a version that does not exist',
+    `npm error code ETARGET
+     npm error notarget No matching version found for left-pad@99.0.0.
+     npm error notarget In most cases you or one of your dependencies are requesting
+     npm error notarget a package version that doesn't exist.`,
+    'ETARGET: No matching version found for left-pad@99.0.0',
+  ],
+  [
+    'npm: a file that is missing',
+    `npm error code ENOENT
+     npm error syscall open
+     npm error path /workspace/package.json
+     npm error errno -2
+     npm error enoent Could not read package.json: Error: ENOENT: no such file or directory, open '/workspace/package.json'
+     npm error enoent This is related to npm not being able to find a file.`,
+    "ENOENT: Could not read package.json: Error: ENOENT: no such file or directory, open '/workspace/package.json'",
+  ],
+  [
+    'npm: a script whose compiler says why',
+    `src/app.ts(3,7): error TS2322: Type 'string' is not assignable to type 'number'.
+     npm error Lifecycle script \`build\` failed with error:
+     npm error code 2
+     npm error path /workspace
+     npm error workspace hello@1.0.0
+     npm error location /workspace
+     npm error command failed
+     npm error command sh -c tsc`,
+    "src/app.ts(3,7): error TS2322: Type 'string' is not assignable to type 'number'.",
+  ],
+  [
+    'npm: a script that says nothing',
+    `npm error code 1
+     npm error path /workspace/node_modules/thing
+     npm error command failed
+     npm error command sh -c node-gyp rebuild`,
+    'sh -c node-gyp rebuild failed with 1',
+  ],
+  [
+    'pnpm: a lock file that does not fit',
+    ` ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date
+
+     Note that in CI environments this setting is true by default.`,
+    'ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date',
+  ],
+  [
+    'yarn 1: a lock file that does not fit',
+    `[1/4] Resolving packages...
+     error Your lockfile needs to be updated, but yarn was run with \`--frozen-lockfile\`.
+     info Visit https://yarnpkg.com/en/docs/cli/install for documentation about this command.`,
+    'error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.',
+  ],
+  [
+    'yarn 4: a lock file that does not fit',
+    `➤ YN0000: ┌ Resolution step
+     ➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.
+     ➤ YN0000: └ Completed
+     ➤ YN0000: · Failed with errors in 0s 102ms`,
+    '➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.',
+  ],
+  [
+    'pip: a package that does not exist',
+    `ERROR: Could not find a version that satisfies the requirement flaskk (from versions: none)
+     ERROR: No matching distribution found for flaskk`,
+    'ERROR: No matching distribution found for flaskk',
+  ],
+  [
+    'Node: a module that is missing',
+    `node:internal/modules/cjs/loader:1143
+       throw err;
+       ^
+
+     Error: Cannot find module './settings'
+     Require stack:
+     - /workspace/build.js
+         at Module._resolveFilename (node:internal/modules/cjs/loader:1140:15) {
+       code: 'MODULE_NOT_FOUND',
+       requireStack: [ '/workspace/build.js' ]
+     }
+
+     Node.js v24.1.0`,
+    "Error: Cannot find module './settings'",
+  ],
+  [
+    'Python: an import that fails',
+    `Traceback (most recent call last):
+       File "/workspace/manage.py", line 3, in <module>
+         import django
+     ModuleNotFoundError: No module named 'django'`,
+    "ModuleNotFoundError: No module named 'django'",
+  ],
+  [
+    'cargo: a name that is not known',
+    `error[E0425]: cannot find value \`nope\` in this scope
+      --> src/main.rs:2:5
+     For more information about this error, try \`rustc --explain E0425\`.
+     error: could not compile \`hello\` (bin "hello") due to 1 previous error`,
+    'error: could not compile `hello` (bin "hello") due to 1 previous error',
+  ],
+  [
+    'go: a name that is not known',
+    `# example.org/hello
+     ./main.go:6:2: undefined: nope`,
+    './main.go:6:2: undefined: nope',
+  ],
+  [
+    'vite: a file that cannot be found',
+    `error during build:
+     Error: Could not resolve "./missing.js" from "src/main.js"
+         at getRollupError (file:///workspace/node_modules/rollup/dist/es/shared/parseAst.js:406:41)`,
+    'Error: Could not resolve "./missing.js" from "src/main.js"',
+  ],
+];
+
+for (const [what, output, reason] of FAILURES) {
+  test(`the reason of a failure is found: ${what}`, () => {
+    const lines = output.split('\n').map((line) => line.replace(/^ {5}/, '       '));
+    assert.equal(failureReason(lines), reason);
+  });
+}

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { launchEnvironment } from '../../src/builder/buildpack-api/launch-environment.ts';
+import type { Artifact } from '../../src/core/types.ts';
+import type { Mount } from '../../src/sandbox/sandbox.ts';
+import { ABuilder, fixtures, registryEnvironment } from './a-builder.ts';
+
+/** Runs a program as the runtime would run a process of the artifact: its files cannot be written. */
+async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly string[]): Promise<string> {
+  const { sandbox } = builder;
+  const [workspace, layers] = ['workspace', 'layers'].map((name) => ({
+    source: join(artifact.reference, name),
+    target: `/${name}`,
+    isWritable: false,
+  })) as [Mount, Mount];
+  const child = sandbox.start({
+    name: 'a look inside',
+    argv,
+    env: await launchEnvironment({
+      layersFolder: layers.source,
+      layersPath: sandbox.path(layers),
+      buildpacks: artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? ''),
+      processType: 'web',
+      base: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp', LANG: 'C.UTF-8', PORT: '8000' },
+    }),
+    cwd: sandbox.path(workspace),
+    mounts: [workspace, layers],
+    toolNumber: 1,
+    // V8 alone reserves about 600 MiB of address space.
+    limits: { processes: 128, memoryBytes: 1024 * 1024 * 1024, fileBytes: 1024 * 1024 },
+    publish: null,
+  });
+  const output = await text(child.output);
+  const { code } = await child.exited;
+  assert.equal(code, 0, output);
+  return output;
+}
+
+const first = (artifact: Artifact) => artifact.processes.map(({ type, command }) => [type, ...command]);
+
+for (const { fixture, seen, processes, again, look, prints } of [
+  {
+    fixture: 'flask',
+    seen: 'python 3.11 (service.template) · pip',
+    processes: [['web', 'gunicorn', 'app:app']],
+    again: /Reusing the installed packages: requirements\.txt has not changed/,
+    look: [
+      'bash',
+      '-c',
+      'gunicorn --check-config app:app && python -c "import flask; print(flask.__name__)"',
+    ],
+    prints: /^flask$/m,
+  },
+  {
+    fixture: 'flask-apt',
+    seen: 'apt (Aptfile) · python 3.11 (service.template) · pip',
+    processes: [['web', 'gunicorn', 'app:app']],
+    again: /Reusing Debian packages: imagemagick, librsvg2-bin, tesseract-ocr, figlet/,
+    look: ['python3', '-c', 'import app; print(app.index()[0])'],
+    prints:
+      /convert and tesseract: made by convert\nrsvg-convert and tesseract: drawn by rsvg\nidentify: PNG 420x70\nfiglet:\n ____ +_/,
+  },
+  {
+    fixture: 'seed-example',
+    seen: 'python 3.11 (service.template) · pip · uwsgi',
+    processes: null,
+    again: /Reusing uWSGI 2\.\d+/,
+    look: ['uwsgi', '--version'],
+    prints: /^2\.\d+/m,
+  },
+  {
+    fixture: 'node-express',
+    seen: 'node >=22 (package.json) · npm',
+    processes: [['web', 'npm', 'start']],
+    again: /Reusing Node 24\.\d+\.\d+/,
+    look: [
+      'node',
+      '--input-type=module',
+      '-e',
+      'import express from "express"; console.log(process.env.NODE_ENV, typeof express)',
+    ],
+    prints: /^production function$/m,
+  },
+  {
+    fixture: 'static-site',
+    seen: 'static site (index.html)',
+    processes: null,
+    again: /Serving 5 files/,
+    look: ['python3', '-c', 'print(open("index.html").read())'],
+    prints: /Hello from a static site/,
+  },
+  {
+    fixture: 'web-and-worker',
+    seen: 'python 3.11 · Procfile (web worker)',
+    processes: [
+      ['web', 'bash', '-c', 'python3 app.py'],
+      ['worker', 'bash', '-c', 'python3 -u worker.py --every 1'],
+    ],
+    again: /Using Python 3\.\d+/,
+    look: ['python3', '-c', 'import sys; print(sys.version_info[0])'],
+    prints: /^3$/m,
+  },
+  {
+    fixture: 'django-15',
+    seen: 'python 3.11 (service.template) · pip · Procfile (web)',
+    processes: [['web', 'bash', '-c', 'gunicorn --workers 2 site_of_tools.wsgi']],
+    again: /Reusing the installed packages/,
+    look: ['bash', '-c', 'gunicorn --check-config site_of_tools.wsgi && ls collected'],
+    prints: /site\.css/,
+  },
+]) {
+  test(`${fixture} is built from the real registries, and again from its cache`, async () => {
+    await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+    const artifact = await builder.build(join(fixtures, fixture));
+    // The exact Python depends on the machine.
+    assert.ok(builder.said.replace(/python 3\.\d+/, 'python 3.11').includes(seen), builder.said);
+    if (processes !== null) assert.deepEqual(first(artifact), processes);
+    assert.deepEqual(
+      artifact.processes.filter((process) => process.isDefault).map((process) => process.type),
+      ['web'],
+    );
+    assert.match(await runIn(builder, artifact, look), prints);
+    const second = await builder.build(join(fixtures, fixture));
+    assert.match(builder.said, again);
+    assert.deepEqual(first(second), first(artifact));
+    assert.match(await runIn(builder, second, look), prints);
+  });
+}
+
+test('a Flask tool is built without isolation too, and its second build installs nothing', async () => {
+  await using builder = await ABuilder.open({
+    sandbox: 'trusted',
+    limits: { build_environment: registryEnvironment },
+  });
+  await builder.build(join(fixtures, 'flask'));
+  const second = await builder.build(join(fixtures, 'flask'));
+  assert.match(builder.said, /Reusing the installed packages/);
+  await runIn(builder, second, ['gunicorn', '--check-config', 'app:app']);
+});
+
+test('a requirement that does not exist fails the build with pip’s name and the reason', async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  await assert.rejects(
+    builder.build(join(fixtures, 'flask'), {
+      checkOut: async (folder) => {
+        await writeFile(join(folder, 'requirements.txt'), 'flask==0.0.0.0.1\n');
+      },
+    }),
+    { code: 'BUILD_FAILED', message: /^pip exited 1/ },
+  );
+  assert.match(builder.said, /flask==0\.0\.0\.0\.1/);
+});

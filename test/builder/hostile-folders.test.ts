@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { lstat, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { execa } from 'execa';
+import { readLayers } from '../../src/builder/buildpack-api/layers.ts';
+import { sweepFolder } from '../../src/builder/folders.ts';
+import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
+
+let root: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'layer-names-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+for (const file of ['...toml', '..toml', '.toml']) {
+  test(`threat 66: a layer file ${file} is refused, since its layer would be another folder`, async () => {
+    const folder = await mkdtemp(join(root, 'layers-'));
+    await mkdir(join(folder, 'test_x'));
+    await writeFile(join(folder, 'test_x', file), '[types]\nlaunch = true\n');
+    await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+  });
+}
+
+test('threat 82: a tree deeper than any path is removed at the next start', async () => {
+  const folder = await mkdtemp(join(root, 'deep-'));
+  const script = 'import os\nfor i in range(60):\n    os.mkdir("x" * 100); os.chdir("x" * 100)';
+  await execa('python3', ['-c', script], { cwd: folder });
+  await removeTree(folder);
+  await assert.rejects(stat(folder), { code: 'ENOENT' });
+});
+
+test('threat 65: a pipe deeper than any path is removed, and a file there is no longer to be written', async () => {
+  const folder = await mkdtemp(join(root, 'deep-'));
+  const script = `import os
+for i in range(60):
+    os.mkdir("x" * 100); os.chdir("x" * 100)
+os.mkfifo("pipe")
+os.close(os.open("plain", os.O_CREAT, 0o666))`;
+  await execa('python3', ['-c', script], { cwd: folder });
+  await sweepFolder(folder, { isFinal: true });
+  const left = await execa('find', [folder, '!', '-type', 'd', '-printf', '%f %m\n']);
+  assert.match(left.stdout, /^plain 4[04]4$/);
+  await removeTree(folder);
+});
+
+test('threat 88: a folder of very many files is removed without the memory of this server', async () => {
+  const folder = await mkdtemp(join(root, 'many-'));
+  const script = 'for i in range(40000): open(str(i), "w").close()';
+  await execa('python3', ['-c', script], { cwd: folder });
+  const before = process.resourceUsage().maxRSS;
+  await removeTree(folder);
+  const grownKilobytes = process.resourceUsage().maxRSS - before;
+  assert.ok(grownKilobytes < 32 * 1024, `${grownKilobytes} kB`);
+});
+
+test('a link in place of a folder is removed, and what it leads to stays', async () => {
+  const kept = await mkdtemp(join(root, 'kept-'));
+  const link = join(root, 'link');
+  await symlink(kept, link);
+  await removeTree(link);
+  assert.ok((await stat(kept)).isDirectory());
+  await assert.rejects(lstat(link), { code: 'ENOENT' });
+});

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readLabels } from '../../../../src/builder/kubernetes/images/exported-image.ts';
+
+const label = (build: unknown, layers: unknown = {}) => ({
+  'io.buildpacks.build.metadata': JSON.stringify(build),
+  'io.buildpacks.lifecycle.metadata': JSON.stringify(layers),
+});
+
+test('processes come from the label, sorted, with arguments and folder', () => {
+  const { processes } = readLabels(
+    label({
+      processes: [
+        {
+          type: 'worker',
+          command: ['python3'],
+          args: ['w.py'],
+          'working-dir': '/workspace/w',
+          buildpackID: 'a',
+        },
+        { type: 'web', command: ['gunicorn', 'app:app'], args: null },
+        { type: 'cron', command: 'one-word', args: [] },
+      ],
+      'buildpack-default-process-type': 'web',
+    }),
+  );
+  assert.deepEqual(processes, [
+    { type: 'cron', command: ['one-word'], isDefault: false },
+    { type: 'web', command: ['gunicorn', 'app:app'], isDefault: true },
+    {
+      type: 'worker',
+      command: ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', '/workspace/w', 'python3', 'w.py'],
+      isDefault: false,
+    },
+  ]);
+});
+
+test('a buildpack is listed with the version of the runtime that it installed, otherwise with its own', () => {
+  const { buildpacks } = readLabels(
+    label(
+      {
+        buildpacks: [
+          { id: 'toolforge/python', version: '0.1.0' },
+          { id: 'toolforge/procfile', version: '0.2.0' },
+        ],
+      },
+      {
+        buildpacks: [
+          {
+            key: 'toolforge/python',
+            layers: {
+              z: { launch: true, data: { version: '9' } },
+              b: { launch: true, data: { version: '3.11.2' } },
+              a: { launch: false, data: { version: '1' } },
+            },
+          },
+        ],
+      },
+    ),
+  );
+  assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
+});
+
+test('an invalid version is not shown', () => {
+  const layers = {
+    buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
+  };
+  const { buildpacks } = readLabels(label({ buildpacks: [{ id: 'a/b', version: '1' }] }, layers));
+  assert.deepEqual(buildpacks, ['a/b 1']);
+});
+
+test('an invalid process type is reported as the buildpack’s fault', () => {
+  const build = { processes: [{ type: 'Web Server', command: ['x'], args: [], buildpackID: 'a/b' }] };
+  assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
+});
+
+test('an image without labels has no processes', () => {
+  assert.deepEqual(readLabels({}), { processes: [], buildpacks: [] });
+});

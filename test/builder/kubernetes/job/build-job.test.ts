@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { V1Container } from '@kubernetes/client-node';
+import { type BuildJob, buildJob, PHASES } from '../../../../src/builder/kubernetes/job/build-job.ts';
+
+const job: BuildJob = {
+  name: 'build-wc-0123456789ab',
+  namespace: 'builds',
+  labels: { 'push.toolforge.org/tool': 'wc' },
+  annotations: {},
+  builderImage: `registry.example.org/builder@sha256:${'0'.repeat(64)}`,
+  user: { uid: 1002, gid: 1003 },
+  runImage: '',
+  image: 'registry.example.org/tool-wc/tool-wc:one',
+  newestImage: 'registry.example.org/tool-wc/tool-wc:latest',
+  cacheImage: 'registry.example.org/tool-wc/cache:latest',
+  useCache: true,
+  plainHttpHosts: [],
+  sourceUrl: 'https://push.example.org/-/source',
+  secrets: { build: 'b', platform: 'p', registry: 'r', pull: null },
+  limits: { cpuMillis: 2000, memoryBytes: 2 ** 31, diskBytes: 2 ** 32, seconds: 900 },
+  startedAt: 1_800_000_000,
+};
+
+function containersOf(change: Partial<BuildJob> = {}): Map<string, V1Container> {
+  const { spec } = buildJob({ ...job, ...change }).spec.template;
+  const all = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  return new Map(all.map((container) => [container.name, container]));
+}
+
+const seesVolume = (container: V1Container | undefined, name: string) =>
+  container?.volumeMounts?.some((mount) => mount.name === name) ?? false;
+
+test('each phase is a container of its own, and they run in order', () => {
+  const { spec } = buildJob(job).spec.template;
+  assert.deepEqual([...containersOf().keys()], [...PHASES]);
+  assert.equal(spec?.containers.length, 1);
+  assert.ok(spec?.initContainers?.every(({ restartPolicy }) => restartPolicy === undefined));
+});
+
+for (const phase of PHASES) {
+  const isAllowed = ['analyze', 'restore', 'export'].includes(phase);
+  test(`${phase} ${isAllowed ? 'sees' : 'does not see'} the registry’s credential`, () => {
+    const container = containersOf().get(phase);
+    assert.equal(seesVolume(container, 'registry'), isAllowed);
+    assert.equal(container?.env?.some(({ name }) => name === 'DOCKER_CONFIG') ?? false, isAllowed);
+  });
+}
+
+test('only the phase that fetches sees the source’s token, and only phases with buildpacks see config vars', () => {
+  const seeing = (volume: string) => PHASES.filter((phase) => seesVolume(containersOf().get(phase), volume));
+  assert.deepEqual(seeing('source'), ['fetch']);
+  assert.deepEqual(seeing('platform'), ['detect', 'build']);
+});
+
+for (const [phase, allowed] of [
+  // In these phases, a tool's variables (LD_LIBRARY_PATH) may run its code.
+  ['detect', ['workspace', 'detected']],
+  ['build', ['workspace', 'layers']],
+] as const) {
+  test(`threat 64: code in ${phase} cannot choose the images that are read with the credential, or plant a link`, () => {
+    const mounts = containersOf().get(phase)?.volumeMounts ?? [];
+    const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
+    assert.deepEqual(written, allowed);
+  });
+}
+
+test('each phase reads the lifecycle’s decisions from the paths that another phase wrote', () => {
+  for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
+    const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
+    for (const path of paths) {
+      const mount = volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
+      assert.ok(mount !== undefined, `${phase} does not see ${path}`);
+      if (phase === 'analyze' || phase === 'restore')
+        assert.equal(mount.readOnly, !path.includes('analyzed'));
+    }
+  }
+});
+
+test('74: no container has rights that Pod Security `restricted` denies, a token of the cluster, or no limits', () => {
+  const { spec } = buildJob(job).spec.template;
+  assert.equal(spec?.automountServiceAccountToken, false);
+  assert.equal(spec?.enableServiceLinks, false);
+  assert.equal(spec?.shareProcessNamespace, undefined);
+  assert.equal(spec?.hostNetwork, undefined);
+  assert.deepEqual(spec?.securityContext, {
+    runAsNonRoot: true,
+    runAsUser: 1002,
+    runAsGroup: 1003,
+    fsGroup: 1003,
+    seccompProfile: { type: 'RuntimeDefault' },
+  });
+  for (const { securityContext, resources } of containersOf().values()) {
+    assert.deepEqual(securityContext, { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } });
+    assert.deepEqual(Object.keys(resources?.limits ?? {}).sort(), ['cpu', 'ephemeral-storage', 'memory']);
+  }
+  for (const volume of spec?.volumes ?? []) {
+    assert.ok(volume.emptyDir !== undefined || volume.secret !== undefined, `${volume.name} is of the node`);
+  }
+});
+
+test('a build without a server ends by itself, is not retried, and is deleted', () => {
+  const { spec } = buildJob(job);
+  assert.equal(spec.backoffLimit, 0);
+  assert.equal(spec.activeDeadlineSeconds, 900);
+  assert.ok((spec.ttlSecondsAfterFinished ?? 0) > 0);
+});
+
+test('without the cache, nothing of an earlier build is read, but the cache is still written', () => {
+  const containers = containersOf({ useCache: false });
+  const words = (phase: string) => containers.get(phase)?.command ?? [];
+  for (const phase of ['analyze', 'restore']) assert.ok(words(phase).includes('-skip-layers'));
+  assert.ok(!words('analyze').includes('-previous-image'));
+  assert.ok(!words('restore').includes('-cache-image'));
+  assert.ok(words('export').includes('-cache-image'));
+});
+
+test('only the named registries are asked by plain HTTP', () => {
+  const phasesWith = (change: Partial<BuildJob>) =>
+    [...containersOf(change)]
+      .filter(([, { command }]) => command?.includes('-insecure-registry'))
+      .map(([name]) => name);
+  assert.deepEqual(phasesWith({}), []);
+  assert.deepEqual(phasesWith({ plainHttpHosts: ['10.0.0.1:5000'] }), ['analyze', 'restore', 'export']);
+});
+
+test('if the registry needs no login, no credential is mounted', () => {
+  const { spec } = buildJob({ ...job, secrets: { ...job.secrets, registry: null } }).spec.template;
+  assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
+});

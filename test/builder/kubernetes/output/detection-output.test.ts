@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DetectionOutput } from '../../../../src/builder/kubernetes/output/detection-output.ts';
+import { progressTo } from '../../../../src/core/progress.ts';
+import { failsWith } from '../../with-builder.ts';
+
+// As the detector of lifecycle 0.21 prints at `-log-level debug`.
+const FOUND = `
+Starting detector...
+Parsing inputs...
+Ensuring privileges...
+Executing command...
+Timer: Detector started at 2026-11-24T18:30:00Z
+======== Output: toolforge/python@0.1.0 ========
+python 3.11 (service.template)
+======== Output: toolforge/node@0.1.0 ========
+note: package.json is only for linters
+======== Output: toolforge/broken@0.1.0 ========
+it says why
+======== Error: toolforge/broken@0.1.0 ========
+exit status 5
+======== Results ========
+skip: toolforge/apt@0.1.0
+pass: toolforge/python@0.1.0
+pass: toolforge/pip@0.1.0
+skip: toolforge/node@0.1.0
+err:  toolforge/broken@0.1.0 (5)
+pass: toolforge/unused@0.1.0
+Resolving plan... (try #1)
+skip: toolforge/unused@0.1.0 provides unused thing
+2 of 6 buildpacks participating
+toolforge/python 0.1.0
+toolforge/pip    0.1.0
+Timer: Detector ran for 14.1ms and ended at 2026-11-24T18:30:00Z
+`;
+
+const NOTHING = `
+======== Output: toolforge/node@0.1.0 ========
+note: package.json is only for linters
+======== Results ========
+fail: toolforge/python@0.1.0
+skip: toolforge/node@0.1.0
+======== Output: toolforge/node@0.1.0 ========
+note: package.json is only for linters
+======== Results ========
+fail: toolforge/node@0.1.0
+ERROR: No buildpack groups passed detection.
+`;
+
+const limits = { processes: 512, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
+
+function reading(text: string): DetectionOutput {
+  const output = new DetectionOutput();
+  for (const line of text.trim().split('\n')) output.read(line);
+  return output;
+}
+
+function said(speak: (progress: ReturnType<typeof progressTo>) => void): string[] {
+  const lines: string[] = [];
+  speak(progressTo((text) => lines.push(text.trimEnd())));
+  return lines;
+}
+
+test('the report has one line of what was detected, then notes, then broken detections', () => {
+  assert.deepEqual(
+    said((progress) => reading(FOUND).sayFound(progress)),
+    [
+      '       python 3.11 (service.template) · pip',
+      '       package.json is only for linters',
+      ' !     The detection of broken broke; the build goes on without it.',
+      '       it says why',
+      '       exit status 5',
+    ],
+  );
+});
+
+test('if several groups were tried, the one that passed is reported', () => {
+  const second = FOUND.replaceAll('toolforge/pip', 'toolforge/npm');
+  const [first] = said((progress) => reading(NOTHING + second).sayFound(progress));
+  assert.equal(first, '       python 3.11 (service.template) · npm');
+});
+
+test('if nothing was found, each output is shown once, and the refusal has the notes and the files', () => {
+  const lines = said((progress) =>
+    assert.throws(
+      () => reading(NOTHING).failFound(progress, ['package.json', 'procfile.txt'], limits),
+      failsWith(
+        'NO_BUILDPACK',
+        /only for linters\. procfile\.txt is not used: .* package\.json, procfile\.txt/,
+      ),
+    ),
+  );
+  assert.deepEqual(lines, ['       node: package.json is only for linters']);
+});
+
+test('if nothing was found and a detection broke, that is the reason', () => {
+  const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
+  said((progress) =>
+    assert.throws(
+      () => reading(broken).failFound(progress, [], limits),
+      failsWith('BUILD_FAILED', /^The detection of b exited 3: Boom: it cannot$/),
+    ),
+  );
+});
+
+test('only the first lines of an endless detection are kept', () => {
+  const output = reading('======== Output: a/b@1 ========');
+  for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
+  for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);
+  const lines = said((progress) => assert.throws(() => output.failFound(progress, [], limits)));
+  assert.equal(lines.length, 100);
+});

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { chmod, lstat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ABuilder } from '../a-builder.ts';
+import { tool } from '../build-request.ts';
+import { SampleBuildpacks, webProcess } from '../sample-buildpacks.ts';
+import { aSource } from '../with-builder.ts';
+
+const source = aSource();
+
+/**
+ * A buildpack with one layer `l`: says what it found of it, then leaves content and types as the config
+ * vars of the build say.
+ */
+const oneLayer = `
+  if [ -e "$CNB_LAYERS_DIR/l.toml" ]; then echo "file: $(tr '\\n' ' ' <"$CNB_LAYERS_DIR/l.toml")"; else echo 'file: none'; fi
+  if [ -d "$CNB_LAYERS_DIR/l" ]; then echo "content: $(cat "$CNB_LAYERS_DIR/l/content")"; else echo 'content: none'; fi
+  if [ -n "\${CONTENT:-}" ]; then rm -rf "$CNB_LAYERS_DIR/l"; mkdir "$CNB_LAYERS_DIR/l"; printf %s "$CONTENT" >"$CNB_LAYERS_DIR/l/content"; fi
+  if [ -n "\${TYPES:-}" ]; then
+    { echo '[types]'; for type in $TYPES; do echo "$type = true"; done
+      if [ -n "\${VERSION:-}" ]; then echo '[metadata]'; echo "version = \\"$VERSION\\""; fi } >"$CNB_LAYERS_DIR/l.toml"
+  fi
+  ${webProcess}
+  if [ -n "\${FILL:-}" ]; then dd if=/dev/zero of="$CNB_LAYERS_DIR/l/big" bs=1M count=30 status=none; cp "$CNB_LAYERS_DIR/l/big" more; sleep 1000; fi
+  exit "\${STATUS:-0}"`;
+
+async function withBuilder(run: (builder: ABuilder) => Promise<void>): Promise<void> {
+  await using buildpacks = await SampleBuildpacks.write({ one: { build: oneLayer } });
+  await using builder = await ABuilder.open({
+    buildpacks: buildpacks.folder,
+    limits: { build_disk: 32 * 1024 * 1024 },
+  });
+  await run(builder);
+}
+
+const found = (builder: ABuilder) => ({
+  file: /file: (.*)/.exec(builder.said)?.[1]?.trim(),
+  content: /content: (.*)/.exec(builder.said)?.[1],
+});
+const contentOf = (reference: string) => readFile(join(reference, 'layers/sample_one/l/content'), 'utf8');
+const firstVars = (types: string) => ({ CONTENT: 'first', TYPES: types, VERSION: '1' });
+const METADATA = '[metadata] version = "1"';
+
+for (const { types, file, content, isInArtifact } of [
+  { types: 'launch cache', file: METADATA, content: 'first', isInArtifact: true },
+  { types: 'launch build cache', file: METADATA, content: 'first', isInArtifact: true },
+  { types: 'launch', file: METADATA, content: 'none', isInArtifact: true },
+  { types: 'launch build', file: 'none', content: 'none', isInArtifact: true },
+  { types: 'cache', file: METADATA, content: 'first', isInArtifact: false },
+  { types: 'build cache', file: METADATA, content: 'first', isInArtifact: false },
+  { types: 'build', file: 'none', content: 'none', isInArtifact: false },
+]) {
+  test(`the next build finds of a layer for ${types} what the lifecycle would restore`, async () => {
+    await withBuilder(async (builder) => {
+      const artifact = await builder.build(source.folder, { configVars: firstVars(types) });
+      const kept = await readdir(join(artifact.reference, 'layers/sample_one'));
+      assert.deepEqual(kept, isInArtifact ? ['l', 'l.toml'] : []);
+      await builder.build(source.folder);
+      assert.deepEqual(found(builder), { file, content });
+    });
+  });
+}
+
+test('a layer that is only for launch is used again where the buildpack says so', async () => {
+  await withBuilder(async (builder) => {
+    await builder.build(source.folder, { configVars: firstVars('launch') });
+    const second = await builder.build(source.folder, { configVars: { TYPES: 'launch', VERSION: '1' } });
+    assert.equal(await contentOf(second.reference), 'first');
+  });
+});
+
+test('threat 39: a layer that is used again is never put where a link in its place leads', async () => {
+  const outside = await mkdtemp(join(tmpdir(), 'outside-'));
+  try {
+    // To list it and to pass, for whom the build runs as.
+    await chmod(outside, 0o755);
+    const build = `
+      l="$CNB_LAYERS_DIR/l"
+      if [ "$LINK" = yes ]; then ln -s ${outside} "$l"; else mkdir "$l"; echo first >"$l/content"; fi
+      printf '[types]\\nlaunch = true\\n' >"$l.toml"
+      ${webProcess}`;
+    await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+    await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+    await builder.build(source.folder, { configVars: { LINK: 'no' } });
+    const { reference } = await builder.build(source.folder, { configVars: { LINK: 'yes' } });
+    assert.deepEqual(await readdir(outside), []);
+    assert.equal(await contentOf(reference), 'first\n');
+    assert.equal((await lstat(join(reference, 'layers/sample_one/l'))).isDirectory(), true);
+  } finally {
+    await rm(outside, { recursive: true });
+  }
+});
+
+test('a later build changes its copy of a layer, never the artifact that has it', async () => {
+  await withBuilder(async (builder) => {
+    const first = await builder.build(source.folder, { configVars: firstVars('launch cache') });
+    const second = await builder.build(source.folder, {
+      configVars: { CONTENT: 'second', TYPES: 'launch cache' },
+    });
+    assert.equal(await contentOf(first.reference), 'first');
+    assert.equal(await contentOf(second.reference), 'second');
+  });
+});
+
+test('threat 64: a later build changes no artifact by a file that its cache shares with it', async () => {
+  const build = `
+    cd "$CNB_LAYERS_DIR"
+    if [ -d c ]; then chmod u+w c/content; echo changed >c/content; exit 1; fi
+    mkdir c l; echo first >c/content; ln c/content l/content
+    printf '[types]\\ncache = true\\n' >c.toml; printf '[types]\\nlaunch = true\\n' >l.toml
+    ${webProcess}`;
+  await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const { reference } = await builder.build(source.folder);
+  await assert.rejects(builder.build(source.folder), { code: 'BUILD_FAILED' });
+  assert.equal(await contentOf(reference), 'first\n');
+});
+
+test('layers are restored from the artifact that was finished last, whatever its id', async () => {
+  await withBuilder(async (builder) => {
+    await builder.build(source.folder, { id: 'z', configVars: firstVars('launch cache') });
+    await builder.build(source.folder, {
+      id: 'a',
+      configVars: { ...firstVars('launch cache'), CONTENT: 'newer' },
+    });
+    await builder.build(source.folder);
+    assert.equal(found(builder).content, 'newer');
+    await builder.builder.remove(tool('wikibot'), 'a');
+  });
+});
+
+test('a layer that a build no longer wants is gone for the next one', async () => {
+  await withBuilder(async (builder) => {
+    await builder.build(source.folder, { configVars: firstVars('cache') });
+    await builder.build(source.folder);
+    await builder.build(source.folder);
+    assert.deepEqual(found(builder), { file: 'none', content: 'none' });
+  });
+});
+
+test('threat 64: without the cache nothing of an earlier build is used, and the cache is emptied', async () => {
+  for (const types of ['cache', 'launch cache']) {
+    await withBuilder(async (builder) => {
+      await builder.build(source.folder, { configVars: firstVars(types) });
+      await builder.build(source.folder, { useCache: false });
+      assert.deepEqual(found(builder), { file: 'none', content: 'none' });
+      assert.deepEqual(await readdir(join(builder.data, 'cache')), []);
+    });
+  }
+});
+
+test('threat 64: no byte passes from one tool’s builds to another’s', async () => {
+  for (const types of ['cache', 'launch cache']) {
+    await withBuilder(async (builder) => {
+      await builder.build(source.folder, { configVars: firstVars(types) });
+      await builder.build(source.folder, { tool: tool('other'), toolNumber: 2 });
+      assert.deepEqual(found(builder), { file: 'none', content: 'none' });
+    });
+  }
+});
+
+test('threat 4: a build cannot read artifacts and caches of other tools', async () => {
+  const peek = `ls ../../.. 2>/dev/null; cat ../../../wikibot/build-1/workspace/file.txt 2>&1 || true; ${webProcess}`;
+  await using buildpacks = await SampleBuildpacks.write({ one: { build: peek } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  if (builder.sandbox.mode !== 'isolated') return;
+  await builder.build(source.folder);
+  await builder.build(source.folder, { tool: tool('other'), toolNumber: 2 });
+  assert.doesNotMatch(builder.said, /of the tool|artifacts/);
+});
+
+test('after a failure the cache is there again, save what the failed buildpack describes by metadata', async () => {
+  for (const { version, content } of [
+    { version: '', content: 'first' },
+    { version: '1', content: 'none' },
+  ]) {
+    await withBuilder(async (builder) => {
+      await builder.build(source.folder, {
+        configVars: { CONTENT: 'first', TYPES: 'cache', VERSION: version },
+      });
+      await assert.rejects(builder.build(source.folder, { configVars: { STATUS: '1' } }));
+      assert.equal(found(builder).content, 'first');
+      await builder.build(source.folder);
+      assert.equal(found(builder).content, content);
+    });
+  }
+});
+
+test('what a first build downloaded before it failed is there for the next', async () => {
+  await withBuilder(async (builder) => {
+    await assert.rejects(
+      builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache', STATUS: '1' } }),
+    );
+    await builder.build(source.folder);
+    assert.equal(found(builder).content, 'first');
+  });
+});
+
+test('a build that filled its disk leaves an empty cache, so that the next one can work', async () => {
+  await withBuilder(async (builder) => {
+    await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
+    await assert.rejects(builder.build(source.folder, { configVars: { FILL: '1' } }), {
+      code: 'BUILD_OUT_OF_DISK',
+    });
+    await builder.build(source.folder);
+    assert.equal(found(builder).content, 'none');
+  });
+});
+
+test('threat 82: cleaning up removes what was half made, what nobody keeps, and not the cache', async () => {
+  await withBuilder(async (builder) => {
+    await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
+    await builder.build(source.folder, { configVars: { TYPES: 'cache' } });
+    await rm(join(builder.data, 'artifacts/wikibot/build-2/complete'));
+    await builder.builder.cleanUp(tool('wikibot'), (id, isFinished) =>
+      id === 'build-2' && isFinished ? 'keep' : 'remove',
+    );
+    assert.deepEqual(await readdir(join(builder.data, 'artifacts/wikibot')), []);
+    await builder.build(source.folder);
+    assert.equal(found(builder).content, 'first');
+  });
+});

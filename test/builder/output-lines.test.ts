@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { maxLineBytes, OutputLines } from '../../src/builder/output-lines.ts';
+import { masking } from '../../src/core/masking/masking.ts';
+
+function linesOf(chunks: readonly (string | Buffer)[], mask = (text: string) => text): string[] {
+  const lines: string[] = [];
+  const output = new OutputLines({ mask, line: (text) => lines.push(text) });
+  for (const chunk of chunks) output.write(Buffer.from(chunk as string));
+  output.end();
+  return lines;
+}
+
+test('lines come whole, however the output is cut', () => {
+  assert.deepEqual(linesOf(['on', 'e\ntw', 'o\r\n', '\nthree']), ['one', 'two', '', 'three']);
+});
+
+test('threat 57: a character of several bytes is whole when it came in two chunks', async () => {
+  const bytes = Buffer.from('é€😀\n');
+  assert.deepEqual(linesOf([bytes.subarray(0, 1), bytes.subarray(1, 4), bytes.subarray(4)]), ['é€😀']);
+});
+
+test('bytes that are no UTF-8 are replaced', () => {
+  assert.deepEqual(linesOf([Buffer.from([0x61, 0xff, 0x62, 0x0a])]), ['a\ufffdb']);
+});
+
+test('a line of megabytes is cut and the next one is whole', () => {
+  const lines = linesOf([...Array.from({ length: 100 }, () => 'x'.repeat(65_536)), '\nnext\n']);
+  assert.equal(lines.length, 2);
+  assert.ok(Buffer.byteLength(lines[0] ?? '') < maxLineBytes + 100);
+  assert.match(lines[0] ?? '', /\(line cut\)$/);
+  assert.equal(lines[1], 'next');
+});
+
+test('threat 63: values of config vars are masked by name, also split over chunks', async () => {
+  const mask = await masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' });
+  assert.deepEqual(linesOf(['key hunter2-', 'hunter2 end abc\n'], mask), [
+    'key [config var API_KEY] end abc',
+  ]);
+});
+
+test('threat 63: a secret where a long line is cut does not come through in part', async () => {
+  const secret = 'S'.repeat(4000);
+  const [line = ''] = linesOf([`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`], await masking({ KEY: secret }));
+  assert.doesNotMatch(line, /S/);
+});
+
+test('threat 55: lines that are made to be slow to cut hold nobody up', () => {
+  const line = Buffer.concat([Buffer.alloc(5_000, 0xff), Buffer.from('x'.repeat(60_000))]);
+  const began = performance.now();
+  for (let count = 0; count < 400; count += 1) {
+    const [shown = ''] = linesOf([line, '\n']);
+    assert.match(shown, /^\ufffd+x+ … \(line cut\)$/);
+  }
+  assert.ok(performance.now() - began < 1500);
+});
+
+test('a cut line ends in a whole character', () => {
+  for (const before of [0, 1, 2, 3]) {
+    const [shown = ''] = linesOf([`${'a'.repeat(before)}${'🦊'.repeat(20_000)}\n`]);
+    assert.match(shown, /^a*(?:🦊)+ … \(line cut\)$/u);
+  }
+});

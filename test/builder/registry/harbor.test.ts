@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pino } from 'pino';
+import { RegistryLogin } from '../../../src/builder/kubernetes/images/registry-login.ts';
+import { repositoriesOf } from '../../../src/builder/kubernetes/job/build-names.ts';
+import { Harbor } from '../../../src/builder/registry/harbor.ts';
+import { tool } from '../build-request.ts';
+import { failsWith } from '../with-builder.ts';
+import { AHarbor } from './a-harbor.ts';
+
+const MIB = 1024 * 1024;
+const signal = AbortSignal.timeout(60_000);
+const clientOf = (harbor: AHarbor, projectBytes = 1024 * MIB) =>
+  new Harbor({ url: harbor.url, credentials: harbor.credentials, projectBytes, timeoutMs: 500 });
+
+/** Its own first line is the password, as an operator writes it. */
+async function passwordFile(harbor: AHarbor): Promise<string> {
+  const path = join(await mkdtemp(join(tmpdir(), 'harbor-')), 'password');
+  await writeFile(path, `${harbor.credentials.password}\n`);
+  return path;
+}
+
+function loginWith(url: string, password: string | null, secret = 'of-the-operator'): RegistryLogin {
+  const config = {
+    registry_secret: secret,
+    harbor_url: url,
+    harbor_user: 'robot$push',
+    harbor_password_file: password,
+    harbor_project_size: 1024 * MIB,
+  };
+  return new RegistryLogin(config, pino({ level: 'silent' }));
+}
+
+test('a tool’s project is made where it is not there, with the size of the setting, and made once', async () => {
+  await using harbor = await AHarbor.open();
+  const client = clientOf(harbor);
+  const id = await client.ensureProject('tool-wc', signal);
+  assert.equal(await client.ensureProject('tool-wc', signal), id);
+  assert.deepEqual(harbor.projects.get('tool-wc'), { id, hard: 1024 * MIB, used: 0 });
+  assert.equal(harbor.asked.filter((line) => line === 'POST /projects').length, 1);
+});
+
+test('a project that somebody else made meanwhile is taken', async () => {
+  await using harbor = await AHarbor.open();
+  const client = clientOf(harbor);
+  const ids = await Promise.all([client.ensureProject('p', signal), client.ensureProject('p', signal)]);
+  assert.equal(ids[0], ids[1]);
+});
+
+test('70: a quota that is nearly used up is told with its numbers before anything is built', async () => {
+  await using harbor = await AHarbor.open();
+  const client = clientOf(harbor);
+  const id = await client.ensureProject('tool-wc', signal);
+  await client.assertRoom('tool-wc', id, signal);
+  const project = harbor.projects.get('tool-wc');
+  assert.ok(project !== undefined);
+  project.used = 1010 * MIB;
+  await assert.rejects(
+    client.assertRoom('tool-wc', id, signal),
+    failsWith('REGISTRY_FULL', /tool-wc take 1010 MiB of the 1024 MiB/),
+  );
+});
+
+test('no limit, or a quota that may not be read, stops nothing', async () => {
+  await using harbor = await AHarbor.open();
+  const client = clientOf(harbor, -1);
+  const id = await client.ensureProject('tool-wc', signal);
+  await client.assertRoom('tool-wc', id, signal);
+  harbor.mayReadQuotas = false;
+  await client.assertRoom('tool-wc', id, signal);
+});
+
+test('each build logs in as an account of its own that may push to its tool alone and ends with it', async () => {
+  await using harbor = await AHarbor.open();
+  const repositories = repositoriesOf('harbor.example.org', tool('wc'));
+  {
+    await using login = await loginWith(harbor.url, await passwordFile(harbor)).open(
+      repositories,
+      'one',
+      signal,
+    );
+    assert.equal(login.secret, '');
+    const { auths } = JSON.parse(login.dockerConfig ?? '{}');
+    assert.equal(
+      Buffer.from(auths['harbor.example.org'].auth, 'base64').toString(),
+      'robot$tool-wc+build-one:secret-of-the-robot',
+    );
+    const [robot] = [...harbor.robots.values()];
+    assert.equal(robot?.['level'], 'project');
+    assert.deepEqual(robot?.['permissions'], [
+      {
+        kind: 'project',
+        namespace: 'tool-wc',
+        access: ['push', 'pull', 'list'].map((action) => ({ resource: 'repository', action })),
+      },
+    ]);
+  }
+  assert.equal(harbor.robots.size, 0);
+});
+
+test('an account that cannot be removed ends by itself, and does not fail the build', async () => {
+  await using harbor = await AHarbor.open();
+  const repositories = repositoriesOf('harbor.example.org', tool('wc'));
+  const login = await loginWith(harbor.url, await passwordFile(harbor)).open(repositories, 'one', signal);
+  harbor.always = 500;
+  await login[Symbol.asyncDispose]();
+  assert.equal(harbor.robots.size, 1);
+});
+
+test('without Harbor a build logs in by the operator’s Secret, or not at all', async () => {
+  const repositories = repositoriesOf('registry.example.org', tool('wc'));
+  await using one = await loginWith('', null, 'pusher').open(repositories, 'a', signal);
+  assert.deepEqual([one.secret, one.dockerConfig], ['pusher', null]);
+  await using other = await loginWith('', null, '').open(repositories, 'a', signal);
+  assert.equal(other.secret, null);
+});
+
+for (const [status, code] of [
+  [500, 'REGISTRY_UNAVAILABLE'],
+  [401, 'REGISTRY_REFUSED'],
+  [400, 'REGISTRY_REFUSED'],
+] as const) {
+  test(`Harbor that answers ${status} is named, without what it said`, async () => {
+    await using harbor = await AHarbor.open();
+    harbor.always = status;
+    await assert.rejects(
+      clientOf(harbor).ensureProject('tool-wc', signal),
+      (error: Error) =>
+        failsWith(code, new RegExp(`tool-wc \\(${status}\\)`))(error) && !/as the test/.test(error.message),
+    );
+  });
+}
+
+test('Harbor that is away is named', async () => {
+  const harbor = await AHarbor.open();
+  const client = clientOf(harbor);
+  await harbor[Symbol.asyncDispose]();
+  await assert.rejects(
+    client.ensureProject('tool-wc', signal),
+    failsWith('REGISTRY_UNAVAILABLE', /ECONNREFUSED/),
+  );
+});

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { procfileWarnings } from '../../../src/builder/source/procfile.ts';
+import { readServiceTemplate } from '../../../src/builder/source/service-template.ts';
+import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { failsWith } from '../with-builder.ts';
+
+const made: string[] = [];
+after(async () => {
+  for (const folder of made) await removeTree(folder);
+});
+
+async function sourceOf(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'source-'));
+  made.push(folder);
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  return folder;
+}
+
+const KiB = 1024;
+for (const { name, text, settings, warning } of [
+  { name: 'a path', text: 'health-check-path: /healthz\n', settings: { healthCheckPath: '/healthz' } },
+  {
+    name: 'a path with full stops',
+    text: 'health-check-path: /.well-known/a..b?x=../\n',
+    settings: { healthCheckPath: '/.well-known/a..b?x=../' },
+  },
+  { name: 'nothing that counts', text: 'type: python3.11\nmount: none\nbackend: kubernetes\n' },
+  { name: 'an empty file', text: '' },
+  { name: 'only a comment', text: '# nothing\n' },
+  {
+    name: 'everything at once',
+    text: 'type: "node20"\nhealth-check-path: /h\nreplicas: 2\ncpu: 500m\nmem: 1Gi\n',
+    settings: { healthCheckPath: '/h', replicas: 2, cpuCores: 0.5, memoryBytes: KiB ** 3 },
+  },
+  { name: 'mem in Mi', text: 'mem: 512Mi\n', settings: { memoryBytes: 512 * KiB ** 2 } },
+  { name: 'mem in G', text: 'mem: 1.5G\n', settings: { memoryBytes: 1_500_000_000 } },
+  { name: 'mem in bytes', text: 'mem: 134217728\n', settings: { memoryBytes: 128 * KiB ** 2 } },
+  { name: 'cpu as a number', text: 'cpu: 2\n', settings: { cpuCores: 2 } },
+  { name: 'mem without a unit', text: 'mem: 512\n', warning: /^mem .*512 is not used: less than 16Mi/ },
+  { name: 'mem that is no quantity', text: 'mem: lots\n', warning: /lots is not used: write it as 512Mi/ },
+  { name: 'mem with a strange unit', text: 'mem: 1Zi\n', warning: /1Zi is not used/ },
+  {
+    name: 'cpu that is no quantity',
+    text: 'cpu: [1]\n',
+    warning: /^cpu .*\[1\] is not used: write it as 500m/,
+  },
+  {
+    name: 'a value that holds itself',
+    text: 'cpu: &a [*a]\nmem: &b {x: *b}\n',
+    warning: /^cpu .*is not used/,
+  },
+  { name: 'no replicas', text: 'replicas: 0\n', warning: /^replicas .*0 is not used.*from 1 to 100/ },
+  { name: 'half a replica', text: 'replicas: 1.5\n', warning: /1\.5 is not used/ },
+  { name: 'mount: all', text: 'mount: all\n', warning: /^mount .*there is no NFS here/ },
+  { name: 'another mount', text: 'mount: some\n', warning: /some is not used: none and all are known/ },
+  { name: 'a type of no buildpack', text: 'type: tcl8.6\n', warning: /^type .*tcl8\.6 chooses nothing here/ },
+  { name: 'an unknown key', text: 'helth: /x\n', warning: /unknown keys: helth/ },
+  { name: 'a key of every object', text: 'constructor: x\n', warning: /unknown keys: constructor/ },
+  { name: 'a path without /', text: 'health-check-path: healthz\n', warning: /begin with \// },
+  { name: 'a path with a line break', text: 'health-check-path: "/a\\r\\nX: y"\n', warning: /not used/ },
+  {
+    name: 'a path that climbs',
+    text: 'health-check-path: /%2e%2e/../api/v1/secrets\n',
+    warning: /must hold no \. or \.\./,
+  },
+  {
+    name: 'a path that climbs by its encoding',
+    text: 'health-check-path: /..%2f..%2fsecrets\n',
+    warning: /not used/,
+  },
+  { name: 'a path with a backslash', text: "health-check-path: '/..\\..\\x'\n", warning: /no backslash/ },
+  { name: 'a number for a path', text: 'health-check-path: 8\n', warning: /not used/ },
+]) {
+  test(`service.template: ${name}`, async () => {
+    const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
+    assert.deepEqual(read.settings, { healthCheckPath: null, ...settings });
+    if (warning === undefined) assert.deepEqual(read.warnings, []);
+    else assert.match(read.warnings.join('\n'), warning);
+  });
+}
+
+for (const { name, text, why } of [
+  { name: 'a list', text: '- a\n', why: /does not hold lines of `key: value`/ },
+  { name: 'a word', text: 'python3.11\n', why: /does not hold lines of `key: value`/ },
+  { name: 'no YAML', text: 'a: [', why: /is not valid YAML/ },
+  {
+    name: 'a YAML bomb',
+    text: `a0: &a0 [x]\n${Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n}]`).join('\n')}\n`,
+    why: /is not valid YAML/,
+  },
+  { name: 'a huge file', text: `type: ${'x'.repeat(70_000)}\n`, why: /larger than 16 kB/ },
+]) {
+  test(`threat 66: a service.template that cannot be used is refused: ${name}`, async () => {
+    const source = await sourceOf({ 'service.template': text });
+    await assert.rejects(readServiceTemplate(source), failsWith('BUILD_SERVICE_TEMPLATE', why));
+  });
+}
+
+test('service.template is found where webservice looks for it, and two of them are refused', async () => {
+  const source = await sourceOf({});
+  await mkdir(join(source, 'www/python/src'), { recursive: true });
+  await writeFile(join(source, 'www/python/src/service.template'), 'health-check-path: /inner\n');
+  assert.equal((await readServiceTemplate(source)).settings.healthCheckPath, '/inner');
+  await writeFile(join(source, 'service.template'), 'health-check-path: /top\n');
+  await assert.rejects(
+    readServiceTemplate(source),
+    failsWith('BUILD_SERVICE_TEMPLATE', /service\.template, www\/python\/src\/service\.template/),
+  );
+});
+
+test('threat 39: a service.template that is a link is not read', async () => {
+  const secret = await sourceOf({ file: 'health-check-path: /stolen\n' });
+  const source = await sourceOf({});
+  await symlink(join(secret, 'file'), join(source, 'service.template'));
+  assert.deepEqual(await readServiceTemplate(source), { settings: { healthCheckPath: null }, warnings: [] });
+});
+
+for (const { name, text, warnings } of [
+  { name: 'good lines', text: '# note\nweb: a\n\nworker-2: b c\r\n', warnings: [] },
+  { name: 'no process', text: 'web a\n', warnings: ['Line 1'] },
+  { name: 'upper case', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
+  { name: 'twice', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
+  { name: 'empty command', text: 'web:  \n', warnings: ['Line 1'] },
+  { name: 'more than is read, which the buildpack refuses', text: '# \n'.repeat(30_000), warnings: [] },
+]) {
+  test(`Procfile warnings: ${name}`, async () => {
+    const found = await procfileWarnings(await sourceOf({ Procfile: text }));
+    assert.deepEqual(
+      found.map((line) => line.slice(0, 6)),
+      warnings,
+    );
+  });
+}
+
+test('a Procfile under another spelling is told', async () => {
+  const warnings = await procfileWarnings(await sourceOf({ procfile: 'web: a\n' }));
+  assert.deepEqual(warnings, ['procfile is not used: rename it to Procfile, with that spelling.']);
+});
+
+test('threat 41: submodules, LFS pointers and links that lead out are told', async () => {
+  const source = await sourceOf({
+    '.gitmodules': '[submodule "x"]\n',
+    '.gitattributes': '*.bin filter=lfs\n',
+    'big.bin': 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n',
+    'real.bin': 'data',
+  });
+  await mkdir(join(source, 'folder'));
+  await symlink('../real.bin', join(source, 'folder/inside'));
+  await symlink('../../etc/passwd', join(source, 'folder/outside'));
+  await symlink('/etc/passwd', join(source, 'absolute'));
+  const warnings = await sourceWarnings(source);
+  assert.equal(warnings.length, 3);
+  assert.match(warnings[0] ?? '', /Submodules/);
+  assert.match(warnings[1] ?? '', /LFS.*: big\.bin\./);
+  assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
+});
+
+test('files of git that are too large to look at stop no build', async () => {
+  const source = await sourceOf({
+    '.gitattributes': '*.bin -text\n'.repeat(100_000),
+    '.gitmodules': '#\n'.repeat(600_000),
+  });
+  const warnings = await sourceWarnings(source);
+  assert.match(warnings.join(), /^Submodules are not checked out/);
+});
+
+test('names that are no UTF-8 are passed over, and what is beside them is told', async () => {
+  const source = await sourceOf({});
+  const folder = Buffer.concat([Buffer.from(`${source}/caf`), Buffer.of(0xe9)]);
+  await mkdir(folder);
+  await writeFile(Buffer.concat([folder, Buffer.from('/file')]), '');
+  await symlink('/etc/passwd', Buffer.concat([folder, Buffer.from('-link')]));
+  await symlink('/etc/passwd', join(source, 'absolute'));
+  const warnings = await sourceWarnings(source);
+  assert.match(warnings.join(), /no target in a build: absolute\.$/);
+});
+
+test('an ordinary source gets no warning', async () => {
+  assert.deepEqual(await sourceWarnings(await sourceOf({ 'app.py': '' })), []);
+});

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type Component, withComponents } from '../../../src/builder/source/components.ts';
+import { readToolforgeYaml } from '../../../src/builder/source/toolforge-yaml.ts';
+import { DeployError } from '../../../src/core/errors.ts';
+import type { Process } from '../../../src/core/types.ts';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { tool } from '../build-request.ts';
+
+const made: string[] = [];
+after(async () => {
+  for (const folder of made) await removeTree(folder);
+});
+
+async function read(text: string, name = 'toolforge.yaml', mostScheduled = 3) {
+  const folder = await mkdtemp(join(tmpdir(), 'toolforge-yaml-'));
+  made.push(folder);
+  await writeFile(join(folder, name), text);
+  return await readToolforgeYaml(folder, { tool: tool('wikibot'), mostScheduled });
+}
+
+const one = (run: string, kind = 'scheduled', name = 'update') =>
+  `config_version: v1beta1\ncomponents:\n  ${name}:\n    component_type: ${kind}\n    run: {${run}}\n`;
+const scheduled = (run: string) => one(`command: ./update, schedule: "1 2 * * *", ${run}`);
+
+describe('what toolforge.yaml asks for', () => {
+  test('a scheduled component', async () => {
+    const { components, warnings } = await read(
+      one('command: "launcher python3 update.py --all", schedule: " 0  3 * * sun ", retry: 2, timeout: 180'),
+    );
+    assert.deepEqual(components, [
+      {
+        name: 'update',
+        command: 'python3 update.py --all',
+        schedule: { text: '0 3 * * sun', cron: '0 3 * * 0', retry: 2, timeoutSeconds: 180 },
+        isPublished: false,
+      },
+    ]);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('a word of Toolforge stays what people see', async () => {
+    const [component] = (await read(one('command: update, schedule: "@daily"'))).components;
+    assert.equal(component?.schedule?.text, '@daily');
+    assert.match(component?.schedule?.cron ?? '', /^\d+ \d+ \* \* \*$/);
+    assert.equal(component?.schedule?.timeoutSeconds, null);
+  });
+
+  test('the example of Toolforge itself, with nothing to say about it', async () => {
+    const { components, service, warnings } = await read(`
+config_version: "v1beta1"
+components:
+  component1:
+    component_type: continuous
+    build: {repository: "https://example.org/x", ref: main}
+    run: {command: web, port: 8000, publish: "/", health_check_http: /healthz, replicas: 2, cpu: 500m, memory: 256Mi, mount: none, emails: none, filelog: false}
+  cron1:
+    component_type: scheduled
+    build: {reuse_from: component1}
+    run: {schedule: "@daily", command: web, mount: none}
+`);
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(service, {
+      healthCheckPath: '/healthz',
+      replicas: 2,
+      cpuCores: 0.5,
+      memoryBytes: 256 * 1024 * 1024,
+    });
+    assert.deepEqual(
+      components.map(({ name, isPublished }) => [name, isPublished]),
+      [
+        ['component1', true],
+        ['cron1', false],
+      ],
+    );
+  });
+
+  for (const { name, text, file, warning } of [
+    { name: 'an empty file', text: '' },
+    { name: 'keys that are not known', text: 'colour: red\n', warning: /contains unknown keys: colour/ },
+    { name: 'a source elsewhere', text: 'source_url: https://example.org\n', warning: /source_url .*pushed/ },
+    { name: 'another spelling', text: '', file: 'toolforge.yml', warning: /rename it to toolforge\.yaml/ },
+    {
+      name: 'wishes of a scheduled one',
+      text: scheduled('mount: all, emails: onfailure'),
+      warning: /^mount, emails of update in toolforge\.yaml have no effect here\.$/,
+    },
+    {
+      name: 'replicas of a worker',
+      text: one('command: ./work, replicas: 2', 'continuous', 'work'),
+      warning: /^replicas of work .* has no effect/,
+    },
+    {
+      name: 'memory that is no quantity',
+      text: one('command: web, memory: lots', 'continuous'),
+      warning: /^memory of update .*512Mi/,
+    },
+  ]) {
+    test(`a warning or none: ${name}`, async () => {
+      const { warnings } = await read(text, file);
+      if (warning === undefined) assert.deepEqual(warnings, []);
+      else assert.match(warnings.join('\n'), warning);
+    });
+  }
+});
+
+describe('what is refused, with what to write instead', () => {
+  for (const { name, text, message, hint } of [
+    { name: 'no YAML', text: 'components: [', message: /not valid YAML/, hint: /component_type: scheduled/ },
+    { name: 'a list', text: '- a\n', message: /key: value/, hint: /@daily/ },
+    { name: 'a long file', text: `# ${'x'.repeat(17_000)}`, message: /larger than 16 kB/, hint: /smaller/ },
+    { name: 'components that are none', text: 'components: [a]\n', message: /does not hold components/ },
+    { name: 'a component that is none', text: 'components: {update: hello}\n', message: /update .*`run`/ },
+    { name: 'no run', text: 'components: {update: {component_type: scheduled}}\n', message: /no `run`/ },
+    { name: 'no kind', text: 'components: {a: {run: {command: x}}}\n', message: /no component_type/ },
+    { name: 'another kind', text: one('command: x', 'one-off'), message: /one-off/, hint: /scheduled/ },
+    {
+      name: 'no command',
+      text: one('schedule: "@daily"'),
+      message: /update in toolforge\.yaml has no command/,
+    },
+    {
+      name: 'a command that is a list',
+      text: one('command: [a], schedule: "@daily"'),
+      message: /no command/,
+    },
+    { name: 'only the launcher', text: one('command: "launcher ", schedule: "@daily"'), message: /^/ },
+    { name: 'two lines', text: one('command: "a\\nb", schedule: "@daily"'), message: /control character/ },
+    { name: 'no schedule', text: one('command: x'), message: /no schedule/, hint: /"@daily"/ },
+    { name: 'a number', text: one('command: x, schedule: 5'), message: /the schedule 5/, hint: /"@daily"/ },
+    { name: 'six fields', text: one('command: x, schedule: "* * * * * *"'), message: /five fields/ },
+    { name: 'no such day', text: one('command: x, schedule: "0 0 31 2 *"'), message: /no such day/ },
+    { name: 'no such word', text: one('command: x, schedule: "@reboot"'), message: /@reboot.*@hourly/ },
+    { name: 'too many retries', text: scheduled('retry: 6'), message: /retry .* 6/, hint: /0 to 5/ },
+    { name: 'half a second', text: scheduled('timeout: 0.5'), message: /timeout/, hint: /whole number/ },
+    { name: 'a bad name', text: one('command: x', 'scheduled', 'Up date'), message: /Up date/ },
+    {
+      name: 'a long name',
+      text: one('command: x', 'scheduled', 'a'.repeat(53)),
+      message: /cannot be the name/,
+    },
+    { name: 'web', text: one('command: x, schedule: "@daily"', 'scheduled', 'web'), message: /stays up/ },
+    { name: 'release', text: one('command: x', 'continuous', 'release'), message: /before each release/ },
+    {
+      name: 'two that get requests',
+      text: 'components: {a: {component_type: continuous, run: {command: web}}, web: {component_type: continuous, run: {command: x}}}\n',
+      message: /requests: a, web/,
+    },
+    {
+      name: 'more than a tool may have',
+      text: `components:\n${[1, 2, 3, 4].map((n) => `  c${n}: {component_type: scheduled, run: {command: x, schedule: "@daily"}}\n`).join('')}`,
+      message: /4 scheduled components, and a tool may have 3/,
+      hint: /scheduled_processes/,
+    },
+    {
+      name: 'a name of the language',
+      text: one('command: x', 'scheduled', '__proto__'),
+      message: /cannot be the name|no `run`/,
+    },
+  ]) {
+    test(name, async () => {
+      await assert.rejects(read(text), (error: unknown) => {
+        assert.ok(error instanceof DeployError, String(error));
+        assert.equal(error.code, 'BUILD_TOOLFORGE_YAML');
+        assert.match(error.message, message);
+        assert.match(error.hint, hint ?? /./);
+        return true;
+      });
+    });
+  }
+});
+
+describe('the processes of an artifact', () => {
+  const process = (type: string): Process => ({ type, command: ['run', type], isDefault: type === 'web' });
+  const component = (name: string, command: string, isScheduled = true): Component => ({
+    name,
+    command,
+    schedule: isScheduled ? schedule : null,
+    isPublished: command === 'web',
+  });
+  const schedule = { text: '@daily', cron: '1 2 * * *', retry: 0, timeoutSeconds: null };
+  const merge = (types: readonly string[], components: readonly Component[]) => {
+    const warnings: string[] = [];
+    const processes = withComponents(types.map(process), components, (text) => warnings.push(text));
+    return { processes, warnings, types: processes.map(({ type }) => type) };
+  };
+
+  test('a command of its own is run by a shell, and needs no process type', () => {
+    const { processes, warnings } = merge([], [component('update', 'python3 update.py && echo done')]);
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(processes, [
+      {
+        type: 'update',
+        command: ['bash', '-c', 'python3 update.py && echo done'],
+        isDefault: false,
+        launchedAs: null,
+        schedule,
+      },
+    ]);
+  });
+
+  test('a process type that a schedule names runs by it and does not stay up too', () => {
+    const { processes, types } = merge(['web', 'sync'], [component('nightly', 'sync')]);
+    assert.deepEqual(types, ['nightly', 'web']);
+    assert.deepEqual(processes[0], {
+      type: 'nightly',
+      command: ['run', 'sync'],
+      isDefault: false,
+      launchedAs: 'sync',
+      schedule,
+    });
+  });
+
+  for (const { name, built, components, types } of [
+    { name: 'web stays up', built: ['web'], components: [component('a', 'web')], types: ['a', 'web'] },
+    {
+      name: 'the release phase stays',
+      built: ['release'],
+      components: [component('a', 'release')],
+      types: ['a', 'release'],
+    },
+    {
+      name: 'what a continuous component names stays up, by its own type',
+      built: ['sync'],
+      components: [component('a', 'sync'), component('b', 'sync', false)],
+      types: ['a', 'sync'],
+    },
+    { name: 'the same name', built: ['sync'], components: [component('sync', 'sync')], types: ['sync'] },
+    { name: 'no components', built: ['b', 'a'], components: [], types: ['a', 'b'] },
+  ]) {
+    test(name, () => assert.deepEqual(merge(built, components).types, types));
+  }
+
+  test('a published command is the web process', () => {
+    const published = { ...component('site', 'gunicorn app:app', false), isPublished: true };
+    const { processes } = merge([], [published]);
+    assert.deepEqual([processes[0]?.type, processes[0]?.schedule], ['web', undefined]);
+  });
+
+  test('a word that is no process type may be a program, and is told', () => {
+    const { warnings } = merge(['web', 'sync'], [component('nightly', 'snyc')]);
+    assert.match(warnings.join('\n'), /snyc is no process type \(there are web, sync\).*program/);
+  });
+});
+
+test('threat 66: a file that is made to be slow to parse takes another thread than the one that serves everybody', async () => {
+  const before = { all: process.cpuUsage(), main: process.threadCpuUsage() };
+  await assert.rejects(read(`[${','.repeat(16_000)}`), /is not valid YAML/);
+  const all = process.cpuUsage(before.all);
+  const main = process.threadCpuUsage(before.main);
+  assert.ok(main.user + main.system < (all.user + all.system) / 2, JSON.stringify({ all, main }));
+});

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, afterEach, beforeEach, test } from 'node:test';
+import type { CommandLine } from '../../../src/cli/command.ts';
+import { callControl } from '../../../src/cli/control/control-client.ts';
+import { readRequest, requestLine, serveControl } from '../../../src/cli/control/control-protocol.ts';
+import { createLog } from '../../../src/core/log/log.ts';
+import { LocalSocket } from '../../../src/local-socket/local-socket.ts';
+import { until } from '../../support/server.ts';
+
+type Line = Omit<CommandLine, 'services' | 'principal'>;
+
+const folder = mkdtempSync(join(tmpdir(), 'control-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+let run: (line: Line) => Promise<number>;
+let server: LocalSocket;
+let socketPath: string;
+let count = 0;
+beforeEach(async () => {
+  socketPath = join(folder, `${count++}`, 'server.sock');
+  server = new LocalSocket({
+    path: socketPath,
+    log: createLog('silent'),
+    serve: ({ socket, firstLine, rest }) => serveControl(socket, firstLine, rest, (line) => run(line), 20),
+  });
+  await server.listen();
+});
+afterEach(() => server.close());
+
+async function call(argv: readonly string[], input: AsyncIterable<Uint8Array> | null = null) {
+  const said = { out: '', err: '' };
+  const hear = (kind: 'out' | 'err') => async (bytes: Uint8Array) => {
+    said[kind] += Buffer.from(bytes).toString();
+  };
+  const status = await callControl({ socketPath, argv, input, out: hear('out'), err: hear('err') });
+  return { status, ...said };
+}
+
+test('words, output, error output and status go through as they are', { timeout: 20_000 }, async () => {
+  run = async ({ argv, out, err }) => {
+    await out(JSON.stringify(argv));
+    await err('nö\n');
+    await out('x'.repeat(500_000));
+    return 42;
+  };
+  const argv = ['config', 'set', 'wikibot', 'A=b "c" \n d', ''];
+  assert.deepEqual(await call(argv), {
+    status: 42,
+    out: JSON.stringify(argv) + 'x'.repeat(500_000),
+    err: 'nö\n',
+  });
+});
+
+test('standard input reaches the command whole, to its end', { timeout: 20_000 }, async () => {
+  run = async ({ input, out }) => {
+    let bytes = 0;
+    for await (const chunk of input) bytes += chunk.byteLength;
+    await out(String(bytes));
+    return 0;
+  };
+  async function* input() {
+    for (let index = 0; index < 30; index++) yield Buffer.alloc(10_007);
+  }
+  assert.equal((await call(['a', '-'], input())).out, '300210');
+  assert.equal((await call(['a'])).out, '0');
+});
+
+test('a command that reads a part of its input or nothing can answer all the same', {
+  timeout: 20_000,
+}, async () => {
+  async function* endless() {
+    for (;;) yield Buffer.alloc(50_000);
+  }
+  run = async () => 3;
+  assert.equal((await call(['a', '-'], endless())).status, 3);
+  run = async ({ input }) => {
+    for await (const _ of input) break;
+    return 4;
+  };
+  assert.equal((await call(['a', '-'], endless())).status, 4);
+});
+
+test('the signal fires when the client is gone, and output to nobody ends', { timeout: 20_000 }, async () => {
+  const ended = Promise.withResolvers<boolean>();
+  run = async ({ out, signal }) => {
+    await out('started');
+    while (!signal.aborted) await out('x'.repeat(100_000));
+    await out('more');
+    ended.resolve(signal.aborted);
+    return 0;
+  };
+  const socket = connect(socketPath);
+  socket.write(requestLine(['logs']));
+  await once(socket, 'readable');
+  socket.destroy();
+  assert.equal(await ended.promise, true);
+});
+
+test('a client that leaves a quiet command is noticed', { timeout: 20_000 }, async () => {
+  const ended = Promise.withResolvers<void>();
+  run = async ({ out, signal }) => {
+    await out('started');
+    await once(signal, 'abort');
+    ended.resolve();
+    return 0;
+  };
+  const socket = connect({ path: socketPath, allowHalfOpen: true });
+  socket.end(requestLine(['logs']));
+  await once(socket, 'readable');
+  socket.destroy();
+  await ended.promise;
+});
+
+test('a reader that stops holds the command back, and nothing is lost', { timeout: 20_000 }, async () => {
+  let isDone = false;
+  run = async ({ out }) => {
+    for (let index = 0; index < 100; index++) await out('x'.repeat(60_000));
+    isDone = true;
+    return 0;
+  };
+  let bytes = 0;
+  let wasHeld = false;
+  const status = await callControl({
+    socketPath,
+    argv: ['logs'],
+    input: null,
+    out: async (chunk) => {
+      if (bytes === 0) for (let turn = 0; turn < 50; turn++) await new Promise((go) => setImmediate(go));
+      if (bytes === 0) wasHeld = !isDone;
+      bytes += chunk.byteLength;
+    },
+    err: async () => {},
+  });
+  assert.deepEqual({ status, bytes, wasHeld }, { status: 0, bytes: 6_000_000, wasHeld: true });
+});
+
+test('a bug in a command is told without its text, and reaches the server’s log', async () => {
+  run = () => Promise.reject(new Error('s3cret path /etc'));
+  const { status, out, err } = await call(['ps']);
+  assert.equal(status, 1);
+  assert.equal(out, '');
+  assert.equal(err, ' !     This is a fault of the server; its log tells more.\n');
+});
+
+for (const { name, line } of [
+  { name: 'no JSON', line: 'ps wikibot' },
+  { name: 'no words', line: '{}' },
+  { name: 'words that are no text', line: '{"argv":[1]}' },
+  { name: 'more than is known', line: '{"argv":["ps"],"principal":"root"}' },
+]) {
+  test(`a first line with ${name} is refused`, async () => {
+    run = async () => assert.fail('it ran');
+    assert.equal(readRequest(line), null);
+    const socket = connect(socketPath);
+    socket.end(`${line}\n`);
+    const chunks = await Array.fromAsync(socket as AsyncIterable<Buffer>);
+    const answer = Buffer.concat(chunks);
+    assert.match(answer.toString('latin1'), /does not understand/);
+    assert.deepEqual([...answer.subarray(-6)], [0x78, 0, 0, 0, 1, 2]);
+  });
+}
+
+test('no server, and a server that ends in between, are told apart', { timeout: 20_000 }, async () => {
+  run = async ({ out, signal }) => {
+    await out('started');
+    setImmediate(() => void server.close());
+    await once(signal, 'abort');
+    return 0;
+  };
+  await assert.rejects(call(['ps']), { code: 'SERVER_GONE' });
+  await assert.rejects(call(['ps']), { code: 'NO_SERVER', hint: /npm start/ });
+  await server.listen();
+});
+
+test('59: a socket that is deleted under the server is made again, and nobody loses a connection', async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  run = async ({ argv }) => (argv[0] === 'long' ? await promise : 7);
+  const long = call(['long']);
+  assert.equal((await call(['short'])).status, 7);
+  rmSync(dirname(socketPath), { recursive: true });
+  await assert.rejects(call(['short']), { code: 'NO_SERVER' });
+  await until(async () => (await call(['short']).catch(() => null))?.status === 7, 'it is there again');
+  resolve(5);
+  assert.equal((await long).status, 5);
+});

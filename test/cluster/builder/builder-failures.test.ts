@@ -1,0 +1,338 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { after, before, suite, test } from 'node:test';
+import { failsWith } from '../../builder/with-builder.ts';
+import { checkOut } from '../../contracts/builder.ts';
+import { run, until } from '../../support/server.ts';
+import { registry, registryHost } from '../images.ts';
+import { AClusterBuilder } from './a-cluster-builder.ts';
+import { scriptBuilderImage } from './script-builder.ts';
+
+const MIB = 1024 * 1024;
+let image = '';
+before(async () => {
+  image = await scriptBuilderImage();
+});
+
+type Config = NonNullable<NonNullable<Parameters<typeof AClusterBuilder.open>[0]>['config']>;
+
+const open = (config: Config = {}, more: { patienceMs?: number } = {}) =>
+  AClusterBuilder.open({ config: { builder_image: image, ...config }, ...more });
+const script = (text: string) => checkOut({ 'build.sh': text });
+
+/** Waits until nothing of a build is left, except pods that are being deleted. */
+async function assertNothingLeft(builder: AClusterBuilder): Promise<void> {
+  await until(async () => (await builder.leftovers()).length === 0, 'nothing left in the namespace', 30_000);
+}
+
+/** A proxy to the registry that can be closed. */
+class Gate {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async open(): Promise<Gate> {
+    const url = new URL(`http://${registryHost}`);
+    const server = createServer();
+    const gate = new Gate(server);
+    server.on('connection', (socket) => {
+      const other = connect(Number(url.port), url.hostname);
+      for (const [one, two] of [
+        [socket, other],
+        [other, socket],
+      ] as const) {
+        gate.#sockets.add(one);
+        one.on('error', () => two.destroy());
+        one.pipe(two);
+      }
+    });
+    server.listen(0, url.hostname);
+    await once(server, 'listening');
+    return gate;
+  }
+
+  get host(): string {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `${address}:${port}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+// A build mostly waits until the node starts its containers, so several can run at once.
+suite('failing builds', { concurrency: 3 }, () => {
+  for (const { name, text, config, code, message } of [
+    {
+      name: 'a script that fails',
+      text: 'echo this is why; exit 7',
+      config: {},
+      code: 'BUILD_FAILED',
+      message: /^script exited 7: this is why$/,
+    },
+    {
+      name: 'a script that prints the lifecycle’s last lines',
+      text: "echo 'ERROR: failed to build: exit status 0'; echo really; exit 3",
+      config: {},
+      code: 'BUILD_FAILED',
+      message: /^script exited 3: /,
+    },
+    {
+      name: 'more memory than the limit',
+      text: `python3 -c "a = []
+while True: a.append(b'x' * 10_000_000)"`,
+      config: { build_memory: 256 * MIB },
+      code: 'BUILD_OUT_OF_MEMORY',
+      message: /^script needs more than the build’s limit of 256 MiB/,
+    },
+    {
+      name: 'more disk than the limit',
+      text: 'head -c 200000000 /dev/zero >large; sleep 120',
+      config: { build_disk: 64 * MIB },
+      code: 'BUILD_OUT_OF_DISK',
+      message: /limit of 64 MiB of disk/,
+    },
+    {
+      name: 'more time than the limit',
+      text: 'echo begun; sleep 300',
+      // On a busy node, the script may begin late.
+      config: { build_time: 30_000 },
+      code: 'BUILD_TIMED_OUT',
+      message: /limit of 30 s .*during script/,
+    },
+    {
+      name: 'more output than the limit',
+      // Little enough that the node keeps its beginning, which names the buildpack.
+      text: 'yes "$(printf "%0100d" 0)" | head -c 3000000; sleep 300',
+      config: { build_output: 1 * MIB },
+      code: 'BUILD_TOO_MUCH_OUTPUT',
+      message: /limit of 1 MiB .*during script/,
+    },
+    {
+      name: 'more output than the node keeps',
+      text: 'yes "$(printf "%0100d" 0)"',
+      config: { build_output: 1 * MIB },
+      code: 'BUILD_TOO_MUCH_OUTPUT',
+      message: /limit of 1 MiB/,
+    },
+    {
+      name: 'an image that is too large',
+      text: 'head -c 3000000 /dev/urandom >large',
+      config: { artifact_size: 2 * MIB },
+      code: 'BUILD_TOO_LARGE',
+      message: /more than its limit of 2 MiB/,
+    },
+  ] as const) {
+    test(`78: ${name} is reported in a sentence, and nothing of the build stays`, async () => {
+      await using builder = await open(config);
+      await assert.rejects(builder.build(script(text)), failsWith(code, message));
+      await assertNothingLeft(builder);
+    });
+  }
+
+  test('78: a build without room on a node says so while it waits, then fails with what it asked for', async () => {
+    await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_UNSCHEDULABLE', /32 of cpu|32000m of cpu/),
+    );
+    assert.match(builder.said, /waiting: the build finds no room/);
+    await assertNothingLeft(builder);
+  });
+
+  const limitPods = (builder: AClusterBuilder, pods: string) =>
+    builder.cluster.core.createNamespacedResourceQuota({
+      namespace: builder.namespace,
+      body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
+    });
+
+  test('77: a quota that is too small for any build is reported as the operator’s, with its numbers', async () => {
+    await using builder = await open();
+    await limitPods(builder, '0');
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_QUOTA', /quota few \(pods: 1 more asked for, 0 of 0 in use\) of the build namespace/),
+    );
+    await assertNothingLeft(builder);
+  });
+
+  test('a build waits until the quota of the build namespace has room for it', async () => {
+    await using builder = await open();
+    await limitPods(builder, '1');
+    const first = builder.build(script('echo begun; sleep 15'));
+    await until(async () => builder.said.includes('begun'), 'the first build runs', 60_000);
+    const second = builder.build(script('echo second'));
+    await until(
+      async () => builder.said.includes('waiting: the build finds no room'),
+      'the second waits',
+      20_000,
+    );
+    await Promise.all([first, second]);
+    assert.match(builder.said, /pods: 1 more asked for, 1 of 1 in use/);
+    assert.match(builder.said, /second/);
+    await assertNothingLeft(builder);
+  });
+
+  test('a build that finds no room in the quota in time says whose quota it is', async () => {
+    await using builder = await open({ build_time: 30_000 });
+    await limitPods(builder, '1');
+    const { namespace } = builder;
+    const container = {
+      name: 'c',
+      image: 'docker.io/library/debian:bookworm-slim',
+      command: ['sleep', '600'],
+    };
+    await builder.cluster.core.createNamespacedPod({
+      namespace,
+      body: {
+        metadata: { name: 'other' },
+        spec: {
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 1000,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          containers: [
+            {
+              ...container,
+              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+            },
+          ],
+        },
+      },
+    });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_QUOTA', /1 of 1 in use\) of the build namespace within 15 s/),
+    );
+  });
+
+  test('a missing namespace is named before anything is built', async () => {
+    await using builder = await open({ build_namespace: 'no-such-namespace' });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_NAMESPACE', /builds, no-such-namespace, is not there/),
+    );
+    await builder.builder.place.checkAtStart();
+    const alarms = builder.log.filter(({ level }) => level === 50);
+    assert.deepEqual(
+      alarms.map(({ msg }) => msg),
+      ['build namespace cannot be used'],
+    );
+  });
+
+  test('a namespace that is being deleted is reported as such', async () => {
+    await using builder = await open();
+    const { core } = builder.cluster;
+    const name = `${builder.namespace}-leaving`;
+    await core.createNamespace({ body: { metadata: { name } } });
+    const held = { metadata: { name: 'held', finalizers: ['push.toolforge.org/test'] } };
+    await core.createNamespacedConfigMap({ namespace: name, body: held });
+    await core.deleteNamespace({ name });
+    try {
+      await using leaving = await open({ build_namespace: name });
+      await assert.rejects(
+        leaving.build(script('')),
+        failsWith('BUILD_NAMESPACE', new RegExp(`builds, ${name}, is being deleted`)),
+      );
+    } finally {
+      await core.replaceNamespacedConfigMap({
+        name: 'held',
+        namespace: name,
+        body: { metadata: { name: 'held' } },
+      });
+    }
+  });
+
+  test('a missing or unsuitable builder image is named before anything is built', async () => {
+    await using builder = await open({ builder_image: `${registryHost}/no-such-builder:1` });
+    await assert.rejects(builder.build(script('')), failsWith('BUILDER_IMAGE', /no-such-builder:1/));
+    await using other = await open({ builder_image: `${registryHost}/library/debian:bookworm-slim` });
+    await assert.rejects(other.build(script('')), failsWith('BUILDER_IMAGE', /CNB_USER_ID/));
+  });
+
+  test('78: an image that cannot be pulled is reported with its name', async () => {
+    const name = `no-longer-there-${process.pid}`;
+    const copy = `docker://${registryHost}/${name}:1`;
+    const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
+    assert.equal((await run('skopeo', ['copy', ...flags, `docker://${image}`, copy])).exitCode, 0);
+    // Long enough for parallel builds to make room.
+    await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 20_000 });
+    // The image is found once, and deleted afterwards.
+    await assert.rejects(
+      builder.build(async () => {
+        throw new Error('not this time');
+      }),
+      /not this time/,
+    );
+    const signal = AbortSignal.timeout(10_000);
+    await registry.delete(name, (await registry.digestOf(name, '1', signal)) ?? '', signal);
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('BUILD_IMAGE_PULL', new RegExp(`${name}.*the registry does not have it`)),
+    );
+  });
+
+  test('70: a registry that does not answer before the build is named at once', async () => {
+    await using builder = await open({
+      registry: '127.0.0.1:59999/none',
+      registry_plain_http: [registryHost, '127.0.0.1:59999'],
+    });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith('REGISTRY_UNAVAILABLE', /127\.0\.0\.1:59999 .*ECONNREFUSED/),
+    );
+  });
+
+  test('70: a registry that stops answering during the build is reported', async () => {
+    const gate = await Gate.open();
+    after(() => gate.close());
+    await using builder = await open({
+      registry: `${gate.host}/gate`,
+      registry_plain_http: [registryHost, gate.host],
+    });
+    const source = script('echo closing; sleep 5');
+    const failing = builder.build(source);
+    const failed = assert.rejects(failing, failsWith('REGISTRY_UNAVAILABLE', new RegExp(gate.host)));
+    await until(async () => builder.said.includes('closing'), 'the build runs', 60_000);
+    gate.close();
+    await failed;
+    await assertNothingLeft(builder);
+  });
+
+  test('a cancelled build is removed at once, with all its processes', async () => {
+    await using builder = await open();
+    const cancel = new AbortController();
+    const building = builder.build(script('echo begun; trap "" TERM; sleep 300'), {}, cancel.signal);
+    const rejected = assert.rejects(building, { name: 'AbortError' });
+    await until(async () => builder.said.includes('begun'), 'the build runs', 60_000);
+    const cancelledAt = performance.now();
+    cancel.abort();
+    await rejected;
+    assert.ok(performance.now() - cancelledAt < 15_000);
+    assert.deepEqual(await builder.leftovers(), []);
+  });
+
+  test('86: the next start removes the build of a server that was killed during it', async () => {
+    await using builder = await open();
+    const building = builder.build(script('echo begun; sleep 300'));
+    const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
+    await until(async () => builder.said.includes('begun'), 'the build runs', 60_000);
+    await builder.builder.cleanUp(builder.request('').tool, () => 'remove', new Set());
+    await rejected;
+    await assertNothingLeft(builder);
+  });
+
+  test('the source can be fetched once, and then its token is not valid', async () => {
+    await using builder = await open();
+    await builder.build(script('true'));
+    assert.equal(builder.sourcesAsked, 1);
+  });
+});

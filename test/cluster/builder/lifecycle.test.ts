@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { chmod, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'smol-toml';
+import { DeployError } from '../../../src/core/errors.ts';
+import { ABuilder, fixtures, productBuildpacks, registryEnvironment } from '../../builder/a-builder.ts';
+import { ASource } from '../../builder/buildpacks/run-buildpack.ts';
+import { type Sample, SampleBuildpacks } from '../../builder/sample-buildpacks.ts';
+import { Lifecycle } from './lifecycle-run.ts';
+
+/** A `bin/build` that records its inputs and makes one process. */
+const record = `
+  name=$(basename "$CNB_LAYERS_DIR")
+  cat "$CNB_BP_PLAN_PATH" >"plan-$name.toml"
+  env | grep -E '^(PATH|LD_LIBRARY_PATH|LIBRARY_PATH|CPATH|PKG_CONFIG_PATH|V_[A-Z]*)=' | sort |
+    sed "s|$(dirname "$CNB_LAYERS_DIR")|/layers|g" >"environment-$name.txt"
+  printf '[[processes]]\\ntype = "p"\\ncommand = ["%s"]\\nargs = ["a", "b"]\\ndefault = true\\n' "$name" >"$CNB_LAYERS_DIR/launch.toml"`;
+
+const provides = (...names: string[]) => names.map((name) => `[[provides]]\nname = "${name}"\n`).join('');
+const requires = (...names: string[]) =>
+  names
+    .map((name) => `[[requires]]\nname = "${name}"\nmetadata = { launch = true, version = "1.${name}" }\n`)
+    .join('');
+const or = (text: string) => `[[or]]\n${text.replaceAll('[[', '[[or.')}`;
+const plan = (text: string, build = ''): Sample => ({
+  detect: `cat >"$CNB_BUILD_PLAN_PATH" <<'T'\n${text}T`,
+  build: record + build,
+});
+const fails: Sample = { detect: 'exit 100', build: '' };
+const breaks: Sample = { detect: 'exit 5', build: '' };
+
+/** `a b? | c`: `|` separates groups, `?` marks optional buildpacks. */
+function order(text: string): string {
+  const groups = text.split('|').map((group) => {
+    const members = group.trim().split(/\s+/);
+    return `[[order]]\n${members
+      .map(
+        (member) =>
+          `[[order.group]]\nid = "sample/${member.replace('?', '')}"\nversion = "1"\noptional = ${member.endsWith('?')}\n`,
+      )
+      .join('')}`;
+  });
+  return groups.join('');
+}
+
+const withLayer = (types: string, env: string) => `
+  layer=$CNB_LAYERS_DIR/l; mkdir -p "$layer"/{bin,lib,include,pkgconfig,env,env.build,env.launch}
+  ${env}
+  printf '[types]\\n${types}' >"$CNB_LAYERS_DIR/l.toml"`;
+const setEnv = `printf 1 >"$layer/env/V_PLAIN"; printf x >"$layer/env/V_JOIN.append"; printf - >"$layer/env/V_JOIN.delim"
+  printf y >"$layer/env.build/V_JOIN.prepend"; printf d >"$layer/env/V_DEFAULT.default"; printf no >"$layer/env.launch/V_LAUNCH"`;
+
+const cases: { name: string; buildpacks: Record<string, Sample>; order: string }[] = [
+  { name: 'a buildpack without requirements', buildpacks: { a: plan('') }, order: 'a' },
+  {
+    name: 'one provider for two requirers',
+    buildpacks: { a: plan(provides('x') + requires('x')), b: plan(requires('x')), c: plan(requires('x')) },
+    order: 'a b c',
+  },
+  {
+    name: 'required before it is provided',
+    buildpacks: { a: plan(requires('x')), b: plan(provides('x')) },
+    order: 'a b',
+  },
+  {
+    name: 'an optional buildpack dropped because of its require',
+    buildpacks: { a: plan(''), b: plan(requires('x')) },
+    order: 'a b?',
+  },
+  {
+    name: 'an optional buildpack dropped because of its provide',
+    buildpacks: { a: plan(provides('x')), b: plan('') },
+    order: 'a? b',
+  },
+  {
+    name: 'dropping one drops another',
+    buildpacks: { a: plan(provides('x') + requires('y')), b: plan(requires('x')), c: plan('') },
+    order: 'a? b? c',
+  },
+  {
+    name: 'alternatives',
+    buildpacks: { a: plan(provides('x') + or(provides('y'))), b: plan(requires('z') + or(requires('y'))) },
+    order: 'a b',
+  },
+  {
+    name: 'an optional buildpack with alternatives',
+    buildpacks: { a: plan(provides('x') + or(provides('y') + requires('y'))), b: plan('') },
+    order: 'a? b',
+  },
+  {
+    name: 'the second group',
+    buildpacks: { a: fails, b: plan(''), c: plan(requires('x')) },
+    order: 'a b | c | b',
+  },
+  {
+    name: 'an optional buildpack that fails and one that breaks',
+    buildpacks: { a: fails, b: breaks, c: plan('') },
+    order: 'a? b? c',
+  },
+  { name: 'a required buildpack that breaks', buildpacks: { a: breaks, b: plan('') }, order: 'a b | b' },
+  { name: 'only failures', buildpacks: { a: fails }, order: 'a | a?' },
+  {
+    name: 'two providers, of which the first leaves the plan entry unmet',
+    buildpacks: {
+      a: plan(provides('x', 'y'), `\nprintf '[[unmet]]\\nname = "y"\\n' >"$CNB_LAYERS_DIR/build.toml"`),
+      b: plan(provides('x', 'y')),
+      c: plan(requires('x', 'y')),
+    },
+    order: 'a b c',
+  },
+  {
+    name: 'the build environment of earlier layers',
+    buildpacks: {
+      a: plan('', withLayer('build = true\\n', setEnv)),
+      b: plan('', withLayer('build = true\\ncache = true\\n', setEnv)),
+      c: plan(''),
+    },
+    order: 'a b c',
+  },
+  {
+    name: 'layers that are not for builds',
+    buildpacks: {
+      a: plan('', withLayer('launch = true\\n', setEnv)),
+      b: plan('', withLayer('cache = true\\n', setEnv)),
+      c: plan(''),
+    },
+    order: 'a b c',
+  },
+  {
+    name: 'a default that a later process replaces',
+    buildpacks: {
+      a: plan(''),
+      b: { build: `${record}\nsed -i s/default.*// "$CNB_LAYERS_DIR/launch.toml"` },
+    },
+    order: 'a b',
+  },
+];
+
+for (const { name, buildpacks, order: text } of cases) {
+  test(`the lifecycle and the embedded builder agree: ${name}`, async () => {
+    await using samples = await SampleBuildpacks.write(buildpacks, order(text));
+    await using source = await ASource.of({ 'file.txt': '' });
+    await compare(samples.folder, source.folder, { V_USER: 'of the user', PATH: '/first' });
+  });
+}
+
+test('for every sample tool, both give the product’s buildpacks the same group and plans', async () => {
+  const recording = await mkdtemp(join(tmpdir(), 'recording-'));
+  await cp(productBuildpacks, recording, { recursive: true });
+  for (const name of await readdir(recording)) {
+    if (name.includes('.')) continue;
+    await writeFile(join(recording, name, 'bin/build'), `#!/usr/bin/env bash\nset -eu\n${record}\n`);
+    await chmod(join(recording, name, 'bin/build'), 0o755);
+  }
+  for (const fixture of await readdir(fixtures)) await compare(recording, join(fixtures, fixture), {});
+  await rm(recording, { recursive: true });
+});
+
+for (const fixture of ['web-and-worker', 'static-site', 'flask', 'seed-example', 'flask-apt']) {
+  test(`both build ${fixture} the same`, async () => {
+    await compare(productBuildpacks, join(fixtures, fixture), registryEnvironment);
+  });
+}
+
+/** Builds with both, and compares the group, the inputs of each buildpack, and the processes. */
+async function compare(
+  buildpacks: string,
+  source: string,
+  variables: Readonly<Record<string, string>>,
+): Promise<void> {
+  await using lifecycle = await Lifecycle.open(buildpacks);
+  await using builder = await ABuilder.open({ buildpacks });
+  const theirs = await lifecycle.run(source, variables);
+  if (theirs === null) {
+    await assert.rejects(
+      builder.build(source, { configVars: variables }),
+      (error) => error instanceof DeployError && error.code === 'NO_BUILDPACK',
+    );
+    return;
+  }
+  const ours = await builder.build(source, { configVars: variables });
+  assert.deepEqual(
+    ours.buildpacks.map((entry) => entry.split(' ')[0]),
+    theirs.group,
+  );
+  const inOurs = (text: string) => text.replaceAll(theirs.layers, '/layers');
+  assert.deepEqual(
+    ours.processes.map((process) => ({ ...process, command: [...process.command] })),
+    theirs.processes.map((process) => ({ ...process, command: process.command.map(inOurs) })),
+  );
+  assert.deepEqual(await recorded(join(ours.reference, 'workspace')), await recorded(theirs.workspace));
+}
+
+async function recorded(workspace: string): Promise<Record<string, unknown>> {
+  const found: Record<string, unknown> = {};
+  for (const name of await readdir(workspace)) {
+    const text = () => readFile(join(workspace, name), 'utf8');
+    if (name.startsWith('environment-')) found[name] = (await text()).split('\n');
+    if (!name.startsWith('plan-')) continue;
+    const { entries } = parse(await text());
+    found[name] = Array.isArray(entries) ? entries.map((entry) => JSON.stringify(entry)).sort() : [];
+  }
+  return found;
+}

@@ -1,4 +1,0 @@
-import { oneOffContract } from '../contracts/one-offs.ts';
-import { clusterBench } from './runtime-bench.ts';
-
-oneOffContract('kubernetes', () => clusterBench());

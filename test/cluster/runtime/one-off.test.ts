@@ -1,0 +1,4 @@
+import { oneOffContract } from '../../contracts/one-offs.ts';
+import { clusterBench } from './runtime-bench.ts';
+
+oneOffContract('kubernetes', () => clusterBench());

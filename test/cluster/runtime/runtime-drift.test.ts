@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import type { ToolName } from '../../../src/core/names.ts';
+import { cronJobName } from '../../../src/run/kubernetes/manifests/object-names.ts';
+import { releaseOf, rollOut, until } from '../../run/contract-steps.ts';
+import { web, webTool, worker } from '../../run/tool-sources.ts';
+import { kubectl } from '../installation/kubectl.ts';
+import { type ClusterBench, clusterBench } from './runtime-bench.ts';
+
+const BACK_SECONDS = 30;
+const schedule = { text: '@yearly', cron: '0 0 1 1 *', retry: 0, timeoutSeconds: null };
+
+interface LogLine {
+  readonly msg: string;
+  readonly tool?: string;
+  readonly restored?: readonly string[];
+}
+
+describe('drift', { concurrency: 1 }, () => {
+  const lines: LogLine[] = [];
+  let bench: ClusterBench;
+  before(async () => {
+    const log = pino({ base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    bench = await clusterBench({ log });
+  });
+  after(() => bench.close());
+
+  const namespaceOf = (tool: string) => `${bench.prefix}${tool}`;
+  const linesOf = (tool: string) => lines.filter((line) => line.tool === tool);
+  const named = async (tool: string, kinds: string) =>
+    (await kubectl('-n', namespaceOf(tool), 'get', kinds, '-o', 'name'))
+      .split('\n')
+      .filter((one) => one !== '');
+  const details = async (tool: ToolName) =>
+    (await bench.runtime.status(tool)).map(({ name, detail }) => `${name}: ${detail ?? ''}`).join('\n');
+  const isUp = async (tool: ToolName) =>
+    (await bench.runtime.status(tool)).every(({ state }) => state === 'up' || state === 'scheduled');
+
+  test('80: deleted objects of a live release are back within 30 s, and `ps` and the log say so', async (t) => {
+    const tool = 'deleted' as ToolName;
+    const yearly = { type: 'yearly', command: ['true'], isDefault: false, schedule };
+    const files = { 'web.py': webTool('here'), 'worker.py': 'import time\ntime.sleep(1000)' };
+    const artifact = await bench.artifact(files, [web(), worker(), yearly]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact, { API_KEY: 'secret' }));
+    const kinds = 'deployment,service,ingress,secret,cronjob,poddisruptionbudget,networkpolicy';
+    const whole = (await named(tool, kinds)).sort();
+    assert.ok(whole.includes(`cronjob.batch/${cronJobName('yearly')}`), whole.join());
+    for (const [kind, process] of [
+      ['deployment', 'web.1'],
+      ['service', 'web.1'],
+      ['ingress', 'web.1'],
+      ['secret', 'worker.1'],
+      ['cronjob', 'yearly.1'],
+      ['networkpolicy', 'web.1'],
+      ['deployment,service,ingress,secret,cronjob', 'web.1'],
+    ] as const) {
+      const startedAt = performance.now();
+      await kubectl('-n', namespaceOf(tool), 'delete', kind, '--all', '--wait=false');
+      await until(
+        async () => {
+          const now = (await named(tool, kinds)).sort();
+          if (now.join() !== whole.join()) return false;
+          const { status } = await bench.request(tool, '/').catch(() => ({ status: 0 }));
+          return status === 200 && (await isUp(tool));
+        },
+        `${kind} to be back, of ${whole}`,
+        BACK_SECONDS,
+      );
+      t.diagnostic(`${kind}: back after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+      const told = await details(tool);
+      const word = kind.split(',')[0] ?? '';
+      assert.match(told, new RegExp(`${process}: .*its ${word} was deleted outside of this server`, 'i'));
+      await until(
+        async () =>
+          linesOf(tool).some(({ restored = [] }) => {
+            return restored.some((one) => one.toLowerCase().startsWith(word));
+          }),
+        'a line of the log',
+      );
+    }
+    for (const { msg } of linesOf(tool)) assert.equal(msg, 'deleted objects of a live release made again');
+  });
+
+  test('80: an operator’s scale stays, also zero, and `ps` and the log say who it was', async () => {
+    const tool = 'scaled' as ToolName;
+    const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    const [deployment = ''] = await named(tool, 'deployment');
+    for (const replicas of [0, 2]) {
+      await kubectl('-n', namespaceOf(tool), 'scale', deployment, `--replicas=${replicas}`);
+      await until(
+        async () => linesOf(tool).some((line) => 'replicas' in line && line.replicas === replicas),
+        'a line of the log',
+      );
+      await wait(3000);
+      const spec = await kubectl(
+        '-n',
+        namespaceOf(tool),
+        'get',
+        deployment,
+        '-o',
+        'jsonpath={.spec.replicas}',
+      );
+      assert.equal(spec, String(replicas));
+      assert.match(await details(tool), /changed outside of this server by .*\(scale\)/);
+    }
+    assert.equal(linesOf(tool).length, 2, JSON.stringify(linesOf(tool)));
+    const next = bench.startAnother('next');
+    await next.resume(releaseOf(tool, 1, artifact), 1, {});
+    await next.close();
+    const spec = await kubectl('-n', namespaceOf(tool), 'get', deployment, '-o', 'jsonpath={.spec.replicas}');
+    assert.equal(spec, '2', 'a server that starts leaves it too');
+  });
+
+  test('objects that are deleted during the next rollout are not made again beside it', async () => {
+    const tool = 'replaced' as ToolName;
+    const [one, two] = await Promise.all(
+      ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),
+    );
+    assert.ok(one !== undefined && two !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, one));
+    const [old = ''] = await named(tool, 'deployment');
+    const beforeSwitch = async () =>
+      void (await kubectl('-n', namespaceOf(tool), 'delete', old, '--wait=false'));
+    await rollOut(bench.runtime, releaseOf(tool, 2, two), { beforeSwitch });
+    await wait(bench.config.drain_time + 3000);
+    const left = await until(async () => {
+      const now = await named(tool, 'deployment,secret,poddisruptionbudget');
+      return now.length === 3 && now;
+    }, 'only the new release is left');
+    for (const name of left) assert.match(name, /-v2-/);
+    assert.equal((await bench.request(tool, '/')).body, 'two');
+  });
+
+  test('nothing is made again for a stopped tool, or in a deleted namespace', async () => {
+    const [stopped, gone] = ['stopped', 'gone'] as [ToolName, ToolName];
+    const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
+    await Promise.all([stopped, gone].map((tool) => rollOut(bench.runtime, releaseOf(tool, 1, artifact))));
+    await bench.runtime.stop(stopped);
+    await kubectl('delete', 'namespace', namespaceOf(gone), '--wait=true');
+    await wait(3000);
+    assert.deepEqual(await named(stopped, 'deployment,secret'), []);
+    assert.deepEqual(linesOf(stopped), []);
+    const { items } = await bench.cluster.core.listNamespace();
+    assert.ok(items.every(({ metadata }) => metadata?.name !== namespaceOf(gone)));
+    await until(async () => linesOf(gone).length > 0, 'a line of the log', BACK_SECONDS);
+    assert.match(await details(gone), /^web\.1: its namespace \S+-gone was deleted$/);
+    assert.deepEqual(
+      [...new Set(linesOf(gone).map(({ msg }) => msg))],
+      ['namespace of a live release was deleted: nothing of the tool runs'],
+    );
+  });
+});

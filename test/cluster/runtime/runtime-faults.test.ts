@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Artifact } from '../../../src/core/types.ts';
+import { applyObject } from '../../../src/kubernetes/apply.ts';
+import { failingRollOut, releaseOf, rollOut } from '../../run/contract-steps.ts';
+import { web, webTool } from '../../run/tool-sources.ts';
+import { type ClusterBench, clusterBench } from './runtime-bench.ts';
+
+const MIB = 1024 * 1024;
+const signal = new AbortController().signal;
+
+/** Writes to disk without end. */
+const writingTool = `
+import time
+print('writing', flush=True)
+with open('/tmp/big', 'wb') as f:
+    for _ in range(200): f.write(bytes(1024 * 1024)); f.flush()
+time.sleep(600)
+`;
+
+// For other faults, see push-failures.test.ts and the contract of runtimes.
+describe('each fault of a cluster has a message, and the old release still serves', {
+  concurrency: 1,
+}, () => {
+  let bench: ClusterBench;
+  before(async () => {
+    bench = await clusterBench();
+  });
+  after(() => bench.close());
+
+  const good = () => bench.artifact({ 'web.py': webTool('old') }, [web()]);
+  const bad = async (source: string, change: Partial<Artifact> = {}) => ({
+    ...(await bench.artifact({ 'web.py': source }, [web()])),
+    ...change,
+  });
+  const namespace = (tool: string) => `${bench.prefix}${tool}`;
+
+  /** Makes a rollout that must fail, and checks that the old release still serves. @returns the error. */
+  async function failOver(name: string, artifact: Artifact, between: () => Promise<void> = async () => {}) {
+    const tool = name as ToolName;
+    await rollOut(bench.runtime, releaseOf(tool, 1, await good()));
+    await between();
+    const failure = await failingRollOut(bench.runtime, releaseOf(tool, 2, artifact));
+    assert.deepEqual(await bench.request(tool, '/'), { status: 200, body: 'old' });
+    assert.deepEqual(
+      (await bench.runtime.status(tool)).map(({ version, state }) => [version, state]),
+      [[1, 'up']],
+    );
+    const secrets = await bench.cluster.core.listNamespacedSecret({ namespace: namespace(name) });
+    assert.equal(secrets.items.length, 1, 'Secrets other than the live release’s are left');
+    return failure;
+  }
+
+  test('a registry that is down', async () => {
+    const artifact = await bad(webTool('new'));
+    const away = { ...artifact, reference: artifact.reference.replace(/^[^/]+/, '127.0.0.1:1') };
+    const { error } = await failOver('unreached', away);
+    assert.equal(error.code, 'ROLLOUT_IMAGE_PULL');
+    assert.match(error.message, /\(the registry cannot be reached\)\.$/);
+  });
+
+  test('a limit range that is too narrow is reported with its numbers', async () => {
+    const { error } = await failOver('narrow', await bad(webTool('new')), async () => {
+      await applyObject(
+        bench.cluster,
+        {
+          apiVersion: 'v1',
+          kind: 'LimitRange',
+          metadata: { name: 'narrow', namespace: namespace('narrow') },
+          spec: { limits: [{ type: 'Container', max: { memory: '128Mi' } }] },
+        },
+        { signal },
+      );
+    });
+    assert.equal(error.code, 'LIMIT_RANGE');
+    assert.match(error.message, /memory may be at most 128Mi, asked for: 256Mi/);
+  });
+
+  test('too much written to disk', async () => {
+    const { error } = await failOver(
+      'writing',
+      await bad(writingTool, { service: { healthCheckPath: null } }),
+      async () => {
+        Object.assign(bench.config, { health_time: 120_000 });
+      },
+    );
+    Object.assign(bench.config, { health_time: 3000 });
+    assert.equal(error.code, 'ROLLOUT_EVICTED');
+    assert.match(error.message, /^web\.1 was ended because it wrote more than 100Mi to disk\.$/);
+  });
+
+  test('a process that listens only on 127.0.0.1 is reported with its output', async () => {
+    const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
+    const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
+    const { error } = await failOver('loopback', await bad(said));
+    assert.equal(
+      error.message,
+      'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 3 s.',
+    );
+    assert.match(error.hint, /on 0\.0\.0\.0/);
+  });
+
+  test('a namespace with stricter Pod Security than the image allows', async () => {
+    const artifact = await bad(webTool('new'));
+    const root = { ...artifact, reference: await rootImage() };
+    const { error } = await failOver('root', root);
+    assert.equal(error.code, 'ROLLOUT_BAD_CONTAINER');
+    assert.match(error.message, /image will run as root/);
+  });
+
+  test('memory in service.template above the limit is reported, and the limit applies', async () => {
+    const tool = 'greedy' as ToolName;
+    const artifact = await bad(webTool('greedy'), {
+      service: { healthCheckPath: null, memoryBytes: 900 * MIB },
+    });
+    const seen = await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    assert.match(seen, /mem of service\.template asks for 900 MiB: a process gets at most 256 MiB here/);
+  });
+
+  /** Plain Debian, which runs as root. */
+  async function rootImage(): Promise<string> {
+    const registry = process.env['CLUSTER_REGISTRY'];
+    const accept =
+      'application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json';
+    const response = await fetch(`http://${registry}/v2/library/debian/manifests/bookworm-slim`, {
+      method: 'HEAD',
+      headers: { accept },
+    });
+    return `${registry}/library/debian@${response.headers.get('docker-content-digest')}`;
+  }
+});

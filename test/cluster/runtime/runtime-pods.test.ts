@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import { applyObject } from '../../../src/kubernetes/apply.ts';
+import { toolNamespace } from '../../../src/run/kubernetes/manifests/namespace-manifests.ts';
+import { releaseOf, rollOut, textOf, until } from '../../run/contract-steps.ts';
+import { web, webTool, worker } from '../../run/tool-sources.ts';
+import { type ClusterBench, clusterBench } from './runtime-bench.ts';
+
+const UID = 60_000;
+
+/** Answers with its user and folder. */
+const lookingWorker = `
+import os, time
+home = os.environ['TOOL_DATA_DIR']
+print('uid', os.getuid(), os.getgid(), flush=True)
+print('token', os.path.exists('/var/run/secrets/kubernetes.io/serviceaccount'), flush=True)
+print('replica', open(home + '/replica.my.cnf').read().strip(), flush=True)
+open(home + '/note', 'w').write('x'); print('data', os.listdir(home), flush=True)
+print('services', [name for name in os.environ if name.endswith('_SERVICE_HOST') and not name.startswith('KUBERNETES')], flush=True)
+time.sleep(600)
+`;
+
+describe('pods of tools', { concurrency: 1 }, () => {
+  let bench: ClusterBench;
+  before(async () => {
+    bench = await clusterBench({ config: { pod_uid: UID, replica_secret: 'replica' } });
+  });
+  after(() => bench.close());
+
+  test("a pod has the tool's uid, its data folder and replica.my.cnf, and no token", async () => {
+    const tool = 'looking' as ToolName;
+    const namespace = `${bench.prefix}${tool}`;
+    const { signal } = new AbortController();
+    await applyObject(bench.cluster, toolNamespace(tool, namespace), { signal });
+    await applyObject(
+      bench.cluster,
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'replica', namespace },
+        stringData: { 'replica.my.cnf': '[client]' },
+      },
+      { signal },
+    );
+    const artifact = await bench.artifact({ 'worker.py': lookingWorker }, [worker()]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    const text = await until(async () => {
+      const said = await textOf(bench.runtime, tool, 'worker');
+      return said.includes('services') && said;
+    }, 'the answer of the tool');
+    // Tools of the bench have the number 1.
+    assert.match(text, new RegExp(`^uid ${UID + 1} ${UID + 1}$`, 'm'));
+    assert.match(text, /^token False$/m);
+    assert.match(text, /^replica \[client\]$/m);
+    assert.match(text, /^data \[.*'note'.*\]$/m);
+    assert.match(text, /^services \[\]$/m);
+  });
+
+  test('service.template sets the number of web processes, behind the NetworkPolicy of their namespace', async () => {
+    const plain = await clusterBench();
+    try {
+      const tool = 'twice' as ToolName;
+      const artifact = await plain.artifact({ 'web.py': webTool('twice') }, [web()]);
+      const service = { healthCheckPath: null, replicas: 2 };
+      const seen = await rollOut(plain.runtime, releaseOf(tool, 1, { ...artifact, service }));
+      assert.match(seen, /web\.1 started · healthy/);
+      assert.match(seen, /web\.2 started · healthy/);
+      const namespace = `${plain.prefix}${tool}`;
+      const { items } = await plain.cluster.networking.listNamespacedNetworkPolicy({ namespace });
+      assert.deepEqual(
+        items.map(({ metadata }) => metadata?.name),
+        ['toolforge-push'],
+      );
+      const apiServer = `${process.env['CLUSTER_NODE_IP']}/32`;
+      const from = items[0]?.spec?.ingress?.flatMap(({ _from = [] }) => _from) ?? [];
+      assert.ok(
+        from.some(({ ipBlock }) => ipBlock?.cidr === apiServer),
+        'the NetworkPolicy blocks the API servers, which probe the pod',
+      );
+      assert.deepEqual((await plain.runtime.status(tool)).map(({ name, state }) => [name, state]).sort(), [
+        ['web.1', 'up'],
+        ['web.2', 'up'],
+      ]);
+    } finally {
+      await plain.close();
+    }
+  });
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { ApiException } from '@kubernetes/client-node';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Artifact } from '../../../src/core/types.ts';
+import { releaseOf, rollOut } from '../../run/contract-steps.ts';
+import { web, webTool } from '../../run/tool-sources.ts';
+import { type ClusterBench, clusterBench, get } from './runtime-bench.ts';
+
+const ROLLOUTS = 10;
+const REQUESTS_A_SECOND = 50;
+
+describe('rollouts under load', { concurrency: 1 }, () => {
+  let bench: ClusterBench;
+  before(async () => {
+    bench = await clusterBench({ config: { health_time: 60_000, ingress_time: 1000 } });
+  });
+  after(() => bench.close());
+
+  const artifacts = (count: number) =>
+    Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        bench.artifact({ 'web.py': webTool(`v${index + 1}`) }, [web()]),
+      ),
+    );
+
+  /** Rolls out, and prints how long each step took. */
+  async function rollOutTimed(
+    t: TestContext,
+    tool: ToolName,
+    version: number,
+    artifact: Artifact,
+  ): Promise<void> {
+    const startedAt = performance.now();
+    let healthyAt = 0;
+    const beforeSwitch = async () => {
+      healthyAt = performance.now();
+    };
+    await rollOut(bench.runtime, releaseOf(tool, version, artifact), { beforeSwitch });
+    const endedAt = performance.now();
+    t.diagnostic(
+      `v${version}: ${seconds(endedAt - startedAt)} to traffic (healthy ${seconds(healthyAt - startedAt)}, switch ${seconds(endedAt - healthyAt)})`,
+    );
+    assert.equal((await bench.request(tool, '/')).body, `v${version}`);
+  }
+
+  test(`no request of ${REQUESTS_A_SECOND} a second fails during ${ROLLOUTS} rollouts in a row`, async (t) => {
+    const tool = 'steady' as ToolName;
+    const [first, ...others] = await artifacts(ROLLOUTS + 1);
+    assert.ok(first !== undefined);
+    await rollOutTimed(t, tool, 1, first);
+    const load = steadyLoad(tool);
+    for (const [index, artifact] of others.entries()) await rollOutTimed(t, tool, index + 2, artifact);
+    const { answers, failures } = await load.end();
+    t.diagnostic(`${answers} requests, ${failures.length} failed`);
+    assert.deepEqual(failures, []);
+    assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
+  });
+
+  test('a drain moves the pods of a tool one after the other, and no request fails', async (t) => {
+    const tool = 'drained' as ToolName;
+    const [artifact] = await artifacts(1);
+    assert.ok(artifact !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact), { replicas: { web: 3 } });
+    const load = steadyLoad(tool);
+    await wait(1000);
+    const evicted = await drain(tool, AbortSignal.timeout(60_000));
+    const { answers, failures } = await load.end();
+    t.diagnostic(`${evicted} pods evicted, ${answers} requests, ${failures.length} failed`);
+    assert.equal(evicted, 3);
+    assert.deepEqual(failures, []);
+  });
+
+  test('a tool with one pod does not block a drain', async () => {
+    const tool = 'single' as ToolName;
+    const [artifact] = await artifacts(1);
+    assert.ok(artifact !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
+  });
+
+  test('the host of this server is no tool’s, whatever its name: the tool would get the passwords of people', async () => {
+    const domain = `own-${bench.config.domain}`;
+    await using stack = new AsyncDisposableStack();
+    const own = await clusterBench({ config: { domain, public_url: `https://push.${domain}` } });
+    stack.defer(() => own.close());
+    const artifact = await own.artifact({ 'web.py': webTool('I am the server') }, [web()]);
+    for (const tool of ['push', 'other'] as ToolName[]) {
+      const said = await rollOut(own.runtime, releaseOf(tool, 1, artifact));
+      const namespace = `${own.prefix}${tool}`;
+      const { items } = await own.cluster.networking.listNamespacedIngress({ namespace });
+      const hosts = items.flatMap(({ spec }) => (spec?.rules ?? []).map(({ host }) => host));
+      assert.deepEqual(hosts, tool === 'push' ? [] : [`other.${domain}`]);
+      assert.equal(own.runtime.address(tool) === null, tool === 'push');
+      assert.equal(said.includes(`push.${domain} is the address of this server`), tool === 'push', said);
+    }
+    await wait(15_000);
+    const { items } = await own.cluster.networking.listNamespacedIngress({ namespace: `${own.prefix}push` });
+    assert.deepEqual(items, [], 'nor does the watch over what is missing make it');
+  });
+
+  /** Evicts every pod that exists now, like `kubectl drain`: retries while a budget refuses. */
+  async function drain(tool: ToolName, signal: AbortSignal): Promise<number> {
+    const { core } = bench.cluster;
+    const namespace = `${bench.prefix}${tool}`;
+    const { items } = await core.listNamespacedPod({ namespace });
+    const evict = async (name: string): Promise<void> => {
+      for (;;) {
+        const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
+        try {
+          await core.createNamespacedPodEviction({ name, namespace, body });
+          return;
+        } catch (error) {
+          if (!(error instanceof ApiException) || error.code !== 429) throw error;
+        }
+        await wait(250, null, { signal });
+      }
+    };
+    await Promise.all(items.map(({ metadata }) => evict(metadata?.name ?? '')));
+    return items.length;
+  }
+
+  /** Sends requests at a fixed rate, whether or not earlier ones were answered. */
+  function steadyLoad(tool: ToolName) {
+    const agent = new Agent({ keepAlive: true, maxSockets: 100 });
+    const host = `${tool}.${bench.config.domain}`;
+    const failures: string[] = [];
+    const open = new Set<Promise<void>>();
+    let answers = 0;
+    const ask = async (): Promise<void> => {
+      try {
+        const { status, body } = await get({ agent, host, path: '/' });
+        if (status !== 200) failures.push(`${new Date().toISOString()} ${status} ${body.slice(0, 80)}`);
+        answers += 1;
+      } catch (error) {
+        failures.push(`${new Date().toISOString()} ${String(error)}`);
+      }
+    };
+    const timer = setInterval(() => {
+      const asking = ask().finally(() => open.delete(asking));
+      open.add(asking);
+    }, 1000 / REQUESTS_A_SECOND);
+    return {
+      end: async () => {
+        // Continue until the last old release has ended.
+        await wait(bench.config.drain_time + 5000);
+        clearInterval(timer);
+        await Promise.all(open);
+        agent.destroy();
+        return { answers, failures };
+      },
+    };
+  }
+});
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
+}

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ReadingTime } from '../../../src/core/fair-share/reading-time.ts';
+
+const KIB = 1024;
+
+/** Spends this much in pieces of 5 ms, each in a round of its own. */
+async function spend(time: ReadingTime, key: string, ms: number): Promise<void> {
+  for (let spent = 0; spent < ms; spent += 5) {
+    time.begin();
+    time.spend(key, { spentMs: 5, bytes: KIB, begun: 0 });
+    await new Promise(setImmediate);
+  }
+}
+
+test('a key owes nothing for ordinary reading, even for a lot of it', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let round = 0; round < 100; round++) {
+    for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });
+    for (let request = 0; request < 50; request++) time.spend('one', { spentMs: 0.7, bytes: 400, begun: 1 });
+    await new Promise(setImmediate);
+  }
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 55: who costs much waits nine times as long, and nobody else does', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  await spend(time, 'one', 100);
+  const waitMs = time.waitMs('one');
+  assert.ok(waitMs > 500 && waitMs < 1000, `${waitMs} ms`);
+  assert.equal(time.waitMs('other'), 0);
+  await sleep(waitMs + 20);
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 55: many who cost much have a quarter of the time together', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let number = 0; number < 50; number++) await spend(time, `key ${number}`, 50);
+  const waitMs = time.waitMs('key 49');
+  assert.ok(waitMs > 4_000, `${waitMs} ms`);
+});
+
+test('a little is forgiven, as the garbage collector costs it too', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('many small messages in one round of the event loop count together', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let message = 0; message < 2_000; message++) time.spend('one', { spentMs: 0.03, bytes: 1, begun: 0 });
+  assert.ok(time.waitMs('one') > 100);
+});
+
+test('what other programs took on a busy machine is not counted', async () => {
+  const time = new ReadingTime(() => 0);
+  await spend(time, 'one', 100);
+  assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 55: requests that came in one packet are paid for with the time that answering them took', async () => {
+  let usedMs = 0;
+  const time = new ReadingTime(() => usedMs);
+  for (let round = 0; round < 10; round++) {
+    time.begin();
+    time.spend('one', { spentMs: 1, bytes: KIB, begun: 40 });
+    time.spend('other', { spentMs: 0.1, bytes: 100, begun: 1 });
+    usedMs += 30;
+    await new Promise(setImmediate);
+  }
+  assert.ok(time.waitMs('one') > 1_000, `${time.waitMs('one')} ms`);
+  assert.equal(time.waitMs('other'), 0);
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { TimeShares } from '../../../src/core/fair-share/time-shares.ts';
+
+function busy(milliseconds: number): void {
+  const until = performance.now() + milliseconds;
+  while (performance.now() < until);
+}
+
+/** Works for the name until the signal, as one process after the other prints. */
+async function work(shares: TimeShares, name: string, ms: number, signal: AbortSignal): Promise<number> {
+  let count = 0;
+  while (!signal.aborted) {
+    await shares.run(name, () => busy(ms));
+    count += 1;
+  }
+  return count * ms;
+}
+
+test('work takes no more than its part of the time, and at once if there is little of it', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  let isDone = false;
+  const first = shares.run('one', () => {
+    isDone = true;
+  });
+  assert.ok(isDone);
+  await first;
+  const end = AbortSignal.timeout(1000);
+  const all = await Promise.all(['one', 'two', 'three'].map((name) => work(shares, name, 2, end)));
+  const worked = all.reduce((sum, ms) => sum + ms, 0);
+  assert.ok(worked < 350, `${worked} of 1000 ms`);
+});
+
+test('threat 55: whoever makes much work leaves the same time to the others', async () => {
+  const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
+  const end = AbortSignal.timeout(2000);
+  const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));
+  const [one, other] = [await work(shares, 'one', 1, end), (await many).reduce((sum, ms) => sum + ms, 0)];
+  assert.ok(one > 0.6 * other, `${one} ms beside ${other} ms`);
+});
+
+test('threat 55: one line comes through while another tool prints without a pause', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  const end = new AbortController();
+  const noisy = Array.from({ length: 20 }, () => work(shares, 'noisy', 5, end.signal));
+  await wait(200);
+  const startedAt = performance.now();
+  await shares.run('quiet', () => {});
+  const tookMs = performance.now() - startedAt;
+  end.abort();
+  await Promise.all(noisy);
+  assert.ok(tookMs < 200, `${tookMs} ms`);
+});
+
+test('an error of the work comes to whoever wanted it, and the next work is done', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  await assert.rejects(
+    shares.run('one', () => {
+      throw new Error('no');
+    }),
+    /^Error: no$/,
+  );
+  assert.equal(await shares.run('one', () => 7), 7);
+});

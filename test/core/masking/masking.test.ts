@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { OutputLines } from '../../../src/builder/output-lines.ts';
+import { masking } from '../../../src/core/masking/masking.ts';
+
+test('threat 63: base64 and URL-encoded forms and single lines of a value are masked', async () => {
+  const mask = await masking({ KEY: 'line one\nline/two!' });
+  for (const form of [
+    'line/two!',
+    encodeURIComponent('line/two!'),
+    Buffer.from('line one\nline/two!').toString('base64'),
+  ]) {
+    assert.equal(mask(`<${form}>`).includes('[config var KEY]'), true, form);
+    assert.equal(mask(`<${form}>`).includes(form), false, form);
+  }
+});
+
+test('threat 63: of two secrets the longer is masked where it holds the shorter', async () => {
+  const mask = await masking({ A: 'secret', B: 'secret-and-more' });
+  assert.equal(mask('secret-and-more secret'), '[config var B] [config var A]');
+});
+
+test('a value with characters of regular expressions is masked as it is', async () => {
+  assert.equal((await masking({ KEY: 'a.b*c(d)' }))('a.b*c(d) aXbbc(d)'), '[config var KEY] aXbbc(d)');
+});
+
+test('threat 63: a secret within longer base64, as in a header of HTTP, is masked', async () => {
+  const secret = 'hunter2/hunter?2';
+  const mask = await masking({ KEY: secret });
+  for (const before of ['', 'u', 'us', 'user:', 'a much longer beginning:']) {
+    for (const encoding of ['base64', 'base64url'] as const) {
+      const encoded = Buffer.from(`${before}${secret} and more`).toString(encoding);
+      const masked = mask(`Authorization: Basic ${encoded}`);
+      assert.match(masked, /\[config var KEY\]/, encoded);
+      const left = Buffer.from(masked.replace('[config var KEY]', '    ').slice(21), 'base64').toString(
+        'latin1',
+      );
+      assert.doesNotMatch(left, /unter2|nter\?2/, encoded);
+    }
+  }
+});
+
+test('a value of thousands of lines is masked line by line', async () => {
+  const line = (index: number) => `line number ${index} of a long value`;
+  const mask = await masking({
+    LONG: Array.from({ length: 4000 }, (_, index) => line(index)).join('\n'),
+    B: 'other secret',
+  });
+  assert.equal(
+    mask(`<${line(3999)}> <other secret> <line number 4>`),
+    '<[config var LONG]> <[config var B]> <line number 4>',
+  );
+});
+
+/** Sets of secrets that begin alike, and a line made like their beginnings. */
+const ALIKE = [
+  {
+    name: 'long lines of one letter',
+    vars: Object.fromEntries(
+      Array.from({ length: 50 }, (_, index) => [`V${index}`, `${'a'.repeat(8000 + index)}b`]),
+    ),
+    line: 'a'.repeat(16_000),
+  },
+  {
+    name: 'many short lines of one letter',
+    vars: { V: Array.from({ length: 250 }, (_, index) => `${'a'.repeat(6 + index)}b`).join('\n') },
+    line: 'a'.repeat(16_000),
+  },
+  {
+    name: 'ten values of 32 kB with many lines',
+    vars: Object.fromEntries(
+      Array.from({ length: 10 }, (_, index) => [
+        `V${index}`,
+        Array.from({ length: 900 }, (_, line) => `the same beginning for all ${index}.${line}`).join('\n'),
+      ]),
+    ),
+    line: 'the same beginning for all '.repeat(600),
+  },
+];
+for (const { name, vars, line } of ALIKE) {
+  test(`threat 55: a line like the beginnings of secrets costs little: ${name}`, async () => {
+    const mask = await masking(vars);
+    const startedAt = performance.now();
+    for (let count = 0; count < 100; count++) assert.equal(mask(line), line);
+    const perLineMs = (performance.now() - startedAt) / 100;
+    // Comparing each place with each secret took 15 to 30 ms.
+    assert.ok(perLineMs < 8, `${perLineMs} ms`);
+  });
+}
+
+test('threat 63: secrets that overlap leave nothing in clear', async () => {
+  const vars = { FIRST: 'alpha-bravo', SECOND: 'bravo-charlie', THIRD: 'charlie-delta' };
+  const mask = await masking(vars);
+  const whole = 'alpha-bravo-charlie-delta';
+  for (const form of [
+    whole,
+    `alpha\u001b[31m-bravo-\u001b[0mcharlie-delta`,
+    [...whole].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join(''),
+    Buffer.from(whole).toString('base64'),
+  ]) {
+    assert.match(mask(`<${form}>`), /^<\[config var SECOND\](==?)?>$/, form);
+  }
+  assert.equal(mask('alpha-bravo charlie-delta'), '[config var FIRST] [config var THIRD]');
+});
+
+test('threat 63: secrets that overlap leave nothing in clear wherever the output is cut into chunks', async () => {
+  const mask = await masking({ FIRST: 'alpha-brävo', SECOND: 'brävo-charlie' });
+  const output = Buffer.from('<alpha-brävo-charlie>\n');
+  for (let cut = 0; cut <= output.length; cut++) {
+    const seen: string[] = [];
+    const lines = new OutputLines({ mask, line: (text) => seen.push(text) });
+    lines.write(output.subarray(0, cut));
+    lines.write(output.subarray(cut));
+    lines.end();
+    assert.deepEqual(seen, ['<[config var SECOND]>']);
+  }
+});
+
+test('threat 63: a run of a secret that repeats itself is masked to its end', async () => {
+  const mask = await masking({ A: 'abcabcabc' });
+  assert.equal(mask(`<${'abc'.repeat(50)}>`), '<[config var A]>');
+});
+
+for (const { name, form } of [
+  { name: 'JSON', form: 'p\\"ss w!rd/\\\\x' },
+  { name: 'RFC 3986', form: 'p%22ss%20w%21rd%2F%5Cx' },
+  { name: 'small hexadecimal digits', form: 'p%22ss%20w!rd%2f%5cx' },
+  { name: 'a form', form: 'p%22ss+w%21rd%2F%5Cx' },
+  { name: 'JSON with all letters escaped', form: 'p\\u0022s\\u0073 w!rd\\/\\\\x' },
+  { name: 'a path', form: 'p%22ss%20w%21rd/%5Cx' },
+  { name: 'colours in it', form: '\u001b[01;31m\u001b[Kp"ss\u001b[m\u001b[K w!rd/\\x' },
+  { name: 'characters that are taken out later', form: 'p"s\u0000s w\u0007!rd/\\x' },
+]) {
+  test(`threat 63: a value is masked as it stands in ${name}`, async () => {
+    const mask = await masking({ TOKEN: 'p"ss w!rd/\\x' });
+    assert.equal(mask(`a=${form};`), 'a=[config var TOKEN];');
+  });
+}
+
+test('colours of a line without a secret stay', async () => {
+  const line = '\u001b[32mgreen\u001b[0m';
+  assert.equal((await masking({ TOKEN: 'password' }))(line), line);
+});
+
+test('threat 63: a value of several lines is found after carriage returns, and half a character breaks nothing', async () => {
+  assert.equal(
+    (await masking({ TOKEN: 'first1\rsecond\ud800' }))('second\ufffd first1'),
+    '[config var TOKEN] [config var TOKEN]',
+  );
+});
+
+const PRIVATE_KEY = [
+  '-----BEGIN PRIVATE KEY-----',
+  ...Array.from({ length: 25 }, (_, index) => createHash('sha384').update(`line ${index}`).digest('base64')),
+  '-----END PRIVATE KEY-----',
+].join('\n');
+for (const { name, value } of [
+  { name: 'many lines', value: PRIVATE_KEY },
+  { name: 'one long line', value: PRIVATE_KEY.replaceAll('\n', '') },
+]) {
+  for (const before of ['', 'KEY=', 'a longer beginning of ']) {
+    test(`threat 63: base64 over several lines shows nothing of a value of ${name} after “${before}”`, async () => {
+      const mask = await masking({ KEY: value, OTHER: 'other secret' });
+      const lines = Buffer.from(before + value)
+        .toString('base64')
+        .replace(/.{76}/g, '$&\n')
+        .split('\n');
+      const shown = lines.slice(0, -1).map((line) => Buffer.from(mask(line), 'base64').toString('latin1'));
+      for (const [index, line] of lines.slice(0, -1).entries()) {
+        assert.match(mask(line), /\[config var KEY\]=*$/, `line ${index}`);
+        // What stands before the value may stay.
+        assert.ok(mask(line).indexOf('[') <= Math.ceil((before.length * 4) / 3) + 2, shown[index]);
+      }
+    });
+  }
+}
+
+test('base64 of other texts stays, even with lines and paddings as secrets have them', async () => {
+  const mask = await masking({ KEY: `title ${'-'.repeat(40)}\nnumber ${'0'.repeat(40)}\n${PRIVATE_KEY}` });
+  for (const text of [
+    '-'.repeat(57),
+    '0'.repeat(57),
+    'an ordinary text, long enough to hold blocks of bytes',
+  ]) {
+    const line = Buffer.from(text).toString('base64');
+    assert.equal(mask(line), line);
+  }
+});
+
+test('lines of less than six characters are not masked', async () => {
+  const mask = await masking({ PINS: '1234\n5678\n9012' });
+  assert.equal(mask('1234'), '1234');
+  assert.equal(mask(JSON.stringify('1234\n5678\n9012')), '"[config var PINS]"');
+});

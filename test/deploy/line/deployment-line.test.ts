@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DeployError } from '../../../src/core/errors.ts';
+import type { Principal } from '../../../src/core/types.ts';
+import { alice } from '../../support/alice.ts';
+import { wikibot } from '../../support/store-records.ts';
+import { Place } from '../place.ts';
+
+const bob: Principal = { ...alice, uid: 'bob' };
+
+/** v1 and then v2 went live, and a push of a third commit is building. */
+async function building() {
+  const place = await Place.make();
+  place.buildsADay = 9;
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  const two = await place.park('p2', { oldCommit: one.commit });
+  await (await line.submit(two)).verdict;
+  place.builder.hold();
+  const three = await place.park('p3', { oldCommit: two.commit });
+  const running = await line.submit(three);
+  await place.builder.told.promise;
+  return { place, line, commits: { one: one.commit, two: two.commit, three: three.commit }, running };
+}
+
+function lose(place: Place, uid: string): void {
+  place.assertStillMay = async (principal) => {
+    if (principal.uid === uid) throw new DeployError('NO_ACCESS', `${uid} may no more.`, 'Ask a maintainer.');
+  };
+}
+
+test('rights at the turn: a person who lost them while waiting deploys nothing, and the next deployment runs', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const waiting = [
+    await line.submit(await place.park('p4', { oldCommit: commits.three, principal: bob })),
+    line.redeploy(wikibot, { useCache: false }, bob),
+    line.rollback(wikibot, 1, bob),
+    line.configure(wikibot, { A: '1' }, bob),
+    line.restart(wikibot, bob),
+    line.scale(wikibot, { web: 2 }, bob),
+  ];
+  const next = line.restart(wikibot, alice);
+  lose(place, 'bob');
+  place.builder.may.resolve();
+  assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
+  for (const ticket of waiting) {
+    assert.ok(ticket !== null);
+    const reason = 'bob may no more; v3 is still live';
+    assert.deepEqual(await ticket.verdict, { isLive: false, reason });
+    assert.equal(place.store.deployment(ticket.id)?.state, 'failed');
+    assert.match(place.log(ticket.id), / ! {5}Bob may no more\.\n.*Ask a maintainer\.\n.*V3 is still live/i);
+  }
+  assert.deepEqual(await next.verdict, { isLive: true, version: 3 });
+  assert.equal(place.builder.builds, 3);
+  assert.deepEqual(place.store.configVars(wikibot), {});
+  assert.equal(await place.ref('refs/heads/main'), commits.three);
+});
+
+test('rights at the turn: a push that is already building continues', async () => {
+  const { place, running } = await building();
+  await using _place = place;
+  lose(place, 'alice');
+  place.builder.may.resolve();
+  assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
+});
+
+test('rights at the turn: if a push is refused, a person who joined it is told to push again', async () => {
+  const { place, line, commits } = await building();
+  await using _place = place;
+  const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
+  const waiting = await line.submit(four);
+  const joined = await line.submit(await place.park('p5', { ...four, id: 'p5', principal: alice }));
+  assert.equal(joined.isJoined, true);
+  lose(place, 'bob');
+  place.builder.may.resolve();
+  assert.equal((await waiting.verdict).isLive, false);
+  const reason = 'this push joined one that was refused; push again (bob may no more; v3 is still live)';
+  assert.deepEqual(await joined.verdict, { isLive: false, reason });
+  const again = await line.submit(await place.park('p6', { ...four, id: 'p6', principal: alice }));
+  assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
+});
+
+test('rights at the turn: nothing goes live while the directory does not answer, and the push says why', async () => {
+  const { place, line } = await building();
+  await using _place = place;
+  const waiting = line.rollback(wikibot, 1, alice);
+  place.assertStillMay = async () => {
+    throw new DeployError('DIRECTORY_UNAVAILABLE', 'The directory is away.', 'Try again in a minute.');
+  };
+  place.builder.may.resolve();
+  const reason = 'The directory is away; v3 is still live';
+  assert.deepEqual(await waiting.verdict, { isLive: false, reason });
+});
+
+for (const { name, heeds } of [
+  { name: 'ends at once', heeds: true },
+  { name: 'ends even if the directory then agrees', heeds: false },
+]) {
+  test(`rights at the turn: a deployment that is cancelled while they are checked ${name}, and everyone is told`, async () => {
+    const { place, line, running, commits } = await building();
+    await using _place = place;
+    const four = await place.park('p4', { oldCommit: commits.three });
+    const waiting = await line.submit(four);
+    const joined = await line.submit(await place.park('p5', { ...four, id: 'p5', principal: bob }));
+    const asked = Promise.withResolvers<void>();
+    place.assertStillMay = async (_principal, _tool, signal) => {
+      asked.resolve();
+      await new Promise<void>((resolve, reject) => {
+        signal.addEventListener('abort', () => (heeds ? reject(signal.reason) : resolve()));
+      });
+    };
+    place.builder.may.resolve();
+    await running.verdict;
+    await asked.promise;
+    line.cancel(wikibot, waiting.id, alice);
+    const verdict = { isLive: false, reason: 'cancelled by alice; v3 is still live' };
+    assert.deepEqual([await waiting.verdict, await joined.verdict], [verdict, verdict]);
+    assert.equal(place.store.deployment('p4')?.startedAt, null);
+  });
+}
+
+test('join order: a push of the building commit goes live after a rollback that waits before it', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const rollback = line.rollback(wikibot, 1, alice);
+  const change = { commit: commits.three, oldCommit: commits.two };
+  const again = await line.submit(await place.park('p4', change));
+  assert.deepEqual([again.id, again.isJoined], ['p4', false]);
+  const third = await line.submit(await place.park('p5', change));
+  assert.deepEqual([third.id, third.isJoined], ['p4', true]);
+  place.builder.may.resolve();
+  const verdicts = await Promise.all([running, rollback, again, third].map(({ verdict }) => verdict));
+  assert.deepEqual(
+    verdicts,
+    [3, 4, 5, 5].map((version) => ({ isLive: true, version })),
+  );
+  assert.equal(await place.ref('refs/heads/main'), commits.three);
+  assert.equal(place.builder.builds, 3);
+});
+
+test('join order: if the rollback is cancelled, the push behind it finds its commit live', async () => {
+  const { place, line, commits } = await building();
+  await using _place = place;
+  const rollback = line.rollback(wikibot, 1, alice);
+  const change = { commit: commits.three, oldCommit: commits.two };
+  const again = await line.submit(await place.park('p4', change));
+  line.cancel(wikibot, rollback.id, alice);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  assert.match(place.log('p4'), /v3 is live already/);
+  assert.equal(await place.ref('refs/deployments'), '');
+});
+
+test('join order: behind a push of another commit, a push of the building commit is its own deployment', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
+  const again = await line.submit(await place.park('p5', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], ['p5', false]);
+  place.builder.may.resolve();
+  assert.equal((await running.verdict).isLive, true);
+  assert.equal((await other.verdict).isLive, false);
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+});
+
+test('join order: a push may join past entries that only redeploy the live commit', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const behind = [
+    line.redeploy(wikibot, { useCache: true }, alice),
+    line.configure(wikibot, { A: '1' }, alice),
+    line.restart(wikibot, alice),
+    line.scale(wikibot, { web: 2 }, alice),
+  ];
+  const again = await line.submit(await place.park('p4', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], [running.id, true]);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  for (const ticket of behind) assert.ok((await ticket?.verdict)?.isLive);
+  assert.equal(await place.ref('refs/heads/main'), commits.three);
+});
+
+test('join order: a push may join past a descendant of its commit', async () => {
+  const { place, line, running, commits } = await building();
+  await using _place = place;
+  const four = await place.park('p4', { oldCommit: commits.three });
+  const descendant = await line.submit({ ...four, oldCommit: commits.two });
+  const again = await line.submit(await place.park('p5', { commit: commits.three, oldCommit: commits.two }));
+  assert.deepEqual([again.id, again.isJoined], [running.id, true]);
+  place.builder.may.resolve();
+  assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
+  assert.deepEqual(await descendant.verdict, { isLive: true, version: 4 });
+});

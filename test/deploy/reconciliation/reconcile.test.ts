@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { wikibot } from '../../support/store-records.ts';
+import { Place } from '../place.ts';
+
+/** An atomic push of main and a tag went live, and the server was killed before any ref moved. */
+async function killedInBetween() {
+  const place = await Place.make();
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  const update = (...args: string[]) => place.repositories.git(wikibot, ['update-ref', ...args]);
+  const none = '0'.repeat(40);
+  const two = await place.park('p2', { oldCommit: one.commit });
+  const withUpdates = [`update refs/tags/two ${two.commit} ${none}`, `delete refs/parked/p2/1 ${two.commit}`];
+  await update('refs/parked/p2/1', two.commit);
+  assert.deepEqual(await (await line.submit({ ...two, withUpdates })).verdict, { isLive: true, version: 2 });
+  await update('-d', 'refs/tags/two');
+  await update('-d', 'refs/releases/v2');
+  await update('refs/heads/main', one.commit);
+  await update('refs/deployments/p2', two.commit);
+  await update('refs/parked/p2/1', two.commit);
+  return { place, update, one: one.commit, two: two.commit };
+}
+
+test('after a crash the other refs of an atomic push move with the branch to the live commit', async () => {
+  const { place, two } = await killedInBetween();
+  await using _place = place;
+  await place.start();
+  assert.equal(await place.ref('refs/heads/main'), two);
+  assert.equal(await place.ref('refs/releases/v2'), two);
+  assert.equal(await place.ref('refs/tags/two'), two);
+  assert.equal(await place.ref('refs/parked'), '');
+});
+
+test('after a crash the branch moves to the live commit even if another ref of the push has moved', async () => {
+  const { place, update, one, two } = await killedInBetween();
+  await using _place = place;
+  await update('refs/tags/two', one);
+  await place.start();
+  assert.equal(await place.ref('refs/heads/main'), two);
+  assert.equal(await place.ref('refs/tags/two'), one);
+});
+
+test('after a crash a release of an unchanged commit gets its ref too', async () => {
+  await using place = await Place.make();
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  await line.configure(wikibot, { A: '1' }, one.principal)?.verdict;
+  assert.equal(await place.ref('refs/releases/v2'), one.commit);
+  await place.repositories.git(wikibot, ['update-ref', '-d', 'refs/releases/v2']);
+  await place.start();
+  assert.equal(await place.ref('refs/releases/v2'), one.commit);
+});

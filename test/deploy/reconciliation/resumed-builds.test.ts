@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { alice } from '../../support/alice.ts';
+import { artifactOf, wikibot } from '../../support/store-records.ts';
+import { ElsewhereBuilder, Place } from '../place.ts';
+
+test('a build that outlives its server is resumed and goes live with the refs of its push', async () => {
+  await using place = await Place.make();
+  const push = await place.park('p1', { useCache: false });
+  const tag = `update refs/tags/one ${push.commit} ${'0'.repeat(40)}`;
+  const first = await place.start();
+  const { verdict } = await first.line.submit({ ...push, withUpdates: [tag] });
+  await place.builder.told.promise;
+  await first.line.close();
+  const told = await verdict;
+  assert.ok(!told.isLive);
+  assert.match(told.reason, /the build continues.*push again then to follow it; nothing is live yet$/);
+  assert.match(
+    place.log('p1'),
+    / ! {5}The server is being stopped; the build continues, and the server resumes it/,
+  );
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  assert.equal(place.store.build('p1')?.state, 'BUILD_RUNNING');
+  const { startedAt } = place.store.deployment('p1') ?? {};
+
+  const second = await place.start();
+  assert.equal(second.takenUp, 1);
+  assert.deepEqual(place.builder.spared, ['p1']);
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  assert.doesNotMatch(place.log('p1'), /Interrupted/);
+  const joining = await second.line.submit(await place.park('p2', { commit: push.commit }));
+  assert.deepEqual([joining.id, joining.isJoined], ['p1', true]);
+  place.builder.may.resolve();
+  assert.deepEqual(await joining.verdict, { isLive: true, version: 1 });
+  assert.equal(place.builder.builds, 1);
+  assert.equal(await place.ref('refs/heads/main'), push.commit);
+  assert.equal(await place.ref('refs/tags/one'), push.commit);
+  assert.equal(await place.ref('refs/deployments'), '');
+  assert.equal(place.store.build('p1')?.state, 'BUILD_SUCCESS');
+  assert.equal(place.store.deployment('p1')?.startedAt, startedAt);
+  assert.deepEqual(
+    place
+      .log('p1')
+      .split('\n')
+      .filter((line) => /Building|one|two/.test(line) && !/Push from/.test(line)),
+    ['-----> Building', '       one', '       two'],
+  );
+});
+
+test('a build that ends while the server is being stopped is released by the next start', async () => {
+  await using place = await Place.make();
+  const { builder } = place;
+  builder.build = async ({ id }, _progress, signal) => {
+    builder.builds += 1;
+    builder.told.resolve();
+    await once(signal, 'abort');
+    return artifactOf(id);
+  };
+  const first = await place.start();
+  const { verdict } = await first.line.submit(await place.park('p1', { useCache: false }));
+  await builder.told.promise;
+  await first.line.close();
+  assert.ok(!(await verdict).isLive);
+  assert.equal(place.store.deployment('p1')?.state, 'building');
+  const { line, takenUp } = await place.start();
+  assert.equal(takenUp, 1);
+  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  const { state, version } = place.store.deployment('p1') ?? {};
+  assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
+});
+
+test('a resumed redeploy stays a redeploy, counts as one build, and names its author once', async () => {
+  await using place = await Place.make();
+  place.builder.may.resolve();
+  const { line } = await place.start();
+  assert.ok((await (await line.submit(await place.park('p1'))).verdict).isLive);
+  await line.close();
+  place.builder = new ElsewhereBuilder();
+  const first = await place.start();
+  const { id } = first.line.redeploy(wikibot, { useCache: false }, alice);
+  await place.builder.told.promise;
+  await first.line.close();
+  const { line: second, takenUp } = await place.start();
+  assert.equal(takenUp, 1);
+  place.builder.may.resolve();
+  for await (const _ of second.follow(id, { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  const { state, version } = place.store.deployment(id) ?? {};
+  assert.deepEqual([state, version], ['live', 2]);
+  assert.equal(place.log(id).match(/-----> Redeploy of/g)?.length, 1);
+});
+
+for (const { name, change } of [
+  { name: 'whose build is gone', change: (place: Place) => place.builder.going.clear() },
+  {
+    name: 'whose commit is gone',
+    change: (place: Place) => place.repositories.git(wikibot, ['update-ref', '-d', 'refs/deployments/p1']),
+  },
+  {
+    name: 'whose build cannot be asked for',
+    change: (place: Place) => {
+      place.builder.underWay = () => Promise.reject(new Error('the cluster is away'));
+    },
+  },
+]) {
+  test(`a deployment ${name} is interrupted at the next start`, async () => {
+    await using place = await Place.make();
+    const push = await place.park('p1');
+    const { line } = await place.start();
+    await line.submit(push);
+    await place.builder.told.promise;
+    await line.close();
+    await change(place);
+    const { takenUp } = await place.start();
+    assert.equal(takenUp, 0);
+    assert.equal(place.store.deployment('p1')?.state, 'interrupted');
+    assert.equal(place.store.build('p1')?.state, 'BUILD_UNKNOWN');
+    assert.deepEqual(place.builder.spared, []);
+    assert.match(place.log('p1'), /Interrupted: the server was restarted\. Push again\.\n$/);
+  });
+}
+
+test('a cancelled build ends, even while the server is being stopped', async () => {
+  await using place = await Place.make();
+  const push = await place.park('p1');
+  const { line } = await place.start();
+  const { verdict } = await line.submit(push);
+  await place.builder.told.promise;
+  line.cancel(wikibot, null, alice);
+  await line.close();
+  assert.deepEqual(await verdict, { isLive: false, reason: 'cancelled by alice; nothing is live yet' });
+  assert.equal(place.store.deployment('p1')?.state, 'cancelled');
+});

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { LostPlace } from '../../../src/core/lost-namespace.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import { upToDate, whatIsLive } from '../../../src/deploy/release/live-release.ts';
+import type { Store } from '../../../src/store/store.ts';
+
+for (const { liveVersion, isStopped, expected } of [
+  {
+    liveVersion: 3,
+    isStopped: false,
+    expected: /^v3 of hello is live\. To deploy it again: ssh redeploy\nTo deploy an older/,
+  },
+  {
+    liveVersion: 3,
+    isStopped: true,
+    expected: /^v3 of hello is stopped\. To start it: ssh restart\nTo deploy an older/,
+  },
+  { liveVersion: null, isStopped: false, expected: /^Nothing of hello is live yet\./ },
+]) {
+  test(`a push without changes says what is live: v${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'}`, () => {
+    const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
+    assert.match(
+      upToDate(
+        { store, runtime: { lostPlace: () => null } },
+        'hello' as ToolName,
+        'main',
+        (command) => `ssh ${command}`,
+      ),
+      expected,
+    );
+  });
+}
+
+for (const { state, live, pushed } of [
+  {
+    state: 'gone',
+    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted',
+    pushed: /^No process of hello runs, .* was deleted\.\nAsk the operator to make the namespace again/,
+  },
+  {
+    state: 'leaving',
+    live: 'v3 ends: its namespace tool-hello is being deleted',
+    pushed: /^v3 ends: .* is being deleted\.\nAsk the operator/,
+  },
+  {
+    state: 'empty',
+    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started it there yet',
+    pushed: /\nAsk the operator to give this server its rights in the namespace\./,
+  },
+] as const) {
+  test(`a release whose namespace was deleted is not called live: ${state}`, () => {
+    const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
+    const runtime = { lostPlace: (): LostPlace => ({ namespace: 'tool-hello', state }) };
+    assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);
+    assert.match(
+      upToDate({ store, runtime }, 'hello' as ToolName, 'main', (command) => command),
+      pushed,
+    );
+  });
+}

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { Builder } from '../../src/builder/builder.ts';
+import { createLog } from '../../src/core/log/log.ts';
+import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
+import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
+import { type TidyOptions, tidy } from '../../src/deploy/retention.ts';
+import { Repositories } from '../../src/git/repositories.ts';
+import type { Runtime } from '../../src/run/runtime.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { until } from '../support/server.ts';
+import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+/** A builder that builds nothing and records which artifacts are removed. */
+class NotingBuilder implements Builder {
+  readonly removed: string[] = [];
+  async build(): Promise<never> {
+    throw new Error('nothing is built here');
+  }
+  async tag(): Promise<void> {}
+  async remove(_tool: unknown, id: string): Promise<void> {
+    this.removed.push(id);
+  }
+  whyUnusable(): null {
+    return null;
+  }
+  async cleanUp(): Promise<void> {}
+  async underWay(): Promise<ReadonlySet<string>> {
+    return new Set();
+  }
+  async takeUp(): Promise<never> {
+    throw new Error('nothing is built here');
+  }
+}
+
+/** The arguments of `tidy`: an empty data folder that keeps three builds. */
+async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32, 1))) {
+  const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
+  const store = new SqliteStore(folder, key);
+  context.after(() => {
+    store.close();
+    rmSync(folder, { recursive: true });
+  });
+  const builder = new NotingBuilder();
+  const inUse = new Set<string>();
+  const runtime = { artifactsInUse: () => inUse } as unknown as Runtime;
+  const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
+  await repositories.ensure(wikibot);
+  const options: TidyOptions = {
+    ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
+    logs: new DeploymentLogs(join(folder, 'deployments')),
+    keepArtifacts: 3,
+    whileIdle: (_tool, work) => work(),
+    forgetParked: async () => undefined,
+  };
+  return { folder, store, repositories, builder, inUse, options };
+}
+
+test('the oldest logs of a tool are deleted, except logs of kept builds and of unknown deployments', async (context) => {
+  const { folder, store, options } = await tidied(context);
+  const logs = join(folder, 'deployments', wikibot);
+  mkdirSync(logs, { recursive: true });
+  const id = (count: number) => `20260101-${String(count).padStart(4, '0')}`;
+  for (let count = 0; count < 206; count++) {
+    if (count !== 2) store.addDeployment(deploymentOf(id(count), count === 3 ? {} : { endedAt: 5 }));
+    writeFileSync(join(logs, `${id(count)}.log`), 'line\n');
+  }
+  store.addBuild(buildOf(id(1), id(1)));
+  store.endBuild(id(1), 'BUILD_SUCCESS', artifactOf(id(1)), 2);
+  await tidy(options, deploymentOf('d9'));
+  const left = new Set(readdirSync(logs));
+  const gone = Array.from({ length: 206 }, (_, count) => count).filter((n) => !left.has(`${id(n)}.log`));
+  // Number 1 belongs to a kept build, the store does not know number 2, and number 3 has not ended.
+  assert.deepEqual(gone, [0, 4, 5]);
+});
+
+test('the logs of a tool take at most 1 GiB, but the newest one always stays', async (context) => {
+  const { folder, store, options } = await tidied(context);
+  const logs = join(folder, 'deployments', wikibot);
+  mkdirSync(logs, { recursive: true });
+  for (const id of ['a1', 'a2', 'a3', 'a4']) {
+    store.addDeployment(deploymentOf(id, { endedAt: 5 }));
+    writeFileSync(join(logs, `${id}.log`), '');
+    truncateSync(join(logs, `${id}.log`), 500 * 1024 * 1024);
+  }
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(readdirSync(logs).sort(), ['a3.log', 'a4.log']);
+  truncateSync(join(logs, 'a4.log'), 1100 * 1024 * 1024);
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(readdirSync(logs), ['a4.log']);
+});
+
+test('the setting counts kept builds, and changes of config vars and rollbacks count for nothing', async (context) => {
+  const { store, builder, inUse, options } = await tidied(context);
+  let serial = 0;
+  const release = (build: string, isNew: boolean): void => {
+    serial += 1;
+    const deployment = deploymentOf(isNew ? build : `d${serial}`);
+    store.addDeployment(deployment);
+    if (isNew) {
+      store.addBuild(buildOf(build, build));
+      store.endBuild(build, 'BUILD_SUCCESS', artifactOf(build), 2);
+    }
+    const { version } = store.addRelease(releaseOf(deployment.id, { artifact: artifactOf(build) }));
+    store.goLive(wikibot, version, deployment.id, serial);
+  };
+  for (const build of ['b1', 'b2', 'b3', 'b4']) release(build, true);
+  for (let count = 0; count < 6; count++) release('b4', false);
+  inUse.add('b1');
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(builder.removed, [], 'a one-off still runs it');
+  inUse.clear();
+  await tidy(options, deploymentOf('d9'));
+  assert.deepEqual(builder.removed, ['b1']);
+  assert.equal(store.build('b2')?.artifact?.id, 'b2');
+});
+
+test('20: neither tidying up nor a rollback decrypts the config vars of all old releases', async (context) => {
+  let opened = 0;
+  class CountingKey extends SecretsKey {
+    override decrypt(...args: Parameters<SecretsKey['decrypt']>): string {
+      opened += 1;
+      return super.decrypt(...args);
+    }
+  }
+  const { store, options } = await tidied(context, new CountingKey(Buffer.alloc(32, 1)));
+  for (let count = 1; count <= 20; count += 1) {
+    const id = `d${count}`;
+    store.addDeployment(deploymentOf(id));
+    store.addBuild(buildOf(id, id));
+    store.endBuild(id, 'BUILD_SUCCESS', artifactOf(id), 2);
+    const { version } = store.addRelease(
+      releaseOf(id, { artifact: artifactOf(id), configVars: { A: 'x'.repeat(1000) } }),
+    );
+    store.goLive(wikibot, version, id, count);
+  }
+  opened = 0;
+  await tidy(options, deploymentOf('d21'));
+  assert.equal(opened, 0);
+  const live = store.release(wikibot, 20);
+  assert.ok(live !== null);
+  assert.equal(rollbackTarget(store, live, null).version, 19);
+  assert.equal(opened, 2);
+});
+
+test('82: refs are packed only while nothing else changes refs', async (context) => {
+  const { repositories, options } = await tidied(context);
+  const repository = repositories.folder(wikibot);
+  const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
+  const author = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
+  const commit = await repositories.git(wikibot, [...author, 'commit-tree', '-m', 'x', tree]);
+  await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
+  // Fills the one folder that git checks, as if there were thousands of objects.
+  for (let count = 0; folderCount(repository) < 12; count += 1) {
+    const text = `${count}`;
+    const id = createHash('sha1').update(`blob ${text.length}\0${text}`).digest('hex');
+    if (id.startsWith('17'))
+      await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: text });
+  }
+  const letGo = await repositories.takeRefs(wikibot);
+  const tidying = tidy(options, deploymentOf('d1'));
+  const packs = join(repository, 'objects/pack');
+  const isPacked = () => existsSync(packs) && readdirSync(packs).some((name) => name.endsWith('.pack'));
+  await until(async () => isPacked(), 'objects are packed');
+  assert.ok(!existsSync(join(repository, 'packed-refs')));
+  letGo();
+  await tidying;
+  assert.ok(existsSync(join(repository, 'packed-refs')));
+});
+
+function folderCount(repository: string): number {
+  const folder = join(repository, 'objects/17');
+  return existsSync(folder) ? readdirSync(folder).length : 0;
+}
+
+test('60: a push that stays open does not keep artifacts of earlier builds on the disk', async (context) => {
+  const { store, builder, options } = await tidied(context);
+  for (const build of ['b1', 'b2', 'b3', 'b4']) {
+    store.addDeployment(deploymentOf(build));
+    store.addBuild(buildOf(build, build));
+    store.endBuild(build, 'BUILD_SUCCESS', artifactOf(build), 2);
+    const { version } = store.addRelease(releaseOf(build, { artifact: artifactOf(build) }));
+    store.goLive(wikibot, version, build, version);
+  }
+  const held = Promise.withResolvers<void>();
+  const whileIdle = () => held.promise;
+  const done = tidy({ ...options, whileIdle, heldMs: 20 }, deploymentOf('d9'));
+  await until(async () => builder.removed.includes('b1'), 'b1 is removed');
+  held.resolve();
+  await done;
+});

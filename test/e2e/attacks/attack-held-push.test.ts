@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, test } from 'node:test';
+import { DirectoryFile } from '../../../src/auth/file/directory-yaml.ts';
+import { encodeCommandList } from '../../../src/git/push/command-list.ts';
+import { packOf } from '../../support/attack-push.ts';
+import { TestServer, until } from '../../support/server.ts';
+import { liveTool, webTool } from '../../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start();
+});
+after(async () => server[Symbol.asyncDispose]());
+
+/** A live tool, and a push of a second commit without its last bytes. */
+async function heldPush(name: string, login: (name: string) => Promise<string>) {
+  const { tree, first } = await liveTool(server, name);
+  const second = await tree.commit('two', webTool('two'));
+  const command = { oldId: first, newId: second, ref: 'refs/heads/main' };
+  const capabilities = new Set(['report-status', 'side-band-64k']);
+  const list = encodeCommandList({ commands: [command], capabilities, shallow: [], pushOptions: [] });
+  const pack = await packOf(tree, [second, `^${first}`]);
+  const push = request(`http://${server.http}/${name}.git/git-receive-pack`, {
+    method: 'POST',
+    headers: {
+      authorization: `Basic ${Buffer.from(await login(name)).toString('base64')}`,
+      'content-type': 'application/x-git-receive-pack-request',
+    },
+  });
+  push.write(Buffer.concat([list, pack.subarray(0, -10)]));
+  const objects = join(server.folder, `data/repositories/${name}.git/objects`);
+  const isReceiving = async () => (await readdir(objects)).some((entry) => entry.includes('incoming'));
+  await until(isReceiving, 'the pack arrives');
+  const finish = async (): Promise<string> => {
+    push.end(pack.subarray(-10));
+    const [response] = (await once(push, 'response')) as [IncomingMessage];
+    return await text(response);
+  };
+  return { name, finish };
+}
+
+async function tokenOf(name: string): Promise<string> {
+  const { stdout } = await server.command('token', 'create', name, 'ci');
+  return /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);
+}
+
+test('a slow push is accepted while its token is valid', async () => {
+  const { name, finish } = await heldPush('slow', async (tool) => `ci:${await tokenOf(tool)}`);
+  assert.match(await finish(), /v2 is live/);
+  assert.equal((await server.get(name)).body, 'two');
+});
+
+test('threat 8: a push that began with a token does not go live if the token is revoked', async () => {
+  const { name, finish } = await heldPush('stolen', async (tool) => `ci:${await tokenOf(tool)}`);
+  const [{ id }] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
+  assert.equal((await server.command('token', 'revoke', name, id)).exitCode, 0);
+  assert.match(await finish(), /ng refs\/heads\/main .*token ci .* holds no more/s);
+  assert.equal((await server.get(name)).body, 'one');
+});
+
+test('promise 5: a push held open by a former maintainer does not go live', async () => {
+  const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
+  await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
+  assert.match(await finish(), /ng refs\/heads\/main There is no tool held that .* maintains/);
+  assert.equal((await server.get(name)).body, 'one');
+});

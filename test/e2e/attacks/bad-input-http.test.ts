@@ -1,0 +1,7 @@
+import { test } from 'node:test';
+import { besiege } from '../../support/bad-input/bad-input.ts';
+import { httpKinds, pushByHttp } from '../../support/bad-input/bad-input-http.ts';
+import { badPushes } from '../../support/bad-input/bad-input-pushes.ts';
+
+test('the HTTP door answers all bad input, keeps none of it, and others are not affected', (context) =>
+  besiege(context, 'http', ({ first }) => [...httpKinds, ...badPushes(first).map(pushByHttp)]));

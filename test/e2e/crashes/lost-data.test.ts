@@ -1,0 +1,388 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { appendFile, cp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, before, test } from 'node:test';
+import { execa } from 'execa';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { Backups } from '../../../src/store/backups/backups.ts';
+import { TestServer, until } from '../../support/server.ts';
+import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
+
+// Each test begins with the same data folder: v1 to v4 of `kept`, one artifact each for v1 to v3, v4 with a config
+// var. `old` is the folder as it was at v2. The backups are from v2 too.
+
+let server: TestServer;
+let tree: WorkTree;
+/** The data folder as it was at v2 and at v4. */
+let old: string;
+let now: string;
+let data: string;
+
+const copy = (from: string, to: string) => execa('cp', ['-a', '--', from, to]);
+const main = () => server.inRepository('kept', 'rev-parse', 'refs/heads/main');
+
+before(async () => {
+  server = await TestServer.start();
+  data = join(server.folder, 'data');
+  old = join(server.folder, 'old');
+  now = join(server.folder, 'now');
+  ({ tree } = await liveTool(server, 'kept', showsVar('one')));
+  await deploy('two');
+  await new Backups(data).backUpStore();
+  await new Backups(data).backUpDirectory();
+  await server.kill('SIGTERM');
+  await copy(data, old);
+  await server.boot();
+  await deploy('three');
+  const set = await server.command('config', 'set', 'kept', 'NAME=secret');
+  assert.equal(set.exitCode, 0, set.stderr);
+  await server.kill('SIGTERM');
+  await copy(data, now);
+});
+after(async () => server[Symbol.asyncDispose]());
+
+async function deploy(text: string) {
+  await tree.commit(text, showsVar(text));
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+}
+
+/** A web tool that answers with a text and its config var. */
+function showsVar(text: string) {
+  const files = webTool(text);
+  const shown = files['server.py']?.replace(
+    `${JSON.stringify(text)}.encode()`,
+    `('${text} ' + os.environ.get('NAME', '')).strip().encode()`,
+  );
+  return { ...files, 'server.py': shown ?? '' };
+}
+
+/** The data that must never be lost: commits of refs, artifacts, and logs of deployments. */
+async function inventory() {
+  const refs = await server.inRepository('kept', 'for-each-ref', '--format=%(objectname)');
+  return {
+    commits: new Set(refs.split('\n').filter((line) => line !== '')),
+    artifacts: await names('artifacts/kept'),
+    logs: await names('deployments/kept'),
+  };
+}
+
+/** The names in a folder of the data folder, and in its set-aside copies. */
+async function names(path: string): Promise<string[]> {
+  const aside = await readdir(join(data, 'set-aside')).catch(() => []);
+  const places = [path, ...aside.map((stamp) => join('set-aside', stamp, path))];
+  const found = await Promise.all(places.map((place) => readdir(join(data, place)).catch(() => [])));
+  return found.flat();
+}
+
+type Inventory = Awaited<ReturnType<typeof inventory>>;
+
+async function assertNothingLost(had: Inventory) {
+  const has = await inventory();
+  assert.deepEqual(
+    [...had.commits].filter((commit) => !has.commits.has(commit)),
+    [],
+  );
+  assert.deepEqual(
+    had.artifacts.filter((id) => !has.artifacts.includes(id)),
+    [],
+  );
+  assert.deepEqual(
+    had.logs.filter((id) => !has.logs.includes(id)),
+    [],
+  );
+}
+
+/** Starts the server. @returns null, or its output if it refuses. */
+async function boot(): Promise<string | null> {
+  server.told = '';
+  server.lines.length = 0;
+  return await server.boot().then(
+    () => null,
+    () => server.told,
+  );
+}
+
+/** Runs the command that the refusal names. @returns its words. */
+async function obey(told: string): Promise<string> {
+  const [, words = ''] = /npx toolforge-push ((?:restore|start-over) [a-z-]+)/.exec(told) ?? [];
+  assert.notEqual(words, '', told);
+  const done = await server.local(...words.split(' '));
+  assert.equal(done.exitCode, 0, done.stderr);
+  return words;
+}
+
+/** Restores the key after the test that loses it. */
+async function bringKeyBack() {
+  const kept = join(server.folder, 'secrets.key');
+  if (existsSync(kept)) await rename(kept, join(server.folder, 'keys/secrets.key'));
+}
+
+const file = (path: string) => join(data, path);
+const remove = (...paths: string[]) => Promise.all(paths.map((path) => removeTree(file(path))));
+async function from(snapshot: string, ...paths: string[]) {
+  for (const path of paths) {
+    await remove(path);
+    if (existsSync(join(snapshot, path))) await copy(join(snapshot, path), file(path));
+  }
+}
+const STORE = ['store.sqlite', 'store.sqlite-wal', 'store.sqlite-shm'];
+const HELD = ['repositories', 'artifacts', 'deployments', 'releases'];
+const liveArtifact = async () => {
+  const [first = [], second = []] = await Promise.all([
+    readdir(join(now, 'artifacts/kept')),
+    readdir(join(old, 'artifacts/kept')),
+  ]);
+  return `artifacts/kept/${first.find((id) => !second.includes(id))}`;
+};
+
+/** Removes a release from the store, which still calls it live. */
+function forgetRelease(version: number): void {
+  const store = new DatabaseSync(file('store.sqlite'));
+  store.exec(`DELETE FROM releases WHERE tool = 'kept' AND version = ${version}`);
+  store.close();
+}
+
+interface Case {
+  readonly what: string;
+  /** Damages the data folder at v4, while no server runs. */
+  readonly harm: () => Promise<unknown>;
+  /** The command that the refusal names; null = the server starts. */
+  readonly refused: string | null;
+  /** The text that is served in the end; that of v4 if not set. */
+  readonly serves?: string;
+  /** The version that the next push makes; v5 if not set. */
+  readonly next?: number;
+  /** Whether the repository has lost the live commit. */
+  readonly isCommitLost?: boolean;
+}
+
+const cases: readonly Case[] = [
+  { what: 'store missing', harm: () => remove(...STORE), refused: 'restore store' },
+  {
+    what: 'store empty',
+    harm: async () => {
+      await remove(...STORE);
+      await writeFile(file('store.sqlite'), '');
+    },
+    refused: 'restore store',
+  },
+  {
+    what: 'store empty, and no backup',
+    harm: async () => {
+      await remove(...STORE, 'backups');
+      await writeFile(file('store.sqlite'), '');
+    },
+    refused: 'start-over store',
+  },
+  { what: 'store older', harm: () => from(old, ...STORE), refused: null },
+  {
+    what: 'store newer',
+    harm: () => from(old, ...HELD, 'directory.yaml'),
+    refused: 'start-over artifacts',
+    isCommitLost: true,
+  },
+  {
+    what: 'store torn',
+    harm: async () => {
+      await remove('store.sqlite-wal', 'store.sqlite-shm');
+      await truncate(file('store.sqlite'), 8192);
+    },
+    refused: 'restore store',
+  },
+  {
+    what: 'store overwritten',
+    harm: () => writeFile(file('store.sqlite'), 'x'.repeat(50_000)),
+    refused: 'restore store',
+  },
+  {
+    what: 'refs missing',
+    harm: () => remove('repositories'),
+    refused: 'start-over repositories',
+    isCommitLost: true,
+  },
+  {
+    what: 'refs empty',
+    harm: async () => {
+      await remove('repositories/kept.git/refs', 'repositories/kept.git/packed-refs');
+      await cp(join(old, 'repositories/kept.git/refs'), file('repositories/kept.git/refs'), {
+        recursive: true,
+        filter: (path) => !path.includes('/refs/'),
+      });
+    },
+    refused: null,
+  },
+  { what: 'refs older', harm: () => from(old, 'repositories'), refused: null, isCommitLost: true },
+  { what: 'refs newer', harm: () => from(old, ...STORE, 'artifacts'), refused: 'start-over artifacts' },
+  {
+    what: 'refs torn',
+    harm: async () => {
+      const repository = 'repositories/kept.git';
+      for (const name of ['HEAD', 'refs/heads/main', 'refs/releases/v4', 'refs/releases/v2'])
+        await writeFile(file(join(repository, name)), '');
+      await appendFile(file(join(repository, 'packed-refs')), '0123456789ab');
+    },
+    refused: null,
+  },
+  {
+    what: 'store older, and the copy of v4 torn',
+    harm: async () => {
+      await from(old, ...STORE);
+      await truncate(file('releases/kept/v4.json'), 100);
+    },
+    refused: 'start-over releases',
+    serves: 'three',
+  },
+  {
+    what: 'store older, and ref and copy of v4 torn',
+    harm: async () => {
+      await from(old, ...STORE);
+      await writeFile(file('repositories/kept.git/refs/releases/v4'), '');
+      await truncate(file('releases/kept/v4.json'), 100);
+    },
+    refused: 'start-over releases',
+    serves: 'three',
+  },
+  {
+    what: 'store older, and refs missing',
+    harm: async () => {
+      await from(old, ...STORE);
+      await remove('repositories');
+    },
+    refused: 'start-over repositories',
+    isCommitLost: true,
+  },
+  {
+    what: 'store older, and refs empty',
+    harm: async () => {
+      await from(old, ...STORE);
+      await remove('repositories/kept.git/refs', 'repositories/kept.git/packed-refs');
+    },
+    refused: null,
+  },
+  {
+    what: 'row of the live release and its ref missing',
+    harm: async () => {
+      forgetRelease(4);
+      await remove('repositories/kept.git/refs/releases/v4');
+    },
+    refused: null,
+  },
+  {
+    what: 'row of the live release, its ref and its copy missing',
+    harm: async () => {
+      forgetRelease(4);
+      await remove('repositories/kept.git/refs/releases/v4', 'releases/kept/v4.json');
+    },
+    refused: 'start-over releases',
+    serves: 'three',
+  },
+  {
+    what: 'secrets key missing',
+    harm: () => rename(join(server.folder, 'keys/secrets.key'), join(server.folder, 'secrets.key')),
+    refused: 'start-over config-vars',
+    serves: 'three',
+  },
+  {
+    what: 'refs torn beside an older store',
+    harm: async () => {
+      await from(old, ...STORE);
+      await writeFile(file('repositories/kept.git/refs/releases/v4'), '\0\0\0\0');
+    },
+    refused: null,
+  },
+  { what: 'artifacts missing', harm: () => remove('artifacts'), refused: 'start-over artifacts' },
+  {
+    what: 'artifacts empty',
+    harm: async () => {
+      for (const id of await readdir(file('artifacts/kept'))) await remove(`artifacts/kept/${id}`);
+    },
+    refused: 'start-over artifacts',
+  },
+  { what: 'artifacts older', harm: () => from(old, 'artifacts'), refused: 'start-over artifacts' },
+  {
+    what: 'artifacts newer',
+    harm: async () => copy(file(await liveArtifact()), file('artifacts/kept/unknown')),
+    refused: null,
+  },
+  { what: 'artifacts torn', harm: async () => remove(`${await liveArtifact()}/complete`), refused: null },
+  { what: 'directory missing', harm: () => remove('directory.yaml'), refused: 'restore directory' },
+  {
+    what: 'directory empty',
+    harm: () => writeFile(file('directory.yaml'), ''),
+    refused: 'restore directory',
+  },
+  {
+    what: 'directory missing, and no backup',
+    harm: () => remove('directory.yaml', 'backups'),
+    refused: 'start-over directory',
+  },
+  {
+    what: 'directory older',
+    harm: async () => {
+      const text = await readFile(file('directory.yaml'), 'utf8');
+      await writeFile(file('directory.yaml'), text.slice(0, text.indexOf('  kept:')));
+    },
+    refused: null,
+  },
+  { what: 'directory newer', harm: () => server.addTool('more'), refused: null },
+  {
+    what: 'directory torn',
+    harm: async () => {
+      const { length } = await readFile(file('directory.yaml'));
+      await truncate(file('directory.yaml'), Math.floor(length / 2));
+      await appendFile(file('directory.yaml'), '\n"');
+    },
+    refused: 'restore directory',
+  },
+];
+
+for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLost = false } of cases) {
+  test(`87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
+    await server.kill('SIGTERM');
+    await removeTree(data);
+    await copy(now, data);
+    await bringKeyBack();
+    const live = await main();
+    await harm();
+    const had = await inventory();
+
+    const told = await boot();
+    if (refused !== null) {
+      assert.notEqual(told, null, 'the server started');
+      assert.equal((await server.local('doctor')).exitCode, 1);
+      await assertNothingLost(had);
+      assert.equal(await obey(told ?? ''), refused);
+      const again = await boot();
+      assert.equal(again, null, again ?? '');
+    } else assert.equal(told, null, told ?? '');
+    if (refused === 'start-over artifacts') {
+      if (isCommitLost) {
+        // This machine has only the record of v4. Somebody with its commit must push it.
+        await server.command('stop', 'kept');
+      } else {
+        const built = await server.command('redeploy', 'kept');
+        assert.equal(built.exitCode, 0, built.stderr);
+      }
+    }
+    const isDown = refused === 'start-over artifacts' && isCommitLost;
+    if (!isDown) await until(async () => (await server.get('kept')).body === serves, `it serves ${serves}`);
+    if (!isCommitLost) assert.equal(await main(), live);
+    await assertNothingLost(had);
+
+    await server.addTool('kept');
+    if (refused === 'start-over directory') return;
+    await deploy(`after ${what}`);
+    const releases = await server.command('releases', 'kept', '--json');
+    const [newest] = JSON.parse(releases.stdout) as { version: number }[];
+    assert.equal(newest?.version, refused === 'start-over artifacts' && !isCommitLost ? next + 1 : next);
+    const name = serves.split(' ')[1] ?? '';
+    assert.equal((await server.get('kept')).body, `after ${what} ${name}`.trim());
+    assert.equal(await main(), await tree.head());
+    await assertNothingLost(had);
+    await tree.git('reset', '--quiet', '--hard', 'HEAD^');
+    await rm(join(tree.folder, '.git/refs/remotes'), { recursive: true, force: true });
+  });
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { after, before, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
+import { TestServer, until } from '../../support/server.ts';
+import { liveTool, WorkTree, webTool } from '../../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_BUILD_OUTPUT: '4096' });
+  await liveTool(server, 'neighbour');
+});
+after(async () => server[Symbol.asyncDispose]());
+
+const PRINT_SECONDS = 8;
+/** Prints lines that begin like the config vars, as fast as it can. */
+const PRINTING = `import os, sys, time
+line = (('the same beginning for all ' * 600)[:15000] + '\\n').encode()
+until = time.monotonic() + ${PRINT_SECONDS}
+while time.monotonic() < until: os.write(1, line)
+`;
+const SERVING = webTool('noisy')['server.py'] ?? '';
+
+/** A tool with ten config vars of 32 kB whose many lines begin alike, and a commit that is not pushed yet. */
+async function noisyTool(name: string, files: Readonly<Record<string, string>>): Promise<WorkTree> {
+  await server.addTool(name);
+  const [host = '', port = ''] = server.ssh.split(':');
+  const ssh = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+  for (let index = 0; index < 10; index++) {
+    const lines = Array.from({ length: 1000 }, (_, line) => `the same beginning for all ${index}.${line}`);
+    const words = [...ssh, '-p', port, `${server.user}@${host}`, `config set ${name} KEY${index} -`];
+    await execa('ssh', words, { input: lines.join('\n').slice(0, 32_000) });
+  }
+  const tree = await WorkTree.create(server, 'ssh', name);
+  await tree.commit('one', { ...webTool('noisy'), 'print.py': PRINTING, ...files });
+  return tree;
+}
+
+/** The time of each request for the neighbour's page. */
+async function pageTimes(until: Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  let isOver = false;
+  void until.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    const startedAt = performance.now();
+    assert.equal((await server.get('neighbour')).body, 'one');
+    times.push(Math.round(performance.now() - startedAt));
+    await wait(100);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+for (const [name, files] of Object.entries({
+  web: {
+    'server.py': `import subprocess, sys, threading
+threading.Timer(2, lambda: subprocess.run([sys.executable, 'print.py'])).start()
+${SERVING}`,
+  },
+  build: { 'build.sh': 'python3 print.py\n' },
+  release: { Procfile: 'web: python3 server.py\nrelease: python3 print.py\n' },
+})) {
+  test(`threat 55: while a ${name} process prints without a pause, pages of other tools are still quick`, async () => {
+    const tree = await noisyTool(`noisy-${name}`, files);
+    const pushed = tree.push();
+    const over = name === 'web' ? pushed.then(() => wait((PRINT_SECONDS + 2) * 1000)) : pushed;
+    const times = await pageTimes(over);
+    const { exitCode, stderr } = await pushed;
+    assert.equal(exitCode, 0, stderr.slice(-1000));
+    const [median, most] = [times.at(times.length >> 1) ?? 0, times.at(-1) ?? 0];
+    if (name === 'release') assert.match(stderr, /prints more than 10 MiB, and the rest is not shown here/);
+    // 13 ms without the output; 5 to 10 s when each line was compared with each config var.
+    assert.ok(median < 120, `half of all pages took more than ${median} ms`);
+    assert.ok(most < 1500, `one page took ${most} ms`);
+  });
+}
+
+test('threat 55: thousands of empty lines go to a reader of a log in a few pieces', async () => {
+  const serving = `import os\nos.write(1, b'\\n' * 5000)\n${SERVING}`;
+  await liveTool(server, 'empty-lines', { ...webTool('noisy'), 'server.py': serving });
+  await until(
+    async () => (await server.local('logs', 'empty-lines', '-n', '5000')).stdout.length > 100_000,
+    'all lines',
+  );
+  const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
+  const options = { method: 'POST', headers: { authorization } };
+  const asked = request(`http://${server.http}/-/command`, options).end('logs empty-lines -n 5000');
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  const pieces: Buffer[] = [];
+  answer.on('data', (piece: Buffer) => pieces.push(piece));
+  await once(answer, 'end');
+  const lines = Buffer.concat(pieces).toString().split('\n').length - 1;
+  assert.ok(lines >= 5000, `${lines} lines`);
+  // Each costs a packet, and all of them came in one turn of the server: 5000 pieces.
+  assert.ok(pieces.length < 200, `${pieces.length} pieces`);
+});

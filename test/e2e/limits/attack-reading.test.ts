@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readingTool } from '../../support/hostile/reading-tool.ts';
+import { TestServer } from '../../support/server.ts';
+import { liveTool, type WorkTree } from '../../support/work-tree.ts';
+
+const SECONDS = 5;
+
+let server: TestServer;
+let tree: WorkTree;
+before(async () => {
+  server = await TestServer.start();
+  await liveTool(server, 'reader', readingTool);
+  tree = (await liveTool(server, 'neighbour')).tree;
+});
+after(async () => server[Symbol.asyncDispose]());
+
+for (const { name, first, block } of [
+  {
+    name: 'bodies in chunks of one byte to a tool',
+    first: 'POST /in HTTP/1.1\r\nHost: reader.localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
+    block: '1\r\na\r\n',
+  },
+  {
+    name: 'bodies in chunks of one byte to the server, without a login',
+    first: 'POST /-/command HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
+    block: '1\r\na\r\n',
+  },
+  {
+    name: 'thousands of requests in each packet',
+    first: '',
+    block: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n',
+  },
+  {
+    name: 'thousands of requests after the end of a body',
+    first: '',
+    block: `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n${'x'.repeat(2_000)}${'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000)}`,
+  },
+]) {
+  test(`threat 55: ${name} do not keep the server busy`, async (context) => {
+    const attack = fork(join(import.meta.dirname, '../../support/hostile/flood.ts'), {
+      env: {
+        ...process.env,
+        FLOOD: JSON.stringify({ address: server.http, first, block, seconds: SECONDS + 3 }),
+      },
+    });
+    const ended = once(attack, 'exit');
+    context.after(async () => {
+      attack.kill('SIGKILL');
+      await ended;
+    });
+    await once(attack, 'message');
+    const before = server.processorSeconds;
+    const startedAt = performance.now();
+    while (performance.now() - startedAt < SECONDS * 1000) {
+      assert.equal((await server.get('neighbour')).body, 'one');
+      await sleep(100);
+    }
+    const part = ((server.processorSeconds - before) * 1000) / (performance.now() - startedAt);
+    context.diagnostic(`${Math.round(part * 100)} % of the time`);
+    // Without shares, the server would be busy for more than 90 % of the time.
+    assert.ok(part < 0.7, `the server was busy ${Math.round(part * 100)} % of the time`);
+    const listed = await tree.git('ls-remote', server.remote('http', 'neighbour'));
+    assert.equal(listed.exitCode, 0, listed.stderr);
+  });
+}

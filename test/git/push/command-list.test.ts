@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CommandListReader, encodeCommandList } from '../../../src/git/push/command-list.ts';
+import { flushPacket, pktLine } from '../../../src/git/push/pkt-line.ts';
+
+const a = 'a'.repeat(40);
+const b = 'b'.repeat(40);
+const capabilities = ' report-status side-band-64k push-options object-format=sha1 agent=git/2.39.5';
+
+function sample(options: readonly string[]): Buffer {
+  const lines = [
+    pktLine(`shallow ${a}`),
+    pktLine(`${a} ${b} refs/heads/main\0${capabilities}`),
+    pktLine(`${a} ${b} refs/tags/v1`),
+  ];
+  return Buffer.concat([...lines, flushPacket, ...options.map((option) => pktLine(option)), flushPacket]);
+}
+
+for (const size of [1, 3, 7, 64, 10_000]) {
+  test(`a command list is read from chunks of ${size} bytes, and the pack is left over`, () => {
+    const bytes = Buffer.concat([sample(['detach', 'message=Grüße']), Buffer.from('PACK…')]);
+    const reader = new CommandListReader();
+    let list = null;
+    let start = 0;
+    for (; list === null; start += size) list = reader.push(bytes.subarray(start, start + size));
+    assert.deepEqual(
+      list.commands.map(({ ref }) => ref),
+      ['refs/heads/main', 'refs/tags/v1'],
+    );
+    assert.deepEqual(list.pushOptions, ['detach', 'message=Grüße']);
+    assert.deepEqual(list.shallow, [a]);
+    assert.ok(list.capabilities.has('side-band-64k'));
+    assert.equal(Buffer.concat([reader.rest, bytes.subarray(start)]).toString(), 'PACK…');
+  });
+}
+
+test('an encoded command list reads back the same', () => {
+  const list = new CommandListReader().push(sample(['no-cache']));
+  assert.ok(list !== null);
+  assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
+});
+
+for (const { name, bytes } of [
+  { name: 'no pkt-line', bytes: Buffer.from('GET / HTTP/1.1\r\n') },
+  { name: 'a length of 3', bytes: Buffer.from('0003x') },
+  { name: 'no ref update', bytes: pktLine('hello') },
+  { name: 'a ref name with a newline', bytes: pktLine(`${a} ${b} refs/heads/x\ny`) },
+  { name: 'a push certificate', bytes: pktLine('push-cert\0 report-status') },
+]) {
+  test(`threat 33: ${name} is refused`, () => {
+    assert.throws(() => new CommandListReader().push(bytes));
+  });
+}
+
+test('threat 37: an endless command list is refused at 1 MiB', () => {
+  const reader = new CommandListReader();
+  const line = pktLine(`${a} ${b} refs/tags/${'x'.repeat(1000)}`);
+  assert.throws(() => {
+    for (let count = 0; count < 2000; count += 1) reader.push(line);
+  }, /longer than 1 MiB/);
+});

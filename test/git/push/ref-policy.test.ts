@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { zeroId } from '../../../src/git/push/command-list.ts';
+import { judgeRefs } from '../../../src/git/push/ref-policy.ts';
+
+const a = 'a'.repeat(40);
+const b = 'b'.repeat(40);
+
+function judge(
+  refs: readonly [ref: string, newId?: string][],
+  options: { atomic?: boolean; master?: boolean } = {},
+) {
+  const commands = refs.map(([ref, newId = b]) => ({ oldId: a, newId, ref }));
+  const capabilities = new Set(['report-status', ...(options.atomic === true ? ['atomic'] : [])]);
+  return judgeRefs({
+    list: { commands, capabilities, shallow: [], pushOptions: [] },
+    deployBranch: 'main',
+    hasDeployBranch: options.master !== true,
+  }).map((fate) => (fate.kind === 'refuse' ? fate.reason : fate.kind));
+}
+
+for (const { name, refs, options, expected } of [
+  { name: 'main deploys', refs: [['refs/heads/main']], expected: [/^deploy$/] },
+  {
+    name: 'master deploys while there is no main',
+    refs: [['refs/heads/master']],
+    options: { master: true },
+    expected: [/^deploy$/],
+  },
+  {
+    name: 'master beside main is refused, and the reason names the right command',
+    refs: [['refs/heads/master']],
+    expected: [/git push toolforge master:main/],
+  },
+  {
+    name: 'another branch is refused, and the reason names the right command',
+    refs: [['refs/heads/fix']],
+    expected: [/git push toolforge fix:main/],
+  },
+  {
+    name: 'threat 33: a branch name with shell characters is not repeated',
+    refs: [['refs/heads/$(reboot)']],
+    expected: [/git push toolforge HEAD:main/],
+  },
+  { name: 'previews are refused', refs: [['refs/heads/preview/x']], expected: [/previews/] },
+  {
+    name: 'threat 44: the deploy branch cannot be deleted',
+    refs: [['refs/heads/main', zeroId]],
+    expected: [/cannot be deleted/],
+  },
+  { name: 'threat 45: tags are stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
+  { name: 'a tag may be deleted', refs: [['refs/tags/v1', zeroId]], expected: [/^store$/] },
+  {
+    name: 'an atomic push cannot delete a tag',
+    refs: [['refs/tags/v1', zeroId]],
+    options: { atomic: true },
+    expected: [/atomic/],
+  },
+  {
+    name: 'threat 38: notes are refused',
+    refs: [['refs/notes/commits']],
+    expected: [/^refs\/notes is not stored/],
+  },
+  {
+    name: 'threat 38: replacements are refused',
+    refs: [['refs/replace/x']],
+    expected: [/^refs\/replace is not stored/],
+  },
+  {
+    name: 'clients cannot push to the refs of parked pushes',
+    refs: [['refs/deployments/x']],
+    expected: [/^refs\/deployments is not stored/],
+  },
+  {
+    name: 'clients cannot push to the refs of releases',
+    refs: [['refs/releases/v1']],
+    expected: [/^refs\/releases is not stored/],
+  },
+  { name: 'HEAD is refused', refs: [['HEAD']], expected: [/^HEAD is not stored/] },
+  {
+    name: 'threat 49: a push of main and a tag makes one deployment',
+    refs: [['refs/heads/main'], ['refs/tags/v1']],
+    expected: [/^deploy$/, /^store$/],
+  },
+  {
+    name: 'main deploys beside a refused branch if the push is not atomic',
+    refs: [['refs/heads/main'], ['refs/heads/x']],
+    expected: [/^deploy$/, /x:main/],
+  },
+  {
+    name: 'one refusal refuses all of an atomic push',
+    refs: [['refs/heads/main'], ['refs/heads/x']],
+    options: { atomic: true },
+    expected: [/^atomic push failure$/, /x:main/],
+  },
+] as {
+  name: string;
+  refs: [string, string?][];
+  options?: { atomic?: boolean; master?: boolean };
+  expected: RegExp[];
+}[]) {
+  test(name, () => {
+    const fates = judge(refs, options);
+    assert.equal(fates.length, expected.length);
+    for (const [index, pattern] of expected.entries()) assert.match(fates[index] ?? '', pattern);
+  });
+}
+
+test('threat 49: a branch that is named three times deploys once, and the other lines are refused', () => {
+  const fates = judge([['refs/heads/main', a], ['refs/heads/main'], ['refs/heads/main', 'c'.repeat(40)]]);
+  assert.deepEqual(fates, [
+    'deploy',
+    'only one branch deploys in a push',
+    'only one branch deploys in a push',
+  ]);
+});
+
+test('threat 37: an operator may allow more than 500 refs in one push', () => {
+  const fates = judge(Array.from({ length: 501 }, (_, index) => [`refs/tags/t${index}`] as [string]));
+  assert.ok(fates.every((fate) => fate === 'store'));
+});

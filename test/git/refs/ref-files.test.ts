@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type CommitId, commitId, type ToolName, toolName } from '../../../src/core/names.ts';
+import { looseSubject } from '../../../src/git/loose-commit.ts';
+import { readRefs, refNames } from '../../../src/git/refs/ref-files.ts';
+import { Repositories } from '../../../src/git/repositories.ts';
+
+const tool = toolName('hello') as ToolName;
+const identity = {
+  GIT_AUTHOR_NAME: 'Test',
+  GIT_AUTHOR_EMAIL: 'test@example.org',
+  GIT_COMMITTER_NAME: 'Test',
+  GIT_COMMITTER_EMAIL: 'test@example.org',
+};
+
+let root: string;
+let repositories: Repositories;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'ref-files-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+/** Makes a new repository for one test. */
+async function open(name: string): Promise<void> {
+  repositories = new Repositories({
+    folder: join(root, name),
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  await repositories.ensure(tool);
+}
+
+const git = (...args: string[]) => repositories.git(tool, args, { more: identity });
+
+async function commit(message: string, ...more: string[]): Promise<CommitId> {
+  const tree = await repositories.git(tool, ['mktree'], { input: '' });
+  const args = [...more, 'commit-tree', tree];
+  return commitId(await repositories.git(tool, args, { input: message, more: identity })) as CommitId;
+}
+
+test('loose and packed refs are found, and a loose one wins', async () => {
+  await open('found');
+  const [first, second] = [await commit('first'), await commit('second')];
+  await git('update-ref', 'refs/heads/main', first);
+  await git('update-ref', 'refs/heads/master', first);
+  await git('tag', '--annotate', '--message=tag', 'v1', first);
+  assert.deepEqual(
+    [...(await readRefs(repositories, tool, ['refs/heads/main', 'refs/heads/none']))],
+    [['refs/heads/main', first]],
+  );
+  await git('pack-refs', '--all', '--prune');
+  await git('update-ref', 'refs/heads/main', second);
+  const found = await readRefs(repositories, tool, ['refs/heads/main', 'refs/heads/master', 'refs/tags/v2']);
+  assert.deepEqual(Object.fromEntries(found), { 'refs/heads/main': second, 'refs/heads/master': first });
+});
+
+test('a symbolic ref is resolved', async () => {
+  await open('symbolic');
+  const first = await commit('first');
+  await git('update-ref', 'refs/heads/other', first);
+  await git('symbolic-ref', 'refs/heads/main', 'refs/heads/other');
+  assert.equal((await readRefs(repositories, tool, ['refs/heads/main'])).get('refs/heads/main'), first);
+});
+
+test('the names below a folder are the ones that git lists, packed or loose', async () => {
+  await open('names');
+  const first = await commit('first');
+  assert.deepEqual(await refNames(repositories, tool, ['refs/deployments', 'refs/parked']), []);
+  for (const name of ['deployments/a', 'parked/b/0', 'releases/v1'])
+    await git('update-ref', `refs/${name}`, first);
+  await git('pack-refs', '--all', '--prune');
+  for (const name of ['deployments/c', 'parked/b/1']) await git('update-ref', `refs/${name}`, first);
+  const parents = ['refs/deployments', 'refs/parked'];
+  const listed = await git('for-each-ref', '--format=%(refname)', ...parents);
+  assert.deepEqual((await refNames(repositories, tool, parents)).sort(), listed.split('\n'));
+});
+
+for (const { name, message } of [
+  { name: 'one line', message: 'Fix search\n' },
+  { name: 'two paragraphs', message: 'Fix search\n\nIt was broken.\n' },
+  { name: 'a first paragraph of two lines', message: 'Fix\nsearch\n \nIt was broken.\n' },
+  { name: 'empty lines first', message: '\n\nFix search\n' },
+  { name: 'no message', message: '' },
+]) {
+  test(`the subject of a commit with ${name} is the same as git's`, async () => {
+    await open(`subject-${name.replaceAll(' ', '-')}`);
+    const id = await commit(message);
+    assert.equal(await looseSubject(repositories, tool, id), await git('log', '-1', '--format=%s', id));
+  });
+}
+
+test('a subject is left to git if the object is packed, not in UTF-8, very long or not a commit', async () => {
+  await open('asked');
+  const packed = await commit('packed');
+  await git('update-ref', 'refs/heads/main', packed);
+  await git('gc', '--quiet', '--prune=now');
+  const latin = await commit('latin', '-c', 'i18n.commitEncoding=ISO-8859-1');
+  const long = await commit('x'.repeat(100_000));
+  await git('tag', '--annotate', '--message=tag', 'v1', packed);
+  const tag = commitId(await git('rev-parse', 'v1')) as CommitId;
+  for (const id of [packed, latin, long, tag]) assert.equal(await looseSubject(repositories, tool, id), null);
+});

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { after, before, test } from 'node:test';
+import { pino } from 'pino';
+import type { Sources } from '../../../src/http/sources/serve-source.ts';
+import { createSourcesDoor, type SourcesDoor } from '../../../src/http/sources/source-listener.ts';
+import { openDoor, PASSWORD } from '../../support/http/http-door.ts';
+
+const token = 'a'.repeat(43);
+const log = pino({ level: 'silent' });
+const taken: string[] = [];
+const sources: Sources = {
+  take: (text) => {
+    taken.push(text);
+    return text === token ? () => Readable.from(['archive']) : null;
+  },
+};
+const doorAt = (host: string, port = 0, source_url = '') =>
+  createSourcesDoor({ config: { sources_listen: { host, port }, source_url }, sources, log });
+
+let door: SourcesDoor;
+let url = '';
+before(async () => {
+  const made = doorAt('127.0.0.1');
+  assert.ok(made !== null);
+  door = made;
+  url = `http://127.0.0.1:${(await door.listen()).port}`;
+});
+after(() => door.close());
+
+test('a build gets its source', async () => {
+  const answer = await fetch(`${url}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
+  assert.equal(answer.status, 200);
+  assert.equal(await answer.text(), 'archive');
+});
+
+const login = `Basic ${Buffer.from(`alice:${PASSWORD}`).toString('base64')}`;
+for (const { method = 'GET', path, authorization = login } of [
+  { path: '/' },
+  { path: '/healthz' },
+  { path: '/hello.git' },
+  { path: '/hello.git/info/refs?service=git-receive-pack' },
+  { path: '/hello.git/info/refs?service=git-upload-pack' },
+  { method: 'POST', path: '/hello.git/git-receive-pack' },
+  { method: 'POST', path: '/-/command' },
+  { method: 'POST', path: '/-/source', authorization: `Bearer ${token}` },
+  { path: '/-/source/', authorization: `Bearer ${token}` },
+]) {
+  test(`${method} ${path} is answered 404 without asking for a password`, async () => {
+    taken.length = 0;
+    const body = method === 'POST' ? { body: 'tools' } : {};
+    const answer = await fetch(`${url}${path}`, {
+      method,
+      headers: { Authorization: authorization },
+      ...body,
+    });
+    assert.equal(answer.status, 404);
+    assert.equal(answer.headers.get('www-authenticate'), null);
+    assert.deepEqual(taken, []);
+  });
+}
+
+test('no tool can be reached by a Host header, by a request or by an upgrade', async () => {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.write(
+    'GET / HTTP/1.1\r\nHost: hello.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n',
+  );
+  let said = '';
+  for await (const chunk of socket) said += chunk;
+  assert.match(said, /^HTTP\/1\.1 404 /);
+});
+
+test('the HTTP door serves no sources unless it is configured to', async (context) => {
+  const { url: main } = await openDoor(context, { sources: null });
+  const answer = await fetch(`${main}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
+  assert.equal(answer.status, 404);
+});
+
+test('a wildcard address needs source_url', () => {
+  for (const host of ['0.0.0.0', '::']) {
+    assert.throws(() => doorAt(host), { code: 'BAD_SETTING', message: /sources_listen .* source_url/ });
+    assert.notEqual(doorAt(host, 0, 'http://push.svc:8081'), null);
+  }
+});
+
+test('an address in use is refused with the name of its setting', async () => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  await assert.rejects(doorAt('127.0.0.1', port)?.listen() ?? Promise.resolve(), {
+    code: 'CANNOT_LISTEN',
+    message: /sources of builds cannot listen .*another program/,
+    hint: /TOOLFORGE_PUSH_SOURCES_LISTEN=/,
+  });
+  other.close();
+});
+
+test('without sources_listen there is no such listener', () => {
+  assert.equal(createSourcesDoor({ config: { sources_listen: null, source_url: '' }, sources, log }), null);
+});

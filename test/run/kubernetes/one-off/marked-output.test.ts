@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BetweenMarks } from '../../../../src/run/kubernetes/one-off/marked-output.ts';
+
+const mark = Buffer.from('\0mark');
+
+/** The part of a text that passes, if it comes in pieces of this length. */
+function passed(text: string, pieceLength: number, isOpen = false): string {
+  const between = new BetweenMarks(mark, isOpen);
+  let out = '';
+  for (let at = 0; at < text.length; at += pieceLength) {
+    out += Buffer.from(between.pass(Buffer.from(text.slice(at, at + pieceLength), 'latin1'))).toString(
+      'latin1',
+    );
+  }
+  return out + Buffer.from(between.end()).toString('latin1');
+}
+
+for (const { name, text, expected, isOpen } of [
+  { name: 'text before, between and after', text: 'a\0markb\0markc', expected: 'b' },
+  { name: 'nothing between', text: '\r\n\0mark\0mark', expected: '' },
+  { name: 'no mark', text: 'all of it', expected: '' },
+  { name: 'a missing second mark', text: '\0markb\0mar', expected: 'b\0mar' },
+  { name: 'almost a mark', text: '\0markx\0ma\0\0mark', expected: 'x\0ma\0' },
+  { name: 'a stream that is open already', text: 'x\0marky', expected: 'x', isOpen: true },
+]) {
+  for (const pieceLength of [1, 2, 3, 7, 100]) {
+    test(`between marks: ${name}, in pieces of ${pieceLength}`, () => {
+      assert.equal(passed(text, pieceLength, isOpen), expected);
+    });
+  }
+}
+
+test('between marks: only bytes that may begin a mark are held back', () => {
+  const between = new BetweenMarks(mark, true);
+  assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
+  assert.equal(between.isOver, false);
+  between.pass(mark);
+  assert.equal(between.isOver, true);
+});

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { test } from 'node:test';
+import { type Look, PodLooks } from '../../../../src/run/kubernetes/pods/probe-pod.ts';
+import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import { fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
+import { web } from '../../tool-sources.ts';
+import { imageRelease } from '../a-rollout.ts';
+
+type Answer = (response: ServerResponse) => void;
+
+const unreachable: Answer = (response) =>
+  refuse(
+    response,
+    503,
+    'ServiceUnavailable',
+    'error trying to reach service: dial tcp 10.88.0.7:8000: i/o timeout',
+  );
+const refused: Answer = (response) =>
+  refuse(response, 503, 'ServiceUnavailable', 'error trying to reach service: connect: connection refused');
+const forbidden: Answer = (response) =>
+  refuse(response, 403, 'Forbidden', 'User "x" cannot get resource "pods/proxy" in API group ""');
+
+/** The results of several looks at a pod, with these answers of the API. */
+async function looks(answers: readonly Answer[], { isReady = true, answerMs = 5000 } = {}): Promise<Look[]> {
+  const left = [...answers];
+  const api = await fakeApi((url, response) => {
+    if (url.pathname.includes('/log')) {
+      response.writeHead(200, { 'content-type': 'text/plain' });
+      response.end('Worker (pid:7) was sent SIGKILL! Perhaps out of memory?\n');
+    } else (left.shift() ?? (() => {}))(response);
+  });
+  try {
+    const pod = { uid: 'u', name: 'web.1', podName: 'web', namespace: 'tool-wikibot', isReady } as ToolPod;
+    const { signal } = new AbortController();
+    const release = imageRelease([web()]);
+    const pods = new PodLooks({ cluster: api.cluster, release, podUid: 'u', answerMs, signal });
+    const seen: Look[] = [];
+    for (const _ of answers) seen.push(await pods.look(pod));
+    return seen;
+  } finally {
+    await api.close();
+  }
+}
+
+const kinds = async (...options: Parameters<typeof looks>) =>
+  (await looks(...options)).map(({ kind }) => kind);
+
+test('a server without the right to ask pods says so, and relies on the kubelet', async () => {
+  assert.deepEqual(await kinds([forbidden]), ['unknown']);
+});
+
+test('if the API server cannot reach a pod, the kubelet decides, unless it cannot reach the pod either', async () => {
+  assert.deepEqual(await kinds([unreachable]), ['unknown']);
+  assert.deepEqual(await kinds([unreachable], { isReady: false }), ['not-yet']);
+});
+
+test('promise 2: a pod whose queue of connections is full is not taken for an unreachable one', async () => {
+  assert.deepEqual(await kinds([refused, unreachable]), ['no-port', 'not-yet']);
+});
+
+test('a pod that never answers is not healthy when the time is over, and its dying workers are reported', async () => {
+  const [look] = await looks([() => {}], { answerMs: 500 });
+  assert.ok(look?.kind === 'not-yet');
+  assert.match(look.seen.message, /^web\.1 does not answer GET \/: its workers are killed/);
+});

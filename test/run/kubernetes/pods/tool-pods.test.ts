@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { V1Pod } from '@kubernetes/client-node';
+import { pino } from 'pino';
+import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts';
+import { ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import { answerJson, fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
+
+function podOf(uid: string, namespace: string, tool: string): V1Pod {
+  const labels = {
+    [LABELS.tool]: tool,
+    [LABELS.process]: 'web',
+    [LABELS.rollout]: 'k3x9q',
+    [LABELS.version]: '4',
+  };
+  const conditions = [{ type: 'Ready', status: 'True' }];
+  return { metadata: { uid, name: uid, namespace, labels }, status: { conditions } };
+}
+
+test('threat 72: a pod with the labels of another tool’s rollout does not count as its pod', async () => {
+  const items = [
+    podOf('own', 'tool-victim', 'victim'),
+    podOf('twin', 'tool-evil', 'evil'),
+    podOf('liar', 'tool-evil', 'victim'),
+  ];
+  const api = await fakeApi((url, response) => {
+    if (url.searchParams.has('watch')) response.writeHead(200).flushHeaders();
+    else answerJson(response, { items, metadata: { resourceVersion: '1' } });
+  });
+  const stop = new AbortController();
+  try {
+    const pods = new ToolPods('tool-');
+    pods.watch(api.cluster, pino({ enabled: false }), stop.signal);
+    await pods.known(stop.signal, 5000);
+    const names = (namespace: string) =>
+      pods.ofRollout({ id: 'k3x9q', namespace }).map(({ uid, name }) => [uid, name]);
+    assert.deepEqual(names('tool-victim'), [['own', 'web.1']]);
+    assert.deepEqual(names('tool-evil'), [['twin', 'web.1']]);
+    assert.deepEqual(
+      pods.of('victim').map(({ uid }) => uid),
+      ['own'],
+    );
+  } finally {
+    stop.abort();
+    await api.close();
+  }
+});
+
+test('if the API refuses this server for a while, the reason is reported, and then the pods again', async () => {
+  let isRefusing = false;
+  let watches = 0;
+  let items = [podOf('old', 'tool-wikibot', 'wikibot')];
+  const api = await fakeApi((url, response) => {
+    if (isRefusing) refuse(response, 401, 'Unauthorized', 'Unauthorized');
+    else if (!url.searchParams.has('watch'))
+      answerJson(response, { items, metadata: { resourceVersion: '1' } });
+    else {
+      watches += 1;
+      response.writeHead(200).flushHeaders();
+      if (watches > 1) return;
+      isRefusing = true;
+      response.end();
+    }
+  });
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(10_000)]);
+  try {
+    const pods = new ToolPods('tool-');
+    pods.watch(api.cluster, pino({ enabled: false }), stop.signal);
+    await pods.known(signal, 5000);
+    while (await isKnown(pods, signal)) await pods.change(100, signal);
+    await assert.rejects(pods.known(signal, 5000), { code: 'CLUSTER_FORBIDDEN' });
+    items = [podOf('new', 'tool-wikibot', 'wikibot')];
+    isRefusing = false;
+    while (!(await isKnown(pods, signal))) await pods.change(100, signal);
+    assert.deepEqual(
+      pods.of('wikibot').map(({ uid }) => uid),
+      ['new'],
+    );
+  } finally {
+    stop.abort();
+    await api.close();
+  }
+});
+
+async function isKnown(pods: ToolPods, signal: AbortSignal): Promise<boolean> {
+  return await pods.known(signal, 0).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { V1Deployment } from '@kubernetes/client-node';
+import { LABELS, LIVE } from '../../../../src/run/kubernetes/manifests/object-names.ts';
+import { adoption } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
+import { web, worker } from '../../tool-sources.ts';
+import { imageRelease } from '../a-rollout.ts';
+
+const release = imageRelease([web(), worker()]);
+
+interface Found {
+  readonly version?: number;
+  readonly types?: readonly string[];
+  readonly isLive?: boolean;
+  /** When it was made, in seconds. */
+  readonly at?: number;
+}
+
+function deployments(
+  id: string,
+  { version = 42, types = ['web', 'worker'], isLive = false, at = 0 }: Found = {},
+) {
+  return types.map(
+    (type): V1Deployment => ({
+      metadata: {
+        labels: { [LABELS.rollout]: id, [LABELS.version]: String(version), [LABELS.process]: type },
+        annotations: { [LIVE]: String(isLive) },
+        creationTimestamp: new Date(at * 1000),
+      },
+    }),
+  );
+}
+
+describe('a starting server adopts', () => {
+  for (const { name, found, selected, rolloutId, others } of [
+    { name: 'nothing', found: [], selected: null, rolloutId: null, others: [] },
+    { name: 'the only rollout', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
+    {
+      name: 'the rollout with the traffic, before a newer one of the same release',
+      found: [...deployments('a'), ...deployments('b', { at: 9 })],
+      selected: 'a',
+      rolloutId: 'a',
+      others: ['b'],
+    },
+    {
+      name: 'the marked rollout, if none has the traffic',
+      found: [...deployments('a', { isLive: true }), ...deployments('b', { at: 9 })],
+      selected: null,
+      rolloutId: 'a',
+      others: ['b'],
+    },
+    {
+      name: 'the recorded release, although the previous one still has the traffic',
+      found: [...deployments('a', { version: 41, isLive: true }), ...deployments('b')],
+      selected: 'a',
+      rolloutId: 'b',
+      others: ['a'],
+    },
+    {
+      name: 'no rollout of another release',
+      found: deployments('a', { version: 43 }),
+      selected: null,
+      rolloutId: null,
+      others: ['a'],
+    },
+    {
+      name: 'no incomplete rollout',
+      found: deployments('a', { types: ['web'] }),
+      selected: 'a',
+      rolloutId: null,
+      others: ['a'],
+    },
+  ]) {
+    test(name, () => assert.deepEqual(adoption(found, release, selected), { rolloutId, others }));
+  }
+});

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DeployError } from '../../../../src/core/errors.ts';
+import { afterUndo } from '../../../../src/run/kubernetes/rollout/after-undo.ts';
+
+const crashed = new DeployError('CRASHED', 'web exited with code 1 while starting.', 'Read its last lines.');
+const away = new DeployError('CLUSTER_UNREACHABLE', 'The cluster does not answer.', 'Tell the operator.');
+
+test('the reason of a failed rollout comes first when undoing it fails too', async () => {
+  await assert.rejects(
+    afterUndo(crashed, () => Promise.reject(away)),
+    {
+      code: 'CRASHED',
+      message: /^web exited with code 1 while starting\. .*: The cluster does not answer\.$/,
+      hint: 'Read its last lines.',
+    },
+  );
+});
+
+test('the reason stays as it is when undoing works', async () => {
+  await assert.rejects(
+    afterUndo(crashed, () => Promise.resolve()),
+    crashed,
+  );
+});

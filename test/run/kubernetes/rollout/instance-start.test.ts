@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ToolName } from '../../../../src/core/names.ts';
+import { progressTo } from '../../../../src/core/progress.ts';
+import type { Artifact } from '../../../../src/core/types.ts';
+import type { Cluster } from '../../../../src/kubernetes/cluster.ts';
+import { NamespaceEvents } from '../../../../src/run/kubernetes/pods/namespace-events.ts';
+import { ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import { type InstanceParts, InstanceStart } from '../../../../src/run/kubernetes/rollout/instance-start.ts';
+import { releaseOf } from '../../contract-steps.ts';
+import { web } from '../../tool-sources.ts';
+
+test('a waiting push says that the cluster makes no pod', async () => {
+  const artifact: Artifact = {
+    ...{ id: 'b1', kind: 'image', reference: 'r/x@sha256:0', buildpacks: [], bytes: 1 },
+    processes: [web()],
+    service: { healthCheckPath: null },
+  };
+  const release = releaseOf('wikibot' as ToolName, 1, artifact);
+  const told: string[] = [];
+  const parts: InstanceParts = {
+    cluster: {} as Cluster,
+    pods: new ToolPods('tool-'),
+    events: new NamespaceEvents(() => {}),
+    config: { settle_time: 500, pod_start_time: 60_000 } as InstanceParts['config'],
+  };
+  const start = new InstanceStart(parts, {
+    rollout: { release, id: 'k3x9q', namespace: 'tool-wikibot', replicas: {} },
+    process: web(),
+    name: 'web.1',
+    progress: progressTo((text) => told.push(text)),
+    signal: AbortSignal.timeout(6500),
+  });
+  await assert.rejects(start.untilHealthy(), { name: 'TimeoutError' });
+  assert.match(told.join(''), /^ +web\.1: the cluster has not made its pod yet\n$/);
+});

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts';
+import { ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import { Leaving } from '../../../../src/run/kubernetes/rollout/rollout-retirement.ts';
+import { answerJson, fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
+import { manifestConfig } from '../manifests/manifest-config.ts';
+
+const namespace = 'tool-wikibot';
+
+function podOf(type: string, metadata: object) {
+  const labels = {
+    [LABELS.tool]: 'wikibot',
+    [LABELS.process]: type,
+    [LABELS.rollout]: 'k3x9q',
+    [LABELS.version]: '4',
+  };
+  return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1', ...metadata } };
+}
+
+/** Ends a web process and a worker. `onDelete` answers the requests that delete them. */
+async function leavingOf(
+  t: TestContext,
+  drainMs: number,
+  onDelete: (response: ServerResponse, endPods: () => void) => void,
+  metadata: object = {},
+) {
+  const said: string[] = [];
+  const log = pino(
+    {},
+    { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
+  );
+  const items = ['web', 'worker'].map((type) => podOf(type, metadata));
+  let tell: (text: string) => void = () => {};
+  const endPods = () => {
+    for (const object of items) tell(`${JSON.stringify({ type: 'DELETED', object })}\n`);
+  };
+  const api = await fakeApi((url, response, { method }) => {
+    const isOfPods = url.pathname === '/api/v1/pods';
+    if (method === 'DELETE') onDelete(response, endPods);
+    else if (!url.searchParams.has('watch'))
+      answerJson(response, { items: isOfPods ? items : [], metadata: { resourceVersion: '1' } });
+    else {
+      response.writeHead(200).flushHeaders();
+      tell = (text) => response.write(text);
+    }
+  });
+  const stop = new AbortController();
+  t.after(async () => {
+    stop.abort();
+    await api.close();
+  });
+  const pods = new ToolPods('tool-');
+  pods.watch(api.cluster, log, stop.signal);
+  await pods.known(stop.signal, 5000);
+  const parts = { cluster: api.cluster, pods, config: manifestConfig, closing: stop.signal };
+  const gone = Promise.withResolvers<string>();
+  const leaving = new Leaving({ parts, drainMs, log, onGone: gone.resolve });
+  leaving.retire('wikibot', namespace, 'k3x9q');
+  return { leaving, gone: gone.promise, said, pods };
+}
+
+test('pods that stay Terminating on a lost node do not hold up a stop, and the log names them', async (t) => {
+  const { leaving, said } = await leavingOf(t, 60_000, (response) => answerJson(response, {}), {
+    deletionTimestamp: new Date(Date.now() - 40_000).toISOString(),
+  });
+  await leaving.hurry('wikibot');
+  assert.deepEqual(said, ['pods of a lost node stay Terminating']);
+});
+
+const forbid = (response: ServerResponse) =>
+  refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
+
+test('if a worker cannot be ended, the drain of web still waits for its requests', async (t) => {
+  const { gone, said } = await leavingOf(t, 500, forbid);
+  await wait(300);
+  assert.deepEqual(said, []);
+  assert.equal(await gone, 'k3x9q');
+  assert.deepEqual(said, ['cluster does not allow what this server needs', 'cannot end an old release']);
+});
+
+test('a failed end is reported to the caller that waits for it', async (t) => {
+  const { leaving } = await leavingOf(t, 60_000, forbid);
+  await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
+});
+
+test('an old rollout is ended even if the cluster does not answer for a minute', async (t) => {
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => now() * 200);
+  const backAt = Date.now() + 1500;
+  const { gone, said, pods } = await leavingOf(t, 0, (response, endPods) => {
+    if (Date.now() < backAt) return refuse(response, 503, 'ServiceUnavailable', 'it starts');
+    answerJson(response, {});
+    endPods();
+  });
+  assert.equal(await gone, 'k3x9q');
+  assert.deepEqual(pods.of('wikibot'), []);
+  assert.deepEqual(said, []);
+});

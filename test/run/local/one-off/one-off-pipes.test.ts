@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
+import { OneOffPipes } from '../../../../src/run/local/one-off/one-off-pipes.ts';
+import type { Sandbox } from '../../../../src/sandbox/sandbox.ts';
+
+test('a size that is sent before the reader inside opens the pipe is not lost', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+  try {
+    await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
+    pipes.opened();
+    pipes.resize({ columns: 55, rows: 11 });
+    await wait(50);
+    pipes.resize({ columns: 56, rows: 12 });
+    const reader = openSync(join(pipes.mount.source, 'size'), constants.O_RDONLY | constants.O_NONBLOCK);
+    const buffer = Buffer.alloc(1024);
+    let text = '';
+    for (const end = performance.now() + 5000; text !== '11 55\n12 56\n' && performance.now() < end; ) {
+      await wait(5);
+      text += buffer.toString('latin1', 0, readSome(reader, buffer));
+    }
+    assert.equal(text, '11 55\n12 56\n');
+    pipes.hangUp();
+    await wait(50);
+    assert.equal(readSync(reader, buffer), 0, 'the end is not seen');
+    closeSync(reader);
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
+
+test('endless resizing fills no memory if nothing inside reads the sizes', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+  try {
+    await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
+    for (let count = 1; count <= 100_000; count += 1) pipes.resize({ columns: count, rows: 24 });
+    pipes.resize({ columns: 99, rows: 33 });
+    const reader = openSync(join(pipes.mount.source, 'size'), constants.O_RDONLY | constants.O_NONBLOCK);
+    const buffer = Buffer.alloc(64 * 1024);
+    let [bytes, text] = [0, ''];
+    while (!text.endsWith('33 99\n')) {
+      await turn();
+      const count = readSome(reader, buffer);
+      bytes += count;
+      if (count > 0) text = buffer.toString('latin1', 0, count);
+    }
+    closeSync(reader);
+    assert.ok(bytes < 100_000, `${bytes} bytes of sizes were kept`);
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
+
+for (const { name, own } of [
+  {
+    name: 'a pipe that cannot be opened',
+    own: async (path: string) => void (path.endsWith('size') && (await rm(path))),
+  },
+  { name: 'a folder that cannot be given away', own: () => Promise.reject(new Error('no')) },
+]) {
+  test(`${name} leaves no open file and no folder`, async () => {
+    const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+    try {
+      const before = await readdir('/proc/self/fd');
+      for (let count = 0; count < 5; count += 1)
+        await assert.rejects(OneOffPipes.make(parent, 1, { own } as unknown as Sandbox));
+      const after = await readdir('/proc/self/fd');
+      assert.ok(after.length < before.length + 5, `${before.length} descriptors became ${after.length}`);
+      assert.deepEqual(await readdir(parent), []);
+    } finally {
+      await rm(parent, { recursive: true });
+    }
+  });
+}
+
+/** @returns the number of bytes read, or 0 if there are none yet. */
+function readSome(reader: number, buffer: Buffer): number {
+  try {
+    return readSync(reader, buffer);
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN');
+    return 0;
+  }
+}

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { keepTimetable, systemClock } from '../../../../src/run/local/processes/timetable.ts';
+import { SetClock } from '../../../support/set-clock.ts';
+
+/** Records the calls of a timetable while a test moves the clock. */
+function kept(cron: string, clock: SetClock) {
+  const said: string[] = [];
+  const leave = new AbortController();
+  const say = (what: string) => (at: number) => {
+    said.push(`${what} ${new Date(at).toISOString().slice(5, 16)}`);
+  };
+  const over = keepTimetable({ cron, clock, onDue: say('due'), onMissed: say('missed') }, leave.signal);
+  return {
+    said,
+    end: async () => {
+      leave.abort();
+      await over;
+    },
+  };
+}
+
+test('each moment is due once, beginning with the next one', async () => {
+  const clock = new SetClock('2026-01-01T00:10:00');
+  const { said, end } = kept('*/10 * * * *', clock);
+  await clock.pass(25 * 60);
+  assert.deepEqual(said, ['due 01-01T00:20', 'due 01-01T00:30']);
+  await end();
+  await clock.pass(20 * 60);
+  assert.equal(said.length, 2);
+});
+
+test('a moment that was missed while the machine slept is reported once and not made up for', async () => {
+  const clock = new SetClock('2026-01-01T00:09:00');
+  const { said, end } = kept('*/10 * * * *', clock);
+  await clock.set('2026-01-01T03:05:00');
+  assert.deepEqual(said, ['missed 01-01T00:10']);
+  await clock.pass(6 * 60);
+  assert.deepEqual(said, ['missed 01-01T00:10', 'due 01-01T03:10']);
+  await end();
+});
+
+test('a moment that has only just passed still counts', async () => {
+  const clock = new SetClock('2026-01-01T00:09:00');
+  const { said, end } = kept('*/10 * * * *', clock);
+  await clock.set('2026-01-01T00:10:29');
+  assert.deepEqual(said, ['due 01-01T00:10']);
+  await end();
+});
+
+test('if the clock is set back, the timetable continues by the new time', async () => {
+  const clock = new SetClock('2036-01-01T00:09:00');
+  const { said, end } = kept('0 0 1 1 *', clock);
+  await clock.set('2026-12-31T23:59:00');
+  await clock.pass(90);
+  assert.deepEqual(said, ['due 01-01T00:00']);
+  await end();
+});
+
+test('a wait of the system clock ends in time, or when the signal fires', async () => {
+  const leave = new AbortController();
+  await systemClock.wait(1, leave.signal);
+  assert.ok(Math.abs(systemClock.now() - Date.now()) < 1000);
+  const waiting = systemClock.wait(60_000, leave.signal);
+  leave.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
+import { createLog } from '../../../../src/core/log/log.ts';
+import type { ToolName } from '../../../../src/core/names.ts';
+import { DiskWatch } from '../../../../src/run/local/processes/disk-watch.ts';
+import { Ports } from '../../../../src/run/local/processes/ports.ts';
+import { ToolProcess, type ToolProcessParts } from '../../../../src/run/local/processes/tool-process.ts';
+import { ToolLog } from '../../../../src/run/logs/tool-log.ts';
+import { releaseOf, until } from '../../contract-steps.ts';
+import { silentTool, web } from '../../tool-sources.ts';
+import { type LocalBench, localBench } from '../local-bench.ts';
+
+const log = createLog('error');
+
+describe('ToolProcess', { concurrency: 1 }, () => {
+  let bench: LocalBench;
+  before(async () => {
+    bench = await localBench({ mode: 'trusted' });
+  });
+  after(() => bench.close());
+
+  async function processOf(
+    source: string,
+    change: Partial<ToolProcessParts>,
+    vars: Record<string, string> = {},
+  ) {
+    const { sandbox, data, artifact } = bench;
+    const parts: ToolProcessParts = {
+      config: {
+        health_time: 400,
+        settle_time: 400,
+        release_time: 400,
+        schedule_time: 400,
+        grace_time: 400,
+        run_processes: 64,
+        run_memory: 256 * 1024 * 1024,
+        run_disk: 0,
+        build_environment: {},
+      },
+      sandbox,
+      diskWatch: new DiskWatch({ limits: { bytes: 0, entries: 0 }, room: new DiskRoom(data), log }),
+      launchEnvironment: async ({ base }) => ({ ...base }),
+      ports: new Ports(),
+      log,
+      folder: join(data, 'run'),
+      pauses: { firstMs: 100, mostMs: 800, forgottenAfterMs: 300 },
+      host: 'x.localhost',
+      ...change,
+    };
+    const release = releaseOf('x' as ToolName, 1, await artifact({ 'web.py': source }, [web()]), vars);
+    const toolLog = new ToolLog({ folder: join(data, 'logs', 'x'), sizeBytes: 100_000, log });
+    const process = new ToolProcess(
+      { release, toolNumber: 1, process: web(), name: 'web.1', toolLog },
+      parts,
+    );
+    const query = { process: null, lines: 100, follow: false, signal: new AbortController().signal };
+    return {
+      process,
+      lines: async () => (await Array.fromAsync(toolLog.read(query))).map(({ text }) => text),
+    };
+  }
+
+  test('the time that a process takes to fail does not count as time that it was up', async () => {
+    const { process, lines } = await processOf(silentTool, {});
+    process.keepUp();
+    const pauses = async () => (await lines()).flatMap((line) => /again in ([\d.]+) s/.exec(line)?.[1] ?? []);
+    await until(async () => (await pauses()).length >= 3, 'three attempts');
+    await process.kill();
+    assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
+  });
+
+  test('a port is given to another process only when the old process is gone', async () => {
+    const left: number[] = [];
+    class WatchedPorts extends Ports {
+      override giveBack(port: number): void {
+        left.push(readdirSync(join(bench.data, 'run')).length);
+        super.giveBack(port);
+      }
+    }
+    const { process } = await processOf('import sys\nsys.exit(3)', { ports: new WatchedPorts() });
+    assert.equal((await process.start(new AbortController().signal, () => {})).kind, 'exited');
+    assert.deepEqual(left, [0]);
+  });
+
+  test('a long config var in a cut line is not shown in part', async () => {
+    const KEY = Array.from({ length: 2000 }, (_, index) => `key${index}`).join('');
+    const source = "import os\nprint('x' * 8000 + os.environ['KEY'] + 'y' * 10_000)";
+    const { process } = await processOf(source, {}, { KEY });
+    const { lastLines } = await process.start(new AbortController().signal, () => {});
+    assert.match((await lastLines()).join(), /^x*… \(cut\)$/);
+  });
+});

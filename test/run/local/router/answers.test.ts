@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ToolName } from '../../../../src/core/names.ts';
+import { releaseOf, rollOut } from '../../contract-steps.ts';
+import { web, webTool } from '../../tool-sources.ts';
+import { type LocalBench, localBench } from '../local-bench.ts';
+
+/** Answers with the bytes that the path has in hexadecimal, pauses at each further slash, and sends more for each m. */
+const literalTool = `
+import os, socketserver, time
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        path = (self.rfile.readline().split() or [b'', b'/'])[1].decode()
+        while self.rfile.readline().strip(): pass
+        first, *rest = path[1:].split('/')
+        self.wfile.write(bytes.fromhex(first) or b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+        for part in rest:
+            time.sleep(1.5)
+            self.wfile.write(bytes.fromhex(part))
+        while self.rfile.read(1) == b'm': self.wfile.write(b'm' * 16_000)
+class Server(socketserver.ThreadingTCPServer): daemon_threads = True
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+
+const hex = (bytes: string) => Buffer.from(bytes, 'latin1').toString('hex');
+
+describe('What tools answer', { concurrency: 1 }, () => {
+  let bench: LocalBench;
+  before(async () => {
+    bench = await localBench({ mode: 'trusted', drainMs: 1000 });
+    for (const [name, source] of Object.entries({ plain: webTool('plain'), literal: literalTool })) {
+      const artifact = await bench.artifact({ 'web.py': source }, [web()]);
+      await rollOut(bench.runtime, releaseOf(name as ToolName, 1, artifact));
+    }
+  });
+  after(() => bench.close());
+
+  function open(path: string, fields = 'Connection: close\r\n'): Socket {
+    const socket = connect(bench.port, '127.0.0.1');
+    socket.setTimeout(20_000, () => socket.destroy());
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: literal.localhost\r\n${fields}\r\n`);
+    return socket;
+  }
+
+  for (const [line, expected] of [
+    ['HTTP/1.1 099 X', /^HTTP\/1\.1 502 .*ok$/s],
+    ['HTTP/1.1 000 X', /^HTTP\/1\.1 502 .*ok$/s],
+    ['HTTP/1.1 200 \u0001', /^HTTP\/1\.1 200 .*ok$/s],
+  ] as const) {
+    test(`threat 60: the status line ${JSON.stringify(line)} harms no other tool`, async () => {
+      const answer = await text(open(`/${hex(`${line}\r\nContent-Length: 2\r\n\r\nok`)}`));
+      assert.match(answer, expected);
+      assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
+    });
+  }
+
+  test('103 Early Hints of a tool come before its answer, with their links alone', async () => {
+    const link = 'Link: </a.css>; rel=preload; as=style, </b,c.js>; rel="preload"\r\n';
+    const hints = hex(`HTTP/1.1 103 Early Hints\r\n${link}Set-Cookie: a=b\r\n\r\n`);
+    const socket = open(`/${hints}/${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    assert.equal(
+      first.toString(),
+      'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload; as=style, </b,c.js>; rel="preload"\r\n\r\n',
+    );
+    assert.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
+  });
+
+  for (const encoding of ['xchunked', 'gzip', 'chunked, identity', 'chunked;x', 'gzip, chunked']) {
+    test(`24: no bytes of a tool that says Transfer-Encoding: ${encoding} look like the next answer`, async () => {
+      const head = `HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n`;
+      const body = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison';
+      const isCut = encoding.endsWith(', chunked');
+      const cut = isCut ? `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n` : body;
+      const socket = open(`/${hex(head + cut)}`, '');
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => {
+        answer += chunk.toString('latin1');
+      });
+      while (!answer.includes('poison')) await once(socket, 'data');
+      socket.destroy();
+      assert.match(answer, /\r\nTransfer-Encoding: chunked\r\n/i);
+      assert.match(answer, /\r\n\r\n[0-9a-f]+\r\nHTTP\/1\.1 200 OK/);
+    });
+  }
+
+  test('hints that cannot be passed on are left out, and the answer comes', async () => {
+    const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
+    const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
+    assert.match(answer, /HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
+    assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
+  });
+
+  test('trailers of a tool come after the body, but none that belongs in the head', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n';
+    const trailers = 'X-Sum: 42\r\nSet-Cookie: a=b\r\nX-Odd: \u00e9\r\n';
+    const answer = await text(open(`/${hex(`${head}2\r\nok\r\n0\r\n${trailers}\r\n`)}`));
+    assert.match(answer, /\r\nTrailer: X-Sum\r\n/i);
+    assert.match(answer, /\r\n\r\n2\r\nok\r\n0\r\n/);
+    assert.match(answer, /0\r\nx-sum: 42\r\n/);
+    assert.doesNotMatch(answer, /set-cookie/i);
+  });
+
+  test('a request that is tried again and again leaves no warning of Node.js', async (t) => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    t.after(() => process.off('warning', onWarning));
+    assert.match(await text(open('/zz')), /^HTTP\/1\.1 50\d /);
+    assert.deepEqual(warnings, []);
+  });
+
+  for (const [name, head] of [
+    ['a length', 'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok'],
+    ['no body', 'HTTP/1.1 204 No\r\nTrailer: X-Sum\r\n\r\n'],
+  ] as const) {
+    test(`threat 23: an answer that announces trailers and has ${name} harms no other tool`, async () => {
+      assert.match(await text(open(`/${hex(head)}`)), /^HTTP\/1\.1 20[04] /);
+      assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
+    });
+  }
+
+  test('the head of an answer is sent before its body comes', async () => {
+    const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
+    const socket = open(`/${head}/${hex('data: 1\n\n')}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    assert.match(first.toString(), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n$/s);
+    const [second] = (await once(socket, 'data')) as [Buffer];
+    assert.match(second.toString(), /data: 1/);
+    socket.destroy();
+  });
+
+  test('a slow client gets the last data that a tool sends over a WebSocket', {
+    timeout: 20_000,
+  }, async (t) => {
+    const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();
+    const server = createServer().on('upgrade', (incoming, socket, head) => {
+      resolve(socket);
+      bench.runtime.upgrade('literal', incoming, socket, head);
+    });
+    t.after(() => server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const head = hex('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(`GET /${head} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n`);
+    await once(socket, 'readable');
+    const inner = await accepted;
+    let asked = 0;
+    for (; inner.writableLength === 0; asked += 1) {
+      socket.write('m');
+      await wait(2);
+    }
+    socket.write('.');
+    await wait(300);
+    const answer = await text(socket);
+    assert.equal(answer.split('\r\n\r\n')[1]?.length, asked * 16_000);
+  });
+});

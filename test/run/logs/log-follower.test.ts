@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LineRoom, LogFollower } from '../../../src/run/logs/log-follower.ts';
+
+const signal = new AbortController().signal;
+const line = (text: string) => ({ at: '', process: 'web.1', text });
+const long = 'x'.repeat(16_000);
+
+/** How many MiB of text wait for these readers. */
+async function waiting(followers: readonly LogFollower[]): Promise<number> {
+  let characters = 0;
+  for (const follower of followers) {
+    for await (const { text } of follower.lines(false, signal)) characters += text.length;
+  }
+  return characters / 1024 / 1024;
+}
+
+test('21: the waiting lines of 300 stalled readers share one limit, and each reader keeps some', async () => {
+  const room = new LineRoom();
+  const followers = Array.from({ length: 300 }, () => new LogFollower(() => true, room));
+  for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));
+  const last = new LogFollower(() => true, room);
+  last.push(line('seen'));
+  const [seen] = await Array.fromAsync(last.lines(false, signal));
+  assert.equal(seen?.text, 'seen');
+  const held = await waiting(followers);
+  assert.ok(held < 40, `${held} MiB wait`);
+});
+
+test('21: a reader that reads or leaves gives its memory back', async () => {
+  const room = new LineRoom();
+  const one = new LogFollower(() => true, room);
+  for (let count = 0; count < 1000; count += 1) one.push(line(long));
+  const first = await waiting([one]);
+  for (let count = 0; count < 1000; count += 1) one.push(line(long));
+  assert.equal(await waiting([one]), first);
+  for (let round = 0; round < 100; round += 1) {
+    using gone = new LogFollower(() => true, room);
+    for (let count = 0; count < 1000; count += 1) gone.push(line(long));
+  }
+  for (let count = 0; count < 1000; count += 1) one.push(line(long));
+  assert.equal(await waiting([one]), first);
+});
+
+test('if the old lines are too long together, the newest are shown', async () => {
+  const follower = new LogFollower(() => true, new LineRoom());
+  follower.begin([line('oldest'), ...Array.from({ length: 1000 }, () => line(long)), line('newest')]);
+  const lines = await Array.fromAsync(follower.lines(false, signal));
+  assert.match(lines[0]?.text ?? '', /older lines are left out/);
+  assert.equal(lines.at(-1)?.text, 'newest');
+  assert.ok(lines.length < 400, `${lines.length} lines`);
+});

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CUT, LogLines } from '../../../src/run/logs/log-lines.ts';
+
+test('lines lose only the carriage returns at their end', () => {
+  assert.deepEqual(new LogLines().push(Buffer.from('one\r\r\n50%\r100%\r\n\r\n')), [
+    'one',
+    '50%',
+    '100%',
+    '',
+  ]);
+});
+
+test('threat 55: lines full of carriage returns delay nobody', () => {
+  const lines = new LogLines();
+  const line = Buffer.from(`${'\r'.repeat(16_000)}x\n`);
+  const began = performance.now();
+  for (let count = 0; count < 20; count += 1) assert.equal(lines.push(line).at(-1), 'x');
+  assert.ok(performance.now() - began < 500);
+});
+
+test('a line that never ends is cut', () => {
+  const lines = new LogLines();
+  for (let count = 0; count < 100; count += 1) assert.deepEqual(lines.push(Buffer.alloc(65_536, 'x')), []);
+  const [shown = ''] = lines.push(Buffer.from('\n'));
+  assert.equal(shown, 'x'.repeat(16_384) + CUT);
+});

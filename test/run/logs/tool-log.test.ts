@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { createLog } from '../../../src/core/log/log.ts';
+import { LogLines } from '../../../src/run/logs/log-lines.ts';
+import { ToolLog } from '../../../src/run/logs/tool-log.ts';
+import type { LogLine } from '../../../src/run/runtime.ts';
+
+const log = createLog('error');
+const isRoot = process.getuid?.() === 0;
+
+async function inFolder(action: (folder: string) => Promise<void>): Promise<void> {
+  const parent = await mkdtemp(join(tmpdir(), 'toolforge-push-log-'));
+  try {
+    await action(join(parent, 'tool'));
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+}
+
+const query = (lines: number, more: { follow?: boolean; signal?: AbortSignal } = {}) => ({
+  process: null,
+  lines,
+  follow: more.follow ?? false,
+  signal: more.signal ?? new AbortController().signal,
+});
+
+test('a full log file becomes the previous file, and older lines are deleted', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
+    for (let number = 0; number < 1000; number += 1) await toolLog.append('web.1', [`line ${number}`]);
+    assert.deepEqual((await readdir(folder)).sort(), ['web.1.log', 'web.1.log.1']);
+    for (const name of await readdir(folder)) assert.ok((await stat(join(folder, name))).size <= 10_000);
+    // A restarted server reads the same files.
+    const again = new ToolLog({ folder, sizeBytes: 10_000, log });
+    const lines = await Array.fromAsync(again.read(query(300)));
+    assert.equal(lines.length, 300);
+    assert.deepEqual(
+      lines.map(({ text }) => text),
+      Array.from({ length: 300 }, (_, index) => `line ${700 + index}`),
+    );
+  });
+});
+
+test('threat 60: processes under ever new names do not fill the disk: the oldest logs go', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
+    for (let number = 0; number < 250; number += 1) {
+      await toolLog.append(`p${number}.1`, ['a line']);
+      await utimes(join(folder, `p${number}.1.log`), number, number);
+    }
+    const kept = await readdir(folder);
+    assert.equal(new Set(kept.map((name) => name.split('.')[0])).size, 200);
+    assert.ok(
+      kept.includes('p249.1.log') && kept.includes('p50.1.log') && !kept.includes('p49.1.log'),
+      `${kept}`,
+    );
+    await toolLog.append('p0.1', ['back']);
+    const [line] = await Array.fromAsync(toolLog.read({ ...query(10), process: 'p0' }));
+    assert.equal(line?.text, 'back');
+  });
+});
+
+test('a log continues after its files were removed by hand', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
+    await toolLog.append('web.1', ['one']);
+    await rm(folder, { recursive: true });
+    for (const text of ['two', 'three']) await toolLog.append('web.1', [text]);
+    // The next line would not have fitted in the removed file.
+    await rm(join(folder, 'web.1.log'));
+    for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
+    const lines = await Array.fromAsync(toolLog.read(query(10)));
+    assert.deepEqual(
+      lines.map(({ text }) => text.trim()),
+      ['four', 'five'],
+    );
+  });
+});
+
+test('on a full disk new lines are lost, but no old line is lost and no half line is left', {
+  skip: !isRoot,
+}, async () => {
+  await inFolder(async (folder) => {
+    await mkdir(folder);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]);
+    try {
+      const toolLog = new ToolLog({ folder, sizeBytes: 40_000, log: createLog('fatal') });
+      await toolLog.append('web.1', ['one']);
+      await writeFile(join(folder, 'full'), Buffer.alloc(56_000));
+      for (let count = 0; count < 10; count += 1) await toolLog.append('web.1', ['x'.repeat(9000)]);
+      await rm(join(folder, 'full'));
+      await toolLog.append('web.1', ['two']);
+      const lines = await Array.fromAsync(toolLog.read(query(10)));
+      assert.deepEqual(
+        lines.map(({ text }) => text.slice(0, 10)),
+        ['one', 'two'],
+      );
+    } finally {
+      await execa('umount', [folder]);
+    }
+  });
+});
+
+test('a tool without a log has no lines', async () => {
+  await inFolder(async (folder) => {
+    assert.deepEqual(
+      await Array.fromAsync(new ToolLog({ folder, sizeBytes: 1000, log }).read(query(10))),
+      [],
+    );
+  });
+});
+
+test('a slow follower loses lines, is told how many, and delays nobody', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
+    await toolLog.append('web.1', ['first']);
+    const leave = new AbortController();
+    const reader = toolLog.read(query(10, { follow: true, signal: leave.signal }));
+    const seen: LogLine[] = [];
+    seen.push((await reader.next()).value as LogLine);
+    for (let count = 0; count < 30; count += 1)
+      await toolLog.append(
+        'web.1',
+        Array.from({ length: 100 }, (_, index) => `${count * 100 + index}`),
+      );
+    for await (const line of reader) {
+      seen.push(line);
+      if (line.text.includes('left out')) leave.abort();
+    }
+    assert.equal(seen.length, 1002);
+    assert.equal(seen.at(-1)?.text, '… 2000 lines left out');
+    assert.equal(seen.at(-2)?.text, '999');
+  });
+});
+
+test('lines are whole, clean and limited in length, for chunks of any size', () => {
+  const bytes = Buffer.from(
+    `grün\r\n\u001b]0;title\u0007\u001b[31mred\u001b[0m\n${'x'.repeat(100_000)}\nlast`,
+  );
+  for (const size of [1, 7, 65_536]) {
+    const lines = new LogLines();
+    const seen: string[] = [];
+    for (let start = 0; start < bytes.length; start += size)
+      seen.push(...lines.push(bytes.subarray(start, start + size)));
+    seen.push(...lines.end());
+    assert.deepEqual([seen[0], seen[1], seen[3], seen.length], ['grün', '\u001b[31mred\u001b[0m', 'last', 4]);
+    assert.match(seen[2] ?? '', /^x{16384}… \(cut\)$/);
+  }
+});

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { routeFiles, SET_ROUTES, writeRoutes } from '../../../src/sandbox/fence/fence-routes.ts';
+import { dataFolder, isRoot } from '../sandbox-bench.ts';
+
+const READ_ONLY = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys';
+
+/** Sets the routes in a network with the device of a sandbox, after some preparation. */
+async function setRoutes(folder: string, before: string) {
+  const device = 'ip link add eth0 type bridge && ip link set eth0 up';
+  const script = `${device} && ${before} && exec sh -c "$0" sh "$@"`;
+  const argv = ['-n', '-m', 'sh', '-c', script, SET_ROUTES, ...routeFiles(folder)];
+  return await execa('unshare', argv, { reject: false });
+}
+
+test('threat 62: a sandbox whose ports cannot be set does not start, since its UDP would take any port', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  await writeRoutes(data.path, ['127.0.0.0/8'], null);
+  const set = await setRoutes(data.path, 'true');
+  assert.equal(set.exitCode, 0, set.stderr);
+  const refused = await setRoutes(data.path, READ_ONLY);
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stderr, /^the ports of a sandbox cannot be set, because \/proc\/sys is read-only$/m);
+});

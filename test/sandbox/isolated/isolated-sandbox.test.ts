@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
+import { instanceId } from '../../../src/sandbox/process/marked-processes.ts';
+import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbox-bench.ts';
+
+async function listening(): Promise<{ server: Server; port: number }> {
+  const server = createServer((_request, response) => response.end('secret of this machine'));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+test('threat 62: this machine’s loopback cannot be reached from inside', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { server, port } = await listening();
+  const script = `
+import socket, subprocess
+def ask(host):
+    try:
+        s = socket.create_connection((host, ${port}), 2); s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print(host, s.recv(1000))
+    except OSError as error: print(host, 'closed')
+import struct
+routes = [line.split() for line in open('/proc/net/route').readlines()[1:]]
+gateways = {socket.inet_ntoa(struct.pack('<I', int(r[2], 16))) for r in routes if r[2] != '00000000'}
+print('gateways', len(gateways))
+for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
+`;
+  const { output } = await runIn(sandbox, ['python3', '-c', script]);
+  server.close();
+  server.closeAllConnections();
+  assert.match(output, /127\.0\.0\.1 closed/);
+  assert.doesNotMatch(output, /secret/);
+});
+
+test('threat 62: the kernel refuses a blocked network, and programs inside cannot change that', async () => {
+  await using data = await dataFolder();
+  const metadata = '169.254.169.254';
+  const script = `
+import errno, socket, subprocess
+subprocess.run(['ip', 'route', 'del', 'prohibit', '${metadata}'])
+try: socket.create_connection(('${metadata}', 80), 0.5); print('connected')
+except OSError as error: print('ended with', errno.errorcode.get(error.errno, 'a timeout'))
+`;
+  const ask = async (blocked: readonly string[]) => {
+    const sandbox = await sandboxIn(data.path, 'isolated', blocked);
+    return (await runIn(sandbox, ['python3', '-c', script])).output;
+  };
+  assert.match(await ask([`${metadata}/32`, 'fd00:ec2::254/128']), /not permitted\nended with ECONNREFUSED/);
+  assert.match(await ask([]), /connected|ended with (?!ECONNREFUSED)/);
+});
+
+test('threat 60: a fork bomb stays within its number of processes, and kill ends it', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = `
+import os, time
+made = 0
+try:
+    while made < 500:
+        if os.fork() == 0: time.sleep(1000)
+        made += 1
+except OSError: pass
+print('made', made)
+time.sleep(1000)
+`;
+  const child = startIn(sandbox, ['python3', '-u', '-c', script]);
+  const made = Number((await lineOf(child, /^made/)).slice(5));
+  assert.ok(made > 5 && made < 32, `${made} processes`);
+  child.kill();
+  assert.equal((await child.exited).signal, 'SIGKILL');
+});
+
+test('threat 60: if the machine runs out of memory, the kernel kills tools first', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
+  const inside = Number((await runIn(sandbox, ['cat', '/proc/self/oom_score_adj'])).output);
+  assert.ok(inside > own, `${inside} inside, ${own} outside`);
+  const script =
+    'echo 0 >/proc/self/oom_score_adj; echo 0 >/proc/thread-self/oom_score_adj; cat /proc/self/oom_score_adj';
+  const { output } = await runIn(sandbox, ['sh', '-c', script]);
+  assert.match(output, /Read-only file system/);
+  assert.equal(Number(output.trim().split('\n').at(-1)), inside);
+});
+
+test('threat 60: folders in memory are too small to fill the memory', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const limits = { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 };
+  const script =
+    'for f in /tmp /home/tool /dev/shm / /dev /etc; do head -c 100000000 /dev/zero > $f/x 2>/dev/null; cat $f/x 2>/dev/null | wc -c; done';
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script], { limits });
+  const sizes = Array.from(output.matchAll(/^\d+$/gm), Number);
+  assert.equal(sizes.length, 6, output);
+  assert.ok(Math.max(...sizes) <= 64 * 1024 * 1024, output);
+});
+
+test('promise 4: the data folder, the host’s users and other tools are not visible inside', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const folders = { mine: join(data.path, 'artifacts/mine'), theirs: join(data.path, 'artifacts/theirs') };
+  for (const folder of Object.values(folders)) {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'file'), folder);
+  }
+  const mount = { source: folders.mine, target: '/workspace', isWritable: false };
+  const script = [
+    `cat /workspace/file; echo`,
+    `cat ${folders.theirs}/file ${data.path}/* 2>/dev/null`,
+    'ls /workspace/.. / | tr "\\n" " "; echo',
+    'touch /workspace/new 2>&1; touch /usr/new 2>&1; touch /etc/new 2>&1',
+    'cat /etc/passwd; cat /etc/shadow 2>&1; ls /root /var /work /sys 2>&1',
+    'ps -e 2>/dev/null | wc -l; grep NoNewPrivs /proc/self/status; id -u',
+  ].join('\n');
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script], { mounts: [mount], cwd: '/workspace' });
+  assert.ok(output.startsWith(`${folders.mine}\n`), output);
+  assert.ok(!output.includes(folders.theirs), output);
+  assert.equal(output.match(/Read-only file system/g)?.length, 3, output);
+  assert.equal(output.match(/No such file or directory/g)?.length, 5, output);
+  assert.match(output, /^tool:x:1000:/m);
+  assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
+});
+
+test('promise 4: no descriptor of a process inside leads out of the sandbox', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  await writeFile(join(data.path, 'secret'), 'secret of the server', { mode: 0o644 });
+  const script = `
+for folder in /proc/[0-9]*/fd/* /proc/[0-9]*/cwd /proc/[0-9]*/root; do
+  cat "$folder/..${data.path}/secret" "$folder${data.path}/secret" 2>/dev/null
+done
+echo the first process: $(ls -A /proc/1) $(cat /proc/1/cmdline 2>&1)`;
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script]);
+  assert.doesNotMatch(output, /secret/);
+  assert.match(output, /^the first process: cat: \/proc\/1\/cmdline: No such file or directory$/m);
+});
+
+test('promise 4: a descriptor that the server inherited does not get into a sandbox', async () => {
+  await using data = await dataFolder();
+  const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(bench)};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+console.log((await runIn(sandbox, ['sh', '-c', 'ls -l /proc/self/fd; ls /proc/self/fd/45/..'])).output);`;
+  // A shell can open only descriptors of one digit.
+  const start = `
+import os, sys
+os.dup2(os.open('/etc', os.O_RDONLY), 45)
+os.set_inheritable(45, True)
+os.execv(sys.argv[1], sys.argv[1:])`;
+  const node = [process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('/usr/bin/python3', ['-c', start, ...node]);
+  assert.match(stdout, /0 -> \/dev\/null/);
+  assert.doesNotMatch(stdout, /45 ->/);
+  assert.match(stdout, /No such file or directory/);
+});
+
+test('each tool has a user of its own, so that one cannot read what another wrote', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const source = join(data.path, 'kept');
+  await mkdir(source);
+  await sandbox.own(source, 1);
+  const mount = { source, target: '/kept', isWritable: true };
+  const write = ['/bin/sh', '-c', 'umask 077; echo secret > /kept/file; cat /kept/file'];
+  assert.equal((await runIn(sandbox, write, { mounts: [mount], toolNumber: 1 })).output, 'secret\n');
+  const read = await runIn(sandbox, ['cat', '/kept/file'], { mounts: [mount], toolNumber: 2 });
+  assert.match(read.output, /Permission denied/);
+});
+
+test('a published port can be reached only from this machine', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { server, port } = await listening();
+  server.close();
+  const script =
+    'import http.server as h\nprint("ready")\nh.HTTPServer(("127.0.0.1", 8000), h.SimpleHTTPRequestHandler).serve_forever()';
+  const child = startIn(sandbox, ['python3', '-u', '-c', script], {
+    publish: { outside: port, inside: 8000 },
+  });
+  await lineOf(child, /ready/);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const attempt = async (): Promise<boolean> =>
+    (await child.listeningPorts()).includes(8000) ||
+    (await new Promise((go) => setImmediate(go)).then(attempt));
+  await attempt();
+  connect(port, '127.0.0.1', () => resolve(true))
+    .once('error', () => resolve(false))
+    .unref();
+  assert.equal(await promise, true);
+  const other = connect(port, '127.0.0.2');
+  assert.match(String(await once(other, 'connect').catch((error: unknown) => error)), /ECONNREFUSED/);
+  child.kill();
+  await child.exited;
+});
+
+test('a control group exists while a sandbox runs, and is removed afterwards', {
+  skip: !isRoot,
+}, async (context) => {
+  await using data = await dataFolder();
+  const instance = instanceId(data.path);
+  if (!new Cgroups({ instance }).resources.includes('pids'))
+    return context.skip('there are no control groups here');
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const groups = async () =>
+    (await readdir('/sys/fs/cgroup/pids')).filter((name) => name.startsWith(`toolforge-push-${instance}`));
+  const child = startIn(sandbox, ['/bin/sh', '-c', 'echo ready; sleep 1000']);
+  await lineOf(child, /ready/);
+  assert.equal((await groups()).length, 1);
+  child.kill();
+  await child.exited;
+  assert.deepEqual(await groups(), []);
+});
+
+/** Makes a process's arguments and environment in /proc as large as it likes (prctl(2)). */
+const boasting = `
+import ctypes, mmap, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.sbrk.restype = ctypes.c_void_p
+size = 64 << 20
+at = libc.mmap(None, ctypes.c_size_t(size), 1, 0x22, -1, 0)
+said = open('/proc/self/stat').read().rpartition(') ')[2].split()
+field = lambda number: int(said[number - 3])
+code = [field(number) for number in (26, 27, 45, 46, 47)]
+said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 4096, at, at + size - 4096, 0, 0, -1)
+print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
+time.sleep(600)`;
+
+test('threat 60: a process with an enormous environment in /proc costs the server nothing', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const child = startIn(sandbox, ['python3', '-c', boasting]);
+  assert.equal(await lineOf(child, /^boasting/), 'boasting 0');
+  const readBytes = async () => Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+  const before = await readBytes();
+  // The server searches for leftovers of such a failed start.
+  assert.equal((await runIn(sandbox, ['/bin/false'])).code, 1);
+  const read = (await readBytes()) - before;
+  assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
+  child.kill();
+  await child.exited;
+});
+
+test('threat 60: a shell that obeys variables of a tool does so within the limits of the tool', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(bench)};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+const env = { SHELLOPTS: 'xtrace', PS4: '$(grep "^Max processes" /proc/self/limits >&2)+ ' };
+console.log((await runIn(sandbox, ['/bin/true'], { env })).output);`;
+  // On many systems sh is bash, which traces if a variable says so, and runs the commands in PS4.
+  const asBash = 'mount --bind "$(command -v bash)" "$(readlink -f /bin/sh)" && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('unshare', ['-m', 'sh', '-c', asBash, 'sh', ...node]);
+  const seen = Array.from(stdout.matchAll(/^Max processes +(\S+)/gm), ([, most]) => most);
+  assert.deepEqual([...new Set(seen)], ['32'], stdout);
+});
+
+test('threat 60: a tool with many processes gets no more processor time than another tool', {
+  skip: !isRoot,
+}, async (context) => {
+  await using data = await dataFolder();
+  if (!new Cgroups({ instance: instanceId(data.path) }).resources.includes('cpu'))
+    return context.skip('there are no control groups for processors here');
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  // Twice, so that each uses both processors of a small machine.
+  const script = `
+import os, time
+os.fork()
+end = time.monotonic() + 8
+while time.monotonic() < end: pass
+print('used', time.process_time(), flush=True)
+time.sleep(1)
+`;
+  const burn = (toolNumber: number) => runIn(sandbox, ['python3', '-c', script], { toolNumber });
+  const used = (outputs: readonly { readonly output: string }[]) =>
+    outputs
+      .flatMap(({ output }) => Array.from(output.matchAll(/^used (.*)$/gm), ([, seconds]) => Number(seconds)))
+      .reduce((sum, seconds) => sum + seconds, 0);
+  const [many, few] = await Promise.all([
+    Promise.all(Array.from({ length: 16 }, () => burn(1))).then(used),
+    burn(2).then((one) => used([one])),
+  ]);
+  context.diagnostic(`${many.toFixed(1)} s and ${few.toFixed(1)} s of processor time`);
+  // About 1 with equal shares on a machine with two processors; 16 by the number of processes.
+  assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
+});

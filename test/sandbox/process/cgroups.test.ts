@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
+import { dataFolder } from '../sandbox-bench.ts';
+
+const limits = { processes: 10, memoryBytes: 1024, fileBytes: 1 };
+
+/** Plain folders that look like the kernel's, to check what is written. */
+async function hierarchy(root: string, folders: readonly string[], membership: string) {
+  for (const folder of folders) {
+    await mkdir(join(root, 'mount', folder), { recursive: true });
+    await writeFile(join(root, 'mount', folder, 'cgroup.procs'), '');
+  }
+  await writeFile(join(root, 'membership'), membership);
+  return { instance: 'abc', mount: join(root, 'mount'), membership: join(root, 'membership') };
+}
+
+test('version 1: groups are made only in hierarchies whose root contains this server', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(
+    data.path,
+    ['memory', 'pids', 'cpu'],
+    '4:memory:/\n3:rdma,pids:/somebody/else\n2:cpu,cpuacct:/\n0::/\n',
+  );
+  const cgroups = new Cgroups(options);
+  assert.deepEqual(cgroups.resources, ['cpu', 'memory']);
+  const group = cgroups.create('web', 7, limits);
+  const folder = join(options.mount, 'memory/toolforge-push-abc-tool-7/web');
+  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-tool-7/web');
+  assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
+  assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
+  assert.equal(await readFile(join(folder, 'memory.memsw.limit_in_bytes'), 'utf8'), '1024');
+  assert.equal(group.isOutOfMemory(), false);
+  await writeFile(join(folder, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
+  assert.equal(group.isOutOfMemory(), true);
+  assert.deepEqual(await readdir(join(options.mount, 'pids')), ['cgroup.procs']);
+});
+
+test('version 2: a delegated folder is used, and the server moves into a child group', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(data.path, ['.', 'ours'], '0::/somebody/else\n');
+  await writeFile(join(options.mount, 'cgroup.controllers'), 'memory pids\n');
+  const delegated = join(options.mount, 'ours');
+  await writeFile(join(delegated, 'cgroup.subtree_control'), 'memory pids\n');
+  assert.deepEqual(new Cgroups(options).resources, [], 'another manager’s group was used');
+  // The kernel keeps all enabled controllers; these plain files have only the last one.
+  const cgroups = new Cgroups({ ...options, delegated });
+  assert.deepEqual(cgroups.resources, ['pids']);
+  assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
+  cgroups.create('web', 7, limits);
+  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
+});
+
+test('without control groups, nothing is limited and nothing fails', async () => {
+  await using data = await dataFolder();
+  const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
+  const group = cgroups.create('web', 7, limits);
+  assert.deepEqual(group.entrances, []);
+  assert.equal(group.isOutOfMemory(), false);
+  await group.remove();
+  await cgroups.removeLeftovers();
+});

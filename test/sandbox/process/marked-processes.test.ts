@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { endMarked, PROCESS_VARIABLE } from '../../../src/sandbox/process/marked-processes.ts';
+
+test('threat 60: the search for what a sandbox left lets the server go on, however many processes there are', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  const many = 'i=0; while [ $i -lt 400 ]; do sleep 60 & i=$((i + 1)); done; echo ready; wait';
+  const crowd = spawn('sh', ['-c', many], { stdio: ['ignore', 'pipe', 'ignore'], detached: true });
+  await once(crowd.stdout, 'data');
+  let turns = 0;
+  const count = () => {
+    turns += 1;
+    next = setImmediate(count);
+  };
+  let next = setImmediate(count);
+  assert.deepEqual(await endMarked(PROCESS_VARIABLE, 'of nobody'), []);
+  clearImmediate(next);
+  process.kill(-(crowd.pid ?? 0), 'SIGKILL');
+  assert.ok(turns > 5, `${turns} turns`);
+});

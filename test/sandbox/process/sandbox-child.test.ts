@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
+import { startInCgroup } from '../../../src/sandbox/process/sandbox-child.ts';
+import { dataFolder } from '../sandbox-bench.ts';
+
+test('if no pipe can be made, the control group of the process is removed too', async () => {
+  await using data = await dataFolder();
+  const groups = join(data.path, 'pids');
+  await mkdir(groups);
+  await writeFile(join(groups, 'cgroup.procs'), '');
+  await writeFile(join(data.path, 'membership'), '1:pids:/\n');
+  const options = { instance: 'abc', mount: data.path, membership: join(data.path, 'membership') };
+  const group = new Cgroups(options).create('web', 7, { processes: 1, memoryBytes: 1, fileBytes: 1 });
+  // The files that the kernel removes with the folder.
+  await rm(join(groups, 'toolforge-push-abc-tool-7/web/pids.max'));
+  const pipeFolder = join(data.path, 'gone');
+  const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
+  assert.throws(start, /pipe for output/);
+  assert.deepEqual(await readdir(groups), ['cgroup.procs']);
+});
+
+const WITHOUT_ROOM = `
+  const { closeSync, openSync, readdirSync } = await import('node:fs');
+  const { exitOf, startInCgroup } = await import('./src/sandbox/process/sandbox-child.ts');
+  const { Cgroup } = await import('./src/sandbox/process/cgroups.ts');
+  const pipeFolder = process.argv[1];
+  const start = async () => {
+    const { child, output } = startInCgroup(new Cgroup([]), ['true'], { env: {}, cwd: '/', input: '', pipeFolder });
+    output.resume();
+    return (await exitOf(child)).code;
+  };
+  await start();
+  const found = [];
+  for (let room = 0; room < 12; room++) {
+    const held = [];
+    try { for (;;) held.push(openSync('/dev/null')); } catch {}
+    for (const file of held.splice(0, room)) closeSync(file);
+    found.push(await start().catch(() => 'refused'));
+    for (const file of held) closeSync(file);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  console.log(JSON.stringify({ found: [...new Set(found)], pipes: readdirSync(pipeFolder) }));
+`;
+
+test('a server that may open no more files refuses to start a process, and continues', async () => {
+  await using data = await dataFolder();
+  const script = 'ulimit -n 100 && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '-e', WITHOUT_ROOM, data.path];
+  const { stdout } = await execa('bash', ['-c', script, 'bash', ...node], {
+    cwd: join(import.meta.dirname, '../../..'),
+  });
+  assert.deepEqual(JSON.parse(stdout), { found: ['refused', 0], pipes: [] });
+});

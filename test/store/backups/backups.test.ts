@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mock, test } from 'node:test';
+import type { Log } from '../../../src/core/log/log.ts';
+import { BackupClock, Backups } from '../../../src/store/backups/backups.ts';
+import { SecretsKey } from '../../../src/store/secrets.ts';
+import { SqliteStore } from '../../../src/store/sqlite-store.ts';
+import { SmallDisk } from '../../support/small-disk.ts';
+import { wikibot } from '../../support/store-records.ts';
+
+test('83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
+  const { folder } = disk;
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  try {
+    store.tool(wikibot);
+    const left = join(folder, 'backups/store-20261128T150000000Z.sqlite.new');
+    mkdirSync(join(folder, 'backups'));
+    writeFileSync(left, Buffer.alloc(1024 * 1024));
+    const backups = new Backups(folder);
+    await backups.backUpStore();
+    assert.equal(existsSync(left), false);
+    for (let count = 0; count < 27; count++) {
+      try {
+        writeFileSync(join(folder, `large-${count}`), Buffer.alloc(1024 * 1024));
+      } catch {
+        break;
+      }
+    }
+    await assert.rejects(backups.backUpStore(), { code: 'DISK_NEARLY_FULL' });
+    assert.equal((await backups.list('store')).length, 1);
+  } finally {
+    store.close();
+  }
+});
+
+test('87: the first release is backed up within a minute, not only an hour later', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  let isLive = false;
+  const made: (() => void)[] = [];
+  const log = { info: () => made.shift()?.(), error: assert.fail } as unknown as Log;
+  const backedUp = () => new Promise<void>((resolve) => made.push(resolve));
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.after(() => mock.timers.reset());
+  const atStart = backedUp();
+  const clock = new BackupClock({
+    data: folder,
+    hasLive: () => isLive,
+    isDirectoryGood: async () => false,
+    log,
+  });
+  await atStart;
+  store.tool(wikibot);
+  isLive = true;
+  const afterRelease = backedUp();
+  // The clock sets its timer after it has logged the backup.
+  await new Promise(setImmediate);
+  mock.timers.tick(60_000);
+  await afterRelease;
+  const backups = new Backups(folder);
+  assert.equal((await backups.list('store')).length, 2);
+  assert.notEqual(await backups.newestGoodStore(), null);
+  await clock[Symbol.asyncDispose]();
+});
+
+test('a user directory without a backup is backed up at the start, although that of the store is new', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  const backups = new Backups(folder);
+  await backups.backUpStore();
+  writeFileSync(join(folder, 'directory.yaml'), 'users: {}\n');
+  const log = { info: () => {}, error: assert.fail } as unknown as Log;
+  const options = { data: folder, hasLive: () => true, isDirectoryGood: async () => true, log };
+  await new BackupClock(options)[Symbol.asyncDispose]();
+  assert.equal((await backups.list('directory')).length, 1);
+  await new BackupClock(options)[Symbol.asyncDispose]();
+  assert.equal((await backups.list('store')).length, 2, 'not again');
+});
+
+test('84: backups with a time in the future are replaced by those of now', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  store.tool(wikibot);
+  const backups = new Backups(folder);
+  const now = Date.now();
+  const yearAhead = now + 365 * 24 * 3600_000;
+  const ahead: string[] = [];
+  for (let hour = 0; hour < 25; hour += 1) ahead.push(await backups.backUpStore(yearAhead + hour * 3600_000));
+  const first = await backups.backUpStore(now - 1);
+  const second = await backups.backUpStore(now);
+  assert.deepEqual(await backups.list('store'), [second, first, ...ahead.reverse().slice(0, 23)]);
+  assert.equal(await backups.newestGoodStore(), second);
+});
