@@ -27,10 +27,10 @@ export class NullBuilder implements Builder {
   async remove(): Promise<void> {}
 
   async cleanUp(): Promise<void> {}
-  async underWay(): Promise<ReadonlySet<string>> {
+  async resumable(): Promise<ReadonlySet<string>> {
     return new Set();
   }
-  async takeUp(): Promise<never> {
+  async resume(): Promise<never> {
     throw new Error('nothing is built here');
   }
 }
@@ -56,7 +56,7 @@ export class NullRuntime implements Runtime, Gateway {
     return [];
   }
 
-  lostPlace(): null {
+  lostNamespace(): null {
     return null;
   }
 

@@ -32,7 +32,7 @@ export interface StartFacts {
 }
 
 const FIRST_TOOL = 'hello';
-const MOST_KEY_BYTES = 64 * 1024;
+const MAX_KEY_BYTES = 64 * 1024;
 
 /**
  * Makes the directory at a first start. It has the user of the operating system with the public keys in `.ssh`, and a
@@ -84,7 +84,7 @@ async function publicKeys(folder: string): Promise<string[]> {
 async function keyText(path: string): Promise<string> {
   const found = await stat(path);
   // Reading a named pipe would block for ever.
-  return found.isFile() && found.size <= MOST_KEY_BYTES ? await readFile(path, 'utf8') : '';
+  return found.isFile() && found.size <= MAX_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
 /** The text that a start prints. @param first - Null: there was a directory before. */

@@ -23,12 +23,12 @@ import { mendRepositories } from './deploy/reconciliation/read-back-releases.ts'
 import { reconcile } from './deploy/reconciliation/reconcile.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
 import { upToDate, whatIsLive } from './deploy/release/live-release.ts';
-import { tidy } from './deploy/retention.ts';
+import { applyRetention } from './deploy/retention.ts';
 import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { Repositories } from './git/repositories.ts';
 import { createHttpDoor } from './http/http-door.ts';
-import { createSourcesDoor } from './http/sources/source-listener.ts';
+import { createSourceListener } from './http/sources/source-listener.ts';
 import { assertNobodyListens, type LocalConnection, LocalSocket } from './local-socket/local-socket.ts';
 import { serveHook } from './local-socket/serve-hook.ts';
 import { openKeys } from './open-keys.ts';
@@ -138,7 +138,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
-  const takenUp = await reconcile(context, logs);
+  const resumed = await reconcile(context, logs);
 
   const line = new DeploymentLine({
     ...context,
@@ -149,7 +149,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     assertStillMay: (principal, tool, signal) =>
       authorizeAgain(directory, tokens, { principal, tool, signal }),
     afterEach: (deployment) =>
-      tidy(
+      applyRetention(
         {
           ...context,
           logs,
@@ -224,9 +224,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     health,
   });
 
-  const sourcesDoor = sources === null ? null : createSourcesDoor({ config, sources, log });
+  const sourcesDoor = sources === null ? null : createSourceListener({ config, sources, log });
 
-  const goOn = await line.takeUp(takenUp);
+  const resumeBuilds = await line.resume(resumed);
   await socket.listen();
   const [sshAt, httpAt, sourcesAt] = await Promise.all([
     ssh.listen(),
@@ -237,7 +237,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   sourceOrigin = sourcesAt === null ? addresses.http : `http://${hostPort(sourcesAt)}`;
   const first = await makeFirst();
   for (const { name } of store.tools()) void resumeTool(context, name, resuming.signal);
-  goOn();
+  resumeBuilds();
 
   if (whyTrusted !== null)
     tell(

@@ -8,7 +8,7 @@ import { pushSeen, smallTree } from '../work.ts';
 const MEGABYTES = 64;
 const LINE = 'A line of output that a build prints, which is neither short nor long, as builds print them.';
 /** Flat: of the 122 MiB that are printed between the first time and the third, at most a fifth stays. */
-const MOST_GROWTH_MIB = 24;
+const MAX_GROWTH_MIB = 24;
 
 /** The output of a build goes through the server to the client: what it costs in memory. */
 export const buildOutput: Figure = {
@@ -24,7 +24,7 @@ export const buildOutput: Figure = {
     const what = `${MEGABYTES} MB of build output to the client, peak memory`;
     return [
       ownRow(`${what} above idle`, first.peak - idle, 'MiB', null),
-      ownRow(`${what}: the third time above the first`, third.peak - first.peak, 'MiB', MOST_GROWTH_MIB),
+      ownRow(`${what}: the third time above the first`, third.peak - first.peak, 'MiB', MAX_GROWTH_MIB),
     ];
   },
 };

@@ -11,7 +11,7 @@ const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
 const FORGET_MS = 15 * 60_000;
 /** For this long after a login from an address, the failures of other people there do not cause a wait. */
 const KNOWN_MS = 7 * 24 * 3600_000;
-const MOST_ENTRIES = 10_000;
+const MAX_ENTRIES = 10_000;
 
 interface Failures {
   count: number;
@@ -78,7 +78,7 @@ function put<T>(table: Map<string, T>, key: string, value: T): void {
   table.delete(key);
   table.set(key, value);
   const oldest = table.keys().next().value;
-  if (table.size > MOST_ENTRIES && oldest !== undefined) table.delete(oldest);
+  if (table.size > MAX_ENTRIES && oldest !== undefined) table.delete(oldest);
 }
 
 function pairKey(login: string, address: string): string {

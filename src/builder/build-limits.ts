@@ -13,7 +13,7 @@ import { largestFolders } from './largest-folders.ts';
 /** No build may have more than this part of all files that the file system can hold. */
 const MAX_ENTRIES_PART = 0.5;
 
-export interface GuardOptions {
+export interface BuildLimitsOptions {
   readonly limits: Pick<Config, 'data' | 'build_time' | 'build_disk' | 'build_files' | 'build_output'>;
   /** What is weighed against the limits of disk and files. */
   readonly folder: string;
@@ -22,7 +22,7 @@ export interface GuardOptions {
   readonly signal: AbortSignal;
   /** After this long without output, the person is told that it goes on. */
   readonly quietMs: number;
-  /** How much of its time the build has had already, where it is taken up; 0 where not set. */
+  /** How much of its time the build has had already, if it is resumed; 0 where not set. */
   readonly spentMs?: number;
 }
 
@@ -30,9 +30,9 @@ export interface GuardOptions {
  * Watches one build: its time, disk and output. The first limit that is passed aborts `signal` with a
  * DeployError that names it. Dispose of it when the build has ended.
  */
-export class BuildGuard implements AsyncDisposable {
+export class BuildLimits implements AsyncDisposable {
   readonly signal: AbortSignal;
-  readonly #options: GuardOptions;
+  readonly #options: BuildLimitsOptions;
   readonly #limit = new AbortController();
   readonly #ended = new AbortController();
   readonly #room: DiskRoom;
@@ -48,7 +48,7 @@ export class BuildGuard implements AsyncDisposable {
   /** Whether the disk is nearly full, and the build was not seen to fill it. */
   #isPuzzled = false;
 
-  constructor(options: GuardOptions) {
+  constructor(options: BuildLimitsOptions) {
     this.#options = options;
     this.#room = new DiskRoom(options.limits.data);
     const spentMs = options.spentMs ?? 0;

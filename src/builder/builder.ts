@@ -19,7 +19,7 @@ export interface BuildRequest {
 /**
  * The reason of an abort signal when this server is being stopped. A build that can continue without it should.
  */
-export class HandOver extends Error {
+export class ResumeLater extends Error {
   override readonly name = 'AbortError';
 
   constructor() {
@@ -27,9 +27,9 @@ export class HandOver extends Error {
   }
 }
 
-/** After a `HandOver`, the build continues without this server. `takeUp` follows it again. */
-export class BuildGoesOn extends Error {
-  override readonly name = 'BuildGoesOn';
+/** After a `ResumeLater`, the build continues without this server. `resume` follows it again. */
+export class BuildResumesLater extends Error {
+  override readonly name = 'BuildResumesLater';
 }
 
 /**
@@ -47,7 +47,7 @@ export interface Builder {
    *
    * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
    * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`; AbortError when the signal fires. After any of
-   * these, the build has left no files and no processes behind. BuildGoesOn if the signal's reason is a HandOver and
+   * these, the build has left no files and no processes behind. BuildResumesLater if the signal's reason is a ResumeLater and
    * the build continues without the server.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
@@ -64,19 +64,19 @@ export interface Builder {
    * Called at the start. Ends the builds that an earlier server left running, and keeps, removes or sets aside each
    * artifact of this tool, as `fateOf` says.
    *
-   * @param takenUp - The builds of `underWay` that the server will follow again.
+   * @param resumed - The builds of `resumable` that the server will follow again.
    */
-  cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void>;
+  cleanUp(tool: ToolName, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void>;
   /**
    * Called at the start. The ids of the tool's builds that continued without a server, or ended in the meantime, and
-   * that `takeUp` can follow. Empty if builds end together with their server.
+   * that `resume` can follow. Empty if builds end together with their server.
    */
-  underWay(tool: ToolName): Promise<ReadonlySet<string>>;
+  resumable(tool: ToolName): Promise<ReadonlySet<string>>;
   /**
-   * Follows a build of `underWay` to its end. Needs the request that the build was started with. Progress gets all
+   * Follows a build of `resumable` to its end. Needs the request that the build was started with. Progress gets all
    * output from the first line on, as from `build`.
    *
    * @throws as `build`; DeployError `BUILD_GONE` if the build no longer exists.
    */
-  takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
+  resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
 }

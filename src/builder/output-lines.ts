@@ -1,8 +1,8 @@
 /** How many bytes of a line are shown. The rest of the line is dropped. */
-export const maxLineBytes = 16 * 1024;
+export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
 /** How many bytes of an unfinished line are kept, so that a secret at the cut is still found. */
-const maxHeldBytes = 4 * maxLineBytes;
+const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
 /**
  * Splits the output of an untrusted program into clean lines. Replaces invalid UTF-8, cuts lines of more than 16 kB, and
@@ -38,7 +38,7 @@ export class OutputLines {
   }
 
   #hold(bytes: Uint8Array): void {
-    const room = maxHeldBytes - this.#heldBytes;
+    const room = MAX_HELD_BYTES - this.#heldBytes;
     if (bytes.length > room) this.#isCut = true;
     const kept = bytes.subarray(0, Math.max(0, room));
     if (kept.length === 0) return;
@@ -50,7 +50,7 @@ export class OutputLines {
   #flush(): void {
     const whole = Buffer.concat(this.#held);
     const text = this.#mask(whole.toString('utf8').replace(/\r$/, ''));
-    const isLong = this.#isCut || Buffer.byteLength(text) > maxLineBytes;
+    const isLong = this.#isCut || Buffer.byteLength(text) > MAX_LINE_BYTES;
     this.#line(isLong ? cut(text) + CUT : text);
     this.#held = [];
     this.#heldBytes = 0;
@@ -61,7 +61,7 @@ export class OutputLines {
 /** At most 16 kB of the text, without its last quarter, because a secret may have been cut in two there. */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
-  let length = Math.min(maxLineBytes, Math.floor((bytes.length * 3) / 4));
+  let length = Math.min(MAX_LINE_BYTES, Math.floor((bytes.length * 3) / 4));
   // RFC 3629: no character begins with these bits.
   while (((bytes[length] ?? 0) & 0xc0) === 0x80) length -= 1;
   return bytes.subarray(0, length).toString('utf8');

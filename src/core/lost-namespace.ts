@@ -1,12 +1,12 @@
 /** The namespace of a live release that others have deleted: nothing of the tool can run in it. */
-export interface LostPlace {
+export interface LostNamespace {
   readonly namespace: string;
   /** `empty`: it is there again, and the live release does not run in it yet. */
   readonly state: 'leaving' | 'gone' | 'empty';
 }
 
 /** `its namespace tool-wikibot was deleted` */
-export function lostWords({ namespace, state }: LostPlace): string {
+export function lostWords({ namespace, state }: LostNamespace): string {
   switch (state) {
     case 'leaving':
       return `its namespace ${namespace} is being deleted`;
@@ -19,7 +19,7 @@ export function lostWords({ namespace, state }: LostPlace): string {
 }
 
 /** What to do about it. @param version - Of the live release. */
-export function lostHint({ state }: LostPlace, version: number): string {
+export function lostHint({ state }: LostNamespace, version: number): string {
   const what =
     state === 'empty'
       ? 'give this server its rights in the namespace'

@@ -1,4 +1,4 @@
-import { BuildGoesOn } from '../builder/builder.ts';
+import { BuildResumesLater } from '../builder/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
@@ -10,7 +10,7 @@ import type { DeployContext, DeployPlan } from './deploy-context.ts';
  * Builds the commit of a deployment and records the build. If the build continues without this server, its record
  * stays `BUILD_RUNNING`.
  *
- * @throws DeployError `BUILD_LIMIT`; everything that the builder throws, including BuildGoesOn.
+ * @throws DeployError `BUILD_LIMIT`; everything that the builder throws, including BuildResumesLater.
  */
 export async function buildStep(
   context: DeployContext,
@@ -19,9 +19,9 @@ export async function buildStep(
   signal: AbortSignal,
 ): Promise<Artifact> {
   const { store, builder, runtime, repositories } = context;
-  const { deployment, commit, isTakenUp } = plan;
+  const { deployment, commit, isResumed } = plan;
   const { tool, id } = deployment;
-  if (!isTakenUp) {
+  if (!isResumed) {
     await runtime.assertReady(tool, signal);
     recordStart(context, plan);
   }
@@ -35,13 +35,13 @@ export async function buildStep(
     checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
   };
   try {
-    const artifact = await (isTakenUp
-      ? builder.takeUp(request, progress, signal)
+    const artifact = await (isResumed
+      ? builder.resume(request, progress, signal)
       : builder.build(request, progress, signal));
     store.endBuild(id, 'BUILD_SUCCESS', artifact, Date.now());
     return artifact;
   } catch (error) {
-    if (error instanceof BuildGoesOn) throw error;
+    if (error instanceof BuildResumesLater) throw error;
     store.endBuild(id, buildState(error, signal), null, Date.now());
     throw error;
   }

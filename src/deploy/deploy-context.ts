@@ -35,5 +35,5 @@ export interface DeployPlan {
   /** More lines of `git update-ref --stdin` for the transaction that moves the branch. */
   readonly withUpdates: readonly string[];
   /** True if an earlier server started its build. This server then follows the build. */
-  readonly isTakenUp: boolean;
+  readonly isResumed: boolean;
 }

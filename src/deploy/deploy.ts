@@ -1,4 +1,4 @@
-import { BuildGoesOn, HandOver } from '../builder/builder.ts';
+import { BuildResumesLater, ResumeLater } from '../builder/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
@@ -25,7 +25,7 @@ export interface Deployed {
  * Runs one deployment: commit → artifact → release → running processes → the branch. Each state is stored before its
  * step begins. The old release stays live until the step that replaces it has succeeded.
  *
- * @throws DeployError if a step fails; AbortError when the signal fires. BuildGoesOn after a HandOver if the build continues
+ * @throws DeployError if a step fails; AbortError when the signal fires. BuildResumesLater after a ResumeLater if the build continues
  * or has just ended; the next server then resumes it.
  */
 export async function deploy(
@@ -36,11 +36,12 @@ export async function deploy(
 ): Promise<Deployed> {
   const startedAt = performance.now();
   const { tool } = plan.deployment;
-  if (plan.restartOf === null && !plan.isTakenUp) assertReleaseRoom(context.store, tool);
-  const build = plan.isTakenUp ? context.store.build(plan.deployment.id) : null;
+  if (plan.restartOf === null && !plan.isResumed) assertReleaseRoom(context.store, tool);
+  const build = plan.isResumed ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
-  if (signal.reason instanceof HandOver && plan.artifact === null) throw new BuildGoesOn(plan.deployment.id);
+  if (signal.reason instanceof ResumeLater && plan.artifact === null)
+    throw new BuildResumesLater(plan.deployment.id);
   signal.throwIfAborted();
   if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();

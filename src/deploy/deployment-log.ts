@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { noneIfGone } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
-import { ToldLines } from './reconciliation/logged-lines.ts';
+import { LoggedLines } from './reconciliation/logged-lines.ts';
 
 /** Each reader of a log needs memory for a few chunks. */
 const CHUNK_BYTES = 16 * 1024;
@@ -42,7 +42,7 @@ export class DeploymentLog {
   }
 
   /** A progress for a build that repeats its output from the first line: skips the lines that the log has. */
-  again(told: ToldLines): Progress {
+  again(told: LoggedLines): Progress {
     return progressTo((text) => {
       const untold = told.untold(text);
       if (untold !== '') this.#append(untold);
@@ -111,7 +111,7 @@ export class DeploymentLogs {
 
   /** Opens the log of a resumed deployment, with a progress that skips the lines it has. */
   async reopen(tool: ToolName, id: string): Promise<{ log: DeploymentLog; again: Progress }> {
-    const told = await ToldLines.read(this.path(tool, id));
+    const told = await LoggedLines.read(this.path(tool, id));
     const log = this.open(tool, id);
     return { log, again: log.again(told) };
   }

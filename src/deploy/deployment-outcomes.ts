@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { BuildGoesOn } from '../builder/builder.ts';
+import { BuildResumesLater } from '../builder/builder.ts';
 import { DeployError } from '../core/errors.ts';
 import { alarmAbout } from '../core/log/alarms.ts';
 import type { Log } from '../core/log/log.ts';
@@ -14,7 +14,7 @@ import { failReleases } from './release/fail-releases.ts';
 import { whatIsLive } from './release/live-release.ts';
 import { explainFailure } from './verdict-reason.ts';
 
-export interface EndingsOptions {
+export interface DeploymentOutcomesOptions {
   readonly store: Store;
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
@@ -30,17 +30,17 @@ type DeploymentEnd = Parameters<Store['updateDeployment']>[1];
 const STOPPED = 'the server was stopped; push again';
 
 /** Ends deployments: writes the end to their log, stores it, and tells everyone who waits. */
-export class Endings {
-  readonly #options: EndingsOptions;
+export class DeploymentOutcomes {
+  readonly #options: DeploymentOutcomesOptions;
 
-  constructor(options: EndingsOptions) {
+  constructor(options: DeploymentOutcomesOptions) {
     this.#options = options;
   }
 
   /** Ends the deployment with the error that a step threw. */
   fail(entry: Entry, error: unknown): void {
-    if (error instanceof BuildGoesOn) {
-      this.handOver(entry);
+    if (error instanceof BuildResumesLater) {
+      this.resumeLater(entry);
       return;
     }
     const { store, runtime, log } = this.#options;
@@ -77,7 +77,7 @@ export class Endings {
   }
 
   /** Leaves the deployment to the next server, which resumes its build, and tells everyone who waits. */
-  handOver(entry: Entry): void {
+  resumeLater(entry: Entry): void {
     const { tool } = entry.deployment;
     const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
     const why =

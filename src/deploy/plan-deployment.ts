@@ -42,7 +42,7 @@ export async function planDeployment(
     restartOf: null,
     branchRef: null,
     withUpdates: [],
-    isTakenUp: entry.isTakenUp,
+    isResumed: entry.isResumed,
   };
   const { request } = entry;
   switch (request.kind) {

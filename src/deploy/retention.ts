@@ -10,7 +10,7 @@ import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { dropOldParked } from './parked-refs.ts';
 
-export interface TidyOptions extends DeployContext {
+export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
   /** How many released builds, the newest, keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
@@ -32,7 +32,7 @@ const HELD_MS = 60_000;
  * Runs after each deployment. Removes artifacts that no kept release runs, old logs, and old copies of releases. Removes
  * the shallow boundaries of a failed shallow push. Lets git pack its objects if there are many and nobody pushes.
  */
-export async function tidy(options: TidyOptions, deployment: Deployment): Promise<void> {
+export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
   const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
   try {
@@ -49,7 +49,7 @@ export async function tidy(options: TidyOptions, deployment: Deployment): Promis
 }
 
 /** Keeps the log of each build whose artifact is kept. */
-async function dropOldRecords({ store, logs }: TidyOptions, tool: ToolName): Promise<void> {
+async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
   await logs.dropOld(tool, (id) => {
     const deployment = store.deployment(id);
@@ -57,7 +57,7 @@ async function dropOldRecords({ store, logs }: TidyOptions, tool: ToolName): Pro
   });
 }
 
-async function tidyRepository(options: TidyOptions, deployment: Deployment): Promise<void> {
+async function tidyRepository(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { repositories, store } = options;
   const { tool, id } = deployment;
   const isLive = store.deployment(id)?.state === 'live';
@@ -102,7 +102,7 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 
 /** Keeps the artifacts of the live release, of the newest released builds, and of the last two builds for another push. */
 async function removeArtifacts(
-  { store, builder, runtime, keepArtifacts, log }: TidyOptions,
+  { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);

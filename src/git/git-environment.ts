@@ -3,7 +3,7 @@ import { devNull } from 'node:os';
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
 // git's wrapper.c. A delta of a few kilobytes can ask for gigabytes. git streams larger files, unless they are deltas.
-const MOST_AT_ONCE = '256m';
+const MAX_AT_ONCE = '256m';
 
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
 export const baseSettings: GitSettings = [
@@ -47,7 +47,7 @@ export function gitEnvironment(
     GIT_ATTR_NOSYSTEM: '1',
     GIT_TERMINAL_PROMPT: '0',
     GIT_NO_REPLACE_OBJECTS: '1',
-    GIT_ALLOC_LIMIT: MOST_AT_ONCE,
+    GIT_ALLOC_LIMIT: MAX_AT_ONCE,
     GIT_CONFIG_COUNT: String(all.length),
     ...Object.fromEntries(counted),
     ...more,

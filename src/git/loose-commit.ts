@@ -5,7 +5,7 @@ import { inflate } from 'node:zlib';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Repositories } from './repositories.ts';
 
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 const inflated = promisify(inflate);
 
 /**
@@ -21,8 +21,8 @@ export async function looseSubject(
 ): Promise<string | null> {
   const path = join(repositories.folder(tool), 'objects', id.slice(0, 2), id.slice(2));
   const file = await readFile(path).catch(() => null);
-  if (file === null || file.length > MOST_BYTES) return null;
-  const object = await inflated(file, { maxOutputLength: MOST_BYTES }).catch(() => null);
+  if (file === null || file.length > MAX_BYTES) return null;
+  const object = await inflated(file, { maxOutputLength: MAX_BYTES }).catch(() => null);
   const text = object?.toString('utf8') ?? '';
   const end = text.indexOf('\n\n');
   const head = text.slice(0, end);

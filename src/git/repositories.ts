@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { mapFew } from '../core/concurrency/concurrency-limit.ts';
-import { InOrder } from '../core/concurrency/per-tool-queue.ts';
+import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
+import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import type { SetAside } from '../core/disk/set-aside.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment } from './git-environment.ts';
@@ -25,7 +25,7 @@ export class Repositories {
   readonly #path: string;
   readonly #deployBranch: string;
   readonly #marks: Readonly<Record<string, string>>;
-  readonly #changes = new InOrder();
+  readonly #changes = new PerToolQueue();
 
   /**
    * @param path - PATH for git and its child processes.
@@ -151,7 +151,7 @@ export class Repositories {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     for (const entry of entries.filter((name) => HALF_MADE.test(name)))
       await rm(join(this.#root, entry), { recursive: true, force: true });
-    const damaged = await mapFew(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+    const damaged = await mapWithLimit(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
       await removeLeftovers(this.folder(tool), /\.lock$|^checkout-|^packed-refs\.new$/);
       if (!mayBeDamaged(tool)) return [];

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Directory } from '../auth/directory.ts';
 import type { CommandLine, Services } from '../cli/command.ts';
 import type { Config } from '../config.ts';
-import { FewOfEach } from '../core/concurrency/concurrency-limit.ts';
+import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { DeployError } from '../core/errors.ts';
 import { PacedReading } from '../core/fair-share/paced-reading.ts';
 import type { Log } from '../core/log/log.ts';
@@ -173,7 +173,7 @@ function createOwnHost(
 ): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
-  const advertisements = new FewOfEach(MAX_ADVERTISEMENTS, {
+  const advertisements = new KeyedConcurrencyLimit(MAX_ADVERTISEMENTS, {
     most: MAX_ADVERTISEMENTS_WAITING,
     refusal: tooManyQuestions,
   });

@@ -10,7 +10,7 @@ const CHANNEL = { input: 0, output: 1, errors: 2, status: 3, resize: 4, close: 2
 const WITH_CLOSE = 'v5.channel.k8s.io';
 
 /** When this many bytes wait here, the other side must wait. */
-const MOST_WAITING_BYTES = 256 * 1024;
+const MAX_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
 // Proxies may cut silent connections.
 const PING_MS = 30_000;
@@ -103,7 +103,7 @@ export class ContainerAttachment implements Disposable {
       if (chunk !== undefined) {
         yield chunk;
         this.#waitingBytes -= chunk.bytes.length;
-        if (this.#waitingBytes < MOST_WAITING_BYTES) this.#socket.resume();
+        if (this.#waitingBytes < MAX_WAITING_BYTES) this.#socket.resume();
       } else if (this.#hasEnded) {
         return;
       } else {
@@ -151,7 +151,7 @@ export class ContainerAttachment implements Disposable {
   #take(chunk: ContainerChunk): void {
     this.#chunks.push(chunk);
     this.#waitingBytes += chunk.bytes.length;
-    if (this.#waitingBytes >= MOST_WAITING_BYTES) this.#socket.pause();
+    if (this.#waitingBytes >= MAX_WAITING_BYTES) this.#socket.pause();
     this.#wake();
   }
 

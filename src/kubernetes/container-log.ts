@@ -35,8 +35,8 @@ const PAUSE_MS = 150;
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
 /** A container may print endlessly without a newline. Readers mask the line and then show less of it. */
-const MOST_LINE_CHARACTERS = 128 * 1024;
-const MOST_LAST_BYTES = 256 * 1024;
+const MAX_LINE_CHARACTERS = 128 * 1024;
+const MAX_LAST_BYTES = 256 * 1024;
 // RFC 3339
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
@@ -101,7 +101,7 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   // The API knows only whole seconds, so this many lines of the second are repeated.
   let known = place.count;
   const newestBefore = place.newest;
-  for await (const line of linesOf(response, MOST_LINE_CHARACTERS)) {
+  for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
     // The node itself may add a line, for example that it cannot watch the file.
@@ -195,7 +195,7 @@ export async function lastLines(
 ): Promise<string[]> {
   const options = {
     ...{ namespace, name: pod, container, previous: run === 'previous' },
-    ...{ tailLines: KEPT_LINES, limitBytes: MOST_LAST_BYTES },
+    ...{ tailLines: KEPT_LINES, limitBytes: MAX_LAST_BYTES },
   };
   // The node may have deleted the log, or be gone. Then there is nothing to show.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');

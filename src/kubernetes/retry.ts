@@ -10,7 +10,7 @@ export interface Retrying {
 }
 
 const FIRST_PAUSE_MS = 100;
-const MOST_PAUSE_MS = 3000;
+const MAX_PAUSE_MS = 3000;
 const PATIENCE_MS = 60_000;
 
 /**
@@ -26,7 +26,7 @@ export async function retrying<Result>(
 ): Promise<Result> {
   const end = performance.now() + timeoutMs;
   let wasLost = false;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS)) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     signal.throwIfAborted();
     try {
       return await action();
@@ -63,7 +63,7 @@ function isLost(error: unknown): boolean {
 
 function retryAfterMs(error: unknown): number {
   const seconds = error instanceof ApiException ? Number(error.headers?.['retry-after'] ?? 0) : 0;
-  return Number.isFinite(seconds) ? Math.min(seconds * 1000, MOST_PAUSE_MS) : 0;
+  return Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_PAUSE_MS) : 0;
 }
 
 /** The error after all attempts if the API does not answer. */

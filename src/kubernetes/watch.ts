@@ -39,7 +39,7 @@ const WATCH_SECONDS = 240;
 const IDLE_MS = 90_000;
 const LIST_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
-const MOST_PAUSE_MS = 5000;
+const MAX_PAUSE_MS = 5000;
 
 /**
  * Reports changes of objects until the signal fires, over cut connections and restarts of the API server. After a gap
@@ -74,7 +74,7 @@ export async function watchObjects<Kind extends Watched>(
       }
     }
     await wait(pauseMs, null, { signal: watching.signal }).catch(() => {});
-    if (wasLost) pauseMs = Math.min(pauseMs * 2, MOST_PAUSE_MS);
+    if (wasLost) pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS);
   }
 }
 

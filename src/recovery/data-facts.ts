@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import type { Config } from '../config.ts';
-import { mapFew } from '../core/concurrency/concurrency-limit.ts';
+import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { listSetAside } from '../core/disk/set-aside.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
@@ -91,7 +91,7 @@ export function artifactFolder(config: DataConfig, tool: ToolName, id: string): 
 }
 
 async function readRepositories(repositories: Repositories): Promise<RepositoryFacts[]> {
-  return await mapFew(await repositories.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+  return await mapWithLimit(await repositories.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
     const names = await refNames(repositories, tool, ['refs']);
     const torn = tornRefs(repositories, tool);
     const released = names.map(versionOf).filter((version) => version > 0);

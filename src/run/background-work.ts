@@ -1,5 +1,5 @@
 /** Tracks work that must end before a shutdown is complete. */
-export class UnderWay {
+export class BackgroundWork {
   readonly #works = new Set<Promise<void>>();
 
   /** Waits for the work. @throws what the work throws. */

@@ -4,7 +4,7 @@ const MAX_TOLD_CHARACTERS = 10 * 1024 * 1024;
  * Passes on the first 10 MiB of lines to a push, and then says once that it stops. The log of a deployment keeps each
  * line, and nothing else limits the output of a release command.
  */
-export function toldOutput(line: (text: string) => void): (text: string) => void {
+export function limitedOutput(line: (text: string) => void): (text: string) => void {
   let left = MAX_TOLD_CHARACTERS;
   return (text) => {
     if (left <= 0) return;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { LostPlace } from '../core/lost-namespace.ts';
+import type { LostNamespace } from '../core/lost-namespace.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Release, Replicas } from '../core/types.ts';
@@ -153,7 +153,7 @@ export interface Runtime {
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /** The tool's namespace, if the live release does not run because it was deleted; otherwise null. */
-  lostPlace(tool: ToolName): LostPlace | null;
+  lostNamespace(tool: ToolName): LostNamespace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
   /** The tool's web address. Null if its name cannot be a host name. */
   address(tool: ToolName): string | null;

@@ -9,19 +9,19 @@ import { type SessionServices, serveSession } from './session/ssh-session.ts';
 import { Login, type LoginOptions } from './ssh-login.ts';
 
 /** The default of OpenSSH's MaxSessions. */
-const MOST_SESSIONS = 10;
+const MAX_SESSIONS = 10;
 /**
  * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window, which is 2 MiB. Also the
  * limit for answers that the client does not read.
  */
-const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 /** The same for all sessions of a connection together. Honest clients reach 20 MiB, the windows of ten sessions. */
-const MOST_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
+const MAX_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
 /** OpenSSH accepts 32 KiB, PuTTY 16. Small packets cost much CPU, and at 0 ssh2 would loop for ever. */
 const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;
 /** Honest clients exchange keys after a gigabyte or an hour. Each exchange blocks the server for a millisecond. */
-const MOST_EXCHANGES_A_MINUTE = 30;
+const MAX_EXCHANGES_A_MINUTE = 30;
 /** A key exchange after this many bytes does not count, because encrypting them has cost more. */
 const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
 const MINUTE_MS = 60_000;
@@ -63,10 +63,10 @@ export class ServedConnection {
     client.on('ready', () => this.#onReady());
     client.on('rekey', () => this.#onRekey());
     // Each session may wait for the end of a key exchange.
-    client.setMaxListeners(MOST_SESSIONS * 2);
+    client.setMaxListeners(MAX_SESSIONS * 2);
     client.on('session', (accept, reject) => {
       const { principal } = this.#login;
-      if (principal === null || this.#isClosing || this.#sessions >= MOST_SESSIONS) return reject();
+      if (principal === null || this.#isClosing || this.#sessions >= MAX_SESSIONS) return reject();
       const session = accept();
       if (largestPacketOf(session) < LEAST_PACKET_BYTES) return this.#cut('ssh client takes no packets');
       this.#sessions += 1;
@@ -162,16 +162,16 @@ export class ServedConnection {
     if (isPaid) return;
     const now = performance.now();
     this.#exchangedAt = [...this.#exchangedAt.filter((at) => now - at < MINUTE_MS), now];
-    const most = this.#login.principal === null ? 0 : MOST_EXCHANGES_A_MINUTE;
+    const most = this.#login.principal === null ? 0 : MAX_EXCHANGES_A_MINUTE;
     if (this.#exchangedAt.length > most) this.#cut('ssh client exchanges keys again and again');
   }
 
   #checkFlood(): void {
     const unread = [...this.#running.keys()].map((streams) => streams.waitingBytes);
     const isFlood =
-      unread.some((bytes) => bytes > MOST_UNREAD_BYTES) ||
-      unread.reduce((sum, bytes) => sum + bytes, 0) > MOST_UNREAD_BYTES_OF_ALL ||
-      this.#socket.writableLength > MOST_UNREAD_BYTES;
+      unread.some((bytes) => bytes > MAX_UNREAD_BYTES) ||
+      unread.reduce((sum, bytes) => sum + bytes, 0) > MAX_UNREAD_BYTES_OF_ALL ||
+      this.#socket.writableLength > MAX_UNREAD_BYTES;
     if (!isFlood) return;
     this.#cut('ssh client floods');
   }

@@ -14,9 +14,9 @@ import { sendBanner } from './protocol/banner.ts';
 import { answerTo, asWarning } from './session/ssh-answers.ts';
 
 /** The default of OpenSSH's MaxAuthTries. */
-const MOST_FAILURES = 6;
+const MAX_FAILURES = 6;
 /** Also limits requests that do not count as failures: `none`, and known keys that are only offered. */
-const MOST_REQUESTS = 24;
+const MAX_REQUESTS = 24;
 
 export interface LoginOptions {
   readonly directory: Directory;
@@ -78,7 +78,7 @@ export class Login {
   async #decide(context: AuthContext): Promise<void> {
     this.#name = context.username;
     this.#requests += 1;
-    if (this.#requests > MOST_REQUESTS) this.#client.end();
+    if (this.#requests > MAX_REQUESTS) this.#client.end();
     else if (context.method === 'none') context.reject(['publickey']);
     else if (context.method !== 'publickey') this.#fail(context);
     else await this.#decideKey(context);
@@ -152,9 +152,9 @@ export class Login {
         'Too many logins failed from here.',
         `Wait ${Math.ceil(waitMs / 1000)} s, and try with the right key: ssh -o IdentitiesOnly=yes -i KEYFILE.`,
       );
-    } else if (this.#failures >= MOST_FAILURES) {
+    } else if (this.#failures >= MAX_FAILURES) {
       this.#end(
-        `None of the first ${MOST_FAILURES} keys that your client offered belongs to ${shown(context.username)} here.`,
+        `None of the first ${MAX_FAILURES} keys that your client offered belongs to ${shown(context.username)} here.`,
         'Offer the right one alone: ssh -o IdentitiesOnly=yes -i KEYFILE, or for git: git config core.sshCommand "ssh -o IdentitiesOnly=yes -i KEYFILE".',
       );
     } else {

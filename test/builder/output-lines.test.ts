@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { maxLineBytes, OutputLines } from '../../src/builder/output-lines.ts';
+import { MAX_LINE_BYTES, OutputLines } from '../../src/builder/output-lines.ts';
 import { masking } from '../../src/core/masking/masking.ts';
 
 function linesOf(chunks: readonly (string | Buffer)[], mask = (text: string) => text): string[] {
@@ -27,7 +27,7 @@ test('bytes that are no UTF-8 are replaced', () => {
 test('a line of megabytes is cut and the next one is whole', () => {
   const lines = linesOf([...Array.from({ length: 100 }, () => 'x'.repeat(65_536)), '\nnext\n']);
   assert.equal(lines.length, 2);
-  assert.ok(Buffer.byteLength(lines[0] ?? '') < maxLineBytes + 100);
+  assert.ok(Buffer.byteLength(lines[0] ?? '') < MAX_LINE_BYTES + 100);
   assert.match(lines[0] ?? '', /\(line cut\)$/);
   assert.equal(lines[1], 'next');
 });

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../src/builder/builder.ts';
+import {
+  type Builder,
+  type BuildRequest,
+  BuildResumesLater,
+  ResumeLater,
+} from '../../src/builder/builder.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { commitId, toolName } from '../../src/core/names.ts';
 import { progressTo } from '../../src/core/progress.ts';
@@ -266,7 +271,7 @@ export function builderContract(
     let said = '';
     const stopping = progressTo((text) => {
       said += text;
-      if (text.startsWith('-----> Building')) stop.abort(new HandOver());
+      if (text.startsWith('-----> Building')) stop.abort(new ResumeLater());
     });
     const error = await builder.build(build, stopping, stop.signal).then(
       () => null,
@@ -277,24 +282,24 @@ export function builderContract(
 
   if (outlivesServer) {
     promise(
-      'a build whose server is stopped goes on, and is taken up from its first line',
+      'a build whose server is stopped goes on, and is resumed from its first line',
       async (builder) => {
         const build = request('one', worker);
         const [error, said] = await stopped(builder, build);
-        assert.ok(error instanceof BuildGoesOn, String(error));
-        const underWay = await builder.underWay(build.tool);
-        assert.deepEqual([...underWay], ['one']);
-        await builder.cleanUp(build.tool, () => 'remove', underWay);
+        assert.ok(error instanceof BuildResumesLater, String(error));
+        const resumable = await builder.resumable(build.tool);
+        assert.deepEqual([...resumable], ['one']);
+        await builder.cleanUp(build.tool, () => 'remove', resumable);
         let again = '';
         const telling = progressTo((text) => {
           again += text;
         });
-        const artifact = await builder.takeUp(build, telling, signal);
+        const artifact = await builder.resume(build, telling, signal);
         assert.equal(artifact.id, 'one');
         assert.equal(artifact.processes.length, 2);
         assert.ok(again.startsWith(said), again);
-        assert.equal((await builder.underWay(build.tool)).size, 0);
-        await assert.rejects(builder.takeUp(build, silent, signal), { code: 'BUILD_GONE' });
+        assert.equal((await builder.resumable(build.tool)).size, 0);
+        await assert.rejects(builder.resume(build, silent, signal), { code: 'BUILD_GONE' });
       },
     );
 
@@ -302,7 +307,7 @@ export function builderContract(
       const build = request('one', worker);
       await stopped(builder, build);
       await builder.cleanUp(build.tool, () => 'remove', new Set());
-      assert.equal((await builder.underWay(build.tool)).size, 0);
+      assert.equal((await builder.resumable(build.tool)).size, 0);
     });
   } else {
     promise(
@@ -311,8 +316,8 @@ export function builderContract(
         const build = request('one', worker);
         const [error] = await stopped(builder, build);
         assert.ok(error instanceof Error && error.name === 'AbortError', String(error));
-        assert.equal((await builder.underWay(build.tool)).size, 0);
-        await assert.rejects(builder.takeUp(build, silent, signal));
+        assert.equal((await builder.resumable(build.tool)).size, 0);
+        await assert.rejects(builder.resume(build, silent, signal));
       },
     );
   }
@@ -320,6 +325,6 @@ export function builderContract(
   promise('a build that has ended is not under way', async (builder) => {
     const build = request('one', worker);
     await builder.build(build, silent, signal);
-    assert.equal((await builder.underWay(build.tool)).size, 0);
+    assert.equal((await builder.resumable(build.tool)).size, 0);
   });
 }

@@ -4,7 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NullRuntime } from '../../bench/null-back-ends.ts';
-import { type Builder, BuildGoesOn, type BuildRequest, HandOver } from '../../src/builder/builder.ts';
+import {
+  type Builder,
+  type BuildRequest,
+  BuildResumesLater,
+  ResumeLater,
+} from '../../src/builder/builder.ts';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { commitId } from '../../src/core/names.ts';
@@ -40,10 +45,10 @@ export class ElsewhereBuilder implements Builder {
   async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     this.builds += 1;
     this.going.set(request.id, request);
-    return await this.takeUp(request, progress, signal);
+    return await this.resume(request, progress, signal);
   }
 
-  async takeUp({ id, useCache }: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+  async resume({ id, useCache }: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     assert.equal(this.going.get(id)?.useCache, useCache);
     const stopped = Promise.withResolvers<never>();
     signal.addEventListener('abort', () => stopped.reject(signal.reason));
@@ -55,7 +60,7 @@ export class ElsewhereBuilder implements Builder {
     try {
       await Promise.race([may.promise, stopped.promise]);
     } catch (error) {
-      if (error instanceof HandOver) throw new BuildGoesOn('it goes on');
+      if (error instanceof ResumeLater) throw new BuildResumesLater('it goes on');
       throw error;
     }
     progress.line('two');
@@ -63,7 +68,7 @@ export class ElsewhereBuilder implements Builder {
     return artifactOf(id);
   }
 
-  async underWay(): Promise<ReadonlySet<string>> {
+  async resumable(): Promise<ReadonlySet<string>> {
     return new Set(this.going.keys());
   }
 
@@ -72,8 +77,8 @@ export class ElsewhereBuilder implements Builder {
   }
   async tag(): Promise<void> {}
   async remove(): Promise<void> {}
-  async cleanUp(_tool: unknown, _keep: unknown, takenUp: ReadonlySet<string>): Promise<void> {
-    this.spared.push(...takenUp);
+  async cleanUp(_tool: unknown, _keep: unknown, resumed: ReadonlySet<string>): Promise<void> {
+    this.spared.push(...resumed);
   }
 }
 
@@ -118,10 +123,10 @@ export class Place implements AsyncDisposable {
   }
 
   /** Starts like a server. @returns the queue, and how many deployments were resumed. */
-  async start(): Promise<{ line: DeploymentLine; takenUp: number }> {
+  async start(): Promise<{ line: DeploymentLine; resumed: number }> {
     const logs = new DeploymentLogs(join(this.folder, 'deployments'));
     await mendRepositories(this.context, new SetAside(this.folder));
-    const takenUp = await reconcile(this.context, logs);
+    const resumed = await reconcile(this.context, logs);
     const line = new DeploymentLine({
       ...this.context,
       logs,
@@ -133,9 +138,9 @@ export class Place implements AsyncDisposable {
       recordAgainMs: 20,
     });
     this.#made.push(line);
-    const goOn = await line.takeUp(takenUp);
-    goOn();
-    return { line, takenUp: takenUp.length };
+    const resumeBuilds = await line.resume(resumed);
+    resumeBuilds();
+    return { line, resumed: resumed.length };
   }
 
   /** Parks a push. Its commit is a child of `oldCommit`. */

@@ -16,7 +16,7 @@ import type { Builder } from '../../src/builder/builder.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
-import { type TidyOptions, tidy } from '../../src/deploy/retention.ts';
+import { applyRetention, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
@@ -38,10 +38,10 @@ class NotingBuilder implements Builder {
     return null;
   }
   async cleanUp(): Promise<void> {}
-  async underWay(): Promise<ReadonlySet<string>> {
+  async resumable(): Promise<ReadonlySet<string>> {
     return new Set();
   }
-  async takeUp(): Promise<never> {
+  async resume(): Promise<never> {
     throw new Error('nothing is built here');
   }
 }
@@ -59,7 +59,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   const runtime = { artifactsInUse: () => inUse } as unknown as Runtime;
   const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
   await repositories.ensure(wikibot);
-  const options: TidyOptions = {
+  const options: RetentionOptions = {
     ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
     logs: new DeploymentLogs(join(folder, 'deployments')),
     keepArtifacts: 3,
@@ -80,7 +80,7 @@ test('the oldest logs of a tool are deleted, except logs of kept builds and of u
   }
   store.addBuild(buildOf(id(1), id(1)));
   store.endBuild(id(1), 'BUILD_SUCCESS', artifactOf(id(1)), 2);
-  await tidy(options, deploymentOf('d9'));
+  await applyRetention(options, deploymentOf('d9'));
   const left = new Set(readdirSync(logs));
   const gone = Array.from({ length: 206 }, (_, count) => count).filter((n) => !left.has(`${id(n)}.log`));
   // Number 1 belongs to a kept build, the store does not know number 2, and number 3 has not ended.
@@ -96,10 +96,10 @@ test('the logs of a tool take at most 1 GiB, but the newest one always stays', a
     writeFileSync(join(logs, `${id}.log`), '');
     truncateSync(join(logs, `${id}.log`), 500 * 1024 * 1024);
   }
-  await tidy(options, deploymentOf('d9'));
+  await applyRetention(options, deploymentOf('d9'));
   assert.deepEqual(readdirSync(logs).sort(), ['a3.log', 'a4.log']);
   truncateSync(join(logs, 'a4.log'), 1100 * 1024 * 1024);
-  await tidy(options, deploymentOf('d9'));
+  await applyRetention(options, deploymentOf('d9'));
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
@@ -120,10 +120,10 @@ test('the setting counts kept builds, and changes of config vars and rollbacks c
   for (const build of ['b1', 'b2', 'b3', 'b4']) release(build, true);
   for (let count = 0; count < 6; count++) release('b4', false);
   inUse.add('b1');
-  await tidy(options, deploymentOf('d9'));
+  await applyRetention(options, deploymentOf('d9'));
   assert.deepEqual(builder.removed, [], 'a one-off still runs it');
   inUse.clear();
-  await tidy(options, deploymentOf('d9'));
+  await applyRetention(options, deploymentOf('d9'));
   assert.deepEqual(builder.removed, ['b1']);
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
@@ -148,7 +148,7 @@ test('20: neither tidying up nor a rollback decrypts the config vars of all old 
     store.goLive(wikibot, version, id, count);
   }
   opened = 0;
-  await tidy(options, deploymentOf('d21'));
+  await applyRetention(options, deploymentOf('d21'));
   assert.equal(opened, 0);
   const live = store.release(wikibot, 20);
   assert.ok(live !== null);
@@ -171,7 +171,7 @@ test('82: refs are packed only while nothing else changes refs', async (context)
       await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: text });
   }
   const letGo = await repositories.takeRefs(wikibot);
-  const tidying = tidy(options, deploymentOf('d1'));
+  const tidying = applyRetention(options, deploymentOf('d1'));
   const packs = join(repository, 'objects/pack');
   const isPacked = () => existsSync(packs) && readdirSync(packs).some((name) => name.endsWith('.pack'));
   await until(async () => isPacked(), 'objects are packed');
@@ -197,7 +197,7 @@ test('60: a push that stays open does not keep artifacts of earlier builds on th
   }
   const held = Promise.withResolvers<void>();
   const whileIdle = () => held.promise;
-  const done = tidy({ ...options, whileIdle, heldMs: 20 }, deploymentOf('d9'));
+  const done = applyRetention({ ...options, whileIdle, heldMs: 20 }, deploymentOf('d9'));
   await until(async () => builder.removed.includes('b1'), 'b1 is removed');
   held.resolve();
   await done;

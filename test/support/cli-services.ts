@@ -8,7 +8,7 @@ import { runCommand } from '../../src/cli/run-command.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { Followers } from '../../src/core/fair-share/followers.ts';
 import type { AuditEvent } from '../../src/core/log/audit.ts';
-import type { LostPlace } from '../../src/core/lost-namespace.ts';
+import type { LostNamespace } from '../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
@@ -93,7 +93,7 @@ class ScriptedDeployments implements Deployments {
 /** A fake runtime with the test's processes and log lines. */
 class ListedRuntime implements Runtime {
   statuses: ProcessStatus[] = [];
-  lost: LostPlace | null = null;
+  lost: LostNamespace | null = null;
   lines: LogLine[] = [];
   queries: Omit<LogQuery, 'signal'>[] = [];
   oneOffs: OneOff[] = [];
@@ -108,7 +108,7 @@ class ListedRuntime implements Runtime {
   async status(): Promise<ProcessStatus[]> {
     return this.statuses;
   }
-  lostPlace(): LostPlace | null {
+  lostNamespace(): LostNamespace | null {
     return this.lost;
   }
   async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine> {

@@ -14,7 +14,7 @@ import { startGit } from '../../src/ssh/session/git-process.ts';
 import { wikibot } from './store-records.ts';
 
 /** More descriptors than the start of any of these needs. */
-const MOST_FREE = 20;
+const MAX_FREE = 20;
 
 const [what = '', folder = ''] = process.argv.slice(2);
 const path = process.env['PATH'] ?? '';
@@ -62,7 +62,7 @@ function takeAll(): number[] {
 
 // Start once before, so that all modules are loaded.
 await told();
-for (let free = 0; free <= MOST_FREE; free++) {
+for (let free = 0; free <= MAX_FREE; free++) {
   const taken = takeAll();
   for (const descriptor of taken.splice(0, free)) closeSync(descriptor);
   process.stdout.write(`${await told()}\n`);

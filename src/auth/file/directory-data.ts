@@ -38,7 +38,7 @@ export interface DirectoryData {
 }
 
 /** In a file that is changed by a command. */
-const MOST_ALIASES = 10_000;
+const MAX_ALIASES = 10_000;
 
 const name = z.string().transform((text, context) => userName(text) ?? refuse(context, 'is not a user name'));
 const toolKey = z
@@ -128,11 +128,11 @@ function userEntry(uid: string, entry: z.output<typeof user>): UserEntry {
 
 /** Puts in place of every alias what it stands for, so that a change of the one is none of the other. */
 export function withoutAliases(document: Document): Document {
-  let left = MOST_ALIASES;
+  let left = MAX_ALIASES;
   visit(document, {
     Alias: (_key, alias: Alias) => {
       left -= 1;
-      if (left < 0) throw broken(1, `there are more than ${MOST_ALIASES} aliases`);
+      if (left < 0) throw broken(1, `there are more than ${MAX_ALIASES} aliases`);
       return alias.resolve(document)?.clone() as Alias;
     },
   });

@@ -9,7 +9,7 @@ import { type DirectoryData, readDirectoryText, type UserEntry } from './directo
 import { PasswordCheck } from './password-check.ts';
 
 const LIMIT_MS = 5000;
-const MOST_BYTES = 16 * 1024 * 1024;
+const MAX_BYTES = 16 * 1024 * 1024;
 
 interface Snapshot extends DirectoryData {
   /** Which state of the file this is. */
@@ -86,7 +86,7 @@ export class FileDirectory implements Directory {
       const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
       const version = `${dev}:${ino}:${size}:${mtimeNs}`;
       if (this.#snapshot?.version === version) return this.#snapshot;
-      if (size > MOST_BYTES) throw unavailable('The user directory is too large.', null);
+      if (size > MAX_BYTES) throw unavailable('The user directory is too large.', null);
       const text = await file.readFile({ encoding: 'utf8', signal: limit });
       this.#snapshot = { ...readData(text), version };
       return this.#snapshot;

@@ -1,15 +1,15 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { FewOfEach } from '../../core/concurrency/concurrency-limit.ts';
+import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from '../directory.ts';
 import { inTime, unavailable } from '../directory-timeout.ts';
 import { normalise } from '../user-name.ts';
 
-const MOST_REMEMBERED = 10_000;
+const MAX_REMEMBERED = 10_000;
 /** Questions about tools that are asked for one person at once. Otherwise one person could fill the line for all. */
-const MOST_AT_ONCE_OF_PERSON = 4;
-const MOST_WAITING_OF_PERSON = 100;
+const MAX_AT_ONCE_OF_PERSON = 4;
+const MAX_WAITING_OF_PERSON = 100;
 
 interface Remembered {
   readonly value: unknown;
@@ -42,8 +42,8 @@ export class CachedDirectory implements Directory {
   readonly #secret = randomBytes(32);
   readonly #remembered = new Map<string, Remembered>();
   readonly #asked = new Map<string, Promise<unknown>>();
-  readonly #turns = new FewOfEach(MOST_AT_ONCE_OF_PERSON, {
-    most: MOST_WAITING_OF_PERSON,
+  readonly #turns = new KeyedConcurrencyLimit(MAX_AT_ONCE_OF_PERSON, {
+    most: MAX_WAITING_OF_PERSON,
     refusal: () => unavailable('Too many questions about your tools are under way.', null),
   });
 
@@ -131,7 +131,7 @@ export class CachedDirectory implements Directory {
     this.#remembered.delete(question);
     if (answer.until > this.#now()) this.#remembered.set(question, answer);
     const oldest = this.#remembered.keys().next().value;
-    if (this.#remembered.size > MOST_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
+    if (this.#remembered.size > MAX_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
   }
 
   /** Under a secret of this process, so that no password lies in memory longer than it must. */

@@ -5,8 +5,8 @@ import type { LdapPeople, LdapPerson } from './ldap-people.ts';
 import type { LdapTool, LdapTools } from './ldap-tools.ts';
 
 /** How many steps memberships of tools in tools are followed, and how many tools at most. Further members are ignored. */
-const MOST_STEPS = 8;
-const MOST_TOOLS = 500;
+const MAX_STEPS = 8;
+const MAX_TOOLS = 500;
 
 /**
  * Finds the maintainers of a tool. If a tool is a member, its maintainers count too, unless it is disabled. Cycles are
@@ -55,7 +55,7 @@ export class LdapMembership {
   }
 
   #isTooMuch(of: string, steps: number, tools: number): boolean {
-    if (steps < MOST_STEPS && tools <= MOST_TOOLS) return false;
+    if (steps < MAX_STEPS && tools <= MAX_TOOLS) return false;
     this.#log.warn({ of, steps, tools }, 'tools are members of tools too deeply');
     return true;
   }

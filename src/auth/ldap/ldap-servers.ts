@@ -1,5 +1,5 @@
 import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
-import { FewAtOnce } from '../../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { alarmAbout, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
@@ -13,7 +13,7 @@ const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 /** Each password check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
 /** An idle connection may have been cut by a firewall without notice. */
-const MOST_IDLE_MS = 60_000;
+const MAX_IDLE_MS = 60_000;
 
 /**
  * The LDAP servers. Each question goes to the server that answered last. If that one fails or is slow, the question goes
@@ -25,8 +25,11 @@ export class LdapServers {
   readonly #log: Log;
   readonly #kept = new Map<LdapServer, LdapConnection>();
   readonly #opening = new Map<LdapServer, Promise<LdapConnection>>();
-  readonly #searches = new FewAtOnce(SEARCHES.atOnce, { most: SEARCHES.waiting, refusal: tooManyLogins });
-  readonly #binds = new FewAtOnce(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
+  readonly #searches = new ConcurrencyLimit(SEARCHES.atOnce, {
+    most: SEARCHES.waiting,
+    refusal: tooManyLogins,
+  });
+  readonly #binds = new ConcurrencyLimit(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
   readonly #attemptMs: number;
   #preferred = 0;
   #isClosed = false;
@@ -118,7 +121,7 @@ export class LdapServers {
 
   async #searchShared(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     const kept = this.#kept.get(server);
-    if (kept?.isOpen && kept.idleMs < MOST_IDLE_MS) {
+    if (kept?.isOpen && kept.idleMs < MAX_IDLE_MS) {
       try {
         return await kept.search(question, signal);
       } catch (error) {

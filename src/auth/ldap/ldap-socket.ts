@@ -5,7 +5,7 @@ import { BerReader, ExtendedRequest, ExtendedResponse, ProtocolOperation } from 
 import type { LdapServer } from './ldap-settings.ts';
 
 const START_TLS = '1.3.6.1.4.1.1466.20037';
-const MOST_ANSWER_BYTES = 4096;
+const MAX_ANSWER_BYTES = 4096;
 const KEEPALIVE_MS = 30_000;
 
 /**
@@ -110,7 +110,7 @@ function lengthOf(bytes: Buffer): number {
   const reader = new BerReader(bytes);
   if (reader.readSequence(0x30) === null) return Number.POSITIVE_INFINITY;
   const length = reader.offset + reader.length;
-  if (length < 0 || length > MOST_ANSWER_BYTES) throw new Error('The answer to StartTLS is too long.');
+  if (length < 0 || length > MAX_ANSWER_BYTES) throw new Error('The answer to StartTLS is too long.');
   return length;
 }
 

@@ -1,6 +1,6 @@
 import type { Progress } from '../../core/progress.ts';
 import type { Limits, Sandbox } from '../../sandbox/sandbox.ts';
-import type { BuildGuard } from '../build-limits.ts';
+import type { BuildLimits } from '../build-limits.ts';
 import type { BuildPlaces } from './build-mounts.ts';
 import type { Environment } from './layer-environment.ts';
 
@@ -11,7 +11,7 @@ export interface BuildContext {
   readonly toolNumber: number;
   readonly sandbox: Sandbox;
   readonly places: BuildPlaces;
-  readonly guard: BuildGuard;
+  readonly guard: BuildLimits;
   readonly limits: Limits;
   readonly progress: Progress;
   readonly mask: (text: string) => string;

@@ -38,7 +38,7 @@ interface Option {
 }
 
 /** How many combinations of alternatives are tried. Each takes time during which nobody else is served. */
-const MOST_TRIALS = 1000;
+const MAX_TRIALS = 1000;
 
 /**
  * Finds the first combination of alternatives in which every requirement is provided by the same or an earlier buildpack,
@@ -49,7 +49,7 @@ const MOST_TRIALS = 1000;
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
  */
 export function resolvePlan(candidates: readonly Candidate[]): ResolvedPlan | null {
-  return tryFrom(candidates, [], { left: MOST_TRIALS });
+  return tryFrom(candidates, [], { left: MAX_TRIALS });
 }
 
 function tryFrom(

@@ -1,6 +1,6 @@
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../../sandbox/sandbox.ts';
-import type { BuildGuard } from '../build-limits.ts';
+import type { BuildLimits } from '../build-limits.ts';
 import { KEPT_LINES } from '../failure-reason.ts';
 import { OutputLines } from '../output-lines.ts';
 
@@ -19,7 +19,7 @@ export async function runStep(
   sandbox: Sandbox,
   command: SandboxCommand,
   options: {
-    readonly guard: BuildGuard;
+    readonly guard: BuildLimits;
     readonly mask: (text: string) => string;
     readonly line: (text: string) => void;
   },

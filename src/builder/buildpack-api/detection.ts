@@ -38,10 +38,10 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 const PASS = 0;
 const FAIL = 100;
 /** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
-const maxPlanBytes = 64 * 1024;
+const MAX_PLAN_BYTES = 64 * 1024;
 /** How much of one detection's output is kept. */
-const maxLines = 100;
-const maxOutputBytes = 256 * 1024;
+const MAX_LINES = 100;
+const MAX_OUTPUT_BYTES = 256 * 1024;
 /** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
 export const NOTE = 'note: ';
 
@@ -176,10 +176,10 @@ async function readDetected(
   const output = new OutputLines({
     mask: context.mask,
     line: (text) => {
-      if (lines.length < maxLines) lines.push(text);
+      if (lines.length < MAX_LINES) lines.push(text);
     },
   });
-  output.write(await readStart(scratch, ['detected', name, 'output'], maxOutputBytes));
+  output.write(await readStart(scratch, ['detected', name, 'output'], MAX_OUTPUT_BYTES));
   output.end();
   if (status === null)
     return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
@@ -189,7 +189,7 @@ async function readDetected(
   if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
-    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], maxPlanBytes);
+    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], MAX_PLAN_BYTES);
     const { or, ...own } = planFile.parse(parse(text ?? ''));
     const alternatives = [own, ...or].map(({ provides, requires }) => ({
       provides: provides.map((provide) => provide.name),

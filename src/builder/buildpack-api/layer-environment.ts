@@ -22,7 +22,7 @@ const folderVariables = {
 const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([, variable]) => variable));
 
 /** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
-const MOST_LENGTH = 6 * 1024 * 1024;
+const MAX_LENGTH = 6 * 1024 * 1024;
 
 /** What the files of an `env` folder do with a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
@@ -73,7 +73,7 @@ export async function addEnvFolder(
     const text = await orTooLarge(readPlainFile(root, [...parts, file]));
     const length = (readFor.get(environment) ?? 0) + (text?.length ?? 0);
     readFor.set(environment, length);
-    if (length > MOST_LENGTH) throw tooLargeToPass();
+    if (length > MAX_LENGTH) throw tooLargeToPass();
     return text;
   };
   for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {

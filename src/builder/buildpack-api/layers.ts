@@ -32,10 +32,10 @@ const layerFile = z.object({
 });
 
 /** The size of all layer files of one buildpack together. */
-const maxBytes = 8 * 1024 * 1024;
+const MAX_BYTES = 8 * 1024 * 1024;
 
 /** The most layers of one buildpack. Each costs time at every start of a process. */
-const maxLayers = 100;
+const MAX_LAYERS = 100;
 
 /** Files in a buildpack's folder that do not describe a layer. */
 const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
@@ -54,9 +54,10 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
     if (!isFile || !file.endsWith('.toml') || notLayers.has(file)) continue;
     const { types, metadata, text } = await readLayerFile(root, buildpack, file);
     length += text.length;
-    if (length > maxBytes) throw brokenBuildpack(buildpack, 'its layer files are too large together');
+    if (length > MAX_BYTES) throw brokenBuildpack(buildpack, 'its layer files are too large together');
     const name = file.slice(0, -'.toml'.length);
-    if (layers.length === maxLayers) throw brokenBuildpack(buildpack, `it has more than ${maxLayers} layers`);
+    if (layers.length === MAX_LAYERS)
+      throw brokenBuildpack(buildpack, `it has more than ${MAX_LAYERS} layers`);
     // Such a name would lead out of the buildpack's folder.
     if (name === '' || name === '.' || name === '..')
       throw brokenBuildpack(buildpack, `${file} names no layer`);

@@ -16,7 +16,7 @@ const FRESH_MS = 60_000;
 
 const START_MS = 30_000;
 
-export interface BuildPlaceOptions {
+export interface BuildNamespaceOptions {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly images: BuilderImages;
@@ -26,11 +26,11 @@ export interface BuildPlaceOptions {
 }
 
 /** The requirements of every build: the namespace, rights in it, and the builder image. */
-export class BuildPlace {
-  readonly #options: BuildPlaceOptions;
+export class BuildNamespace {
+  readonly #options: BuildNamespaceOptions;
   #checkedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(options: BuildPlaceOptions) {
+  constructor(options: BuildNamespaceOptions) {
     this.#options = options;
   }
 

@@ -6,15 +6,15 @@ import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
-import type { BuildGuard } from '../build-limits.ts';
-import { BuildGoesOn, type BuildRequest, HandOver } from '../builder.ts';
+import type { BuildLimits } from '../build-limits.ts';
+import { type BuildRequest, BuildResumesLater, ResumeLater } from '../builder.ts';
 import type { PreparedSource } from '../source/prepared-source.ts';
 import { selectorOf } from './job/build-names.ts';
 import { BuildPod } from './job/build-pod.ts';
 import { deleteJob } from './job/job-objects.ts';
 import type { FollowedJob } from './job/plan-job.ts';
 import type { KubernetesBuilderConfig } from './kubernetes-builder-config.ts';
-import { BuildTelling } from './output/build-narrator.ts';
+import { BuildNarrator } from './output/build-narrator.ts';
 import { followPhases } from './output/follow-phases.ts';
 
 const report = z.object({ image: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) });
@@ -32,7 +32,7 @@ export interface Following {
   readonly request: BuildRequest;
   readonly source: PreparedSource;
   readonly progress: Progress;
-  readonly guard: BuildGuard;
+  readonly guard: BuildLimits;
   readonly job: FollowedJob;
   /** Makes the Job; null if it exists and has its source. */
   readonly begin: (() => Promise<void>) | null;
@@ -44,16 +44,16 @@ export interface Following {
 
 /**
  * Follows the Job of a build, from its beginning or from where it is, and returns the artifact. Deletes the Job at the
- * end, unless the build is handed over to the next server.
+ * end, unless the next server resumes the build.
  *
- * @throws DeployError; BuildGoesOn if the guard's signal fires with a HandOver and the Job has its source.
+ * @throws DeployError; BuildResumesLater if the guard's signal fires with a ResumeLater and the Job has its source.
  */
 export async function followBuild(following: Following): Promise<Artifact> {
   const { cluster, config, log, request, progress, guard, source, job } = following;
   const { tool, id } = request;
   const place = { namespace: job.namespace, name: job.name, labels: selectorOf(tool, job.name) };
   await using pod = new BuildPod(cluster, place);
-  const telling = new BuildTelling({ progress, guard, source, config, job });
+  const telling = new BuildNarrator({ progress, guard, source, config, job });
   const timesMs: Record<string, number> = {};
   const mask = await masking(request.configVars);
   let end: 'done' | 'ended' | 'handed over' = 'ended';
@@ -83,9 +83,9 @@ export async function followBuild(following: Following): Promise<Artifact> {
     return artifact;
   } catch (error) {
     const hasSource = following.begin === null || pod.endOf('fetch')?.exitCode === 0;
-    if (!(guard.signal.reason instanceof HandOver && hasSource)) throw error;
+    if (!(guard.signal.reason instanceof ResumeLater && hasSource)) throw error;
     end = 'handed over';
-    throw new BuildGoesOn(id, { cause: error });
+    throw new BuildResumesLater(id, { cause: error });
   } finally {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
@@ -105,14 +105,14 @@ export async function untilItEnds<Result>(
   held: AsyncDisposable,
   work: () => Promise<Result>,
 ): Promise<Result> {
-  let goesOn = false;
+  let resumesLater = false;
   try {
     return await work();
   } catch (error) {
-    goesOn = error instanceof BuildGoesOn;
+    resumesLater = error instanceof BuildResumesLater;
     throw error;
   } finally {
-    if (!goesOn) await held[Symbol.asyncDispose]();
+    if (!resumesLater) await held[Symbol.asyncDispose]();
   }
 }
 

@@ -7,12 +7,12 @@ import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import { BuildGuard } from '../build-limits.ts';
-import { type Builder, BuildGoesOn, type BuildRequest, type FateOf, HandOver } from '../builder.ts';
+import { BuildLimits } from '../build-limits.ts';
+import { type Builder, type BuildRequest, BuildResumesLater, type FateOf, ResumeLater } from '../builder.ts';
 import { Registry } from '../registry/registry.ts';
 import { credentialsIn } from '../registry/registry-credentials.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
-import { BuildPlace } from './build-namespace.ts';
+import { BuildNamespace } from './build-namespace.ts';
 import { type Following, followBuild, logNotRemoved, untilItEnds } from './follow-build.ts';
 import { BuilderImages } from './images/builder-image.ts';
 import { RegistryLogin } from './images/registry-login.ts';
@@ -21,7 +21,7 @@ import { selectorOf } from './job/build-names.ts';
 import { deleteJob, jobsOf, startJob } from './job/job-objects.ts';
 import { assertConfigured, followedJob, planJob } from './job/plan-job.ts';
 import { ROOM_SHARE, roomOf } from './job/quota-wait.ts';
-import { annotationsOf, jobsUnderWay } from './job/resumable-jobs.ts';
+import { annotationsOf, resumableJobs } from './job/resumable-jobs.ts';
 import type { KubernetesBuilderConfig } from './kubernetes-builder-config.ts';
 import { buildGone } from './output/job-failures.ts';
 import { SourceOffers } from './source-offers.ts';
@@ -52,7 +52,7 @@ const READING_MS = 120_000;
 export class KubernetesBuilder implements Builder {
   /** The sources that the HTTP server hands out to builds. */
   readonly sources = new SourceOffers();
-  readonly place: BuildPlace;
+  readonly place: BuildNamespace;
   readonly #options: KubernetesBuilderOptions;
   readonly #registries = new Map<string, Registry>();
   readonly #builderImages: BuilderImages;
@@ -67,7 +67,7 @@ export class KubernetesBuilder implements Builder {
     this.#options = options;
     const open = (host: string) => this.#registry(host);
     this.#builderImages = new BuilderImages(open);
-    this.place = new BuildPlace({
+    this.place = new BuildNamespace({
       ...{ cluster: options.cluster, namespace: config.build_namespace, log },
       ...{ images: this.#builderImages, image: config.builder_image },
     });
@@ -84,21 +84,21 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
-  async underWay(tool: ToolName): Promise<ReadonlySet<string>> {
+  async resumable(tool: ToolName): Promise<ReadonlySet<string>> {
     const { cluster, config } = this.#options;
     const jobs = await this.#ifClusterAnswers((signal) =>
-      jobsUnderWay(cluster, config.build_namespace, tool, signal),
+      resumableJobs(cluster, config.build_namespace, tool, signal),
     );
     return new Set(jobs.map(({ build }) => build));
   }
 
-  async takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+  async resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     const { tool, id } = request;
     try {
-      return await this.#takeUp(request, progress, signal);
+      return await this.#resume(request, progress, signal);
     } catch (error) {
-      if (error instanceof BuildGoesOn) throw error;
-      if (signal.reason instanceof HandOver) throw new BuildGoesOn(id, { cause: error });
+      if (error instanceof BuildResumesLater) throw error;
+      if (signal.reason instanceof ResumeLater) throw new BuildResumesLater(id, { cause: error });
       // If the Job was not followed yet, nothing else deletes it.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
         (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
@@ -120,11 +120,11 @@ export class KubernetesBuilder implements Builder {
     await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
   }
 
-  async cleanUp(tool: ToolName, fateOf: FateOf, takenUp: ReadonlySet<string>): Promise<void> {
-    await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !takenUp.has(build), signal));
+  async cleanUp(tool: ToolName, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void> {
+    await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, (build) => !resumed.has(build), signal));
     await removeTree(this.#sourcesOf(tool));
     // Images cannot be set aside, so images that the store does not know stay.
-    const isForgotten = (build: string) => !takenUp.has(build) && fateOf(build, true) === 'remove';
+    const isForgotten = (build: string) => !resumed.has(build) && fateOf(build, true) === 'remove';
     await this.#ifRegistryAnswers(tool, 'images', () =>
       this.#images.removeForgotten(tool, isForgotten, AbortSignal.timeout(CLEANING_MS)),
     );
@@ -134,17 +134,17 @@ export class KubernetesBuilder implements Builder {
   async #guarded(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
-    work: (folder: string, guard: BuildGuard) => Promise<Artifact>,
+    work: (folder: string, guard: BuildLimits) => Promise<Artifact>,
   ): Promise<Artifact> {
     signal.throwIfAborted();
     const { config, quietMs = 30_000 } = this.#options;
     const folder = join(this.#sourcesOf(request.tool), request.id);
     try {
-      await using guard = new BuildGuard({ limits: config, folder, progress, signal, quietMs, spentMs });
+      await using guard = new BuildLimits({ limits: config, folder, progress, signal, quietMs, spentMs });
       try {
         return await work(folder, guard);
       } catch (error) {
-        if (error instanceof BuildGoesOn) throw error;
+        if (error instanceof BuildResumesLater) throw error;
         // If a limit or a signal ended the build, that is the reason, not the error of the interrupted step.
         guard.signal.throwIfAborted();
         throw error;
@@ -158,7 +158,7 @@ export class KubernetesBuilder implements Builder {
   async #make(
     request: BuildRequest,
     progress: Progress,
-    guard: BuildGuard,
+    guard: BuildLimits,
     folder: string,
   ): Promise<Artifact> {
     const { config, cluster } = this.#options;
@@ -199,10 +199,10 @@ export class KubernetesBuilder implements Builder {
   }
 
   /** Follows a build that an earlier server started. Its output is told again from the first line. */
-  async #takeUp(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
+  async #resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     const { cluster, config } = this.#options;
     const { tool, id, commit } = request;
-    const jobs = await jobsUnderWay(cluster, config.build_namespace, tool, signal);
+    const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
     // A build that ended in time must be read, however late. The cluster ends one that did not.
@@ -213,7 +213,7 @@ export class KubernetesBuilder implements Builder {
         progress.step('Detecting buildpacks');
         const preparing = this.#prepareSource(request, folder, guard.signal);
         const source = await preparing.catch((error: unknown) => {
-          throw signal.reason instanceof HandOver ? new BuildGoesOn(id, { cause: error }) : error;
+          throw signal.reason instanceof ResumeLater ? new BuildResumesLater(id, { cause: error }) : error;
         });
         if (source.leftOut !== null) progress.line(source.leftOut);
         return await this.#follow({ request, source, progress, guard, job, begin: null }, known.oldCache);

@@ -14,7 +14,7 @@ import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { artifactTooLarge } from '../build-failures.ts';
-import { BuildGuard } from '../build-limits.ts';
+import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
 import type { Builder, BuildRequest, FateOf } from '../builder.ts';
 import type { BuildContext } from '../buildpack-api/build-context.ts';
@@ -78,7 +78,7 @@ export class LocalBuilder implements Builder {
     // Fails if the folder exists, because a build never overwrites an artifact.
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
-      await using guard = new BuildGuard({
+      await using guard = new BuildLimits({
         limits: config,
         folder: folders.artifact,
         progress,
@@ -139,11 +139,11 @@ export class LocalBuilder implements Builder {
   }
 
   /** None: these builds are child processes of the server and end with it. */
-  async underWay(): Promise<ReadonlySet<string>> {
+  async resumable(): Promise<ReadonlySet<string>> {
     return new Set();
   }
 
-  async takeUp({ id }: BuildRequest): Promise<never> {
+  async resume({ id }: BuildRequest): Promise<never> {
     throw new Error(`build ${id} ended with the server that ran it`);
   }
 

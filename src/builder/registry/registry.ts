@@ -46,8 +46,8 @@ const ACCEPT = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
 /** A configuration has a few kB. More than this is not read. */
-const maxBytes = 4 * 1024 * 1024;
-const maxTags = 10_000;
+const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_TAGS = 10_000;
 
 /**
  * One image registry.
@@ -142,7 +142,7 @@ export class Registry {
   async tags(name: string, signal: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
     let last = '';
-    while (tags.length < maxTags) {
+    while (tags.length < MAX_TAGS) {
       const from = last === '' ? '' : `&last=${encodeURIComponent(last)}`;
       const answer = await this.#pull('GET', name, `tags/list?n=500${from}`, signal);
       if (answer.status === 404) return tags;
@@ -194,7 +194,7 @@ export class Registry {
     try {
       for await (const chunk of answer.body ?? []) {
         text += decoder.decode(chunk, { stream: true });
-        isTooLarge = text.length > maxBytes;
+        isTooLarge = text.length > MAX_BYTES;
         if (isTooLarge) break;
       }
     } catch (cause) {

@@ -2,7 +2,7 @@ import { processType } from '../buildpack-api/launch-processes.ts';
 import { namesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
-const maxBytes = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** For example `procfile`, `PROCFILE`, `Procfile.txt`. */
 const misspelt = /^procfile(\.(txt|yml|yaml))?$/i;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
@@ -13,7 +13,7 @@ const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
  */
 export async function procfileWarnings(source: string): Promise<string[]> {
   // If the file is too large, the buildpack refuses it with a message.
-  const text = await readIfSmall(source, ['Procfile'], maxBytes);
+  const text = await readIfSmall(source, ['Procfile'], MAX_BYTES);
   if (text === null) {
     const sentence = misspeltProcfile(await namesIn(source));
     return sentence === null ? [] : [`${sentence}.`];

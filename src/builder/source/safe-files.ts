@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 
 /** The largest metadata file of a build that is read. */
-export const maxFileBytes = 1024 * 1024;
+export const MAX_FILE_BYTES = 1024 * 1024;
 
 /** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
-const maxEntries = 5000;
+const MAX_ENTRIES = 5000;
 
 const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
 
@@ -21,7 +21,7 @@ const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
 export async function readPlainFile(
   root: string,
   parts: readonly string[],
-  maxBytes = maxFileBytes,
+  maxBytes = MAX_FILE_BYTES,
 ): Promise<string | null> {
   await using file = await openPlainFile(root, parts);
   if (file === null) return null;
@@ -92,8 +92,8 @@ export async function listPlainFolder(
   const entries: { name: string; isFolder: boolean; isFile: boolean }[] = [];
   try {
     for await (const entry of await opendir(join(root, ...parts), { bufferSize: 256 })) {
-      if (entries.length === maxEntries)
-        throw new RangeError(`${parts.at(-1)} has more than ${maxEntries} entries`);
+      if (entries.length === MAX_ENTRIES)
+        throw new RangeError(`${parts.at(-1)} has more than ${MAX_ENTRIES} entries`);
       entries.push({ name: entry.name, isFolder: entry.isDirectory(), isFile: entry.isFile() });
     }
   } catch (error) {

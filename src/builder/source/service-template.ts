@@ -6,9 +6,9 @@ import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
 /** A hostile YAML file of 64 kB keeps the parser busy for a second. */
-const maxBytes = 16 * 1024;
+const MAX_BYTES = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
-const mostReplicas = 100;
+const MAX_REPLICAS = 100;
 /** Matches a `.` or `..` part in any encoding, and characters that some servers take for a slash. */
 const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
@@ -81,7 +81,7 @@ async function findTemplates(source: string): Promise<Template[]> {
   for (const folder of places) {
     const path = [...folder, file];
     try {
-      const text = await readPlainFile(source, path, maxBytes);
+      const text = await readPlainFile(source, path, MAX_BYTES);
       if (text !== null) found.push({ path: path.join('/'), text });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
@@ -93,7 +93,7 @@ async function findTemplates(source: string): Promise<Template[]> {
 
 async function readContent({ path, text }: Template): Promise<Record<string, unknown>> {
   const hint = `Write lines such as \`type: python3.11\` into ${path}, or remove it, and push again.`;
-  if (text === null) throw refusal(`${path} is larger than ${maxBytes / 1024} kB.`, hint);
+  if (text === null) throw refusal(`${path} is larger than ${MAX_BYTES / 1024} kB.`, hint);
   const content = await parseMapping(text);
   if ('why' in content) throw refusal(`${path} ${content.why}.`, hint, { cause: content.cause });
   return content.mapping;
@@ -126,10 +126,10 @@ function readMount(value: unknown): Read {
 }
 
 export function readReplicas(value: unknown): Read {
-  const isCount = typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= mostReplicas;
+  const isCount = typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_REPLICAS;
   return isCount
     ? { replicas: value }
-    : `${shown(value)} is not used: it must be a whole number from 1 to ${mostReplicas}`;
+    : `${shown(value)} is not used: it must be a whole number from 1 to ${MAX_REPLICAS}`;
 }
 
 export function readCpu(value: unknown): Read {

@@ -1,9 +1,9 @@
 import { DeployError } from '../../core/errors.ts';
 
-const maxPatterns = 200;
-const maxPatternLength = 256;
+const MAX_PATTERNS = 200;
+const MAX_PATTERN_LENGTH = 256;
 /** Comparisons that take a few seconds. */
-const maxSteps = 100_000_000;
+const MAX_STEPS = 100_000_000;
 /** Comparisons that take a few milliseconds. */
 const stepsOfTurn = 200_000;
 
@@ -30,10 +30,10 @@ export function readPatterns(text: string): { patterns: Pattern[]; warnings: str
     const where = `Line ${index + 1} of .slugignore`;
     if (line.startsWith('!'))
       warnings.push(`${where} is not used: there are no exceptions (!) in .slugignore.`);
-    else if (line.length > maxPatternLength)
-      warnings.push(`${where} is not used: it is longer than ${maxPatternLength} characters.`);
-    else if (patterns.length === maxPatterns) {
-      warnings.push(`${where} and those after it are not used: more than ${maxPatterns} patterns.`);
+    else if (line.length > MAX_PATTERN_LENGTH)
+      warnings.push(`${where} is not used: it is longer than ${MAX_PATTERN_LENGTH} characters.`);
+    else if (patterns.length === MAX_PATTERNS) {
+      warnings.push(`${where} and those after it are not used: more than ${MAX_PATTERNS} patterns.`);
       break;
     } else patterns.push(patternOf(line));
   }
@@ -135,7 +135,7 @@ export class Matcher {
 
   #step(count: number): void {
     this.#steps += count;
-    if (this.#steps <= maxSteps) return;
+    if (this.#steps <= MAX_STEPS) return;
     throw new DeployError(
       'BUILD_SLUGIGNORE',
       `The patterns of .slugignore take too long over this many files.`,

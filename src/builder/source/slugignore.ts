@@ -6,7 +6,7 @@ import { readPlainFile } from './safe-files.ts';
 import { Matcher, type Pattern, readPatterns } from './slug-patterns.ts';
 
 const file = '.slugignore';
-const maxBytes = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 
 /** Files that say how the tool is built and run. No pattern removes them. */
 const kept: ReadonlySet<string> = new Set([
@@ -35,12 +35,12 @@ export interface LeftOut {
 export async function applySlugignore(source: string): Promise<LeftOut | null> {
   let text: string | null;
   try {
-    text = await readPlainFile(source, [file], maxBytes);
+    text = await readPlainFile(source, [file], MAX_BYTES);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return {
       summary: `${file}: not used`,
-      warnings: [`${file} is larger than ${maxBytes / 1024} kB and is not used.`],
+      warnings: [`${file} is larger than ${MAX_BYTES / 1024} kB and is not used.`],
     };
   }
   if (text === null) return null;

@@ -5,11 +5,11 @@ import { entriesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
 /** How many files are looked at. The notes are a help; they refuse nothing. */
-const maxEntries = 50_000;
-const maxNamed = 3;
+const MAX_ENTRIES = 50_000;
+const MAX_NAMED = 3;
 const lfsPointer = 'version https://git-lfs.github.com/spec/';
 /** A pointer file of Git LFS has about 130 bytes. */
-const maxPointerBytes = 1024;
+const MAX_POINTER_BYTES = 1024;
 
 /**
  * One sentence for each thing that people expect of a checkout and do not get: submodules, Git LFS files, and links to
@@ -47,7 +47,7 @@ async function entriesBelow(folder: string): Promise<Dirent[]> {
   const folders = [folder];
   for (const one of folders) {
     for (const entry of await entriesIn(one)) {
-      if (found.length === maxEntries) return found;
+      if (found.length === MAX_ENTRIES) return found;
       found.push(entry);
       if (entry.isDirectory()) folders.push(join(one, entry.name));
     }
@@ -56,8 +56,8 @@ async function entriesBelow(folder: string): Promise<Dirent[]> {
 }
 
 function named(paths: readonly string[]): string {
-  const more = paths.length > maxNamed ? ` and ${paths.length - maxNamed} more` : '';
-  return paths.slice(0, maxNamed).join(', ') + more;
+  const more = paths.length > MAX_NAMED ? ` and ${paths.length - MAX_NAMED} more` : '';
+  return paths.slice(0, MAX_NAMED).join(', ') + more;
 }
 
 async function leadsOut(folder: string, path: string): Promise<boolean> {
@@ -68,7 +68,7 @@ async function leadsOut(folder: string, path: string): Promise<boolean> {
 
 async function isPointer(path: string): Promise<boolean> {
   await using file = await open(path, 'r');
-  if ((await file.stat()).size > maxPointerBytes) return false;
+  if ((await file.stat()).size > MAX_POINTER_BYTES) return false;
   const { buffer, bytesRead } = await file.read(Buffer.alloc(lfsPointer.length), 0, lfsPointer.length, 0);
   return buffer.toString('latin1', 0, bytesRead) === lfsPointer;
 }

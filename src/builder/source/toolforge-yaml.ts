@@ -11,12 +11,12 @@ import { isMapping, parseMapping, shown } from './small-yaml.ts';
 
 const file = 'toolforge.yaml';
 /** A hostile YAML file of 64 kB keeps the parser busy for a second. */
-const maxBytes = 16 * 1024;
-const mostComponents = 50;
-const mostCharacters = 8192;
+const MAX_BYTES = 16 * 1024;
+const MAX_COMPONENTS = 50;
+const MAX_CHARACTERS = 8192;
 /** The longest name of a Toolforge job. */
 const longestName = 52;
-const mostRetries = 5;
+const MAX_RETRIES = 5;
 const longestSeconds = 604_800;
 const misspelt = /^\.?toolforge\.ya?ml$/i;
 const example =
@@ -65,8 +65,8 @@ export async function readToolforgeYaml(
   const given = content.mapping['components'] ?? {};
   if (!isMapping(given)) throw refusal(`components in ${file} does not hold components.`, example);
   const names = Object.keys(given);
-  if (names.length > mostComponents)
-    throw refusal(`${file} has ${names.length} components.`, `A tool has at most ${mostComponents}.`);
+  if (names.length > MAX_COMPONENTS)
+    throw refusal(`${file} has ${names.length} components.`, `A tool has at most ${MAX_COMPONENTS}.`);
   const read = names.map((name) => readComponent(name, given[name], options.tool));
   assertFewScheduled(read, options.mostScheduled);
   assertOnePublished(read);
@@ -79,10 +79,10 @@ export async function readToolforgeYaml(
 
 async function readText(source: string): Promise<string | null> {
   try {
-    return await readPlainFile(source, [file], maxBytes);
+    return await readPlainFile(source, [file], MAX_BYTES);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw refusal(`${file} is larger than ${maxBytes / 1024} kB.`, 'Make it smaller, and push again.');
+    throw refusal(`${file} is larger than ${MAX_BYTES / 1024} kB.`, 'Make it smaller, and push again.');
   }
 }
 
@@ -153,9 +153,9 @@ function readCommand(where: string, value: unknown): string {
     );
   }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
-  if (command.length > mostCharacters || /[\u0000-\u001f\u007f]/.test(command)) {
+  if (command.length > MAX_CHARACTERS || /[\u0000-\u001f\u007f]/.test(command)) {
     throw refusal(
-      `The command of ${where} holds a control character or is longer than ${mostCharacters} characters.`,
+      `The command of ${where} holds a control character or is longer than ${MAX_CHARACTERS} characters.`,
       'Write it on one line, or into a script that it starts, and push again.',
     );
   }
@@ -176,7 +176,7 @@ function readTimes(where: string, run: Readonly<Record<string, unknown>>, seed: 
       'Write for instance "@daily", "*/10 * * * *" for every ten minutes, or "30 4 * * 1" for Mondays at 04:30 UTC, and push again.',
     );
   }
-  const retry = count(where, run, 'retry', mostRetries) ?? 0;
+  const retry = count(where, run, 'retry', MAX_RETRIES) ?? 0;
   const timeout = count(where, run, 'timeout', longestSeconds) ?? 0;
   const text = given.trim().replace(/\s+/g, ' ');
   return { text, cron: read.cron, retry, timeoutSeconds: timeout === 0 ? null : timeout };

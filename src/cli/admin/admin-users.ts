@@ -8,7 +8,7 @@ import { columns, json, oneLine } from '../command-line/printing.ts';
 import { readText } from '../command-line/read-text.ts';
 import { type AdminCommand, type AdminContext, LeftUndone } from './admin-command.ts';
 
-const maxPasswordBytes = 1024;
+const MAX_PASSWORD_BYTES = 1024;
 
 const add: AdminCommand = {
   name: 'user add',
@@ -162,12 +162,12 @@ async function readKeyFile(file: string): Promise<string> {
 
 /** @throws DeployError `BAD_PASSWORD` */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
-  const password = (await readText(input, maxPasswordBytes))?.replace(/\r?\n$/, '');
+  const password = (await readText(input, MAX_PASSWORD_BYTES))?.replace(/\r?\n$/, '');
   // RFC 7617 section 2: no client can send a password with a control character.
   if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',
-    `A password is one line of text without tabs or other control characters, at most ${maxPasswordBytes} bytes.`,
+    `A password is one line of text without tabs or other control characters, at most ${MAX_PASSWORD_BYTES} bytes.`,
     'Give it on standard input, as in: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
   );
 }

@@ -8,7 +8,7 @@ import { followTicket } from '../follow-ticket.ts';
 
 const anyNumber = 1000;
 // MAX_ARG_STRLEN of execve(2): a process cannot get a longer variable.
-const maxValueBytes = 128 * 1024;
+const MAX_VALUE_BYTES = 128 * 1024;
 
 const list: ToolCommand = {
   name: 'config list',
@@ -149,7 +149,7 @@ function withSpaces({ principal, tool, typed }: ToolContext): string {
 }
 
 async function valueFrom(input: ToolContext['input']): Promise<string> {
-  const text = await readText(input, maxValueBytes);
+  const text = await readText(input, MAX_VALUE_BYTES);
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(
     'BAD_CONFIG_VAR',

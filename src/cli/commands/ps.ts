@@ -24,7 +24,7 @@ export const psCommand: ToolCommand = {
       return 0;
     }
     if (statuses.length === 0) await out(nothingRuns(context));
-    const lost = lostPlace(context);
+    const lost = lostNamespace(context);
     await out(lost);
     // A note that applies to all processes is printed once.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
@@ -109,8 +109,8 @@ function schedules(statuses: readonly ProcessStatus[]): string {
 }
 
 /** Why nothing of the live release runs, and what to do; empty if it is not for a namespace that was deleted. */
-function lostPlace({ services, tool }: ToolContext): string {
-  const lost = services.runtime.lostPlace(tool);
+function lostNamespace({ services, tool }: ToolContext): string {
+  const lost = services.runtime.lostNamespace(tool);
   const { liveVersion } = services.store.tool(tool);
   if (lost === null || liveVersion === null) return '';
   return warning(`v${liveVersion} does not run: ${lostWords(lost)}.`, lostHint(lost, liveVersion));

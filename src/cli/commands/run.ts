@@ -5,7 +5,7 @@ import { warning } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
 // MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
-const mostWordsBytes = 24 * 1024;
+const MAX_WORDS_BYTES = 24 * 1024;
 
 export const runOneOffCommand: ToolCommand = {
   name: 'run',
@@ -52,10 +52,10 @@ function checkWords(words: ToolContext['args']): void {
   }
   if (words[0] === '') throw new UsageError('The first word of the command is empty.');
   const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
-  if (bytes <= mostWordsBytes) return;
+  if (bytes <= MAX_WORDS_BYTES) return;
   throw new DeployError(
     'TOO_LONG',
-    `The command is longer than ${mostWordsBytes / 1024} KiB.`,
+    `The command is longer than ${MAX_WORDS_BYTES / 1024} KiB.`,
     'Send the rest on standard input.',
   );
 }

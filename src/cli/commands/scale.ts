@@ -6,9 +6,9 @@ import { columns, json, oneLine } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
 
-const mostTypes = 100;
+const MAX_TYPES = 100;
 /** The highest value of the setting max_replicas. */
-const mostProcesses = 1000;
+const MAX_PROCESSES = 1000;
 
 export const scaleCommand: ToolCommand = {
   name: 'scale',
@@ -22,7 +22,7 @@ export const scaleCommand: ToolCommand = {
   action: 'read',
   actionOf: (args) => (args.length === 0 ? 'read' : 'deploy'),
   options: { json: { type: 'boolean' } },
-  words: { min: 0, max: mostTypes },
+  words: { min: 0, max: MAX_TYPES },
   async run(context) {
     const { services, tool, principal, args, flags, out } = context;
     if (args.length > 0) {
@@ -49,9 +49,9 @@ function countsOf(args: readonly string[]): Replicas {
   for (const arg of args) {
     const [, type, digits] = /^([^=]+)=(\d{1,9})$/.exec(arg) ?? [];
     const typed = oneLine(arg).slice(0, 80);
-    if (type === undefined || Number(digits) > mostProcesses)
+    if (type === undefined || Number(digits) > MAX_PROCESSES)
       throw new UsageError(
-        `“${typed}” does not say how many: TYPE=COUNT, as web=2, COUNT from 0 to ${mostProcesses}.`,
+        `“${typed}” does not say how many: TYPE=COUNT, as web=2, COUNT from 0 to ${MAX_PROCESSES}.`,
       );
     if (counts.has(type)) throw new UsageError(`${oneLine(type).slice(0, 80)} is given twice.`);
     counts.set(type, Number(digits));

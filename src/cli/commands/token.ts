@@ -9,7 +9,7 @@ import { UsageError } from '../command-line/usage-error.ts';
 
 const DAY_MS = 24 * 3600_000;
 const days = { min: 1, max: 366, byDefault: 90 };
-const mostTokens = 50;
+const MAX_TOKENS = 50;
 
 const list: ToolCommand = {
   name: 'token list',
@@ -54,10 +54,10 @@ const create: ToolCommand = {
       );
     }
     const lifeMs = countOf(flags, 'days', days) * DAY_MS;
-    if (services.tokens.list(tool).length >= mostTokens) {
+    if (services.tokens.list(tool).length >= MAX_TOKENS) {
       throw new DeployError(
         'TOO_MANY_TOKENS',
-        `${tool} has ${mostTokens} deploy tokens, the most that it can have.`,
+        `${tool} has ${MAX_TOKENS} deploy tokens, the most that it can have.`,
         `Revoke one that is not used: \`token list ${tool}\`, \`token revoke ${tool} NAME\``,
       );
     }

@@ -13,13 +13,13 @@ const KINDS: ReadonlyMap<string, FrameKind> = new Map(
 
 const headBytes = 5;
 /** A longer text is sent as several frames. */
-export const maxPayloadBytes = 64 * 1024;
+export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
 /** The text as frames. Each has one byte for the kind, four for the length (big-endian), and the payload. An empty text is one frame. */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];
-  for (let from = 0; from === 0 || from < payload.length; from += maxPayloadBytes) {
-    const piece = payload.subarray(from, from + maxPayloadBytes);
+  for (let from = 0; from === 0 || from < payload.length; from += MAX_PAYLOAD_BYTES) {
+    const piece = payload.subarray(from, from + MAX_PAYLOAD_BYTES);
     const head = Buffer.alloc(headBytes);
     head.write(LETTERS[kind], 'latin1');
     head.writeUInt32BE(piece.length, 1);
@@ -45,7 +45,7 @@ function wholeLength(bytes: Buffer): number | null {
   if (bytes.length < headBytes) return null;
   kindOf(bytes);
   const length = bytes.readUInt32BE(1);
-  if (length > maxPayloadBytes) throw new Error(`A frame of ${length} bytes is too long.`);
+  if (length > MAX_PAYLOAD_BYTES) throw new Error(`A frame of ${length} bytes is too long.`);
   return bytes.length >= headBytes + length ? headBytes + length : null;
 }
 

@@ -5,7 +5,7 @@ export interface Waiting {
 }
 
 /** Limits how many pieces of work run at the same time. The others wait, in order. */
-export class FewAtOnce {
+export class ConcurrencyLimit {
   readonly #atOnce: number;
   readonly #limit: Waiting | null;
   readonly #waiting: (() => void)[] = [];
@@ -61,10 +61,10 @@ export class FewAtOnce {
 }
 
 /** Limits how many pieces of work of each key run at the same time. The others of the key wait, in order. */
-export class FewOfEach {
+export class KeyedConcurrencyLimit {
   readonly #atOnce: number;
   readonly #limit: Waiting | null;
-  readonly #byKey = new Map<string, { readonly few: FewAtOnce; users: number }>();
+  readonly #byKey = new Map<string, { readonly few: ConcurrencyLimit; users: number }>();
 
   /** @param limit - How many of one key may wait. Null if any number may. */
   constructor(atOnce: number, limit: Waiting | null = null) {
@@ -72,9 +72,9 @@ export class FewOfEach {
     this.#limit = limit;
   }
 
-  /** @throws as `FewAtOnce.run`. */
+  /** @throws as `ConcurrencyLimit.run`. */
   async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
-    const own = this.#byKey.get(key) ?? { few: new FewAtOnce(this.#atOnce, this.#limit), users: 0 };
+    const own = this.#byKey.get(key) ?? { few: new ConcurrencyLimit(this.#atOnce, this.#limit), users: 0 };
     this.#byKey.set(key, own);
     own.users += 1;
     try {
@@ -87,11 +87,11 @@ export class FewOfEach {
 }
 
 /** Does the work for every item, for at most `atOnce` at the same time. @returns the results in the order of the items. */
-export async function mapFew<Item, Result>(
+export async function mapWithLimit<Item, Result>(
   items: readonly Item[],
   atOnce: number,
   work: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
-  const few = new FewAtOnce(atOnce);
+  const few = new ConcurrencyLimit(atOnce);
   return await Promise.all(items.map((item) => few.run(() => work(item))));
 }

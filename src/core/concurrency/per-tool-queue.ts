@@ -1,7 +1,7 @@
 import type { ToolName } from '../names.ts';
 
 /** Runs the steps of each tool one after the other, in the order in which they were given. */
-export class InOrder {
+export class PerToolQueue {
   readonly #last = new Map<ToolName, Promise<unknown>>();
 
   /** @returns the result of the step. A step that fails does not stop those that follow. */

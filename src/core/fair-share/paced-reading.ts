@@ -7,12 +7,12 @@ const HEAD_BYTES = 1024;
 /** Pieces of a body grow fourfold with each that comes in large chunks, from the least to the most. */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
-const MOST_BODY_BYTES = 64 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
 /** Smaller chunks, on the average, cost more than their bytes, and are joined. */
 const SMALL_CHUNK_BYTES = 1024;
 
 /** While something waits, the wait is computed again this often, because others pay meanwhile. */
-const MOST_WAIT_MS = 250;
+const MAX_WAIT_MS = 250;
 
 /** A message whose body comes in. */
 interface Body {
@@ -129,7 +129,7 @@ export class PacedReading {
       }
       const delayMs = readingTime.waitMs(this.#payer);
       // A connection that has just passed something waits longer than the others of its key, so they take turns.
-      if (delayMs > 0) this.#passSoon(Math.min(delayMs, MOST_WAIT_MS) + (hasPassed ? 1 : 0));
+      if (delayMs > 0) this.#passSoon(Math.min(delayMs, MAX_WAIT_MS) + (hasPassed ? 1 : 0));
       if (delayMs > 0 || this.#socket.isPaused()) break;
       hasPassed = true;
       const before = this.#messages;
@@ -148,7 +148,7 @@ export class PacedReading {
 
   #adapt(bytes: number, chunks: number): void {
     if (chunks * SMALL_CHUNK_BYTES > bytes + SMALL_CHUNK_BYTES) this.#bodyBytes = LEAST_BODY_BYTES;
-    else if (this.#bodyBytes < MOST_BODY_BYTES) this.#bodyBytes *= 4;
+    else if (this.#bodyBytes < MAX_BODY_BYTES) this.#bodyBytes *= 4;
   }
 
   get #payer(): string {

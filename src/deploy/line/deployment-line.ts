@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { HandOver } from '../../builder/builder.ts';
-import { InOrder } from '../../core/concurrency/per-tool-queue.ts';
+import { ResumeLater } from '../../builder/builder.ts';
+import { PerToolQueue } from '../../core/concurrency/per-tool-queue.ts';
 import { DeployError } from '../../core/errors.ts';
 import { newId, short, type ToolName } from '../../core/names.ts';
 import { replicasLine } from '../../core/replicas.ts';
@@ -10,12 +10,12 @@ import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from 
 import { isAncestor } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
 import type { DeployContext } from '../deploy-context.ts';
-import { Endings, type EndingsOptions } from '../deployment-outcomes.ts';
+import { DeploymentOutcomes, type DeploymentOutcomesOptions } from '../deployment-outcomes.ts';
 import type { Deployments, ParkedPush, Ticket } from '../deployments.ts';
 import { planDeployment } from '../plan-deployment.ts';
 import { BranchFollowers } from '../reconciliation/branch-followers.ts';
-import { entryAgain, keptRequest, type TakenUp } from '../reconciliation/resumed-builds.ts';
-import { assertUsable } from '../release/assert-artifact-usable.ts';
+import { keptRequest, type ResumedBuild, resumedEntry } from '../reconciliation/resumed-builds.ts';
+import { assertArtifactUsable } from '../release/assert-artifact-usable.ts';
 import { changeConfigVars } from '../release/config-vars.ts';
 import { liveRelease } from '../release/live-release.ts';
 import { assertScalable } from '../release/planned-replicas.ts';
@@ -26,7 +26,7 @@ import { Entry, introducePush, newDeployment, type Request, type Wanted } from '
 import { deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
 import { Turns } from './turns.ts';
 
-export interface DeploymentLineOptions extends DeployContext, EndingsOptions {
+export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomesOptions {
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
@@ -41,17 +41,17 @@ const JUST_NOW_MS = 5000;
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
-  readonly #endings: Endings;
+  readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
-  readonly #submitting = new InOrder();
+  readonly #submitting = new PerToolQueue();
   /** By entry: the deployment that ended just before its turn, unless that one was cancelled. */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
     this.#options = options;
-    this.#endings = new Endings(options);
+    this.#outcomes = new DeploymentOutcomes(options);
     this.#followers = new BranchFollowers(options);
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
@@ -65,7 +65,7 @@ export class DeploymentLine implements Deployments {
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
     const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
-    assertUsable(this.#options.builder, release, buildAgain(release.version));
+    assertArtifactUsable(this.#options.builder, release, buildAgain(release.version));
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({
       tool,
@@ -100,7 +100,7 @@ export class DeploymentLine implements Deployments {
 
   restart(tool: ToolName, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
-    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    assertArtifactUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
     const { commit } = live;
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
@@ -108,7 +108,7 @@ export class DeploymentLine implements Deployments {
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
     assertScalable(live, changes, this.#options.maxReplicas);
-    assertUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    assertArtifactUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
     const { commit } = live;
     const message = replicasLine(changes);
     return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
@@ -136,7 +136,7 @@ export class DeploymentLine implements Deployments {
       throw id === null ? endedJustNow(tool, entry.id, second?.id ?? null) : noDeployment(tool, id);
     entry.cancelledBy = principal.uid;
     entry.cancelling.abort();
-    if (this.#turns.leave(entry)) this.#endings.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
+    if (this.#turns.leave(entry)) this.#outcomes.end(entry, 'cancelled', `cancelled by ${principal.uid}`);
     return this.#options.store.deployment(entry.id) ?? entry.deployment;
   }
 
@@ -154,10 +154,10 @@ export class DeploymentLine implements Deployments {
    *
    * @returns a function that lets them continue. Call it once the live tools are being started.
    */
-  async takeUp(deployments: readonly TakenUp[]): Promise<() => void> {
+  async resume(deployments: readonly ResumedBuild[]): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    for (const takenUp of deployments) {
-      this.#turns.enter(await entryAgain(takenUp, this.#options.logs, promise));
+    for (const resumed of deployments) {
+      this.#turns.enter(await resumedEntry(resumed, this.#options.logs, promise));
     }
     return resolve;
   }
@@ -170,8 +170,8 @@ export class DeploymentLine implements Deployments {
     this.#isClosing = true;
     const all = this.#turns.all();
     for (const entry of all) {
-      entry.cancelling.abort(new HandOver());
-      if (this.#turns.leave(entry)) this.#endings.interrupt(entry);
+      entry.cancelling.abort(new ResumeLater());
+      if (this.#turns.leave(entry)) this.#outcomes.interrupt(entry);
     }
     await Promise.all(all.map((entry) => entry.verdict));
     await this.#followers.close();
@@ -242,7 +242,7 @@ export class DeploymentLine implements Deployments {
     }
     for (const older of replaces) {
       const why = `superseded by ${short(commit)}, a newer push of ${principal.uid}`;
-      if (this.#turns.leave(older)) this.#endings.end(older, 'superseded', why);
+      if (this.#turns.leave(older)) this.#outcomes.end(older, 'superseded', why);
     }
     introduce(entry);
     this.#turns.enter(entry);
@@ -253,16 +253,16 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const { signal } = entry.cancelling;
     try {
-      if (entry.goesOn !== null) await entry.goesOn;
-      if (!entry.isTakenUp) {
+      if (entry.resumption !== null) await entry.resumption;
+      if (!entry.isResumed) {
         await this.#assertStillMay(entry);
         store.updateDeployment(entry.id, { startedAt: Date.now() });
       }
       const plan = await planDeployment(this.#options, entry);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
-        this.#endings.record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
-        this.#endings.finish(entry, verdict);
+        this.#outcomes.record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
+        this.#outcomes.finish(entry, verdict);
         return;
       }
       const { commit } = plan.kind === 'scale' ? plan.plan.release : plan.plan;
@@ -278,10 +278,10 @@ export class DeploymentLine implements Deployments {
         { tool: entry.deployment.tool, version, deployment: entry.id, by: entry.principal.uid },
         'release live',
       );
-      if (isBranchMoved) this.#endings.finish(entry, { isLive: true, version });
+      if (isBranchMoved) this.#outcomes.finish(entry, { isLive: true, version });
       else this.#followLater(entry, version);
     } catch (error) {
-      this.#endings.fail(entry, error);
+      this.#outcomes.fail(entry, error);
     } finally {
       const [next] = this.#turns.waiting(entry.deployment.tool);
       if (next !== undefined && entry.cancelledBy === null)
@@ -295,7 +295,7 @@ export class DeploymentLine implements Deployments {
     const { deployBranch } = this.#options.repositories;
     const reason = `v${version} is live, but ${deployBranch} has not moved to it yet: git fails on the server, which keeps trying`;
     entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether it has moved.`);
-    this.#endings.finish(entry, { isLive: false, reason });
+    this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);
   }
 

@@ -36,7 +36,7 @@ export class Entry {
   /** Gets the output of this deployment. A resumed deployment repeats its output from the first line. */
   readonly progress: Progress;
   /** Resolves when a resumed build may continue. Null if this server started the deployment. */
-  readonly goesOn: Promise<void> | null;
+  readonly resumption: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
   /** The user name of the person who cancelled it, or null. */
@@ -51,14 +51,14 @@ export class Entry {
     readonly principal: Principal;
     readonly log: DeploymentLog;
     /** Set if it is resumed. `progress` skips the lines that the log has. */
-    readonly again?: { readonly progress: Progress; readonly goesOn: Promise<void> };
+    readonly resumed?: { readonly progress: Progress; readonly resumption: Promise<void> };
   }) {
     this.deployment = options.deployment;
     this.request = options.request;
     this.principal = options.principal;
     this.log = options.log;
-    this.progress = options.again?.progress ?? options.log.progress;
-    this.goesOn = options.again?.goesOn ?? null;
+    this.progress = options.resumed?.progress ?? options.log.progress;
+    this.resumption = options.resumed?.resumption ?? null;
     this.verdict = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -78,8 +78,8 @@ export class Entry {
     return uid.startsWith('tools.') ? 'tools' : uid;
   }
 
-  get isTakenUp(): boolean {
-    return this.goesOn !== null;
+  get isResumed(): boolean {
+    return this.resumption !== null;
   }
 
   /** Resolves `verdict`. */

@@ -103,7 +103,7 @@ export class Turns {
     // The deployments of one tool start in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
     // A resumed deployment already runs, whatever the limit is.
-    if (entry.isTakenUp) return true;
+    if (entry.isResumed) return true;
     const free = this.#limit - this.#running.size;
     if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;
     return this.#runningOf(personKey(entry)) === 0;

@@ -2,16 +2,16 @@ import { createReadStream, existsSync, truncateSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 
 /** Only the newest lines of a longer log count, because a cluster repeats fewer lines of a container. */
-const MOST_LINES = 4_000_000;
+const MAX_LINES = 4_000_000;
 /** How many lines may be compared in vain: about a second in all. */
-const MOST_LOOKED_AT = 1_000_000_000;
+const MAX_LOOKED_AT = 1_000_000_000;
 
 /**
  * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines
  * between them (a push joined, a build still runs). Lines are stored as hashes of 32 bits, because a build may print a
  * hundred million bytes. If a log exceeds the limits above, lines appear twice.
  */
-export class ToldLines {
+export class LoggedLines {
   readonly #hashes: Uint32Array;
   #next = 0;
   #lookedAt = 0;
@@ -21,7 +21,7 @@ export class ToldLines {
   }
 
   /** Reads a log. Cuts off an incomplete last line, which a killed server left; the build repeats it whole. */
-  static async read(path: string): Promise<ToldLines> {
+  static async read(path: string): Promise<LoggedLines> {
     const hashes = new NewestHashes();
     const decoder = new StringDecoder('utf8');
     let bytes = 0;
@@ -38,7 +38,7 @@ export class ToldLines {
       bytes += chunk.length;
     }
     if (wholeBytes < bytes) truncateSync(path, wholeBytes);
-    return new ToldLines(hashes.all());
+    return new LoggedLines(hashes.all());
   }
 
   /** Returns the lines of this text that the log lacks, or an empty text. `text` has whole lines. */
@@ -53,7 +53,7 @@ export class ToldLines {
 
   /** Moves behind the next such line of the log. False if the log has no more such line. */
   #pass(line: string): boolean {
-    if (this.#lookedAt > MOST_LOOKED_AT) return false;
+    if (this.#lookedAt > MAX_LOOKED_AT) return false;
     const found = this.#hashes.indexOf(hashOf(line), this.#next);
     if (found >= 0) this.#next = found + 1;
     else this.#lookedAt += this.#hashes.length - this.#next;
@@ -72,17 +72,17 @@ class NewestHashes {
   }
 
   all(): Uint32Array {
-    return this.#hashes.slice(Math.max(0, this.#count - MOST_LINES), this.#count);
+    return this.#hashes.slice(Math.max(0, this.#count - MAX_LINES), this.#count);
   }
 
   #makeRoom(): void {
-    if (this.#count < 2 * MOST_LINES) {
-      const wider = new Uint32Array(Math.min(2 * this.#count, 2 * MOST_LINES));
+    if (this.#count < 2 * MAX_LINES) {
+      const wider = new Uint32Array(Math.min(2 * this.#count, 2 * MAX_LINES));
       wider.set(this.#hashes);
       this.#hashes = wider;
     } else {
-      this.#hashes.copyWithin(0, this.#count - MOST_LINES);
-      this.#count = MOST_LINES;
+      this.#hashes.copyWithin(0, this.#count - MAX_LINES);
+      this.#count = MAX_LINES;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { mapFew } from '../../core/concurrency/concurrency-limit.ts';
+import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
@@ -93,7 +93,7 @@ export async function readBackReleases(context: Context): Promise<Set<ToolName>>
   const withRefs = new Set(await repositories.tools());
   const failed = new Set<ToolName>();
   const tools = new Set([...records.keys(), ...withRefs, ...store.copiedTools()]);
-  await mapFew([...tools], REPOSITORIES_AT_ONCE, async (tool) => {
+  await mapWithLimit([...tools], REPOSITORIES_AT_ONCE, async (tool) => {
     try {
       const live = records.get(tool)?.liveVersion ?? null;
       await readBack(context, tool, { live, hasRefs: withRefs.has(tool) });

@@ -1,7 +1,7 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FateOf } from '../../builder/builder.ts';
-import { mapFew } from '../../core/concurrency/concurrency-limit.ts';
+import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { progressTo } from '../../core/progress.ts';
 import type { Build } from '../../core/types.ts';
 import { REPOSITORIES_AT_ONCE } from '../../git/repositories.ts';
@@ -12,7 +12,7 @@ import { dropOldParked } from '../parked-refs.ts';
 import { failReleases } from '../release/fail-releases.ts';
 import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
-import { findTakenUp, type TakenUp } from './resumed-builds.ts';
+import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 
 /**
  * Runs at start, after `mendRepositories` and before the server listens. Makes everything that a killed server left
@@ -21,28 +21,28 @@ import { findTakenUp, type TakenUp } from './resumed-builds.ts';
  *
  * @returns the deployments whose builds continued without a server. They are unchanged, and the queue resumes them.
  */
-export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<TakenUp[]> {
-  const takenUp = await findTakenUp(context);
-  const goOn = new Set(takenUp.map(({ deployment }) => deployment.id));
-  await interruptUnfinished(context, logs, goOn);
-  await mapFew(context.store.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
+export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<ResumedBuild[]> {
+  const resumed = await findResumedBuilds(context);
+  const resumedIds = new Set(resumed.map(({ deployment }) => deployment.id));
+  await interruptUnfinished(context, logs, resumedIds);
+  await mapWithLimit(context.store.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
     try {
-      await reconcileTool(context, tool, goOn);
+      await reconcileTool(context, tool, resumedIds);
     } catch (err) {
       // One broken repository must not stop the other tools.
       context.log.error({ err, tool: tool.name }, 'cannot reconcile a tool');
     }
   });
-  return takenUp;
+  return resumed;
 }
 
 async function interruptUnfinished(
   { store, log }: DeployContext,
   logs: DeploymentLogs,
-  goOn: ReadonlySet<string>,
+  resumedIds: ReadonlySet<string>,
 ): Promise<void> {
   for (const { id, tool } of store.unfinishedDeployments()) {
-    if (goOn.has(id)) continue;
+    if (resumedIds.has(id)) continue;
     const reason = 'interrupted: the server was restarted; push again';
     store.updateDeployment(id, { state: 'interrupted', reason, endedAt: Date.now() });
     if (store.build(id)?.state === 'BUILD_RUNNING') store.endBuild(id, 'BUILD_UNKNOWN', null, Date.now());
@@ -61,12 +61,12 @@ async function interruptUnfinished(
 async function reconcileTool(
   context: DeployContext,
   tool: ToolRecord,
-  goOn: ReadonlySet<string>,
+  resumedIds: ReadonlySet<string>,
 ): Promise<void> {
   const { store, repositories, builder } = context;
   const { name } = tool;
-  failReleases(store, name, (deploymentId) => !goOn.has(deploymentId));
-  await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), goOn);
+  failReleases(store, name, (deploymentId) => !resumedIds.has(deploymentId));
+  await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), resumedIds);
   if (!repositories.exists(name)) return;
   await restoreReleaseRefs(context, name);
   await followLive(context, name);

@@ -7,7 +7,7 @@ import type { DeploymentLogs } from '../deployment-log.ts';
 import { Entry, type Request } from '../line/line-entry.ts';
 
 /** A deployment whose build continued while no server ran. */
-export interface TakenUp {
+export interface ResumedBuild {
   readonly deployment: Deployment;
   readonly request: DeploymentRequest;
 }
@@ -27,9 +27,9 @@ export function keptRequest(request: Request): DeploymentRequest | null {
 }
 
 /** Finds at start the deployments of an earlier server whose builds can be followed again, or have just ended. */
-export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
+export async function findResumedBuilds(context: DeployContext): Promise<ResumedBuild[]> {
   const { store } = context;
-  const found: TakenUp[] = [];
+  const found: ResumedBuild[] = [];
   for (const deployment of store.unfinishedDeployments()) {
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
@@ -37,34 +37,34 @@ export async function findTakenUp(context: DeployContext): Promise<TakenUp[]> {
     // A build that ended while its server was being stopped has left its artifact.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (build.artifact === null && !isRunning) continue;
-    if (isRunning && !(await isUnderWay(context, deployment.tool, deployment.id))) continue;
+    if (isRunning && !(await isResumable(context, deployment.tool, deployment.id))) continue;
     if (await hasCommit(context, deployment)) found.push({ deployment, request });
   }
   return found;
 }
 
 /** Makes the queue entry of a resumed deployment, with its old log. */
-export async function entryAgain(
-  { deployment, request }: TakenUp,
+export async function resumedEntry(
+  { deployment, request }: ResumedBuild,
   logs: DeploymentLogs,
-  goesOn: Promise<void>,
+  resumption: Promise<void>,
 ): Promise<Entry> {
   const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
   log.progress.step('The server was restarted; the build continued and is followed again');
   const principal = principalOf(deployment);
-  const again = { progress, goesOn };
+  const resumed = { progress, resumption };
   return new Entry({
     deployment,
     request: requestOf(deployment, request, principal),
     principal,
     log,
-    again,
+    resumed,
   });
 }
 
-async function isUnderWay({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
+async function isResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
-    return (await builder.underWay(tool)).has(id);
+    return (await builder.resumable(tool)).has(id);
   } catch (err) {
     log.warn({ err, tool, deployment: id }, 'cannot find out whether a build still runs');
     return false;

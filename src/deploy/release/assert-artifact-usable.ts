@@ -8,7 +8,11 @@ import type { Release } from '../../core/types.ts';
  * @param hint - How to build the release again.
  * @throws DeployError `ARTIFACT_UNUSABLE`
  */
-export function assertUsable(builder: Builder, { tool, version, artifact }: Release, hint: string): void {
+export function assertArtifactUsable(
+  builder: Builder,
+  { tool, version, artifact }: Release,
+  hint: string,
+): void {
   const why = builder.whyUnusable(artifact);
   if (why !== null) throw new DeployError('ARTIFACT_UNUSABLE', `v${version} of ${tool} ${why}.`, hint);
 }

@@ -6,12 +6,12 @@ import type { Runtime } from '../../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 
 /** The end of every failure message: `v41 is still live`. Never throws, even if the store fails. */
-export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostPlace'>, tool: ToolName): string {
+export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>, tool: ToolName): string {
   const record = recordOf(store, tool);
   if (record === null) return 'what was live is still live';
   const { liveVersion, isStopped } = record;
   if (liveVersion === null) return 'nothing is live yet';
-  const lost = runtime.lostPlace(tool);
+  const lost = runtime.lostNamespace(tool);
   if (lost !== null)
     return lost.state === 'leaving'
       ? `v${liveVersion} ends: ${lostWords(lost)}`
@@ -43,7 +43,7 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
 
 /** The notice after a push without commands: git found nothing new, or refused a push that is no fast-forward. */
 export function upToDate(
-  { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostPlace'> },
+  { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostNamespace'> },
   tool: ToolName,
   branch: string,
   typed: (command: string) => string,
@@ -51,7 +51,7 @@ export function upToDate(
   const { liveVersion, isStopped } = store.tool(tool);
   if (liveVersion === null)
     return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
-  const lost = runtime.lostPlace(tool);
+  const lost = runtime.lostNamespace(tool);
   if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
   const what = isStopped
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`

@@ -22,7 +22,7 @@ export interface ReportInput {
  * The report for the client: one status for each ref that it named, in its order, with the verdict instead of git's
  * "ok". In an atomic push, one failure fails all refs.
  */
-export function truthfulReport(input: ReportInput): Report {
+export function pushReport(input: ReportInput): Report {
   const refs = input.fates.map((fate, index) => statusOf(fate, index, input));
   const isFailed = refs.some(({ reason }) => reason !== null);
   const told = input.isAtomic && isFailed ? refs.map(failed) : refs;

@@ -19,7 +19,7 @@ import {
 import { Incoming, type Rewritten } from './incoming.ts';
 import { type Answer, Outgoing } from './outgoing.ts';
 import { type PushOptions, readPushOptions } from './push-options.ts';
-import { type PushOutcome, truthfulReport } from './push-report.ts';
+import { type PushOutcome, pushReport } from './push-report.ts';
 import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report-status.ts';
 
@@ -51,7 +51,7 @@ export interface PushContext {
 }
 
 /** Refs of one push in the audit log. An accepted push has more only if `push_refs` was raised. */
-const MOST_NOTED = 500;
+const MAX_NOTED = 500;
 
 const UNSAID =
   'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
@@ -263,7 +263,7 @@ export class TruthfulPush implements PushSession {
     if (this.#list === null || this.#list.commands.length === 0) return { kind: 'none' };
     const isAllRefused = this.#fates.every((fate) => fate.kind === 'refuse');
     if (isAllRefused) await this.#whenClientListens();
-    const report = truthfulReport({
+    const report = pushReport({
       fates: this.#fates,
       parkedAs: (fate, index) => this.#parkedAs(fate, index),
       gitsReport: isAllRefused ? { unpack: 'ok', refs: [] } : this.#withLimit(gitsReport),
@@ -281,11 +281,11 @@ export class TruthfulPush implements PushSession {
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
-    const updates = this.#fates.slice(0, MOST_NOTED).map(({ command: { ref, oldId, newId } }) => {
+    const updates = this.#fates.slice(0, MAX_NOTED).map(({ command: { ref, oldId, newId } }) => {
       const reason = told.get(ref);
       return { ref, old: oldId, new: newId, refused: reason === undefined ? unpack : reason };
     });
-    const more = Math.max(0, this.#fates.length - MOST_NOTED);
+    const more = Math.max(0, this.#fates.length - MAX_NOTED);
     const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
     audit({ what: 'push', who: principal, tool, facts });
   }

@@ -9,7 +9,7 @@ const HELD_BYTES = 1024 * 1024;
  * before they have sent everything. If the client disconnects, reads and discards the rest, so that nothing behind
  * `source` waits for it.
  */
-export class Outlet {
+export class HeldOutput {
   /** Settles when `source` has ended, with its error or null. */
   readonly ended: Promise<Error | null>;
   readonly #source: Readable;

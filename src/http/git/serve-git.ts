@@ -2,7 +2,7 @@ import type { Transform } from 'node:stream';
 import { authorize } from '../../auth/authorize.ts';
 import type { Directory } from '../../auth/directory.ts';
 import type { Config } from '../../config.ts';
-import type { FewOfEach } from '../../core/concurrency/concurrency-limit.ts';
+import type { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import type { Principal } from '../../core/types.ts';
@@ -10,7 +10,7 @@ import { gitProtocol, type PackServices, type PushSession } from '../../git/pack
 import { answerError, type Exchange, reportBug } from '../answer.ts';
 import { atMost, decodersOf, sendBody } from '../body.ts';
 import type { Route } from '../routes.ts';
-import { Outlet } from './held-output.ts';
+import { HeldOutput } from './held-output.ts';
 import { type GitRun, type GitService, ServedRepository } from './served-repository.ts';
 
 export interface GitServing {
@@ -18,7 +18,7 @@ export interface GitServing {
   readonly packServices: PackServices;
   readonly config: Pick<Config, 'pack_size'>;
   /** Limits answers to `info/refs` by credential. */
-  readonly advertisements: FewOfEach;
+  readonly advertisements: KeyedConcurrencyLimit;
 }
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
@@ -43,7 +43,7 @@ const FETCH_BYTES = 32 * 1024 * 1024;
  * The limit for the body of a push, as a multiple of the largest accepted pack. A refused push is read further, because
  * git shows the reason only after it has sent everything.
  */
-const MOST_OF_A_PUSH = 2;
+const MAX_OF_A_PUSH = 2;
 
 /** A client is dropped if no byte moves for this long. git itself sends keep-alives every 5 s. */
 const SILENCE_MS = 10 * 60 * 1000;
@@ -150,7 +150,7 @@ async function receive(
     void git.exited.then(({ code }) => {
       wasKilled = code === null;
     });
-    const stages = [...decoders, atMost(MOST_OF_A_PUSH * packBytes), session.incoming];
+    const stages = [...decoders, atMost(MAX_OF_A_PUSH * packBytes), session.incoming];
     await converse(exchange, { outlet, git, stages, notice: session.notice });
     const exit = await git.exited;
     if (exit.code !== 0) log.debug({ push: session.id, service: 'receive-pack', ...exit }, 'git ended badly');
@@ -164,7 +164,7 @@ function outletFor(
   source: Transform | ReturnType<ServedRepository['advertise']>,
   type: string,
 ) {
-  return new Outlet(source, response, () =>
+  return new HeldOutput(source, response, () =>
     response.writeHead(200, {
       'Content-Type': type,
       'Cache-Control': 'no-cache, max-age=0, must-revalidate',
@@ -177,7 +177,7 @@ function outletFor(
 }
 
 interface Conversation {
-  readonly outlet: Outlet;
+  readonly outlet: HeldOutput;
   readonly git: GitRun;
   /** The streams between the body and git. */
   readonly stages: readonly Transform[];

@@ -10,14 +10,14 @@ import { TrustedProxies } from '../listener/trusted-proxies.ts';
 import { pathOf, routeOf } from '../routes.ts';
 import { type Sources, serveSource } from './serve-source.ts';
 
-export interface SourcesDoorOptions {
+export interface SourceListenerOptions {
   readonly config: Pick<Config, 'sources_listen' | 'source_url'>;
   readonly sources: Sources;
   readonly log: Log;
 }
 
 /** A `Listener` at the address in `sources_listen`. */
-export interface SourcesDoor {
+export interface SourceListener {
   /** @throws DeployError `CANNOT_LISTEN` */
   listen(): ReturnType<Listener['listen']>;
   close(): Promise<void>;
@@ -32,7 +32,7 @@ const ANY = ['0.0.0.0', '::'];
  * @returns null if `sources_listen` is not set, because then the HTTP door serves the sources.
  * @throws DeployError `BAD_SETTING` if the settings do not give builds an address of this listener.
  */
-export function createSourcesDoor({ config, sources, log }: SourcesDoorOptions): SourcesDoor | null {
+export function createSourceListener({ config, sources, log }: SourceListenerOptions): SourceListener | null {
   const address = config.sources_listen;
   if (address === null) return null;
   if (ANY.includes(address.host) && config.source_url === '') {

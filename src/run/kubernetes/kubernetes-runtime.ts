@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
-import { FewAtOnce } from '../../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { Log } from '../../core/log/log.ts';
-import type { LostPlace } from '../../core/lost-namespace.ts';
+import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
-import { UnderWay } from '../background-work.ts';
+import { BackgroundWork } from '../background-work.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
@@ -26,7 +26,7 @@ import type {
 } from '../runtime.ts';
 import { servedElsewhere } from '../served-elsewhere.ts';
 import { Drift } from './drift/drift.ts';
-import { LostPlaces } from './drift/lost-namespaces.ts';
+import { LostNamespaces } from './drift/lost-namespaces.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './manifests/object-names.ts';
 import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
@@ -36,14 +36,14 @@ import { Restarts } from './pods/pod-restarts.ts';
 import { ToolPods } from './pods/tool-pods.ts';
 import { processStatuses } from './process-statuses.ts';
 import { removeLeftovers } from './resume/remove-leftovers.ts';
-import { takeOver } from './resume/resume-rollout.ts';
+import { resumeRollout } from './resume/resume-rollout.ts';
 import { Resuming } from './resume/resuming.ts';
-import { type GoLiveParts, goInNumbers, goLive } from './rollout/go-live.ts';
+import { applyScale, type GoLiveParts, goLive } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';
 import type { RolloutParts } from './rollout/start-rollout.ts';
 import { ScheduledEnds } from './schedules/scheduled-ends.ts';
-import { assertToolPlace } from './tool-namespace.ts';
+import { assertToolNamespace } from './tool-namespace.ts';
 
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
@@ -76,12 +76,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #podLogs: PodLogs;
   readonly #ends: ScheduledEnds;
   readonly #drift: Drift;
-  readonly #lost: LostPlaces;
+  readonly #lost: LostNamespaces;
   readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
   /** Limits how many tools are resumed at once at the start. */
-  readonly #resumes = new FewAtOnce(8);
-  readonly #underWay = new UnderWay();
+  readonly #resumes = new ConcurrencyLimit(8);
+  readonly #backgroundWork = new BackgroundWork();
   readonly #resuming = new Resuming();
   readonly #oneOffs: OneOffs;
   readonly #serverRun = newRolloutId();
@@ -118,15 +118,15 @@ export class KubernetesRuntime implements Runtime, Gateway {
         void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
     });
     this.#pods.listen(this.#ends);
-    this.#lost = new LostPlaces({ parts: this.#parts, live: this.#live, log });
+    this.#lost = new LostNamespaces({ parts: this.#parts, live: this.#live, log });
     this.#drift = new Drift({ parts: this.#parts, live: this.#live, lost: this.#lost, log });
     this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
-    void this.#underWay.own(this.#drift.watch());
+    void this.#backgroundWork.own(this.#drift.watch());
   }
 
   async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
-    await this.#inPlace(tool, () => assertToolPlace(this.#options, tool, signal));
+    await this.#inPlace(tool, () => assertToolNamespace(this.#options, tool, signal));
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
@@ -138,24 +138,24 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
     await this.#pods.known(signal, KNOWN_MS);
     const run = () => runReleaseJob(parts, { rollout, process }, { ...phase, signal });
-    await this.#underWay.own(this.#inPlace(release.tool, run));
+    await this.#backgroundWork.own(this.#inPlace(release.tool, run));
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
     await this.#untilKnown(rollOut.release.tool, rollOut.signal);
-    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
+    await this.#backgroundWork.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
     await this.#untilKnown(rollOut.release.tool, rollOut.signal);
-    await this.#underWay.own(this.#inPlace(rollOut.release.tool, () => this.#scale(rollOut)));
+    await this.#backgroundWork.own(this.#inPlace(rollOut.release.tool, () => this.#scale(rollOut)));
   }
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
       // Without a time limit, because the tools may keep running while the cluster's API does not answer.
       await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
-      await this.#underWay.own(
+      await this.#backgroundWork.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
       );
     });
@@ -179,7 +179,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [...statuses, ...this.#oneOffs.statuses(tool)];
   }
 
-  lostPlace(tool: ToolName): LostPlace | null {
+  lostNamespace(tool: ToolName): LostNamespace | null {
     return this.#lost.of(tool);
   }
 
@@ -197,7 +197,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /** Ends the watches and the one-offs. The tools keep running. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
+    await Promise.all([this.#backgroundWork.ended(), this.#oneOffs.close()]);
   }
 
   async cleanUp(tool: ToolName): Promise<void> {
@@ -206,7 +206,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
     if (this.#lost.of(tool) !== null) return;
     const leftovers = { tool, namespace, live: this.#live };
-    await this.#underWay.own(
+    await this.#backgroundWork.own(
       this.#resumes.run(async () => {
         const hasPlace = await removeLeftovers(this.#parts, leftovers);
         if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool);
@@ -256,7 +256,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       this.#rollout(rollOut.release, rollOut.replicas),
       rollOut,
     );
-    if (later !== null) void this.#underWay.own(later);
+    if (later !== null) void this.#backgroundWork.own(later);
   }
 
   async #scale(rollOut: RollOut): Promise<void> {
@@ -264,7 +264,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const live = this.#live.of(release.tool);
     const isHere = live?.release.version === release.version && this.#lost.of(release.tool) === null;
     if (!isHere) return await this.#rollOut(rollOut);
-    await goInNumbers(this.#goLiveParts, { ...live, replicas }, rollOut);
+    await applyScale(this.#goLiveParts, { ...live, replicas }, rollOut);
   }
 
   async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
@@ -274,13 +274,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const parts = { parts: this.#parts, live: this.#live, onKnown };
     const { tool } = fresh.release;
     try {
-      const { later } = await takeOver(parts, fresh, toolNumber);
-      if (later !== null) void this.#underWay.own(later);
+      const { later } = await resumeRollout(parts, fresh, toolNumber);
+      if (later !== null) void this.#backgroundWork.own(later);
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
       if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
       // The namespace is missing. Drift starts the release when the namespace exists again.
-      this.#live.adopt(fresh, toolNumber);
+      this.#live.resume(fresh, toolNumber);
       await this.#lost.look(tool);
     }
   }

@@ -4,7 +4,7 @@ import { RELEASE_TYPE } from '../../core/replicas.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import type { ProcessStatus } from '../runtime.ts';
 import type { Drift } from './drift/drift.ts';
-import type { LostPlaces } from './drift/lost-namespaces.ts';
+import type { LostNamespaces } from './drift/lost-namespaces.ts';
 import { type StatusParts, toolStatus, withNotes } from './pods/pod-status.ts';
 import type { LiveRollouts } from './rollout/live-rollouts.ts';
 import { deploymentsOf, type ObjectParts } from './rollout-objects.ts';
@@ -15,7 +15,7 @@ import { cronJobsOf } from './schedules/schedules.ts';
 export interface ProcessStatusesParts extends ObjectParts {
   readonly live: LiveRollouts;
   readonly drift: Drift;
-  readonly lost: LostPlaces;
+  readonly lost: LostNamespaces;
   readonly ends: ScheduledEnds;
 }
 
@@ -32,7 +32,7 @@ export async function processStatuses(
   const ofStatus: StatusParts = {
     runMemory: config.run_memory,
     release: (id) => live.releaseOf(id),
-    isDraining: (id) => live.isLeaving(id),
+    isDraining: (id) => live.isRetiring(id),
   };
   const lastRun = (type: string) => ends.last(tool, type);
   const statuses = [

@@ -133,11 +133,11 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   // The Secret first, because leftovers of a killed server are found by their Deployments. Running processes do not
   // need it any more.
   if (types === null) {
-    if (how === 'gracefully') await surely(() => leaveConfigToRuns(parts, namespace, rolloutId));
-    await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
+    if (how === 'gracefully') await retryDetached(() => leaveConfigToRuns(parts, namespace, rolloutId));
+    await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
   }
-  await surely(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
-  if (how === 'now') await surely(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
+  await retryDetached(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
+  if (how === 'now') await retryDetached(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
   const end = performance.now() + GONE_MS;
   for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
     const isMeant = ({ type, isScheduled }: ToolPod) =>
@@ -146,7 +146,7 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
     if (left.every(isOverdue)) return left.map(({ podName }) => podName);
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
-      await surely(() =>
+      await retryDetached(() =>
         cluster.core.deleteCollectionNamespacedPod({
           namespace,
           labelSelector: `${labelSelector},${COMPONENT}!=${SCHEDULED}`,
@@ -167,6 +167,6 @@ function isOverdue({ pod }: ToolPod): boolean {
 }
 
 /** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */
-async function surely(action: () => Promise<unknown>): Promise<void> {
+async function retryDetached(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

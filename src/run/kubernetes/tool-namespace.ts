@@ -16,7 +16,7 @@ const RIGHTS: readonly Right[] = [
  *
  * @throws as `preflight`, except for a missing namespace that this server makes before the rollout.
  */
-export async function assertToolPlace(
+export async function assertToolNamespace(
   {
     cluster,
     config,

@@ -1,6 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import { exitWords } from '../exit-words.ts';
-import { toldOutput } from '../output-limit.ts';
+import { limitedOutput } from '../output-limit.ts';
 import type { ReleasePhase } from '../runtime.ts';
 import { type RunParts, type Start, startRun } from './processes/running-process.ts';
 
@@ -19,7 +19,7 @@ export async function runReleasePhase(
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();
   progress.step('Running the release command');
-  const running = await startRun({ ...start, onLine: toldOutput((text) => progress.line(text)) }, parts);
+  const running = await startRun({ ...start, onLine: limitedOutput((text) => progress.line(text)) }, parts);
   const kill = (): void => running.process.kill();
   if (whole.aborted) kill();
   else whole.addEventListener('abort', kill, { once: true });

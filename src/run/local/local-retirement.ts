@@ -1,43 +1,41 @@
 import type { Log } from '../../core/log/log.ts';
-import type { Generation } from './local-rollout.ts';
+import type { LocalRollout } from './local-rollout.ts';
 
-interface Departure {
+interface Retiring {
   readonly gone: Promise<void>;
   /** Cuts the drain short. */
   readonly hurry: AbortController;
 }
 
-/** Ends generations in the background when they get no more requests. */
-export class Departures {
+/** Ends rollouts in the background when they get no more requests. */
+export class LocalRetirement {
   readonly #drainMs: number;
   readonly #log: Log;
-  readonly #leaving = new Map<Generation, Departure>();
+  readonly #retiring = new Map<LocalRollout, Retiring>();
 
   constructor(drainMs: number, log: Log) {
     this.#drainMs = drainMs;
     this.#log = log;
   }
 
-  of(tool: string): Generation[] {
-    return [...this.#leaving.keys()].filter(({ release }) => release.tool === tool);
+  of(tool: string): LocalRollout[] {
+    return [...this.#retiring.keys()].filter(({ release }) => release.tool === tool);
   }
 
-  /** Ends a generation when its requests are done or the drain time is over. Does not wait for it. */
-  add(generation: Generation): void {
+  /** Ends a rollout when its requests are done or the drain time is over. Does not wait for it. */
+  add(rollout: LocalRollout): void {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(this.#drainMs)]);
-    const gone = generation
+    const gone = rollout
       .drain(limit, hurry.signal)
       .catch((err: unknown) => this.#log.error({ err }, 'cannot end an old release'))
-      .finally(() => this.#leaving.delete(generation));
-    this.#leaving.set(generation, { gone, hurry });
+      .finally(() => this.#retiring.delete(rollout));
+    this.#retiring.set(rollout, { gone, hurry });
   }
 
-  /** Ends the matching generations now. Resolves when they are gone. */
-  async hurry(isMeant: (generation: Generation) => boolean): Promise<void> {
-    const meant = [...this.#leaving]
-      .filter(([generation]) => isMeant(generation))
-      .map(([, departure]) => departure);
+  /** Ends the matching rollouts now. Resolves when they are gone. */
+  async hurry(isMeant: (rollout: LocalRollout) => boolean): Promise<void> {
+    const meant = [...this.#retiring].filter(([rollout]) => isMeant(rollout)).map(([, retiring]) => retiring);
     for (const { hurry } of meant) hurry.abort();
     await Promise.all(meant.map(({ gone }) => gone));
   }

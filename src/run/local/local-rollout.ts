@@ -11,19 +11,19 @@ import { TimedProcess, type TimedProcessParts } from './processes/timed-process.
 import { type Attempt, ToolProcess, type ToolProcessParts } from './processes/tool-process.ts';
 import type { Route } from './router/router.ts';
 
-export type GenerationParts = ToolProcessParts & TimedProcessParts;
+export type LocalRolloutParts = ToolProcessParts & TimedProcessParts;
 
-export interface GenerationOptions {
+export interface LocalRolloutOptions {
   readonly release: Release;
   readonly toolNumber: number;
   readonly toolLog: ToolLog;
-  readonly parts: GenerationParts;
+  readonly parts: LocalRolloutParts;
 }
 
 /** A set of processes of one release: the live ones, or some that are starting or draining. */
-export class Generation {
+export class LocalRollout {
   readonly release: Release;
-  readonly #options: GenerationOptions;
+  readonly #options: LocalRolloutOptions;
   /** The processes that stay up. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
@@ -32,7 +32,7 @@ export class Generation {
   #isDown = false;
 
   private constructor(
-    options: GenerationOptions,
+    options: LocalRolloutOptions,
     processes: ToolProcess[],
     timed: readonly TimedProcess[] = [],
   ) {
@@ -43,13 +43,13 @@ export class Generation {
   }
 
   /** Makes all processes of a release without starting them. */
-  static of(options: GenerationOptions, replicas: Replicas): Generation {
+  static of(options: LocalRolloutOptions, replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = options;
     const timed = scheduledIn(release).map(
       (process) =>
         new TimedProcess({ release, toolNumber, process, name: `${process.type}.1`, toolLog }, parts),
     );
-    const all = new Generation(options, [], timed);
+    const all = new LocalRollout(options, [], timed);
     all.join(all.missing(replicas));
     return all;
   }
@@ -80,7 +80,7 @@ export class Generation {
   }
 
   /** Makes the processes that are missing for these numbers, without starting them. */
-  missing(replicas: Replicas): Generation {
+  missing(replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
     const processes = stayingUp(release).flatMap((process) => {
@@ -89,11 +89,11 @@ export class Generation {
       const names = free.map((number) => `${process.type}.${number}`);
       return names.map((name) => new ToolProcess({ release, toolNumber, process, name, toolLog }, parts));
     });
-    return new Generation(this.#options, processes);
+    return new LocalRollout(this.#options, processes);
   }
 
   /** Adds the processes of the other set. */
-  join(others: Generation): void {
+  join(others: LocalRollout): void {
     const types = stayingUp(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
       (one, other) => types.indexOf(one.type) - types.indexOf(other.type) || numberOf(one) - numberOf(other),
@@ -101,14 +101,14 @@ export class Generation {
   }
 
   /** Removes surplus processes, those with the highest numbers. @returns the removed ones, which still run. */
-  shrinkTo(replicas: Replicas): Generation {
+  shrinkTo(replicas: Replicas): LocalRollout {
     const counts = replicasOf(this.release, replicas);
     const all = this.#processes;
     const kept = Object.entries(counts).flatMap(([type, count]) =>
       all.filter((process) => process.type === type).slice(0, count),
     );
     this.#processes = kept;
-    return new Generation(
+    return new LocalRollout(
       this.#options,
       all.filter((process) => !kept.includes(process)),
     );

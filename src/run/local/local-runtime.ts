@@ -11,7 +11,7 @@ import type { Release, Replicas } from '../../core/types.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
-import { UnderWay } from '../background-work.ts';
+import { BackgroundWork } from '../background-work.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
@@ -29,8 +29,8 @@ import type {
 import { ScheduledRuns } from '../scheduled-runs.ts';
 import { unfulfilled } from '../service-limits.ts';
 import { runReleasePhase } from './local-release-phase.ts';
-import { Departures } from './local-retirement.ts';
-import { Generation, type GenerationParts } from './local-rollout.ts';
+import { LocalRetirement } from './local-retirement.ts';
+import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';
 import { runLocally } from './one-off/local-one-off.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
@@ -88,12 +88,12 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #ports = new Ports();
   readonly #oneOffs: OneOffs;
   readonly #closing = new AbortController();
-  readonly #live = new Map<string, Generation>();
+  readonly #live = new Map<string, LocalRollout>();
   readonly #stopped = new Set<string>();
   readonly #runs = new ScheduledRuns();
   readonly #logs: ToolLogs;
-  readonly #leaving: Departures;
-  readonly #underWay = new UnderWay();
+  readonly #retirement: LocalRetirement;
+  readonly #backgroundWork = new BackgroundWork();
   readonly #diskWatch: DiskWatch;
 
   private constructor(options: LocalRuntimeOptions) {
@@ -103,7 +103,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const room = new DiskRoom(data);
     this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
     this.#oneOffs = new OneOffs(options.config);
-    this.#leaving = new Departures(options.config.drain_time, options.log);
+    this.#retirement = new LocalRetirement(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
       ...options,
@@ -134,21 +134,21 @@ export class LocalRuntime implements Runtime, Gateway {
       toolLog: this.#logs.of(release.tool),
     };
     const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
-    await this.#underWay.own(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
+    await this.#backgroundWork.own(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
   }
 
   async rollOut(rollOut: RollOut): Promise<void> {
-    await this.#underWay.own(this.#rollOut(rollOut));
+    await this.#backgroundWork.own(this.#rollOut(rollOut));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
-    await this.#underWay.own(this.#scale(rollOut));
+    await this.#backgroundWork.own(this.#scale(rollOut));
   }
 
   async assertReady(): Promise<void> {}
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#closing.signal.throwIfAborted();
-    const next = this.#generation(release, toolNumber, replicas);
+    const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     if (why === null) return next.keepUp();
@@ -161,20 +161,20 @@ export class LocalRuntime implements Runtime, Gateway {
     const live = this.#live.get(tool);
     this.#live.delete(tool);
     this.#stopped.add(tool);
-    if (live !== undefined) this.#leaving.add(live);
-    await this.#leaving.hurry((generation) => generation.release.tool === tool);
+    if (live !== undefined) this.#retirement.add(live);
+    await this.#retirement.hurry((rollout) => rollout.release.tool === tool);
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     return [
       ...(this.#live.get(tool)?.statuses(true) ?? []),
-      ...this.#leaving.of(tool).flatMap((generation) => generation.statuses(false)),
+      ...this.#retirement.of(tool).flatMap((rollout) => rollout.statuses(false)),
       ...this.#oneOffs.statuses(tool),
     ];
   }
 
   /** Always null, because there are no namespaces here. */
-  lostPlace(): null {
+  lostNamespace(): null {
     return null;
   }
 
@@ -191,10 +191,10 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([this.#underWay.ended(), this.#oneOffs.close()]);
-    for (const live of this.#live.values()) this.#leaving.add(live);
+    await Promise.all([this.#backgroundWork.ended(), this.#oneOffs.close()]);
+    for (const live of this.#live.values()) this.#retirement.add(live);
     this.#live.clear();
-    await this.#leaving.hurry(() => true);
+    await this.#retirement.hurry(() => true);
   }
 
   async run(oneOff: OneOff): Promise<OneOffEnd> {
@@ -204,7 +204,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
     const live = this.#live.get(tool);
-    const all = [...this.#leaving.of(tool), ...(live === undefined ? [] : [live])];
+    const all = [...this.#retirement.of(tool), ...(live === undefined ? [] : [live])];
     return new Set([...this.#oneOffs.artifacts(tool), ...all.map(({ release }) => release.artifact.id)]);
   }
 
@@ -226,7 +226,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async #rollOut(rollOut: RollOut): Promise<void> {
     const { release, toolNumber, progress, replicas } = rollOut;
-    const next = this.#generation(release, toolNumber, replicas);
+    const next = this.#newRollout(release, toolNumber, replicas);
     const { run_memory } = this.#options.config;
     for (const text of unfulfilled(release.artifact.service, run_memory)) progress.warn(text);
     await this.#start(next, rollOut);
@@ -243,11 +243,11 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#start(more, rollOut);
     live.join(more);
     more.keepUp();
-    this.#leaving.add(live.shrinkTo(replicas));
+    this.#retirement.add(live.shrinkTo(replicas));
   }
 
   /** Starts the processes and calls `beforeSwitch`. If anything fails, kills them. */
-  async #start(next: Generation, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
+  async #start(next: LocalRollout, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     try {
       await next.start(progress, whole);
@@ -259,13 +259,13 @@ export class LocalRuntime implements Runtime, Gateway {
     }
   }
 
-  /** Sends requests to this generation from now on. @returns the version that got them before, or null. */
-  #switchTo(next: Generation): number | null {
+  /** Sends requests to this rollout from now on. @returns the version that got them before, or null. */
+  #switchTo(next: LocalRollout): number | null {
     const { tool } = next.release;
     const before = this.#live.get(tool);
     this.#live.set(tool, next);
     this.#stopped.delete(tool);
-    if (before !== undefined) this.#leaving.add(before);
+    if (before !== undefined) this.#retirement.add(before);
     return before?.release.version ?? null;
   }
 
@@ -275,12 +275,12 @@ export class LocalRuntime implements Runtime, Gateway {
     return live.route;
   }
 
-  #generation(release: Release, toolNumber: number, replicas: Replicas): Generation {
+  #newRollout(release: Release, toolNumber: number, replicas: Replicas): LocalRollout {
     const toolLog = this.#logs.of(release.tool);
-    return Generation.of({ release, toolNumber, toolLog, parts: this.#parts(release) }, replicas);
+    return LocalRollout.of({ release, toolNumber, toolLog, parts: this.#parts(release) }, replicas);
   }
 
-  #parts(release: Release): GenerationParts {
+  #parts(release: Release): LocalRolloutParts {
     const { config, sandbox, launchEnvironment, log, pauses, clock } = this.#options;
     return {
       config,

@@ -1,7 +1,7 @@
 import { StringDecoder } from 'node:string_decoder';
 import { clean } from '../../core/progress.ts';
 
-const MOST_CHARACTERS = 16 * 1024;
+const MAX_CHARACTERS = 16 * 1024;
 /** Marks the end of a line that was cut. */
 export const CUT = '… (cut)';
 
@@ -22,7 +22,7 @@ export class LogLines {
       this.#rest = '';
       return line;
     });
-    this.#rest = cut(this.#rest + last, MOST_CHARACTERS + 1);
+    this.#rest = cut(this.#rest + last, MAX_CHARACTERS + 1);
     return lines.flatMap(finished);
   }
 
@@ -35,7 +35,7 @@ export class LogLines {
 }
 
 function finished(line: string): string[] {
-  const text = line.length > MOST_CHARACTERS ? cut(line, MOST_CHARACTERS) + CUT : line;
+  const text = line.length > MAX_CHARACTERS ? cut(line, MAX_CHARACTERS) + CUT : line;
   return clean(withoutReturns(text)).split('\n');
 }
 

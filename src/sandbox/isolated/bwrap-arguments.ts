@@ -34,7 +34,7 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
  * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
  * map could not be set; bwrap sets that flag itself.
  */
-export function isolatedArguments(command: SandboxCommand, isolation: Isolation): string[] {
+export function bwrapArguments(command: SandboxCommand, isolation: Isolation): string[] {
   return [
     ...asUser(isolation.uid),
     ...network(command, isolation),

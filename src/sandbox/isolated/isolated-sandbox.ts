@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Log } from '../../core/log/log.ts';
-import { giveTo } from '../disk/chown-tree.ts';
+import { chownTree } from '../disk/chown-tree.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
@@ -18,7 +18,7 @@ import {
 import { exitOf, INTERLEAVED, startInCgroup } from '../process/sandbox-child.ts';
 import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from '../sandbox.ts';
 import { copyFilter } from '../seccomp/filter.ts';
-import { isolatedArguments, secretArguments } from './bwrap-arguments.ts';
+import { bwrapArguments, secretArguments } from './bwrap-arguments.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { closeInherited } from './inherited-descriptors.ts';
 
@@ -80,7 +80,7 @@ export class IsolatedSandbox implements Sandbox {
     assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
-    const argv = isolatedArguments(command, {
+    const argv = bwrapArguments(command, {
       hostFiles: this.#hostFiles,
       uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
       fence: this.#fence,
@@ -133,7 +133,7 @@ export class IsolatedSandbox implements Sandbox {
   }
 
   async own(folder: string, toolNumber: number): Promise<void> {
-    if (this.#isRoot) await giveTo(folder, this.#options.baseUid + toolNumber);
+    if (this.#isRoot) await chownTree(folder, this.#options.baseUid + toolNumber);
   }
 }
 

@@ -7,11 +7,11 @@ import { setTimeout as wait } from 'node:timers/promises';
  */
 
 /** A process can make many of its files in /proc gigabytes large. */
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** No program can be started with more (execve(2)). */
-const MOST_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
+const MAX_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
 /** Enough, because listening sockets come first. */
-const MOST_SOCKET_BYTES = 256 * 1024;
+const MAX_SOCKET_BYTES = 256 * 1024;
 
 /** The ids of all processes; none if there is no /proc. */
 export function processIds(): number[] {
@@ -27,7 +27,7 @@ export function argumentsOf(pid: number): string[] {
 
 /** The environment that the process was started with, as `NAME=value`. */
 export function environmentOf(pid: number): string[] {
-  return read(`/proc/${pid}/environ`, MOST_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
+  return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
 /** The id of the process in each process namespace, the outermost first. */
@@ -70,7 +70,7 @@ interface Listener {
 /** The listening TCP sockets in the network namespace of this process. Incomplete if there are very many. */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>
-    read(`/proc/${pid}/net/${table}`, MOST_SOCKET_BYTES)
+    read(`/proc/${pid}/net/${table}`, MAX_SOCKET_BYTES)
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .filter((fields) => fields[3] === '0A')
@@ -115,13 +115,13 @@ export async function untilGone(pids: readonly number[], limitMs: number): Promi
   return true;
 }
 
-function read(path: string, mostBytes = MOST_BYTES): string {
+function read(path: string, mostBytes = MAX_BYTES): string {
   const chunks: Buffer[] = [];
   try {
     const file = openSync(path, 'r');
     try {
       for (let left = mostBytes; left > 0; ) {
-        const chunk = Buffer.allocUnsafe(Math.min(left, MOST_BYTES));
+        const chunk = Buffer.allocUnsafe(Math.min(left, MAX_BYTES));
         const count = readSync(file, chunk);
         if (count === 0) break;
         chunks.push(chunk.subarray(0, count));

@@ -70,7 +70,7 @@ export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>
   });
 }
 
-const MOST_COMPLAINT_BYTES = 4096;
+const MAX_COMPLAINT_BYTES = 4096;
 // Messages of pasta on machines without syslog, a nameserver or an IPv6 route.
 const HARMLESS =
   /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
@@ -83,7 +83,7 @@ function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
   if (stderr === null) throw new Error('The child was started without a pipe.');
   let complaint = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {
-    complaint = (complaint + text).slice(0, MOST_COMPLAINT_BYTES);
+    complaint = (complaint + text).slice(0, MAX_COMPLAINT_BYTES);
   });
   const stderrEnd = new Promise<void>((resolve) => {
     stderr.once('close', resolve);

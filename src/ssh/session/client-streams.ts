@@ -4,9 +4,9 @@ import type { Connection, ServerChannel } from 'ssh2';
 import { isExchangingKeys, renewWindowOnRead } from '../protocol/ssh2-internals.ts';
 
 /** Writers wait while the socket holds more, because a client may announce a window of 4 GiB and not read. */
-const MOST_IN_SOCKET_BYTES = 1024 * 1024;
+const MAX_IN_SOCKET_BYTES = 1024 * 1024;
 const ERR_PIECE_BYTES = 4096;
-const MOST_ERR_BYTES = 64 * 1024;
+const MAX_ERR_BYTES = 64 * 1024;
 
 /** Parts of ssh2's Channel that its types leave out. */
 interface Inner {
@@ -77,7 +77,7 @@ export class ClientStreams {
 
   /** Writes a few lines to standard error. Drops everything beyond 64 kB. */
   err(text: string): Promise<void> {
-    const bytes = Buffer.from(this.#shown(text)).subarray(0, MOST_ERR_BYTES - this.#errBytes);
+    const bytes = Buffer.from(this.#shown(text)).subarray(0, MAX_ERR_BYTES - this.#errBytes);
     this.#errBytes += bytes.length;
     return this.errors(bytes);
   }
@@ -149,7 +149,7 @@ export class ClientStreams {
     while (isExchangingKeys(this.#client) && !this.gone.aborted) {
       await this.#until((done) => this.#client.once('handshake', done));
     }
-    while (this.#socket.writableLength > MOST_IN_SOCKET_BYTES && !this.gone.aborted) {
+    while (this.#socket.writableLength > MAX_IN_SOCKET_BYTES && !this.gone.aborted) {
       await this.#until((done) => this.#socket.once('drain', done));
     }
     this.#isWriting = false;

@@ -1,7 +1,7 @@
 import type { Session } from 'ssh2';
 import type { Terminal, TerminalSize } from '../../run/runtime.ts';
 
-const MOST_CELLS = 65_535;
+const MAX_CELLS = 65_535;
 /** How long a terminal request waits for the command that decides it. OpenSSH and PuTTY send both at once. */
 const HOLD_MS = 500;
 
@@ -69,6 +69,6 @@ export class TerminalRequest {
 
 function sizeOf(columns: number, rows: number): TerminalSize {
   const cells = (count: number, byDefault: number) =>
-    count >= 1 && count <= MOST_CELLS ? Math.floor(count) : byDefault;
+    count >= 1 && count <= MAX_CELLS ? Math.floor(count) : byDefault;
   return { columns: cells(columns, 80), rows: cells(rows, 24) };
 }

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeFrames, encodeFrames, type Frame, maxPayloadBytes } from '../../../src/cli/control/frames.ts';
+import {
+  decodeFrames,
+  encodeFrames,
+  type Frame,
+  MAX_PAYLOAD_BYTES,
+} from '../../../src/cli/control/frames.ts';
 
 async function decode(bytes: Uint8Array, pieceBytes: number): Promise<Frame[]> {
   async function* pieces() {
@@ -36,11 +41,11 @@ test('a frame is a letter, a big-endian length and the payload', () => {
 });
 
 test('a long text goes as several frames', async () => {
-  const text = Buffer.alloc(maxPayloadBytes * 2 + 1, 'x');
+  const text = Buffer.alloc(MAX_PAYLOAD_BYTES * 2 + 1, 'x');
   const frames = await decode(encodeFrames('out', text), 100_000);
   assert.deepEqual(
     frames.map(({ payload }) => payload.length),
-    [maxPayloadBytes, maxPayloadBytes, 1],
+    [MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, 1],
   );
   assert.ok(Buffer.concat(frames.map(({ payload }) => payload)).equals(text));
 });

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { BuildGoesOn, HandOver } from '../../../src/builder/builder.ts';
+import { BuildResumesLater, ResumeLater } from '../../../src/builder/builder.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import { AHarbor } from '../../builder/registry/a-harbor.ts';
 import { failsWith } from '../../builder/with-builder.ts';
@@ -58,21 +58,21 @@ test('70: a project without room is reported before anything is made in the clus
   );
 });
 
-test('with Harbor, the account of a build that is handed over stays until the build ends', async () => {
+test('with Harbor, the account of a build that will be resumed stays until the build ends', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 10' }));
   const stop = new AbortController();
   const stopping = progressTo((text) => {
-    if (text.includes('here')) stop.abort(new HandOver());
+    if (text.includes('here')) stop.abort(new ResumeLater());
   });
-  await assert.rejects(builder.builder.build(request, stopping, stop.signal), BuildGoesOn);
+  await assert.rejects(builder.builder.build(request, stopping, stop.signal), BuildResumesLater);
   assert.equal(harbor.robots.size, 1);
   const silent = progressTo(() => {});
   // Stopped again, before it has read anything.
-  const again = AbortSignal.abort(new HandOver());
-  await assert.rejects(builder.builder.takeUp(request, silent, again), BuildGoesOn);
-  await builder.builder.takeUp(request, silent, new AbortController().signal);
+  const again = AbortSignal.abort(new ResumeLater());
+  await assert.rejects(builder.builder.resume(request, silent, again), BuildResumesLater);
+  await builder.builder.resume(request, silent, new AbortController().signal);
   assert.equal(harbor.robots.size, 0);
   // Its pod and Secrets are deleted a moment after the Job.
   await until(async () => (await builder.leftovers()).length === 0, 'nothing of it is left', 60_000);

@@ -40,7 +40,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
   const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
 
-  test('a rollout right at the start waits until the live release is adopted, and replaces it', async () => {
+  test('a rollout right at the start waits until the live release is resumed, and replaces it', async () => {
     const tool = 'at-once' as ToolName;
     const one = releaseOf(tool, 1, await webArtifact('one'));
     const first = bench.startAnother(tool);
@@ -65,7 +65,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'two');
   });
 
-  test('running pods are adopted without a restart, and the log continues without a gap or a repetition', async () => {
+  test('running pods are resumed without a restart, and the log continues without a gap or a repetition', async () => {
     const tool = 'adopted' as ToolName;
     const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };
     const release = releaseOf(tool, 3, await bench.artifact(files, [web(), worker()]));
@@ -94,7 +94,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('killed during a rollout: the old release is adopted, and the begun one is removed', async () => {
+  test('killed during a rollout: the old release is resumed, and the begun one is removed', async () => {
     const tool = 'midway' as ToolName;
     const old = releaseOf(tool, 1, await webArtifact('old'));
     const first = bench.startAnother(tool);
@@ -151,7 +151,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'new');
   });
 
-  test('a server that starts while the API is away adopts running releases when it is back', async () => {
+  test('a server that starts while the API is away resumes running releases when it is back', async () => {
     const tool = 'early' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('early'));
     const first = bench.startAnother(tool);

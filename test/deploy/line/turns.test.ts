@@ -52,7 +52,7 @@ class Line {
     for (const id of ids) this.#turns.enter(this.#entryOf(id, false));
   }
 
-  takeUp(id: string): void {
+  resume(id: string): void {
     this.#turns.enter(this.#entryOf(id, true));
   }
 
@@ -67,7 +67,7 @@ class Line {
     return this.begun.join(' ');
   }
 
-  #entryOf(words: string, isTakenUp: boolean): Entry {
+  #entryOf(words: string, isResumed: boolean): Entry {
     const [id = '', uid = 'alice'] = words.split(':').reverse();
     const tool = nameOf(`tool-${id[0]}`);
     const log = this.#logs.open(tool, id);
@@ -76,7 +76,7 @@ class Line {
       request: { kind: 'redeploy', useCache: true },
       principal: { ...alice, uid },
       log,
-      ...(isTakenUp ? { again: { progress: log.progress, goesOn: Promise.resolve() } } : {}),
+      ...(isResumed ? { resumed: { progress: log.progress, resumption: Promise.resolve() } } : {}),
     });
   }
 
@@ -152,8 +152,8 @@ test('the deployments of one tool run in the order of arrival, one at a time', a
 
 test('resumed deployments run at once, whatever the limit is', () => {
   const line = new Line(1);
-  line.takeUp('a1');
-  line.takeUp('b1');
+  line.resume('a1');
+  line.resume('b1');
   line.enter('c1');
   assert.deepEqual(line.begun, ['a1', 'b1']);
 });

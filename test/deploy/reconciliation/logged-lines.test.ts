@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { DeploymentLogs } from '../../../src/deploy/deployment-log.ts';
-import { ToldLines } from '../../../src/deploy/reconciliation/logged-lines.ts';
+import { LoggedLines } from '../../../src/deploy/reconciliation/logged-lines.ts';
 import { wikibot } from '../../support/store-records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'told-'));
@@ -36,7 +36,7 @@ for (const { name, log, again, untold } of [
   { name: 'lines are not ASCII', log: ['ä 🦊'], again: ['ä 🦊', 'ä 🐺'], untold: ['ä 🐺'] },
 ]) {
   test(`a log gets exactly the lines that it lacks, if ${name}`, async () => {
-    const told = await ToldLines.read(file(log.map((line) => `${line}\n`).join('')));
+    const told = await LoggedLines.read(file(log.map((line) => `${line}\n`).join('')));
     assert.equal(
       again.map((line) => told.untold(`${line}\n`)).join(''),
       untold.map((line) => `${line}\n`).join(''),
@@ -45,19 +45,19 @@ for (const { name, log, again, untold } of [
 }
 
 test('several lines in one text are compared one by one', async () => {
-  const told = await ToldLines.read(file('a\nb\n'));
+  const told = await LoggedLines.read(file('a\nb\n'));
   assert.equal(told.untold('a\nb\nc\n'), 'c\n');
 });
 
 test('an incomplete last line of the log is replaced by the whole line', async () => {
   const path = file('ä one\nä tw');
-  const told = await ToldLines.read(path);
+  const told = await LoggedLines.read(path);
   assert.equal(readFileSync(path, 'utf8'), 'ä one\n');
   assert.equal(told.untold('ä one\nä two\n'), 'ä two\n');
 });
 
 test('a missing log counts as empty', async () => {
-  const told = await ToldLines.read(join(folder, 'none.log'));
+  const told = await LoggedLines.read(join(folder, 'none.log'));
   assert.equal(told.untold('a\n'), 'a\n');
 });
 
@@ -81,7 +81,7 @@ test('a log that is opened again keeps its lines and gets only new ones', async 
 });
 
 test('threat 55: a log that is made to be slow to compare delays nobody', async () => {
-  const told = await ToldLines.read(file('\n'.repeat(5_000_000)));
+  const told = await LoggedLines.read(file('\n'.repeat(5_000_000)));
   const began = performance.now();
   for (let count = 0; count < 20_000; count += 1) assert.notEqual(told.untold(`new ${count}\n`), '');
   const tookMs = performance.now() - began;
@@ -89,7 +89,7 @@ test('threat 55: a log that is made to be slow to compare delays nobody', async 
 });
 
 test('only the newest lines of a very long log count', async () => {
-  const told = await ToldLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
+  const told = await LoggedLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });
 
@@ -97,6 +97,6 @@ test('a character that a full disk cut does not shift the end of the last whole 
   const path = join(folder, 'cut-character');
   const whole = Buffer.concat([Buffer.from('gr'), Buffer.from('ü').subarray(0, 1), Buffer.from('n\n')]);
   writeFileSync(path, Buffer.concat([whole, Buffer.from('half')]));
-  await ToldLines.read(path);
+  await LoggedLines.read(path);
   assert.deepEqual(readFileSync(path), whole);
 });

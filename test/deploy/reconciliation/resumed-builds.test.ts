@@ -25,7 +25,7 @@ test('a build that outlives its server is resumed and goes live with the refs of
   const { startedAt } = place.store.deployment('p1') ?? {};
 
   const second = await place.start();
-  assert.equal(second.takenUp, 1);
+  assert.equal(second.resumed, 1);
   assert.deepEqual(place.builder.spared, ['p1']);
   assert.equal(place.store.deployment('p1')?.state, 'building');
   assert.doesNotMatch(place.log('p1'), /Interrupted/);
@@ -63,8 +63,8 @@ test('a build that ends while the server is being stopped is released by the nex
   await first.line.close();
   assert.ok(!(await verdict).isLive);
   assert.equal(place.store.deployment('p1')?.state, 'building');
-  const { line, takenUp } = await place.start();
-  assert.equal(takenUp, 1);
+  const { line, resumed } = await place.start();
+  assert.equal(resumed, 1);
   for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
   const { state, version } = place.store.deployment('p1') ?? {};
   assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
@@ -81,8 +81,8 @@ test('a resumed redeploy stays a redeploy, counts as one build, and names its au
   const { id } = first.line.redeploy(wikibot, { useCache: false }, alice);
   await place.builder.told.promise;
   await first.line.close();
-  const { line: second, takenUp } = await place.start();
-  assert.equal(takenUp, 1);
+  const { line: second, resumed } = await place.start();
+  assert.equal(resumed, 1);
   place.builder.may.resolve();
   for await (const _ of second.follow(id, { isColoured: false, signal: AbortSignal.timeout(5000) }));
   const { state, version } = place.store.deployment(id) ?? {};
@@ -99,7 +99,7 @@ for (const { name, change } of [
   {
     name: 'whose build cannot be asked for',
     change: (place: Place) => {
-      place.builder.underWay = () => Promise.reject(new Error('the cluster is away'));
+      place.builder.resumable = () => Promise.reject(new Error('the cluster is away'));
     },
   },
 ]) {
@@ -111,8 +111,8 @@ for (const { name, change } of [
     await place.builder.told.promise;
     await line.close();
     await change(place);
-    const { takenUp } = await place.start();
-    assert.equal(takenUp, 0);
+    const { resumed } = await place.start();
+    assert.equal(resumed, 0);
     assert.equal(place.store.deployment('p1')?.state, 'interrupted');
     assert.equal(place.store.build('p1')?.state, 'BUILD_UNKNOWN');
     assert.deepEqual(place.builder.spared, []);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { LostPlace } from '../../../src/core/lost-namespace.ts';
+import type { LostNamespace } from '../../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import { upToDate, whatIsLive } from '../../../src/deploy/release/live-release.ts';
 import type { Store } from '../../../src/store/store.ts';
@@ -22,7 +22,7 @@ for (const { liveVersion, isStopped, expected } of [
     const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
     assert.match(
       upToDate(
-        { store, runtime: { lostPlace: () => null } },
+        { store, runtime: { lostNamespace: () => null } },
         'hello' as ToolName,
         'main',
         (command) => `ssh ${command}`,
@@ -51,7 +51,7 @@ for (const { state, live, pushed } of [
 ] as const) {
   test(`a release whose namespace was deleted is not called live: ${state}`, () => {
     const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
-    const runtime = { lostPlace: (): LostPlace => ({ namespace: 'tool-hello', state }) };
+    const runtime = { lostNamespace: (): LostNamespace => ({ namespace: 'tool-hello', state }) };
     assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);
     assert.match(
       upToDate({ store, runtime }, 'hello' as ToolName, 'main', (command) => command),

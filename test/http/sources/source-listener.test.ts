@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { pino } from 'pino';
 import type { Sources } from '../../../src/http/sources/serve-source.ts';
-import { createSourcesDoor, type SourcesDoor } from '../../../src/http/sources/source-listener.ts';
+import { createSourceListener, type SourceListener } from '../../../src/http/sources/source-listener.ts';
 import { openDoor, PASSWORD } from '../../support/http/http-door.ts';
 
 const token = 'a'.repeat(43);
@@ -19,9 +19,9 @@ const sources: Sources = {
   },
 };
 const doorAt = (host: string, port = 0, source_url = '') =>
-  createSourcesDoor({ config: { sources_listen: { host, port }, source_url }, sources, log });
+  createSourceListener({ config: { sources_listen: { host, port }, source_url }, sources, log });
 
-let door: SourcesDoor;
+let door: SourceListener;
 let url = '';
 before(async () => {
   const made = doorAt('127.0.0.1');
@@ -99,5 +99,8 @@ test('an address in use is refused with the name of its setting', async () => {
 });
 
 test('without sources_listen there is no such listener', () => {
-  assert.equal(createSourcesDoor({ config: { sources_listen: null, source_url: '' }, sources, log }), null);
+  assert.equal(
+    createSourceListener({ config: { sources_listen: null, source_url: '' }, sources, log }),
+    null,
+  );
 });

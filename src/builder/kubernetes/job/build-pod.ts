@@ -136,7 +136,7 @@ export class BuildPod implements AsyncDisposable {
   }
 
   /** Whether the pod is being deleted or is gone. */
-  get isLeaving(): boolean {
+  get isTerminating(): boolean {
     return this.isGone || this.#known.pod?.metadata?.deletionTimestamp !== undefined;
   }
 

@@ -22,7 +22,7 @@ export interface BuildSecrets {
 }
 
 /** The API's limit for one Secret. Compared with base64 text, which is a third longer than the values. */
-const maxSecretBytes = 1024 * 1024;
+const MAX_SECRET_BYTES = 1024 * 1024;
 
 /**
  * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
@@ -38,7 +38,7 @@ export async function startJob(
   const { signal } = room;
   const platform = encoded(platformVariables(secrets.variables));
   const bytes = Object.entries(platform).reduce((sum, pair) => sum + pair.join('').length, 0);
-  if (bytes > maxSecretBytes) throw variablesTooLarge();
+  if (bytes > MAX_SECRET_BYTES) throw variablesTooLarge();
   const object = buildJob(job);
   const made = await makeInRoom(() => applyObject<V1Job>(cluster, object, { signal }), room);
   const owner = { apiVersion: 'batch/v1', kind: 'Job', name: job.name, uid: made.metadata?.uid ?? '' };

@@ -4,7 +4,7 @@ import { DeployError } from '../../../core/errors.ts';
 import type { Progress } from '../../../core/progress.ts';
 import { isNoNamespace, statusOf } from '../../../kubernetes/faults/api-refusals.ts';
 import { type QuotaRefusal, quotaFaultWords, quotaRefusal } from '../../../kubernetes/faults/quota-words.ts';
-import type { BuildGuard } from '../../build-limits.ts';
+import type { BuildLimits } from '../../build-limits.ts';
 import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.ts';
 
@@ -27,7 +27,7 @@ export const ROOM_SHARE = 0.5;
 export function roomOf(
   config: Pick<KubernetesBuilderConfig, 'build_namespace' | 'build_time'>,
   progress: Progress,
-  guard: Pick<BuildGuard, 'signal' | 'spentMs'>,
+  guard: Pick<BuildLimits, 'signal' | 'spentMs'>,
 ): Room {
   const onWait = (words: string) => progress.line(`waiting: the build ${words}`);
   return {

@@ -18,7 +18,7 @@ export interface JobFacts {
 }
 
 /** A build's Job that has fetched its source. */
-export interface JobUnderWay extends JobFacts {
+export interface ResumableJob extends JobFacts {
   readonly name: string;
   readonly build: string;
   /** Milliseconds since 1970, by the cluster's clock. */
@@ -38,12 +38,12 @@ export function annotationsOf({ commit, account, oldCache }: JobFacts): Record<s
  *
  * @throws as `retrying`.
  */
-export async function jobsUnderWay(
+export async function resumableJobs(
   cluster: Cluster,
   namespace: string,
   tool: ToolName,
   signal: AbortSignal,
-): Promise<JobUnderWay[]> {
+): Promise<ResumableJob[]> {
   const selected = { namespace, labelSelector: selectorOf(tool) };
   const [jobs, pods] = await Promise.all([
     retrying(() => cluster.batch.listNamespacedJob(selected), { signal }),
@@ -54,14 +54,14 @@ export async function jobsUnderWay(
       ({ metadata }) => metadata?.labels?.[JOB_LABEL] === job.metadata?.labels?.[JOB_LABEL],
     );
     const facts = factsOf(job);
-    return facts !== null && pod !== undefined && !isLeaving(job) && !isLeaving(pod) && hasSource(pod)
+    return facts !== null && pod !== undefined && !isTerminating(job) && !isTerminating(pod) && hasSource(pod)
       ? [facts]
       : [];
   });
 }
 
 /** Returns null if the server that made the Job was too old to hand over builds. */
-function factsOf({ metadata }: V1Job): JobUnderWay | null {
+function factsOf({ metadata }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};
   const build = labels[BUILD_LABEL];
   const commit = annotations[COMMIT];
@@ -77,7 +77,7 @@ function factsOf({ metadata }: V1Job): JobUnderWay | null {
   };
 }
 
-function isLeaving({ metadata }: V1Job | V1Pod): boolean {
+function isTerminating({ metadata }: V1Job | V1Pod): boolean {
   return metadata?.deletionTimestamp !== undefined;
 }
 

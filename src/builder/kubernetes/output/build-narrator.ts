@@ -2,7 +2,7 @@ import type { Progress } from '../../../core/progress.ts';
 import { duration } from '../../../core/text/duration.ts';
 import type { Limits } from '../../../sandbox/sandbox.ts';
 import { stepFailed } from '../../build-failures.ts';
-import type { BuildGuard } from '../../build-limits.ts';
+import type { BuildLimits } from '../../build-limits.ts';
 import { KEPT_LINES } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
 import type { PreparedSource } from '../../source/prepared-source.ts';
@@ -17,7 +17,7 @@ import { phaseFailed } from './job-failures.ts';
 const NOT_DETECTED = new Set([20, 21]);
 
 /** Reports the phases of one build to the person who pushes, in the words of the embedded builder. */
-export class BuildTelling {
+export class BuildNarrator {
   readonly #progress: Progress;
   readonly #source: PreparedSource;
   readonly #limits: Limits;
@@ -31,7 +31,7 @@ export class BuildTelling {
 
   constructor(options: {
     readonly progress: Progress;
-    readonly guard: BuildGuard;
+    readonly guard: BuildLimits;
     readonly source: PreparedSource;
     readonly config: Pick<
       KubernetesBuilderConfig,

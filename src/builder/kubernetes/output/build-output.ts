@@ -14,9 +14,9 @@ const END = 'Processing layers';
 const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
 const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
 const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
-const maxHeld = 20;
+const MAX_HELD = 20;
 /** The lifecycle prints fewer lines than this before the first buildpack. */
-const maxBefore = 20;
+const MAX_BEFORE = 20;
 /** A buildpack failed: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;
 
@@ -60,14 +60,14 @@ export class BuildOutput {
       this.#error = ERROR.exec(text)?.[1] ?? this.#error;
       this.#isOutput = text === BEGIN;
       this.#before?.push(text);
-      if ((this.#before?.length ?? 0) > maxBefore) this.end();
+      if ((this.#before?.length ?? 0) > MAX_BEFORE) this.end();
       return;
     }
     const last = LAST.exec(text)?.[1] ?? null;
     if (last !== null) this.#error = last;
     // A buildpack may print such lines too. They are the lifecycle's own if nothing else follows.
     if (last !== null || TIMER.test(text)) {
-      if (this.#held.length < maxHeld) this.#held.push(text);
+      if (this.#held.length < MAX_HELD) this.#held.push(text);
       return;
     }
     for (const held of this.#held.splice(0)) this.#say(held);

@@ -19,7 +19,7 @@ const RESULTS = /^={8} Results ={8}$/;
 const RESULT = /^(pass|skip|fail|err): +([^\s@]+)@[^\s@]+(?: \((-?\d+)\))?$/;
 const MEMBER = /^([a-z0-9][-._/a-z0-9]*) +(\S+)$/i;
 /** The number of output lines that are kept of each detection. */
-const maxLines = 100;
+const MAX_LINES = 100;
 
 /**
  * Reads the debug output of the lifecycle's detector, and reports it in the words of the embedded builder.
@@ -45,7 +45,7 @@ export class DetectionOutput {
       return;
     }
     if (this.#output !== null) {
-      if (this.#output.length < maxLines) this.#output.push(text);
+      if (this.#output.length < MAX_LINES) this.#output.push(text);
       return;
     }
     if (this.#isResults) this.#readResult(text);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
-import type { BuildGuard } from '../../build-limits.ts';
+import type { BuildLimits } from '../../build-limits.ts';
 import { OutputLines } from '../../output-lines.ts';
 import { PHASES, type Phase } from '../job/build-job.ts';
 import type { BuildPod, ContainerEnd } from '../job/build-pod.ts';
@@ -14,7 +14,7 @@ export interface PhasesOptions {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly pod: BuildPod;
-  readonly guard: BuildGuard;
+  readonly guard: BuildLimits;
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /** How long a build waits for faults that may pass: a full node, a registry that does not answer. */
@@ -89,7 +89,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const whole = pod.fault;
   // An evicted pod also ends its containers, so the pod's fault comes first.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
-  if (end === null || (end.exitCode !== 0 && pod.isLeaving)) throw buildGone(PHASE_WORDS[phase]);
+  if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;
 }
 

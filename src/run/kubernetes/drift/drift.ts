@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { V1Deployment } from '@kubernetes/client-node';
-import { FewAtOnce } from '../../../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts';
 import { DeployError } from '../../../core/errors.ts';
 import { alarmAbout } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
@@ -14,14 +14,14 @@ import { foreignManagers } from '../pods/pod-status.ts';
 import type { PodListener, ToolPod } from '../pods/tool-pods.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { deploymentsOf, ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
-import type { LostPlaces } from './lost-namespaces.ts';
+import type { LostNamespaces } from './lost-namespaces.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restore-objects.ts';
 
 export interface DriftOptions {
   readonly parts: ObjectParts;
   readonly live: LiveRollouts;
-  readonly lost: LostPlaces;
+  readonly lost: LostNamespaces;
   readonly log: Log;
 }
 
@@ -77,7 +77,7 @@ export class Drift implements PodListener {
   readonly #tools = new Map<string, ToolDrift>();
   readonly #changes = new Map<string, Change>();
   readonly #suspected = new Set<string>();
-  readonly #looks = new FewAtOnce(4);
+  readonly #looks = new ConcurrencyLimit(4);
 
   constructor(options: DriftOptions) {
     this.#options = options;

@@ -1,14 +1,14 @@
 import { DeployError } from '../../../core/errors.ts';
 import { calm } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
-import type { LostPlace } from '../../../core/lost-namespace.ts';
+import type { LostNamespace } from '../../../core/lost-namespace.ts';
 import { isNoNamespace, noNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { type NamespaceState, namespaceState } from '../../../kubernetes/namespace-state.ts';
 import { namespaceOf, type Rollout } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 
-export interface LostPlacesOptions {
+export interface LostNamespacesOptions {
   readonly parts: ObjectParts;
   readonly live: LiveRollouts;
   readonly log: Log;
@@ -17,17 +17,17 @@ export interface LostPlacesOptions {
 const LOOK_MS = 10_000;
 
 /** Tracks live releases whose namespace others have deleted. Each is logged once. */
-export class LostPlaces {
-  readonly #options: LostPlacesOptions;
+export class LostNamespaces {
+  readonly #options: LostNamespacesOptions;
   /** By tool. */
-  readonly #lost = new Map<string, LostPlace & { readonly rolloutId: string }>();
+  readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
-  constructor(options: LostPlacesOptions) {
+  constructor(options: LostNamespacesOptions) {
     this.#options = options;
   }
 
   /** Null if the namespace exists, or if the tool has no live release. */
-  of(tool: string): LostPlace | null {
+  of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#options.live.of(tool)?.id ? null : lost;
   }

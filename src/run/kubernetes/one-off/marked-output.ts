@@ -1,5 +1,5 @@
 /** Passes on only the bytes of a stream between the first mark and the second. */
-export class BetweenMarks {
+export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
   /** The last bytes, if a mark may begin with them. */

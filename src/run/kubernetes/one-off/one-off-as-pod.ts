@@ -9,7 +9,7 @@ import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { OneOff } from '../../runtime.ts';
 import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
-import { BetweenMarks } from './marked-output.ts';
+import { MarkedOutput } from './marked-output.ts';
 import {
   attachedLine,
   markBytes,
@@ -75,8 +75,8 @@ export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Prom
   const namespace = namespaceOf(tool, config.tool_namespace_prefix);
   const call = { namespace, labelSelector: `${ONE_OFF_LABEL},${ONE_OFF_LABEL}!=${serverRun}` };
   try {
-    await surely(() => cluster.core.deleteCollectionNamespacedPod(call));
-    await surely(() => cluster.core.deleteCollectionNamespacedSecret(call));
+    await retryDetached(() => cluster.core.deleteCollectionNamespacedPod(call));
+    await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret(call));
   } catch (err) {
     log.warn({ err, tool }, 'cannot remove old one-offs');
   }
@@ -148,8 +148,8 @@ async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> 
 async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: string): Promise<void> {
   let { terminal } = oneOff;
   const outputs = {
-    output: new BetweenMarks(markBytes(mark), false),
-    errors: new BetweenMarks(markBytes(mark), true),
+    output: new MarkedOutput(markBytes(mark), false),
+    errors: new MarkedOutput(markBytes(mark), true),
   };
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
@@ -188,7 +188,7 @@ async function removePod(
   { namespace, name, graceSeconds }: PodRemoval,
 ): Promise<void> {
   const fieldSelector = `metadata.name=${name}`;
-  await surely(() =>
+  await retryDetached(() =>
     cluster.core.deleteCollectionNamespacedPod({
       namespace,
       fieldSelector,
@@ -199,10 +199,10 @@ async function removePod(
 
 async function removeSecret({ cluster }: OneOffParts, namespace: string, name: string): Promise<void> {
   const fieldSelector = `metadata.name=${name}`;
-  await surely(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
+  await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
 }
 
 /** Retries without the signal of the one-off, because that signal may be the reason for the removal. */
-async function surely(action: () => Promise<unknown>): Promise<void> {
+async function retryDetached(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

@@ -15,7 +15,7 @@ export interface PodRequest {
 }
 
 /** Errors of the API server are shorter. The answer of a pod may be endless. */
-const MOST_READ_BYTES = 16 * 1024;
+const MAX_READ_BYTES = 16 * 1024;
 
 /**
  * The status of the answer, or why there was none. `forbidden`: this server has no right to `pods/proxy`. `refused`:
@@ -77,9 +77,9 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   for await (const chunk of response as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes >= MOST_READ_BYTES) break;
+    if (bytes >= MAX_READ_BYTES) break;
   }
-  return Buffer.concat(chunks).toString('utf8', 0, MOST_READ_BYTES);
+  return Buffer.concat(chunks).toString('utf8', 0, MAX_READ_BYTES);
 }
 
 /** True if the API server itself may have answered: in JSON, or in plain text if it cannot reach the pod. */

@@ -16,7 +16,7 @@ export interface OtherPortsParts {
 
 /** Default ports of web servers. */
 const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8888, 9000];
-const MOST_ASKED = 32;
+const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
 /** A port in a line: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a time of day. */
@@ -105,5 +105,5 @@ export function portsToAsk({
   const named = [...inCommand, ...inVars, ...inLines]
     .map(Number)
     .filter((port) => port >= 80 && port <= 65_535 && port !== WEB_PORT);
-  return [...new Set([...named.slice(0, MOST_ASKED - USUAL.length), ...USUAL])].sort((a, b) => a - b);
+  return [...new Set([...named.slice(0, MAX_ASKED - USUAL.length), ...USUAL])].sort((a, b) => a - b);
 }

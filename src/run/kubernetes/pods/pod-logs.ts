@@ -11,7 +11,7 @@ import type { ToolPod } from './tool-pods.ts';
 export interface PodLogsOptions {
   readonly cluster: Cluster;
   readonly toolLog: (tool: string) => ToolLog;
-  /** True if this server has started or adopted the pod's rollout. Other pods may carry the same labels. */
+  /** True if this server has started or resumed the pod's rollout. Other pods may carry the same labels. */
   readonly isKnown: (pod: ToolPod) => boolean;
   readonly log: Log;
   readonly signal: AbortSignal;

@@ -22,7 +22,7 @@ export class Restarts {
 
   /** @param isOld - True if an earlier server has already reported this state. */
   pod(pod: ToolPod, isOld: boolean): void {
-    if (pod.isLeaving) {
+    if (pod.isTerminating) {
       this.#told.delete(pod.uid);
       return;
     }

@@ -158,7 +158,7 @@ function typeOf({ name }: ProcessStatus): string {
 }
 
 function stateOf(pod: ToolPod, { isDraining }: StatusParts): ProcessState {
-  if (pod.isLeaving || isDraining(pod.rolloutId)) return 'stopping';
+  if (pod.isTerminating || isDraining(pod.rolloutId)) return 'stopping';
   const { waiting, terminated } = pod.container?.state ?? {};
   if (terminated !== undefined || waiting?.reason === 'CrashLoopBackOff') return 'crashed';
   const fault = podFault(pod.pod);

@@ -9,14 +9,14 @@ import { WEB_PORT } from '../manifests/pod-manifest.ts';
 import { askPod, type PodAnswer } from './ask-pod.ts';
 import type { ToolPod } from './tool-pods.ts';
 
-export type Look =
+export type ProbeResult =
   | Verdict
   /** This server cannot ask the pod; `why` gives the reason. */
   | { readonly kind: 'unknown'; readonly why: string }
   /** Nothing listens on PORT. */
   | { readonly kind: 'no-port' };
 
-export interface PodLooksOptions {
+export interface PodProbeOptions {
   readonly cluster: Cluster;
   readonly release: Release;
   readonly podUid: string;
@@ -34,9 +34,9 @@ const MIN_LOOK_MS = 1500;
  * do not say what they saw. And an open port satisfies them, although a forking server opens it before it has loaded
  * the tool.
  */
-export class PodLooks {
+export class PodProbe {
   readonly podUid: string;
-  readonly #options: PodLooksOptions;
+  readonly #options: PodProbeOptions;
   readonly #path: string | null;
   readonly #question: PatientQuestion<PodAnswer>;
   readonly #end: AbortSignal;
@@ -47,7 +47,7 @@ export class PodLooks {
   #lines: readonly string[] = [];
   #linesAt = Number.NEGATIVE_INFINITY;
 
-  constructor(options: PodLooksOptions) {
+  constructor(options: PodProbeOptions) {
     const { cluster, release, answerMs, signal } = options;
     this.#options = options;
     this.podUid = options.podUid;
@@ -71,7 +71,7 @@ export class PodLooks {
   }
 
   /** @throws the system's error if the API server does not answer. */
-  async look(pod: ToolPod): Promise<Look> {
+  async look(pod: ToolPod): Promise<ProbeResult> {
     this.#pod = pod;
     const lookedAt = performance.now();
     const answer = await this.#question.next();

@@ -29,7 +29,7 @@ export interface ToolPod {
   /** The status of the container, or undefined until a node has accepted the pod. */
   readonly container: V1ContainerStatus | undefined;
   readonly isReady: boolean;
-  readonly isLeaving: boolean;
+  readonly isTerminating: boolean;
   /** True if a schedule started it. The pod then stays until its Job is deleted. */
   readonly isScheduled: boolean;
   /** True if it has ended for good. */
@@ -174,7 +174,7 @@ export class ToolPods {
       rolloutId,
       container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
       isReady: ready?.status === 'True' && deletionTimestamp === undefined,
-      isLeaving: deletionTimestamp !== undefined,
+      isTerminating: deletionTimestamp !== undefined,
       isScheduled: labels[COMPONENT] === SCHEDULED,
       isOver: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
     };
@@ -183,7 +183,7 @@ export class ToolPods {
   #freeName(rollout: Pick<Rollout, 'id' | 'namespace'>, type: string): string {
     const taken = new Set(
       this.ofRollout(rollout)
-        .filter(({ isLeaving, isScheduled, isOver }) => !isLeaving && !(isScheduled && isOver))
+        .filter(({ isTerminating, isScheduled, isOver }) => !isTerminating && !(isScheduled && isOver))
         .map(({ name }) => name),
     );
     for (let number = 1; ; number += 1) if (!taken.has(`${type}.${number}`)) return `${type}.${number}`;

@@ -5,7 +5,7 @@ import { LABELS, LIVE } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 
 /** Which of a tool's rollouts is the live release, found when this server did not start it. */
-export interface Adoption {
+export interface FoundRollout {
   /** The complete rollout of the live release. Null if there is none, so that it must be made. */
   readonly rolloutId: string | null;
   /** Rollouts that must be ended. */
@@ -13,17 +13,17 @@ export interface Adoption {
 }
 
 /**
- * Chooses the rollout to adopt. Candidates are rollouts of this release with all processes that stay up, or all
+ * Chooses the rollout to resume. Candidates are rollouts of this release with all processes that stay up, or all
  * scheduled ones if the release has no others. The one that gets the traffic wins, then one that got it, then the
  * newest.
  *
  * @param selected - The rollout that the tool's Service selects, or null.
  */
-export function adoption(
+export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],
   release: Release,
   selected: string | null,
-): Adoption {
+): FoundRollout {
   const staying = stayingUp(release);
   const needed = staying.length > 0 ? staying : scheduledIn(release);
   const wanted = needed.map(({ type }) => labelValue(type));

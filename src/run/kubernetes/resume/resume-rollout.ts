@@ -6,9 +6,9 @@ import { restoreReplicas } from '../rollout/scale-rollout.ts';
 import { liveRollout, prepareTraffic } from '../rollout/service-traffic.ts';
 import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from '../rollout-objects.ts';
 import { areSet, cronJobsOf } from '../schedules/schedules.ts';
-import { adoption } from './find-live-rollout.ts';
+import { findLiveRollout } from './find-live-rollout.ts';
 
-export interface TakeOverParts {
+export interface ResumeRolloutParts {
   readonly parts: ObjectParts & { readonly config: ManifestConfig };
   readonly live: LiveRollouts;
   /** Called when the rollout is known, before anything is changed. */
@@ -16,15 +16,15 @@ export interface TakeOverParts {
 }
 
 /**
- * Resumes the recorded release at the start of a server. Adopts its rollout or makes a new one, and ends all other
+ * Resumes the recorded release at the start of a server. Keeps its rollout or makes a new one, and ends all other
  * rollouts of the tool.
  *
  * @param fresh - The rollout to make if none is found.
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.
  */
-export async function takeOver(
-  { parts, live, onKnown }: TakeOverParts,
+export async function resumeRollout(
+  { parts, live, onKnown }: ResumeRolloutParts,
   fresh: Rollout,
   toolNumber: number,
 ): Promise<{ readonly later: Promise<void> | null }> {
@@ -35,7 +35,7 @@ export async function takeOver(
   const selected = await liveRollout(parts, tool, namespace, signal);
   const schedules = await cronJobsOf(parts, tool, namespace, signal);
   const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
-  const found = adoption(objects, release, selected);
+  const found = findLiveRollout(objects, release, selected);
   const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
   live.remember(rollout);
   onKnown();
@@ -48,7 +48,7 @@ export async function takeOver(
   const isSelected = selected === (hasWeb ? rollout.id : null);
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
   if (isSelected && isWhole) {
-    live.adopt(rollout, toolNumber);
+    live.resume(rollout, toolNumber);
     return { later: null };
   }
   return await live.switchTo(rollout, toolNumber);

@@ -3,16 +3,16 @@ import type { ToolName } from '../../../core/names.ts';
 
 /** Tracks the tools whose live release is being resumed after an earlier server. */
 export class Resuming {
-  readonly #underWay = new Map<ToolName, Promise<void>>();
+  readonly #byTool = new Map<ToolName, Promise<void>>();
 
   /** Runs `work`, which resumes a tool. @throws what `work` throws. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
-    this.#underWay.set(
+    this.#byTool.set(
       tool,
       resuming.catch(() => {}),
     );
-    await resuming.finally(() => this.#underWay.delete(tool));
+    await resuming.finally(() => this.#byTool.delete(tool));
   }
 
   /**
@@ -22,7 +22,7 @@ export class Resuming {
    * @throws the reason of the signal.
    */
   async ended(tool: ToolName, signal: AbortSignal): Promise<void> {
-    const resuming = this.#underWay.get(tool);
+    const resuming = this.#byTool.get(tool);
     if (resuming !== undefined) await untilAborted(resuming, signal);
   }
 }

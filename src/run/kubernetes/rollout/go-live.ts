@@ -59,7 +59,7 @@ export async function goLive(
  * @param rollout - The live rollout, with the new numbers.
  * @throws as `Runtime.scale`. The numbers then stay as before.
  */
-export async function goInNumbers(
+export async function applyScale(
   { parts, live, log }: GoLiveParts,
   rollout: Rollout,
   { toolNumber, progress, signal, beforeSwitch }: RollOut,
@@ -70,7 +70,7 @@ export async function goInNumbers(
     whole.throwIfAborted();
     await beforeSwitch();
   });
-  live.adopt(rollout, toolNumber);
+  live.resume(rollout, toolNumber);
   // Once the numbers have been recorded, nothing may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     const facts = { tool: rollout.release.tool };

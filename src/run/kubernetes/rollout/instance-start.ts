@@ -10,7 +10,7 @@ import { lastEnd } from '../pods/container-exit.ts';
 import { type CrashParts, crashOf, faultError, showLastLines } from '../pods/crash-report.ts';
 import type { NamespaceEvents } from '../pods/namespace-events.ts';
 import { OtherPorts } from '../pods/other-ports.ts';
-import { type Look, PodLooks } from '../pods/probe-pod.ts';
+import { PodProbe, type ProbeResult } from '../pods/probe-pod.ts';
 import type { ToolPod, ToolPods } from '../pods/tool-pods.ts';
 
 export interface InstanceParts {
@@ -53,8 +53,8 @@ export class InstanceStart {
   #runningSince: number | null = null;
   #faultSince: number | null = null;
   readonly #others: OtherPorts;
-  #look: Look | null = null;
-  #looks: PodLooks | null = null;
+  #look: ProbeResult | null = null;
+  #looks: PodProbe | null = null;
   #looking: Promise<void> | null = null;
   #lookedAt = 0;
   #told = { text: '', at: performance.now() };
@@ -71,7 +71,7 @@ export class InstanceStart {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
     for (;;) {
-      const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isLeaving) ?? null;
+      const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isTerminating) ?? null;
       if (pod === null) this.#assertComes();
       else if (await this.#isHealthy(pod)) break;
       this.#assertInTime(pod);
@@ -122,7 +122,7 @@ export class InstanceStart {
     if (this.#looks?.podUid !== pod.uid) {
       const { release } = rollout;
       const answerMs = Math.max(1, Math.ceil(config.health_time - this.#runningMs()));
-      this.#looks = new PodLooks({ cluster, release, podUid: pod.uid, answerMs, signal });
+      this.#looks = new PodProbe({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
     // The time limit cuts the last question short, so an earlier result says more.
@@ -191,7 +191,8 @@ export class InstanceStart {
       .of(release.tool)
       .filter(({ rolloutId, isScheduled }) => rolloutId !== id && !isScheduled);
     return (
-      others.some(({ isLeaving }) => isLeaving) || new Set(others.map(({ rolloutId }) => rolloutId)).size > 1
+      others.some(({ isTerminating }) => isTerminating) ||
+      new Set(others.map(({ rolloutId }) => rolloutId)).size > 1
     );
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { FewAtOnce } from '../../../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts';
 import { logFailure } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
 import type { Release, Schedule } from '../../../core/types.ts';
@@ -11,7 +11,7 @@ import type { ReleaseOptions } from '../manifests/rollout-manifests.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 import { deploymentsOf, type ObjectParts } from '../rollout-objects.ts';
 import { cronJobsOf, endSchedules, setSchedules } from '../schedules/schedules.ts';
-import { Leaving } from './rollout-retirement.ts';
+import { RolloutRetirement } from './rollout-retirement.ts';
 import { markLive, stopTraffic, switchTraffic } from './service-traffic.ts';
 
 export interface LiveRolloutsOptions {
@@ -25,10 +25,10 @@ const AGAIN_MS = 5000;
 /** Knows which rollout of each tool gets the traffic, moves the traffic, and ends old rollouts. */
 export class LiveRollouts {
   readonly #options: LiveRolloutsOptions;
-  readonly #leaving: Leaving;
+  readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
   /** By tool: moving its traffic and restoring its live rollout exclude each other. */
-  readonly #turns = new Map<string, FewAtOnce>();
+  readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. */
   readonly #releases = new Map<string, Release>();
   readonly #begun = new Map<string, Set<string>>();
@@ -37,7 +37,7 @@ export class LiveRollouts {
 
   constructor(options: LiveRolloutsOptions) {
     this.#options = options;
-    this.#leaving = new Leaving({ ...options, onGone: (id) => void this.#releases.delete(id) });
+    this.#retirement = new RolloutRetirement({ ...options, onGone: (id) => void this.#releases.delete(id) });
   }
 
   of(tool: string): Rollout | null {
@@ -60,7 +60,7 @@ export class LiveRollouts {
     });
   }
 
-  /** Null if this server has neither started nor adopted the rollout. */
+  /** Null if this server has neither started nor resumed the rollout. */
   releaseOf(rolloutId: string): Release | null {
     return this.#releases.get(rolloutId) ?? null;
   }
@@ -77,8 +77,8 @@ export class LiveRollouts {
     return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
   }
 
-  isLeaving(rolloutId: string): boolean {
-    return this.#leaving.has(rolloutId);
+  isRetiring(rolloutId: string): boolean {
+    return this.#retirement.has(rolloutId);
   }
 
   /** Returns the id for a rollout that this server will make. */
@@ -88,10 +88,10 @@ export class LiveRollouts {
     return id;
   }
 
-  /** The rollouts of a tool that this server has begun or adopted, or is ending. All others are leftovers. */
+  /** The rollouts of a tool that this server has begun or resumed, or is ending. All others are leftovers. */
   knownOf(tool: string): Set<string> {
-    const adopted = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
-    return new Set([...(this.#begun.get(tool) ?? []), ...adopted, ...this.#leaving.of(tool)]);
+    const own = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
+    return new Set([...(this.#begun.get(tool) ?? []), ...own, ...this.#retirement.of(tool)]);
   }
 
   /** Registers a starting rollout, so that nothing else ends it. */
@@ -111,7 +111,7 @@ export class LiveRollouts {
   }
 
   /** Registers a rollout that already has the traffic, without others beside it. */
-  adopt(rollout: Rollout, toolNumber: number): void {
+  resume(rollout: Rollout, toolNumber: number): void {
     const { config } = this.#options.parts;
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
     this.#starting.delete(rollout.id);
@@ -131,7 +131,7 @@ export class LiveRollouts {
    * @returns `later` is the retry if it did not succeed at once, otherwise null.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
-    this.adopt(rollout, toolNumber);
+    this.resume(rollout, toolNumber);
     const { tool } = rollout.release;
     const move = () => this.#turn(tool, () => this.#move(rollout, toolNumber));
     if (await move()) return { later: null };
@@ -147,13 +147,13 @@ export class LiveRollouts {
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
       await endSchedules(parts, tool, namespace);
-      for (const id of rollouts) if (!this.#starting.has(id)) this.#leaving.retire(tool, namespace, id);
+      for (const id of rollouts) if (!this.#starting.has(id)) this.#retirement.retire(tool, namespace, id);
     });
-    await this.#leaving.hurry(tool);
+    await this.#retirement.hurry(tool);
   }
 
   async #turn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
-    const turns = this.#turns.get(tool) ?? new FewAtOnce(1);
+    const turns = this.#turns.get(tool) ?? new ConcurrencyLimit(1);
     this.#turns.set(tool, turns);
     return await turns.run(work);
   }
@@ -175,7 +175,7 @@ export class LiveRollouts {
       const { config } = parts;
       await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
       for (const other of rollouts) {
-        if (other !== id && !this.#starting.has(other)) this.#leaving.retire(tool, namespace, other);
+        if (other !== id && !this.#starting.has(other)) this.#retirement.retire(tool, namespace, other);
       }
       return true;
     } catch (err) {

@@ -8,7 +8,7 @@ import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import { exitWords } from '../../exit-words.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
-import { toldOutput } from '../../output-limit.ts';
+import { limitedOutput } from '../../output-limit.ts';
 import type { ReleasePhase } from '../../runtime.ts';
 import { CONTAINER, objectName, type Rollout } from '../manifests/object-names.ts';
 import { configSecret, releaseJob } from '../manifests/rollout-manifests.ts';
@@ -131,7 +131,7 @@ class ReleaseRun {
     const { release, progress, signal } = this.#phase;
     const lines = new LineGathering(toolLog, name);
     const mask = await masking(release.configVars);
-    const tell = toldOutput((text) => progress.line(text));
+    const tell = limitedOutput((text) => progress.line(text));
     const place = { namespace, pod: podName, container: CONTAINER };
     await followContainerLog(
       cluster,

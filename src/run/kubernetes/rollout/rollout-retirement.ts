@@ -4,7 +4,7 @@ import { logFailure } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { type ObjectParts, removeRollout } from '../rollout-objects.ts';
 
-export interface LeavingOptions {
+export interface RolloutRetirementOptions {
   readonly parts: ObjectParts;
   readonly drainMs: number;
   readonly log: Log;
@@ -13,7 +13,7 @@ export interface LeavingOptions {
 
 const AGAIN_MS = 5000;
 
-interface Departure {
+interface Retiring {
   readonly tool: string;
   /** Resolves with null, or with the error if the rollout could not be ended. */
   readonly gone: Promise<unknown>;
@@ -21,20 +21,20 @@ interface Departure {
 }
 
 /** Ends rollouts that get no new requests, after their open requests are done. */
-export class Leaving {
-  readonly #options: LeavingOptions;
-  readonly #departures = new Map<string, Departure>();
+export class RolloutRetirement {
+  readonly #options: RolloutRetirementOptions;
+  readonly #retiring = new Map<string, Retiring>();
 
-  constructor(options: LeavingOptions) {
+  constructor(options: RolloutRetirementOptions) {
     this.#options = options;
   }
 
   has(rolloutId: string): boolean {
-    return this.#departures.has(rolloutId);
+    return this.#retiring.has(rolloutId);
   }
 
   of(tool: string): string[] {
-    return [...this.#departures].filter(([, departure]) => departure.tool === tool).map(([id]) => id);
+    return [...this.#retiring].filter(([, retiring]) => retiring.tool === tool).map(([id]) => id);
   }
 
   /**
@@ -42,7 +42,7 @@ export class Leaving {
    * it keeps trying. Runs of schedules continue.
    */
   retire(tool: string, namespace: string, rolloutId: string): void {
-    if (this.#departures.has(rolloutId)) return;
+    if (this.#retiring.has(rolloutId)) return;
     const hurry = new AbortController();
     const gone = this.#end(namespace, rolloutId, hurry.signal)
       .then(() => null)
@@ -51,15 +51,15 @@ export class Leaving {
         return err;
       })
       .finally(() => {
-        this.#departures.delete(rolloutId);
+        this.#retiring.delete(rolloutId);
         this.#options.onGone(rolloutId);
       });
-    this.#departures.set(rolloutId, { tool, gone, hurry });
+    this.#retiring.set(rolloutId, { tool, gone, hurry });
   }
 
   /** Cuts drains of the tool short and waits until its old rollouts are gone. @throws the error if one was not ended. */
   async hurry(tool: string): Promise<void> {
-    const meant = [...this.#departures.values()].filter((departure) => departure.tool === tool);
+    const meant = [...this.#retiring.values()].filter((retiring) => retiring.tool === tool);
     for (const { hurry } of meant) hurry.abort();
     const failures = await Promise.all(meant.map(({ gone }) => gone));
     const failure = failures.find((one) => one !== null);

@@ -97,7 +97,7 @@ async function changesOf(
 /** The pods that the cluster will make for the new number. They get the lowest free numbers. */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
-  const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isLeaving);
+  const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isTerminating);
   // A pod that has ended for good, such as an evicted one, keeps its name and is replaced.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));

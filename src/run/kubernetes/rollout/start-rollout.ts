@@ -166,7 +166,10 @@ async function assertAllUp(
 ): Promise<void> {
   const ended = pods
     .ofRollout(rollout)
-    .find(({ name, isLeaving, container }) => names.has(name) && !isLeaving && lastEnd(container) !== null);
+    .find(
+      ({ name, isTerminating, container }) =>
+        names.has(name) && !isTerminating && lastEnd(container) !== null,
+    );
   if (ended !== undefined)
     throw await crashOf({ cluster, config, release: rollout.release, progress }, ended);
 }

@@ -63,7 +63,7 @@ function scheduleStatus(
 
 function stateOf(pod: ToolPod | undefined, hasFault: boolean): ProcessState {
   if (pod === undefined) return 'scheduled';
-  if (pod.isLeaving) return 'stopping';
+  if (pod.isTerminating) return 'stopping';
   if (hasFault) return 'crashed';
   return pod.container?.state?.running === undefined ? 'starting' : 'up';
 }

@@ -64,7 +64,7 @@ export class ScheduledEnds {
 
 /** Describes the run of a pod. */
 export function runOf(
-  { pod, container, isLeaving, isOver }: ToolPod,
+  { pod, container, isTerminating, isOver }: ToolPod,
   schedule: Schedule | null,
   { mostMs, memoryBytes }: Pick<ScheduledEndsOptions, 'mostMs' | 'memoryBytes'>,
 ): ScheduledRun {
@@ -76,7 +76,7 @@ export function runOf(
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
   // The Job deletes its pod when the time is over.
-  if (isLeaving && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
+  if (isTerminating && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };
   }

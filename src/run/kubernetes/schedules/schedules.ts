@@ -79,8 +79,8 @@ export async function setSchedules(
     const { items } = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
       signal,
     });
-    const goesOn = items.some(isUnderWay);
-    await remove(parts, metadata?.name ?? '', namespace, goesOn ? 'Orphan' : 'Background');
+    const hasRunning = items.some(isRunning);
+    await remove(parts, metadata?.name ?? '', namespace, hasRunning ? 'Orphan' : 'Background');
   }
 }
 
@@ -121,7 +121,7 @@ export async function leaveConfigToRuns(
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
-  const [first, ...others] = items.filter(isUnderWay);
+  const [first, ...others] = items.filter(isRunning);
   if (first === undefined) return;
   const version = Number(first.metadata?.labels?.[LABELS.version]);
   const patch = {
@@ -162,7 +162,7 @@ function isStaying({ metadata }: V1CronJob): boolean {
   return metadata?.deletionTimestamp === undefined;
 }
 
-function isUnderWay({ status }: V1Job): boolean {
+function isRunning({ status }: V1Job): boolean {
   const conditions = status?.conditions ?? [];
   return !conditions.some(
     ({ type, status: is }) => is === 'True' && (type === 'Complete' || type === 'Failed'),

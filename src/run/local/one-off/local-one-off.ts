@@ -8,7 +8,7 @@ import { whyUnusable } from '../../../sandbox/build-mode.ts';
 import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
-import { makeRunPlace } from '../processes/run-folders.ts';
+import { makeRunFolders } from '../processes/run-folders.ts';
 import {
   artifactMounts,
   environment,
@@ -19,7 +19,7 @@ import {
 } from '../processes/running-process.ts';
 import { OneOffPipes } from './one-off-pipes.ts';
 
-const MOST_WORDS_CHARACTERS = 4096;
+const MAX_WORDS_CHARACTERS = 4096;
 /** How long a client that does not read may delay the end of a killed command. */
 const LAST_OUTPUT_MS = 5000;
 
@@ -38,7 +38,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
       'Run the command without one (ssh -T), or ask the operator to install util-linux.',
     );
   }
-  const place = await makeRunPlace(parts.folder, oneOff.toolNumber, parts);
+  const place = await makeRunFolders(parts.folder, oneOff.toolNumber, parts);
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
     oneOff.signal.throwIfAborted();
@@ -61,7 +61,7 @@ function assertUsable({ tool, version, artifact }: Release, { sandbox }: RunPart
 
 interface Around {
   readonly parts: RunParts;
-  readonly place: Awaited<ReturnType<typeof makeRunPlace>>;
+  readonly place: Awaited<ReturnType<typeof makeRunFolders>>;
   readonly pipes: OneOffPipes;
 }
 
@@ -133,7 +133,7 @@ class LocalOneOff {
   async #watchWrapping(): Promise<string> {
     let words = '';
     for await (const chunk of this.#process.output) {
-      words = (words + String(chunk)).slice(0, MOST_WORDS_CHARACTERS);
+      words = (words + String(chunk)).slice(0, MAX_WORDS_CHARACTERS);
       if (this.#hasOpened || !words.startsWith(OPENED)) continue;
       this.#hasOpened = true;
       this.#begin();

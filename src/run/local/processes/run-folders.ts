@@ -6,7 +6,7 @@ import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 
 /** The folders of one run of a process. */
-export interface RunPlace {
+export interface RunFolders {
   /** The folder on this machine. The process can write to disk only below it. */
   readonly folder: string;
   readonly toolNumber: number;
@@ -18,11 +18,11 @@ export interface RunPlace {
 }
 
 /** Makes an empty /tmp and home on disk, owned by the tool's user. */
-export async function makeRunPlace(
+export async function makeRunFolders(
   parent: string,
   toolNumber: number,
   { sandbox, log }: { readonly sandbox: Sandbox; readonly log: Log },
-): Promise<RunPlace> {
+): Promise<RunFolders> {
   const folder = join(parent, randomUUID());
   const tmp = { source: join(folder, 'tmp'), target: '/tmp', isWritable: true };
   const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };

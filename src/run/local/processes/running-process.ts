@@ -11,7 +11,7 @@ import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
-import { makeRunPlace, type RunPlace } from './run-folders.ts';
+import { makeRunFolders, type RunFolders } from './run-folders.ts';
 
 /** Adds the variables of an artifact's layers to the environment of a process. */
 export type LaunchEnvironment = (options: {
@@ -75,7 +75,7 @@ const KEPT_LINES = 20;
 
 /** Starts a process of a release in a sandbox, with fresh folders and a port if it is `web`. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
-  const place = await makeRunPlace(parts.folder, start.toolNumber, parts);
+  const place = await makeRunFolders(parts.folder, start.toolNumber, parts);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
@@ -97,7 +97,7 @@ interface StartParts {
 }
 
 async function startIn(
-  place: RunPlace,
+  place: RunFolders,
   outside: number | null,
   { start, parts, giveBack }: StartParts,
 ): Promise<Running> {
@@ -132,7 +132,7 @@ async function startIn(
 /** Kills the process if it writes too much to disk. The exit then gives this reason. */
 export function withinDisk(
   process: SandboxProcess,
-  { folder, toolNumber }: RunPlace,
+  { folder, toolNumber }: RunFolders,
   { diskWatch }: Pick<RunParts, 'diskWatch'>,
 ): SandboxProcess {
   let disk: DiskEnd | null = null;
@@ -222,7 +222,7 @@ export async function artifactMounts({
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,
   { sandbox, config, launchEnvironment }: RunParts,
-  { place, layers, port }: { place: RunPlace; layers: Mount | null; port: number | null },
+  { place, layers, port }: { place: RunFolders; layers: Mount | null; port: number | null },
 ): Promise<Record<string, string>> {
   const fixed: Record<string, string> = port === null ? {} : { PORT: String(port) };
   const base = {

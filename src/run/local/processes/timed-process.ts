@@ -31,7 +31,7 @@ type End = { readonly exit: Exit | null; readonly words: string };
 export class TimedProcess {
   readonly #start: TimedStart;
   readonly #parts: TimedProcessParts;
-  readonly #leaving = new AbortController();
+  readonly #retiring = new AbortController();
   readonly #ending = new AbortController();
   #timetable: Promise<void> = Promise.resolve();
   #run: Promise<void> | null = null;
@@ -60,8 +60,8 @@ export class TimedProcess {
     const { cron, text } = process.schedule;
     const { clock, runs } = this.#parts;
     const lastRun = runs.last(release.tool, process.type);
-    const isLeaving = this.#leaving.signal.aborted;
-    const state = this.isRunning ? (isLeaving ? 'stopping' : 'up') : 'scheduled';
+    const isRetiring = this.#retiring.signal.aborted;
+    const state = this.isRunning ? (isRetiring ? 'stopping' : 'up') : 'scheduled';
     return {
       name: this.name,
       version: release.version,
@@ -70,7 +70,7 @@ export class TimedProcess {
       startedAt: lastRun?.startedAt ?? 0,
       restarts: 0,
       detail: this.#refusal ?? lastRun?.detail ?? null,
-      schedule: { text, cron, nextAt: isLeaving ? null : nextRun(cron, clock.now()), lastRun },
+      schedule: { text, cron, nextAt: isRetiring ? null : nextRun(cron, clock.now()), lastRun },
     };
   }
 
@@ -86,20 +86,20 @@ export class TimedProcess {
           `${this.name} was not started at ${moment(at)}: the machine slept then, or its clock was changed`,
         ),
     };
-    this.#timetable = keepTimetable(timetable, this.#leaving.signal).catch((error: unknown) => {
+    this.#timetable = keepTimetable(timetable, this.#retiring.signal).catch((error: unknown) => {
       log.error({ err: error, process: this.name }, 'a schedule has stopped');
     });
   }
 
   /** Never starts a run. The status gives the reason. */
   refuse(detail: string): void {
-    this.#leaving.abort();
+    this.#retiring.abort();
     this.#refusal = detail;
   }
 
   /** Starts no more runs. A current run continues. */
   retire(): void {
-    this.#leaving.abort();
+    this.#retiring.abort();
   }
 
   /** Waits for the current run. If the signal fires, ends the run. */

@@ -4,7 +4,7 @@ import { exitWords } from '../../exit-words.ts';
 import { type Readiness, type Seen, untilHealthy, untilSettled } from '../../health/health-check.ts';
 import type { ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
-import { Traffic } from '../router/open-requests.ts';
+import { OpenRequests } from '../router/open-requests.ts';
 import { isFree } from './ports.ts';
 import { type Running, type RunParts, type Start, startRun } from './running-process.ts';
 
@@ -30,15 +30,15 @@ export type Attempt = Readiness & Pick<Running, 'lastLines'>;
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;
 
-const MOST_PORTS = 3;
+const MAX_PORTS = 3;
 
 /** One process of a release, `web.1`. Starts it, checks its health, restarts it and ends it. */
 export class ToolProcess {
   /** Its open requests and WebSockets. Only `web` has any. */
-  readonly traffic = new Traffic();
+  readonly traffic = new OpenRequests();
   readonly #start: Start;
   readonly #parts: ToolProcessParts;
-  readonly #leaving = new AbortController();
+  readonly #retiring = new AbortController();
   #state: ProcessState = 'starting';
   #detail: string | null = null;
   #startedAt = Date.now();
@@ -85,7 +85,7 @@ export class ToolProcess {
   get fate(): () => Fate {
     const running = this.#running;
     return () => {
-      if (this.#leaving.signal.aborted) return 'leaving';
+      if (this.#retiring.signal.aborted) return 'leaving';
       return running !== null && running === this.#running && this.#state === 'up' ? 'up' : 'crashed';
     };
   }
@@ -101,7 +101,7 @@ export class ToolProcess {
 
   /** Starts it once and waits until it is healthy. @throws AbortError when the signal fires. */
   start(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
-    const attempt = this.#attempt(AbortSignal.any([signal, this.#leaving.signal]), onSeen);
+    const attempt = this.#attempt(AbortSignal.any([signal, this.#retiring.signal]), onSeen);
     this.#attempting = attempt.catch(() => {});
     return attempt;
   }
@@ -123,7 +123,7 @@ export class ToolProcess {
 
   /** Ends restarts. The process runs until `stop`. */
   retire(): void {
-    this.#leaving.abort();
+    this.#retiring.abort();
     if (this.#state === 'up') this.#state = 'stopping';
   }
 
@@ -175,10 +175,10 @@ export class ToolProcess {
         // Another program may have taken the port before this process could use it.
         const isPortLost =
           readiness.kind === 'exited' && running.port !== null && !(await isFree(running.port.outside));
-        if (isPortLost && count < MOST_PORTS) continue;
+        if (isPortLost && count < MAX_PORTS) continue;
         if (readiness.kind === 'timed-out') running.process.kill();
         if (readiness.kind === 'healthy') {
-          this.#state = this.#leaving.signal.aborted ? 'stopping' : 'up';
+          this.#state = this.#retiring.signal.aborted ? 'stopping' : 'up';
           this.#detail = null;
           this.#upAt = performance.now();
         } else await running.finished;
@@ -211,9 +211,9 @@ export class ToolProcess {
   async #keepUp(): Promise<void> {
     const { pauses } = this.#parts;
     let pauseMs = pauses.firstMs;
-    while (!this.#leaving.signal.aborted) {
+    while (!this.#retiring.signal.aborted) {
       const why = await this.#untilDown();
-      if (this.#leaving.signal.aborted) return;
+      if (this.#retiring.signal.aborted) return;
       const upMs = this.#upAt === null ? 0 : performance.now() - this.#upAt;
       if (upMs > pauses.forgottenAfterMs) pauseMs = pauses.firstMs;
       this.#state = 'crashed';
@@ -221,7 +221,7 @@ export class ToolProcess {
       this.#detail = `${why}; ${again}`;
       await this.#say(`${this.name} ${why}; ${again}`);
       // Rejects when `retire` was called, and the loop checks that.
-      await wait(pauseMs, null, { signal: this.#leaving.signal }).catch(() => {});
+      await wait(pauseMs, null, { signal: this.#retiring.signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
       this.#restarts += 1;
     }
@@ -232,7 +232,7 @@ export class ToolProcess {
     const { log } = this.#parts;
     try {
       if (this.#state !== 'up') {
-        const attempt = await this.start(this.#leaving.signal, () => {});
+        const attempt = await this.start(this.#retiring.signal, () => {});
         if (attempt.kind === 'exited') return exitWords(attempt.exit, this.#memoryBytes);
         if (attempt.kind === 'timed-out') return `was ended: ${attempt.seen.message}`;
         await this.#say(`${this.name} is up`);
@@ -240,7 +240,7 @@ export class ToolProcess {
       await this.#running?.finished;
       return this.#end === null ? 'ended' : exitWords(this.#end.exit, this.#memoryBytes);
     } catch (error) {
-      if (!this.#leaving.signal.aborted)
+      if (!this.#retiring.signal.aborted)
         log.error({ err: error, process: this.name }, 'cannot start a process');
       return 'could not be started';
     }

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
 /** The open requests and WebSockets of a web process. */
-export class Traffic {
+export class OpenRequests {
   readonly #events = new EventEmitter();
   readonly #sockets = new Set<Duplex>();
   #requests = 0;

@@ -10,13 +10,13 @@ import { AnswerFirstAgent } from './answer-first-agent.ts';
 import { NoAnswer, watchAnswer } from './answer-timeout.ts';
 import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers.ts';
 import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
-import type { Traffic } from './open-requests.ts';
+import type { OpenRequests } from './open-requests.ts';
 
 /** A process that answers. */
 export interface WayIn {
   readonly kind: 'up';
   readonly port: number;
-  readonly traffic: Traffic;
+  readonly traffic: OpenRequests;
   /** What has happened to the process since. */
   readonly fate: () => Fate;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { V1Job, V1Pod } from '@kubernetes/client-node';
 import { labelsOf } from '../../../../src/builder/kubernetes/job/build-names.ts';
-import { annotationsOf, jobsUnderWay } from '../../../../src/builder/kubernetes/job/resumable-jobs.ts';
+import { annotationsOf, resumableJobs } from '../../../../src/builder/kubernetes/job/resumable-jobs.ts';
 import { fakeApi } from '../../../kubernetes/fake-api.ts';
 import { commitOf, wikibot } from '../../../support/store-records.ts';
 
@@ -38,7 +38,7 @@ async function found(jobs: readonly V1Job[], pods: readonly V1Pod[]) {
     response.end(JSON.stringify({ metadata: {}, items: url.pathname.endsWith('/pods') ? pods : jobs }));
   });
   try {
-    return await jobsUnderWay(api.cluster, 'builds', wikibot, AbortSignal.timeout(5000));
+    return await resumableJobs(api.cluster, 'builds', wikibot, AbortSignal.timeout(5000));
   } finally {
     await api.close();
   }

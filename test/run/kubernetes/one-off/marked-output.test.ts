@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BetweenMarks } from '../../../../src/run/kubernetes/one-off/marked-output.ts';
+import { MarkedOutput } from '../../../../src/run/kubernetes/one-off/marked-output.ts';
 
 const mark = Buffer.from('\0mark');
 
 /** The part of a text that passes, if it comes in pieces of this length. */
 function passed(text: string, pieceLength: number, isOpen = false): string {
-  const between = new BetweenMarks(mark, isOpen);
+  const between = new MarkedOutput(mark, isOpen);
   let out = '';
   for (let at = 0; at < text.length; at += pieceLength) {
     out += Buffer.from(between.pass(Buffer.from(text.slice(at, at + pieceLength), 'latin1'))).toString(
@@ -32,7 +32,7 @@ for (const { name, text, expected, isOpen } of [
 }
 
 test('between marks: only bytes that may begin a mark are held back', () => {
-  const between = new BetweenMarks(mark, true);
+  const between = new MarkedOutput(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);
   between.pass(mark);

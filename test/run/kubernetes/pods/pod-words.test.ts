@@ -29,7 +29,7 @@ function podOf(container: Partial<V1ContainerStatus>, change: Partial<ToolPod> =
     rolloutId: 'new',
     container: status,
     isReady: false,
-    isLeaving: false,
+    isTerminating: false,
     isScheduled: false,
     isOver: false,
     ...change,
@@ -68,7 +68,7 @@ describe('the state of a pod', () => {
     },
     {
       name: 'leaving',
-      pod: podOf({ state: { running: {} } }, { isLeaving: true }),
+      pod: podOf({ state: { running: {} } }, { isTerminating: true }),
       state: 'stopping',
       detail: null,
     },

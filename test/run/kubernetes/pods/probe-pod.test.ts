@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { type Look, PodLooks } from '../../../../src/run/kubernetes/pods/probe-pod.ts';
+import { PodProbe, type ProbeResult } from '../../../../src/run/kubernetes/pods/probe-pod.ts';
 import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
 import { fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
 import { web } from '../../tool-sources.ts';
@@ -22,7 +22,10 @@ const forbidden: Answer = (response) =>
   refuse(response, 403, 'Forbidden', 'User "x" cannot get resource "pods/proxy" in API group ""');
 
 /** The results of several looks at a pod, with these answers of the API. */
-async function looks(answers: readonly Answer[], { isReady = true, answerMs = 5000 } = {}): Promise<Look[]> {
+async function looks(
+  answers: readonly Answer[],
+  { isReady = true, answerMs = 5000 } = {},
+): Promise<ProbeResult[]> {
   const left = [...answers];
   const api = await fakeApi((url, response) => {
     if (url.pathname.includes('/log')) {
@@ -34,8 +37,8 @@ async function looks(answers: readonly Answer[], { isReady = true, answerMs = 50
     const pod = { uid: 'u', name: 'web.1', podName: 'web', namespace: 'tool-wikibot', isReady } as ToolPod;
     const { signal } = new AbortController();
     const release = imageRelease([web()]);
-    const pods = new PodLooks({ cluster: api.cluster, release, podUid: 'u', answerMs, signal });
-    const seen: Look[] = [];
+    const pods = new PodProbe({ cluster: api.cluster, release, podUid: 'u', answerMs, signal });
+    const seen: ProbeResult[] = [];
     for (const _ of answers) seen.push(await pods.look(pod));
     return seen;
   } finally {

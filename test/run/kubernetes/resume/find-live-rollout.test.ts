@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { V1Deployment } from '@kubernetes/client-node';
 import { LABELS, LIVE } from '../../../../src/run/kubernetes/manifests/object-names.ts';
-import { adoption } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
+import { findLiveRollout } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
 import { web, worker } from '../../tool-sources.ts';
 import { imageRelease } from '../a-rollout.ts';
 
@@ -31,7 +31,7 @@ function deployments(
   );
 }
 
-describe('a starting server adopts', () => {
+describe('a starting server resumes', () => {
   for (const { name, found, selected, rolloutId, others } of [
     { name: 'nothing', found: [], selected: null, rolloutId: null, others: [] },
     { name: 'the only rollout', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
@@ -71,6 +71,6 @@ describe('a starting server adopts', () => {
       others: ['a'],
     },
   ]) {
-    test(name, () => assert.deepEqual(adoption(found, release, selected), { rolloutId, others }));
+    test(name, () => assert.deepEqual(findLiveRollout(found, release, selected), { rolloutId, others }));
   }
 });

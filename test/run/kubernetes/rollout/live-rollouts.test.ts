@@ -41,7 +41,7 @@ test('a stop does not end a rollout that begins meanwhile', async () => {
     const config = { ...manifestConfig, ingress_time: 500 };
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const live = new LiveRollouts({ parts, drainMs: 0, log });
-    live.adopt(rolloutOf([worker], { id: 'old', version: 1 }), 7);
+    live.resume(rolloutOf([worker], { id: 'old', version: 1 }), 7);
     onUnrouted = () => {
       live.start(next);
       there.push('next');

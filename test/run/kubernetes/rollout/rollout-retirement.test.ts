@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts';
 import { ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
-import { Leaving } from '../../../../src/run/kubernetes/rollout/rollout-retirement.ts';
+import { RolloutRetirement } from '../../../../src/run/kubernetes/rollout/rollout-retirement.ts';
 import { answerJson, fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
 import { manifestConfig } from '../manifests/manifest-config.ts';
 
@@ -58,7 +58,7 @@ async function leavingOf(
   await pods.known(stop.signal, 5000);
   const parts = { cluster: api.cluster, pods, config: manifestConfig, closing: stop.signal };
   const gone = Promise.withResolvers<string>();
-  const leaving = new Leaving({ parts, drainMs, log, onGone: gone.resolve });
+  const leaving = new RolloutRetirement({ parts, drainMs, log, onGone: gone.resolve });
   leaving.retire('wikibot', namespace, 'k3x9q');
   return { leaving, gone: gone.promise, said, pods };
 }

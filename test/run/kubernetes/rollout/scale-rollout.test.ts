@@ -67,7 +67,7 @@ test('an earlier crash of a removed process does not fail the process that repla
     const pods = new ToolPods('tool-');
     pods.watch(api.cluster, log, stop.signal);
     const signal = AbortSignal.timeout(10_000);
-    while (!pods.of('wikibot').some(({ isLeaving }) => isLeaving)) await pods.change(1000, signal);
+    while (!pods.of('wikibot').some(({ isTerminating }) => isTerminating)) await pods.change(1000, signal);
     const parts = {
       cluster: api.cluster,
       pods,

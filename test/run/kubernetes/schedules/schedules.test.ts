@@ -7,7 +7,7 @@ import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts
 import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/pod-manifest.ts';
 import { rolloutObjects } from '../../../../src/run/kubernetes/manifests/rollout-manifests.ts';
 import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
-import { adoption } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
+import { findLiveRollout } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
 import { scheduleStatuses } from '../../../../src/run/kubernetes/schedules/schedule-status.ts';
 import { ScheduledEnds } from '../../../../src/run/kubernetes/schedules/scheduled-ends.ts';
 import { areSet } from '../../../../src/run/kubernetes/schedules/schedules.ts';
@@ -118,9 +118,9 @@ function cronJob(change: Partial<V1CronJob> = {}): V1CronJob {
 
 describe('a starting server', () => {
   const release = rolloutOf([update]).release;
-  test('adopts the rollout of its CronJobs, if no process stays up', () => {
-    assert.deepEqual(adoption([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
-    assert.deepEqual(adoption([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
+  test('resumes the rollout of its CronJobs, if no process stays up', () => {
+    assert.deepEqual(findLiveRollout([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
+    assert.deepEqual(findLiveRollout([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
       rolloutId: null,
       others: ['k3x9q'],
     });
@@ -152,7 +152,7 @@ function runPod(state: object, change: Partial<ToolPod> = {}): ToolPod {
     rolloutId: 'k3x9q',
     container,
     isReady: false,
-    isLeaving: false,
+    isTerminating: false,
     isScheduled: true,
     isOver: 'terminated' in state,
     ...change,
@@ -202,13 +202,13 @@ describe('the end of a run', () => {
     },
     {
       name: 'after too long a time',
-      pod: runPod(terminated(143, 91), { isLeaving: true }),
+      pod: runPod(terminated(143, 91), { isTerminating: true }),
       schedule: { ...daily, timeoutSeconds: 90 },
       text: ['update.1 took longer than 1 min 30 s (timeout in toolforge.yaml) and was ended'],
     },
     {
       name: 'by a stop',
-      pod: runPod(terminated(143, 30), { isLeaving: true }),
+      pod: runPod(terminated(143, 30), { isTerminating: true }),
       text: ['update.1 was ended by the signal SIGTERM'],
     },
     {
