@@ -1,61 +1,29 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { test } from 'node:test';
 
 const source = resolve(import.meta.dirname, '../../src');
 
-/** Of the sandbox, what builds and runs have in common. */
-const ofSandbox = [
-  'sandbox/build-mode.ts',
-  'sandbox/disk/disk-pace.ts',
-  'sandbox/disk/disk-use.ts',
-  'sandbox/disk/hidden-disk-use.ts',
-  'sandbox/process/argument-limits.ts',
-  'sandbox/disk/remove-tree.ts',
-  'sandbox/sandbox.ts',
-] as const;
-
-/** Who may import whom: rooms, or single files of them where only the interface is meant. */
-const rooms: Readonly<Record<string, readonly string[]>> = {
-  core: [],
-  kubernetes: ['core', 'config.ts'],
-  settings: [],
-  auth: ['core', 'config.ts'],
-  sandbox: ['core', 'config.ts'],
-  store: ['core', 'config.ts'],
-  git: ['core', 'deploy/deployments.ts'],
-  builder: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
-  run: ['core', 'config.ts', 'kubernetes', ...ofSandbox],
-  deploy: ['core', 'git', 'store/store.ts', 'builder/builder.ts', 'run/runtime.ts'],
-  recovery: [
-    'core',
-    'config.ts',
-    'first-start.ts',
-    'settings/account.ts',
-    'sandbox/disk/remove-tree.ts',
-    'auth',
-    'git',
-    'store',
-    'deploy/reconciliation/read-back-releases.ts',
-  ],
-  cli: [
-    'core',
-    'config.ts',
-    'auth',
-    'deploy/deployments.ts',
-    'deploy/release/live-release.ts',
-    'run/runtime.ts',
-    'store/store.ts',
-    'store/audit-file.ts',
-    'recovery',
-    'main.ts',
-  ],
-  'local-socket': ['core', 'git'],
-  ssh: ['core', 'config.ts', 'auth', 'git', 'cli', 'run/runtime.ts'],
-  http: ['core', 'config.ts', 'auth', 'git', 'cli', 'web', 'run/runtime.ts'],
-  web: ['core', 'http/answer.ts'],
-};
+/**
+ * Who may import whom, as the table of docs/architecture.md says: the names of rooms (`core/`) and of single files. Below the
+ * table stands what several rooms share of another one.
+ */
+async function rooms(): Promise<Map<string, string[]>> {
+  const page = await readFile(resolve(source, '../docs/architecture.md'), 'utf8');
+  const paths = (text: string) =>
+    Array.from(text.matchAll(/`([^`]+)`/g), ([, path = '']) => path.replace(/\/$/, ''));
+  const shared = paths(/^Builds and runs share of the sandbox: (.+?)\.\n\n/ms.exec(page)?.[1] ?? '');
+  const rows = page.matchAll(/^\| (`[-a-z/`, ]+`) +\| [^|]+ \| ([^|]+) \|$/gm);
+  return new Map(
+    Array.from(rows).flatMap(([, names = '', allowed = '']) =>
+      paths(names).map((room): [string, string[]] => [
+        room,
+        [...paths(allowed), ...(allowed.includes('what is shared') ? shared : [])],
+      ]),
+    ),
+  );
+}
 
 /** Packages that live behind one wall each. */
 const fences: Readonly<Record<string, RegExp>> = {
@@ -82,9 +50,12 @@ async function imports(): Promise<{ file: string; target: string }[]> {
   return found.flat();
 }
 
-test('rooms import only what they may', async () => {
+test('rooms import only what docs/architecture.md lets them', async () => {
+  const rules = await rooms();
+  const folders = (await readdir(source, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  assert.deepEqual([...rules.keys()].sort(), folders.map(({ name }) => name).sort());
   const wrong = (await imports()).flatMap(({ file, target }) => {
-    const allowed = rooms[file.split('/')[0] ?? ''];
+    const allowed = rules.get(file.split('/')[0] ?? '');
     if (allowed === undefined || !target.startsWith('.')) return [];
     const path = join(file, '..', target);
     const isAllowed =
@@ -101,30 +72,6 @@ test('packages stay behind their walls', async () => {
     return wall !== undefined && !wall.test(file);
   });
   assert.deepEqual(wrong, []);
-});
-
-test('no file is longer than 400 lines', async () => {
-  const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
-  const lengths = await Promise.all(
-    files.map(
-      async (file) => [file, (await readFile(join(source, file), 'utf8')).split('\n').length - 1] as const,
-    ),
-  );
-  assert.deepEqual(
-    lengths.filter(([, lines]) => lines > 400),
-    [],
-  );
-});
-
-test('a folder has at most 14 files, unless it is a plain collection', async () => {
-  const collections = ['cli/commands', 'store/migrations'];
-  const counts = new Map<string, number>();
-  for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
-    const folder = relative(source, entry.parentPath);
-    if (entry.isFile()) counts.set(folder, (counts.get(folder) ?? 0) + 1);
-  }
-  const large = [...counts].filter(([folder, count]) => count > 14 && !collections.includes(folder));
-  assert.deepEqual(large, []);
 });
 
 test('no two files have the same name', async () => {
