@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
+import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Progress } from '../../core/progress.ts';
 import { fromStatus } from '../../sandbox/sandbox.ts';
 import { noBuildpack, stepFailed } from '../build-failures.ts';
@@ -41,7 +42,7 @@ const FAIL = 100;
 const MAX_PLAN_BYTES = 64 * 1024;
 /** How much of one detection's output is kept. */
 const MAX_LINES = 100;
-const MAX_OUTPUT_BYTES = 256 * 1024;
+const MAX_OUTPUT_BYTES = 64 * 1024;
 /** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
 export const NOTE = 'note: ';
 
@@ -96,15 +97,15 @@ function chooseGroup(group: readonly GroupMember[], asked: Asked): Detection | n
  * run. Its arguments: the folder of the platform, that of the plans, then for each detection the name of its folder there
  * and its buildpack. Prints the number of each detection and its exit status.
  */
-const TOGETHER = `platform=$1 detected=$2 number=0
+const TOGETHER = `_platform=$1 _detected=$2 _number=0
 shift 2
 while [ $# -gt 0 ]; do
   (
-    export CNB_BUILDPACK_DIR="$2" CNB_BUILD_PLAN_PATH="$detected/$1/plan.toml"
-    "$2/bin/detect" "$platform" "$CNB_BUILD_PLAN_PATH" >"$detected/$1/output" 2>&1
-    echo "$number $?"
+    export CNB_BUILDPACK_DIR="$2" CNB_BUILD_PLAN_PATH="$_detected/$1/plan.toml"
+    "$2/bin/detect" "$_platform" "$CNB_BUILD_PLAN_PATH" >"$_detected/$1/output" 2>&1
+    echo "$_number $?"
   ) &
-  number=$((number + 1))
+  _number=$((_number + 1))
   shift 2
 done
 wait`;
@@ -130,8 +131,9 @@ async function askTogether(
   const said: string[] = [];
   const hear = (text: string): void => {
     const [, number, status] = /^(\d+) (\d+)$/.exec(text) ?? [];
-    if (status === undefined) said.push(text);
-    else statuses.set(Number(number), Number(status));
+    if (status !== undefined && Number(number) < buildpacks.length)
+      statuses.set(Number(number), Number(status));
+    else if (said.length < MAX_LINES) said.push(text);
   };
   const end = await runStep(
     sandbox,
@@ -179,7 +181,13 @@ async function readDetected(
       if (lines.length < MAX_LINES) lines.push(text);
     },
   });
-  output.write(await readStart(scratch, ['detected', name, 'output'], MAX_OUTPUT_BYTES));
+  try {
+    const start = await readStart(scratch, ['detected', name, 'output'], MAX_OUTPUT_BYTES);
+    const share = String(context.toolNumber);
+    for (const piece of inPieces(start)) await outputTime.run(share, () => output.write(piece));
+  } catch {
+    return { result: 'error', alternatives: [], lines: ['its output cannot be read'], end: whole };
+  }
   output.end();
   if (status === null)
     return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };

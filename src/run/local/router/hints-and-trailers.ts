@@ -3,6 +3,9 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 /** One link of a Link field (RFC 8288 section 3). Commas separate links, except in the target and in quotes. */
 const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
 
+/** A link that Node.js accepts. Its own check takes exponential time for some others, so it must never see them. */
+const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
+
 /** RFC 9110 section 6.5.1: fields that frame or route a message, or that control how it is used, are no trailers. */
 const NO_TRAILER =
   /^(transfer-encoding|content-.*|trailer|host|connection|keep-alive|te|upgrade|proxy-.*|www-authenticate|authorization|set-cookie|cookie|cache-control|expires|date|age|location|retry-after|vary|warning|pragma|expect|max-forwards|range|if-.*)$/;
@@ -14,11 +17,13 @@ const NO_TRAILER =
  */
 export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse): void {
   outgoing.on('information', ({ statusCode, headers }) => {
-    const links = String(headers['link'] ?? '').match(LINK);
-    if (statusCode !== 103 || links === null) return;
+    const links = (String(headers['link'] ?? '').match(LINK) ?? [])
+      .map((link) => link.trim())
+      .filter((link) => PLAIN_LINK.test(link));
+    if (statusCode !== 103 || links.length === 0) return;
     if (response.req.httpVersion !== '1.1' || response.headersSent || response.destroyed) return;
     try {
-      response.writeEarlyHints({ link: links.map((link) => link.trim()) });
+      response.writeEarlyHints({ link: links });
     } catch {
       // Node.js refuses a link that it does not understand. A hint may be lost.
     }

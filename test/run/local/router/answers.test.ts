@@ -97,6 +97,14 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
   });
 
+  test('a link of a hint that is slow to check does not hold up the server', async () => {
+    const slow = `<a>${';a=b'.repeat(40)} x, </fine.css>; rel=preload`;
+    const hints = hex(`HTTP/1.1 103 Early Hints\r\nLink: ${slow}\r\n\r\n`);
+    const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
+    assert.match(answer, /HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
+    assert.doesNotMatch(answer, /a=b/);
+  });
+
   test('trailers of a tool come after the body, but none that belongs in the head', async () => {
     const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n';
     const trailers = 'X-Sum: 42\r\nSet-Cookie: a=b\r\nX-Odd: \u00e9\r\n';
