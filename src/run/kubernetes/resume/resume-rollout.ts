@@ -1,9 +1,10 @@
 import { stayingUp } from '../../../core/replicas.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import type { ManifestConfig } from '../manifests/pod-manifest.ts';
+import { hasAddress } from '../manifests/rollout-manifests.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { restoreReplicas } from '../rollout/scale-rollout.ts';
-import { liveRollout, prepareTraffic } from '../rollout/service-traffic.ts';
+import { liveRollout, prepareTraffic, removeIngress } from '../rollout/service-traffic.ts';
 import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from '../rollout-objects.ts';
 import { areSet, cronJobsOf } from '../schedules/schedules.ts';
 import { findLiveRollout } from './find-live-rollout.ts';
@@ -45,6 +46,8 @@ export async function resumeRollout(
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
   const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  // An older server may have made an Ingress on this server's own host.
+  if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isSelected = selected === (hasWeb ? rollout.id : null);
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
   if (isSelected && isWhole) {

@@ -152,7 +152,8 @@ async function removeWay(
   );
 }
 
-async function removeIngress(
+/** Removes the tool's Ingress, if it has one. */
+export async function removeIngress(
   { cluster }: ObjectParts,
   tool: string,
   namespace: string,
