@@ -67,7 +67,7 @@ const KINDS = {
   '/api/v1': { Secret: 'secrets', Service: 'services', Namespace: 'namespaces' },
   '/apis/apps/v1': { Deployment: 'deployments' },
   '/apis/batch/v1': { Job: 'jobs', CronJob: 'cronjobs' },
-  '/apis/networking.k8s.io/v1': { Ingress: 'ingresses' },
+  '/apis/networking.k8s.io/v1': { Ingress: 'ingresses', NetworkPolicy: 'networkpolicies' },
   '/apis/policy/v1': { PodDisruptionBudget: 'poddisruptionbudgets' },
 };
 

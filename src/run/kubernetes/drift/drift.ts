@@ -166,6 +166,11 @@ export class Drift implements PodListener {
     }
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
+    if (missing.some(({ kind }) => kind === 'NetworkPolicy')) {
+      // The policy may be missing because the whole namespace was deleted. Restoring it would make the namespace again.
+      const state = await lost.look(tool);
+      if (state === 'gone' || state === 'leaving') return;
+    }
     if (missing.length > 0) {
       // If Deployments are missing, the Secret went with them and needs no remark.
       const isAll = missing.some(({ kind }) => kind === 'Deployment');
