@@ -160,10 +160,11 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   return [];
 }
 
-function isOverdue({ pod }: ToolPod): boolean {
-  // The API sets it to the end of the grace time.
-  const leavesAt = pod.metadata?.deletionTimestamp;
-  return leavesAt !== undefined && Date.now() - new Date(leavesAt).getTime() > OVERDUE_MS;
+/** Measures by this server's clock only, because the clock of the API server may differ. */
+function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
+  if (terminatingSince === null) return false;
+  const graceMs = (pod.metadata?.deletionGracePeriodSeconds ?? 0) * 1000;
+  return performance.now() - terminatingSince > graceMs + OVERDUE_MS;
 }
 
 /** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */

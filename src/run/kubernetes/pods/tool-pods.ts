@@ -30,6 +30,8 @@ export interface ToolPod {
   readonly container: V1ContainerStatus | undefined;
   readonly isReady: boolean;
   readonly isTerminating: boolean;
+  /** The `performance.now()` when this server first saw that the pod is terminating. Null if it is not. */
+  readonly terminatingSince: number | null;
   /** True if a schedule started it. The pod then stays until its Job is deleted. */
   readonly isScheduled: boolean;
   /** True if it has ended for good. */
@@ -132,7 +134,7 @@ export class ToolPods {
 
   #set(pod: V1Pod): void {
     const uid = pod.metadata?.uid ?? '';
-    const toolPod = this.#describe(pod, this.#pods.get(uid)?.name ?? null);
+    const toolPod = this.#describe(pod, this.#pods.get(uid) ?? null);
     if (toolPod === null) return;
     this.#pods.set(uid, toolPod);
     for (const listener of this.#listeners) listener.pod(toolPod, !this.#isListed);
@@ -150,7 +152,7 @@ export class ToolPods {
     for (const wake of this.#wakers) wake();
   }
 
-  #describe(pod: V1Pod, knownName: string | null): ToolPod | null {
+  #describe(pod: V1Pod, known: ToolPod | null): ToolPod | null {
     const {
       uid = '',
       labels = {},
@@ -169,12 +171,14 @@ export class ToolPods {
       namespace,
       tool,
       type,
-      name: knownName ?? this.#freeName({ id: rolloutId, namespace }, type),
+      name: known?.name ?? this.#freeName({ id: rolloutId, namespace }, type),
       version: Number(labels[LABELS.version] ?? 0),
       rolloutId,
       container: pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER),
       isReady: ready?.status === 'True' && deletionTimestamp === undefined,
       isTerminating: deletionTimestamp !== undefined,
+      terminatingSince:
+        deletionTimestamp === undefined ? null : (known?.terminatingSince ?? performance.now()),
       isScheduled: labels[COMPONENT] === SCHEDULED,
       isOver: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
     };

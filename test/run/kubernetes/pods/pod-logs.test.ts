@@ -13,7 +13,7 @@ import { answerJson, fakeApi } from '../../../kubernetes/fake-api.ts';
 const POD: ToolPod = {
   ...{ uid: 'u', pod: {}, podName: 'worker-v4-k3x9q-1', namespace: 'tool-wikibot', tool: 'wikibot' },
   ...{ type: 'worker', name: 'worker.1', version: 4, rolloutId: 'k3x9q', container: undefined },
-  ...{ isReady: false, isTerminating: false, isScheduled: false, isOver: true },
+  ...{ isReady: false, isTerminating: false, terminatingSince: null, isScheduled: false, isOver: true },
 };
 
 test('if a node reports an evicted pod twice, each line is in the log once', async () => {

@@ -30,6 +30,7 @@ function podOf(container: Partial<V1ContainerStatus>, change: Partial<ToolPod> =
     container: status,
     isReady: false,
     isTerminating: false,
+    terminatingSince: null,
     isScheduled: false,
     isOver: false,
     ...change,

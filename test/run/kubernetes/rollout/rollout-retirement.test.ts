@@ -63,13 +63,28 @@ async function leavingOf(
   return { leaving, gone: gone.promise, said, pods };
 }
 
-test('pods that stay Terminating on a lost node do not hold up a stop, and the log names them', async (t) => {
-  const { leaving, said } = await leavingOf(t, 60_000, (response) => answerJson(response, {}), {
-    deletionTimestamp: new Date(Date.now() - 40_000).toISOString(),
+for (const { apiClock, leavesAt } of [
+  { apiClock: 'an hour slow', leavesAt: Date.now() - 3600_000 },
+  { apiClock: 'an hour fast', leavesAt: Date.now() + 3600_000 },
+]) {
+  const name = `pods that stay Terminating on a lost node hold up a stop for 45 s, and the log names them; the API server's clock is ${apiClock}`;
+  test(name, { timeout: 30_000 }, async (t) => {
+    const now = performance.now.bind(performance);
+    let aheadMs = 0;
+    t.mock.method(performance, 'now', () => now() + aheadMs);
+    const { leaving, said } = await leavingOf(t, 60_000, (response) => answerJson(response, {}), {
+      deletionTimestamp: new Date(leavesAt).toISOString(),
+      deletionGracePeriodSeconds: 15,
+    });
+    aheadMs = 40_000;
+    const hurried = leaving.hurry('wikibot');
+    await wait(300);
+    assert.deepEqual(said, []);
+    aheadMs = 45_000;
+    await hurried;
+    assert.deepEqual(said, ['pods of a lost node stay Terminating']);
   });
-  await leaving.hurry('wikibot');
-  assert.deepEqual(said, ['pods of a lost node stay Terminating']);
-});
+}
 
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');

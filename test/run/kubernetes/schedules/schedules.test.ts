@@ -153,6 +153,7 @@ function runPod(state: object, change: Partial<ToolPod> = {}): ToolPod {
     container,
     isReady: false,
     isTerminating: false,
+    terminatingSince: null,
     isScheduled: true,
     isOver: 'terminated' in state,
     ...change,
