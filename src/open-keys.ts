@@ -3,11 +3,22 @@ import { DeployError, systemCode } from './core/errors.ts';
 import { loadOrMakeHostKeys } from './ssh/protocol/host-keys.ts';
 import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 
+/** Makes the folder of keys if it does not exist. @throws DeployError `KEYS_FOLDER` */
+export async function makeKeysFolder(folder: string): Promise<void> {
+  await inFolder(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
+}
+
 /** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it. */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
+  return await inFolder(folder, async () => ({
+    secretsKey: loadOrMakeSecretsKey(folder),
+    hostKeys: await loadOrMakeHostKeys(folder),
+  }));
+}
+
+async function inFolder<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    return { secretsKey: loadOrMakeSecretsKey(folder), hostKeys: await loadOrMakeHostKeys(folder) };
+    return await work();
   } catch (cause) {
     const code = systemCode(cause);
     if (cause instanceof DeployError || code === null) throw cause;

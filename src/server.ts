@@ -31,7 +31,7 @@ import { createHttpDoor } from './http/http-door.ts';
 import { createSourceListener } from './http/sources/source-listener.ts';
 import { assertNobodyListens, type LocalConnection, LocalSocket } from './local-socket/local-socket.ts';
 import { serveHook } from './local-socket/serve-hook.ts';
-import { openKeys } from './open-keys.ts';
+import { makeKeysFolder, openKeys } from './open-keys.ts';
 import { hasUsers, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
@@ -93,6 +93,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
   await assertNobodyListens(socketPath);
+  // The sandbox hides the folders that exist.
+  await makeKeysFolder(config.keys);
   // Nobody else ends what a killed server left running, and the locks of its git are dead only then.
   await endLeftovers(data);
   const choosing = chooseBackEnds({
@@ -103,8 +105,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     given: options.backEnds ?? null,
   });
-  // Awaited below. A fault of the data folder is told first.
-  choosing.catch(() => undefined);
+  // Awaited below, so that a fault of the data folder is told first. Before the lock is let go it has ended in any case.
+  const settled = choosing.then(noop, noop);
+  await using _chosen = { [Symbol.asyncDispose]: () => settled };
   const facts = await readDataFacts(config);
   const findings = examine(facts);
   const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
@@ -282,6 +285,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
   };
 }
+
+function noop(): void {}
 
 /** Serves a connection to the socket in the data folder: a hook, or the local binary, which acts as the operator. */
 async function serveLocal(

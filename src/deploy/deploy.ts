@@ -11,6 +11,7 @@ import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { commitLost } from './line/line-refusals.ts';
+import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
 import { plannedReplicas, warnOfTooMany } from './release/planned-replicas.ts';
 import { assertReleaseRoom } from './release/release-quota.ts';
 
@@ -40,13 +41,16 @@ export async function deploy(
   const build = plan.isResumed ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
-  if (signal.reason instanceof ResumeLater && plan.artifact === null)
+  if (signal.reason instanceof ResumeLater && plan.artifact === null) {
+    // Only this mark lets the next start go on. A refused push whose end could not be stored has an artifact as well.
+    context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
+  }
   signal.throwIfAborted();
   if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 
-  context.store.updateDeployment(plan.deployment.id, { state: 'releasing' });
+  context.store.updateDeployment(plan.deployment.id, { state: 'releasing', reason: null });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
   const { store, runtime } = context;
   if (plan.restartOf === null)

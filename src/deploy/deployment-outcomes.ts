@@ -39,11 +39,12 @@ export class DeploymentOutcomes {
 
   /** Ends the deployment with the error that a step threw. */
   fail(entry: Entry, error: unknown): void {
-    if (error instanceof BuildResumesLater) {
+    const { store, runtime, log } = this.#options;
+    const mayResume = entry.cancelledBy === null && store.requestOf(entry.id) !== null;
+    if (error instanceof BuildResumesLater && mayResume) {
       this.resumeLater(entry);
       return;
     }
-    const { store, runtime, log } = this.#options;
     const { tool } = entry.deployment;
     if (entry.cancelling.signal.aborted) {
       if (entry.cancelledBy === null) this.interrupt(entry);

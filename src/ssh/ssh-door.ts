@@ -98,7 +98,12 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
           audit: services.audit,
           log,
           address: plainAddress(info.ip),
-          takePlace: (uid) => admission.logIn(socket, uid),
+          takePlace: (uid) => {
+            const place = admission.logIn(socket, uid);
+            // From here on the person pays for what the connection sends, and no longer everybody at this address.
+            if (place === 'taken') PacedReading.of(socket)?.becomeOpaque(`ssh person ${uid}`);
+            return place;
+          },
         },
       });
       connections.set(socket, served);

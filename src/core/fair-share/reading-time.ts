@@ -34,6 +34,8 @@ export class ReadingTime {
   /** In milliseconds of work that each key has paid off. */
   #clockMs = 0;
   #wentAt = performance.now();
+  /** How many keys wait. Those that owe less than what is free take no time from the others. */
+  #waiting = 0;
 
   /** @param processorMs - What this program has used of the processor. */
   constructor(processorMs: () => number = usedMs) {
@@ -99,11 +101,15 @@ export class ReadingTime {
     if (now >= this.#wentAt && now - this.#wentAt < 1) return;
     this.#clockMs += Math.max(0, now - this.#wentAt) * this.#pace();
     this.#wentAt = now;
-    for (const [key, paidAt] of this.#debts) if (paidAt <= this.#clockMs) this.#debts.delete(key);
+    this.#waiting = 0;
+    for (const [key, paidAt] of this.#debts) {
+      if (paidAt <= this.#clockMs) this.#debts.delete(key);
+      else if (paidAt - this.#clockMs > FREE_MS) this.#waiting += 1;
+    }
   }
 
   #pace(): number {
-    return Math.min(PART, PART_OF_ALL / this.#debts.size);
+    return Math.min(PART, PART_OF_ALL / Math.max(1, this.#waiting));
   }
 }
 

@@ -6,6 +6,9 @@ import type { DeployContext } from '../deploy-context.ts';
 import type { DeploymentLogs } from '../deployment-log.ts';
 import { Entry, type Request } from '../line/line-entry.ts';
 
+/** The reason of a deployment whose build had ended when the server was stopped. */
+export const HANDED_OVER = 'the server was stopped after the build, and continues after its restart';
+
 /** A deployment whose build continued while no server ran. */
 export interface ResumedBuild {
   readonly deployment: Deployment;
@@ -36,7 +39,7 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     if (request === null || build === null) continue;
     // A build that ended while its server was being stopped has left its artifact.
     const isRunning = build.state === 'BUILD_RUNNING';
-    if (build.artifact === null && !isRunning) continue;
+    if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
     if (isRunning && !(await isResumable(context, deployment.tool, deployment.id))) continue;
     if (await hasCommit(context, deployment)) found.push({ deployment, request });
   }
@@ -71,13 +74,19 @@ async function isResumable({ builder, log }: DeployContext, tool: ToolName, id: 
   }
 }
 
-/** True if the repository still has the commit. A pushed commit is parked under its own ref until it is live. */
+/**
+ * True if the repository still has the commit. A pushed commit is parked under its own ref until it is live. Any other
+ * deployment builds what is live, so its commit must be live still: a restored store may say otherwise.
+ */
 async function hasCommit(
-  { repositories }: DeployContext,
+  { repositories, store }: DeployContext,
   { tool, id, kind, commit }: Deployment,
 ): Promise<boolean> {
   if (!repositories.exists(tool)) return false;
-  if (kind !== 'push') return true;
+  if (kind !== 'push') {
+    const { liveVersion } = store.tool(tool);
+    return liveVersion !== null && store.release(tool, liveVersion)?.commit === commit;
+  }
   const ref = parkedRef(id);
   return (await readRefs(repositories, tool, [ref])).get(ref) === commit;
 }

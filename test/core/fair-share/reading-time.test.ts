@@ -41,6 +41,19 @@ test('threat 55: many who cost much have a quarter of the time together', async 
   assert.ok(waitMs > 4_000, `${waitMs} ms`);
 });
 
+test('threat 55: a thousand addresses that each cost a little do not slow down one that costs more', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let number = 0; number < 1000; number++) {
+    time.begin();
+    time.spend(`key ${number}`, { spentMs: 3, bytes: KIB, begun: 0 });
+  }
+  await new Promise(setImmediate);
+  await spend(time, 'one', 20);
+  await sleep(2);
+  const waitMs = time.waitMs('one');
+  assert.ok(waitMs < 500, `${waitMs} ms`);
+});
+
 test('a little is forgiven, as the garbage collector costs it too', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });

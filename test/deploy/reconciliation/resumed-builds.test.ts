@@ -70,6 +70,28 @@ test('a build that ends while the server is being stopped is released by the nex
   assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
 });
 
+test('threat 82: a push that was refused after its build, and whose end could not be stored, does not go live later', async () => {
+  await using place = await Place.make();
+  const { builder, store } = place;
+  builder.build = async ({ id }) => artifactOf(id);
+  const first = await place.start();
+  const update = store.updateDeployment.bind(store);
+  store.updateDeployment = (id, change) => {
+    if (change.state === 'releasing' || change.endedAt !== undefined) throw new Error('disk I/O error');
+    update(id, change);
+  };
+  const { verdict } = await first.line.submit(await place.park('p1'));
+  assert.ok(!(await verdict).isLive);
+  await first.line.close();
+  assert.equal(store.deployment('p1')?.state, 'building');
+  store.updateDeployment = update;
+  const { resumed } = await place.start();
+  assert.equal(resumed, 0);
+  // The first server may have stored the end at last.
+  assert.match(store.deployment('p1')?.state ?? '', /^(interrupted|failed)$/);
+  assert.equal(store.tool(wikibot).liveVersion, null);
+});
+
 test('a resumed redeploy stays a redeploy, counts as one build, and names its author once', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
