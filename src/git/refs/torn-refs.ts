@@ -27,7 +27,8 @@ const LINES: ReadonlyMap<string, RegExp> = new Map([
 ]);
 
 // git-config(1), "Syntax"
-const CONFIG_LINE = /^\s*([#;].*|\[[-.A-Za-z0-9]+(\s+"[^"]*")?\].*|[A-Za-z][-A-Za-z0-9]*\s*(=.*)?)?$/;
+const CONFIG_LINE =
+  /^\s*([#;][^\n]*|\[[-.A-Za-z0-9]+(\s+"(?:[^"\\]|\\.)*")?\][^\n]*|[A-Za-z][-A-Za-z0-9]*\s*(=[^\n]*)?)?$/;
 /** The settings that `git init --bare` writes. All others come from the environment. */
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
@@ -91,9 +92,12 @@ export async function makeHead(folder: string, deployBranch: string): Promise<vo
   await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }
 
-/** True if every line is whole. A line that ends with a backslash continues in the next one. */
+/**
+ * True if every line is whole. A line that ends with a backslash continues in the next one. Git also takes the line ends
+ * of Windows.
+ */
 function isConfig(text: string): boolean {
-  const lines = text.replaceAll('\\\n', '').split('\n');
+  const lines = text.replace(/\\\r?\n/g, '').split(/\r?\n/);
   const [first] = lines.filter((line) => !/^\s*([#;]|$)/.test(line));
   return (first?.trimStart().startsWith('[') ?? true) && lines.every((line) => CONFIG_LINE.test(line));
 }

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { tornRefs } from '../../../src/git/refs/torn-refs.ts';
+import { Repositories } from '../../../src/git/repositories.ts';
+import { wikibot } from '../../support/store-records.ts';
+
+let root: string;
+let repositories: Repositories;
+let folder: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'torn-refs-'));
+  repositories = new Repositories({
+    folder: join(root, 'repositories'),
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  folder = await repositories.ensure(wikibot);
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+for (const { name, text } of [
+  { name: 'CRLF line ends', text: '[core]\r\n\tbare = true\r\n\r\n; note\r\n' },
+  { name: 'CRLF after a continued line', text: '[user]\r\n\tname = a \\\r\n  b\r\n' },
+  { name: 'a quote in the name of a subsection', text: '[url "a\\"b"]\n\tinsteadOf = c\n' },
+  { name: 'a backslash at the end of a subsection', text: '[url "a\\\\"]\n\tinsteadOf = c\n' },
+  { name: 'a line separator in a value', text: '[user]\n\tname = a\u2028b\n' },
+]) {
+  test(`87: a config with ${name} is valid for git, and not torn`, async () => {
+    const path = join(folder, 'config');
+    await writeFile(path, text);
+    execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' });
+    assert.deepEqual(tornRefs(repositories, wikibot), []);
+  });
+}
+
+for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r\n[rem']) {
+  test(`87: a config is torn if it holds ${JSON.stringify(text)}`, async () => {
+    const path = join(folder, 'config');
+    await writeFile(path, text);
+    assert.throws(() => execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' }));
+    assert.deepEqual(tornRefs(repositories, wikibot), ['config']);
+  });
+}
