@@ -16,6 +16,9 @@ const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-s
 /** The name of a repository that `ensure` is making. Other names that end with `.new` are not ours. */
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
+/** What a killed server or git leaves at the top of a repository: locks, checkouts and drafts of files. */
+const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
+
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
@@ -153,7 +156,7 @@ export class Repositories {
       await rm(join(this.#root, entry), { recursive: true, force: true });
     const damaged = await mapWithLimit(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
       await makeFolders(this.folder(tool));
-      await removeLeftovers(this.folder(tool), /\.lock$|^checkout-|^packed-refs\.new$/);
+      await removeLeftovers(this.folder(tool), LEFTOVERS);
       if (!mayBeDamaged(tool)) return [];
       const torn = await setTornAside(this, tool, setAside);
       return (await isHollow(this, tool)) ? [...torn, await setHollowAside(this, tool, setAside)] : torn;

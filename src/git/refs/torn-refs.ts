@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { noneIfGone } from '../../core/errors.ts';
@@ -112,13 +113,19 @@ function wholeLines(text: string, whole: RegExp): string {
 }
 
 async function write(path: string, text: string): Promise<void> {
-  const draft = `${path}.new`;
-  {
-    await using file = await open(draft, 'w', 0o600);
-    await file.writeFile(text);
-    await file.sync();
+  // Two pushes may write the same file at the same time, so each has its own draft.
+  const draft = `${path}.${randomUUID()}.new`;
+  try {
+    {
+      await using file = await open(draft, 'wx', 0o600);
+      await file.writeFile(text);
+      await file.sync();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
   }
-  await rename(draft, path);
 }
 
 function textOf(path: string): string | null {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { tornRefs } from '../../../src/git/refs/torn-refs.ts';
+import { SetAside } from '../../../src/core/disk/set-aside.ts';
+import { makeHead, tornRefs } from '../../../src/git/refs/torn-refs.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
 import { wikibot } from '../../support/store-records.ts';
 
@@ -45,3 +46,23 @@ for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r
     assert.deepEqual(tornRefs(repositories, wikibot), ['config']);
   });
 }
+
+test('87: pushes that mend a lost HEAD at the same time all succeed, and leave no draft', async () => {
+  await rm(join(folder, 'HEAD'));
+  await Promise.all(Array.from({ length: 20 }, () => makeHead(folder, 'main')));
+  assert.equal(await readFile(join(folder, 'HEAD'), 'utf8'), 'ref: refs/heads/main\n');
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.endsWith('.new')),
+    [],
+  );
+});
+
+test('87: a start removes the drafts that a killed server left in a repository', async () => {
+  const drafts = ['HEAD.new', 'HEAD.0e7a.new', 'config.0e7a.new', 'packed-refs.0e7a.new', 'shallow.0e7a.new'];
+  for (const name of drafts) await writeFile(join(folder, name), '');
+  await repositories.cleanUp(new SetAside(root));
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.endsWith('.new')),
+    [],
+  );
+});
