@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { execa } from 'execa';
 import { systemCode } from '../errors.ts';
 
 /** How long what was set aside is kept. */
@@ -69,13 +70,23 @@ export class SetAside {
   }
 }
 
-/** A folder of the data folder may be a disk of its own: then a file cannot only get another name. */
+/**
+ * A folder of the data folder may be a disk of its own: then a file cannot only get another name. The copy is on the disk
+ * before the original is deleted. A move that fails leaves no part of a copy.
+ */
 async function moveTo(from: string, to: string): Promise<void> {
   try {
     await rename(from, to);
   } catch (error) {
     if (systemCode(error) !== 'EXDEV') throw error;
-    await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+    try {
+      await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+      // syncfs(2). The folder, because the copy itself may be a symbolic link that points nowhere.
+      await execa('sync', ['-f', dirname(to)]);
+    } catch (failure) {
+      await rm(to, { recursive: true, force: true });
+      throw failure;
+    }
     await rm(from, { recursive: true });
   }
 }

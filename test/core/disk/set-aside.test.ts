@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,8 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { SetAside } from '../../../src/core/disk/set-aside.ts';
+import { type TestContext, test } from 'node:test';
+import { SetAside, timeStamp } from '../../../src/core/disk/set-aside.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 
 test('87: what is on a disk of its own is set aside too, and not left in its place', {
@@ -34,4 +35,39 @@ test('87: what is on a disk of its own is set aside too, and not left in its pla
     readdirSync(disk.folder).filter((name) => name !== 'lost+found'),
     [],
   );
+});
+
+/** A data folder on a disk of its own, whose repositories are on another disk. */
+function twoDisks(t: TestContext) {
+  const disk = new SmallDisk({ mebibytes: 8, entries: 100 });
+  const repositories = mkdtempSync(join(tmpdir(), 'set-aside-'));
+  t.after(() => {
+    disk[Symbol.dispose]();
+    rmSync(repositories, { recursive: true });
+  });
+  symlinkSync(repositories, join(disk.folder, 'repositories'));
+  mkdirSync(join(repositories, 'wikibot.git'));
+  return { disk, original: join(repositories, 'wikibot.git') };
+}
+
+test('87: what is moved to another disk survives a loss of power', { skip: SmallDisk.whyNot }, async (t) => {
+  const { disk, original } = twoDisks(t);
+  writeFileSync(join(original, 'HEAD'), 'torn');
+  const at = await new SetAside(disk.folder).move(join(disk.folder, 'repositories/wikibot.git'));
+  assert.equal(existsSync(original), false);
+  disk.losePower();
+  disk.startAgain();
+  assert.equal(readFileSync(join(disk.folder, at ?? '', 'HEAD'), 'utf8'), 'torn');
+});
+
+test('87: a move to another disk that fails leaves the original and no part of a copy', {
+  skip: SmallDisk.whyNot,
+}, async (t) => {
+  const { disk, original } = twoDisks(t);
+  writeFileSync(join(original, 'HEAD'), 'torn');
+  writeFileSync(join(original, 'pack'), Buffer.alloc(16 * 1024 * 1024, 1));
+  const setAside = new SetAside(disk.folder, 0);
+  await assert.rejects(setAside.move(join(disk.folder, 'repositories/wikibot.git')), { code: 'ENOSPC' });
+  assert.deepEqual(readdirSync(original), ['HEAD', 'pack']);
+  assert.deepEqual(readdirSync(join(disk.folder, 'set-aside', timeStamp(0), 'repositories')), []);
 });
