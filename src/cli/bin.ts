@@ -127,9 +127,12 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
   });
 }
 
+/** What a server leaves in its data folder. One of these is enough to know that it has started there. */
+const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
+
 /** Makes the data folder as the first start does. @returns false if a server has started on it before. */
 async function beginIn(data: string): Promise<boolean> {
-  if (['store.sqlite', 'repositories'].some((name) => existsSync(join(data, name)))) return false;
+  if (TRACES.some((name) => existsSync(join(data, name)))) return false;
   await openDataFolder(data);
   return true;
 }

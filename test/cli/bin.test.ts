@@ -76,14 +76,16 @@ test('before the first start, user add makes the data folder and the user direct
   assert.equal(statSync(join(data, 'directory.yaml')).mode & 0o777, 0o600);
 });
 
-test('a user directory that is lost after a first start is not made anew by user add', async () => {
-  const data = newFolder();
-  writeFileSync(join(data, 'store.sqlite'), '');
-  const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
-  assert.equal(exitCode, 1);
-  assert.match(stderr, /There is no user directory yet\..*\n.* see: npx toolforge-push doctor/);
-  assert.equal(existsSync(join(data, 'directory.yaml')), false);
-});
+for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
+  test(`a user directory that is lost is not made anew by user add if ${kept} is left`, async () => {
+    const data = newFolder();
+    writeFileSync(join(data, kept), '');
+    const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /There is no user directory yet\..*\n.* see: npx toolforge-push doctor/);
+    assert.equal(existsSync(join(data, 'directory.yaml')), false);
+  });
+}
 
 test('a command without a server says how to start one', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['ps', 'wikibot']);
