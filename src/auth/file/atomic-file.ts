@@ -66,9 +66,13 @@ async function writeBeside(path: string, text: string): Promise<string> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.new`;
   await using file = await open(temporary, 'wx', 0o600);
   try {
-    const owner = await stat(path).catch(() => null);
-    // An edit by root leaves the file to the account that the server runs under.
-    if (owner !== null && process.getuid?.() === 0) await file.chown(owner.uid, owner.gid);
+    if (process.getuid?.() === 0) {
+      // Root leaves the file to the account that the server runs under. A new file belongs to the owner of its folder.
+      const owner = await stat(path).catch(() => stat(dirname(path)));
+      const made = await file.stat();
+      // Some network disks refuse even a chown(2) that changes nothing.
+      if (made.uid !== owner.uid || made.gid !== owner.gid) await file.chown(owner.uid, owner.gid);
+    }
     await file.writeFile(text);
     await file.sync();
     return temporary;
