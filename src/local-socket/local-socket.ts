@@ -4,6 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { DeployError, systemCode } from '../core/errors.ts';
+import { alarm, calm } from '../core/log/alarms.ts';
 import type { Log } from '../core/log/log.ts';
 
 /** A connection to the server's own socket, after its first line was read. */
@@ -26,6 +27,8 @@ const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
 /** How often it is checked that the file of the socket is there. */
 const LOOK_MS = 2000;
+/** The name of its alarm. */
+const TROUBLE = 'LOCAL_SOCKET';
 
 /**
  * The socket in the data folder, for hooks/post-receive and the local binary. Only the server's own user can connect.
@@ -35,7 +38,8 @@ export class LocalSocket {
   #server: Server;
   readonly #open = new Set<Socket>();
   #watch: NodeJS.Timeout | null = null;
-  #isBinding = false;
+  #binding: Promise<void> | null = null;
+  #isClosed = false;
 
   constructor(options: LocalSocketOptions) {
     this.#options = options;
@@ -53,33 +57,54 @@ export class LocalSocket {
         'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
       );
     }
+    this.#isClosed = false;
     await this.#bind();
-    this.#watch = setInterval(() => void this.#bindAgain(), LOOK_MS).unref();
+    this.#watch = setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
   /** Without its file nobody finds the socket, and every push would be refused. */
+  #look(): void {
+    if (this.#isClosed || existsSync(this.#options.path)) return;
+    this.#binding ??= this.#bindAgain().finally(() => {
+      this.#binding = null;
+    });
+  }
+
   async #bindAgain(): Promise<void> {
     const { path, log } = this.#options;
-    if (existsSync(path) || this.#isBinding) return;
-    this.#isBinding = true;
     // Open connections stay open. This also removes the file, so it comes before the new one is made.
     this.#server.close();
     this.#server = this.#make();
-    await this.#bind().then(
-      () => log.warn({ path }, 'the socket was deleted, and is made again'),
-      (err: unknown) => log.error({ err, path }, 'the socket was deleted, and cannot be made again yet'),
-    );
-    this.#isBinding = false;
+    try {
+      await this.#bind();
+    } catch (err) {
+      const message = 'the socket was deleted, and cannot be made again yet';
+      alarm(log, { key: TROUBLE, message, facts: { err, path } });
+      return;
+    }
+    if (this.#isClosed) return;
+    log.warn({ path }, 'the socket was deleted, and is made again');
+    calm(log, [TROUBLE]);
   }
 
   #make(): Server {
-    return createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+    const { path, log } = this.#options;
+    const server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
+    // Without a listener, a failure of accept(2) would end the process. `#bind` reports a failure to listen itself.
+    server.on('error', (err) => {
+      const message = 'the socket cannot take a connection';
+      if (server.listening) alarm(log, { key: TROUBLE, message, facts: { err, path } });
+    });
+    return server;
   }
 
   async #bind(): Promise<void> {
     const { path } = this.#options;
     await mkdir(dirname(path), { recursive: true, mode: 0o711 });
+    if (this.#isClosed) return;
     await rm(path, { force: true });
+    // A closed server must not listen again: nobody would close it, and the path may belong to the next server.
+    if (this.#isClosed) return;
     // The socket is bound within this call, so this mask applies to no other file.
     const mask = process.umask(0o177);
     this.#server.listen(path);
@@ -88,8 +113,11 @@ export class LocalSocket {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     for (const socket of this.#open) socket.destroy();
+    // It may be deleting the file of the socket. The next server makes its own only after that.
+    await this.#binding;
     if (this.#server.listening) {
       this.#server.close();
       await once(this.#server, 'close');
@@ -97,6 +125,7 @@ export class LocalSocket {
   }
 
   async #serve(socket: Socket): Promise<void> {
+    calm(this.#options.log, [TROUBLE]);
     this.#open.add(socket);
     socket.on('close', () => this.#open.delete(socket));
     // A client may leave at any time. That is not an error.

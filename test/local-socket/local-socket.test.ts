@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLog } from '../../src/core/log/log.ts';
+import { LocalSocket } from '../../src/local-socket/local-socket.ts';
+import { until } from '../support/server.ts';
+
+interface Line {
+  readonly level: string;
+  readonly msg: string;
+}
+
+/** A listening socket. `look` is the look at its file that it takes every two seconds. */
+async function listening(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const folder = mkdtempSync(join(tmpdir(), 'local-socket-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'run/server.sock');
+  const lines: Line[] = [];
+  const log = createLog('info', { write: (text) => void lines.push(JSON.parse(text)) });
+  const socket = new LocalSocket({ path, log, serve: async () => undefined });
+  await socket.listen();
+  t.after(() => socket.close());
+  return { socket, path, lines, look: () => t.mock.timers.tick(2000) };
+}
+
+test('59: a socket that cannot take a connection goes on listening, and logs it', async (t) => {
+  const listen = t.mock.method(Server.prototype, 'listen');
+  const { path, lines } = await listening(t);
+  const server = listen.mock.calls[0]?.this as Server;
+  // Node emits this if accept(2) fails, for example because the process has too many open files.
+  server.emit('error', new Error('accept EMFILE'));
+  assert.deepEqual(
+    lines.map(({ level, msg }) => [level, msg]),
+    [['error', 'the socket cannot take a connection']],
+  );
+  assert.equal(existsSync(path), true);
+});
+
+test('59: a socket that is closed while it is made again does not come back', async (t) => {
+  const { socket, path, lines, look } = await listening(t);
+  rmSync(path);
+  look();
+  await socket.close();
+  // The socket of the next server may be there from now on.
+  writeFileSync(path, 'of the next server');
+  await delay(100);
+  assert.equal(existsSync(path), true, 'the file of the next server stays');
+  assert.deepEqual(lines, []);
+});
+
+test('59: a socket that cannot be made again is logged once, and so is its end', async (t) => {
+  const { path, lines, look } = await listening(t);
+  const folder = dirname(path);
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, 'no folder');
+  for (let count = 0; count < 4; count += 1) {
+    look();
+    await delay(50);
+  }
+  assert.deepEqual(
+    lines.map(({ level, msg }) => [level, msg]),
+    [['error', 'the socket was deleted, and cannot be made again yet']],
+  );
+  rmSync(folder);
+  look();
+  await until(async () => lines.length >= 3, 'it is made again');
+  assert.deepEqual(
+    lines.slice(1).map(({ level, msg }) => [level, msg]),
+    [
+      ['warn', 'the socket was deleted, and is made again'],
+      ['info', 'trouble is over'],
+    ],
+  );
+});
