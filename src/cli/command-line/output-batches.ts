@@ -24,7 +24,8 @@ export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<s
       const over = nextTurn(OVER);
       next = ask();
       for (let count = 1; count < MAX_TEXTS && batch.length < MAX_CHARACTERS; count += 1) {
-        const more = await Promise.race([next, over]);
+        // If the source fails, the batch goes out first. Then `await next` throws the error.
+        const more = await Promise.race([next, over]).catch((): typeof OVER => OVER);
         if (more === OVER || more.done === true) break;
         batch += more.value;
         next = ask();
