@@ -13,11 +13,17 @@ const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
 const CUT_SHORT = 'cut-short';
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
+// If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
+const LEADERLESS = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
+  thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
+done)`;
+
 // awk reads which folder is mounted for which process, then the processes' files, and prints sums for each folder. Files
 // in memory (memfd_create) are on another device. A process may close a file that it has mapped: only root can see that.
 // A program may run without having its own file open or mapped.
 const SCRIPT = `device=$1 seconds=$2; shift 2
-owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo 2>/dev/null)
+${LEADERLESS}
+owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
 places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files /proc/" $3 "/exe" }')
 [ -n "$places" ] || exit 0
 { printf '%s\\n' "$owners"
@@ -55,7 +61,8 @@ interface Look {
   readonly isCutShort: boolean;
 }
 
-const QUEUES = `grep -oFH "$@" -- /proc/[0-9]*/mountinfo 2>/dev/null |
+const QUEUES = `${LEADERLESS}
+grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
 awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
   timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' "/proc/$pid/fdinfo" && echo "$name"
 done`;

@@ -27,6 +27,8 @@ const HIDING = {
     'os.dup(f.fileno())',
     'libc.syscall(436, 1 << 20, 1 << 20, 2)',
   ],
+  // For such a process, /proc shows no files and no mounts, except below the id of another thread.
+  'open in a process whose first thread has ended': ['os.dup(f.fileno())', ''],
 } as const;
 const hiding = (how: keyof typeof HIDING) => `
 import ctypes, mmap, os, threading, time
@@ -43,6 +45,7 @@ def fill():
             held.append(${HIDING[how][0]})
         time.sleep(0.02)
 threading.Thread(target=fill).start()
+${how.endsWith('has ended') ? "libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)" : ''}
 time.sleep(600)
 `;
 
