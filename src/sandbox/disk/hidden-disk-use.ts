@@ -20,17 +20,22 @@ done)`;
 
 // awk reads which folder is mounted for which process, then the processes' files, and prints sums for each folder. Files
 // in memory (memfd_create) are on another device. A process may close a file that it has mapped: only root can see that.
-// A program may run without having its own file open or mapped.
+// A program may run without having its own file open or mapped. A Unix socket that was bound to a path holds an inode until it
+// is closed, also without a name; the network of a sandbox is its own, so all its sockets count.
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
 places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files /proc/" $3 "/exe" }')
 [ -n "$places" ] || exit 0
 { printf '%s\\n' "$owners"
+  printf '%s\\n' "$owners" | awk -F '[/:]' '$3 != "" && !seen[$6]++ { print $3, $6 }' | while read -r pid name; do
+    echo "sockets $(grep -c ' /' "/proc/$pid/net/unix") $name"
+  done
   timeout "$seconds" find -L $places -maxdepth 1 -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
   [ $? = 124 ] && echo ${CUT_SHORT}
 } | awk -F '[ /:]' -v device="$device" '
   $1 == "${CUT_SHORT}" { print; next }
+  $1 == "sockets" { sum[$3] += 0; count[$3] += $2; next }
   $2 == "proc" { owner[$3] = $6; next }
   $1 == device && ($6 in owner) && !seen[$2]++ { sum[owner[$6]] += $3; count[owner[$6]]++ }
   END { for (name in sum) print sum[name], count[name], name }'`;

@@ -49,6 +49,20 @@ ${how.endsWith('has ended') ? "libc.syscall(60 if os.uname().machine == 'x86_64'
 time.sleep(600)
 `;
 
+/** Holds many sockets whose files have lost their names: each takes an inode. */
+const hidingSockets = `
+import os, resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+held = []
+for number in range(min(most, 10_000) - 100):
+    held.append(socket.socket(socket.AF_UNIX))
+    path = os.environ['TMPDIR'] + '/s'
+    held[-1].bind(path)
+    os.unlink(path)
+time.sleep(600)
+`;
+
 /** Holds many empty files without a name. */
 const hidingMany = `
 import os, resource, time
@@ -135,14 +149,15 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('83: a process that holds too many files without a name is killed', {
-      skip: mode === 'trusted',
-    }, async () => {
-      const artifact = await bench.artifact({ 'fill.py': hidingMany }, [web()]);
-      const release = releaseOf('crowd' as ToolName, 1, artifact);
-      const { why } = await oneOff(bench.runtime, release, ['timeout', '25', 'python3', 'fill.py']);
-      assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
-    });
+    for (const [what, source] of Object.entries({ files: hidingMany, sockets: hidingSockets }))
+      test(`83: a process that holds too many ${what} without a name is killed`, {
+        skip: mode === 'trusted',
+      }, async () => {
+        const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
+        const release = releaseOf('crowd' as ToolName, 1, artifact);
+        const { why } = await oneOff(bench.runtime, release, ['timeout', '25', 'python3', 'fill.py']);
+        assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
+      });
 
     test('so is a one-off, and whoever runs it is told', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
