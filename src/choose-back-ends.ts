@@ -29,7 +29,7 @@ export interface BackEndOptions {
   readonly addresses: Addresses;
   /** The origin for sources if `source_url` is not set. Known only after the doors listen. */
   readonly sourceOrigin: () => string;
-  /** How many people can log in. */
+  /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
   readonly countPeople: () => Promise<number | 'many'>;
   /** Replaces the back ends that the settings choose, for callers that start a server from code. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;

@@ -11,7 +11,7 @@ export interface ChosenDirectory {
    * that a start that fails earlier has not made one.
    */
   makeFirst(): Promise<FirstStart | null>;
-  /** How many people can log in. */
+  /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
   countPeople(): Promise<number | 'many'>;
 }
 

@@ -58,7 +58,7 @@ export async function firstStart(options: {
   return made === null ? null : { ...made, tool: FIRST_TOOL, password };
 }
 
-/** @throws the system's error if the file cannot be read. */
+/** True if the path exists. @throws the system's error if that cannot be determined, for example EACCES on its folder. */
 export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path);

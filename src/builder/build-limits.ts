@@ -15,7 +15,7 @@ const MAX_ENTRIES_PART = 0.5;
 
 export interface BuildLimitsOptions {
   readonly limits: Pick<Config, 'data' | 'build_time' | 'build_disk' | 'build_files' | 'build_output'>;
-  /** What is weighed against the limits of disk and files. */
+  /** The folder of the build. Its bytes and files count against `build_disk` and `build_files`. */
   readonly folder: string;
   readonly progress: Progress;
   /** Of whoever may cancel the build. */

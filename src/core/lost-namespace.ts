@@ -18,7 +18,7 @@ export function lostWords({ namespace, state }: LostNamespace): string {
   return state satisfies never;
 }
 
-/** What to do about it. @param version - Of the live release. */
+/** The hint for a lost namespace. @param version - The version of the live release, which starts again. */
 export function lostHint({ state }: LostNamespace, version: number): string {
   const what =
     state === 'empty'

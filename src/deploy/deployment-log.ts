@@ -14,7 +14,7 @@ const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
 
-/** The log of one deployment: an append-only file, and the readers that follow it. */
+/** The append-only log file of one deployment. Wakes waiting readers when the log grows or ends. */
 export class DeploymentLog {
   readonly progress: Progress;
   readonly path: string;

@@ -173,7 +173,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
     throw new DeployError(
       'OTHER_HISTORY',
       `${name} would replace ${liveName}, which is live at ${at}, and does not build upon it`,
-      `To replace it, first its history and then its name: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
+      `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }
   throw new DeployError(

@@ -95,7 +95,7 @@ async function list<Kind extends Watched>(
     items: Kind[] | null;
     metadata: { resourceVersion: string };
   };
-  // An empty list of metadata has null.
+  // In an empty PartialObjectMetadataList, `items` can be null.
   const items = listed ?? [];
   const there = new Set(items.map((item) => item.metadata?.uid ?? ''));
   for (const [uid, object] of [...known]) if (!there.has(uid)) forget(uid, object, watching, known);

@@ -62,7 +62,7 @@ export class LocalSocket {
     this.#watch = setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
-  /** Without its file nobody finds the socket, and every push would be refused. */
+  /** Makes the socket again if its file was deleted, because without the file every push would be refused. */
   #look(): void {
     if (this.#isClosed || existsSync(this.#options.path)) return;
     this.#binding ??= this.#bindAgain().finally(() => {

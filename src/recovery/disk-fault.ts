@@ -1,6 +1,9 @@
 import { explain } from '../store/database.ts';
 
-/** Turns errors of a full or read-only disk, also git's own messages, into a DeployError. Returns others unchanged. */
+/**
+ * Turns errors of a full, read-only or failing disk into a DeployError, including those that git prints. Does the same for
+ * a damaged store. Returns all others unchanged.
+ */
 export function diskFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (/No space left on device|Disk quota exceeded/.test(error.message)) return withCode(error, 'ENOSPC');

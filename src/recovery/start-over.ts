@@ -100,7 +100,7 @@ async function startOverArtifacts(config: DataConfig): Promise<string[]> {
   for (const { name, artifact } of expectedLive(await readDataFacts(config))) {
     const folder = artifactFolder(config, name, artifact.id);
     if (artifact.kind !== 'slug' || existsSync(folder)) continue;
-    // An empty folder tells the start that this artifact is lost, so that it starts nevertheless.
+    // The empty folder marks this artifact as lost. If all folders were missing, the server would refuse to start.
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await finish(config.data, join(config.data, 'artifacts'), join(config.data, 'artifacts', name), folder);
     told.push(`    npx toolforge-push redeploy ${name}`);

@@ -72,7 +72,7 @@ test('threat 9: a success wipes the failures of the name', () => {
   assert.equal(throttle.check('alice', NAT), 0);
 });
 
-test('threat 9: the addresses of one IPv6 network and of one IPv4 host count as one', () => {
+test('threat 9: all addresses of an IPv6 /64 count as one, and so do an IPv4 address and its ::ffff: form', () => {
   const { throttle, fail } = throttleAt();
   fail(10, 'alice', '2001:db8:1:2::1');
   assert.ok(throttle.check('alice', '2001:db8:1:2:ffff::9') > 0);

@@ -128,7 +128,7 @@ test('the setting counts kept builds, and changes of config vars and rollbacks c
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
 
-test('20: neither tidying up nor a rollback decrypts the config vars of all old releases', async (context) => {
+test('retention decrypts no config vars, and finding the release to roll back to decrypts those of two releases', async (context) => {
   let opened = 0;
   class CountingKey extends SecretsKey {
     override decrypt(...args: Parameters<SecretsKey['decrypt']>): string {
@@ -156,7 +156,7 @@ test('20: neither tidying up nor a rollback decrypts the config vars of all old 
   assert.equal(opened, 2);
 });
 
-test('82: refs are packed only while nothing else changes refs', async (context) => {
+test('threat 82: refs are packed only while nothing else changes refs', async (context) => {
   const { repositories, options } = await tidied(context);
   const repository = repositories.folder(wikibot);
   const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
@@ -186,7 +186,7 @@ function folderCount(repository: string): number {
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
 
-test('60: a push that stays open does not keep artifacts of earlier builds on the disk', async (context) => {
+test('threat 60: a push that stays open does not keep artifacts of earlier builds on the disk', async (context) => {
   const { store, builder, options } = await tidied(context);
   for (const build of ['b1', 'b2', 'b3', 'b4']) {
     store.addDeployment(deploymentOf(build));

@@ -24,7 +24,7 @@ for (const { who, fail } of [
   { who: 'this process', fail: async () => writeFileSync('/dev/full', 'x') },
   { who: 'git', fail: async () => void (await execa('sh', ['-c', 'exec git --version >/dev/full'])) },
 ]) {
-  test(`83: a full disk is named as the reason, even if ${who} runs into it`, async () => {
+  test(`threat 83: a full disk is named as the reason, even if ${who} runs into it`, async () => {
     const error = await fail().catch((reason: unknown) => reason);
     const { reason } = explainFailure(error, 'v1 is still live', 'bug');
     assert.equal(reason, 'the disk of this server is full (bug); v1 is still live');

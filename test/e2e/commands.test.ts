@@ -214,7 +214,7 @@ test('threat 85: a second server is refused even if the lock file of the first w
   assert.equal((await server.get(name)).status, 200);
 });
 
-test('a wrong setting stops the start with its name', async () => {
+test('the server does not start with a wrong setting, and the error names the setting', async () => {
   const file = join(server.folder, 'settings.yaml');
   await writeFile(file, 'colour: perhaps\n');
   const refused = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {

@@ -86,7 +86,7 @@ test('a push to a full repository waits for the maintenance and is judged by the
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
 });
 
-test('21: the pushes of one person, and the pushes to one tool, are limited', async () => {
+test('threat 21: the pushes of one person, and the pushes to one tool, are limited', async () => {
   const { services } = open('many');
   const openOne = (tool: string, uid: string) =>
     services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
@@ -123,7 +123,7 @@ test('promise 1: a hook that arrives after its push was answered deploys nothing
   session.close();
 });
 
-test('82: the locks of a killed push are removed, so that later pushes are not refused', async () => {
+test('threat 82: the locks of a killed push are removed, so that later pushes are not refused', async () => {
   const { repositories, services } = open('killed');
   const repository = await repositories.ensure(wikibot);
   const session = await services.receive(push);
@@ -139,7 +139,7 @@ test('82: the locks of a killed push are removed, so that later pushes are not r
   await until(async () => !left.some((name) => existsSync(join(repository, name))), 'they are gone');
 });
 
-test('58: if git fails before it answers, the client is not blamed', async () => {
+test('threat 58: if git fails before it answers, the client is not blamed', async () => {
   const { services } = open('mute');
   const failed = await services.receive({ ...push, hasAdvertisement: true });
   failed.incoming.end();
@@ -155,7 +155,7 @@ test('58: if git fails before it answers, the client is not blamed', async () =>
   left.close();
 });
 
-test('21: the clones by one token, by one person and of one tool are limited', async () => {
+test('threat 21: the clones by one token, by one person and of one tool are limited', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>
     await services.upload(nameOf(tool), null, { ...alice, uid, credential });

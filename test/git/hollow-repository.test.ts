@@ -17,7 +17,7 @@ async function live() {
 }
 
 for (const isFolderLeft of [false, true]) {
-  test(`87: a repository that lost its ${isFolderLeft ? 'objects' : 'objects folder'} is set aside, and its history can be pushed again`, async () => {
+  test(`threat 87: a repository that lost its ${isFolderLeft ? 'objects' : 'objects folder'} is set aside, and its history can be pushed again`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part('objects'), { recursive: true });
@@ -38,7 +38,7 @@ for (const isFolderLeft of [false, true]) {
 }
 
 for (const missing of ['refs', 'HEAD']) {
-  test(`87: a repository that lost its ${missing} is repaired, and loses no commit`, async () => {
+  test(`threat 87: a repository that lost its ${missing} is repaired, and loses no commit`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });
@@ -52,7 +52,7 @@ for (const missing of ['refs', 'HEAD']) {
 }
 
 for (const missing of ['refs', 'HEAD']) {
-  test(`87: a repository that loses its ${missing} while the server runs gets it back and accepts pushes`, async () => {
+  test(`threat 87: a repository that loses its ${missing} while the server runs gets it back and accepts pushes`, async () => {
     const { place, line, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });
@@ -69,7 +69,7 @@ for (const missing of ['refs', 'HEAD']) {
   });
 }
 
-test('87: if a repository has lost the live commit, refusals say so, and it accepts another history', async () => {
+test('threat 87: if a repository has lost the live commit, refusals say so, and it accepts another history', async () => {
   const { place, line, one, part } = await live();
   await using _place = place;
   await rm(part(''), { recursive: true });

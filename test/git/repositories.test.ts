@@ -22,7 +22,7 @@ test('a repository that could not be made leaves nothing behind', async () => {
   assert.deepEqual(readdirSync(root), []);
 });
 
-test('87: a start removes half-made repositories, but no other folders beside them', async () => {
+test('threat 87: a start removes half-made repositories, but no other folders beside them', async () => {
   const root = join(folder, 'beside');
   const path = process.env['PATH'] ?? '';
   const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });

@@ -8,7 +8,7 @@ for (const { of, error, says } of [
   { of: 'git', error: new Error('fatal: cannot mkdir x: No space left on device'), says: /disk full/ },
   { of: 'git', error: new Error('could not lock config: Read-only file system'), says: /read-only/ },
 ]) {
-  test(`83: an error of ${of} (${error.message}) is reported to the operator as a fault of the disk`, () => {
+  test(`threat 83: an error of ${of} (${error.message}) is reported to the operator as a fault of the disk`, () => {
     assert.throws(
       () => {
         throw diskFault(error);

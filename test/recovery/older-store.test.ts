@@ -101,7 +101,7 @@ class Left {
   }
 }
 
-test('87: if repository and newer store are lost, the newest release is read back and live', async () => {
+test('threat 87: if repository and newer store are lost, the newest release is read back and live', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -116,14 +116,14 @@ test('87: if repository and newer store are lost, the newest release is read bac
   );
 });
 
-test('87: start-over store reads back a tool without a repository from its copies', async () => {
+test('threat 87: start-over store reads back a tool without a repository from its copies', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.store(left.config, path);
   await using _place = await left.start(3);
 });
 
-test('87: a torn newest copy without a repository refuses the start; start-over takes the previous release', async () => {
+test('threat 87: a torn newest copy without a repository refuses the start; start-over takes the previous release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -140,7 +140,7 @@ test('87: a torn newest copy without a repository refuses the start; start-over 
   assert.equal(place.store.newerCopies(wikibot).length, 0);
 });
 
-test('87: a live release without a row is read back from its copy', async () => {
+test('threat 87: a live release without a row is read back from its copy', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases WHERE version = 3');
   await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
@@ -148,7 +148,7 @@ test('87: a live release without a row is read back from its copy', async () => 
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('87: a live version without row and copy refuses the start; start-over takes the newest known release', async () => {
+test('threat 87: a live version without row and copy refuses the start; start-over takes the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
@@ -157,7 +157,7 @@ test('87: a live version without row and copy refuses the start; start-over take
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('87: a live version without any release: start-over leaves nothing live and keeps the branch aside', async () => {
+test('threat 87: a live version without any release: start-over leaves nothing live and keeps the branch aside', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases');
   await rm(left.file(`releases/${wikibot}`), { recursive: true });
@@ -186,7 +186,7 @@ async function startKilled(left: Left): Promise<void> {
   place.store.close();
 }
 
-test('82: a start that is killed while it repairs packed-refs loses no tag', async () => {
+test('threat 82: a start that is killed while it repairs packed-refs loses no tag', async () => {
   const left = await Left.make();
   await left.git('tag', 'kept', left.commits[0] ?? '');
   await left.git('pack-refs', '--all');
@@ -197,7 +197,7 @@ test('82: a start that is killed while it repairs packed-refs loses no tag', asy
   assert.equal(await place.ref('refs/tags/kept'), left.commits[0]);
 });
 
-test('82: a start that sets a torn ref aside and is killed has read back that release before', async () => {
+test('threat 82: a start reads a release back before it sets the torn ref aside, so a kill in between loses no release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await writeFile(left.file(`repositories/${wikibot}.git/refs/releases/v3`), '');
@@ -206,7 +206,7 @@ test('82: a start that sets a torn ref aside and is killed has read back that re
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('87: a restored store says that revoked deploy tokens are valid again, and how to revoke them', async () => {
+test('threat 87: a restored store says that revoked deploy tokens are valid again, and how to revoke them', async () => {
   const left = await Left.make();
   const place = new Place(left.folder);
   const token = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lastUsedAt: null } as const;
@@ -222,7 +222,7 @@ test('87: a restored store says that revoked deploy tokens are valid again, and 
   await rm(left.folder, { recursive: true });
 });
 
-test('87: a start with an older store reports once which tools have deploy tokens', async () => {
+test('threat 87: a start with an older store reports once which tools have deploy tokens', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   left.change(
@@ -239,7 +239,7 @@ test('87: a start with an older store reports once which tools have deploy token
   );
 });
 
-test('87: a repository that lost its objects gives one error with facts, not one for each ref', async () => {
+test('threat 87: a repository that lost its objects gives one error with facts, not one for each ref', async () => {
   const left = await Left.make();
   await rm(left.file(`repositories/${wikibot}.git/objects`), { recursive: true });
   const findings = examine(await readDataFacts(left.config));
@@ -259,7 +259,7 @@ test('87: a repository that lost its objects gives one error with facts, not one
   assert.deepEqual(errors, []);
 });
 
-test('87: a repository that was replaced by an empty one is reported in one error', async () => {
+test('threat 87: a repository that was replaced by an empty one is reported in one error', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.repositories(left.config, path);
@@ -273,7 +273,7 @@ test('87: a repository that was replaced by an empty one is reported in one erro
   assert.equal(place.store.tool(wikibot).liveVersion, 3);
 });
 
-test('87: a killed server’s journal is not applied to the restored store', async () => {
+test('threat 87: a killed server’s journal is not applied to the restored store', async () => {
   const left = await Left.make();
   await writeFile(left.file('store.sqlite-journal'), 'of the store that was here');
   const told = (await restoreStore(left.config, left.backup)).join('\n');
@@ -283,7 +283,7 @@ test('87: a killed server’s journal is not applied to the restored store', asy
 });
 
 for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
-  test(`87: config and shallow of a repository that contain ${JSON.stringify(garbage)} are named and replaced`, async () => {
+  test(`threat 87: config and shallow of a repository that contain ${JSON.stringify(garbage)} are named and replaced`, async () => {
     const left = await Left.make();
     const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
     const config = await readFile(file('config'), 'utf8');
@@ -305,7 +305,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('87: a repository that was replaced under the server is reported as one without the live commit', async () => {
+test('threat 87: a repository that was replaced under the server is reported as one without the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
   // The next fetch does the same.

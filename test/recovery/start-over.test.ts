@@ -34,7 +34,7 @@ function isOpened({ data, keys }: DataConfig): Record<string, string> {
   }
 }
 
-test('87: the command that the refusal of a torn secrets.key names sets it aside and makes a new one', async (t) => {
+test('threat 87: the command that the refusal of a torn secrets.key names sets it aside and makes a new one', async (t) => {
   const config = await place(t);
   writeFileSync(join(config.keys, 'secrets.key'), '');
   await startOvers['config-vars'](config);
@@ -43,7 +43,7 @@ test('87: the command that the refusal of a torn secrets.key names sets it aside
 });
 
 for (const what of ['missing', 'damaged']) {
-  test(`87: secrets.key lost and store ${what}: following the named commands gives a working store`, async (t) => {
+  test(`threat 87: secrets.key lost and store ${what}: following the named commands gives a working store`, async (t) => {
     const config = await place(t);
     rmSync(join(config.keys, 'secrets.key'));
     const store = join(config.data, 'store.sqlite');

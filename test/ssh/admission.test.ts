@@ -47,7 +47,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`20: twenty connections that are ${step} do not keep out others from the same address`, async () => {
+  test(`threat 20: twenty connections that are ${step} do not keep out others from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
@@ -57,7 +57,7 @@ for (const step of ['silent', 'introduced', 'exchanged'] as const) {
   });
 }
 
-test('20: logged-in connections do not count among those of their address before the login', async () => {
+test('threat 20: logged-in connections do not count among those of their address before the login', async () => {
   const bench = await open({ ssh_per_address: 3 });
   const privateKey = readFileSync(bench.path('alice'));
   for (let count = 0; count < 5; count += 1) {
@@ -84,7 +84,7 @@ function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string)
   });
 }
 
-test('20: a real ssh that is replaced before the key exchange prints the reason', async () => {
+test('threat 20: a real ssh that is replaced before the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const slow = stuck(bench, 'silent', '');
   let isOver = false;
@@ -96,7 +96,7 @@ test('20: a real ssh that is replaced before the key exchange prints the reason'
   assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
 });
 
-test('20: a real ssh that is replaced after the key exchange prints the reason', async () => {
+test('threat 20: a real ssh that is replaced after the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const agent = createServer((socket) => socket.on('error', () => {}));
   agent.listen(bench.path('agent'));
@@ -110,7 +110,7 @@ test('20: a real ssh that is replaced after the key exchange prints the reason',
   assert.match((await slow).stderr, REASON);
 });
 
-test('20: a person’s connections are limited, one too many is refused with the reason, and places come back', async () => {
+test('threat 20: a person’s connections are limited, one too many is refused with the reason, and places come back', async () => {
   const bench = await open({ ssh_per_person: 2 });
   const privateKey = readFileSync(bench.path('alice'));
   const held = await Promise.all(
@@ -131,7 +131,7 @@ test('20: a person’s connections are limited, one too many is refused with the
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('20: all logged-in connections are limited, and one person gets a part of them', async () => {
+test('threat 20: all logged-in connections are limited, and one person gets a part of them', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({
@@ -157,7 +157,7 @@ test('20: all logged-in connections are limited, and one person gets a part of t
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('20: silent connections replace only silent ones', async () => {
+test('threat 20: silent connections replace only silent ones', async () => {
   const bench = await open({ ssh_per_address: 2 });
   const speaking = await hold(bench, 'exchanged');
   for (let count = 0; count < 20; count += 1) await hold(bench, 'silent');

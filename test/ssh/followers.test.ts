@@ -35,7 +35,7 @@ function stalled() {
   return { child, said: text(child.stderr) };
 }
 
-test('21: a follower that reads nothing is dropped, and its ssh prints the reason', {
+test('threat 21: a follower that reads nothing is dropped, and its ssh prints the reason', {
   timeout: 30_000,
 }, async () => {
   const { child, said } = stalled();
@@ -45,7 +45,7 @@ test('21: a follower that reads nothing is dropped, and its ssh prints the reaso
   assert.match(await said, /Received disconnect from .*:11: This connection took no output for 1 s/);
 });
 
-test('21: one key may follow ten logs, the eleventh is refused with the reason, and places come back', async () => {
+test('threat 21: one key may follow ten logs, the eleventh is refused with the reason, and places come back', async () => {
   const held = Array.from({ length: 10 }, () => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello));
   assert.throws(() => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello), /follows 10 logs already/);
   held.pop()?.[Symbol.dispose]();
@@ -53,7 +53,7 @@ test('21: one key may follow ten logs, the eleventh is refused with the reason, 
   for (const place of held) place[Symbol.dispose]();
 });
 
-test('21: a person with many keys may follow 20 logs, and all people of a tool 50', () => {
+test('threat 21: a person with many keys may follow 20 logs, and all people of a tool 50', () => {
   const principal = (uid: string, key: number) => ({ ...desk.alice, uid, credential: `ssh key ${key}` });
   const held = Array.from({ length: 20 }, (_, index) =>
     desk.followers.enter(principal('carol', index), hello),

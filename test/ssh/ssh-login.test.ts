@@ -231,7 +231,7 @@ test('the log names the person and the key, and no secret', async () => {
   assert.equal(line['address'], '127.0.0.1');
 });
 
-test('6: a key with slow signature checks is refused as malformed', () => {
+test('threat 6: a key with slow signature checks is refused as malformed', () => {
   const field = (bytes: Buffer) =>
     Buffer.concat([Buffer.from([0, 0, bytes.length >> 8, bytes.length & 255]), bytes]);
   const key = (exponentBytes: number) =>

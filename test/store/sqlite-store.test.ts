@@ -203,7 +203,7 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   assert.match(all, /^STORE_FULL .*read-only/);
 });
 
-test('87: after a power failure, a refused first release is not live', {
+test('threat 87: after a power failure, a refused first release is not live', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

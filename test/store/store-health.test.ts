@@ -41,7 +41,7 @@ for (const { what, command } of [
     command: 'dd if=/dev/urandom of=store.sqlite bs=4096 seek=1 count=20 conv=notrunc',
   },
 ]) {
-  test(`83: a store that ${what} under the server is reported as damaged`, async () => {
+  test(`threat 83: a store that ${what} under the server is reported as damaged`, async () => {
     const { folder, store } = settledStore();
     assert.equal(new StoreHealth(store).complaint(), null);
     await execa('sh', ['-c', command], { cwd: folder });

@@ -38,7 +38,10 @@ export function typedAt(principal: Principal, addresses: Addresses): Typed {
 /** How commands are typed on the server itself. */
 export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
 
-/** Rewrites a hint: each command between backticks becomes the form that people type at this door. */
+/**
+ * Rewrites the commands with arguments that stand between backticks in a hint. Each becomes what the person must type over
+ * SSH, HTTP or on the server.
+ */
 export function asTyped(hint: string, commands: readonly CommandShape[], typed: Typed): string {
   const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
   return hint.replace(/`([a-z]+)( [^`]+)`/g, (whole, name: string, rest: string) =>

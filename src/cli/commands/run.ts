@@ -44,7 +44,11 @@ export const runOneOffCommand: ToolCommand = {
   },
 };
 
-/** @throws UsageError, DeployError `TOO_LONG` */
+/**
+ * Checks the words of the command.
+ *
+ * @throws UsageError if the first word is empty, or a word has control characters or is not UTF-8; DeployError `TOO_LONG`.
+ */
 function checkWords(words: ToolContext['args']): void {
   // No terminal shows a control character, and a NUL would end the word: execve(2).
   if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {

@@ -37,7 +37,7 @@ const create: ToolCommand = {
   usage: 'TOOL NAME [--read] [--days N]',
   summary: 'make a deploy token: a password for machines that opens this tool alone',
   details: [
-    'It is shown once. It deploys; with --read it only clones and reads, though not what processes print. --days is 90 unless told, at most 366.',
+    'The token is shown once. It can deploy. With --read it can only clone and read, but cannot read the output of processes. --days: 90 by default, at most 366.',
     'It works over HTTP, under any user name, as long as you maintain the tool.',
   ],
   action: 'manage',
@@ -81,7 +81,7 @@ const revoke: ToolCommand = {
   usage: 'TOOL [NAME|ID] [--all] [--by USER]',
   summary: 'end a deploy token at once',
   details: [
-    'Where several tokens have one name, the id says which: token list TOOL',
+    'If several tokens have the same name, give the id. `token list TOOL` shows the ids.',
     '--by: those that USER made. All: --all.',
   ],
   action: 'manage',

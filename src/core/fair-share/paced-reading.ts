@@ -35,7 +35,7 @@ export class PacedReading {
   readonly #socket: Socket;
   readonly #push: Socket['push'];
   readonly #key: string;
-  /** Of the request or answer that comes in. */
+  /** The key that pays for reading the current request or answer, or the bytes after `becomeOpaque`. */
   #messageKey: string;
   #body: Body | null = null;
   #bodyBytes = FIRST_BODY_BYTES;

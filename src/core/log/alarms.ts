@@ -35,7 +35,7 @@ export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).fi
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );
 
-/** What concerns the namespace of one tool: another tool that has it too is another trouble. */
+/** Faults in the namespace of one tool. Each tool that has one gets its own alarm. */
 const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
 
 /** A trouble that goes on is told again after this long. */

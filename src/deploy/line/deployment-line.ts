@@ -43,7 +43,7 @@ export class DeploymentLine implements Deployments {
   readonly #turns: Turns;
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
-  /** Handles the pushes of one tool in order, because deciding about each takes calls of git. */
+  /** Handles the pushes of one tool one at a time. Each decision awaits git, so two would otherwise interleave. */
   readonly #submitting = new PerToolQueue();
   /** By entry: the deployment that ended just before its turn, unless that one was cancelled. */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();

@@ -102,7 +102,7 @@ export class Turns {
     const { tool } = entry.deployment;
     // The deployments of one tool start in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
-    // A resumed deployment already runs, whatever the limit is.
+    // The previous server already started this deployment, so the limit does not hold it back.
     if (entry.isResumed) return true;
     const free = this.#limit - this.#running.size;
     if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;

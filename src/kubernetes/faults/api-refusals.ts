@@ -178,7 +178,7 @@ export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?
     `The tool's namespace ${namespace} is ${isGone ? 'not there' : 'being deleted'}.`,
     isGone
       ? 'The platform makes it, with the rights of this server in it, when a tool is created: push again in some minutes. If somebody deleted it, ask the operator to make both again; then push, or type `restart`.'
-      : 'Nothing can be made in it any more. Ask the operator who deletes it. When it was made again, with the rights of this server in it, push, or type `restart`.',
+      : 'Nothing can be created in this namespace. Ask the operator to make it again and to give this server its rights there. Then push, or type `restart`.',
     cause === undefined ? {} : { cause },
   );
 }

@@ -153,7 +153,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
-      // Without a time limit, because the tools may keep running while the cluster's API does not answer.
+      // No time limit: while the cluster's API does not answer, the tools may still run, so the resume must not fail.
       await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
       await this.#backgroundWork.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),

@@ -124,7 +124,8 @@ export class Fence {
 
   async #look(): Promise<string[]> {
     const everywhere = listOf(FENCED_EVERYWHERE);
-    // Link-local addresses come and go with each container of the machine, and are fenced anyway.
+    // Leave out addresses that are fenced everywhere. Otherwise the IPv6 link-local address of each new container would
+    // change the list.
     const own = (await machineAddresses()).filter((network) => {
       const [start = ''] = network.split('/');
       return !everywhere.check(start, family(start));

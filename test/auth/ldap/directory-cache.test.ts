@@ -194,7 +194,7 @@ test('closing closes what is behind it', async () => {
   assert.ok(slow.isClosed);
 });
 
-test('6: questions of one person about many tools take turns, and nobody else waits for them', async () => {
+test('threat 6: questions of one person about many tools take turns, and nobody else waits for them', async () => {
   const { slow, directory } = cached();
   const gate = Promise.withResolvers<void>();
   slow.gate = gate.promise;

@@ -399,7 +399,7 @@ for (const { name, files, web, says } of [
   });
 }
 
-test('python says which version it takes when the one asked for is not here', async () => {
+test('the python buildpack says which version it uses if the requested one is not installed', async () => {
   await using source = await ASource.of({ 'app.py': '', '.python-version': '3.99\n' });
   const { output } = await source.run('python', 'build');
   assert.match(

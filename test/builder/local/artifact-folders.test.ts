@@ -6,7 +6,9 @@ import { Artifacts } from '../../../src/builder/local/artifact-folders.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 import { wikibot } from '../../support/store-records.ts';
 
-test('82: after a loss of power a finished artifact has its files', { skip: SmallDisk.whyNot }, async () => {
+test('threat 82: after a loss of power a finished artifact has its files', {
+  skip: SmallDisk.whyNot,
+}, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
   const artifacts = new Artifacts(disk.folder);
   await artifacts.prepare(wikibot);

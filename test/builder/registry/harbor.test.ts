@@ -50,7 +50,7 @@ test('a project that somebody else made meanwhile is taken', async () => {
   assert.equal(ids[0], ids[1]);
 });
 
-test('70: a quota that is nearly used up is told with its numbers before anything is built', async () => {
+test('threat 70: a quota that is nearly used up is told with its numbers before anything is built', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor);
   const id = await client.ensureProject('tool-wc', signal);

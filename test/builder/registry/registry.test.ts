@@ -104,7 +104,7 @@ test('a password does not go to a token server without TLS, when the registry ha
   );
 });
 
-test('70: what fails for a moment is asked again', async () => {
+test('threat 70: what fails for a moment is asked again', async () => {
   await withRegistry(
     (_request, response, asked) => void response.writeHead(asked === 1 ? 503 : asked === 2 ? 429 : 404).end(),
     async (host, asked) => {
@@ -120,7 +120,7 @@ for (const [name, answer, message] of [
   ['hangs up', (request) => void request.socket.destroy(), /cannot be used at the moment/],
   ['does not answer', () => {}, /no answer in time/],
 ] as const satisfies readonly (readonly [string, Answer, RegExp])[]) {
-  test(`70: a registry that ${name} is unavailable, by name`, async () => {
+  test(`threat 70: a registry that ${name} is unavailable, by name`, async () => {
     await withRegistry(answer, async (host) => {
       const registry = new Registry({
         host,
@@ -133,7 +133,7 @@ for (const [name, answer, message] of [
   });
 }
 
-test('70: a token server that cannot answer is told as such, not as a refusal', async () => {
+test('threat 70: a token server that cannot answer is told as such, not as a refusal', async () => {
   await withRegistry(
     (request, response) => {
       if (request.url?.startsWith('/token')) return void response.writeHead(503).end();
@@ -149,7 +149,7 @@ test('70: a token server that cannot answer is told as such, not as a refusal', 
   );
 });
 
-test('70: a registry that breaks off its answer is unavailable', async () => {
+test('threat 70: a registry that breaks off its answer is unavailable', async () => {
   await withRegistry(
     (request, response) => {
       response.writeHead(200, { 'content-type': 'x/y', 'content-length': '100' }).write('{"tags":');
@@ -213,7 +213,7 @@ test('an image of several machines is that of this one, under the digest of the 
   );
 });
 
-test('69: something else than what the digest names is not taken', async () => {
+test('threat 69: something else than what the digest names is not taken', async () => {
   await withRegistry(
     (_request, response) => void response.writeHead(200, { 'content-type': 'x/y' }).end('{}'),
     async (host) => {

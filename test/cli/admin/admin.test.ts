@@ -249,7 +249,7 @@ test('without a directory file every command says how to get one', async () => {
   }
 });
 
-test('a tool that is removed leaves no token alive, or says that they are', async () => {
+test('removing a tool revokes its tokens; if no server runs, the command says that they are still there', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice']);
   await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);

@@ -177,7 +177,7 @@ test('no server, and a server that ends in between, are told apart', { timeout: 
   await server.listen();
 });
 
-test('59: a socket that is deleted under the server is made again, and nobody loses a connection', async () => {
+test('threat 59: a socket that is deleted under the server is made again, and nobody loses a connection', async () => {
   const { promise, resolve } = Promise.withResolvers<number>();
   run = async ({ argv }) => (argv[0] === 'long' ? await promise : 7);
   const long = call(['long']);

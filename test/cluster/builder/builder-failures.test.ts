@@ -130,14 +130,14 @@ while True: a.append(b'x' * 10_000_000)"`,
       message: /more than its limit of 2 MiB/,
     },
   ] as const) {
-    test(`78: ${name} is reported in a sentence, and nothing of the build stays`, async () => {
+    test(`threat 78: ${name} is reported in a sentence, and nothing of the build stays`, async () => {
       await using builder = await open(config);
       await assert.rejects(builder.build(script(text)), failsWith(code, message));
       await assertNothingLeft(builder);
     });
   }
 
-  test('78: a build without room on a node says so while it waits, then fails with what it asked for', async () => {
+  test('threat 78: a build without room on a node says so while it waits, then fails with what it asked for', async () => {
     await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
     await assert.rejects(
       builder.build(script('')),
@@ -153,7 +153,7 @@ while True: a.append(b'x' * 10_000_000)"`,
       body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
     });
 
-  test('77: a quota that is too small for any build is reported as the operator’s, with its numbers', async () => {
+  test('threat 77: a quota that is too small for any build is reported as the operator’s, with its numbers', async () => {
     await using builder = await open();
     await limitPods(builder, '0');
     await assert.rejects(
@@ -258,7 +258,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assert.rejects(other.build(script('')), failsWith('BUILDER_IMAGE', /CNB_USER_ID/));
   });
 
-  test('78: an image that cannot be pulled is reported with its name', async () => {
+  test('threat 78: an image that cannot be pulled is reported with its name', async () => {
     const name = `no-longer-there-${process.pid}`;
     const copy = `docker://${registryHost}/${name}:1`;
     const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
@@ -280,7 +280,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('70: a registry that does not answer before the build is named at once', async () => {
+  test('threat 70: a registry that does not answer before the build is named at once', async () => {
     await using builder = await open({
       registry: '127.0.0.1:59999/none',
       registry_plain_http: [registryHost, '127.0.0.1:59999'],
@@ -291,7 +291,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('70: a registry that stops answering during the build is reported', async () => {
+  test('threat 70: a registry that stops answering during the build is reported', async () => {
     const gate = await Gate.open();
     after(() => gate.close());
     await using builder = await open({
@@ -320,7 +320,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     assert.deepEqual(await builder.leftovers(), []);
   });
 
-  test('86: the next start removes the build of a server that was killed during it', async () => {
+  test('threat 86: the next start removes the build of a server that was killed during it', async () => {
     await using builder = await open();
     const building = builder.build(script('echo begun; sleep 300'));
     const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));

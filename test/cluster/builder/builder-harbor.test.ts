@@ -47,7 +47,7 @@ test('with Harbor, a build makes the tool’s project and pushes with an account
   assert.equal(harbor.robots.size, 0);
 });
 
-test('70: a project without room is reported before anything is made in the cluster', async () => {
+test('threat 70: a project without room is reported before anything is made in the cluster', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   await builder.build(checkOut({ 'build.sh': 'true' }));

@@ -36,7 +36,7 @@ ln -s /registry/config.json ./config-of-registry
 cp /layers/analyzed.toml /layers/group.toml; cp /layers/analyzed.toml /layers/plan.toml
 `;
 
-test('74: a hostile build finds no credential in its environment, /proc, files, or at the cluster’s addresses', async () => {
+test('threat 74: a hostile build finds no credential in its environment, /proc, files, or at the cluster’s addresses', async () => {
   await using builder = await AClusterBuilder.open({
     config: {
       builder_image: await scriptBuilderImage(),

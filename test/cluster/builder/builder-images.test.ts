@@ -23,7 +23,7 @@ async function open() {
 }
 
 suite('images in the registry', { concurrency: 3 }, () => {
-  test('69: an image is named by its digest, and tagged with its build, its release and latest', async () => {
+  test('threat 69: an image is named by its digest, and tagged with its build, its release and latest', async () => {
     await using there = await open();
     const { builder, name, tags } = there;
     const one = await builder.build(source);
@@ -37,7 +37,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.equal(await registry.digestOf(name, 'latest', signal), two.reference.split('@')[1]);
   });
 
-  test('71: removing a build’s image removes its tags, and no other image', async () => {
+  test('threat 71: removing a build’s image removes its tags, and no other image', async () => {
     await using there = await open();
     const { builder, name, tags } = there;
     const { tool } = builder.request('');
@@ -49,7 +49,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.ok((await registry.facts(name, two.reference.split('@')[1] ?? '', signal)) !== null);
   });
 
-  test('71: cleaning up removes images of forgotten builds, but not those that the store does not know', async () => {
+  test('threat 71: cleaning up removes images of forgotten builds, but not those that the store does not know', async () => {
     await using there = await open();
     const { builder, tags } = there;
     for (const id of ['first', 'second', 'third']) await builder.build(source, { id });

@@ -38,7 +38,7 @@ describe('drift', { concurrency: 1 }, () => {
   const isUp = async (tool: ToolName) =>
     (await bench.runtime.status(tool)).every(({ state }) => state === 'up' || state === 'scheduled');
 
-  test('80: deleted objects of a live release are back within 30 s, and `ps` and the log say so', async (t) => {
+  test('threat 80: deleted objects of a live release are back within 30 s, and `ps` and the log say so', async (t) => {
     const tool = 'deleted' as ToolName;
     const yearly = { type: 'yearly', command: ['true'], isDefault: false, schedule };
     const files = { 'web.py': webTool('here'), 'worker.py': 'import time\ntime.sleep(1000)' };
@@ -83,7 +83,7 @@ describe('drift', { concurrency: 1 }, () => {
     for (const { msg } of linesOf(tool)) assert.equal(msg, 'deleted objects of a live release made again');
   });
 
-  test('80: an operator’s scale stays, also zero, and `ps` and the log say who it was', async () => {
+  test('threat 80: an operator’s scale stays, also zero, and `ps` and the log say who it was', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));

@@ -16,7 +16,7 @@ import { type TestContext, test } from 'node:test';
 import { SetAside, timeStamp } from '../../../src/core/disk/set-aside.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 
-test('87: what is on a disk of its own is set aside too, and not left in its place', {
+test('threat 87: what is on a disk of its own is set aside too, and not left in its place', {
   skip: SmallDisk.whyNot,
 }, async (t) => {
   using disk = new SmallDisk({ mebibytes: 8, entries: 100 });
@@ -50,7 +50,9 @@ function twoDisks(t: TestContext) {
   return { disk, original: join(repositories, 'wikibot.git') };
 }
 
-test('87: what is moved to another disk survives a loss of power', { skip: SmallDisk.whyNot }, async (t) => {
+test('threat 87: what is moved to another disk survives a loss of power', {
+  skip: SmallDisk.whyNot,
+}, async (t) => {
   const { disk, original } = twoDisks(t);
   writeFileSync(join(original, 'HEAD'), 'torn');
   const at = await new SetAside(disk.folder).move(join(disk.folder, 'repositories/wikibot.git'));
@@ -60,7 +62,7 @@ test('87: what is moved to another disk survives a loss of power', { skip: Small
   assert.equal(readFileSync(join(disk.folder, at ?? '', 'HEAD'), 'utf8'), 'torn');
 });
 
-test('87: a move to another disk that fails leaves the original and no part of a copy', {
+test('threat 87: a move to another disk that fails leaves the original and no part of a copy', {
   skip: SmallDisk.whyNot,
 }, async (t) => {
   const { disk, original } = twoDisks(t);

@@ -108,7 +108,7 @@ for (const [what, trigger, left] of [
   ['is failed', 'BEFORE UPDATE OF state ON releases', 1],
   ['is made', 'BEFORE UPDATE OF version ON deployments', null],
 ] as const) {
-  test(`83: if the disk is full while a release ${what}, the release does not count as rolling out for ever`, async () => {
+  test(`threat 83: if the disk is full while a release ${what}, the release does not count as rolling out for ever`, async () => {
     const { place, running } = await building();
     await using _place = place;
     const other = new DatabaseSync(join(place.folder, 'store.sqlite'));

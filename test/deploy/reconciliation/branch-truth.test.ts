@@ -31,7 +31,7 @@ function record(place: Place, id: string, commit: CommitId): void {
 const move = (place: Place, commit: CommitId) =>
   place.repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
 
-test('82: a branch that moves late does not go back behind a deployment that went live meanwhile', async () => {
+test('threat 82: a branch that moves late does not go back behind a deployment that went live meanwhile', async () => {
   const { place, one } = await live();
   await using _place = place;
   const two = (await place.park('p2', { oldCommit: one })).commit;
@@ -50,7 +50,7 @@ test('82: a branch that moves late does not go back behind a deployment that wen
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('82: a push goes live even if a branch that was behind moves while the processes start', async () => {
+test('threat 82: a push goes live even if a branch that was behind moves while the processes start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);
@@ -89,7 +89,7 @@ for (const what of ['the same commit', 'a newer commit'] as const) {
   });
 }
 
-test('83: if the store fails, the end of a deployment is stored once the store works again', async () => {
+test('threat 83: if the store fails, the end of a deployment is stored once the store works again', async () => {
   const { place, line, one } = await live();
   await using _place = place;
   place.builder.hold();

@@ -50,7 +50,7 @@ test('a server that is being stopped no longer resumes tools', async () => {
   assert.equal(runtime.isClean, false);
 });
 
-test('83: the server survives a store that cannot be read for a moment while tools are resumed', async () => {
+test('threat 83: the server survives a store that cannot be read for a moment while tools are resumed', async () => {
   await using place = await Place.make();
   const runtime = new LateRuntime(1);
   let reads = 0;

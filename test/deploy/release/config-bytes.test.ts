@@ -7,13 +7,13 @@ import { Place } from '../place.ts';
 
 const MIB = 1024 * 1024;
 
-test('83: all config vars of a tool together are limited in size', () => {
+test('threat 83: all config vars of a tool together are limited in size', () => {
   const value = 'x'.repeat(32 * 1024);
   const changes = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`V${index}`, value]));
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
-test('83: a tool that sets a config var again and again does not fill the shared disk', async () => {
+test('threat 83: a tool that sets a config var again and again does not fill the shared disk', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -8,7 +8,9 @@ import { liveTool } from '../../support/work-tree.ts';
 /** A second request that only some readers see inside the first. */
 const INNER = 'GET /inner HTTP/1.1\r\nHost: echo.localhost\r\n\r\n';
 
-describe('24: bytes that two readers would split into requests differently', { concurrency: 1 }, () => {
+describe('threat 24: bytes that two readers would split into requests differently', {
+  concurrency: 1,
+}, () => {
   let server: TestServer;
   let port: number;
   before(async () => {
@@ -210,14 +212,14 @@ describe('24: bytes that two readers would split into requests differently', { c
     '',
     'ECHO.LOCALHOST\\evil',
   ]) {
-    test(`27: the host ${JSON.stringify(host)} is no tool’s`, async () => {
+    test(`threat 27: the host ${JSON.stringify(host)} is no tool’s`, async () => {
       const { seen, text } = await send(`GET /outer HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
       assert.deepEqual(seen, []);
       assert.match(text, /^HTTP\/1\.1 (400|404) /);
     });
   }
 
-  test('30: a page of another site, or of a name that was rebound to this address, cannot run a command', async () => {
+  test('threat 30: a page of another site, or of a name that was rebound to this address, cannot run a command', async () => {
     const login = Buffer.from(`${server.user}:${server.password}`).toString('base64');
     const ask = async (fields: string, line = 'POST /-/command') => {
       const head = `${line} HTTP/1.1\r\n${fields}Authorization: Basic ${login}\r\nConnection: close\r\n`;

@@ -340,7 +340,7 @@ const cases: readonly Case[] = [
 ];
 
 for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLost = false } of cases) {
-  test(`87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
+  test(`threat 87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
     await copy(now, data);

@@ -17,7 +17,7 @@ for folder in itertools.count():
 `;
 const SERVING = webTool('one')['server.py'] ?? '';
 
-describe('83: a disk with few files', { skip: SmallDisk.whyNot, concurrency: 1 }, () => {
+describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurrency: 1 }, () => {
   let disk: SmallDisk;
   let server: TestServer;
   let neighbour: Awaited<ReturnType<typeof liveTool>>;
@@ -174,7 +174,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('83: a store that is damaged under the server is reported, and the server is not ready', async () => {
+  test('threat 83: a store that is damaged under the server is reported, and the server is not ready', async () => {
     await server.kill('SIGTERM');
     await server.boot();
     await writeFile(join(server.folder, 'data/store.sqlite'), 'not the beginning of a database');

@@ -53,7 +53,7 @@ async function memory(): Promise<number> {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
-test('21: 1,500 stalled followers with one read token cost the server no memory', async (context) => {
+test('threat 21: 1,500 stalled followers with one read token cost the server no memory', async (context) => {
   const before = await memory();
   const answers: string[] = [];
   for (let count = 0; count < 1500; count += 100) {

@@ -27,7 +27,7 @@ while (my $line = <STDIN>) {
 `;
 
 for (const word of ['prepare', 'commit']) {
-  test(`83: a git that hangs at ${word} is killed, and another git moves the refs`, {
+  test(`threat 83: a git that hangs at ${word} is killed, and another git moves the refs`, {
     timeout: 30_000,
   }, async () => {
     const place = join(folder, word);

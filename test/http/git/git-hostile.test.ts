@@ -241,7 +241,7 @@ test('a git that cannot be started is answered with the number of a fault', asyn
   assert.equal(fetched.status, 500);
 });
 
-test('55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
+test('threat 55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
   let running = 0;
   let most = 0;
   const door = await openDoor(context, {

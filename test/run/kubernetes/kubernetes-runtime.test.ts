@@ -61,7 +61,7 @@ test('a tool that is stopped while a starting server resumes it stays stopped', 
   }
 });
 
-test('20: a tool whose name cannot be part of a namespace is refused before it is built', async () => {
+test('a tool whose name cannot be part of a namespace is refused before it is built', async () => {
   const api = await fakeApi((url, response) => {
     if (answerKinds(url, response)) return;
     if (url.searchParams.has('watch')) return response.writeHead(200).flushHeaders();

@@ -15,7 +15,7 @@ async function waiting(followers: readonly LogFollower[]): Promise<number> {
   return characters / 1024 / 1024;
 }
 
-test('21: the waiting lines of 300 stalled readers share one limit, and each reader keeps some', async () => {
+test('threat 21: the waiting lines of 300 stalled readers share one limit, and each reader keeps some', async () => {
   const room = new LineRoom();
   const followers = Array.from({ length: 300 }, () => new LogFollower(() => true, room));
   for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));
@@ -27,7 +27,7 @@ test('21: the waiting lines of 300 stalled readers share one limit, and each rea
   assert.ok(held < 40, `${held} MiB wait`);
 });
 
-test('21: a reader that reads or leaves gives its memory back', async () => {
+test('threat 21: a reader that reads or leaves gives its memory back', async () => {
   const room = new LineRoom();
   const one = new LogFollower(() => true, room);
   for (let count = 0; count < 1000; count += 1) one.push(line(long));

@@ -10,7 +10,7 @@ import { SqliteStore } from '../../../src/store/sqlite-store.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 import { wikibot } from '../../support/store-records.ts';
 
-test('83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
+test('threat 83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
@@ -38,7 +38,7 @@ test('83: a backup leaves the disk’s reserve to the store, and deletes the dra
   }
 });
 
-test('87: the first release is backed up within a minute, not only an hour later', async (t) => {
+test('threat 87: the first release is backed up within a minute, not only an hour later', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
@@ -86,7 +86,7 @@ test('a user directory without a backup is backed up at the start, although that
   assert.equal((await backups.list('store')).length, 2, 'not again');
 });
 
-test('84: backups with a time in the future are replaced by those of now', async (t) => {
+test('threat 84: backups with a time in the future are replaced by those of now', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));

@@ -62,7 +62,7 @@ export class ScheduledEnds {
   }
 }
 
-/** Describes the run of a pod. */
+/** Returns when the scheduled run of this pod began and ended, and how. `endedAt` is null while it runs. */
 export function runOf(
   { pod, container, isTerminating, isOver }: ToolPod,
   schedule: Schedule | null,

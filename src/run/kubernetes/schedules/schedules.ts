@@ -64,7 +64,7 @@ export async function assertSchedulable(
   await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
 }
 
-/** Sets the schedules of a tool and removes all others. Their current runs continue. */
+/** Sets the schedules of a tool and removes its other schedules. Runs in progress continue. */
 export async function setSchedules(
   parts: ScheduleParts,
   { tool, namespace }: { readonly tool: string; readonly namespace: string },

@@ -77,7 +77,7 @@ test('each phase reads the lifecycle’s decisions from the paths that another p
   }
 });
 
-test('74: no container has rights that Pod Security `restricted` denies, a token of the cluster, or no limits', () => {
+test('threat 74: no container has rights that Pod Security `restricted` denies, a token of the cluster, or no limits', () => {
   const { spec } = buildJob(job).spec.template;
   assert.equal(spec?.automountServiceAccountToken, false);
   assert.equal(spec?.enableServiceLinks, false);

@@ -176,7 +176,7 @@ describe('the end of a run', () => {
     return { watching, said };
   }
 
-  test('is logged once, with the code and the time, and remembered', () => {
+  test('the end of a scheduled run is logged once, with its exit code and duration, and the run is remembered', () => {
     const { watching, said } = ends();
     watching.pod(runPod({ running: { startedAt: start } }), false);
     assert.equal(watching.last('wikibot', 'update')?.endedAt, null);

@@ -22,7 +22,7 @@ while True:
     os.close(file)
     kept.append((one, other))`;
 
-test('83: a process that fills the disk with files in socket queues is ended', {
+test('threat 83: a process that fills the disk with files in socket queues is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });

@@ -113,7 +113,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
-    test('83: a process that makes many empty files is killed long before the disk can hold no more', async () => {
+    test('threat 83: a process that makes many empty files is killed long before the disk can hold no more', async () => {
       const tool = 'crowd' as ToolName;
       const artifact = await bench.artifact({ 'worker.py': `import time\ntime.sleep(1.2)\n${crowding}` }, [
         worker(),
@@ -131,7 +131,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
 
     // Only root can see mapped files.
     for (const how of Object.keys(HIDING) as (keyof typeof HIDING)[]) {
-      test(`83: a process that holds files without a name is killed: ${how}`, {
+      test(`threat 83: a process that holds files without a name is killed: ${how}`, {
         skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': hiding(how) }, [web()]);
@@ -150,7 +150,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     }
 
     for (const [what, source] of Object.entries({ files: hidingMany, sockets: hidingSockets }))
-      test(`83: a process that holds too many ${what} without a name is killed`, {
+      test(`threat 83: a process that holds too many ${what} without a name is killed`, {
         skip: mode === 'trusted',
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': source }, [web()]);

@@ -73,7 +73,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 
   for (const encoding of ['xchunked', 'gzip', 'chunked, identity', 'chunked;x', 'gzip, chunked']) {
-    test(`24: no bytes of a tool that says Transfer-Encoding: ${encoding} look like the next answer`, async () => {
+    test(`threat 24: no bytes of a tool that says Transfer-Encoding: ${encoding} look like the next answer`, async () => {
       const head = `HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n`;
       const body = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison';
       const isCut = encoding.endsWith(', chunked');
