@@ -75,8 +75,8 @@ export interface Sandbox {
   path(mount: Mount): string;
   /** @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program. */
   start(command: SandboxCommand): SandboxProcess;
-  /** Gives a folder with its content to the tool's uid. */
-  own(folder: string, toolNumber: number): Promise<void>;
+  /** Gives folders with their content to the tool's uid. */
+  own(folders: readonly string[], toolNumber: number): Promise<void>;
 }
 
 /** A shell and bwrap exit with 128 + n if signal n killed the command. */

@@ -141,7 +141,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       const sandbox = await sandboxIn(data.path, mode);
       const source = join(data.path, 'work');
       await mkdir(source);
-      await sandbox.own(source, 1);
+      await sandbox.own([source], 1);
       const mount = { source, target: '/work', isWritable: true };
       const command = ['/bin/sh', '-c', 'head -c 5000000 /dev/zero > file; wc -c < file'];
       const result = await runIn(sandbox, command, { mounts: [mount], cwd: sandbox.path(mount) });
@@ -204,7 +204,7 @@ test('own changes the owner of a folder without following links', async () => {
   await mkdir(folder);
   await writeFile(outside, 'the server’s');
   await symlink(outside, join(folder, 'link'));
-  await sandbox.own(folder, 7);
+  await sandbox.own([folder], 7);
   if (process.getuid?.() !== 0) return;
   assert.equal((await lstat(folder)).uid, 700_007);
   assert.equal((await lstat(join(folder, 'link'))).uid, 700_007);

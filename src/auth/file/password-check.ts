@@ -1,10 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { tooManyLogins } from '../directory-timeout.ts';
 import { decoy, isPassword, type PasswordHash } from './password-hash.ts';
 
-// Each check needs 32 MiB and one of libuv's four threads for 0.1 s. The other threads are kept for files.
-const AT_ONCE = 2;
+// Each check needs 32 MiB and a processor for 0.1 s. One processor stays free, and so do two of libuv's four threads.
+const MAX_AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1));
 const MAX_WAITING = 64;
 const REMEMBERED = 1000;
 const REMEMBER_MS = 5 * 60_000;
@@ -17,7 +18,7 @@ export class PasswordCheck {
   readonly #decoy = decoy();
   readonly #secret = randomBytes(32);
   readonly #fitted = new Map<string, number>();
-  readonly #turns = new ConcurrencyLimit(AT_ONCE, { most: MAX_WAITING, refusal: tooManyLogins });
+  readonly #turns = new ConcurrencyLimit(MAX_AT_ONCE, { most: MAX_WAITING, refusal: tooManyLogins });
 
   /** @throws DeployError `DIRECTORY_UNAVAILABLE` if too many checks wait; the signal's reason. */
   async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {

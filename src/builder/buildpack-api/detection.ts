@@ -122,8 +122,11 @@ async function askTogether(
   for (const name of names) {
     await makeFolder(places.source('detected', name), 0o755);
     await writeFile(places.source('detected', name, 'plan.toml'), '', { flag: 'wx' });
-    await sandbox.own(places.source('detected', name), context.toolNumber);
   }
+  await sandbox.own(
+    names.map((name) => places.source('detected', name)),
+    context.toolNumber,
+  );
   const environment = first.isEnvCleared
     ? context.environment
     : withPlatformVariables(context.environment, context.variables);

@@ -161,7 +161,7 @@ export class LocalBuilder implements Builder {
     const mostScheduled = this.#options.config.scheduled_processes;
     const source = await prepareSource({ ...request, mostScheduled }, folders.workspace, guard.signal);
     if (source.leftOut !== null) progress.line(source.leftOut);
-    await sandbox.own(folders.artifact, request.toolNumber);
+    await sandbox.own([folders.artifact], request.toolNumber);
     const detection = await detect(context, store, source.files);
     for (const warning of source.warnings) progress.warn(warning);
 
@@ -171,7 +171,7 @@ export class LocalBuilder implements Builder {
       await makeFolder(join(folders.layers, escapeId(id)), 0o755);
     }
     state.moved = await restoreLayers(layerPlaces, detection.group);
-    await sandbox.own(folders.layers, request.toolNumber);
+    await sandbox.own([folders.layers], request.toolNumber);
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
     const processes = withComponents(built.processes, source.components, (text) => progress.warn(text));

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Log } from '../../core/log/log.ts';
-import { chownTree } from '../disk/chown-tree.ts';
+import { chownTrees } from '../disk/chown-tree.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
@@ -132,8 +132,8 @@ export class IsolatedSandbox implements Sandbox {
     };
   }
 
-  async own(folder: string, toolNumber: number): Promise<void> {
-    if (this.#isRoot) await chownTree(folder, this.#options.baseUid + toolNumber);
+  async own(folders: readonly string[], toolNumber: number): Promise<void> {
+    if (this.#isRoot) await chownTrees(folders, this.#options.baseUid + toolNumber);
   }
 }
 

@@ -171,7 +171,7 @@ test('each tool has a user of its own, so that one cannot read what another wrot
   const sandbox = await sandboxIn(data.path, 'isolated');
   const source = join(data.path, 'kept');
   await mkdir(source);
-  await sandbox.own(source, 1);
+  await sandbox.own([source], 1);
   const mount = { source, target: '/kept', isWritable: true };
   const write = ['/bin/sh', '-c', 'umask 077; echo secret > /kept/file; cat /kept/file'];
   assert.equal((await runIn(sandbox, write, { mounts: [mount], toolNumber: 1 })).output, 'secret\n');

@@ -49,7 +49,7 @@ export class OneOffPipes implements AsyncDisposable {
       // The umask may have removed bits.
       await chmod(folder, 0o711);
       await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
-      await Promise.all(paths.map((path) => sandbox.own(path, toolNumber)));
+      await sandbox.own(paths, toolNumber);
       return new OneOffPipes(folder);
     } catch (error) {
       await removeTree(folder);

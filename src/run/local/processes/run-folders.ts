@@ -27,8 +27,7 @@ export async function makeRunFolders(
   const tmp = { source: join(folder, 'tmp'), target: '/tmp', isWritable: true };
   const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };
   for (const path of [folder, tmp.source, home.source]) await mkdir(path);
-  await sandbox.own(tmp.source, toolNumber);
-  await sandbox.own(home.source, toolNumber);
+  await sandbox.own([tmp.source, home.source], toolNumber);
   // The tool's user must reach its two folders, and the umask may have removed bits.
   await chmod(folder, 0o711);
   return {

@@ -30,7 +30,7 @@ test('threat 83: a process that fills the disk with files in socket queues is en
   const folder = join(disk.folder, 'run', `queue-${process.pid}`);
   const source = join(folder, 'tmp');
   await mkdir(source, { recursive: true });
-  await sandbox.own(source, 1);
+  await sandbox.own([source], 1);
   const child = startIn(sandbox, ['python3', '-c', queueing], {
     mounts: [{ source, target: '/tmp', isWritable: true }],
     limits: { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 },
