@@ -4,7 +4,7 @@ import type { HealthQuestions } from './http/http-door.ts';
 import { type CheckedStore, StoreHealth } from './store/store-health.ts';
 
 export interface ServerHealthParts {
-  /** Of the data folder. */
+  /** The space on the disk of the data folder. */
   readonly room: DiskRoom;
   readonly store: CheckedStore;
   readonly log: Log;

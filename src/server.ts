@@ -49,7 +49,7 @@ export interface ServerOptions {
   readonly log: Log;
   /** The person for whom the first start makes a user. */
   readonly owner: { readonly userName: string; readonly homeFolder: string };
-  /** The pod that it runs in; none unless told. */
+  /** The pod that the server runs in. Null, the default, if it runs in none. */
   readonly pod?: ServerPod | null;
   /** PATH for git. */
   readonly path: string;

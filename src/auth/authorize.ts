@@ -51,7 +51,7 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
   );
 }
 
-/** The tool where the wish is granted, or why not. */
+/** The tool if the wish is granted, otherwise the reason for the refusal. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
   // A tool's own account opens that tool alone, and no person has such a name.
   const isItself = principal.onlyTool === tool && principal.uid === toolLogin(tool);

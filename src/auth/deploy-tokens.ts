@@ -9,7 +9,7 @@ export interface TokenStore {
   /** The newest first. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
-  /** @returns false where the tool has none by this id. */
+  /** @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 }
 
@@ -21,7 +21,7 @@ export type TokenLogin =
 
 // The beginning lets scanners of public repositories find one that was committed.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
-/** As `credentialOf` writes it. */
+/** The credential, as `credentialOf` writes it. */
 const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;
 const SECRET_BYTES = 24;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
@@ -76,7 +76,7 @@ export class DeployTokens {
     return this.#store.tokens(tool);
   }
 
-  /** Its next use is refused. @returns false where the tool has none by this id. */
+  /** Revokes a token: its next use is refused. @returns false if the tool has no token with this id. */
   revoke(tool: ToolName, id: string): boolean {
     return this.#store.removeToken(tool, id);
   }

@@ -3,7 +3,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 /**
  * Asks the directory, for at most so long.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` where the time is over, the signal aborts or the system refuses.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal aborts or the system refuses.
  */
 export async function inTime<T>(
   signal: AbortSignal,
@@ -32,7 +32,7 @@ export function unavailable(message: string, cause: unknown): DeployError {
   );
 }
 
-/** For whoever comes when many wait for the directory or for a password to be checked. */
+/** The refusal if many already wait for the directory or for a password check. */
 export function tooManyLogins(): DeployError {
   return new DeployError(
     'DIRECTORY_UNAVAILABLE',

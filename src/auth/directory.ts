@@ -10,7 +10,7 @@ export interface OfferedKey {
 export interface Identity {
   /** The person's user name, normalised: lower case, no surrounding space. */
   readonly uid: string;
-  /** Set where the credential opens this tool alone. */
+  /** Set if the credential opens only this tool. */
   readonly onlyTool: ToolName | null;
 }
 
@@ -42,7 +42,7 @@ export interface Directory {
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
   /** The identity behind a login name and a password, or null. An empty password is refused unasked. */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
-  /** The tool, or null where there is none by that name. */
+  /** Returns the tool, or null if there is none with that name. */
   findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;
   /** The tools that the person maintains, sorted by name. */
   toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]>;

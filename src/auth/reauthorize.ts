@@ -5,7 +5,7 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/** As long as a directory may take, with a little on top. */
+/** A little longer than a directory may take to answer. */
 const LIMIT_MS = 10_000;
 
 /**

@@ -18,7 +18,7 @@ export interface BuildLimitsOptions {
   /** The folder of the build. Its bytes and files count against `build_disk` and `build_files`. */
   readonly folder: string;
   readonly progress: Progress;
-  /** Of whoever may cancel the build. */
+  /** Fires when somebody cancels the build. */
   readonly signal: AbortSignal;
   /** After this long without output, the person is told that it goes on. */
   readonly quietMs: number;
@@ -117,7 +117,7 @@ export class BuildLimits implements AsyncDisposable {
     const { build_disk } = limits;
     const { entries } = await this.#room.space();
     const files = Math.min(limits.build_files, Math.floor(entries * MAX_ENTRIES_PART));
-    // Kept for the moment of the failure: naming folders costs a walk.
+    // The largest folders are looked for only after a failure, because that takes a walk over all files.
     const largest = (by: 'bytes' | 'entries') => largestFolders(folder, this.#ended.signal, by);
     if (this.#use.bytes > build_disk) return outOfDisk(build_disk, await largest('bytes'));
     if (this.#use.entries > files) return outOfFiles(files, await largest('entries'));
@@ -168,7 +168,7 @@ export class BuildLimits implements AsyncDisposable {
   }
 }
 
-/** Whole minutes where there are some: nobody needs the seconds of 13 minutes. */
+/** Whole minutes from one minute on, because nobody needs the seconds of 13 minutes. */
 function roughly(ms: number): number {
   return ms > 120_000 ? Math.floor(ms / 60_000) * 60_000 : ms;
 }

@@ -19,7 +19,7 @@ export interface Services {
   readonly tokens: DeployTokens;
   readonly audit: Audit;
   readonly followers: Followers;
-  /** Of the disk that releases are kept on. */
+  /** The space on the disk that holds the releases. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   readonly addresses: { readonly ssh: string; readonly http: string };
@@ -91,7 +91,7 @@ export interface ToolCommand extends CommandShape {
 /** A command that only needs a login. */
 export interface LoginCommand extends CommandShape {
   readonly action: null;
-  /** As `run` of a command for a tool. */
+  /** Runs the command, as `run` of a command for a tool does. */
   run(context: CommandContext): Promise<number>;
 }
 

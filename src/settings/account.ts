@@ -2,7 +2,7 @@ import { homedir, userInfo } from 'node:os';
 
 // A container may run under a number that no account has: the system then knows neither a name nor a home.
 
-/** The user that this process runs as, by name; by number where it has none. */
+/** The name of the user that this process runs as, or its number if it has no name. */
 export function accountName(): string {
   try {
     return userInfo().username;
@@ -11,7 +11,7 @@ export function accountName(): string {
   }
 }
 
-/** Its home; the root folder where it has none. */
+/** The home folder of that user, or the root folder if it has none. */
 export function homeFolder(): string {
   try {
     return homedir();

@@ -46,11 +46,11 @@ async function orIfMissing(found: Promise<string>, instead: string | null): Prom
   }
 }
 
-/** Makes a file that only its owner reads, whole or not at all. @returns false where it was there before. */
+/** Makes a file that only its owner reads, whole or not at all. @returns false if it existed before. */
 export async function createFile(path: string, text: string): Promise<boolean> {
   const temporary = await writeBeside(path, text);
   try {
-    // link(2) fails where the name is taken, which rename(2) does not.
+    // link(2) fails if the name is taken. rename(2) would replace the file.
     await link(temporary, path);
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return false;

@@ -27,7 +27,7 @@ const LEAST_CHARACTERS = 8;
 /** What `addUser` did. */
 export interface UserChanged {
   readonly uid: string;
-  /** False where the user was there and has got something more. */
+  /** False if the user existed before. */
   readonly isNew: boolean;
   readonly addedKeys: readonly PublicKey[];
   /** Keys that were there already. */
@@ -242,7 +242,7 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
   return entryOf(document.contents as unknown as YAMLMap, name);
 }
 
-/** The map under the key, made where it is missing or null. */
+/** Returns the map under the key. Makes it if it is missing or null. */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
     (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,

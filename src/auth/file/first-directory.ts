@@ -25,7 +25,7 @@ export interface FirstDirectoryMade {
 /**
  * Makes the directory file of a first start, mode 0600.
  *
- * @returns null where there is one already, which is left as it is.
+ * @returns null if there is one already. It stays as it is.
  * @throws DeployError `BAD_USER_NAME`, `BAD_TOOL_NAME`.
  */
 export async function createFirstDirectory(first: FirstDirectory): Promise<FirstDirectoryMade | null> {

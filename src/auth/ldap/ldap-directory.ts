@@ -129,7 +129,7 @@ export class LdapDirectory implements Directory {
     return person !== null && !person.isDisabled && person.keys.has(blob) ? { uid, onlyTool: null } : null;
   }
 
-  /** The maintainer whose key it is, so that the push is theirs; else the tool itself, where the key is its own. */
+  /** Returns the maintainer whose key it is, so that the push is theirs. Otherwise the tool, if the key is its own. */
   async #maintainerOrTool(name: ToolName, blob: string, signal: AbortSignal): Promise<Identity | null> {
     const tool = await this.#tool(name, signal);
     if (tool === null) return null;
@@ -151,7 +151,7 @@ export class LdapDirectory implements Directory {
     return tool?.account?.keys.has(blob) ? itself(tool.name) : null;
   }
 
-  /** Where there is nobody, the servers are asked all the same: the time does not tell who is there. */
+  /** Binds even for unknown users, so that the response time does not reveal who exists. */
   async #isPassword(
     entry: Pick<LdapPerson, 'dn'> | null,
     password: string,

@@ -8,7 +8,7 @@ export interface NamePart {
 
 /** A distinguished name that was read. */
 export interface ReadDn {
-  /** The first relative name; several parts where it is joined by `+`. */
+  /** The first relative name. It has several parts if they are joined by `+`. */
   readonly first: readonly NamePart[];
   /** The same for every spelling of the name that a server takes for equal. */
   readonly key: string;

@@ -163,7 +163,7 @@ async function askTogether(
 }
 
 interface EndedDetection {
-  /** Of its folder. */
+  /** The name of its folder. */
   readonly name: string;
   /** Null if it ended with the sandbox. */
   readonly status: number | null;

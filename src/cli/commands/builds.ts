@@ -10,7 +10,7 @@ export const buildsCommand: ToolCommand = {
   usage: 'TOOL [-n COUNT] [--json]',
   summary: 'the builds of a tool, the newest first',
   details: [
-    '-n is 20 unless told, at most 1000. The log of one: logs TOOL --build ID',
+    '-n: 20 by default, at most 1000. The log of one: logs TOOL --build ID',
     '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks and bytes (null without an artifact), startedAt, endedAt.',
   ],
   action: 'read',

@@ -11,7 +11,7 @@ export const deploymentsCommand: ToolCommand = {
   summary: 'what was asked for and how it ended, the newest first',
   details: [
     'NOTE says why it did not go live; else it is the note of the push, or the first line of its commit.',
-    '-n is 20 unless told, at most 1000. The log of one: logs TOOL --build ID',
+    '-n: 20 by default, at most 1000. The log of one: logs TOOL --build ID',
     '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],
   action: 'read',

@@ -10,7 +10,7 @@ export const releasesCommand: ToolCommand = {
   usage: 'TOOL [-n COUNT] [--json]',
   summary: 'the releases of a tool, the newest first',
   details: [
-    '-n is 20 unless told, at most 1000.',
+    '-n: 20 by default, at most 1000.',
     '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), createdAt.',
   ],
   action: 'read',

@@ -14,7 +14,7 @@ export interface DiskSpace {
   readonly freeEntries: number;
   /** Files and folders that the file system can hold at all; infinite if it does not count them. */
   readonly entries: number;
-  /** What is below the reserve; null if neither is. */
+  /** Names the resource that is below the reserve, bytes or files. Null if there is enough of both. */
   readonly low: 'bytes' | 'entries' | null;
 }
 

@@ -91,7 +91,7 @@ async function moveTo(from: string, to: string): Promise<void> {
   }
 }
 
-/** What is set aside: the names of the folders in `set-aside`, the oldest first. */
+/** Lists the folders in `set-aside`, the oldest first. */
 export async function listSetAside(data: string): Promise<string[]> {
   const names = await readdir(join(data, FOLDER)).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return [];

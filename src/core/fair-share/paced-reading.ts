@@ -17,7 +17,7 @@ const MAX_WAIT_MS = 250;
 /** A message whose body comes in. */
 interface Body {
   readonly message: IncomingMessage;
-  /** What was parsed and is not handed on yet. */
+  /** Parsed chunks that are not handed on yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
   /** Bytes that a piece may have at most. After them, other requests may follow. */
@@ -39,14 +39,14 @@ export class PacedReading {
   #messageKey: string;
   #body: Body | null = null;
   #bodyBytes = FIRST_BODY_BYTES;
-  /** What was read and waits; null = the end. */
+  /** Chunks that were read and wait for their turn. Null stands for the end. */
   #held: (Buffer | null)[] = [];
   #isWaiting = false;
   #isPassing = false;
   #isOpaque = false;
   #messages = 0;
 
-  /** That of a connection, if it has one. */
+  /** Returns the paced reading of a connection, if it has one. */
   static of(socket: Socket): PacedReading | undefined {
     return PacedReading.#all.get(socket);
   }

@@ -11,7 +11,7 @@ const FREE_MS = 10;
 /** A longer piece of work is the garbage collector's. */
 const MAX_MS = 25;
 
-/** What was read for one key since the event loop came round. */
+/** The work for one key in the current round of the event loop. */
 interface Round {
   usualMs: number;
   spentMs: number;
@@ -25,7 +25,7 @@ interface Round {
  * the time beyond what is usual, and pays with the time that passes; while it owes more than a little, it waits.
  */
 export class ReadingTime {
-  /** By key: the value of the clock at which nothing is owed. Only keys that owe something are here. */
+  /** For each key that owes time: the value of `#clockMs` at which it owes nothing any more. */
   readonly #debts = new Map<string, number>();
   readonly #round = new Map<string, Round>();
   readonly #processorMs: () => number;
@@ -115,18 +115,18 @@ export class ReadingTime {
 
 /** Something that was read. */
 export interface Work {
-  /** By the clock. */
+  /** Measured by the clock, in milliseconds. */
   readonly spentMs: number;
   readonly bytes: number;
   /** How many requests began in it. */
   readonly begun: number;
 }
 
-/** Of the whole program: what the kernel tells about one thread may be 4 ms old. */
+/** The processor time of the whole process, because the kernel's figure for one thread may be 4 ms old. */
 function usedMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** For everything that comes in over HTTP and SSH. */
+/** Charges everything that comes in over HTTP and SSH. */
 export const readingTime = new ReadingTime();

@@ -149,7 +149,7 @@ function operatorFault(error: unknown): { code: string; why: string; hint: strin
   return { code: error.code, why: error.message, hint: error.hint };
 }
 
-/** Of the file system, or of SQLite (SQLITE_FULL). */
+/** True for an error of a full disk, from the file system or from SQLite (SQLITE_FULL). */
 function isDiskFull(error: Error): boolean {
   const code = systemCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT' || ('errcode' in error && error.errcode === 13);

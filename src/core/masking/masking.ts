@@ -119,7 +119,7 @@ async function blocksOf(values: readonly string[]): Promise<Block[]> {
 interface Covered {
   start: number;
   end: number;
-  /** Of the longest secret in it. */
+  /** The length of the longest secret in it. */
   label: number;
   longest: number;
 }
@@ -130,7 +130,7 @@ interface SecretsParts {
   readonly blocks: readonly Block[];
   /** Labels are indexes of `blocks`. */
   readonly blockSearch: ByteSearch;
-  /** Of the shortest text that `search` finds. */
+  /** The length of the shortest text that `search` finds. */
   readonly leastBytes: number;
 }
 

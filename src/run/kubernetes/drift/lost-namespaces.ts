@@ -19,7 +19,7 @@ const LOOK_MS = 10_000;
 /** Tracks live releases whose namespace others have deleted. Each is logged once. */
 export class LostNamespaces {
   readonly #options: LostNamespacesOptions;
-  /** By tool. */
+  /** The lost namespaces, by tool. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
   constructor(options: LostNamespacesOptions) {
