@@ -4,17 +4,18 @@ import type { Action, Principal } from '../core/types.ts';
 import type { Directory, DirectoryTool } from './directory.ts';
 import { toolLogin } from './user-name.ts';
 
-/** Each includes those before it. */
+/** Each action includes the actions before it. */
 const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
- * The one decision that every door asks for: may this principal do this to this tool? Nobody is refused for what
- * a directory remembers: it is asked anew before that.
+ * Decides whether this principal may do this to this tool. Every interface asks here. Before a refusal, the directory
+ * is asked again without its cache, so that an old answer never refuses anybody.
  *
- * @param isFresh - Nobody is let in either for what a directory remembers.
+ * @param isFresh - True: an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
- * @throws DeployError `NO_ACCESS`, the same for a tool that is not there and for one that is somebody
- * else's, or that a credential for another tool does not open; `TOKEN_SCOPE` to a deploy token that may less; `TOOL_DISABLED` to a maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
+ * @throws DeployError `NO_ACCESS`, the same for a missing tool, for somebody else's tool and for a tool that the
+ * credential does not open; `TOKEN_SCOPE` if the deploy token does not allow the action; `TOOL_DISABLED` to a
+ * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
  */
 export async function authorize(
   directory: Directory,
@@ -24,7 +25,7 @@ export async function authorize(
   signal: AbortSignal,
   isFresh = false,
 ): Promise<DirectoryTool> {
-  // Before the directory is asked: the answer says nothing about the other tool.
+  // This refusal comes before the directory is asked, so it says nothing about the other tool.
   if (principal.onlyTool !== null && principal.onlyTool !== tool)
     throw opensAnother(principal, principal.onlyTool);
   const wish = { principal, tool, action };
@@ -73,7 +74,7 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
         : `Use a token that may ${action}, or your own key or password.`,
     );
   }
-  // Who else should stop what still runs of it?
+  // Operators pass, because somebody must be able to stop a disabled tool that still runs.
   if (found.isDisabled && action !== 'read' && !principal.isOperator) {
     return new DeployError('TOOL_DISABLED', `${tool} is disabled.`, 'Ask the operators of this server why.');
   }

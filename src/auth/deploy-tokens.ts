@@ -15,11 +15,11 @@ export interface TokenStore {
 
 export type TokenLogin =
   | { readonly kind: 'token'; readonly token: DeployToken }
-  /** Right, but over: whoever holds it may be told. */
+  /** The secret is right, but the token has expired. Its holder may be told so. */
   | { readonly kind: 'expired'; readonly token: DeployToken }
   | { readonly kind: 'unknown' };
 
-// The beginning lets scanners of public repositories find one that was committed.
+// Scanners of public repositories recognise a committed token by its beginning.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
 /** The credential, as `credentialOf` writes it. */
 const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;
@@ -27,7 +27,10 @@ const SECRET_BYTES = 24;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const USE_NOTED_EVERY_MS = 60_000;
 
-/** Deploy tokens: made, proven and revoked. Only a hash is kept; 192 random bits need no slow one. */
+/**
+ * Creates, checks and revokes deploy tokens. Only a hash of the secret is stored. A fast hash is enough, because the
+ * secret has 192 random bits.
+ */
 export class DeployTokens {
   readonly #store: TokenStore;
   readonly #now: () => number;
@@ -38,7 +41,7 @@ export class DeployTokens {
     this.#now = now;
   }
 
-  /** @returns the token and its secret, which can never be had again. */
+  /** @returns the token and its secret, which cannot be read again. */
   create(wanted: Pick<DeployToken, 'tool' | 'name' | 'scope' | 'by'> & { readonly lifeMs: number }): {
     readonly token: DeployToken;
     readonly secret: string;
@@ -53,7 +56,7 @@ export class DeployTokens {
     return { token, secret };
   }
 
-  /** Whose secret this is, in the same time whether or not its token is there. */
+  /** Finds the token of this secret. The response time does not reveal whether the token exists. */
   identify(secret: string): TokenLogin {
     const id = tokenId(secret);
     const known = id === null ? null : this.#store.token(id);
@@ -66,7 +69,7 @@ export class DeployTokens {
     return { kind: 'token', token };
   }
 
-  /** False for the credential of a token that was revoked or has expired; true for any other, which is no token's. */
+  /** False if the credential is a token that was revoked or has expired. True for every other credential. */
   holds(credential: string): boolean {
     const id = CREDENTIAL.exec(credential)?.[1];
     return id === undefined || (this.#store.token(id)?.token.expiresAt ?? 0) > this.#now();
@@ -82,17 +85,17 @@ export class DeployTokens {
   }
 }
 
-/** What a principal is said to have logged in with. */
+/** The text that names this token as the credential of a principal. */
 export function credentialOf({ name, id }: Pick<DeployToken, 'name' | 'id'>): string {
   return `token ${name} (${id})`;
 }
 
-/** The id in a password that has the form of a deploy token, so that no directory is asked for it; null in any other. */
+/** The id if the password has the form of a deploy token, otherwise null. No directory is asked about a token. */
 export function tokenId(password: string): string | null {
   return FORM.exec(password)?.[1] ?? null;
 }
 
-/** A user name, fit for a log: people also give a token in its place, as in `https://TOKEN:x@HOST`. */
+/** Makes a user name safe to log: some people give a token as the name, as in `https://TOKEN:x@HOST`. */
 export function withoutToken(name: string): string {
   return name.replace(/(tfp_[a-z0-9]{0,10})_.*/is, '$1_…');
 }

@@ -1,7 +1,7 @@
 import { DeployError, systemCode } from '../core/errors.ts';
 
 /**
- * Asks the directory, for at most so long.
+ * Asks the directory, for at most `limitMs`.
  *
  * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal aborts or the system refuses.
  */
@@ -22,7 +22,7 @@ export async function inTime<T>(
   }
 }
 
-/** The directory cannot answer; whoever asks is told that it is not their key or password. */
+/** The error if the directory cannot answer. It tells the person that their key or password is not the reason. */
 export function unavailable(message: string, cause: unknown): DeployError {
   return new DeployError(
     'DIRECTORY_UNAVAILABLE',

@@ -6,7 +6,7 @@ export interface OfferedKey {
   readonly blob: Buffer;
 }
 
-/** Whom a login and a credential belong to. */
+/** The owner of a login and a credential. */
 export interface Identity {
   /** The person's user name, normalised: lower case, no surrounding space. */
   readonly uid: string;
@@ -22,17 +22,17 @@ export interface DirectoryTool {
 }
 
 export interface FindOptions {
-  /** The tool as it is now, and not as it is remembered. */
+  /** True: ask the directory itself, and do not use a remembered answer. */
   readonly isFresh?: boolean;
-  /** The person for whom it is asked. Of one person, few questions are asked at once. */
+  /** The person for whom the caller asks. Only a few questions for the same person run at once. */
   readonly by?: string | undefined;
 }
 
 /**
- * Who people are and what they may do. Every back end passes test/contracts/directory.ts.
+ * Knows the people, the tools, and who maintains which tool. Every back end passes test/contracts/directory.ts.
  *
- * Every method ends within 5 s or when the signal aborts, and throws DeployError
- * `DIRECTORY_UNAVAILABLE` where the directory cannot answer: never null for that reason.
+ * Every method ends within 5 s or when the signal aborts. If the directory cannot answer, the method throws DeployError
+ * `DIRECTORY_UNAVAILABLE`. It never returns null for that reason.
  */
 export interface Directory {
   /**
@@ -40,7 +40,7 @@ export interface Directory {
    * The key is not proven yet: the caller verifies a signature before it believes the answer.
    */
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
-  /** The identity behind a login name and a password, or null. An empty password is refused unasked. */
+  /** The identity behind a login name and a password, or null. An empty password is always refused. */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
   /** Returns the tool, or null if there is none with that name. */
   findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;

@@ -2,7 +2,7 @@ import { networkOf } from '../core/network/ip-address.ts';
 import { tooManyLogins } from './directory-timeout.ts';
 import { normalise } from './user-name.ts';
 
-/** Passwords, or offered keys, that are checked at once. The last places are kept for people who logged in lately. */
+/** How many passwords or offered keys are checked at once. Two places are reserved for people who logged in lately. */
 const MAX_AT_ONCE = 8;
 const MAX_AT_ONCE_UNKNOWN = 6;
 const MAX_AT_ONCE_OF_ADDRESS = 4;
@@ -12,7 +12,7 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 
-/** Who wants to have a password or a key checked. */
+/** A login that waits until its password or key is checked. */
 export interface LoginAttempt {
   readonly login: string;
   readonly address: string;
@@ -29,13 +29,17 @@ interface Waiting {
 }
 
 /**
- * Gives everybody a fair share of the checks of passwords, or of offered keys. People who logged in lately from the same address go first.
- * Then the address goes first whose last check is longest ago, and within an address the user name. Of addresses
- * without any check, the newest goes first: if more of them come than can be checked, the oldest are most likely guesses,
- * and serving them first would make everybody wait. So guesses from many addresses slow each other down, and a first
- * login from another address goes ahead of all of them.
+ * Gives everybody a fair share of the checks of passwords or offered keys:
  *
- * If too many wait, the newest of the address with most gives way.
+ * 1. People who logged in lately from the same address go first.
+ * 2. The address whose last check is longest ago comes next. Within an address, the same rule orders the user names.
+ * 3. Among addresses without any check, the newest goes first. If more of them come than can be checked, the oldest are
+ *    most likely guesses. Serving them first would make everybody wait.
+ *
+ * So guesses from many addresses slow each other down, and a first login from another address goes ahead of them.
+ *
+ * If too many logins wait, the newest one of the address with the most is refused. An address that has too many waiting
+ * logins loses its own newest one.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -98,7 +102,10 @@ export class LoginQueue {
     });
   }
 
-  /** People who logged in lately are not among the waiting of their address: others behind it shall not refuse them. */
+  /**
+   * Refuses a login if too many wait, in total or from this address. The limit of an address does not count people who
+   * logged in lately, so that strangers behind the same address cannot push them out.
+   */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;
     const counted = isFull ? this.#waiting : this.#waiting.filter(({ isKnown }) => !isKnown);
@@ -150,7 +157,7 @@ export class LoginQueue {
     const begunAt = (key: string) => this.#begunAt.get(key) ?? 0;
     const byAddress = begunAt(one.address) - begunAt(other.address);
     if (byAddress !== 0) return byAddress < 0;
-    // Of addresses without any check, the one that came last.
+    // Among addresses without any check, the newest goes first.
     if (one.address !== other.address) return true;
     return begunAt(nameKey(one)) < begunAt(nameKey(other));
   }
@@ -163,7 +170,7 @@ export class LoginQueue {
   }
 }
 
-/** Guesses at a name from elsewhere take no share of the person who logged in lately. */
+/** A person who logged in lately has a share of their own, which guesses from other addresses cannot use up. */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;
 }

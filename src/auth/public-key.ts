@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'ssh-rsa': 'RSA',
 };
 const RSA_BITS = { least: 2048, most: 16_384 } as const;
-/** ssh-keygen makes 17. A signature by a longer exponent takes as long to check as to make. */
+/** ssh-keygen makes exponents of 17 bits. A long exponent makes a signature as slow to check as to make. */
 const MAX_EXPONENT_BITS = 64;
 
 /** Whether this is an algorithm of FIDO hardware keys. This server cannot check their signatures. */

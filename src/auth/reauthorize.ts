@@ -5,13 +5,13 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/** A little longer than a directory may take to answer. */
+/** Longer than a directory may take to answer. */
 const LIMIT_MS = 10_000;
 
 /**
- * The decision once more, for a push that has arrived and for whatever has waited for its turn: by holding a push open
- * or by waiting in the line nobody deploys by rights that were taken away meanwhile. From the operator none are taken,
- * and they act on tools too that the directory does not know any more.
+ * Decides again when a push has arrived, and when a deployment has waited for its turn. Otherwise somebody could hold a
+ * push open or wait in the queue, and deploy with rights that were taken away meanwhile. Operators are not checked
+ * again. They may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER`, and as `authorize`.
  */

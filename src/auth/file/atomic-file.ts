@@ -9,8 +9,8 @@ const RETRY_MS = 50;
 const LONGEST_EDIT_MS = 60_000;
 
 /**
- * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under a
- * lock, made durable, and renamed. If `change` throws, or returns the same text, the file stays as it is.
+ * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under
+ * a lock, made durable, and renamed. If `change` throws, or returns the same text, the file stays as it is.
  *
  * @param ifMissing - The text to change if there is no file. Null: the file must exist.
  * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
@@ -46,7 +46,7 @@ async function orIfMissing(found: Promise<string>, instead: string | null): Prom
   }
 }
 
-/** Makes a file that only its owner reads, whole or not at all. @returns false if it existed before. */
+/** Creates a file in one step. Only its owner can read it. @returns false if it existed before. */
 export async function createFile(path: string, text: string): Promise<boolean> {
   const temporary = await writeBeside(path, text);
   try {
@@ -106,18 +106,21 @@ async function lock(path: string): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
 }
 
-/** True for a lock that no edit holds for so long: its number is another process's by now, as after a restart. */
+/**
+ * True if the lock is older than any edit takes. Its process number then belongs to another process, for example after
+ * a restart.
+ */
 async function isLeft(path: string): Promise<boolean> {
   const since = await stat(path).catch(() => null);
   return since !== null && Date.now() - since.mtimeMs > LONGEST_EDIT_MS;
 }
 
-/** Moves a dead process's lock away; of several that try, one moves it and the others find it gone. */
+/** Moves the lock of a dead process away. If several processes try, one succeeds, and the others find no lock. */
 async function breakLock(path: string, holder: number): Promise<void> {
   const aside = `${path}.${randomBytes(6).toString('hex')}.dead`;
   try {
     await rename(path, aside);
-    // A new holder may have come between the look and the move: give it back its lock.
+    // Another process may have taken the lock since it was read. If so, give the lock back.
     if (Number(await readFile(aside, 'utf8')) !== holder) await link(aside, path).catch(() => undefined);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error;

@@ -20,7 +20,7 @@ export interface UserEntry {
   readonly uid: string;
   readonly password: PasswordHash | null;
   readonly keys: readonly PublicKey[];
-  /** Lines that are no key to log in with; they hide no good one. */
+  /** The problems of lines that are not usable keys. The other keys of the user still count. */
   readonly badKeys: readonly KeyProblem[];
   readonly isDisabled: boolean;
 }
@@ -31,13 +31,13 @@ export interface ToolEntry {
   readonly isDisabled: boolean;
 }
 
-/** What a directory file says. */
+/** The content of a directory file. */
 export interface DirectoryData {
   readonly users: ReadonlyMap<string, UserEntry>;
   readonly tools: ReadonlyMap<ToolName, ToolEntry>;
 }
 
-/** In a file that is changed by a command. */
+/** How many aliases a file may have if a command changes it. */
 const MAX_ALIASES = 10_000;
 
 const name = z.string().transform((text, context) => userName(text) ?? refuse(context, 'is not a user name'));
@@ -64,7 +64,7 @@ const shape = z
 /**
  * Reads the text of a directory file.
  *
- * @throws DeployError `DIRECTORY_BROKEN` that names the line and what is wrong, for the operator.
+ * @throws DeployError `DIRECTORY_BROKEN`, which tells the operator the line and the error.
  */
 export function readDirectoryText(text: string): DirectoryData {
   const lines = new LineCounter();
@@ -92,10 +92,10 @@ export function readDirectoryText(text: string): DirectoryData {
 export function parseDirectory(text: string, lines = new LineCounter()): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0];
-  // Only the first line: what follows may quote the file, and so a password's hash.
+  // Only the first line of the message: later lines may quote the file, and with it a password's hash.
   if (error !== undefined) throw broken(lines.linePos(error.pos[0]).line, error.message.split('\n')[0] ?? '');
   visit(document, {
-    // A name is what was written: `007` is not 7.
+    // Keep a name as it was written: `007` is not 7.
     Scalar: (key, node) => {
       if (key !== 'value' && typeof node.value !== 'string' && node.source !== undefined)
         node.value = node.source;
@@ -126,7 +126,7 @@ function userEntry(uid: string, entry: z.output<typeof user>): UserEntry {
   };
 }
 
-/** Puts in place of every alias what it stands for, so that a change of the one is none of the other. */
+/** Replaces every alias by a copy of its target, so that a change of one entry does not change another. */
 export function withoutAliases(document: Document): Document {
   let left = MAX_ALIASES;
   visit(document, {
@@ -153,7 +153,7 @@ function plainOrBroken(document: Document): unknown {
   }
 }
 
-/** The two tables as Maps, so that no name in them can mean something to JavaScript. */
+/** Returns the two tables as Maps, so that a name such as `__proto__` has no special meaning. */
 function asPlain(document: Document): unknown {
   const top = document.contents;
   if (!isMap(top)) return document.toJS();
@@ -168,7 +168,7 @@ function asPlain(document: Document): unknown {
   return Object.fromEntries((top as YAMLMap).items.map((item) => [String(item.key), table(item.value)]));
 }
 
-/** The line of the deepest part of the path that is in the file. */
+/** The line of the deepest part of the path that exists in the file. */
 function lineOf(document: Document, lines: LineCounter, path: readonly string[]): number {
   for (let length = path.length; length > 0; length -= 1) {
     const parent = document.getIn(path.slice(0, length - 1), true);

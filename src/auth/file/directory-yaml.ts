@@ -42,16 +42,16 @@ export interface ToolChanged {
 }
 
 /**
- * The file of a FileDirectory, for the commands that change it, with the server running or not. Comments
- * stay. Every method throws DeployError with what to do, and then has changed nothing.
+ * Reads and changes the file of a FileDirectory, for commands. The server may run meanwhile. Comments in the file stay.
+ * A method that throws a DeployError has changed nothing. The error's hint says what to do.
  */
 export class DirectoryFile {
   readonly #path: string;
   readonly #begin: () => Promise<boolean>;
 
   /**
-   * @param begin - Makes the folder of the file before the first start of a server. False if a server has started there:
-   * then a missing file is lost, and a new one would hide that.
+   * @param begin - Makes the folder of the file before the first start of a server. False if a server has started there
+   * before: a missing file is then a loss, which a new file would hide.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;
@@ -123,7 +123,7 @@ export class DirectoryFile {
     });
   }
 
-  /** Adds the tool, or gives one that is there more maintainers. */
+  /** Adds the tool, or adds maintainers to an existing tool. */
   async addTool(name: string, maintainers: readonly string[]): Promise<ToolChanged> {
     const tool = checkedTool(name);
     const wanted = [...new Set(maintainers.map(checkedUser))];
@@ -140,7 +140,7 @@ export class DirectoryFile {
     });
   }
 
-  /** Takes the tool from its maintainers. Its repository, releases and data stay. */
+  /** Removes the tool from the directory. Its repository, releases and data stay. */
   async removeTool(name: string): Promise<void> {
     const tool = checkedTool(name);
     await this.#edit((document, data) => {
@@ -199,7 +199,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The keys of all lines that are not empty or a comment. @throws DeployError `BAD_KEY` with the line's number. */
+/** Reads all keys. Skips empty lines and comments. @throws DeployError `BAD_KEY` with the line's number. */
 export function readKeys(lines: readonly string[]): PublicKey[] {
   return lines.flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];

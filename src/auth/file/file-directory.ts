@@ -12,15 +12,15 @@ const LIMIT_MS = 5000;
 const MAX_BYTES = 16 * 1024 * 1024;
 
 interface Snapshot extends DirectoryData {
-  /** Which state of the file this is. */
+  /** Identifies the state of the file that was read. */
   readonly version: string;
-  /** Who may log in with a key, by its blob in base64; more than one where people share it. */
+  /** The people who may log in with a key, by its blob in base64. A shared key has several. */
   readonly owners: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
- * People and tools from a YAML file, which is read again as soon as it changes: an edit, by hand or by a
- * command, holds from the next login or push on.
+ * Reads people and tools from a YAML file, and reads it again when it has changed. An edit by hand or by a command
+ * counts from the next login or push.
  */
 export class FileDirectory implements Directory {
   readonly #path: string;
@@ -40,7 +40,7 @@ export class FileDirectory implements Directory {
       if (wanted.kind === 'person') return uid === wanted.uid;
       return wanted.kind === 'anyone' || (tools.get(wanted.tool)?.maintainers.has(uid) ?? false);
     });
-    // Two people with one key: only their own names tell who it is.
+    // If two people share a key, only their own user names tell them apart.
     const [uid, ...others] = candidates;
     if (uid === undefined || others.length > 0 || !users.has(uid)) return null;
     return { uid, onlyTool: null };
@@ -60,7 +60,7 @@ export class FileDirectory implements Directory {
     const { users, tools } = await this.#read(signal);
     const tool = tools.get(name);
     if (tool === undefined) return null;
-    // Somebody who is removed or disabled loses their tools with it, also on a connection that is open.
+    // A removed or disabled person loses their tools at once, even on an open connection.
     const maintainers = [...tool.maintainers].filter((uid) => isActive(users.get(uid)));
     return { name, maintainers: new Set(maintainers), isDisabled: tool.isDisabled };
   }
@@ -110,7 +110,7 @@ function readData(text: string): Omit<Snapshot, 'version'> {
   return { ...data, owners };
 }
 
-/** Whoever logs in is told the line; what is in it is for the operator, in the cause. */
+/** A person who logs in is told only the line. The cause tells the operator the error in it. */
 function readOrExplain(text: string): DirectoryData {
   try {
     return readDirectoryText(text);

@@ -7,14 +7,14 @@ import { hashPassword } from './password-hash.ts';
 export interface FirstDirectory {
   readonly path: string;
   readonly userName: string;
-  /** Lines of the .pub files that were found; those that are no key to log in with are left out. */
+  /** Lines of the .pub files that were found. Lines that are not usable keys are left out. */
   readonly keyLines: readonly string[];
   readonly password: string;
-  /** A tool to begin with, which the user maintains; null = none. */
+  /** The first tool, which the user maintains; null = no tool. */
   readonly toolName: string | null;
 }
 
-/** What the first start says about it. */
+/** What the first start reports about the new file. */
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
@@ -25,7 +25,7 @@ export interface FirstDirectoryMade {
 /**
  * Makes the directory file of a first start, mode 0600.
  *
- * @returns null if there is one already. It stays as it is.
+ * @returns null if the file exists already. It is then not changed.
  * @throws DeployError `BAD_USER_NAME`, `BAD_TOOL_NAME`.
  */
 export async function createFirstDirectory(first: FirstDirectory): Promise<FirstDirectoryMade | null> {

@@ -7,7 +7,7 @@ import { inTime, unavailable } from '../directory-timeout.ts';
 import { normalise } from '../user-name.ts';
 
 const MAX_REMEMBERED = 10_000;
-/** Questions about tools that are asked for one person at once. Otherwise one person could fill the line for all. */
+/** How many questions about tools run at once for one person. Otherwise one person could fill the queue for all. */
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
 
@@ -18,22 +18,22 @@ interface Remembered {
 
 interface Question<T> {
   readonly name: string;
-  /** The person for whom it is asked. Not set before a login. */
+  /** The person for whom the question is asked. Not set before a login. */
   readonly by?: string | undefined;
   readonly isWorthIt: (value: T) => boolean;
   readonly ask: (limit: AbortSignal) => Promise<T>;
 }
 
 export interface CacheTimes {
-  /** How long an answer is believed, counted from when it was asked for; 0 = not at all. */
+  /** How long an answer is remembered, counted from its question; 0 = not at all. */
   readonly cacheMs: number;
   readonly limitMs: number;
 }
 
 /**
- * A Directory in front of a slow one. Answers that let somebody in are remembered for a while; refusals never
- * are, so that a new key or a new maintainer holds at once. The same question asked by several at a time is
- * asked once.
+ * A cache in front of a slow Directory. Answers that let somebody in are remembered for a while. Refusals are never
+ * remembered, so that a new key or a new maintainer counts at once. If several callers ask the same question for the
+ * same person at a time, the directory is asked once.
  */
 export class CachedDirectory implements Directory {
   readonly #directory: Directory;
@@ -107,7 +107,7 @@ export class CachedDirectory implements Directory {
   }
 
   async #askOnce<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
-    // Nobody waits behind what another person asks.
+    // The key includes the person, so that nobody waits behind another person's questions.
     const key = `${question.by ?? ''} ${question.name}`;
     return await inTime(signal, this.#times.limitMs, async (limit) => {
       const asked = this.#asked.get(key) ?? this.#ask(question).finally(() => this.#asked.delete(key));
@@ -116,7 +116,7 @@ export class CachedDirectory implements Directory {
     });
   }
 
-  /** Asks for all who wait for it; the one who asked first may leave. */
+  /** Asks once for all callers that wait. It continues if the first caller leaves. */
   async #ask<T>({ name, by, isWorthIt, ask }: Question<T>): Promise<T> {
     const until = this.#now() + this.#times.cacheMs;
     const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>
@@ -134,7 +134,7 @@ export class CachedDirectory implements Directory {
     if (this.#remembered.size > MAX_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
   }
 
-  /** Under a secret of this process, so that no password lies in memory longer than it must. */
+  /** A keyed hash under a secret of this process, so that no password stays in memory longer than necessary. */
   #digest(kind: string, ...parts: readonly (string | Buffer)[]): string {
     const hmac = createHmac('sha256', this.#secret);
     for (const part of parts) hmac.update(`${Buffer.byteLength(part)} `).update(part);

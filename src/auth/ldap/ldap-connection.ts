@@ -3,30 +3,31 @@ import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } 
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { LdapEntry } from './ldap-entry.ts';
 
-/** What to look for, among the entries directly under the base. */
+/** A search among the entries directly below the base. */
 export interface LdapQuestion {
   readonly base: string;
   readonly filter: Filter;
-  /** Operational attributes come only when they are named. */
+  /** The server returns operational attributes only if they are named here. */
   readonly attributes: readonly string[];
-  /** Set where more entries may fit than a server gives at a time. */
+  /** True if more entries may match than a server returns at a time. */
   readonly isListing?: boolean;
 }
 
-/** Entries that a server is asked for at a time; many servers give no more than 500 (RFC 2696). */
+/** How many entries are requested at a time (RFC 2696). Many servers return at most 500. */
 const PAGE = 500;
 
 /**
- * Results of a bind that refuse the person, while the server is well: bad credentials, no password there, no such entry,
- * an account that the server does not let in (unwillingToPerform), a password against its rules (constraintViolation).
+ * Result codes of a bind that refuse the person, although the server works: invalidCredentials,
+ * inappropriateAuthentication (the entry has no password), noSuchObject, unwillingToPerform (the account may not log
+ * in) and constraintViolation (the password breaks a rule).
  *
  * @see https://www.rfc-editor.org/rfc/rfc4511#appendix-A.2
  */
 const REFUSALS = new Set([49, 48, 32, 53, 19]);
 
 /**
- * One connection. When it has ended it stays so: a new one is a new object, since ldapts would silently connect
- * again as nobody, and in clear.
+ * One connection. After it has ended, it is never opened again: the caller makes a new object. ldapts itself would
+ * silently connect again, without a login and without TLS.
  */
 export class LdapConnection {
   readonly #client: Client;
@@ -35,7 +36,7 @@ export class LdapConnection {
   #isOpen = true;
   #usedAt = performance.now();
 
-  /** @param limitMs - What a server is told that a search may take. */
+  /** @param limitMs - The time limit that each search sends to the server. */
   constructor(socket: Socket, limitMs: number) {
     this.#socket = socket;
     this.#limitMs = limitMs;
@@ -58,14 +59,14 @@ export class LdapConnection {
     return this.#isOpen;
   }
 
-  /** Milliseconds since it was last asked something. */
+  /** Milliseconds since the last search. */
   get idleMs(): number {
     return performance.now() - this.#usedAt;
   }
 
   /**
-   * All entries that fit. References to other servers are not followed. A listing comes in pages, of which slapd
-   * keeps count for one search of a connection only: nothing else may be asked here meanwhile.
+   * Returns all entries that match. References to other servers are not followed. A listing comes in pages. Nothing
+   * else may be asked on this connection meanwhile, because slapd keeps the position of only one paged search.
    *
    * @throws the signal's reason, ResultCodeError, or why the connection ended.
    */
@@ -77,9 +78,9 @@ export class LdapConnection {
   }
 
   /**
-   * Whether the server takes the password. From then on the connection is that entry's.
+   * Whether the server accepts the password. If so, the connection has the rights of that entry from then on.
    *
-   * @throws RangeError for an empty password, which a server takes from anybody (RFC 4513 section 5.1.2).
+   * @throws RangeError for an empty password, which a server accepts from anybody (RFC 4513 section 5.1.2).
    */
   async bind(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     if (dn === '' || password === '') throw new RangeError('a bind without a name or a password');
@@ -94,7 +95,7 @@ export class LdapConnection {
 
   close(): void {
     this.#isOpen = false;
-    // Without the farewell of RFC 4511 a server sees the end of the stream, which it treats alike.
+    // No unbind request (RFC 4511) is sent. A server treats the end of the stream in the same way.
     this.#socket.destroy();
   }
 

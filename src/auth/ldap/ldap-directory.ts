@@ -12,12 +12,12 @@ import { LdapServers } from './ldap-servers.ts';
 import { type LdapConfig, type LdapSettings, readLdapSettings } from './ldap-settings.ts';
 import { type LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** More than a question may take. */
+/** Longer than one question may take. */
 const START_MS = 30_000;
 
 /**
- * People and tools from LDAP, remembered as long as the settings say. Servers that do not answer are no reason
- * not to start: the doors say so until they do.
+ * Opens the directory of people and tools in LDAP, with the cache that the settings ask for. Succeeds even if no server
+ * answers. Each login is then told so until one does.
  *
  * @throws DeployError `BAD_SETTING`.
  */
@@ -26,7 +26,10 @@ export async function openLdapDirectory(config: LdapConfig, log: Log): Promise<D
   return new CachedDirectory(new LdapDirectory(settings, log), settings);
 }
 
-/** At the start; else the operator would hear of it from the first who wants to log in. Never rejects. */
+/**
+ * Warns the operator at the start if no LDAP server answers. Otherwise they would learn it only from people who cannot
+ * log in. Never rejects.
+ */
 export async function warnWhereSilent(directory: Directory, log: Log): Promise<void> {
   try {
     await directory.toolsOf('nobody', AbortSignal.timeout(START_MS));
@@ -37,7 +40,7 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
 
 /**
  * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`.
- * Remembers nothing but the index of keys, so that a cache in front of it tells the age of every answer.
+ * Remembers only the index of keys. So the cache in front of this class knows the age of every answer.
  */
 export class LdapDirectory implements Directory {
   readonly #servers: LdapServers;
@@ -139,7 +142,7 @@ export class LdapDirectory implements Directory {
     return tool.account?.keys.has(blob) ? itself(name) : null;
   }
 
-  /** The index tells who may be meant; whether the key is still theirs is asked anew. */
+  /** Finds the owner in the index, then asks LDAP whether the key is still theirs. */
   async #ownerOf(blob: string, signal: AbortSignal): Promise<Identity | null> {
     const { people, tools } = await this.#keys.owners(blob, signal);
     const [uid, ...otherPeople] = people;

@@ -6,11 +6,11 @@ export interface NamePart {
   readonly value: string;
 }
 
-/** A distinguished name that was read. */
+/** A parsed distinguished name. */
 export interface ReadDn {
   /** The first relative name. It has several parts if they are joined by `+`. */
   readonly first: readonly NamePart[];
-  /** The same for every spelling of the name that a server takes for equal. */
+  /** The same for all spellings of the name that a server treats as equal. */
   readonly key: string;
   /** The key of the entry above; empty at the top. */
   readonly parentKey: string;
@@ -21,8 +21,8 @@ const VALUE = /(?:[^\\,+;"<>]|\\[ "#+,;<=>\\]|\\[0-9A-Fa-f]{2})*/y;
 const ESCAPED = /(?:\\[0-9A-Fa-f]{2})+|\\./g;
 
 /**
- * Reads a distinguished name, or null for what is none or has a form that no directory here uses (values in
- * hexadecimal or quotes): an unreadable name is nobody's.
+ * Reads a distinguished name. Returns null if the text is not one. Returns null also for values in hexadecimal or in
+ * quotes, which no directory here uses. A name that cannot be read belongs to nobody.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4514
  */
@@ -60,7 +60,8 @@ function withoutEscape(escaped: string): string {
     : escaped.slice(1);
 }
 
-// As caseIgnoreMatch compares (RFC 4518): case, outer and repeated inner space do not count. The JSON keeps a comma in a value apart.
+// Like caseIgnoreMatch (RFC 4518), this ignores case, outer space and repeated inner space. JSON quotes the value, so a
+// comma inside it is not taken for a separator.
 function keyOf(parts: readonly NamePart[]): string {
   const items = parts.map(
     ({ attribute, value }) => `${attribute}=${JSON.stringify(normalise(value).replace(/ +/g, ' '))}`,

@@ -2,7 +2,7 @@ import type { Entry } from 'ldapts';
 import { readKeyLine } from '../public-key.ts';
 import { readDn } from './ldap-dn.ts';
 
-/** One entry that a search gave: its name as the server spells it, and the values that were asked for. */
+/** One entry that a search returned: its name as the server spells it, and the requested values. */
 export class LdapEntry {
   readonly dn: string;
   readonly #values = new Map<string, readonly string[]>();
@@ -20,8 +20,8 @@ export class LdapEntry {
   }
 
   /**
-   * The one value that names the entry: of several, that of its distinguished name. Null where that does not
-   * tell, so that nobody has two names.
+   * The one value that names the entry. If the attribute has several values, the distinguished name decides. Null if
+   * that does not decide either, so that nobody has two names.
    */
   nameIn(attribute: string): string | null {
     const values = this.values(attribute);
@@ -31,7 +31,7 @@ export class LdapEntry {
     return parts.length === 1 ? (parts[0]?.value ?? null) : null;
   }
 
-  /** The public keys of `sshPublicKey` in base64. A value that is no key to log in with hides no other. */
+  /** The public keys of `sshPublicKey` in base64. Values that are not usable keys are left out. */
   keys(): Set<string> {
     const keys = this.values('sshPublicKey').map(readKeyLine);
     return new Set(keys.flatMap((key) => (typeof key === 'string' ? [] : [key.blob.toString('base64')])));

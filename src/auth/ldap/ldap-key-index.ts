@@ -16,7 +16,7 @@ interface Index {
   readonly at: number;
 }
 
-/** An unknown key makes the server list all keys again, but not more often than this, because strangers may offer many. */
+/** An unknown key makes the server list all keys again, but at most this often, because strangers may offer many. */
 const LEAST_AGE_MS = 5000;
 
 /**

@@ -20,7 +20,7 @@ export interface LdapPerson {
 /** The number of names in one filter. */
 export const NAMES_PER_SEARCH = 100;
 
-/** People in LDAP. Values are given to ldapts as values, which encodes them (RFC 4511). No filter is made by joining text. */
+/** Finds people in LDAP. No filter is made by joining text: ldapts gets each value by itself and encodes it (RFC 4511). */
 export class LdapPeople {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;

@@ -60,7 +60,7 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   };
 }
 
-/** Reads the password of the account that searches. Each time from the file, so that it can change without a restart. */
+/** Reads the password of the account that searches. It is read each time, so that it can change without a restart. */
 export async function readAccountPassword(passwordFile: string): Promise<string> {
   const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
   if (password !== '') return password;
@@ -126,9 +126,10 @@ function checkedDn(setting: string, text: string): string {
 }
 
 /**
- * Reads the certificates of the authorities. Each time from the file, so that it can change without a restart.
+ * Reads the certificates of the authorities. The file is read each time, so that it can change without a restart.
  *
- * @throws DeployError `BAD_SETTING`, because an empty text would mean the authorities that Node.js trusts.
+ * @throws DeployError `BAD_SETTING` if the file has no certificate. An empty text would mean the authorities that
+ * Node.js trusts.
  */
 export async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);

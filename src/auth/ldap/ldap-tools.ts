@@ -19,7 +19,7 @@ export interface LdapTool {
   readonly name: ToolName;
   /** Distinguished names of people and of other tools. */
   readonly members: readonly string[];
-  /** Null if the tool has none, or if it is disabled. */
+  /** Null if the tool has no account of its own, or if the tool is disabled. */
   readonly account: LdapToolAccount | null;
   readonly isDisabled: boolean;
 }
@@ -107,7 +107,7 @@ export class LdapTools {
     };
   }
 
-  /** The name without its prefix, if that can be the name of a tool. No other name of a group ever becomes a path. */
+  /** The name without its prefix. Null if that is not a valid tool name, so that no other text ever becomes a path. */
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;
     return text?.startsWith(prefix) ? toolName(text.slice(prefix.length)) : null;
