@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 
 /**
- * Asserts that a child process has the pipes that it was started with. If no file descriptors are left, it has none, and
- * Node reports that by an event that would end this process.
+ * Asserts that a child process has the pipes that were requested for it. If no file descriptors are left, the child has
+ * no pipes, and Node emits an event that would end this process.
  *
  * @throws Error if a pipe is missing.
  */

@@ -16,20 +16,20 @@ export class DeployError extends Error {
   }
 }
 
-/** The code of an error of Node (`ENOENT`), or null. */
+/** The code of a Node error, such as `ENOENT`, or null. */
 export function systemCode(error: unknown): string | null {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   return typeof code === 'string' ? code : null;
 }
 
 /**
- * What a fault of the server is, as far as somebody who pushes can be told: `the disk of this server is full`, or
+ * Describes a fault of the server to the person who pushes, without details: `the disk of this server is full` or
  * `the server failed`.
  */
 export function faultOf(error: unknown): string {
   const isFull =
     ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '') ||
-    // In the words of git, which has its own process.
+    // git runs as its own process, so its errors have only a text.
     (error instanceof Error && /No space left on device|Disk quota exceeded/.test(error.message));
   return isFull ? 'the disk of this server is full' : 'the server failed';
 }

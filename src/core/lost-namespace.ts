@@ -1,7 +1,7 @@
-/** The namespace of a live release that others have deleted: nothing of the tool can run in it. */
+/** The namespace of a live release, if somebody else has deleted it. The live release does not run then. */
 export interface LostNamespace {
   readonly namespace: string;
-  /** `empty`: it is there again, and the live release does not run in it yet. */
+  /** `empty` means that the namespace exists again, but the live release does not run in it yet. */
   readonly state: 'leaving' | 'gone' | 'empty';
 }
 

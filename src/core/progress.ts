@@ -38,19 +38,19 @@ function continued(prefix: string): string {
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If it has neither, it ends at the end of the line. Of several
-// that begin before one ends, only the last counts: otherwise each would be searched to the end of all.
+// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If it has neither, it ends at the end of the line. Of
+// several that begin before one ends, only the last counts: otherwise each would be searched to the end of all.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// A control string that another sequence interrupts. stripVTControlCharacters would search the whole rest of the text for
-// the end of each such string, and an untrusted program can print many.
+// A control string that another sequence interrupts. stripVTControlCharacters would search the whole rest of the text
+// for the end of each such string, and an untrusted program can print many.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 
 /**
- * Makes text harmless for a terminal. Removes all control sequences except colours (SGR), turns a carriage return into a
- * new line, and switches a colour off at the end of its line.
+ * Makes text harmless for a terminal. Removes all control sequences except colours (SGR), turns a carriage return into
+ * a new line, and switches a colour off at the end of its line.
  */
 export function clean(text: string): string {
   const lines = text.replace(RETURNS, asNewLines).replace(STRINGS, '').replace(OPENINGS, '').split('\n');

@@ -32,8 +32,8 @@ const SHAPE = 'five fields (minute, hour, day of the month, month, day of the we
 export type ReadSchedule = { readonly cron: string } | { readonly why: string };
 
 /**
- * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Writes it in the form that all
- * schedulers understand in the same way: names become numbers, Sunday becomes 0, and `5/15` becomes a range.
+ * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Writes it in the form that
+ * all schedulers understand in the same way: names become numbers, Sunday becomes 0, and `5/15` becomes a range.
  *
  * @param seed - Names the process. The same seed always gives the same moment; different seeds spread the load.
  * @see https://manpages.debian.org/bookworm/cron/crontab.5.en.html
@@ -53,13 +53,13 @@ export function readSchedule(text: string, seed: string): ReadSchedule {
   return nextRun(cron, Date.now()) === null ? { why: 'there is no such day' } : { cron };
 }
 
-/** The next time after `afterMs`, in milliseconds since 1970, or null if it is never due again. */
+/** The next time after `afterMs`, in milliseconds since 1970, or null if the schedule is never due again. */
 export function nextRun(cron: string, afterMs: number): number | null {
   const next = new Cron(cron, { timezone: 'UTC', mode: '5-part', paused: true }).nextRun(new Date(afterMs));
   return next?.getTime() ?? null;
 }
 
-/** How often it is due between two moments, counted up to 1000. */
+/** How often a schedule is due between two moments, counted up to 1000. */
 export function timesDue(cron: string, afterMs: number, beforeMs: number): number {
   let count = 0;
   for (let at = nextRun(cron, afterMs); at !== null && at < beforeMs; at = nextRun(cron, at)) {

@@ -86,7 +86,11 @@ export class KeyedConcurrencyLimit {
   }
 }
 
-/** Does the work for every item, for at most `atOnce` at the same time. @returns the results in the order of the items. */
+/**
+ * Does the work for every item, for at most `atOnce` at the same time.
+ *
+ * @returns the results in the order of the items.
+ */
 export async function mapWithLimit<Item, Result>(
   items: readonly Item[],
   atOnce: number,

@@ -1,4 +1,8 @@
-/** Waits for a promise that others may share. The signal ends only the wait, not the work. @throws the signal's reason. */
+/**
+ * Waits for a promise that others may share. The signal ends only the wait, not the work.
+ *
+ * @throws the signal's reason.
+ */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();

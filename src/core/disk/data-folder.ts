@@ -1,7 +1,11 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { DeployError, systemCode } from '../errors.ts';
 
-/** Makes the data folder if it does not exist, and lets other users pass through it. @throws DeployError `DATA_FOLDER` */
+/**
+ * Makes the data folder if it does not exist, and lets other users pass through it.
+ *
+ * @throws DeployError `DATA_FOLDER`
+ */
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });

@@ -2,12 +2,12 @@ import { statfs } from 'node:fs/promises';
 import { DeployError } from '../errors.ts';
 import { mebibytes } from '../text/mebibytes.ts';
 
-/** The part of a disk that is kept for the server itself, and the most that it keeps. */
+/** The server reserves this part of a disk for itself, up to the two limits below. */
 const RESERVE_PART = 0.05;
 const MAX_RESERVE_BYTES = 512 * 1024 * 1024;
 const MAX_RESERVE_ENTRIES = 20_000;
 
-/** What a disk has left. */
+/** The free space of a disk. */
 export interface DiskSpace {
   readonly freeBytes: number;
   /** Files and folders that can still be made (inodes); infinite if the file system does not count them. */
@@ -19,8 +19,8 @@ export interface DiskSpace {
 }
 
 /**
- * The space on the disk of a folder. A reserve of it is for the server: if less is left, nothing new is begun that
- * fills the disk, so that the server can still record, answer and clean up.
+ * The space on the disk of a folder. The server keeps a reserve for itself. If less is left, no new work that fills the
+ * disk may begin, so that the server can still record, answer and clean up.
  */
 export class DiskRoom {
   readonly #folder: string;
@@ -32,14 +32,14 @@ export class DiskRoom {
   async space(): Promise<DiskSpace> {
     const { bsize, blocks, bavail, files, ffree } = await statfs(this.#folder);
     const [bytes, freeBytes] = [blocks * bsize, bavail * bsize];
-    // Btrfs, among others, counts none.
+    // Some file systems, such as Btrfs, do not count files.
     const [entries, freeEntries] = files === 0 ? [Infinity, Infinity] : [files, ffree];
     const isFull = freeBytes < Math.min(MAX_RESERVE_BYTES, bytes * RESERVE_PART);
     const isCrowded = freeEntries < Math.min(MAX_RESERVE_ENTRIES, entries * RESERVE_PART);
     return { freeBytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
   }
 
-  /** Why nothing that fills the disk may begin now, in a sentence without its full stop; null if it may. */
+  /** Says that the disk is nearly full, in a sentence without its full stop. Null if there is enough space. */
   async complaint(): Promise<string | null> {
     const { low, freeBytes, freeEntries } = await this.space();
     if (low === null) return null;

@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { execa } from 'execa';
 import { systemCode } from '../errors.ts';
 
-/** How long what was set aside is kept. */
+/** How many days the server keeps files that were set aside. */
 export const MAX_SET_ASIDE_DAYS = 30;
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -17,8 +17,8 @@ export function timeStamp(now: number): string {
 }
 
 /**
- * The folder `set-aside` of the data folder. What the server finds and does not know is moved here instead of being
- * deleted: `set-aside/TIME/` holds it under the path that it had in the data folder.
+ * The folder `set-aside` of the data folder. The server moves files here if it does not know them, instead of deleting
+ * them. `set-aside/TIME/` holds each file under the path that the file had in the data folder.
  */
 export class SetAside {
   readonly #data: string;
@@ -32,17 +32,17 @@ export class SetAside {
   /**
    * Moves a file or folder of the data folder.
    *
-   * @returns where it is now, relative to the data folder; null if there was nothing to move.
+   * @returns the new path, relative to the data folder. Null if there was nothing to move.
    */
   async move(path: string): Promise<string | null> {
     return await this.#keep(path, moveTo);
   }
 
   /**
-   * Copies a file of the data folder, for a file that is about to be written anew: a crash in between loses nothing.
-   * The copy is on the disk when it returns.
+   * Copies a file of the data folder before the server rewrites that file, so that a crash in between loses nothing.
+   * Resolves when the copy is on the disk.
    *
-   * @returns where it is, as `move` does.
+   * @returns the path of the copy, as `move` does.
    */
   async copy(path: string): Promise<string | null> {
     return await this.#keep(path, async (from, to) => {
@@ -71,8 +71,8 @@ export class SetAside {
 }
 
 /**
- * A folder of the data folder may be a disk of its own: then a file cannot only get another name. The copy is on the disk
- * before the original is deleted. A move that fails leaves no part of a copy.
+ * Renames a file or folder. If the target is on another disk, copies instead, and deletes the original when the copy is
+ * on the disk. A move that fails leaves no part of a copy.
  */
 async function moveTo(from: string, to: string): Promise<void> {
   try {
@@ -81,7 +81,7 @@ async function moveTo(from: string, to: string): Promise<void> {
     if (systemCode(error) !== 'EXDEV') throw error;
     try {
       await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
-      // syncfs(2). The folder, because the copy itself may be a symbolic link that points nowhere.
+      // syncfs(2) gets the folder, because the copy itself may be a symbolic link that points nowhere.
       await execa('sync', ['-f', dirname(to)]);
     } catch (failure) {
       await rm(to, { recursive: true, force: true });
@@ -100,7 +100,7 @@ export async function listSetAside(data: string): Promise<string[]> {
   return names.filter((name) => STAMP.test(name)).sort();
 }
 
-/** Deletes what was set aside more than `MAX_SET_ASIDE_DAYS` ago. @returns the names of the folders. */
+/** Deletes the folders that were set aside more than `MAX_SET_ASIDE_DAYS` ago. @returns their names. */
 export async function dropOldSetAside(
   data: string,
   remove: (folder: string) => Promise<void>,

@@ -6,22 +6,23 @@ const MAX_OF_CREDENTIAL = 10;
 const MAX_OF_PERSON = 20;
 const MAX_OF_TOOL = 50;
 const MAX_OF_ALL = 500;
-/** A reader that takes nothing for so long is dropped. */
+/** A reader that takes no output for this long is dropped. */
 const STALL_MS = 2 * 60_000;
 
-/** A place among the readers, given back when it is disposed. */
+/** A place for one reader. Dispose of it to give the place back. */
 export interface FollowerPlace extends Disposable {
   /**
-   * Hands text to the reader.
+   * Waits until the reader has taken a text.
    *
+   * @param taken - Resolves when the reader has the text.
    * @throws DeployError `FOLLOWER_STALLED` if the reader does not take it.
    */
   write(taken: Promise<void>): Promise<void>;
 }
 
 /**
- * Who reads logs at the moment, over all doors. A reader costs memory for as long as the connection lasts, so each key,
- * password or token, each person and each tool has a number of them.
+ * Limits how many readers follow logs at the same time, over all doors. A reader costs memory as long as the connection
+ * lasts. So each credential, each person and each tool has a limit, and so has the server.
  */
 export class Followers {
   readonly #held = new Set<readonly string[]>();
@@ -31,12 +32,12 @@ export class Followers {
     this.#stallMs = stallMs;
   }
 
-  /** How many there are. */
+  /** The number of readers. */
   get size(): number {
     return this.#held.size;
   }
 
-  /** @throws DeployError `TOO_MANY_FOLLOWERS` */
+  /** Takes a place. The operator always gets one. @throws DeployError `TOO_MANY_FOLLOWERS` */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));
@@ -52,7 +53,7 @@ export class Followers {
     };
   }
 
-  /** The same, or null if there is no place. */
+  /** Takes a place as `enter` does, but returns null if a limit is reached. */
   enterIfFree(principal: Principal, tool: ToolName): FollowerPlace | null {
     const isFree = principal.isOperator || !sharesOf(principal, tool).some((share) => this.#isFull(share));
     return isFree ? this.enter(principal, tool) : null;

@@ -2,19 +2,21 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { readingTime } from './reading-time.ts';
 
-/** Where no body is known to go on, pieces are small: they can hold whole requests, or interim answers. */
+/** The largest piece outside a body. Such pieces are small, because they can hold whole requests or interim answers. */
 const HEAD_BYTES = 1024;
-/** Pieces of a body grow fourfold with each that comes in large chunks, from the least to the most. */
+/**
+ * The limits for pieces of a body. After large chunks the limit grows fourfold. After small ones it falls to the least.
+ */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
-/** Smaller chunks, on the average, cost more than their bytes, and are joined. */
+/** Chunks that are smaller than this on average are joined, because each chunk costs time. */
 const SMALL_CHUNK_BYTES = 1024;
 
-/** While something waits, the wait is computed again this often, because others pay meanwhile. */
+/** A wait is computed again after this time, because other keys pay meanwhile. */
 const MAX_WAIT_MS = 250;
 
-/** A message whose body comes in. */
+/** A message whose body is being read. */
 interface Body {
   readonly message: IncomingMessage;
   /** Parsed chunks that are not handed on yet. */
@@ -25,9 +27,9 @@ interface Body {
 }
 
 /**
- * Reads a connection of HTTP in pieces, so that no packet holds up the server: when a piece has cost much, the rest
- * waits until its key has paid (`ReadingTime`). For readers, the chunks of a body that came together are joined, so
- * chunks of one byte cost them nothing.
+ * Reads an HTTP connection in pieces, so that no packet blocks the server. If a piece was expensive, the rest waits
+ * until its key has paid (`ReadingTime`). Small chunks of a body that arrived together are joined, so readers of the
+ * body pay nothing for chunks of one byte.
  */
 export class PacedReading {
   static readonly #all = new WeakMap<Socket, PacedReading>();
@@ -51,7 +53,7 @@ export class PacedReading {
     return PacedReading.#all.get(socket);
   }
 
-  /** @param key - Who pays for what comes in. */
+  /** @param key - The key that pays for the bytes that arrive. */
   static begin(socket: Socket, key: string): void {
     PacedReading.#all.set(socket, new PacedReading(socket, key));
   }
@@ -73,7 +75,7 @@ export class PacedReading {
     });
   }
 
-  /** A message has begun, whose body is to be joined, and for which `key` pays. */
+  /** Call this when a message has begun. Joins the chunks of its body, and lets `key` pay for them. */
   begin(message: IncomingMessage, key: string = this.#key): void {
     this.#messages += 1;
     this.#messageKey = key;
@@ -94,7 +96,7 @@ export class PacedReading {
     this.#messageKey = key;
   }
 
-  /** Whether bytes have come that wait until their key has paid. */
+  /** Whether bytes have arrived that are not passed on yet. */
   get isHolding(): boolean {
     return this.#held.length > 0;
   }
@@ -115,7 +117,7 @@ export class PacedReading {
     else setImmediate(pass);
   }
 
-  /** Passes on what is held, until something stands in the way. */
+  /** Passes on the held bytes, until their key must pay, the socket is paused, or requests must be answered first. */
   #pass(): boolean {
     let wantsMore = true;
     let hasPassed = false;
@@ -160,7 +162,7 @@ export class PacedReading {
     return this.#body === null ? HEAD_BYTES : Math.max(1, Math.min(this.#bodyBytes, this.#body.most));
   }
 
-  /** What came in very small pieces is joined, and what came in a large one is cut. */
+  /** Takes the next piece from the held chunks. Joins small chunks and cuts large ones at the limit. */
   #nextPiece(): Buffer {
     const parts: Buffer[] = [];
     let left = this.#limit;
@@ -173,7 +175,7 @@ export class PacedReading {
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
-  /** Does what costs time, for the one who pays. */
+  /** Does the work, and charges its time to the key that pays. */
   #count<Result>(bytes: number, work: () => Result): Result {
     const [payer, messages] = [this.#payer, this.#messages];
     readingTime.begin();
@@ -197,12 +199,15 @@ export class PacedReading {
     const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES && chunks.length > 1;
     let wantsMore = true;
     for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) wantsMore = body.push(chunk);
-    // As Node does it for each chunk.
+    // Node does the same after each chunk.
     if (!wantsMore) this.#socket.pause();
   }
 }
 
-/** After an answer nothing follows, for each has a connection of its own. Where a request in chunks ends is not known. */
+/**
+ * How many bytes belong to the body for certain. Each answer has a connection of its own, so nothing follows an answer.
+ * The end of a chunked request is not known, so its pieces are small.
+ */
 function mostOf({ statusCode, headers }: IncomingMessage): number {
   const length = headers['content-length'];
   if (length !== undefined) return Number(length);

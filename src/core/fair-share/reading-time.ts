@@ -1,14 +1,14 @@
-/** One client or tool may cost so much of the server's time by what it sends, beyond what is usual. */
+/** The part of the server's time that one key may use beyond its allowance. */
 const PART = 0.1;
-/** All of them together. */
+/** The part that all waiting keys may use together. */
 const PART_OF_ALL = 0.25;
-/** Usual reading takes a tenth of this: 16 KiB in 0.08 ms. */
+/** The allowance for each KiB. Usual reading takes a tenth of this: 16 KiB in 0.08 ms. */
 const USUAL_MS_A_KIB = 0.05;
-/** A request that begins has this for itself, and so has each round of the event loop. */
+/** The allowance of a key for a round of the event loop, and for each piece in which requests begin. */
 const USUAL_MS = 1;
-/** So much may be owed without a wait, because a pause of the garbage collector costs as much. */
+/** A key that owes no more than this does not wait, because a garbage collection can cost as much. */
 const FREE_MS = 10;
-/** A longer piece of work is the garbage collector's. */
+/** No piece of work is charged more than this. A longer one includes a garbage collection. */
 const MAX_MS = 25;
 
 /** The work for one key in the current round of the event loop. */
@@ -20,29 +20,29 @@ interface Round {
 }
 
 /**
- * The time that it costs to read what comes in over connections. Bytes cost little, but chunks of one byte, or many
- * requests in one packet, cost a hundred times as much. Each key (a client's network, or a process of a tool) owes
- * the time beyond what is usual, and pays with the time that passes; while it owes more than a little, it waits.
+ * Limits the time that the server spends on reading from connections. Bytes cost little. Chunks of one byte, or many
+ * requests in one packet, cost a hundred times as much. A key is a client's network or a process of a tool. A key owes
+ * the time beyond its allowance, and pays as time passes. A key that owes more than `FREE_MS` waits.
  */
 export class ReadingTime {
-  /** For each key that owes time: the value of `#clockMs` at which it owes nothing any more. */
+  /** For each key that owes time: the value of `#clockMs` at which the debt is paid. */
   readonly #debts = new Map<string, number>();
   readonly #round = new Map<string, Round>();
   readonly #processorMs: () => number;
   /** When the round began; null = between rounds. */
   #roundFromMs: number | null = null;
-  /** In milliseconds of work that each key has paid off. */
+  /** The milliseconds of work that any one key could have paid off so far. */
   #clockMs = 0;
   #wentAt = performance.now();
-  /** How many keys wait. Those that owe less than what is free take no time from the others. */
+  /** How many keys owe more than `FREE_MS`. The other keys take no time from these. */
   #waiting = 0;
 
-  /** @param processorMs - What this program has used of the processor. */
+  /** @param processorMs - Returns the processor time that this program has used. */
   constructor(processorMs: () => number = usedMs) {
     this.#processorMs = processorMs;
   }
 
-  /** How long nothing may be read for this key; 0 if it may be now. */
+  /** How long this key must wait before its next bytes are read; 0 if they may be read now. */
   waitMs(key: string): number {
     if (this.#debts.size === 0) return 0;
     this.#go();
@@ -50,7 +50,7 @@ export class ReadingTime {
     return owedMs <= FREE_MS ? 0 : Math.ceil((owedMs - FREE_MS) / this.#pace());
   }
 
-  /** To be called before work that will be counted. */
+  /** Call this before work that `spend` will count. */
   begin(): void {
     if (this.#roundFromMs !== null) return;
     this.#roundFromMs = this.#processorMs();
@@ -61,14 +61,16 @@ export class ReadingTime {
     });
   }
 
-  /** Charges the time of answering requests, which comes after reading them, to the keys that began them in this round. */
+  /**
+   * Charges the time of answering requests, which comes after reading them, to the keys that began them in this round.
+   */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);
     const begun = rounds.reduce((sum, [, round]) => sum + round.begun, 0);
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#processorMs() - (this.#roundFromMs ?? 0) - countedMs;
-    // At most what each had for itself: requests that come one by one owe nothing, whatever else the server did.
+    // No request pays more than its allowance, because the server may have done other work in this round.
     const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
   }
@@ -82,11 +84,11 @@ export class ReadingTime {
     this.#charge(key, round, spentMs);
   }
 
-  /** Makes a key owe the time beyond what is usual in this round. */
+  /** Adds the time beyond the allowance of this round to the debt of a key. */
   #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
-    // Not what other programs took on a busy machine. Asking costs more than reading.
+    // The clock includes other programs on a busy machine. Asking for processor time costs more than reading does.
     const usedMs = this.#processorMs() - (this.#roundFromMs ?? 0);
     const tooMuchMs = Math.min(round.spentMs - round.usualMs, usedMs, MAX_MS);
     round.usualMs = round.spentMs;
@@ -94,10 +96,10 @@ export class ReadingTime {
     this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
   }
 
-  /** Each key that owes pays a part of the time that has passed. */
+  /** Lets each key that owes time pay with a part of the time that has passed. */
   #go(): void {
     const now = performance.now();
-    // Asked for each piece that is read; all keys are walked at most once a millisecond.
+    // This runs for each piece that is read, so the loop below runs at most once a millisecond.
     if (now >= this.#wentAt && now - this.#wentAt < 1) return;
     this.#clockMs += Math.max(0, now - this.#wentAt) * this.#pace();
     this.#wentAt = now;
@@ -118,7 +120,7 @@ export interface Work {
   /** Measured by the clock, in milliseconds. */
   readonly spentMs: number;
   readonly bytes: number;
-  /** How many requests began in it. */
+  /** How many requests began in these bytes. */
   readonly begun: number;
 }
 

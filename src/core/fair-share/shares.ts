@@ -1,12 +1,12 @@
-/** What a request got: places to give back, or the holder that has its share already (null if no place is free). */
+/** A place to give back, or a refusal. `holder` has used up its share; it is null if no place is free at all. */
 export type Taken =
   | { readonly kind: 'taken'; readonly giveBack: () => void }
   | { readonly kind: 'refused'; readonly holder: string | null };
 
 /**
- * A number of places that holders share, such as requests under way. A holder gets another place only while it has
- * fewer than its weight times those that are free. With weight 1, one holder alone gets half of all places, two get a
- * third each, and something is always left for the next one. With weight 0.25, one holder alone gets a fifth.
+ * A number of places that holders share, such as requests in progress. A holder gets another place only while it has
+ * fewer places than its weight times the number of free ones. With weight 1, one holder alone gets half of all places,
+ * two get a third each, and something is always left for the next one. With weight 0.25, one holder alone gets a fifth.
  *
  * @see https://doi.org/10.1109/90.664262 Choudhury and Hahne, dynamic queue length thresholds
  */

@@ -7,23 +7,23 @@ interface Work {
 const MAX_AHEAD_MS = 20;
 
 export interface TimeSharesOptions {
-  /** The part of all time that the work of everybody together may take, between 0 and 1. */
+  /** The part of all time that the work of all keys together may take, between 0 and 1. */
   readonly part: number;
-  /** After so many milliseconds of work, other things get a turn. */
+  /** After this many milliseconds of work, the event loop serves other work. */
   readonly sliceMs: number;
 }
 
 /**
- * Divides a part of the event loop's time fairly. Each piece of work names who it is for. If there is too much work,
- * each waits, and whoever has had the least time comes next. So nobody who makes much work slows down anybody else.
+ * Divides a part of the event loop's time fairly among keys, such as tools. If there is too much work, all work waits,
+ * and the key that has had the least time comes next. So a key with much work does not slow down the others.
  */
 export class TimeShares {
   readonly #options: TimeSharesOptions;
-  /** What waits, by whom it is for. */
+  /** The waiting work of each key. */
   readonly #waiting = new Map<string, Work[]>();
-  /** By whom it was for: the time that their work took, while anything waits. */
+  /** The time that the work of each key has taken since work began to wait. */
   readonly #usedMs = new Map<string, number>();
-  /** Work that was done and not yet waited for. */
+  /** Milliseconds of work that no passing time has paid for yet. */
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
@@ -32,7 +32,7 @@ export class TimeShares {
     this.#options = options;
   }
 
-  /** Does the work when it is `key`'s turn, at once if there is time. It must be short, and must not wait. */
+  /** Does the work when it is `key`'s turn, at once if there is time. The work must be short and synchronous. */
   run<Result>(key: string, work: () => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
       const run = () => {
@@ -53,7 +53,7 @@ export class TimeShares {
     });
   }
 
-  /** Whoever was away is hardly ahead of the one who has had the least: nobody saves up time. */
+  /** Adds a key that had no waiting work. A key cannot save up time: it gets at most `MAX_AHEAD_MS` as a lead. */
   #enter(key: string, work: Work): void {
     const least = Math.min(...[...this.#waiting.keys()].map((other) => this.#usedMs.get(other) ?? 0));
     const ahead = Number.isFinite(least) ? least - MAX_AHEAD_MS : 0;
@@ -66,7 +66,7 @@ export class TimeShares {
     while (this.#waiting.size > 0) {
       if (!this.#isFree()) await wait(Math.ceil(this.#debtMs / this.#options.part));
       this.#next();
-      // Whoever has more work comes back before the next one is chosen.
+      // A key that brings more work joins the queue again before the next key is chosen.
       await nextTurn();
     }
     this.#usedMs.clear();
@@ -96,7 +96,7 @@ export class TimeShares {
   /** Pays off the debt with the time that has passed. */
   #isFree(): boolean {
     const now = performance.now();
-    // Never below zero, if somebody replaces the clock: otherwise the debt would grow by all that time.
+    // If the clock was set back, a negative time would increase the debt.
     const passedMs = Math.max(0, now - this.#paidAt);
     this.#debtMs = Math.max(0, this.#debtMs - passedMs * this.#options.part);
     this.#paidAt = now;
@@ -105,12 +105,12 @@ export class TimeShares {
 }
 
 /**
- * The time for what tools and builds print: cleaning, masking and telling their lines. A tool that prints faster than
- * its share waits with its next output. Long lists of a tool's deployments, builds and releases are made in it too.
+ * The time for the output of tools and builds: cleaning, masking and passing on lines. If a tool prints faster than its
+ * share allows, its next output waits. Long lists of deployments, builds and releases use this time too.
  */
 export const outputTime = new TimeShares({ part: 0.25, sliceMs: 4 });
 
-/** Output in pieces whose work is short, even if each byte is a line. */
+/** Cuts output into pieces that take little time each, even if each byte is a line. */
 export function* inPieces(chunk: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < chunk.length; start += PIECE_BYTES) {
     yield chunk.subarray(start, start + PIECE_BYTES);

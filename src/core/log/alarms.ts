@@ -2,8 +2,8 @@ import { DeployError, systemCode } from '../errors.ts';
 import type { Log } from './log.ts';
 
 /**
- * Failures that only an operator can end, by the code of their DeployError, with the message of their log line. What a
- * person at a push can mend is not here.
+ * The failures that only an operator can end. Maps the code of the DeployError to the message of the log line. Failures
+ * that the person who pushes can fix are not in this table.
  */
 export const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   BUILDER_IMAGE: 'builder image cannot be used',
@@ -26,11 +26,11 @@ export const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
 };
 
-/** What a build that went well shows to be in order again. */
+/** The faults that are over once a build has succeeded. */
 export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
 );
-/** What a rollout that went well shows to be in order again. */
+/** The faults that are over once a rollout has succeeded. */
 export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );
@@ -38,29 +38,29 @@ export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).fi
 /** Faults in the namespace of one tool. Each tool that has one gets its own alarm. */
 const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
 
-/** A trouble that goes on is told again after this long. */
+/** A trouble that continues is logged again after this time. */
 const AGAIN_MS = 10 * 60_000;
 
 interface Trouble {
   readonly key: string;
-  /** Whether it concerns one tool or one namespace. Another tool that is well shows nothing about it then. */
+  /** True if the trouble concerns one tool or one namespace. Success of another tool does not end such a trouble. */
   readonly isNarrow: boolean;
   /** The tools that have met it. */
   readonly tools: Set<string>;
   readonly since: number;
   toldAt: number;
-  /** How often it was seen since it began. */
+  /** How often the trouble was seen since it began. */
   count: number;
 }
 
 const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
 
 /**
- * Logs at level `error` that an operator must act: once when it begins, and while it goes on at most every ten
- * minutes, with the number of times it was seen.
+ * Logs at level `error` that an operator must act. Logs a trouble when it begins, and then at most every ten minutes,
+ * with the number of times that it was seen.
  *
  * @param key - Names the trouble for `calm`.
- * @param only - What tells it apart from other troubles of this key; empty = there is one at a time.
+ * @param only - Distinguishes several troubles with the same key. Empty if there is one at a time.
  */
 export function alarm(
   log: Log,
@@ -95,14 +95,14 @@ export function alarm(
 /**
  * Raises the alarm that belongs to an error.
  *
- * @returns whether it is a failure that only an operator can end.
+ * @returns whether only an operator can end the failure.
  */
 export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   const found = operatorFault(error);
   if (found === null) return false;
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
-  // One binding that lacks refuses many rights: they are one trouble of that namespace.
+  // One missing role binding causes many refusals. They are one trouble of that namespace.
   const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)\.$/.exec(why)?.[1] : undefined;
   const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
   alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
@@ -113,7 +113,7 @@ function toolOf(facts: object): string | null {
   return 'tool' in facts && typeof facts.tool === 'string' ? facts.tool : null;
 }
 
-/** Logs what failed beside a deployment: as an alarm if only an operator can end it, otherwise as an error of its own. */
+/** Logs a failure outside a deployment. If only an operator can end the failure, also raises an alarm. */
 export function logFailure(
   log: Log,
   { error, message, facts }: { readonly error: unknown; readonly message: string; readonly facts: object },
@@ -123,9 +123,9 @@ export function logFailure(
 }
 
 /**
- * Logs that these troubles are over; nothing if there were none.
+ * Logs that these troubles are over. Logs nothing if there were none.
  *
- * @param options - `tool`: the one that has shown it. A trouble of other tools alone goes on.
+ * @param options - `tool` is the tool that has succeeded. A narrow trouble that only other tools have met continues.
  */
 export function calm(
   log: Log,

@@ -1,7 +1,7 @@
 import type { ToolName } from '../names.ts';
 import type { Principal } from '../types.ts';
 
-/** Somebody did something, or was refused. */
+/** An action of a person or token, or a refusal. */
 export interface AuditEvent {
   /** `push`, `fetch`, `login refused`, or the name of a command. */
   readonly what: string;

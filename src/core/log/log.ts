@@ -4,8 +4,8 @@ import { errorFacts } from './error-facts.ts';
 export type Log = Logger;
 
 /**
- * The operator's log: one JSON line per event on standard output, with a fixed message and the facts as fields. It never
- * contains a secret: every value under one of the names below is replaced.
+ * The operator's log: one JSON line per event on standard output, with a fixed message and the facts as fields. It
+ * never contains a secret: every value under one of the names below is replaced.
  */
 export function createLog(level: string, destination?: DestinationStream): Log {
   const options = {

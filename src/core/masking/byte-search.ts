@@ -7,7 +7,7 @@ export interface Pattern {
   readonly label: number;
 }
 
-/** After this many bytes of patterns, a few milliseconds, other work gets a turn. */
+/** After this many bytes of patterns, which take a few milliseconds, other work gets a turn. */
 const BYTES_A_TURN = 32 * 1024;
 const BYTE_VALUES = 256;
 
@@ -31,7 +31,7 @@ export class ByteSearch {
   readonly #first = new Uint32Array(BYTE_VALUES);
   /** By node: the longest proper suffix that is a node too. */
   readonly #fail: Uint32Array;
-  /** By node: the longest pattern that ends here, counted from 1; 0 = none does. */
+  /** By node: the number of the longest pattern that ends here, counted from 1. 0 if no pattern does. */
   readonly #ends: Uint32Array;
   readonly #patterns: readonly Pattern[];
   #nodes = 1;
@@ -83,7 +83,7 @@ export class ByteSearch {
     return this.#first[byte] as number;
   }
 
-  /** 0 if there is none. */
+  /** The child of a node for this byte, or 0 if the node has no such child. */
   #child(node: number, byte: number): number {
     if (this.#isNext[node + 1] === 1 && this.#byte[node + 1] === byte) return node + 1;
     if (this.#hasOthers[node] === 0) return 0;

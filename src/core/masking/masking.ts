@@ -8,22 +8,22 @@ import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from '.
 /** Replaces secrets in one line by their names. */
 export type Mask = (text: string) => string;
 
-/** Shorter values are words of everyday output. */
+/** Shorter values are not masked, because everyday output contains such words. */
 const MIN_SECRET_CHARACTERS = 6;
-/** A longer value of several lines is found line by line only. */
+/** A longer value with several lines is searched line by line only. */
 const MAX_WHOLE_BYTES = 4096;
 /** A line of base64 with 76 digits shows 57 bytes of a value, and two whole blocks of this size at least. */
 const BLOCK_BYTES = 16;
-/** A block of fewer different bytes is a line under a title, or padding. */
+/** A block with fewer different bytes is not searched, because it may be padding or a line under a title. */
 const MIN_DIFFERENT_BYTES = 6;
 
 /**
- * A function that replaces the values of config vars by their names: the values themselves, and each line of those
- * with several. It finds them also as URLs, JSON and base64 write them, within longer base64, in base64 over several
- * lines, and with colours in them. Of secrets that overlap, nothing is left. It does not find lines of less than six
- * characters, as everyday output has them too.
+ * Returns a function that replaces the values of config vars, and each line of a longer value, by the names of the
+ * vars. The function also finds values that are encoded as in URLs, JSON or base64, or that have colours in them. A
+ * base64 text may be longer than the value, or go over several lines. If secrets overlap, all their text is replaced.
+ * Lines of less than six characters are not masked, because everyday output contains them too.
  *
- * Its time grows with the line alone. What it finds secrets with is shared by all that have the same config vars.
+ * The time grows with the length of the text alone. Callers with the same config vars share one search structure.
  */
 export async function masking(configVars: Readonly<Record<string, string>>): Promise<Mask> {
   const secrets = await secretsOf(configVars);
@@ -83,7 +83,7 @@ async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
     const isWhole = lines.length === 1 || Buffer.byteLength(value) <= MAX_WHOLE_BYTES;
     for (const part of isWhole ? [value, ...lines] : lines) {
       const text = part.trim().toWellFormed();
-      // The second is how the text is looked for without its control characters.
+      // The text is also searched in the form that it has without control characters.
       for (const form of CONTROL.test(text) ? [text, stripped(text)] : [text]) {
         if (form.length >= MIN_SECRET_CHARACTERS && !labels.has(form)) labels.set(form, label);
       }
@@ -92,7 +92,7 @@ async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
   return [...labels].map(([text, label]) => ({ bytes: Buffer.from(text), label }));
 }
 
-/** A block of a value: what comes before it and after it, in bytes. */
+/** A block of a value, and how many bytes of the value come before it and after it. */
 interface Block {
   readonly bytes: Uint8Array;
   readonly label: number;
@@ -100,7 +100,7 @@ interface Block {
   readonly after: number;
 }
 
-/** The values cut into blocks: wherever 31 bytes of a value are shown, a whole block is among them. */
+/** Cuts the values into blocks. Any 31 bytes of a value contain a whole block. */
 async function blocksOf(values: readonly string[]): Promise<Block[]> {
   const blocks: Block[] = [];
   for (const [label, value] of values.entries()) {
@@ -119,8 +119,9 @@ async function blocksOf(values: readonly string[]): Promise<Block[]> {
 interface Covered {
   start: number;
   end: number;
-  /** The length of the longest secret in it. */
+  /** The number of the value that the longest secret in this part belongs to. */
   label: number;
+  /** The length of that secret. */
   longest: number;
 }
 
@@ -154,7 +155,7 @@ class Secrets {
     return masked + bytes.toString('utf8', done);
   }
 
-  /** In order, and no two overlap. */
+  /** The parts of the line that show secrets, in order. No two parts overlap. */
   #find(bytes: Uint8Array): Covered[] {
     const found: Covered[] = [];
     this.#parts.search.scan(bytes, bytes.length, (end, longest, label) =>
@@ -177,7 +178,7 @@ class Secrets {
     });
   }
 
-  /** A line of base64 may show a part of a value only. What stands beside a block, up to the ends of the value, is it. */
+  /** Finds parts of a value. Covers the text around a block, too, as far as the value would reach. */
   #findBlocks({ bytes, length, starts, ends }: Decoded, found: Covered[]): void {
     const { blocks, blockSearch } = this.#parts;
     blockSearch.scan(bytes, length, (after, size, index) => {
@@ -195,7 +196,7 @@ function escapesOf(bytes: Uint8Array): Decoded[] {
   return decoded.filter((one) => one !== null);
 }
 
-/** Adds a part, as one with the last part if the two overlap. */
+/** Adds a part. If it overlaps the last part, merges the two. */
 function add(parts: Covered[], part: Covered): void {
   const last = parts.at(-1);
   if (last === undefined || part.start >= last.end || part.end <= last.start) {

@@ -5,7 +5,9 @@ export function plainAddress(address: string | undefined): string {
   return (address ?? '').replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }
 
-/** The key of an address in shares and limits: an IPv4 address, or a /64 of IPv6, because one person has a whole /64. */
+/**
+ * The key of an address in shares and limits: an IPv4 address, or a /64 of IPv6, because one person has a whole /64.
+ */
 export function networkOf(address: string): string {
   const plain = plainAddress(address);
   if (!isIPv6(plain)) return plain;

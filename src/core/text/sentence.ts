@@ -1,6 +1,6 @@
 /**
- * Turns a reason into a sentence: with a capital letter, except for the `v` of `v41`, and with a full stop, except after
- * an address.
+ * Turns a reason into a sentence: with a capital letter, except for the `v` of `v41`, and with a full stop, except
+ * after an address.
  */
 export function sentence(text: string): string {
   const trimmed = text.trim();
