@@ -44,7 +44,7 @@ test('help COMMAND and COMMAND --help tell the same', async () => {
   const expected = `Usage: npx toolforge-push logs TOOL [-f] [-n LINES] [-p PROCESS] [--build ID] [--json]
 
 What a tool has printed, or the log of a deployment.
--f goes on with what comes, until you leave. -n is 100 unless told, at most 10000.
+-f continues with new lines until you leave. -n: 100 by default, at most 10000.
 -p takes a process type (web) or one process (web.1).
 --build takes the id of a build or deployment and shows its log, to its end.
 --json: at, process, text.
