@@ -90,7 +90,7 @@ const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** Says why a buildpack failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: Limits): DeployError {
-  // Some of the expressions look at the rest of a line at each word: a long line would hold up the server.
+  // Some expressions scan the rest of the line at each word, so a long line would block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;
@@ -126,7 +126,12 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
   );
 }
 
-/** No buildpack recognised the source. @param files - The names at its top. @param notes - Why some were ignored. */
+/**
+ * No buildpack recognised the source.
+ *
+ * @param files - The names at the top of the source.
+ * @param notes - Why some files were ignored.
+ */
 export function noBuildpack(files: readonly string[], notes: readonly string[]): DeployError {
   const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));
   const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';

@@ -20,15 +20,15 @@ export interface BuildLimitsOptions {
   readonly progress: Progress;
   /** Fires when somebody cancels the build. */
   readonly signal: AbortSignal;
-  /** After this long without output, the person is told that it goes on. */
+  /** After this many milliseconds without output, the person is told that the build is still running. */
   readonly quietMs: number;
-  /** How much of its time the build has had already, if it is resumed; 0 where not set. */
+  /** How much of its time a resumed build has used already, in milliseconds. Default 0. */
   readonly spentMs?: number;
 }
 
 /**
- * Watches one build: its time, disk and output. The first limit that is passed aborts `signal` with a
- * DeployError that names it. Dispose of it when the build has ended.
+ * Watches the time, disk use and output of one build. The first limit that the build passes aborts `signal` with a
+ * DeployError that names the limit. Dispose of this object when the build has ended.
  */
 export class BuildLimits implements AsyncDisposable {
   readonly signal: AbortSignal;
@@ -45,7 +45,7 @@ export class BuildLimits implements AsyncDisposable {
   #stepAt = performance.now();
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
-  /** Whether the disk is nearly full, and the build was not seen to fill it. */
+  /** True if the disk was nearly full at the last look, but the build did not seem to be the cause. */
   #isPuzzled = false;
 
   constructor(options: BuildLimitsOptions) {
@@ -64,19 +64,19 @@ export class BuildLimits implements AsyncDisposable {
     this.#watching = this.#watchDisk();
   }
 
-  /** How much of its time the build has had. */
+  /** How much of its time the build has used. */
   get spentMs(): number {
     return performance.now() - this.#startedAt;
   }
 
-  /** From here on it is this step that runs. */
+  /** Records that this step runs from now on. */
   enter(step: string): void {
     this.#step = step;
     this.#stepAt = performance.now();
     this.#heardAt = this.#stepAt;
   }
 
-  /** Output came. */
+  /** Counts output, and aborts the build if there is too much. */
   hear(bytes: number): void {
     this.#heardAt = performance.now();
     this.#outputBytes += bytes;
@@ -87,15 +87,15 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   /**
-   * Weighs the folder now, in which nothing runs any more.
+   * Measures the folder after all processes of the build have ended.
    *
-   * @throws what aborted the build, also if that is the disk limit just passed.
+   * @throws the reason that aborted the build. This may be a disk limit that the folder has just passed.
    */
   async weigh(): Promise<void> {
     await this.#judge(await diskUse(this.#options.folder, this.#ended.signal));
   }
 
-  /** The same while the build runs, with the files without a name that it holds. */
+  /** Measures the folder while the build runs. Counts files that the build holds open without a name, too. */
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
     const { bytes, entries } = await diskUse(folder, this.#ended.signal);
@@ -111,13 +111,13 @@ export class BuildLimits implements AsyncDisposable {
     this.signal.throwIfAborted();
   }
 
-  /** Why it may not go on with what it has on disk; null if it may. */
+  /** The error if the build has passed a disk limit, otherwise null. */
   async #passed(): Promise<DeployError | null> {
     const { folder, limits } = this.#options;
     const { build_disk } = limits;
     const { entries } = await this.#room.space();
     const files = Math.min(limits.build_files, Math.floor(entries * MAX_ENTRIES_PART));
-    // The largest folders are looked for only after a failure, because that takes a walk over all files.
+    // The largest folders are looked up only after a failure, because the search walks over all files.
     const largest = (by: 'bytes' | 'entries') => largestFolders(folder, this.#ended.signal, by);
     if (this.#use.bytes > build_disk) return outOfDisk(build_disk, await largest('bytes'));
     if (this.#use.entries > files) return outOfFiles(files, await largest('entries'));
@@ -130,7 +130,7 @@ export class BuildLimits implements AsyncDisposable {
     await this.#watching;
   }
 
-  /** Whether files are on their way through its sockets, where they cannot be weighed. */
+  /** Whether files are in transit through the sockets of the build, where they cannot be measured. */
   async #hasQueue(): Promise<boolean> {
     return (await foldersWithQueues([this.#options.folder])).size > 0;
   }
@@ -146,7 +146,7 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   async #watchDisk(): Promise<void> {
-    // A walk over many files costs: at most a tenth of the time goes into it while the disk does not fill.
+    // A walk over many files is expensive. Unless the disk fills up, walks take at most a tenth of the time.
     const pace = new DiskPace({ room: this.#room, pauseMs: 1000, rest: 9 });
     let why: LookCause = 'pause';
     while (!this.#ended.signal.aborted && !this.signal.aborted) {
@@ -168,12 +168,12 @@ export class BuildLimits implements AsyncDisposable {
   }
 }
 
-/** Whole minutes from one minute on, because nobody needs the seconds of 13 minutes. */
+/** Rounds down to whole minutes if it is more than two, because nobody needs the seconds of 13 minutes. */
 function roughly(ms: number): number {
   return ms > 120_000 ? Math.floor(ms / 60_000) * 60_000 : ms;
 }
 
-/** Whether so much came between two looks that it is what fills the disk at this moment. */
+/** Whether the build grew so much between two looks that it is probably filling the disk. */
 function isFilling(before: DiskUse, now: DiskUse): boolean {
   return now.entries - before.entries > 500 || now.bytes - before.bytes > 8 * 1024 * 1024;
 }

@@ -43,12 +43,13 @@ export type FateOf = (artifactId: string, isFinished: boolean) => 'keep' | 'remo
 /** Turns the source of a tool into an artifact. */
 export interface Builder {
   /**
-   * Builds one commit. Output goes to `progress` line by line.
+   * Builds one commit. Output goes to `progress` line by line. A build that fails leaves no files and no processes
+   * behind, unless it throws BuildResumesLater.
    *
-   * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`,
-   * `BUILD_OUT_OF_MEMORY`, `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`; AbortError when the signal fires. After any of
-   * these, the build has left no files and no processes behind. BuildResumesLater if the signal's reason is a ResumeLater and
-   * the build continues without the server.
+   * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`, `BUILD_OUT_OF_MEMORY`,
+   * `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`.
+   * @throws AbortError when the signal fires.
+   * @throws BuildResumesLater if the signal's reason is a ResumeLater and the build continues without the server.
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
   /**
@@ -56,7 +57,9 @@ export interface Builder {
    * sentence about the artifact: `was built without isolation, and tools are isolated now`.
    */
   whyUnusable(artifact: Artifact): string | null;
-  /** Names the stored artifact after the release's version, `v42`, for people who look at it. Does nothing if artifacts have no names here. */
+  /**
+   * Tags the stored artifact with the version of its release, `v42`, for people. Does nothing if it cannot have tags.
+   */
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
   /** Deletes an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
@@ -68,8 +71,8 @@ export interface Builder {
    */
   cleanUp(tool: ToolName, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void>;
   /**
-   * Called at the start. The ids of the tool's builds that continued without a server, or ended in the meantime, and
-   * that `resume` can follow. Empty if builds end together with their server.
+   * Called at the start. Returns the ids of the tool's builds that `resume` can follow. They continued without a
+   * server, or have ended meanwhile. Empty if builds end together with their server.
    */
   resumable(tool: ToolName): Promise<ReadonlySet<string>>;
   /**

@@ -1,4 +1,4 @@
-/** How many of the last lines of a step are looked at. npm prints 30 after the first line of an error. */
+/** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
 export const KEPT_LINES = 40;
 
 const MAX_LENGTH = 160;
@@ -19,18 +19,18 @@ const ERRORS = [
   /^(Uncaught )?([\w.]+\.)?[A-Z]\w*(Error|Exception)\b(?: \[\w+\])?:/,
 ];
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
-/** What npm says of the surroundings of an error, and not of the error. */
+/** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
-/** What npm puts before some sentences, besides the code in small letters. */
+/** Matches a label that npm puts before some sentences. npm also puts the code there, in lower case. */
 const LABEL = /^(notarget|network)$/;
 
 /**
  * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line is
  * short enough.
  *
- * If the last line is a refusal of the buildpack itself, that line is the reason; an earlier refusal was only a warning.
- * Otherwise the reason is the error that a known tool printed, with its last cause. Otherwise it is the last line that
- * has words.
+ * If the last line is a refusal of the buildpack itself, that line is the reason; an earlier refusal was only a
+ * warning. Otherwise the reason is the error that a known tool printed, with its last cause. Otherwise it is the last
+ * line that has words.
  */
 export function failureReason(lines: readonly string[]): string | null {
   return candidates(lines).find((text) => text !== '' && text.length <= MAX_LENGTH) ?? null;
@@ -45,7 +45,7 @@ function candidates(lines: readonly string[]): string[] {
   const index = others.findLastIndex((line) => ERRORS.some((error) => error.test(line.trim())));
   const error = index < 0 ? null : (others[index] ?? '').trim();
   if (npm !== null) {
-    // npm names only the script that failed. What the script printed says why.
+    // npm names only the script that failed. The output of the script says why.
     return npm.isScript && error !== null ? [error, npm.reason] : [npm.reason];
   }
   if (error === null) return [last.trim()];
@@ -55,13 +55,13 @@ function candidates(lines: readonly string[]): string[] {
   return [`${error.replace(/:$/, '')}: ${why}`, why, error];
 }
 
-/** The code and the first sentence of an error of npm, for instance `ERESOLVE: unable to resolve dependency tree`. */
+/** The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. */
 function npmReason(lines: readonly string[]): { reason: string; isScript: boolean } | null {
   const said = lines.flatMap((line) => NPM.exec(line.trim())?.[1]?.trim() || []);
   const code = said.map((line) => /^code (\S+)$/.exec(line)?.[1]).find((found) => found !== undefined);
   if (code === undefined)
     return said[0] === undefined ? null : { reason: firstSentence(said[0]), isScript: false };
-  // The exit status of a script stands in the place of a code.
+  // If a script failed, npm prints its exit status instead of a code.
   if (/^(\d+|ELIFECYCLE)$/.test(code)) {
     const command = said
       .map((line) => /^command (?!failed$)(.+)$/.exec(line)?.[1])

@@ -39,7 +39,9 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
   return entries.filter(({ name }) => !name.includes('\uFFFD'));
 }
 
-/** Copies a folder so that its owner can write to the copy. Shares blocks if the file system can. `to` must not exist. */
+/**
+ * Copies a folder so that its owner can write to the copy. Shares blocks if the file system can. `to` must not exist.
+ */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
@@ -71,7 +73,7 @@ export async function moveApart(from: string, to: string): Promise<void> {
  */
 export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
-  // First of all, because a folder that cannot be read would hide its entries.
+  // This comes first, because find does not see the entries of an unreadable folder.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
   // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
   await run('find', [folder, '(', ...special, ')', '-delete']);
@@ -90,10 +92,10 @@ async function protectFiles(folder: string): Promise<void> {
   }
 }
 
-/** While others write a lot, a disk takes long. Then the kernel goes on by itself. */
+/** A sync takes long while others write a lot. After this time, the kernel continues the sync alone. */
 const SYNC_MS = 10_000;
 
-/** Writes what is in memory of the file system of a folder to its disk, in at most 10 s: syncfs(2). */
+/** Writes the cached data of the folder's file system to the disk: syncfs(2). Waits at most 10 s. */
 export async function syncDisk(folder: string): Promise<void> {
   await Promise.race([run('sync', ['-f', folder]), wait(SYNC_MS, null, { ref: false })]);
 }

@@ -5,8 +5,8 @@ const CUT = ' … (line cut)';
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
 /**
- * Splits the output of an untrusted program into clean lines. Replaces invalid UTF-8, cuts lines of more than 16 kB, and
- * masks secrets even if they arrive in pieces. Keeps at most one line in memory.
+ * Splits the output of an untrusted program into clean lines. Replaces invalid UTF-8, cuts lines of more than 16 kB,
+ * and masks secrets even if they arrive in pieces. Keeps at most one line in memory.
  */
 export class OutputLines {
   readonly #mask: (text: string) => string;
@@ -58,7 +58,7 @@ export class OutputLines {
   }
 }
 
-/** At most 16 kB of the text, without its last quarter, because a secret may have been cut in two there. */
+/** At most 16 kB of the text. Drops its last quarter, because the cut there may have split a secret. */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
   let length = Math.min(MAX_LINE_BYTES, Math.floor((bytes.length * 3) / 4));

@@ -70,7 +70,7 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // Not the folder above: the server makes more folders there, and must not meet a link.
+      // The folder above is not mounted, because the server makes more folders there and must not follow a link.
       ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
     ],

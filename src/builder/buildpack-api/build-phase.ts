@@ -62,7 +62,7 @@ async function runBuild(
     Object.keys(metadata).length === 0 ? { name } : { name, metadata },
   );
   await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx' });
-  // The umask could have said otherwise.
+  // The umask may have removed the right to read the file.
   await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);
   const end = await runStep(

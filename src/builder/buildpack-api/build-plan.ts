@@ -41,9 +41,9 @@ interface Option {
 const MAX_TRIALS = 1000;
 
 /**
- * Finds the first combination of alternatives in which every requirement is provided by the same or an earlier buildpack,
- * and everything that is provided is required. An optional buildpack is dropped only after its last alternative has
- * failed, as in the lifecycle. Null if none of the first thousand combinations works.
+ * Finds the first combination of alternatives in which every requirement is provided by the same or an earlier
+ * buildpack, and everything that is provided is required. An optional buildpack is dropped only after its last
+ * alternative has failed, as in the lifecycle. Null if none of the first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)

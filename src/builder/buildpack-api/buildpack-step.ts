@@ -29,9 +29,9 @@ export async function runStep(
   const process = sandbox.start(command);
   const kill = () => process.kill();
   guard.signal.addEventListener('abort', kill, { once: true });
-  // A process that it left behind would keep its output open.
+  // A process that the program left behind would keep the output open.
   const exited = process.exited.finally(kill);
-  // By tool, not by build: a tool's builds and processes have one share of the time together.
+  // The key is the tool, because a tool's builds and processes share one part of the time.
   const share = String(command.toolNumber);
   const lastLines: string[] = [];
   const lines = new OutputLines({

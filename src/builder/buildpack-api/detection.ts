@@ -43,14 +43,16 @@ const MAX_PLAN_BYTES = 64 * 1024;
 /** How much of one detection's output is kept. */
 const MAX_LINES = 100;
 const MAX_OUTPUT_BYTES = 64 * 1024;
-/** A line of a detection that begins with this is shown however the detection ends: it says why a file was ignored. */
+/**
+ * Detections begin a line with this to say why a file was ignored. Such lines are shown even if the detection fails.
+ */
 export const NOTE = 'note: ';
 
 /**
  * Runs the detection of each group in turn, and of the buildpacks of one group at the same time. Takes the first
  * group in which every required buildpack passes and whose plan can be resolved.
  *
- * @throws DeployError `NO_BUILDPACK` if no group fits, or `BUILD_FAILED` if, besides, a detection broke.
+ * @throws DeployError `NO_BUILDPACK` if no group fits; `BUILD_FAILED` if no group fits and a detection broke.
  */
 export async function detect(
   context: BuildContext,
@@ -94,8 +96,8 @@ function chooseGroup(group: readonly GroupMember[], asked: Asked): Detection | n
 
 /**
  * Runs several detections at the same time in one sandbox, because a sandbox takes longer to start than a detection to
- * run. Its arguments: the folder of the platform, that of the plans, then for each detection the name of its folder there
- * and its buildpack. Prints the number of each detection and its exit status.
+ * run. The first two arguments are the folders of the platform and of the plans. Then each detection has two: the name
+ * of its folder among the plans, and its buildpack. Prints the number of each detection and its exit status.
  */
 const TOGETHER = `_platform=$1 _detected=$2 _number=0
 shift 2
@@ -165,13 +167,13 @@ async function askTogether(
 interface EndedDetection {
   /** The name of its folder. */
   readonly name: string;
-  /** Null if it ended with the sandbox. */
+  /** The exit status. Null if the detection ended together with the sandbox. */
   readonly status: number | null;
-  /** How the sandbox ended, and what it said itself. */
+  /** How the sandbox ended, and its own output. */
   readonly whole: StepEnd;
 }
 
-/** What one detection left in its folder. */
+/** Reads the files that one detection left in its folder. */
 async function readDetected(
   context: BuildContext,
   { name, status, whole }: EndedDetection,

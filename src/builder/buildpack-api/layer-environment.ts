@@ -4,7 +4,7 @@ import { isThere, listPlainFolder, readPlainFile } from '../source/safe-files.ts
 
 export type Environment = Record<string, string>;
 
-/** Which folder of a layer is prefixed to which variable, during a build and at run time. */
+/** The folders of a layer, each with the variable that it is prefixed to, during a build and at run time. */
 const folderVariables = {
   build: [
     ['bin', 'PATH'],
@@ -24,13 +24,13 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 /** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
 const MAX_LENGTH = 6 * 1024 * 1024;
 
-/** What the files of an `env` folder do with a variable. */
+/** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
-/** How much was read from env files for each environment, delimiters included. */
+/** How much text of env files was read for each environment, including delimiters. */
 const readFor = new WeakMap<Environment, number>();
 
-/** Where the layers are: on this machine, and inside the sandbox. */
+/** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
   /** The folder of all layers. */
   readonly folder: string;
@@ -58,8 +58,8 @@ export async function addLayerFolders(
 }
 
 /**
- * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has no
- * value; `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
+ * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has
+ * no value; `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
@@ -99,7 +99,7 @@ async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
   }
 }
 
-/** The build environment with the user's variables. They replace others, but PATH and other lists of folders are prefixed. */
+/** Adds the user's variables to the build environment. They replace others, but lists such as PATH are prefixed. */
 export function withPlatformVariables(
   environment: Readonly<Environment>,
   variables: Readonly<Record<string, string>>,

@@ -31,7 +31,7 @@ const layerFile = z.object({
   metadata: z.record(z.string(), z.unknown()).default({}),
 });
 
-/** The size of all layer files of one buildpack together. */
+/** The maximum size of all layer files of one buildpack together. */
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /** The most layers of one buildpack. Each costs time at every start of a process. */

@@ -8,7 +8,7 @@ import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { FateOf } from '../builder.ts';
 import { makeFolder, namesIn, syncDisk } from '../folders.ts';
 
-/** Written last: an artifact without it was never finished. */
+/** The server writes this file last. An artifact without this file was never finished. */
 const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
@@ -48,8 +48,8 @@ export class Artifacts {
   }
 
   /**
-   * Marks an artifact as finished and as the newest. Its files are on the disk then: after a loss of power, what is live
-   * would be empty files.
+   * Marks an artifact as finished and as the newest. Writes its files to the disk first. Otherwise, the files of a live
+   * release could be empty after a loss of power.
    */
   async finish(tool: ToolName, id: string): Promise<void> {
     await syncDisk(this.folder(tool, id));
@@ -65,7 +65,11 @@ export class Artifacts {
     await removeTree(this.folder(tool, id));
   }
 
-  /** Keeps, removes or sets aside each artifact, as `fateOf` says. @returns where those are that were set aside. */
+  /**
+   * Keeps, removes or sets aside each artifact, as `fateOf` says.
+   *
+   * @returns the new paths of those that were set aside.
+   */
   async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));
     const moved: string[] = [];

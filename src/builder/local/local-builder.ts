@@ -43,8 +43,8 @@ export interface LocalBuilderOptions {
 }
 
 /**
- * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle. Makes each artifact
- * at its final place, `artifacts/TOOL/ID` in the data folder, as the folders `workspace` and `layers`.
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle. Makes each
+ * artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
   readonly #options: LocalBuilderOptions;
@@ -64,7 +64,8 @@ export class LocalBuilder implements Builder {
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // Layers that were built with another sandbox may contain paths that do not exist now. The cache is as old as they are.
+    // Layers that were built with another sandbox may contain paths that do not exist now. The cache is as old as they
+    // are.
     const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
     const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));

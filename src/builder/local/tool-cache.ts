@@ -51,8 +51,9 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
 }
 
 /**
- * Sorts the layers after a successful build. Launch layers stay; if the buildpack left only the metadata of one, it gets
- * the content from the newest artifact. Layers for builds only replace the content of the cache. All others are deleted.
+ * Sorts the layers after a successful build. Launch layers stay. If a buildpack left only the metadata of a launch
+ * layer, the layer gets its content from the newest artifact. Cached layers that are not launch layers replace the
+ * cache. All others are deleted.
  *
  * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either.
  */
@@ -90,7 +91,7 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
     throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
   const target = layerFolder(places.layers, layer);
-  // The build may have left a link there, and a copy would follow the link.
+  // The build may have left a link at the target, and a copy would follow the link.
   await removeTree(target);
   await copyFolder(layerFolder(places.previous, layer), target);
 }
@@ -104,8 +105,8 @@ async function removeOthers(root: string, buildpack: string, launch: readonly La
 }
 
 /**
- * Moves the layers for builds only back to the cache after a failed build, so that the next build is quick. Of the
- * buildpack that failed, only those without metadata: the content of the others may not match their metadata.
+ * Moves the layers that only builds need back to the cache after a failed build, so that the next build is quick. Drops
+ * layers of the failed buildpack that have metadata, because their content may not match the metadata.
  */
 export async function giveBack(
   places: LayerPlaces,
@@ -128,7 +129,7 @@ async function readLayersOrNone(root: string, buildpack: string): Promise<Layer[
   try {
     return await readLayers(root, buildpack);
   } catch {
-    // The build has failed already. If its layers cannot be read, none is kept.
+    // The build has failed already. If a layer cannot be read, the cache gets no layers of this buildpack.
     return [];
   }
 }

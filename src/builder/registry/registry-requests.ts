@@ -160,7 +160,7 @@ export function registryUnavailable(host: string, why: string, cause?: unknown):
   );
 }
 
-/** Too much is asked of it, or it cannot answer. */
+/** Whether a retry may succeed, because the registry is overloaded or has failed. */
 function isForAMoment({ status }: Response): boolean {
   return status === 429 || status >= 500;
 }

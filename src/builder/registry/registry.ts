@@ -78,7 +78,9 @@ export class Registry {
     return told ?? (await this.#manifest(name, reference, signal))?.digest ?? null;
   }
 
-  /** The facts of an image, or null if it does not exist. From an index, takes the image for this machine's processor. */
+  /**
+   * The facts of an image, or null if it does not exist. From an index, takes the image for this machine's processor.
+   */
   async facts(name: string, reference: string, signal: AbortSignal): Promise<ImageFacts | null> {
     const found = await this.#manifest(name, reference, signal);
     if (found === null) return null;

@@ -79,8 +79,8 @@ export async function isThere(root: string, parts: readonly string[]): Promise<b
 }
 
 /**
- * The entries of a folder below `root`, sorted by name. Empty if the folder does not exist or if a part of its path is a
- * symbolic link.
+ * The entries of a folder below `root`, sorted by name. Empty if the folder does not exist or if a part of its path is
+ * a symbolic link.
  *
  * @throws RangeError if there are more than 5,000 entries.
  */

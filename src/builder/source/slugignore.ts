@@ -25,8 +25,8 @@ export interface LeftOut {
 }
 
 /**
- * Removes the files that `.slugignore` names from a fresh checkout. Its lines are as in a .gitignore, but cannot negate.
- * Follows no symbolic link; a link is removed like a file.
+ * Removes the files that `.slugignore` names from a fresh checkout. Its lines are as in a .gitignore, but cannot
+ * negate. Follows no symbolic link; a link is removed like a file.
  *
  * @returns null if there is no such file.
  * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
@@ -80,7 +80,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
     const isKept = folder.path.length === 0 && kept.has(entry.name);
     if (!isKept && (await isMeant(clearing, place))) {
       await weigh(join(source, ...place.path), place.isFolder, total);
-      // No program for each: a commit may have thousands of folders. Nothing else writes to a checkout.
+      // Starting a program for each folder would be slow. Node is safe here, because nothing else writes to a checkout.
       await rm(join(source, ...place.path), { recursive: true });
     } else if (place.isFolder) {
       await clear(clearing, place);
@@ -91,7 +91,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
 async function isMeant({ patterns, matcher }: Clearing, { characters, isFolder }: Place): Promise<boolean> {
   for (const { parts, isFolderOnly } of patterns) {
     if ((isFolder || !isFolderOnly) && matcher.fits(parts, characters)) return true;
-    // Here too, because one pattern may take milliseconds.
+    // This loop checks, too, because one pattern may take milliseconds.
     if (matcher.isDue()) await nextTurn();
   }
   return false;

@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { entriesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
-/** How many files are looked at. The notes are a help; they refuse nothing. */
+/** At most this many entries are checked, because the warnings are only a help. */
 const MAX_ENTRIES = 50_000;
 const MAX_NAMED = 3;
 const lfsPointer = 'version https://git-lfs.github.com/spec/';

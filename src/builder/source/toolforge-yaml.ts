@@ -33,7 +33,7 @@ const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
 };
 const runKeys = new Set(['command', 'port', 'port_protocol', 'publish']);
 const scheduledKeys = new Set(['command', 'schedule', 'retry', 'timeout']);
-/** Keys that, with this value, describe how this server works anyway. */
+/** Keys that describe how this server works anyway, if they have this value. */
 const natural: Readonly<Record<string, unknown>> = { mount: 'none', emails: 'none', filelog: false };
 
 export interface ToolforgeYaml {
