@@ -7,7 +7,7 @@ import type { CommandContext } from './command.ts';
  * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, even if the
  * directory no longer has it, because its processes may have to be stopped.
  *
- * @param isFresh - By what the directory says now, and not by what is remembered.
+ * @param isFresh - True to ask the directory itself and not its cache.
  * @throws DeployError as `authorize`.
  */
 export async function assertMay(

@@ -192,7 +192,8 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
   return await callControl({
     socketPath: socketOf(readConfig(environment).data),
     argv,
-    // Otherwise a command inside a shell's `while read` loop would read the input of the loop.
+    // Other commands get no input. Otherwise a command inside a shell's `while read` loop would read the input of the
+    // loop.
     input: takesTerminal(argv) || argv.includes('-') ? input : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),

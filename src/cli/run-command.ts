@@ -106,7 +106,7 @@ function usageLine({ name, usage }: Command, typed: Typed): string {
   return `Usage: ${typed(`${name} ${usage}`.trimEnd())}`;
 }
 
-/** Refuses `config TOOL WORD`: its first word is not a command of the family. @throws UsageError */
+/** Refuses `config TOOL WORD`, because TOOL is not a command of the family. @throws UsageError */
 function assertNoMember({ name }: Command, words: readonly string[]): void {
   const [member = '', ...more] = words.filter((word) => !word.startsWith('-'));
   if (more.length === 0) return;

@@ -19,10 +19,12 @@ export interface AdminContext {
   readonly out: (text: string) => Promise<void>;
 }
 
-/** The part of the command that could not be done. The rest is done. */
+/** Reports the part of a command that could not be done. The rest of the command is done. */
 export class LeftUndone extends DeployError {}
 
-/** A command that changes the file of the embedded directory. It is for people who may write that file; no door serves it. */
+/**
+ * A command that changes the file of the embedded directory. Only people who may write that file can use the command.
+ */
 export interface AdminCommand extends CommandShape {
   /** @throws DeployError, UsageError */
   run(context: AdminContext): Promise<void>;

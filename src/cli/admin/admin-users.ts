@@ -80,7 +80,8 @@ const remove: AdminCommand = {
     await out(
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
-    // Also those for tools that the user no longer maintains. Otherwise they would work again for a new user of the same name.
+    // Tokens for tools that the user no longer maintains end too. Otherwise a new user of the same name would revive
+    // them.
     const left: string[] = [];
     for (const tool of tools.keys()) {
       const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {

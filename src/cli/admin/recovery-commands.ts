@@ -76,7 +76,7 @@ const startOver: RecoveryCommand = {
   },
 };
 
-/** The commands that work on the data folder itself, for people who may write it. No door serves them. */
+/** The commands that work on the data folder itself. Only people who may write that folder can use them. */
 export const recoveryCommands: readonly RecoveryCommand[] = [doctor, restore, startOver];
 
 /** @returns the exit status. @throws DeployError */

@@ -1,6 +1,6 @@
 import type { CommandShape } from '../command.ts';
 
-/** The command that the line begins with, and the words after its name. Its name has one or two words. Null if there is no such command. */
+/** Finds the command whose name, of one or two words, begins the line. @returns it with the other words, or null. */
 export function findCommand<Shape extends CommandShape>(
   commands: readonly Shape[],
   argv: readonly string[],

@@ -3,13 +3,17 @@ import { Writable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import { DeployError } from '../../core/errors.ts';
 
-/** Asks the person at the terminal for one line, without showing it. Asks only when the line is read. @throws DeployError `NO_PASSWORD` */
+/**
+ * Asks the person at the terminal for one line, without showing it. Asks only when the line is read.
+ *
+ * @throws DeployError `NO_PASSWORD`
+ */
 export async function* hiddenLine(
   terminal: ReadStream,
   say: (text: string) => Promise<void>,
 ): AsyncGenerator<Uint8Array> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  // Before the question is printed, so that the terminal does not even show a key that is pressed early.
+  // This comes before the question, so that the terminal does not show a key that is pressed early.
   const lines = createInterface({ input: terminal, output: nowhere, terminal: true });
   try {
     const line = new Promise<string | null>((resolve) => {

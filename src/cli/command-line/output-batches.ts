@@ -1,19 +1,19 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const MAX_TEXTS = 100;
-/** Nobody counts what a batch holds while its reader takes nothing, so it is small. */
+/** A batch is small, because its memory is not counted while its reader takes nothing. */
 const MAX_CHARACTERS = 16 * 1024;
 const OVER = Symbol('the turn is over');
 
 /**
- * Joins texts that are there at once, because each write to a client costs much more than a line. Between two batches,
- * everything else gets a turn.
+ * Joins texts that are available at the same time, because each write to a client costs much more than a line. Other
+ * work gets a turn between two batches.
  */
 export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<string> {
   const iterator = texts[Symbol.asyncIterator]();
   const ask = () => {
     const asked = iterator.next();
-    // It is asked before it is waited for.
+    // The promise is awaited later. Without this handler, an early error would count as unhandled.
     asked.catch(() => {});
     return asked;
   };
@@ -34,7 +34,7 @@ export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<s
       yield batch;
     }
   } finally {
-    // Not waited for: a text that was asked for may never come.
+    // This is not awaited, because a requested text may never come.
     iterator.return?.().catch(() => {});
   }
 }

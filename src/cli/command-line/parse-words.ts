@@ -8,7 +8,9 @@ export interface Words {
   readonly positionals: readonly string[];
 }
 
-/** `config set` takes a thousand. Node reads `-abc` and many words in quadratic time: 64 kB of them take seconds. */
+/**
+ * `config set` takes a thousand words. Node reads `-abc` and many words in quadratic time: 64 kB of them take seconds.
+ */
 const MAX_WORDS = 2000;
 const MAX_FLAG_CHARACTERS = 200;
 
@@ -80,7 +82,12 @@ function missingWord({ usage }: CommandShape, given: number): string {
   return words[given] ?? 'more words than that';
 }
 
-/** The value of a flag for a whole number, or `byDefault` if it was not given. @param typed - Its name, if not `--NAME`. @throws UsageError */
+/**
+ * The value of a flag for a whole number, or `byDefault` if it was not given.
+ *
+ * @param typed - Its name, if not `--NAME`.
+ * @throws UsageError
+ */
 export function countOf(
   flags: Words['flags'],
   name: string,

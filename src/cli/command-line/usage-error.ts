@@ -1,4 +1,4 @@
-/** A wrong command line. It is printed with the usage of the command, and the exit status is 2. The message never contains a value. */
+/** A wrong command line, printed with the usage of the command. The exit status is 2. The message contains no value. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -67,7 +67,7 @@ const set: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
-    // To unset is let in: it makes a release smaller.
+    // `config unset` does not check this, because it makes a release smaller.
     await context.services.room.assertRoom();
     return await configure(context, changes);
   },

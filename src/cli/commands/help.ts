@@ -39,8 +39,8 @@ export function typedAt(principal: Principal, addresses: Addresses): Typed {
 export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
 
 /**
- * Rewrites the commands with arguments that stand between backticks in a hint. Each becomes what the person must type over
- * SSH, HTTP or on the server.
+ * Rewrites the commands with arguments that stand between backticks in a hint. Each becomes what the person must type
+ * over SSH, HTTP or on the server.
  */
 export function asTyped(hint: string, commands: readonly CommandShape[], typed: Typed): string {
   const names = new Set(commands.map(({ name }) => name.split(' ')[0]));

@@ -43,7 +43,11 @@ export const logsCommand: ToolCommand = {
   },
 };
 
-/** A process may print its config vars, and only people who may deploy can see those. @throws DeployError `TOKEN_SCOPE` */
+/**
+ * A process may print its config vars, and only people who may deploy can see those.
+ *
+ * @throws DeployError `TOKEN_SCOPE`
+ */
 function assertMayReadOutput({ principal, tool }: ToolContext): void {
   if (principal.scope !== 'read') return;
   throw new DeployError(

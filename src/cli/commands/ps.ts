@@ -64,9 +64,10 @@ function asFields(status: ProcessStatus): object {
 const MAX_COLUMNS = 100;
 
 /**
- * A table of processes. What is to be said of each stands in it, or in lines below if a row would be too wide.
+ * Formats a table of processes. If a row would be too wide, the details of all processes follow in lines below the
+ * table.
  *
- * @param row - Of a process, with what is to be said of it or without.
+ * @param row - Returns the row of a process. The row includes the detail unless that is null.
  */
 function table(
   headings: readonly string[],
@@ -108,7 +109,7 @@ function schedules(statuses: readonly ProcessStatus[]): string {
   ]);
 }
 
-/** Why nothing of the live release runs, and what to do; empty if it is not for a namespace that was deleted. */
+/** A warning, with a hint, that the live release does not run because its namespace was deleted. Otherwise empty. */
 function lostNamespace({ services, tool }: ToolContext): string {
   const lost = services.runtime.lostNamespace(tool);
   const { liveVersion } = services.store.tool(tool);

@@ -31,7 +31,7 @@ function tableOf(tool: ToolName, releases: readonly ListedRelease[]): string {
   return columns([['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'], ...releases.map(asRow)]);
 }
 
-/** The config vars of a thousand releases may be hundreds of megabytes: they are read one after the other. */
+/** Reads the releases one after the other, because the config vars of a thousand may be hundreds of megabytes. */
 async function allFields(
   { services, tool, signal }: ToolContext,
   releases: readonly ListedRelease[],

@@ -47,7 +47,8 @@ export const runOneOffCommand: ToolCommand = {
 /**
  * Checks the words of the command.
  *
- * @throws UsageError if the first word is empty, or a word has control characters or is not UTF-8; DeployError `TOO_LONG`.
+ * @throws UsageError if the first word is empty, or a word has control characters or is not UTF-8; DeployError
+ * `TOO_LONG`.
  */
 function checkWords(words: ToolContext['args']): void {
   // No terminal shows a control character, and a NUL would end the word: execve(2).

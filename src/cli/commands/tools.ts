@@ -4,7 +4,10 @@ import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
 import { columns, json } from '../command-line/printing.ts';
 
-/** The state of a tool in one word. `new` and `failed`: nothing is live yet. `down`: a release is live, but no process runs. */
+/**
+ * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that a live release has no
+ * process.
+ */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
 
 export const toolsCommand: LoginCommand = {
@@ -73,7 +76,7 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
   return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
 }
 
-/** The worst state of its processes. */
+/** The state of a tool. If a release is live and not stopped, the worst state of its processes counts. */
 export function stateOf(
   record: ToolRecord | undefined,
   statuses: readonly ProcessStatus[],

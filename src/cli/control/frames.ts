@@ -15,7 +15,10 @@ const headBytes = 5;
 /** A longer text is sent as several frames. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
-/** The text as frames. Each has one byte for the kind, four for the length (big-endian), and the payload. An empty text is one frame. */
+/**
+ * Encodes a text as frames. Each has one byte for the kind, four for the length (big-endian), and the payload. An empty
+ * text is one frame.
+ */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];
   for (let from = 0; from === 0 || from < payload.length; from += MAX_PAYLOAD_BYTES) {
