@@ -85,7 +85,7 @@ function byToken(tokens: DeployTokens, secret: string): Found {
   return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
-/** Never aborts the check, because otherwise clients that disconnect at once could begin any number without counting. */
+/** Never aborts the check. Otherwise clients that disconnect at once could start any number of uncounted checks. */
 async function byPassword(
   directory: Directory,
   { login, password }: { readonly login: string; readonly password: string },

@@ -55,9 +55,9 @@ export interface HttpDoorOptions {
 
 /** Each returns what is wrong with the server in one line without secrets, or null. */
 export interface HealthQuestions {
-  /** Only faults because of which clients should not be sent to this server. */
+  /** Names a fault only if clients should not be sent to this server. */
   ready(): Promise<string | null>;
-  /** Every fault that an operator must fix. */
+  /** Names any fault that an operator must fix. */
   health(): Promise<string | null>;
 }
 
@@ -159,14 +159,14 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** Whether two readers could take the request for one to different tools (RFC 9112 sections 3.2 and 3.2.2). */
+/** Whether two programs could read different hosts from the request (RFC 9112 sections 3.2 and 3.2.2). */
 function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
   const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
   if (ofTarget !== undefined && ofTarget.toLowerCase() !== headers.host?.toLowerCase()) return true;
   return rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name)).length > 1;
 }
 
-/** Serves requests to the server's own host, and logs each. */
+/** Serves requests to the server's own host, and logs each request. */
 function createOwnHost(
   options: HttpDoorOptions,
   limits: HttpLimits,

@@ -35,7 +35,7 @@ export class RequestShares {
 
   /**
    * @param tool - Null if the request is for the server itself.
-   * @param address - The client's address, or the proxy's if that does not name the client.
+   * @param address - The client's address, or the proxy's address if the proxy does not name the client.
    */
   enter(tool: string | null, address: string): Admitted {
     const client = { [networkOf(address)]: 1 };

@@ -13,7 +13,7 @@ export interface CommandServing {
 
 const LINE_BYTES = 64 * 1024;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
-/** How long a stalled client has to read why it was dropped. */
+/** How long a stalled client has to read the reason why it was dropped. */
 const LAST_WORDS_MS = 30_000;
 /** The exit status of a wrong command line. */
 const WRONG_USAGE = 2;

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
-/** More held output is sent before the body was read, because otherwise git and client would wait for each other. */
+/**
+ * If git prints more, the output is sent before the body was read. Otherwise git and client would wait for each other.
+ */
 const HELD_BYTES = 1024 * 1024;
 
 /**

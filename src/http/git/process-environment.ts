@@ -18,8 +18,8 @@ export function withEnvironment<T>(environment: Environment, start: () => T): T 
 }
 
 /**
- * The same for work that `schedule` defers with `process.nextTick`. Ticks run in order, with no promise or event between
- * them, so nothing else ever sees `environment`.
+ * The same for work that `schedule` defers with `process.nextTick`. Ticks run in order, with no promise or event
+ * between them, so nothing else ever sees `environment`.
  */
 export function withEnvironmentInNextTick(environment: Environment, schedule: () => void): void {
   let own = process.env;

@@ -181,7 +181,7 @@ interface Conversation {
   readonly git: GitRun;
   /** The streams between the body and git. */
   readonly stages: readonly Transform[];
-  /** The reason if git's output was empty, once known; null = no reason. */
+  /** Returns why git's output was empty, once that is known. Null if there is no reason. */
   readonly notice: () => string | null;
 }
 

@@ -14,7 +14,7 @@ export interface Repository {
 }
 
 export interface GitExit {
-  /** Null = killed by a signal, or never started. */
+  /** Null if a signal killed git, or if git never started. */
   readonly code: number | null;
   /** The end of what git wrote to standard error. */
   readonly complaint: string;
@@ -89,7 +89,7 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // It repeats errors of the two streams, which their owners handle.
+    // The conversation repeats errors of its two streams. The owners of the streams handle these errors.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;

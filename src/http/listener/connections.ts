@@ -84,7 +84,7 @@ export class Connections {
     } else if (free < 0) {
       const most = Math.max(...this.#idleOf.values());
       const isOfMost = (idle: Connection) => idle.network !== null && this.#idleOf.get(idle.network) === most;
-      // The idle connections of proxies go last, because anybody's next request may use them.
+      // The idle connections of proxies are closed last, because they may carry the next request of any client.
       if (!this.#pushOut(isOfMost)) this.#pushOut(() => true);
     }
   }

@@ -15,7 +15,7 @@ import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';
 
 export interface HttpLimits {
-  /** From the connection to the end of the headers. */
+  /** The time limit from the connection to the end of the headers. */
   readonly headersMs: number;
   /** The longest pause in a body. */
   readonly bodyIdleMs: number;
@@ -25,7 +25,7 @@ export interface HttpLimits {
   readonly drainMs: number;
   /** The maximum number of connections. */
   readonly connections: number;
-  /** Of these, for requests to tools. The rest is for git, commands and health. */
+  /** How many requests to tools may be in progress. The rest is for git, commands and health. */
   readonly toolRequests: number;
   /** How often the TLS files are checked for changes. */
   readonly tlsCheckMs: number;

@@ -20,8 +20,8 @@ const FORWARDING = [
 ];
 
 /**
- * Reads the peer of a request. Only a trusted proxy's X-Forwarded-For and X-Forwarded-Proto count. Forwarding headers of
- * others are removed, so that tools do not believe them.
+ * Reads the peer of a request. Only a trusted proxy's X-Forwarded-For and X-Forwarded-Proto count. Forwarding headers
+ * of others are removed, so that tools do not believe them.
  */
 export function createPeerReader(trustedProxies: TrustedProxies): (request: IncomingMessage) => Peer {
   const isTrusted = (address: string) => trustedProxies.check(address);
