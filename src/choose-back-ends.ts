@@ -88,7 +88,7 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   };
 }
 
-/** Checks the settings now, because otherwise the first push would fail with an error of the server. @throws DeployError `BAD_SETTING` */
+/** Checks the folder at the start, because otherwise the first push would fail. @throws DeployError `BAD_SETTING` */
 async function assertFolder(buildpacks: string): Promise<void> {
   try {
     await readdir(buildpacks);

@@ -7,8 +7,8 @@ import { type FirstStart, firstStart, isThere } from './first-start.ts';
 export interface ChosenDirectory {
   readonly directory: Directory;
   /**
-   * Makes the directory at a first start. Null if there is one already. Called right before its password is shown, so
-   * that a start that fails earlier has not made one.
+   * Makes the directory at a first start. Returns null if the directory exists already. Called right before the
+   * password is shown, so that a start that fails earlier leaves no directory behind.
    */
   makeFirst(): Promise<FirstStart | null>;
   /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */

@@ -18,8 +18,8 @@ export interface ClaimOptions {
 }
 
 /**
- * In a pod of a cluster, makes sure that this is the only server of the installation before it opens anything. Elsewhere
- * the lock of the data folder is enough, so the claim is null.
+ * Makes sure that this is the only server of the installation before the server opens anything. Only a server in a pod
+ * needs a claim. Elsewhere the lock of the data folder is enough, so the claim is null.
  *
  * @throws DeployError as `ServerLease.take`, and `BAD_CLUSTER`.
  */

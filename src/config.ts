@@ -20,7 +20,8 @@ export function environmentName(setting: string): string {
 }
 
 /**
- * Reads each setting from the environment, or else from the file that TOOLFORGE_PUSH_CONFIG names, or else takes the default.
+ * Reads each setting from the environment. A setting that is not there comes from the file that TOOLFORGE_PUSH_CONFIG
+ * names, or else has its default.
  *
  * @throws DeployError `BAD_SETTING`, which names the setting, its value and the allowed values.
  */
@@ -52,8 +53,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
 }
 
 /**
- * Names in the environment that look like settings but are unknown, each with the setting that was probably meant. Such a
- * name is a typing error, or Kubernetes has set it for a Service of this name.
+ * Lists the names in the environment that look like settings but are unknown, each with the setting that was probably
+ * meant. Such a name is a typing error, or Kubernetes has set the variable for a Service of this name.
  */
 export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
   const known = [...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG'];

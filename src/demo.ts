@@ -10,7 +10,9 @@ import { type RunningServer, startServer } from './server.ts';
 const USER = 'alice';
 const TOOL = 'hello';
 const PAGE_MS = 10_000;
-/** The settings that the demo takes from the environment. The others may be those of a real server, which it must not touch. */
+/**
+ * The settings that the demo takes from the environment. It ignores the others, which may be those of a real server.
+ */
 const TAKEN = ['sandbox', 'build_environment', 'buildpacks'].map(environmentName);
 
 const NO_PROXY = { no_proxy: '127.0.0.1,localhost', NO_PROXY: '127.0.0.1,localhost' };
@@ -157,7 +159,8 @@ class Demo implements AsyncDisposable {
     const key = join(this.#folder, 'home/.ssh/id_ed25519');
     return {
       ...NO_PROXY,
-      // The person's own git configuration (signatures, hooks, other addresses) must not affect these commits and pushes.
+      // The person's own git configuration (signatures, hooks, other addresses) must not affect these commits and
+      // pushes.
       GIT_CONFIG_GLOBAL: '/dev/null',
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_SSH_COMMAND: `ssh -F none -i ${key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=${join(this.#folder, 'known_hosts')} -o LogLevel=ERROR`,

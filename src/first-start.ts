@@ -22,12 +22,12 @@ export interface ServerPod {
   readonly name: string;
 }
 
-/** What people need to know beside addresses. */
+/** The facts for the text of a start, in addition to the addresses. */
 export interface StartFacts {
-  /** Where the first tool answers; null = nowhere. */
+  /** The address of the first tool. Null if it has none. */
   readonly web: string | null;
   readonly hostKey: string;
-  /** Null = somebody sits at the terminal that the server was started in. */
+  /** Null if a person has started the server at a terminal. */
   readonly pod: ServerPod | null;
 }
 
@@ -58,7 +58,11 @@ export async function firstStart(options: {
   return made === null ? null : { ...made, tool: FIRST_TOOL, password };
 }
 
-/** True if the path exists. @throws the system's error if that cannot be determined, for example EACCES on its folder. */
+/**
+ * True if the path exists.
+ *
+ * @throws the system's error if that cannot be determined, for example EACCES on its folder.
+ */
 export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -69,7 +73,9 @@ export async function isThere(path: string): Promise<boolean> {
   }
 }
 
-/** The name of the account. If that cannot be a user name (`CORP\alice`, `git`), the name without its realm, or another one. */
+/**
+ * The user name for an account. Drops a realm (`CORP\alice`). Takes another name if the account cannot be a user name.
+ */
 function firstName(account: string): string {
   return userName(account) ?? userName(account.replace(/^.*\\|@.*$/g, '')) ?? 'owner';
 }
@@ -87,7 +93,7 @@ async function keyText(path: string): Promise<string> {
   return found.isFile() && found.size <= MAX_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
-/** The text that a start prints. @param first - Null: there was a directory before. */
+/** The text that a start prints. @param first - Null if the directory existed before. */
 export function tellStart(first: FirstStart | null, addresses: Addresses, facts: StartFacts): string {
   if (facts.pod !== null) return first === null ? '' : welcomeInPod(first, facts.pod, facts);
   return first === null ? running(addresses) : welcome(first, addresses, facts);

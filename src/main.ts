@@ -6,15 +6,15 @@ import { createLog } from './core/log/log.ts';
 import type { RunningServer } from './server.ts';
 import { accountName, homeFolder } from './settings/account.ts';
 
-// The variables that child processes may inherit if a library passes on the whole environment. None of them is a secret, and
-// none changes how node, git or a shell behave.
+// The variables that child processes may inherit if a library passes on the whole environment. None of them is a
+// secret, and none changes how node, git or a shell behave.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
-  // These lead to the cluster.
+  // The server finds the cluster by these.
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
-// When a server is no longer the only one, it stops accepting pushes at once, and has this long to end those that run.
+// If a server is no longer the only one, it stops accepting pushes at once. Running pushes have this long to end.
 const LOST_STOP_MS = 10_000;
 
 /** Starts the server with the settings of the environment. When the server has ended, ends the process. */
@@ -52,7 +52,7 @@ export async function main(): Promise<void> {
     running = server;
     let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
-      // A Ctrl-C arrives twice if npx passes on the signal that the terminal has sent to all. The second must change nothing.
+      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. The second must change nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');

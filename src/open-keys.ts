@@ -8,7 +8,11 @@ export async function makeKeysFolder(folder: string): Promise<void> {
   await inFolder(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
 }
 
-/** Reads the keys, or makes them. @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it. */
+/**
+ * Reads the keys, or makes them.
+ *
+ * @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it.
+ */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
   return await inFolder(folder, async () => ({
     secretsKey: loadOrMakeSecretsKey(folder),

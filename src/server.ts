@@ -75,27 +75,28 @@ const operator: Principal = {
 };
 
 /**
- * Starts the server: opens the data folder, chooses the back ends, repairs what an earlier server left behind, and opens
- * the doors. All parts are connected here and nowhere else.
+ * Starts the server: opens the data folder, chooses the back ends, repairs what an earlier server left behind, and
+ * opens the doors. All parts are connected here and nowhere else.
  *
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, log, owner, tell } = options;
   const { data } = config;
-  // The users of sandboxes must pass through it to their own folders. Everything inside has its own mode.
+  // The users of sandboxes must pass through the data folder to their own folders. Everything inside has its own mode.
   await openDataFolder(data);
   const socketPath = join(data, 'run/server.sock');
   const addresses = { ssh: '', http: '' };
   let sourceOrigin = '';
   const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
-  // Held before anything is looked at or ended: it may be another server's.
+  // The lock comes before anything is read or ended, because another server may be using this folder.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
   await assertNobodyListens(socketPath);
-  // The sandbox hides the folders that exist.
+  // The folder must exist before the sandbox is chosen, because the sandbox hides only folders that exist.
   await makeKeysFolder(config.keys);
-  // Nobody else ends what a killed server left running, and the locks of its git are dead only then.
+  // A killed server may have left processes running. The locks of its git processes are dead only after these have
+  // ended.
   await endLeftovers(data);
   const choosing = chooseBackEnds({
     config,
@@ -105,7 +106,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     given: options.backEnds ?? null,
   });
-  // Awaited below, so that a fault of the data folder is told first. Before the lock is let go it has ended in any case.
+  // `choosing` is awaited later, so that a fault of the data folder is reported first. It ends before the lock is
+  // released.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
   const facts = await readDataFacts(config);
