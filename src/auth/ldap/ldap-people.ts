@@ -20,7 +20,7 @@ export interface LdapPerson {
 /** The number of names in one filter. */
 export const NAMES_PER_SEARCH = 100;
 
-/** Finds people in LDAP. No filter is made by joining text: ldapts gets each value by itself and encodes it (RFC 4511). */
+/** Finds people in LDAP. No filter is made by joining text: ldapts encodes each value by itself (RFC 4511). */
 export class LdapPeople {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;
@@ -104,8 +104,8 @@ export class LdapPeople {
 }
 
 /**
- * Asks for all items, one filter after the other. So a group with thousands of members takes only one place in the queue
- * for the LDAP servers.
+ * Asks for all items, one filter after the other. So a group with thousands of members takes only one place in the
+ * queue for the LDAP servers.
  */
 export async function chunkByChunk<T, R>(
   items: readonly T[],
