@@ -1,6 +1,6 @@
 import { homedir, userInfo } from 'node:os';
 
-// A container may run under a number that no account has: the system then knows neither a name nor a home.
+// A container may run under a uid without an account. The system then knows neither its name nor its home folder.
 
 /** The name of the user that this process runs as, or its number if it has no name. */
 export function accountName(): string {

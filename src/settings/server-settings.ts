@@ -30,7 +30,7 @@ function defaultDataFolder(): string {
     : join(homeFolder(), '.local/share/toolforge-push');
 }
 
-/** Settings of the doors, of the limits for one tool, and of the embedded back ends. */
+/** Settings of the SSH and HTTP servers, of the limits for one tool, and of the local back ends. */
 export const serverSettings = {
   data: [
     folder,

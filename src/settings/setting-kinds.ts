@@ -2,9 +2,9 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 
-// How the kinds of settings are read; what is wrong is said in words that follow "must be".
+// Each kind checks and converts the value of a setting. Its error text follows the words "must be".
 
-/** A setting: how it is read, its default as it would be written in the file, and what it is for. */
+/** A setting: its kind, its default as the file would spell it, and its description. */
 export type Setting = readonly [kind: z.ZodType, byDefault: string, meaning: string];
 
 export const text = z.string({ error: 'text' });
@@ -12,7 +12,7 @@ export const folder = text.min(1, 'the path of a folder').transform((path) => re
 export const optionalFile = text.transform((path) => (path === '' ? null : resolve(path)));
 export const wholeNumber = (min: number, max: number) => {
   const error = `a whole number from ${min} to ${max}`;
-  // Number() makes 0 of an empty text and 1 of true, and 0 often means "no limit".
+  // Number() turns an empty text into 0 and true into 1, and 0 often means "no limit".
   const digits = z
     .string()
     .regex(/^\s*\d+\s*$/)
@@ -21,7 +21,7 @@ export const wholeNumber = (min: number, max: number) => {
     .union([z.number(), digits], { error })
     .pipe(z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
 };
-/** `auto`, which is null: the server chooses by its back ends. Otherwise a whole number. */
+/** A whole number, or `auto`. `auto` gives null: the server then chooses by its back ends. */
 export const autoOrNumber = (min: number, max: number) =>
   z.unknown().transform((given, context) => {
     if (given === 'auto') return null;
@@ -47,7 +47,7 @@ export const hostPort = z.string({ error: hostPortMessage }).transform((address,
   }
   return { host: match[1] ?? match[2] ?? '', port };
 });
-/** What people are told to reach: a host or an address, with a port or without; empty where they are told where it listens. */
+/** The address that people are told: a host or IP address, with or without a port. Empty: the listening address. */
 export const publicHost = text.refine(
   (address) => {
     const form = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?)(:\d{1,5})?$/;
@@ -55,18 +55,18 @@ export const publicHost = text.refine(
   },
   { error: 'host:port, as push.example.org:22' },
 );
-/** The same for HTTP. */
+/** The HTTP address that people are told. Empty: the listening address. */
 export const publicUrl = text.refine(
   (url) => url === '' || (/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(url) && URL.canParse(url)),
   { error: 'an address as https://push.example.org' },
 );
-/** Empty = null. */
+/** A host and a port. An empty text gives null. */
 export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort], {
   error: hostPortMessage,
 });
 // RFC 1123, 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
-/** What git-check-ref-format(1) takes, in the characters that need no quotes. */
+/** A name that git-check-ref-format(1) accepts, made of characters that a shell need not quote. */
 export const branch = text.regex(
   /^(?!.*(\.\.|\/\/|\/\.|\.lock(\/|$)|[./]$))[A-Za-z0-9][-A-Za-z0-9._/]{0,99}$/,
   'the name of a branch, as main',
@@ -106,7 +106,7 @@ export const variables = z.union(
 // Kubernetes: "Annotations", syntax and character set.
 const annotationName =
   /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-/** Annotations of an object of Kubernetes: as variables. */
+/** Annotations of a Kubernetes object, written like variables. */
 export const annotations = variables.superRefine((given, context) => {
   const wrong = Object.keys(given).find((name) => !annotationName.test(name));
   if (wrong !== undefined)

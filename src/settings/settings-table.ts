@@ -5,8 +5,7 @@ import { kubernetesRuntimeSettings } from './kubernetes-runtime-settings.ts';
 import { serverSettings } from './server-settings.ts';
 
 /**
- * Every setting: its name in the YAML file, its default as it would be written there, how it is read, and
- * what it is for. The environment name is `TOOLFORGE_PUSH_` and the name in upper case.
+ * Every setting by its name in the YAML file. Its environment variable is `TOOLFORGE_PUSH_` and the name in upper case.
  */
 export const settings = {
   ...serverSettings,
