@@ -32,8 +32,8 @@ export class Database {
   readonly #identity: string | null;
 
   /**
-   * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or no
-   * database.
+   * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or is
+   * not a database.
    */
   constructor(path: string, options: DatabaseOptions = { journal: 'WAL', busyTimeoutMs: 5000 }) {
     this.#connection = explained(() => {
@@ -106,7 +106,7 @@ export class Database {
     this.withoutWaiting(() => this.transaction(() => this.script(`PRAGMA user_version = ${version}`)));
   }
 
-  /** Reads all of the file. @throws DeployError `STORE_DAMAGED` */
+  /** Reads and checks the whole file. @throws DeployError `STORE_DAMAGED` */
   assertWhole(): void {
     const identity = identityOf(this.#path);
     if (identity === null || identity !== this.#identity) throw damaged(null);
@@ -152,7 +152,7 @@ export function explained<Result>(work: () => Result): Result {
   }
 }
 
-/** Whether the file itself is corrupt or no store; false for faults of the disk or of rights. */
+/** Whether the file is corrupt or is not a store. False for faults of the disk or of permissions. */
 export function isDamage(error: unknown): boolean {
   return [ERROR, CORRUPT, NOTADB].includes(primaryCode(error) ?? 0);
 }

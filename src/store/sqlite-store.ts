@@ -26,7 +26,7 @@ import { ToolsTable } from './tables/tools-table.ts';
 
 /**
  * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. Accepted deployments, live
- * releases, config vars and tokens are on the disk before a call returns. The steps in between do not wait for it.
+ * releases, config vars and tokens are on the disk before a call returns. Steps in between do not wait for the disk.
  */
 export class SqliteStore implements Store, CheckedStore {
   readonly #lock: DataLock;
@@ -149,7 +149,7 @@ export class SqliteStore implements Store, CheckedStore {
         this.#releases.add(added);
         return added;
       });
-    // Without refs, a copy above the last version counts as live. So a first release's version must be on the disk first.
+    // Without refs, a copy above the last version counts as live. So a first release waits until its version is stored.
     return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 
@@ -265,7 +265,7 @@ export class SqliteStore implements Store, CheckedStore {
     });
   }
 
-  /** Records that the operator chose an empty store, so that the next start does not take it for a lost one. */
+  /** Records that the operator chose an empty store, so that the next start does not refuse it. */
   beginAnew(): void {
     this.#database.run(
       'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',

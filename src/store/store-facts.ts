@@ -26,7 +26,7 @@ export type StoreFacts =
   | { readonly state: 'missing' }
   | { readonly state: 'empty' }
   | { readonly state: 'damaged'; readonly why: string }
-  /** A later version of this server wrote it, perhaps with other tables. */
+  /** A later version of this server wrote the store, perhaps with other tables. */
   | { readonly state: 'newer'; readonly schema: number }
   | {
       readonly state: 'whole';
@@ -41,7 +41,7 @@ export type StoreFacts =
  * Reads and checks every page of a store, also while a server runs. Changes nothing, except that it rolls back a
  * journal that a killed server left.
  *
- * Only for a file that this process has not opened: closing a file releases all locks that the process holds on it.
+ * This process must not have opened the file before: closing it would release all locks that the process holds on it.
  *
  * @throws DeployError `STORE_FULL` if SQLite cannot make its files beside the store.
  */
@@ -71,7 +71,7 @@ function read(path: string, readOnly: boolean): StoreFacts {
   }
 }
 
-/** @throws every error that is not damage. */
+/** The facts of a damaged store. @throws every error that is not damage. */
 function damage(error: unknown): StoreFacts {
   if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
   throw explain(error);

@@ -10,10 +10,10 @@ export interface CheckedStore {
 
 const WRITE_PAUSE_MS = 5000;
 const READ_PAUSE_MS = 60_000;
-/** Reading a large store takes long: at most this part of the time goes into it. */
+/** Reading a large store takes long. This is the largest part of the time that may go into reading. */
 const READ_PART = 0.001;
 
-/** Says whether the store works by trying it, at limited cost however often it is asked. */
+/** Tests whether the store works. Its checks cost little, however often somebody asks. */
 export class StoreHealth {
   readonly #store: CheckedStore;
   #complaint: string | null = null;
@@ -25,7 +25,7 @@ export class StoreHealth {
     this.#store = store;
   }
 
-  /** Says what is wrong in a sentence without full stop, or null if nothing is. */
+  /** Returns the problem in a sentence without full stop, or null if the store works. */
   complaint(): string | null {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {

@@ -14,7 +14,7 @@ export interface ToolRecord {
   readonly name: ToolName;
   /** At least 1, never used twice. */
   readonly number: number;
-  /** The version that is live; null = none yet. */
+  /** The live version; null = no release is live. */
   readonly liveVersion: number | null;
   /** True after `stop`, until the next deployment or restart. */
   readonly isStopped: boolean;
@@ -27,7 +27,7 @@ export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
 }
 
-/** A release in a list, without config vars: they may take half a megabyte, and a tool may have thousands of releases. */
+/** A release in a list, without config vars. A tool may have thousands of releases, each with half a megabyte of them. */
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
 /**
@@ -51,7 +51,7 @@ export interface Store {
   deployments(tool: ToolName, limit: number): Deployment[];
   /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
-  /** The request that was added; null if there was none. Earlier versions added none. */
+  /** The request that was added with the deployment, or null. Earlier versions of this server added none. */
   requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
@@ -89,16 +89,16 @@ export interface Store {
   /** Makes missing copies: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
-   * For a store that is older than the repositories. In one transaction, enters these releases from their copies, with
-   * builds and deployments, and makes the highest live unless a higher one is.
+   * Repairs a store that is older than the repositories. In one transaction, enters these releases from their copies,
+   * with builds and deployments. Makes the highest of them live, unless a higher release is live.
    *
-   * @returns the entered versions; the others have no copy, or a torn one.
+   * @returns the entered versions. The other versions have no copy, or a torn one.
    */
   readBack(tool: ToolName, versions: readonly number[]): number[];
   /** Makes the next version higher than `upTo`. */
   skipVersions(tool: ToolName, upTo: number): void;
   /**
-   * Deletes old copies of releases that no rollback can use any more. Copies that the store does not know stay.
+   * Deletes old copies of releases that no rollback can use any more. Keeps copies of releases that the store lacks.
    */
   dropOldCopies(tool: ToolName): void;
   /**
@@ -108,7 +108,7 @@ export interface Store {
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
   configVars(tool: ToolName): Record<string, string>;
-  /** Only for a tool without a live release; otherwise config vars change with a release. */
+  /** Call this only for a tool without a live release. Otherwise config vars change with a release. */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */

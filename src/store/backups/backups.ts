@@ -10,7 +10,7 @@ import { readStoreFacts } from '../store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
-/** One an hour, for a day. */
+/** Hourly backups of one day, both ends included. */
 const MAX_BACKUPS = 25;
 
 export type BackedUp = 'store' | 'directory';
@@ -28,8 +28,8 @@ export class Backups {
   }
 
   /**
-   * Paths, the newest first. Backups with a time in the future come last: the clock was set back, so new backups are
-   * newer than they.
+   * Paths, the newest first. Backups with a time in the future come last. They were made before the clock was set back,
+   * so all other backups count as newer.
    */
   async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: unknown) => {
@@ -145,8 +145,8 @@ export interface BackupClockOptions {
 
 /**
  * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
- * server that restarts often keeps a whole day of backups. The first release is backed up within a minute, and a user
- * directory without a backup at the start. A failed backup is logged as an error.
+ * server that restarts often keeps a whole day of backups. The first release is backed up within a minute. A
+ * user directory without a backup makes a backup due at the start. A failed backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

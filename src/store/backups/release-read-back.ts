@@ -9,7 +9,7 @@ import type { ReleasesTable } from '../tables/releases-table.ts';
 import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
-/** The newest releases of a tool that went live keep their copies. Older ones keep theirs only if they can still run. */
+/** So many of a tool's releases that went live keep their copies. Older ones keep theirs only if they can still run. */
 const MAX_COPIES = 100;
 
 export interface ReadBackOptions {
@@ -34,7 +34,7 @@ export class ReadBack {
   }
 
   /**
-   * Copies a release, unless it has an intact copy: a release never changes.
+   * Copies a release, unless an intact copy exists. Such a copy is never outdated, because a release never changes.
    *
    * @param end - The changes that its deployment is about to get.
    */
@@ -131,7 +131,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** The config vars, or none if they were encrypted with another key: `start-over config-vars` warned of that. */
+  /** The sealed config vars. Empty ones if another key sealed them: `start-over config-vars` warned of that. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {

@@ -119,7 +119,7 @@ export class ReleasesTable {
     return rows.map(({ version }) => version);
   }
 
-  /** Enters a release from a copy in state `replaced`. Overwrites the release if the store already has it. */
+  /** Enters a release from its copy, in state `replaced`. Overwrites the release if the store already has it. */
   enter(release: ReleaseCopy['release']): void {
     this.#database.run(
       `INSERT INTO releases
@@ -160,7 +160,7 @@ export class ReleasesTable {
     if (count === 0) throw new Error(`v${version} of ${tool} is not there or was live.`);
   }
 
-  /** Runs within the caller's transaction. A live release may go live again, as happens at a restart. */
+  /** Runs within the caller's transaction. A live release may go live again, for example at a restart. */
   setLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = 'replaced' WHERE tool = ? AND state = 'live' AND version <> ?`,

@@ -7,7 +7,7 @@ type TokenRow = DeployToken & { readonly hash: Uint8Array };
 const selected =
   'id, tool, name, scope, "by", created_at AS createdAt, expires_at AS expiresAt, last_used_at AS lastUsedAt';
 
-/** The deploy tokens. Revoking one deletes its row. */
+/** The deploy tokens. Revoking a token deletes its row. */
 export class TokensTable {
   readonly #database: Database;
 
