@@ -19,7 +19,7 @@ import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
 
-/** What the files of a repository say, read without running git. */
+/** The state of a repository, read from its files without running git. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
   /** Whether it has lost its objects. */
@@ -45,7 +45,7 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have one, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The id of the secrets key; null = there is none. */
+  /** The id of the secrets key; null = the file is missing or is not a key. */
   readonly keyId: string | 'unreadable' | null;
   /** Paths in the data folder; null = no good backup, or not needed because the store is good. */
   readonly storeBackup: string | null;
@@ -53,7 +53,10 @@ export interface DataFacts {
   readonly setAside: readonly string[];
 }
 
-/** Reads a data folder and changes nothing, also while a server runs. Not for a process that has opened the store. */
+/**
+ * Reads a data folder, also while a server runs. Changes nothing, except that it may roll back a journal that a killed
+ * server left. A process that has opened the store must not call it.
+ */
 export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const { data, keys } = config;
   const store = readStoreFacts(join(data, 'store.sqlite'));

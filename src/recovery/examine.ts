@@ -10,15 +10,15 @@ import { storeNewer } from '../store/migrate.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 
-/** Something about a data folder that an operator should know. */
+/** A fact about a data folder that an operator should know. */
 export interface Finding {
   /**
    * `refuses`: the server does not start. `act`: it starts, and somebody must act. `repaired`: the start repairs it.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
-  /** What is wrong, as full sentences. */
+  /** The problem, as full sentences. */
   readonly what: string;
-  /** What to do, as full sentences. */
+  /** The remedy, as full sentences. */
   readonly advice: string;
 }
 
@@ -62,7 +62,7 @@ function refuses(what: string, advice: string): Finding {
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
-  // The start has a message of its own for that.
+  // The start itself reports a key that cannot be read.
   if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
   const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
@@ -74,7 +74,7 @@ function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   ];
 }
 
-/** Lists what shows that a server has run on this data folder before. */
+/** Lists the signs that a server has run on this data folder before. */
 function history({ repositories, copies, config, storeBackup }: DataFacts): string[] {
   const released = repositories.filter(({ released: versions }) => versions.length > 0).length;
   return [
@@ -110,7 +110,7 @@ function bringBackStore({ storeBackup, copies }: DataFacts): string {
   return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what scale and stop have set, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
-/** Refuses if all repositories or all artifacts are missing: then a disk is probably not mounted. */
+/** Refuses if all repositories or all artifacts are missing. A disk is then probably not mounted. */
 function wholeFolders(facts: DataFacts): Finding[] {
   const { repositories, config } = facts;
   const live = expectedLive(facts);
@@ -219,7 +219,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
   return readable.length === 0 ? [] : [{ kind: 'repaired', what: `${lacks}.`, advice }];
 }
 
-/** Warns about an older store, in which tokens that were revoked later are valid. */
+/** Warns of an older store, in which tokens that were revoked later are valid again. */
 function tokenFindings(facts: DataFacts): Finding[] {
   const tools = storedTools(facts).filter(({ name, tokens, lastVersion }) => {
     return tokens > 0 && behind(facts, name).some((version) => version > lastVersion);

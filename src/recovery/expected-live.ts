@@ -12,7 +12,7 @@ export interface ExpectedLive {
   readonly artifact: Artifact;
 }
 
-/** The tools in the store; none if it cannot be read. */
+/** The tools in the store. Empty if the store cannot be read. */
 export function storedTools({ store }: DataFacts): readonly StoredTool[] {
   return store.state === 'whole' ? store.tools : [];
 }
@@ -25,8 +25,8 @@ export function toolsIn(facts: DataFacts): ToolName[] {
 }
 
 /**
- * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same. None if
- * the store cannot be read.
+ * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same.
+ * Empty if the store cannot be read.
  */
 export function behind(facts: DataFacts, tool: ToolName): number[] {
   if (facts.store.state !== 'whole') return [];

@@ -51,7 +51,7 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   ];
 }
 
-/** Warns about what an older store undoes: revoked tokens, `stop`, and removed config vars. */
+/** Warns that an older store undoes three changes: revoked tokens, `stop`, and removed config vars. */
 function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   const withTokens = tools.filter(({ tokens }) => tokens > 0).map(({ name }) => name);
   return [
@@ -65,7 +65,7 @@ function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   ];
 }
 
-/** Sets the store aside with its journals, which SQLite would apply to the next store. The caller holds the data lock. */
+/** Sets aside the store and its journals. SQLite would apply them to the next store. The caller holds the data lock. */
 export async function setStoreAside(data: string): Promise<string[]> {
   const setAside = new SetAside(data);
   const told: string[] = [];
@@ -80,7 +80,7 @@ export async function setStoreAside(data: string): Promise<string[]> {
  * Restores the user directory from a backup, also while a server runs. Sets the present file aside.
  *
  * @param file - null = the newest backup in the data folder.
- * @throws DeployError `NO_BACKUP`, or what is wrong with the file.
+ * @throws DeployError `NO_BACKUP`, or the error in the file.
  */
 export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
   const source = file ?? (await new Backups(data).list('directory'))[0] ?? null;
@@ -115,7 +115,7 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
   for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 
-/** Gives what root owns at or below `path` to the owner of `folder`. Does nothing if the caller is not root. */
+/** Gives all files of root at or below `path` to the owner of `folder`. Does nothing if the caller is not root. */
 export async function belongsToServer(path: string, folder: string): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync(path)) return;
   const { uid, gid } = await stat(folder);
