@@ -40,15 +40,21 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['somebody else does not deploy', { uid: 'bob' }, 'hello', 'deploy', 'NO_ACCESS'],
   ['somebody else does not read', { uid: 'bob' }, 'hello', 'read', 'NO_ACCESS'],
   ['a disabled maintainer does not deploy', { uid: 'carol' }, 'hello', 'deploy', 'NO_ACCESS'],
-  ['there is no access to what is not there', {}, 'nowhere', 'read', 'NO_ACCESS'],
+  ['nobody reads a missing tool', {}, 'nowhere', 'read', 'NO_ACCESS'],
   ['a credential for this tool opens it', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
   ['a credential for another tool does not', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
   ['a read token reads', { scope: 'read' }, 'hello', 'read', null],
   ['a read token does not deploy', { scope: 'read' }, 'hello', 'deploy', 'TOKEN_SCOPE'],
   ['a deploy token deploys', { scope: 'deploy' }, 'hello', 'deploy', null],
-  ['a deploy token makes no other tokens', { scope: 'deploy' }, 'hello', 'manage', 'TOKEN_SCOPE'],
+  ['a deploy token does not manage', { scope: 'deploy' }, 'hello', 'manage', 'TOKEN_SCOPE'],
   ['nobody manages a disabled tool', {}, 'old', 'manage', 'TOOL_DISABLED'],
-  ['a token is worth nothing without its maker', { uid: 'bob', scope: 'read' }, 'hello', 'read', 'NO_ACCESS'],
+  [
+    'a token does not read if its maker is not a maintainer',
+    { uid: 'bob', scope: 'read' },
+    'hello',
+    'read',
+    'NO_ACCESS',
+  ],
   [
     'a tool’s own account deploys it',
     { uid: 'tools.hello', onlyTool: tool('hello') },
@@ -56,12 +62,30 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
     'deploy',
     null,
   ],
-  ['and reads it', { uid: 'tools.hello', onlyTool: tool('hello') }, 'hello', 'read', null],
-  ['and no other tool', { uid: 'tools.hello', onlyTool: tool('hello') }, 'old', 'read', 'NO_ACCESS'],
-  ['nor one that is not there', { uid: 'tools.gone', onlyTool: tool('gone') }, 'gone', 'read', 'NO_ACCESS'],
-  ['a tool’s name alone is nobody', { uid: 'tools.hello' }, 'hello', 'read', 'NO_ACCESS'],
+  ['a tool’s own account reads it', { uid: 'tools.hello', onlyTool: tool('hello') }, 'hello', 'read', null],
   [
-    'another tool’s account is not it',
+    'a tool’s own account does not read another tool',
+    { uid: 'tools.hello', onlyTool: tool('hello') },
+    'old',
+    'read',
+    'NO_ACCESS',
+  ],
+  [
+    'the account of a missing tool reads nothing',
+    { uid: 'tools.gone', onlyTool: tool('gone') },
+    'gone',
+    'read',
+    'NO_ACCESS',
+  ],
+  [
+    'a tool’s name without its credential reads nothing',
+    { uid: 'tools.hello' },
+    'hello',
+    'read',
+    'NO_ACCESS',
+  ],
+  [
+    'another tool’s account does not read it',
     { uid: 'tools.old', onlyTool: tool('hello') },
     'hello',
     'read',
@@ -85,7 +109,7 @@ for (const [name, who, what, action, code] of cases) {
   });
 }
 
-test('threat 29: “not there” and “not yours” read the same', async () => {
+test('threat 29: a missing tool and somebody else’s tool get the same refusal', async () => {
   const refusal = async (name: string) =>
     authorize(directory, { ...alice, uid: 'bob' }, tool(name), 'read', signal).then(
       () => assert.fail(),
@@ -94,7 +118,7 @@ test('threat 29: “not there” and “not yours” read the same', async () =>
   assert.equal(await refusal('hello'), await refusal('nowhere'));
 });
 
-test('threat 29: a deploy token is told what it opens, the same for its maker’s other tools, a stranger’s and none', async () => {
+test('threat 29: a deploy token gets the same refusal for its maker’s other tools, a stranger’s and a missing one', async () => {
   const token = { ...alice, credential: 'token ci (a1)', onlyTool: tool('hello') };
   for (const name of ['old', 'nowhere', 'foreign'])
     await assert.rejects(authorize(directory, token, tool(name), 'read', signal), {

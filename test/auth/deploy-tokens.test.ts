@@ -14,7 +14,7 @@ function bench() {
   return { desk, clock, tokens: new DeployTokens(desk.store, () => clock.now) };
 }
 
-test('a token is known by its secret, until it expires', () => {
+test('a token is identified by its secret until it expires', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -26,7 +26,7 @@ test('a token is known by its secret, until it expires', () => {
   assert.equal(tokens.identify(secret).kind, 'expired');
 });
 
-test('its secret is nowhere in the store', () => {
+test('the secret of a token is not stored', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -35,7 +35,7 @@ test('its secret is nowhere in the store', () => {
   assert.doesNotMatch(JSON.stringify(kept), new RegExp(secret.slice(-32)));
 });
 
-test('last use is noted, and at most once a minute', () => {
+test('the last use of a token is recorded, at most once a minute', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const { secret } = tokens.create(wanted);
@@ -51,7 +51,7 @@ test('last use is noted, and at most once a minute', () => {
   assert.equal(lastUse(), clock.now);
 });
 
-test('what is wrong by one letter, of another token, or no token at all is unknown', () => {
+test('a secret with a wrong letter, with another token’s id, or in another form is unknown', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { secret } = tokens.create(wanted);
@@ -75,7 +75,7 @@ test('a revoked token opens nothing, and another tool cannot revoke it', () => {
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: a credential holds until its token is revoked or over; what is no token holds', () => {
+test('threat 8: a token’s credential holds until the token is revoked or expires; other credentials always hold', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

@@ -22,7 +22,7 @@ function throttleAt(): {
   };
 }
 
-test('threat 9: five slips cost nothing, then the wait doubles to five minutes', () => {
+test('threat 9: five failures cause no wait, then the wait doubles up to five minutes', () => {
   const { throttle, fail } = throttleAt();
   fail(5, 'alice');
   assert.equal(throttle.check('alice', NAT), 0);
@@ -34,7 +34,7 @@ test('threat 9: five slips cost nothing, then the wait doubles to five minutes',
   assert.equal(throttle.check('alice', NAT), 300_000);
 });
 
-test('threat 9: the two spellings of a tool’s login are one', () => {
+test('threat 9: the two spellings of a tool’s login count as one', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'tools.hello');
   assert.ok(throttle.check('Tool.hello', NAT) > 1000);
@@ -65,7 +65,7 @@ test('threat 9: many names from one address are slowed down together', () => {
   assert.equal(throttle.check('guess1000', NAT), 30_000);
 });
 
-test('threat 9: a success wipes the failures of the name', () => {
+test('threat 9: a successful login clears the failures of the name', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'alice');
   throttle.succeeded('alice', NAT);
@@ -81,7 +81,7 @@ test('threat 9: all addresses of an IPv6 /64 count as one, and so do an IPv4 add
   assert.ok(throttle.check('bob', '192.0.2.1') > 0);
 });
 
-test('threat 9: memory is bounded', () => {
+test('threat 9: the number of remembered failures is limited', () => {
   const { throttle, fail } = throttleAt();
   fail(10, 'alice');
   for (let index = 0; index < 30_000; index += 1)

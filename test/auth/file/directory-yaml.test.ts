@@ -66,7 +66,7 @@ test('a running directory sees an edit, and comments and mode stay', async () =>
   );
 });
 
-test('a user who is there gets more keys, each once, and another password', async () => {
+test('an existing user gets more keys, each once, and another password', async () => {
   await file.addUser({ name: 'alice', keyLines: [laptop] });
   const changed = await file.addUser({
     name: 'ALICE',
@@ -94,7 +94,7 @@ test('a removed user maintains nothing', async () => {
   );
 });
 
-test('a tool that is there gets more maintainers, and can be removed', async () => {
+test('an existing tool gets more maintainers, and can be removed', async () => {
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   assert.equal((await file.addTool('hello', ['alice'])).isNew, true);
   assert.deepEqual(await file.addTool('hello', ['alice', 'bob', 'bob']), {
@@ -176,7 +176,7 @@ test('a broken file is not edited', async () => {
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
 });
 
-test('without a file the edit says what to do first', async () => {
+test('if the file is missing, the edit fails and says what to do first', async () => {
   const nowhere = new DirectoryFile(join(folder, 'nowhere', 'directory.yaml'));
   await assert.rejects(nowhere.addTool('hello', ['alice']), { code: 'NO_DIRECTORY' });
   await assert.rejects(nowhere.list(), { code: 'NO_DIRECTORY' });
@@ -188,14 +188,14 @@ test('edits at the same time are all kept', async () => {
   assert.deepEqual([...(await file.list()).users.keys()].sort(), ['alice', ...names].sort());
 });
 
-test('threat 51: the lock of a process that died is no obstacle', async () => {
+test('threat 51: the lock of a dead process is broken', async () => {
   const dead = spawnSync('true').pid;
   await writeFile(`${path}.lock`, `${dead}\n`);
   await file.addTool('hello', ['alice']);
   assert.equal((await file.list()).tools.size, 1);
 });
 
-test('the first directory opens for its user, and a second start leaves it as it is', async () => {
+test('the user of the first directory can log in, and a second start does not change it', async () => {
   const fresh = join(folder, 'first.yaml');
   const password = generatePassword();
   const first = {

@@ -99,7 +99,7 @@ for (const { name, text, line, detail } of [
   });
 }
 
-test('names that mean something to JavaScript are plain names', async () => {
+test('names such as __proto__ and constructor are plain names', async () => {
   const path = join(folder, 'odd.yaml');
   await writeFile(
     path,
@@ -110,13 +110,13 @@ test('names that mean something to JavaScript are plain names', async () => {
   assert.deepEqual(await directory.toolsOf('toString', signal), []);
 });
 
-test('an empty file holds nobody', async () => {
+test('an empty file has no users', async () => {
   const path = join(folder, 'empty.yaml');
   await writeFile(path, '');
   assert.deepEqual(await new FileDirectory(path).toolsOf('alice', signal), []);
 });
 
-test('a change of the same length at the same second is seen', async () => {
+test('a change of the same length in the same second is noticed', async () => {
   const path = join(folder, 'same.yaml');
   await writeFile(path, 'users: {a: {}, b: {}}\ntools: {x: {maintainers: [a]}}\n');
   const directory = new FileDirectory(path);
@@ -149,7 +149,7 @@ test('threat 9: an unknown name takes as long as a known one', async () => {
   }
 });
 
-test('threat 6: a flood of logins is bounded and told so', async () => {
+test('threat 6: a flood of logins is limited, and the refusal says so', async () => {
   const path = join(folder, 'flood.yaml');
   await writeFile(path, 'users: {}\n');
   const directory = new FileDirectory(path);

@@ -54,7 +54,7 @@ const questions: readonly [string, (directory: Directory) => Promise<unknown>][]
 ];
 
 for (const [name, ask] of questions) {
-  test(`threat 8: the answer about ${name} is believed for the time of the setting and no longer`, async () => {
+  test(`threat 8: the answer about ${name} is remembered for the configured time and no longer`, async () => {
     const { slow, clock, directory } = cached();
     const first = await ask(directory);
     clock.now = 59_999;
@@ -65,7 +65,7 @@ for (const [name, ask] of questions) {
     await assert.rejects(ask(directory), { code: 'DIRECTORY_UNAVAILABLE' });
   });
 
-  test(`a refusal about ${name} is asked anew each time`, async () => {
+  test(`a refusal about ${name} is not remembered`, async () => {
     const { slow, directory } = cached();
     Object.assign(slow, { identity: null, tool: null, tools: [] });
     await ask(directory);
@@ -84,7 +84,7 @@ for (const [name, ask] of questions) {
     assert.ok(await ask(directory));
   });
 
-  test(`threat 6: a hundred who ask about ${name} at once ask once`, async () => {
+  test(`threat 6: a hundred callers that ask about ${name} at once cause one question`, async () => {
     const { slow, directory } = cached(0);
     const { promise, resolve } = Promise.withResolvers<void>();
     slow.gate = promise;
@@ -98,7 +98,7 @@ for (const [name, ask] of questions) {
   });
 }
 
-test('a tool that is wanted as it is now is asked for, and remembered anew', async () => {
+test('a fresh look at a tool asks the directory, and its answer replaces the remembered one', async () => {
   const { slow, directory } = cached();
   await directory.findTool(hello, signal);
   slow.tool = { name: hello, maintainers: new Set(['alice', 'bob']), isDisabled: false };
@@ -108,7 +108,7 @@ test('a tool that is wanted as it is now is asked for, and remembered anew', asy
   assert.equal(slow.asked, 2);
 });
 
-test('nobody is refused for what is remembered: a new maintainer is in at once', async () => {
+test('a remembered answer refuses nobody: a new maintainer has access at once', async () => {
   const { slow, directory } = cached();
   const who = {
     door: 'ssh',
@@ -144,7 +144,7 @@ test('the age of an answer counts from the question, not from the answer', async
   assert.equal(slow.asked, 2);
 });
 
-test('whoever leaves does not take the answer from the others', async () => {
+test('if one caller gives up, the others still get the answer', async () => {
   const { slow, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -176,19 +176,19 @@ test('another password, another name and another key are other questions', async
   assert.equal(slow.asked, 6);
 });
 
-test('threat 1: an empty password is refused unasked', async () => {
+test('threat 1: an empty password is refused without asking the directory', async () => {
   const { slow, directory } = cached();
   assert.equal(await directory.identifyByPassword('alice', '', signal), null);
   assert.equal(slow.asked, 0);
 });
 
-test('somebody who changes the list that they got changes nobody else’s', async () => {
+test('a caller that changes its list of tools does not change the list of another', async () => {
   const { directory } = cached();
   (await directory.toolsOf('alice', signal)).push(hello);
   assert.deepEqual(await directory.toolsOf('alice', signal), [hello]);
 });
 
-test('closing closes what is behind it', async () => {
+test('closing the cache closes the directory behind it', async () => {
   const { slow, directory } = cached();
   await directory.close();
   assert.ok(slow.isClosed);

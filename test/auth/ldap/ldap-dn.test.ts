@@ -41,7 +41,7 @@ for (const text of [
   test(`threat 3: ${JSON.stringify(text)} is no name`, () => assert.equal(readDn(text), null));
 }
 
-test('the first part comes without escapes, and the rest is the name above', () => {
+test('the first part is unescaped, and the rest is the name of the parent', () => {
   const dn = readDn('cn=Smith\\, \\22A\\22 \\3D,ou=people,dc=x');
   assert.deepEqual(dn?.first, [{ attribute: 'cn', value: 'Smith, "A" =' }]);
   assert.equal(dn?.parentKey, readDn('OU=People,DC=X')?.key);

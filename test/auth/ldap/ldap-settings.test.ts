@@ -42,7 +42,7 @@ test('several servers, ports and addresses', async () => {
   ]);
 });
 
-test('threat 7: without TLS only this machine is spoken to, unless it is really meant', async () => {
+test('threat 7: without TLS, only servers on this machine are allowed, unless ldap_plain is set', async () => {
   const off = { ldap_starttls: 'false' };
   const refusal = read({ ldap_servers: 'ldaps://a.example.org ldap://b.example.org', ...off });
   await assert.rejects(refusal, { code: 'BAD_SETTING', message: /unencrypted to ldap:\/\/b\.example\.org/ });
@@ -80,7 +80,7 @@ for (const [name, given, message] of [
   });
 }
 
-test('threat 8: nothing is believed for longer than 60 s', () => {
+test('threat 8: answers are cached for at most 60 s', () => {
   const name = environmentName('ldap_cache_time');
   assert.equal(readConfig({ [name]: '60' }).ldap_cache_time, 60_000);
   assert.throws(() => readConfig({ [name]: '61' }), { code: 'BAD_SETTING' });

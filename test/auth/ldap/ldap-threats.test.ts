@@ -82,7 +82,7 @@ test('threat 3: the password is checked for the entry that was found, whatever i
   assert.deepEqual(await directory.toolsOf('al', signal), [hello]);
 });
 
-test('threat 4: a name that two entries have is nobody', async () => {
+test('threat 4: nobody can log in under a name that two entries have', async () => {
   await alice();
   await addPerson(slapd, 'mallory', { uid: ['mallory', 'alice'], password: 'mine', keys: [key] });
   assert.equal(await byKey('alice'), null);
@@ -90,14 +90,14 @@ test('threat 4: a name that two entries have is nobody', async () => {
   assert.equal(await byPassword('alice', 'mine'), null);
 });
 
-test('threat 4: a second name of an entry is no other identity', async () => {
+test('threat 4: nobody can log in under the second name of an entry', async () => {
   await addPerson(slapd, 'mallory', { uid: ['mallory', 'alice'], password: 'mine', keys: [key] });
   assert.equal(await byKey('alice'), null);
   assert.equal(await byPassword('alice', 'mine'), null);
   assert.equal(await byPassword('mallory', 'mine'), 'mallory');
 });
 
-test('threat 4: a tool that two groups claim is none', async () => {
+test('threat 4: a tool name that two groups claim is not a tool', async () => {
   await alice();
   await addTool(slapd, 'hello', [personDn('alice')]);
   await slapd.add(`cn=TOOLS.other,ou=servicegroups,${BASE}`, {
@@ -137,7 +137,7 @@ test('threat 5: references to another server are not followed', async () => {
   elsewhere.close();
 });
 
-test('threat 8: a maintainer who is removed, and one who is locked, are maintainers no more', async () => {
+test('threat 8: a removed maintainer and a locked one lose their rights', async () => {
   await alice();
   await addPerson(slapd, 'bob');
   await addTool(slapd, 'hello', [personDn('alice'), personDn('bob')]);
@@ -149,7 +149,7 @@ test('threat 8: a maintainer who is removed, and one who is locked, are maintain
   assert.deepEqual(await maintainers(), []);
 });
 
-test('threat 10: one person has one name, however it is typed and kept', async () => {
+test('threat 10: all spellings of a user name mean the same person', async () => {
   await addPerson(slapd, 'Bob', { keys: [key], password: 'correct horse' });
   await addTool(slapd, 'hello', [`UID=bob , OU=People,${BASE}`]);
   for (const login of ['bob', 'Bob', ' BOB ']) {
@@ -170,7 +170,7 @@ for (const cn of [
   'hello',
   'tools.x\u0007',
 ]) {
-  test(`threat 11: the group ${JSON.stringify(cn)} is no tool`, async () => {
+  test(`threat 11: the group ${JSON.stringify(cn)} is not a tool`, async () => {
     await alice();
     await addTool(slapd, 'real', [personDn('alice')]);
     await slapd.add(`gidNumber=9,ou=servicegroups,${BASE}`, {
@@ -226,7 +226,7 @@ for (const [name, attributes] of [
   });
 }
 
-test('threat 12: a lock of the policy ends after ldap_lockout_time, one for good does not', async () => {
+test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent one does not', async () => {
   const patient = await openOn(slapd, { ldap_lockout_time: '600' });
   const asked = () => patient.identifyByKey('alice', offered(key), signal);
   await alice({ pwdAccountLockedTime: stamp(Date.now() - 300_000) });
@@ -238,7 +238,7 @@ test('threat 12: a lock of the policy ends after ldap_lockout_time, one for good
   await patient.close();
 });
 
-test('threat 13: values that are no keys, in any form, hide no good one', async () => {
+test('threat 13: invalid key values, in any form, do not hide a valid key', async () => {
   const stranger = makeKey(folder, 'stranger');
   const bytes = Buffer.from([0xff, 0xfe, 0x00, 0x80]);
   await slapd.edit((client) =>

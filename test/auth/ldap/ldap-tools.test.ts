@@ -62,7 +62,7 @@ for (const [form, member] of [
   });
 }
 
-test('tools that are members of each other make no endless search', async () => {
+test('tools that are members of each other do not cause an endless search', async () => {
   await addTool(slapd, 'a', [accountDn('b'), accountDn('a'), personDn('alice')]);
   await addTool(slapd, 'b', [accountDn('c')]);
   await addTool(slapd, 'c', [accountDn('a'), personDn('bob')]);
@@ -70,7 +70,7 @@ test('tools that are members of each other make no endless search', async () => 
   assert.deepEqual(await directory.toolsOf('alice', signal), ['a', 'b', 'c']);
 });
 
-test('a chain of members counts for eight steps and no further', async () => {
+test('a chain of members counts for eight steps', async () => {
   const last = 12;
   for (let at = 0; at < last; at += 1) await addTool(slapd, `t${at}`, [accountDn(`t${at + 1}`)]);
   await addTool(slapd, `t${last}`, [personDn('alice')]);
@@ -78,7 +78,7 @@ test('a chain of members counts for eight steps and no further', async () => {
   assert.deepEqual(await maintainers('t0'), []);
 });
 
-test('threat 12: a disabled tool passes nothing on', async () => {
+test('threat 12: maintainers of a disabled tool do not count for other tools', async () => {
   await addTool(slapd, 'outer', [accountDn('inner')]);
   await addTool(slapd, 'inner', [personDn('bob')]);
   await addAccount(slapd, 'inner', { loginShell: '/bin/disabledtoolshell' });
@@ -86,7 +86,7 @@ test('threat 12: a disabled tool passes nothing on', async () => {
   assert.deepEqual(await directory.toolsOf('bob', signal), ['inner']);
 });
 
-test('members who are gone, elsewhere or no names at all count for nothing', async () => {
+test('members that are missing, elsewhere or not valid names are ignored', async () => {
   await slapd.add(`uid=alice,ou=profile,${BASE}`, { objectClass: 'account', uid: 'alice' });
   await addTool(slapd, 'hello', [
     `uid=alice,ou=profile,${BASE}`,
@@ -107,7 +107,7 @@ test('a tool with several hundred maintainers has them all', async () => {
   assert.deepEqual(await maintainers('big'), names.toSorted());
 });
 
-test('a tool’s own key opens it as itself, and that tool alone', async () => {
+test('a tool’s own key logs in as the tool, and opens only that tool', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { keys: ['garbage', tools] });
   const itself = { uid: 'tools.hello', onlyTool: tool('hello') };
@@ -121,14 +121,14 @@ test('a tool’s own key opens it as itself, and that tool alone', async () => {
   assert.deepEqual(await directory.toolsOf('tools.nowhere', signal), []);
 });
 
-test('a key that a maintainer and the tool have is the maintainer’s', async () => {
+test('a key that a maintainer and the tool share counts as the maintainer’s', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { keys: [alices] });
   assert.deepEqual(await byKey('tools.hello', alices), { uid: 'alice', onlyTool: null });
   assert.deepEqual(await byKey('git', alices), { uid: 'alice', onlyTool: null });
 });
 
-test('a key that two tools have is neither’s under git, and each’s under its own name', async () => {
+test('a key that two tools share opens neither as git, and each under its own name', async () => {
   for (const name of ['one', 'two']) {
     await addTool(slapd, name, [personDn('alice')]);
     await addAccount(slapd, name, { keys: [tools] });
@@ -137,7 +137,7 @@ test('a key that two tools have is neither’s under git, and each’s under its
   assert.equal((await byKey('tools.two', tools))?.onlyTool, 'two');
 });
 
-test('a tool’s own password opens it as itself, and a maintainer’s does not', async () => {
+test('a tool’s own password logs in as the tool, and a maintainer’s does not', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { password: 'battery staple' });
   const byPassword = (login: string, password: string) =>
@@ -151,7 +151,7 @@ test('a tool’s own password opens it as itself, and a maintainer’s does not'
   assert.equal(await byPassword('git', 'battery staple'), null);
 });
 
-test('an account without a group is no tool', async () => {
+test('an account without a group is not a tool', async () => {
   await addAccount(slapd, 'orphan', { keys: [tools], password: 'battery staple' });
   assert.equal(await directory.findTool(tool('orphan'), signal), null);
   assert.equal(await byKey('tools.orphan', tools), null);
@@ -159,7 +159,7 @@ test('an account without a group is no tool', async () => {
   assert.equal(await directory.identifyByPassword('tools.orphan', 'battery staple', signal), null);
 });
 
-test('more people and tools than a server gives at a time are all seen, by several at once', async () => {
+test('all people and tools are found, even if they are more than the server returns at a time', async () => {
   const count = 600;
   await slapd.edit(async (client) => {
     const entry = {
@@ -195,7 +195,7 @@ test('more people and tools than a server gives at a time are all seen, by sever
   );
 });
 
-test('a key that is taken away opens nothing under git, though it was listed', async () => {
+test('a removed key opens nothing as git, even if it is still in the index', async () => {
   const remembering = await openOn(slapd, { ldap_cache_time: '60' });
   assert.equal((await remembering.identifyByKey('git', offered(alices), signal))?.uid, 'alice');
   await slapd.edit((client) => client.del(personDn('bob')));
@@ -203,7 +203,7 @@ test('a key that is taken away opens nothing under git, though it was listed', a
   await remembering.close();
 });
 
-test('maintainers of a tool eight steps away count, and are told so', async () => {
+test('toolsOf and findTool agree about maintainers eight steps away', async () => {
   const chain = Array.from({ length: 10 }, (_, step) => `step${step}`);
   for (const [step, name] of chain.entries()) {
     const inner = chain[step + 1];
@@ -217,7 +217,7 @@ test('maintainers of a tool eight steps away count, and are told so', async () =
   }
 });
 
-test('another tree: bases, filters, login attribute and no prefix are settings', async () => {
+test('another tree: settings give bases, filters, login attribute and an empty prefix', async () => {
   await slapd.add(`ou=staff,${BASE}`, { objectClass: 'organizationalUnit', ou: 'staff' });
   await slapd.add(`ou=projects,${BASE}`, { objectClass: 'organizationalUnit', ou: 'projects' });
   const carol = `cn=Carol,ou=staff,${BASE}`;

@@ -104,7 +104,7 @@ describe('certificates', () => {
     });
   });
 
-  test('threat 7: without a CA file an authority that nobody knows is not believed', async () => {
+  test('threat 7: without a CA file, an unknown authority is not trusted', async () => {
     await directoryWith({ ldap_ca: '' }, async (directory) => {
       await assert.rejects(logIn(directory), silent);
     });
@@ -194,7 +194,7 @@ describe('StartTLS', () => {
   }
 });
 
-test('threat 6: a server that does not answer is given up in time, for many at once, and used again when it does', async () => {
+test('threat 6: many questions to a silent server fail in time, and the server is used again when it answers', async () => {
   await directoryWith({ ldap_time: '1' }, async (directory) => {
     assert.equal(await logIn(directory), 'alice');
     slapd.freeze();
@@ -218,7 +218,7 @@ test('threat 6: a server that does not answer is given up in time, for many at o
   });
 });
 
-test('a server that was stopped and started again is used again', async () => {
+test('a restarted server is used again', async () => {
   for (const servers of [
     slapd.environment['TOOLFORGE_PUSH_LDAP_SERVERS'],
     `ldap://127.0.0.1:${slapd.port}`,
@@ -246,7 +246,7 @@ describe('several servers', () => {
     ldap_time: '2',
   });
 
-  test('where the first is stopped, the second is asked, and the other way round', async () => {
+  test('if the first is stopped, the second is asked, and the other way round', async () => {
     await directoryWith(both(), async (directory) => {
       assert.equal(await logIn(directory), 'alice');
       await slapd.stop();
@@ -261,7 +261,7 @@ describe('several servers', () => {
     });
   });
 
-  test('threat 6: where the first is silent, the second answers within the time, and is asked first from then on', async () => {
+  test('threat 6: if the first is silent, the second answers in time and is asked first from then on', async () => {
     await directoryWith(both(), async (directory) => {
       assert.ok(await directory.findTool(hello, signal));
       slapd.freeze();
@@ -285,7 +285,7 @@ describe('several servers', () => {
 describe('the account that searches', () => {
   const file = () => join(slapd.folder, 'changing-password');
 
-  test('whose password is wrong: nobody is told that theirs is; a new password needs no restart', async () => {
+  test('with a wrong password: people are told that the directory is unavailable; a new password needs no restart', async () => {
     await writeFile(file(), 'wrong\n');
     await directoryWith({ ldap_bind_password_file: file() }, async (directory) => {
       await assert.rejects(logIn(directory), silent);
@@ -295,7 +295,7 @@ describe('the account that searches', () => {
     });
   });
 
-  test('threat 1: whose password file became empty binds as nobody', async () => {
+  test('threat 1: with an empty password file it does not bind anonymously', async () => {
     await writeFile(file(), `${READER_PASSWORD}\n`);
     await directoryWith({ ldap_bind_password_file: file() }, async (directory) => {
       await writeFile(file(), '\n');
@@ -303,14 +303,14 @@ describe('the account that searches', () => {
     });
   });
 
-  test('that may see nothing gives no answer that reads as “no”', async () => {
+  test('without the right to search: people are told that the directory is unavailable', async () => {
     await directoryWith({ ldap_bind_dn: '', ldap_bind_password_file: '' }, async (directory) => {
       await assert.rejects(directory.findTool(hello, signal), silent);
     });
   });
 });
 
-test('a password is checked on a connection of its own, which is ended', async () => {
+test('a password is checked on a separate connection, which is closed afterwards', async () => {
   let connections = 0;
   const upstream = new Map<Socket, Socket>();
   await using between = await startFakeLdap((socket, chunk) => {
