@@ -34,7 +34,7 @@ export function faultOf(error: unknown): string {
   return isFull ? 'the disk of this server is full' : 'the server failed';
 }
 
-/** For `catch`: null for a file that does not exist. @throws every other error. */
+/** Handles an error in `catch`. Returns null if a file or folder does not exist. @throws every other error. */
 export function noneIfGone(error: unknown): null {
   if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return null;
   throw error;

@@ -38,8 +38,9 @@ function continued(prefix: string): string {
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If it has neither, it ends at the end of the line. Of
-// several that begin before one ends, only the last counts: otherwise each would be searched to the end of all.
+// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If neither follows, the string ends at the end of the
+// line. If several begin before one ends, only the last one matches. Otherwise the search for each would go to the end
+// of all.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
@@ -49,7 +50,7 @@ const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 
 /**
- * Makes text harmless for a terminal. Removes all control sequences except colours (SGR), turns a carriage return into
+ * Makes text harmless for a terminal. Removes all control sequences except colours (SGR). Turns a carriage return into
  * a new line, and switches a colour off at the end of its line.
  */
 export function clean(text: string): string {

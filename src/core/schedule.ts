@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Cron } from 'croner';
 
-/** Words such as `@daily`. As for Toolforge's jobs, the exact moment is computed from the name of the process. */
+/**
+ * Words that stand for a schedule. The exact moment is computed from the name of the process, as Toolforge's jobs do.
+ */
 export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
 /** A run that could not start for this long is skipped, as on Toolforge. In milliseconds. */
 export const START_DEADLINE_MS = 30_000;

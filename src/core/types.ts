@@ -57,7 +57,7 @@ export interface Process {
 
 /** When a scheduled process runs, and how. */
 export interface Schedule {
-  /** As written: `@daily`. */
+  /** The schedule as the tool wrote it, such as `@daily`. */
   readonly text: string;
   /** The five fields of a crontab line, in UTC, as `readSchedule` gives them. */
   readonly cron: string;

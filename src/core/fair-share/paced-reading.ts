@@ -139,7 +139,7 @@ export class PacedReading {
       const chunks = this.#body?.chunks.length ?? 0;
       wantsMore = this.#count(piece.length, () => this.#push(piece));
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
-      // Requests that came together are answered before more of them are read.
+      // If several requests arrived together, they are answered before more of them are read.
       if (this.#messages > before + 1) this.#passSoon();
       if (this.#isWaiting) break;
     }
