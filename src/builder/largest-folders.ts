@@ -20,7 +20,10 @@ export async function largestFolders(
   return named.join(', ');
 }
 
-/** Only folders that a person can act on: one level below /workspace and two levels below /layers. */
+/**
+ * Whether a person can act on this folder: it is one level below /workspace, two levels below /layers, or the build's own
+ * folder for temporary files or its home folder.
+ */
 function isPlace(path: string): boolean {
   return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);
 }

@@ -41,8 +41,8 @@ interface Option {
 const MAX_TRIALS = 1000;
 
 /**
- * Finds the first combination of alternatives in which every requirement is provided by the same or an earlier
- * buildpack, and everything that is provided is required. An optional buildpack is dropped only after its last
+ * Finds the first combination of alternatives that works. The same or an earlier buildpack must provide every
+ * requirement, and everything that is provided must be required. An optional buildpack is dropped only after its last
  * alternative has failed, as in the lifecycle. Null if none of the first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection

@@ -74,7 +74,7 @@ export class Harbor {
     if (free < leastFreeBytes) throw registryFull(name, quota.used.storage, quota.hard.storage);
   }
 
-  /** Makes an account for one build. For one day it may pull from and push to this project. */
+  /** Makes an account for one build. The account may pull from and push to this project for one day. */
   async makeRobot(name: string, build: string, signal: AbortSignal): Promise<HarborRobot> {
     const answer = await this.#send('POST', '/robots', signal, {
       name: `build-${build}`,

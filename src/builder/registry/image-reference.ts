@@ -2,10 +2,10 @@ import { DeployError } from '../../core/errors.ts';
 
 /** A reference to an image: `host/name:tag@sha256:…`. */
 export interface ImageReference {
-  /** As written; `docker.io` if the reference names no host. */
+  /** The host as written, or `docker.io` if the reference names no host. */
   readonly host: string;
   readonly name: string;
-  /** As written; `latest` if the reference has neither tag nor digest. */
+  /** The tag as written, or `latest` if the reference has neither tag nor digest. */
   readonly tag: string | null;
   readonly digest: string | null;
 }

@@ -4,7 +4,7 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { FindCredentials } from './registry-credentials.ts';
 
 export interface RegistryOptions {
-  /** As written in references. */
+  /** The host as written in references. */
   readonly host: string;
   /** Without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;

@@ -54,7 +54,7 @@ async function openPlainFile(root: string, parts: readonly string[]): Promise<Fi
   }
 }
 
-/** Like `readPlainFile`, but gives an empty text if the file is too large. For hints and warnings. */
+/** Like `readPlainFile`, but gives an empty text if the file is too large. Used for hints and warnings. */
 export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
   try {
     return await readPlainFile(...file);

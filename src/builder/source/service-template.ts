@@ -103,7 +103,7 @@ function refusal(message: string, hint: string, options?: ErrorOptions): DeployE
   return new DeployError('BUILD_SERVICE_TEMPLATE', message, hint, options);
 }
 
-/** The buildpacks read this key themselves. This only reports a value that none of them uses. */
+/** Checks a key that the buildpacks read themselves. Only reports a value that no buildpack uses. */
 function readType(value: unknown): Read {
   if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;

@@ -11,7 +11,7 @@ const MAX_CHARACTERS_HERE = 1024;
 
 /**
  * Reads a YAML mapping that an untrusted person wrote. An empty text has no keys. A longer text is parsed in a thread
- * of its own, because 16 kB of hostile YAML keep the parser busy for 150 ms, and nobody else would be served meanwhile.
+ * of its own, because 16 kB of hostile YAML would block the server for 150 ms.
  */
 export async function parseMapping(text: string): Promise<ReadMapping> {
   let content: unknown;
