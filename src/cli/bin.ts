@@ -35,7 +35,7 @@ const closedPipeStatus = 141;
  * The local binary. It runs `start`, the administration of the embedded directory, and every command of the table. The
  * commands of the table are run by the server of the same data folder.
  *
- * @returns the exit status. After `start`, the process goes on running.
+ * @returns the exit status. After `start`, the process continues to run.
  */
 export async function runBinary(terminal: Terminal): Promise<number> {
   const { argv, err } = terminal;

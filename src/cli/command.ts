@@ -45,7 +45,7 @@ export interface CommandContext {
   /** Resolves when the reader has taken the text. Await it, so that a slow reader slows the command down. */
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
-  /** Null if there is none. */
+  /** The terminal of the client, or null. */
   readonly terminal: Terminal | null;
   readonly signal: AbortSignal;
   readonly typed: Typed;
@@ -82,7 +82,7 @@ export interface ToolCommand extends CommandShape {
   readonly action: Action;
   /** The right that it needs with these words after the tool, if that is more than `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
-  /** Which of the words after the tool the audit log keeps. All of them if not set. */
+  /** Returns the words after the tool that the audit log keeps. If not set, the log keeps all words. */
   readonly audited?: (args: readonly string[]) => readonly string[];
   /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */
   run(context: ToolContext): Promise<number>;

@@ -18,8 +18,8 @@ export interface RequestSharesOptions {
 }
 
 /**
- * Limits the requests in progress over all connections. Tools have places of their own, so they never take those of
- * git, commands and health. Each tool and each client address has a share.
+ * Limits the requests in progress over all connections. Tools have places of their own, so they never take the places
+ * of git, commands and health. Each tool and each client address has a share.
  */
 export class RequestShares {
   readonly #tools: Shares;

@@ -115,7 +115,7 @@ function nameIn(word: string): string | null {
   return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
 }
 
-/** For the audit log: people also type `config unset TOOL NAME=value`. */
+/** Hides values in the words for the audit log, because people also type `config unset TOOL NAME=value`. */
 function namesOf(args: readonly string[]): string[] {
   return args.map((word) => word.replace(/=.*/s, '=…'));
 }

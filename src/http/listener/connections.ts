@@ -24,7 +24,7 @@ export interface ConnectionsOptions {
 /**
  * The connections of one listener. A connection with a request in progress stays. All others are idle: they have not
  * sent a whole request yet, or are kept alive. When places run short, a new connection replaces the oldest idle one of
- * the network that has most of them. So silent clients cannot fill the listener.
+ * the network that has the most idle connections. So silent clients cannot fill the listener.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
