@@ -42,7 +42,7 @@ export interface Directory {
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
   /** The identity behind a login name and a password, or null. An empty password is always refused. */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
-  /** Returns the tool, or null if there is none with that name. */
+  /** Returns the tool, or null if no tool has that name. */
   findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;
   /** The tools that the person maintains, sorted by name. */
   toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]>;

@@ -9,7 +9,7 @@ const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
 /** After this long without a failure, the failures are forgotten. */
 const FORGET_MS = 15 * 60_000;
-/** For this long after a login from an address, the failures of other people there do not cause a wait. */
+/** A login from an address exempts its user name, for this long, from waits that other people there cause. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
 
@@ -21,8 +21,8 @@ interface Failures {
 }
 
 /**
- * Slows down people who guess passwords, at all doors together. After the free failures, each further one doubles the
- * wait: for one name at one address up to five minutes. All failures of an address together delay names that have never
+ * Slows down people who guess passwords, over SSH and HTTP together. After the free failures, each further one doubles
+ * the wait: for one name at one address up to five minutes. All failures of an address together delay names that have never
  * logged in from there, by at most 30 s. So nobody is locked out by a neighbour.
  *
  * The memory is limited: when there are 10,000 entries, the oldest is dropped.

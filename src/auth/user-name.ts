@@ -1,6 +1,6 @@
 import { type ToolName, toolName } from '../core/names.ts';
 
-/** What a login name means: one person, any maintainer of one tool, or the owner of the key. */
+/** The meaning of a login name: one person, any maintainer of one tool, or the owner of the key. */
 export type Login =
   | { readonly kind: 'person'; readonly uid: string }
   | { readonly kind: 'tool'; readonly tool: ToolName }

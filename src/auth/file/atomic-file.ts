@@ -10,7 +10,7 @@ const LONGEST_EDIT_MS = 60_000;
 
 /**
  * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under
- * a lock, made durable, and renamed. If `change` throws, or returns the same text, the file stays as it is.
+ * a lock, made durable, and renamed. If `change` throws, or returns the same text, the file does not change.
  *
  * @param ifMissing - The text to change if there is no file. Null: the file must exist.
  * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.

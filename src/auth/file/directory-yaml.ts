@@ -24,7 +24,7 @@ const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
 const LEAST_CHARACTERS = 8;
 
-/** What `addUser` did. */
+/** The result of `addUser`. */
 export interface UserChanged {
   readonly uid: string;
   /** False if the user existed before. */

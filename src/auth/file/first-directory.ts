@@ -14,7 +14,7 @@ export interface FirstDirectory {
   readonly toolName: string | null;
 }
 
-/** What the first start reports about the new file. */
+/** The facts about the new file that the first start reports. */
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
