@@ -6,7 +6,7 @@ import type { Artifact } from '../core/types.ts';
 import { explain, isDamage, needsWriting } from './database.ts';
 import { migrations } from './migrate.ts';
 
-/** What a store records about one tool. */
+/** The facts that a store records about one tool. */
 export interface StoredTool {
   readonly name: ToolName;
   readonly lastVersion: number;

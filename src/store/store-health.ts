@@ -1,6 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 
-/** A store that can check itself. Each check throws a DeployError that says what is wrong. */
+/** A store that can check itself. Each check throws a DeployError that names the problem. */
 export interface CheckedStore {
   /** Makes a real write that changes nothing. */
   assertWritable(): void;

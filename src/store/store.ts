@@ -12,7 +12,7 @@ import type {
 
 export interface ToolRecord {
   readonly name: ToolName;
-  /** At least 1, never used twice. */
+  /** The number of the tool: at least 1, never used twice. */
   readonly number: number;
   /** The live version; null = no release is live. */
   readonly liveVersion: number | null;
@@ -27,12 +27,12 @@ export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
 }
 
-/** A release in a list, without config vars. A tool may have thousands of releases, each with half a megabyte of them. */
+/** A release in a list, without config vars: a tool may have thousands of releases, each with half a megabyte. */
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
 /**
- * Keeps what must outlive the process. Calls are synchronous. Config vars are encrypted at rest. Rows are ordered by a
- * sequence, never by the clock.
+ * Keeps all data that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. Rows are
+ * ordered by a sequence, never by the clock.
  *
  * @throws DeployError `STORE_FULL` if the disk is full. At opening, `STORE_NEWER` if a later version wrote the file,
  * and `STORE_KEY` if another key encrypted it.
