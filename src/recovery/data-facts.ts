@@ -43,7 +43,7 @@ export interface DataFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly directory: DirectoryFacts;
   readonly copies: ReleaseCopies;
-  /** For each tool with copies, the versions that have one, intact or torn. */
+  /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
   /** The id of the secrets key; null = the file is missing or is not a key. */
   readonly keyId: string | 'unreadable' | null;

@@ -15,7 +15,7 @@ import type { DataConfig } from './data-facts.ts';
  * Restores the store from a backup, while no server runs. Sets the present store aside.
  *
  * @param file - null = the newest good backup in the data folder.
- * @returns lines that tell the operator what was done.
+ * @returns lines that report the changes to the operator.
  * @throws DeployError `DATA_IN_USE`, `NO_BACKUP`
  */
 export async function restoreStore({ data }: DataConfig, file: string | null): Promise<string[]> {
