@@ -64,7 +64,7 @@ for (const [name, given, message] of [
   ['a server with a password', { ldap_servers: 'ldaps://cn:pw@a' }, /no LDAP server/],
   ['a CA file that is not there', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
   ['an empty CA file', { ...ldaps, ldap_ca: 'FOLDER/empty' }, /ldap_ca holds no certificate/],
-  ['a CA file that is none', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
+  ['a CA file without a certificate', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
   ['a name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
   ['a password without a name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
   [
@@ -73,7 +73,7 @@ for (const [name, given, message] of [
     /empty first line/,
   ],
   ['a base that is no name', { ...ldaps, ldap_people: 'people' }, /ldap_people is "people"/],
-  ['a filter that is none', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
+  ['an invalid filter', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
 ] as const) {
   test(`${name} is refused by the name of the setting`, async () => {
     await assert.rejects(read(given), { name: 'DeployError', code: 'BAD_SETTING', message });
