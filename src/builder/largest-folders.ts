@@ -21,8 +21,8 @@ export async function largestFolders(
 }
 
 /**
- * Whether a person can act on this folder: it is one level below /workspace, two levels below /layers, or the build's own
- * folder for temporary files or its home folder.
+ * Whether a person can act on this folder: it is one level below /workspace, two levels below /layers, or the build's
+ * own folder for temporary files or its home folder.
  */
 function isPlace(path: string): boolean {
   return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);
