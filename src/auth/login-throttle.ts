@@ -22,8 +22,8 @@ interface Failures {
 
 /**
  * Slows down people who guess passwords, over SSH and HTTP together. After the free failures, each further one doubles
- * the wait: for one name at one address up to five minutes. All failures of an address together delay names that have never
- * logged in from there, by at most 30 s. So nobody is locked out by a neighbour.
+ * the wait. For one name at one address, it grows up to five minutes. All failures of an address together delay, by at
+ * most 30 s, the names that have not logged in from there lately. So nobody is locked out by a neighbour.
  *
  * The memory is limited: when there are 10,000 entries, the oldest is dropped.
  */
