@@ -518,8 +518,9 @@ test('another history pushed to main replaces master only with force, as the ref
     `refs/heads/master ${first}`,
   );
   const [, replace = ''] =
-    /its name: git (push -f toolforge main:master) && git push toolforge main\s*$/m.exec(refused.stderr) ??
-    [];
+    /then push main: git (push -f toolforge main:master) && git push toolforge main\s*$/m.exec(
+      refused.stderr,
+    ) ?? [];
   const replaced = await tree.git(...replace.split(' '));
   assert.equal(replaced.exitCode, 0, replaced.stderr);
   const renamed = await tree.push('toolforge', 'main');

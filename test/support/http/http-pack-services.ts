@@ -17,6 +17,7 @@ export class HttpPackServices implements PackServices {
   readonly sessions: PushSession[] = [];
   readonly requests: ReceiveRequest[] = [];
   closed = 0;
+  readonly #made = new Map<string, Promise<void>>();
   readonly #root: string;
   readonly #environment: Record<string, string>;
 
@@ -68,14 +69,21 @@ export class HttpPackServices implements PackServices {
     return { folder: await this.#repository(tool), environment: this.#environment };
   }
 
+  /** Makes the repository once, however many requests come at the same time. */
   async #repository(tool: string): Promise<string> {
     const folder = this.folder(tool);
+    const made = this.#made.get(tool) ?? this.#make(folder);
+    this.#made.set(tool, made);
+    await made;
+    return folder;
+  }
+
+  async #make(folder: string): Promise<void> {
     const isThere = await access(folder).then(
       () => true,
       () => false,
     );
     if (!isThere) await execa('git', ['init', '--quiet', '--bare', '--initial-branch=main', folder]);
-    return folder;
   }
 }
 
