@@ -13,9 +13,9 @@ export interface TreeLimits {
   readonly bytes: number;
 }
 
-/** Facts about a commit that are known before it is built. */
+/** Facts about a commit that the server reads before it builds the commit. */
 export interface CommitFacts {
-  /** The subject of its message, without control characters, at most 72 characters. */
+  /** The first paragraph of the commit message as one line: at most 72 characters, no control characters. */
   readonly subject: string;
   readonly hasLicence: boolean;
 }
@@ -44,7 +44,7 @@ export async function inspectCommit(
     throw new DeployError(
       'NOT_A_COMMIT',
       `a ${type} object, not a commit, was pushed to ${repositories.deployBranch}`,
-      `Push the commit that it names: git push toolforge 'NAME^{}:${repositories.deployBranch}'`,
+      `To push the commit that a tag names: git push toolforge 'NAME^{}:${repositories.deployBranch}'`,
     );
   }
   if (measured.status === 'rejected') throw measured.reason;
@@ -54,18 +54,18 @@ export async function inspectCommit(
   };
 }
 
-/** The first paragraph of the message, or null if the object is not a commit. */
+/** Reads the first paragraph of the commit message. Null if the object is not a commit. */
 async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
   const loose = await looseSubject(repositories, tool, id);
   if (loose !== null) return loose;
-  // Not `git show`, which walks the whole tree of a first commit. For a tag object, `git log` prints the id of the
-  // commit; for other objects, nothing. git cuts the subject, which may be as long as a pack.
+  // `git show` would walk the whole tree of a first commit. For a tag object, `git log` prints the id of the commit.
+  // For other objects, it prints nothing. git cuts the subject, because a subject may be as long as a pack.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
   const [commit, subject = ''] = text.split('\n');
   return commit === id ? subject.trimEnd() : null;
 }
 
-/** @throws DeployError `NO_LICENCE`. */
+/** Checks that the commit has a licence file. @throws DeployError `NO_LICENCE`. */
 export function assertLicence(facts: CommitFacts): void {
   if (facts.hasLicence) return;
   throw new DeployError(
@@ -76,8 +76,8 @@ export function assertLicence(facts: CommitFacts): void {
 }
 
 /**
- * Counts the files of a commit as a stream and stops at a limit: 12 objects can describe 10^10 files. `-t` lists
- * folders too, because git would walk through as many empty folders in silence.
+ * Counts the files of a commit while git lists them, and stops at the limit: 12 git objects can describe 10^10 files.
+ * `-t` makes git list folders too, because git would walk through as many empty folders in silence.
  */
 async function measureTree(
   repositories: Repositories,
@@ -120,7 +120,7 @@ async function measureTree(
   return count;
 }
 
-// Well below PATH_MAX of Linux, because a checkout adds the path of its own folder.
+// These limits stay well below PATH_MAX of Linux, because a checkout adds the path of its own folder.
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
 
@@ -174,7 +174,7 @@ class TreeCount {
     return new DeployError(
       'TREE_TOO_LARGE',
       `the commit has ${what}${named === '' ? '' : ` (the largest so far: ${named})`}`,
-      'Take out what the tool does not need to run, commit and push again.',
+      'Remove the files that the tool does not need when it runs, then commit and push again.',
     );
   }
 }
@@ -183,8 +183,8 @@ function pathTooLong(path: string): DeployError {
   const start = printable(path.slice(path.length > MAX_PATH_BYTES ? 0 : path.lastIndexOf('/') + 1));
   return new DeployError(
     'PATH_TOO_LONG',
-    `the commit has a name that is too long to be written to disk (${start}…)`,
-    `Names can have ${MAX_NAME_BYTES} bytes, and ${MAX_PATH_BYTES} with all folders above. Rename it, commit and push again.`,
+    `a file in the commit has a name that is too long to be written to disk (${start}…)`,
+    `A file name can have ${MAX_NAME_BYTES} bytes, and a path with its folders ${MAX_PATH_BYTES}. Rename the file, commit and push again.`,
   );
 }
 

@@ -3,9 +3,15 @@ import { Shares } from '../core/fair-share/shares.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
 
-/** Clones and fetches at the same time. Each has processes of git, even while its client reads nothing. */
+/**
+ * How many clones and fetches may run at the same time. Each clone or fetch keeps git processes running, even while its
+ * client reads nothing.
+ */
 const MAX_FETCHES = 200;
-/** Shares of the free places: one person alone gets 40, one tool 40, and one key, password or token 18. */
+/**
+ * The share of the free places that one holder may take. Alone, a person gets 40 places, a tool 40, and a key, password
+ * or token 18.
+ */
 const WEIGHT_OF_CREDENTIAL = 0.1;
 const WEIGHT_OF_PERSON = 0.25;
 const WEIGHT_OF_TOOL = 0.25;
@@ -14,7 +20,12 @@ const WEIGHT_OF_TOOL = 0.25;
 export class FetchPlaces {
   readonly #shares = new Shares(MAX_FETCHES);
 
-  /** @returns a function that gives the place back. @throws DeployError `TOO_MANY_FETCHES` */
+  /**
+   * Takes a place for one clone or fetch.
+   *
+   * @returns a function that gives the place back.
+   * @throws DeployError `TOO_MANY_FETCHES`
+   */
   take({ uid, credential, isOperator }: Principal, tool: ToolName): () => void {
     if (isOperator) return () => {};
     const holders = [

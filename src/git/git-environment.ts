@@ -2,7 +2,8 @@ import { devNull } from 'node:os';
 
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
-// git's wrapper.c. A delta of a few kilobytes can ask for gigabytes. git streams larger files, unless they are deltas.
+// The most memory that git may allocate at once (`GIT_ALLOC_LIMIT` in git's wrapper.c). A delta of a few kilobytes can
+// ask for gigabytes. git streams larger files, unless they are deltas.
 const MAX_AT_ONCE = '256m';
 
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
@@ -17,7 +18,10 @@ export const baseSettings: GitSettings = [
   ['advice.detachedHead', 'false'],
 ];
 
-/** Refs that fetch and push never show or accept: parked pushes, and refs that a start has set aside. */
+/**
+ * Hides the server's own refs from every fetch and push. These refs hold the commits of pushes that wait for their
+ * deployment, and commits that a repair moved off a branch.
+ */
 export const hiddenRefs: GitSettings = [
   ['transfer.hideRefs', 'refs/deployments'],
   ['transfer.hideRefs', 'refs/parked'],
@@ -25,7 +29,7 @@ export const hiddenRefs: GitSettings = [
 ];
 
 /**
- * The whole environment of a git process. git inherits nothing from the server, and reads no configuration file
+ * Returns the whole environment of a git process. git inherits nothing from the server, and reads no configuration file
  * outside the repository (git(1), "ENVIRONMENT VARIABLES").
  */
 export function gitEnvironment(

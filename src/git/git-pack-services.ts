@@ -16,7 +16,10 @@ import { updateRefs } from './refs/ref-transaction.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 
-/** Pushes at the same time. Each has processes of git, even while it waits for a deployment. */
+/**
+ * How many pushes may run at the same time. Each push keeps git processes running, even while it waits for its
+ * deployment.
+ */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
 
@@ -24,7 +27,7 @@ export interface GitPackServicesOptions {
   readonly repositories: Repositories;
   /** The folder with the post-receive hook. */
   readonly hooksFolder: string;
-  /** The socket that the hook speaks to. */
+  /** The path of the local socket that the post-receive hook connects to. */
   readonly socketPath: string;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
@@ -42,7 +45,7 @@ export interface GitPackServicesOptions {
   readonly log: Log;
 }
 
-/** Serves git to SSH and HTTP, and knows the pushes that are running. */
+/** Serves git pushes and fetches to the SSH and HTTP servers, and keeps a list of the running pushes. */
 export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
@@ -51,7 +54,7 @@ export class GitPackServices implements PackServices {
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
   readonly #fetches = new FetchPlaces();
-  /** The size in bytes of each repository. The end of a push deletes the entry. */
+  /** Caches the size of each tool's repository in bytes. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, number>();
 
   constructor(options: GitPackServicesOptions) {
@@ -128,7 +131,7 @@ export class GitPackServices implements PackServices {
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
-  /** The push with this id, or null if its git is not running. */
+  /** Returns the push with this id. Null if no git process runs for this push any more. */
   push(id: string): TruthfulPush | null {
     return this.#pushes.get(id) ?? null;
   }
@@ -151,7 +154,10 @@ export class GitPackServices implements PackServices {
     await done;
   }
 
-  /** Deletes the other refs that an atomic push parked and, if `withCommit`, the parked commit too. */
+  /**
+   * Deletes the temporary refs that held an atomic push's tags until its deployment ended. With `withCommit`, also
+   * deletes the temporary ref of the pushed commit.
+   */
   async forgetParked(tool: ToolName, id: string, withCommit: boolean): Promise<void> {
     const { repositories } = this.#options;
     const patterns = [parkedFolder(id), ...(withCommit ? [parkedRef(id)] : [])];
@@ -160,16 +166,22 @@ export class GitPackServices implements PackServices {
     if (lines.length > 0) await updateRefs(repositories, tool, lines);
   }
 
-  /** A push that is refused at once makes no deployment, so nothing needs its parked refs. */
+  /**
+   * Deletes the temporary refs of a push that was refused at once, then throws the refusal. Such a push makes no
+   * deployment, so nothing needs these refs.
+   */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
-    // Only logged, because the client must be told why its push was refused.
+    // A failure to delete the refs is only logged, because the client must be told why its push was refused.
     await this.forgetParked(tool, id, true).catch((err: unknown) =>
       this.#options.log.warn({ err, tool, push: id }, 'cannot delete the refs of a refused push'),
     );
     throw error;
   }
 
-  /** Removes the locks of a killed git; git would refuse other pushes because of them. */
+  /**
+   * Removes the lock files that a killed git process left in the tool's repository. Otherwise git would refuse later
+   * pushes.
+   */
   #sweep(tool: ToolName): void {
     const { repositories, log } = this.#options;
     this.whileIdle(tool, () => repositories.sweep(tool)).catch((err: unknown) =>
@@ -227,12 +239,13 @@ export class GitPackServices implements PackServices {
     else this.#busyPersons.delete(uid);
     const left = (this.#busy.get(tool) ?? 1) - 1;
     this.#busy.set(tool, left);
-    // A push without a deployment (tags, or a late refusal) leaves objects too.
+    // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
     this.#sizes.delete(tool);
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // Later, because the start of git for the maintenance blocks this process for milliseconds. The client comes first.
+    // Maintenance waits for `setImmediate`: starting git blocks this process for milliseconds, and the client's answer
+    // comes first.
     for (const resolve of waiting) setImmediate(resolve);
   }
 
@@ -246,8 +259,8 @@ export class GitPackServices implements PackServices {
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
       ['receive.keepAlive', '5'],
-      // While git checks a push, it treats the repository as an alternate of its quarantine. Without this command it
-      // would start another git, to list refs that it has listed already.
+      // While git checks a push, git treats the repository as an alternate of its quarantine folder. Without this
+      // setting, git would start a second process that lists the same refs again.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

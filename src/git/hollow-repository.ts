@@ -6,19 +6,25 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs, refNames } from './refs/ref-files.ts';
 import type { Repositories } from './repositories.ts';
 
-/** The parts that make a folder a repository for git. Without any one of them git does not recognise it. */
+/**
+ * The entries that every git repository has. git does not recognise a folder as a repository if one of these entries is
+ * missing.
+ */
 export const PARTS = ['HEAD', 'refs', 'objects'] as const;
 
-/** Makes the empty folders that a backup or a repair of the disk may have dropped. */
+/**
+ * Creates `refs` and `objects` in a repository if they are missing: a backup or a disk repair may have dropped empty
+ * folders.
+ */
 export async function makeFolders(folder: string): Promise<void> {
   for (const part of ['refs', 'objects']) await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
 }
 
 /**
- * True if a repository has refs, but none of the commits that they name. Nobody can push to such a repository,
+ * True if a repository has refs, but none of the commits that these refs name. Nobody can push to such a repository,
  * because git relies on these commits.
  *
- * @param torn - Refs that cannot be read.
+ * @param torn - The names of damaged refs, which are ignored.
  */
 export async function isHollow(
   repositories: Repositories,
@@ -33,7 +39,10 @@ export async function isHollow(
   return commits.length > 0 && !mayHave(folder, commits);
 }
 
-/** False if a repository certainly has none of these commits: they are not loose, and there is no pack. */
+/**
+ * False if a repository certainly has none of these commits: no commit is a loose object, and the repository has no
+ * pack.
+ */
 export function mayHave(folder: string, commits: readonly CommitId[]): boolean {
   const objects = join(folder, 'objects');
   return (

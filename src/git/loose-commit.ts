@@ -9,8 +9,8 @@ const MAX_BYTES = 64 * 1024;
 const inflated = promisify(inflate);
 
 /**
- * Reads the subject of a commit that is a loose object, as after a small push. Starting git would cost 7 ms. Null if
- * the caller must ask git: the object is packed, no commit, very long or not in UTF-8.
+ * Reads a commit's subject from its loose object, which exists after a small push. This saves the 7 ms that starting
+ * git takes. Null if the caller must ask git: the object is packed, very long, not a commit, or not in UTF-8.
  *
  * @see https://git-scm.com/book/en/v2/Git-Internals-Git-Objects, "Object Storage"
  */

@@ -10,12 +10,13 @@ export interface ReceiveRequest {
 }
 
 /**
- * One push of a client, whose report tells the truth. The caller runs `git receive-pack` in `folder` with exactly
- * `environment`, and pumps: client → `incoming` → git's stdin; git's stdout → `outgoing` → client.
+ * One running push, whose report tells the client whether the commit is live. The caller runs `git receive-pack` in
+ * `folder` with exactly `environment`, and pumps: client → `incoming` → git's stdin; git's stdout → `outgoing` →
+ * client.
  *
- * After an early refusal `incoming` keeps reading, limited in bytes and time, so that the client reaches its answer.
- * Over HTTP the answer is sent when the body has been read. `outgoing` ends when git's output has ended and the
- * verdict is known. If the client is gone, the caller keeps reading from `outgoing`.
+ * After an early refusal, `incoming` keeps reading, limited in bytes and time, so that the client gets its answer. Over
+ * HTTP, the answer is sent when the body has been read. `outgoing` ends when git's output has ended and the
+ * deployment's result is known. If the client is gone, the caller keeps reading from `outgoing`.
  */
 export interface PushSession {
   readonly id: string;
@@ -24,7 +25,8 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * The text for standard error after the end (SSH), or null if there is none. Known when `outgoing` has ended.
+   * Returns the text that SSH writes to standard error after git has ended, or null if there is none. Callers must wait
+   * until `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**
@@ -48,9 +50,9 @@ export interface FetchSession {
   close(): void;
 }
 
-/** What SSH and HTTP need to serve git. Callers authorise first. */
+/** Opens git pushes and fetches for the SSH and HTTP servers. Callers must have authorised the principal. */
 export interface PackServices {
-  /** Opens a push. The first push makes the repository. */
+  /** Opens a push. The tool's first push creates its repository. */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
    * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for the
@@ -60,11 +62,14 @@ export interface PackServices {
    * @throws DeployError `TOO_MANY_FETCHES`
    */
   upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
-  /** For the ref advertisement of a push over HTTP: `git receive-pack --http-backend-info-refs`. */
+  /**
+   * Returns the folder and the environment for `git receive-pack --http-backend-info-refs`, which advertises refs to a
+   * push over HTTP.
+   */
   advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;
 }
 
-/** The value if it may be passed to git as GIT_PROTOCOL, otherwise null. */
+/** Returns the value if git may receive it as `GIT_PROTOCOL`, otherwise null. */
 export function gitProtocol(value: unknown): string | null {
   return typeof value === 'string' && /^version=[012]$/.test(value) ? value : null;
 }

@@ -10,19 +10,25 @@ import { type GitSettings, gitEnvironment } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
 import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
 
-// In info/attributes, which has the highest precedence (gitattributes(5)): a tool's own attributes change no checkout.
+// The content of info/attributes. This file takes precedence over a tool's own .gitattributes (gitattributes(5)), so a
+// tool's attributes change no checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
 
-/** The name of a repository that `ensure` is making. Other names that end with `.new` are not ours. */
+/**
+ * Matches the temporary name of a repository that `ensure` has not finished. Other names that end with `.new` do not
+ * belong to this server.
+ */
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
-/** What a killed server or git leaves at the top of a repository: locks, checkouts and drafts of files. */
+/**
+ * Matches files that a killed server or git leaves at the top of a repository: locks, checkouts and drafts of files.
+ */
 const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The bare repositories, one for each tool after its first push. */
+/** Manages the bare git repositories, at most one for each tool. */
 export class Repositories {
   readonly #root: string;
   readonly #path: string;
@@ -84,8 +90,8 @@ export class Repositories {
   }
 
   /**
-   * Returns the tool's repository, and makes it at first use. A crash leaves a complete repository or none. A repository
-   * that has lost a part while the server runs gets it again.
+   * Returns the folder of the tool's repository, and creates the repository at first use. A crash leaves either a
+   * complete repository or none. If the repository has lost a part, such as HEAD, this restores the part.
    */
   async ensure(tool: ToolName): Promise<string> {
     const folder = this.folder(tool);
@@ -100,13 +106,13 @@ export class Repositories {
       await rename(made, folder);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
-      // If two first pushes ran at once, the other one has made it.
+      // If two first pushes ran at once, the other push has created the repository.
       if (!this.exists(tool)) throw error;
     }
     return folder;
   }
 
-  /** Restores missing parts, because git recognises a repository only with all of them. */
+  /** Restores a missing HEAD, `refs` or `objects`, because git does not recognise a repository without them. */
   async mend(tool: ToolName): Promise<void> {
     const folder = this.folder(tool);
     if (!this.exists(tool) || PARTS.every((part) => existsSync(join(folder, part)))) return;
@@ -140,12 +146,12 @@ export class Repositories {
   }
 
   /**
-   * Runs at start, before the server listens. Removes lock files, half-received objects and half-made repositories of
-   * a killed server. Moves torn ref files to `setAside`, because git changes no ref beside a torn one. Moves
-   * repositories without objects there too. `readBackReleases` must run first, because it needs the names of these
-   * refs.
+   * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
+   * half-made repositories of a killed server. Moves damaged ref files to `setAside`, because git changes no ref beside
+   * a damaged ref file. Also moves repositories without objects to `setAside`. `readBackReleases` must run first,
+   * because it needs the names of these refs.
    *
-   * @param mayBeDamaged - Which repositories to check for torn refs and lost objects.
+   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects.
    */
   async cleanUp(
     setAside: SetAside,
@@ -164,7 +170,10 @@ export class Repositories {
     return damaged.flat();
   }
 
-  /** Removes the files that the killed git of a push left. Callers run it only while no push is running. */
+  /**
+   * Removes the lock files that a killed git process left in the tool's repository. Call this only while no push is
+   * running.
+   */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
     try {
@@ -175,8 +184,8 @@ export class Repositories {
   }
 
   /**
-   * The tools that have a repository, even a damaged one. Other entries of the folder, such as lost+found, are not
-   * ours.
+   * Lists the tools that have a repository, even a damaged repository. Ignores other entries of the folder, such as
+   * lost+found.
    */
   async tools(): Promise<ToolName[]> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
@@ -194,7 +203,11 @@ export interface GitRun {
   readonly signal?: AbortSignal;
 }
 
-/** @param own - What to remove at the top of the repository. */
+/**
+ * Removes lock files, half-received objects and files whose name matches `own` from a repository.
+ *
+ * @param own - Matches names at the top of the repository.
+ */
 async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });

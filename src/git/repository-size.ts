@@ -4,10 +4,12 @@ import { systemCode } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Repositories } from './repositories.ts';
 
-/** Even a short file takes a block. */
+/** The space that one tag takes on disk: even a short file fills a whole block. */
 const REF_BYTES = 4096;
 
-/** The bytes on disk of a repository's objects, packed and loose (git-count-objects(1)), and of its tags. */
+/**
+ * Returns how many bytes a repository takes on disk: its packed and loose objects (git-count-objects(1)), and its tags.
+ */
 export async function repositoryBytes(repositories: Repositories, tool: ToolName): Promise<number> {
   const [text, tags] = await Promise.all([
     repositories.git(tool, ['count-objects', '-v']),

@@ -46,7 +46,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
   return { repositories, services };
 }
 
-/** The answer to a push that ends before git sees its commit. */
+/** Returns the answer to a push that ends before git sees its commit. */
 async function answerOf(session: PushSession): Promise<string> {
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
@@ -57,7 +57,9 @@ async function answerOf(session: PushSession): Promise<string> {
   return answer;
 }
 
-test('maintenance does not wait for a push that could not be opened', { timeout: 20_000 }, async () => {
+test('if a push could not be opened, maintenance of the repository does not wait for it', {
+  timeout: 20_000,
+}, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
   await assert.rejects(services.receive(push), /the store is locked/);
   let isDone = false;
@@ -67,7 +69,7 @@ test('maintenance does not wait for a push that could not be opened', { timeout:
   assert.ok(isDone);
 });
 
-test('a push to a full repository waits for the maintenance and is judged by the new size', async () => {
+test('a push to a full repository waits for running maintenance, and the repository’s new size decides', async () => {
   const { repositories, services } = open('full');
   await repositories.ensure(wikibot);
   const large = randomBytes(2 * 1024 * 1024).toString('latin1');
@@ -86,7 +88,7 @@ test('a push to a full repository waits for the maintenance and is judged by the
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
 });
 
-test('threat 21: the pushes of one person, and the pushes to one tool, are limited', async () => {
+test('threat 21: the number of pushes at the same time is limited for one person and for one tool', async () => {
   const { services } = open('many');
   const openOne = (tool: string, uid: string) =>
     services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
@@ -101,7 +103,7 @@ test('threat 21: the pushes of one person, and the pushes to one tool, are limit
   for (const session of held) session.close();
 });
 
-test('promise 1: a hook that arrives after its push was answered deploys nothing', async () => {
+test('promise 1: if the post-receive hook connects after its push was answered, it deploys nothing', async () => {
   let submitted = 0;
   const { services } = open('late-hook', {
     submit: () => {
@@ -113,7 +115,7 @@ test('promise 1: a hook that arrives after its push was answered deploys nothing
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
   session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
-  // git is killed after it has stored the commit and started its hook.
+  // In this test, git is killed after it has stored the commit and started its hook.
   const refs = [{ ref: parkedRef(session.id), reason: null, options: [] }];
   session.outgoing.end(sideBand(1, encodeReport({ unpack: 'ok', refs })));
   assert.match(await text(session.outgoing), /ng refs\/heads\/main the deployment did not start/);
@@ -123,7 +125,7 @@ test('promise 1: a hook that arrives after its push was answered deploys nothing
   session.close();
 });
 
-test('threat 82: the locks of a killed push are removed, so that later pushes are not refused', async () => {
+test('threat 82: the lock files that a killed push left are removed, so that git does not refuse later pushes', async () => {
   const { repositories, services } = open('killed');
   const repository = await repositories.ensure(wikibot);
   const session = await services.receive(push);
@@ -132,14 +134,14 @@ test('threat 82: the locks of a killed push are removed, so that later pushes ar
   mkdirSync(join(repository, 'refs/tags'), { recursive: true });
   for (const name of left) writeFileSync(join(repository, name), '');
   session.close(true);
-  // While another push is running, its locks stay.
+  // While another push is running, the server keeps that push's locks.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.ok(left.every((name) => existsSync(join(repository, name))));
   other.close();
   await until(async () => !left.some((name) => existsSync(join(repository, name))), 'they are gone');
 });
 
-test('threat 58: if git fails before it answers, the client is not blamed', async () => {
+test('threat 58: if the server’s git fails before it answers, the message does not blame the client', async () => {
   const { services } = open('mute');
   const failed = await services.receive({ ...push, hasAdvertisement: true });
   failed.incoming.end();
@@ -151,11 +153,11 @@ test('threat 58: if git fails before it answers, the client is not blamed', asyn
   left.incoming.end();
   left.outgoing.end('0000');
   assert.equal(await text(left.outgoing), '0000');
-  assert.match(left.notice() ?? '', /Your git left/);
+  assert.match(left.notice() ?? '', /Your git disconnected before it named a ref/);
   left.close();
 });
 
-test('threat 21: the clones by one token, by one person and of one tool are limited', async () => {
+test('threat 21: the number of clones at the same time is limited for one token, for one person and for one tool', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>
     await services.upload(nameOf(tool), null, { ...alice, uid, credential });

@@ -17,7 +17,7 @@ async function live() {
 }
 
 for (const isFolderLeft of [false, true]) {
-  test(`threat 87: a repository that lost its ${isFolderLeft ? 'objects' : 'objects folder'} is set aside, and its history can be pushed again`, async () => {
+  test(`threat 87: a repository that lost its ${isFolderLeft ? 'objects' : 'objects folder'} is moved to set-aside, and its history can be pushed again`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part('objects'), { recursive: true });
@@ -69,7 +69,7 @@ for (const missing of ['refs', 'HEAD']) {
   });
 }
 
-test('threat 87: if a repository has lost the live commit, refusals say so, and it accepts another history', async () => {
+test('threat 87: if a repository has lost the live commit, refusals say so, and it accepts a push of another history', async () => {
   const { place, line, one, part } = await live();
   await using _place = place;
   await rm(part(''), { recursive: true });

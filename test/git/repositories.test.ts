@@ -10,8 +10,8 @@ import { wikibot } from '../support/store-records.ts';
 const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('a repository that could not be made leaves nothing behind', async () => {
-  // git behaves like this when the disk becomes full.
+test('if a repository cannot be created, no part of it is left', async () => {
+  // This git behaves as git does when the disk becomes full.
   const git =
     '#!/bin/sh\nfor last; do :; done\nmkdir "$last"\necho "No space left on device" >&2\nexit 128\n';
   writeFileSync(join(folder, 'git'), git, { mode: 0o755 });
@@ -22,7 +22,7 @@ test('a repository that could not be made leaves nothing behind', async () => {
   assert.deepEqual(readdirSync(root), []);
 });
 
-test('threat 87: a start removes half-made repositories, but no other folders beside them', async () => {
+test('threat 87: a start of the server removes half-made repositories, but no other folders beside them', async () => {
   const root = join(folder, 'beside');
   const path = process.env['PATH'] ?? '';
   const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });

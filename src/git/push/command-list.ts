@@ -10,9 +10,9 @@ export interface RefCommand {
 /** The part of a push before the pack (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"). */
 export interface CommandList {
   readonly commands: readonly RefCommand[];
-  /** With their values, as `agent=git/2.39.5`. */
+  /** The client's capabilities with their values, for example `agent=git/2.39.5`. */
   readonly capabilities: ReadonlySet<string>;
-  /** Ids at which a shallow clone ends. */
+  /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
   readonly pushOptions: readonly string[];
 }

@@ -6,7 +6,7 @@ import { flushPacket } from './pkt-line.ts';
 /** The bytes that git gets instead of the client's command list. Null if git gets nothing of this push. */
 export type Rewritten = Buffer | null;
 
-// Long enough to read the rest of a push that was refused before git saw it.
+// How long the server reads and drops the rest of a refused push that git never saw.
 const DISCARD_MS = 60_000;
 
 /**
@@ -56,7 +56,7 @@ export class Incoming extends Transform {
     }
   }
 
-  /** The bytes that git gets for this chunk. */
+  /** Returns the bytes that git gets for this chunk of the client's bytes. */
   #readList(chunk: Buffer): Buffer {
     try {
       const list = this.#reader.push(chunk);
@@ -73,7 +73,7 @@ export class Incoming extends Transform {
     return Buffer.alloc(0);
   }
 
-  /** Bytes of the pack so far. */
+  /** How many bytes git has received after the command list. */
   get passedBytes(): number {
     return this.#passed;
   }
@@ -105,7 +105,7 @@ export class Incoming extends Transform {
 function tooMuch(what: 'took too long' | 'was too large'): DeployError {
   return new DeployError(
     'PACK_TOO_LARGE',
-    `the push was refused, and the rest of it ${what} to read`,
-    'Push less at a time, or push to the branch that deploys.',
+    `the server refused this push, and the rest of the pack ${what} to read`,
+    'Push fewer commits at a time, or push to the deploy branch.',
   );
 }

@@ -21,7 +21,7 @@ export class Outgoing extends Transform {
 
   constructor(options: {
     readonly hasAdvertisement: boolean;
-    /** Asked once the client's capabilities are known. */
+    /** True if the client accepts side bands. Called once the client's capabilities are known. */
     readonly hasSideBand: () => boolean;
     readonly answer: (gitsReport: Report | null) => Promise<Answer>;
   }) {
@@ -31,7 +31,7 @@ export class Outgoing extends Transform {
     this.#answer = options.answer;
   }
 
-  /** True if git has sent its ref advertisement, or need not send one. */
+  /** True if git has sent its ref advertisement, or if this git sends none. */
   get hasAdvertised(): boolean {
     return !this.#isAdvertising;
   }

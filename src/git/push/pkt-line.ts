@@ -41,7 +41,7 @@ export class PacketReader {
   }
 
   /**
-   * The next whole packet, or null until more bytes come.
+   * Returns the next complete packet. Null if more bytes must arrive first.
    *
    * @throws Error if the bytes are not a packet.
    */

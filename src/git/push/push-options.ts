@@ -2,7 +2,7 @@ import { clean } from '../../core/progress.ts';
 
 /** The options that `git push -o` accepts. */
 export interface PushOptions {
-  /** Answer when the push is accepted, instead of when it is live. */
+  /** True if the client wants its answer when the server accepts the push, instead of when the commit is live. */
   readonly isDetached: boolean;
   readonly useCache: boolean;
   readonly isColoured: boolean;

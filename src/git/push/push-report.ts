@@ -1,7 +1,7 @@
 import type { Fate } from './ref-policy.ts';
 import type { RefStatus, Report } from './report-status.ts';
 
-/** The state of a push's deployment when git has ended. */
+/** The result of a push: the commit is live, the push was refused, or the client does not wait for the deployment. */
 export type PushOutcome =
   | { readonly kind: 'live' }
   | { readonly kind: 'detached'; readonly id: string }
@@ -9,7 +9,7 @@ export type PushOutcome =
 
 export interface ReportInput {
   readonly fates: readonly Fate[];
-  /** The parked ref that git saw in place of this ref. Null if git saw the ref itself. */
+  /** Returns the temporary ref that git updated in place of this ref. Null if git updated the ref itself. */
   readonly parkedAs: (fate: Fate, index: number) => string | null;
   readonly gitsReport: Report;
   readonly outcome: PushOutcome;
@@ -19,8 +19,8 @@ export interface ReportInput {
 }
 
 /**
- * The report for the client: one status for each ref that it named, in its order, with the verdict instead of git's
- * "ok". In an atomic push, one failure fails all refs.
+ * Builds the report for the client: one status for each ref, in the order of the client's push. The deployment's result
+ * replaces git's "ok". In an atomic push, one failure fails all refs.
  */
 export function pushReport(input: ReportInput): Report {
   const refs = input.fates.map((fate, index) => statusOf(fate, index, input));
@@ -51,7 +51,7 @@ function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: Repor
     case 'refused':
       return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
     case 'detached':
-      // The branch has not moved, so the client is told of the parked ref instead.
+      // The deploy branch has not moved yet, so the client is told the name of the temporary ref.
       return hasOptions
         ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };

@@ -23,7 +23,7 @@ import { type PushOutcome, pushReport } from './push-report.ts';
 import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report-status.ts';
 
-/** What a push needs from the rest of the server. */
+/** The data and functions that a push gets from the rest of the server. */
 export interface PushContext {
   readonly id: string;
   readonly tool: ToolName;
@@ -37,12 +37,12 @@ export interface PushContext {
   readonly maxRefs: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
-  /** Checks the parked commit and queues its deployment. @throws DeployError if it may not be deployed. */
+  /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
-  /** `v41 is still live` */
+  /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
-  /** The commands that an empty push and a detached push are told to type next. */
+  /** The commands that the server suggests after an empty push (`redeploy`) and after a detached push (`follow`). */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
@@ -50,25 +50,27 @@ export interface PushContext {
   readonly onClose: (wasKilled: boolean) => void;
 }
 
-/** Refs of one push in the audit log. An accepted push has more only if `push_refs` was raised. */
+/**
+ * How many refs of one push the audit log lists. An accepted push has more only if the setting `push_refs` was raised.
+ */
 const MAX_NOTED = 500;
 
 const UNSAID =
-  'Your git left without saying what it wants to push. (A repository made with --object-format=sha256 cannot be pushed: those here are SHA-1.)\n';
+  'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
-/** The ref that holds the commit of push ID until its verdict. */
+/** Returns the name of the temporary ref that holds the commit of push `id` until its deployment ends. */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;
 }
 
-/** The folder of refs that holds the other refs of an atomic push until the verdict. */
+/** Returns the folder of temporary refs that hold the tags of the atomic push `id` until its deployment ends. */
 export function parkedFolder(id: string): string {
   return `refs/parked/${id}`;
 }
 
 /**
- * One push. On the way in, the deploy ref is parked; on the way out, the report names the deploy ref again and
- * carries the verdict.
+ * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. The report to the client
+ * names the deploy branch again and says whether the commit is live.
  */
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
@@ -121,7 +123,7 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
-      // Without an advertisement, our git failed before the client could send anything.
+      // If git sent no ref advertisement, the server's git failed before the client could send anything.
       return this.outgoing.hasAdvertised ? UNSAID : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
@@ -136,8 +138,8 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * Handles the post-receive hook of this push: git has stored the refs in `updated`. `write` sends text to the
-   * client and resolves when it has been sent. The deployment continues if the client is gone.
+   * Handles the post-receive hook of this push, which runs when git has stored the refs in `updated`. `write` sends
+   * text to the client and resolves when it has been sent. If the client disconnects, the deployment continues.
    */
   async received(
     updated: ReadonlySet<string>,
@@ -146,7 +148,7 @@ export class TruthfulPush implements PushSession {
   ): Promise<void> {
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
-    // git was killed before its hook arrived here. The client has been told that nothing was deployed.
+    // The server's git was killed before its hook connected. The client has been told that nothing was deployed.
     if (this.#isAnswered) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
@@ -211,7 +213,10 @@ export class TruthfulPush implements PushSession {
     return this.#list !== null && hasCapability(this.#list, capability);
   }
 
-  /** True if the other refs of the push are parked too. */
+  /**
+   * True if this is an atomic push that deploys. Its tags then also stay under temporary refs until the deployment
+   * ends.
+   */
   #isParkingAll(): boolean {
     return this.#has('atomic') && this.#fates.some((fate) => fate.kind === 'deploy');
   }
@@ -277,7 +282,7 @@ export class TruthfulPush implements PushSession {
     return { kind: 'report', report, progress };
   }
 
-  /** Records each ref's old and new id and its refusal, so that no forced push goes unnoticed. */
+  /** Writes each ref's old id, new id and refusal to the audit log, so that no forced push goes unnoticed. */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
@@ -290,12 +295,12 @@ export class TruthfulPush implements PushSession {
     audit({ what: 'push', who: principal, tool, facts });
   }
 
-  /** Waits for the end of the request over stateless HTTP, because the client loses an earlier answer. */
+  /** Over stateless HTTP, waits for the end of the request, because the client would lose an earlier answer. */
   async #whenClientListens(): Promise<void> {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }
 
-  /** Names the limit if a push is too large; git itself says only "abnormal exit". */
+  /** Replaces git's reason "abnormal exit" with the limit, if the push was too large. */
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;

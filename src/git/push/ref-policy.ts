@@ -1,6 +1,6 @@
 import { type CommandList, hasCapability, isZero, type RefCommand } from './command-list.ts';
 
-/** The decision about one line of a push. */
+/** The decision about one ref of a push: deploy its commit, store the ref, or refuse the ref. */
 export type Fate =
   | { readonly kind: 'deploy'; readonly command: RefCommand }
   | { readonly kind: 'store'; readonly command: RefCommand }
@@ -15,8 +15,8 @@ export interface PolicyInput {
 }
 
 /**
- * Decides each line of a push by its ref alone; the content is checked after unpacking. With `--atomic`, one refusal
- * refuses all lines.
+ * Decides for each ref of a push, by the ref's name alone, whether it deploys, is stored or is refused. The content is
+ * checked after unpacking. With `--atomic`, one refusal refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
@@ -57,8 +57,8 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
 }
 
 /**
- * False for names that git would refuse when it writes the ref: in an atomic push that is after the rollout. Also
- * false for names that are not UTF-8, because decoding has changed them.
+ * Returns false for a ref name that git would refuse. In an atomic push, git would refuse the name only after the
+ * rollout. Also returns false for names that are not UTF-8, because decoding has changed them.
  *
  * @see https://git-scm.com/docs/git-check-ref-format
  */
@@ -78,7 +78,10 @@ function shellWord(branch: string): string {
   return /^[A-Za-z0-9][-A-Za-z0-9._/+@]*$/.test(branch) ? branch : 'HEAD';
 }
 
-/** `refs/notes` of `refs/notes/commits`, in printable characters only. */
+/**
+ * Returns the first two parts of a ref, for example `refs/notes` for `refs/notes/commits`, with only printable
+ * characters.
+ */
 function namespace(ref: string): string {
   return ref
     .split('/')
@@ -89,13 +92,13 @@ function namespace(ref: string): string {
 }
 
 /**
- * Why the whole push is refused, or null. Each ref costs git a process or two. A push to a full repository uses up
- * the disk that all tools share.
+ * Returns the reason to refuse the whole push, or null. Each ref costs git a process or two, and a push to a full
+ * repository uses up the disk that all tools share.
  */
 export function refusalOfAll(
   { commands }: CommandList,
   { maxRefs, fullness }: { readonly maxRefs: number; readonly fullness: string | null },
 ): string | null {
   if (commands.length <= maxRefs) return fullness;
-  return `${commands.length} refs are more than one push may have, ${maxRefs} (push_refs); push fewer at a time`;
+  return `this push has ${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
 }

@@ -7,13 +7,13 @@ import { readRefs } from './ref-files.ts';
 
 /** The deploy branch of one tool. */
 export interface DeployBranch {
-  /** `refs/heads/main`, or `refs/heads/master` if only that one exists. */
+  /** The full name of the deploy branch: `refs/heads/main`, or `refs/heads/master` if the tool has only that branch. */
   readonly ref: string;
-  /** Null if no commit has been live. */
+  /** The commit of the deploy branch. Null if no commit of the tool has been live. */
   readonly commit: CommitId | null;
 }
 
-/** `main` of `refs/heads/main`. */
+/** Returns the short name of a branch: `main` for `refs/heads/main`. */
 export function branchName(ref: string): string {
   return ref.replace(/^refs\/heads\//, '');
 }
@@ -50,7 +50,7 @@ export async function isAncestor(
   }
 }
 
-/** Makes HEAD name the deploy branch, because a clone checks out HEAD. */
+/** Points the repository's HEAD at the branch `ref`, because a clone checks out HEAD. */
 export async function pointHead(repositories: Repositories, tool: ToolName, ref: string): Promise<void> {
   const head = await readFile(join(repositories.folder(tool), 'HEAD'), 'utf8');
   if (head === `ref: ${ref}\n`) return;

@@ -8,14 +8,14 @@ import type { Repositories } from '../repositories.ts';
 // Starting git takes 5 to 10 ms and blocks this process for half of them. That is too long for each push, and for each
 // tool at every start. So this file reads refs as git's files backend stores them (gitrepository-layout(5)).
 
-/** The commits that these refs name. Missing refs are left out. */
+/** Reads the commits that these refs point to. The result leaves out refs that do not exist. */
 export async function readRefs(
   repositories: Repositories,
   tool: ToolName,
   names: readonly string[],
 ): Promise<ReadonlyMap<string, CommitId>> {
   const folder = repositories.folder(tool);
-  // Loose refs first: git packs a ref before it deletes the loose one, so none is missed.
+  // Reads loose refs before packed refs. git packs a ref before it deletes the loose file, so no ref is missed.
   const files = await Promise.all(names.map((name) => textOf(join(folder, name))));
   const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
   if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
@@ -26,7 +26,7 @@ export async function readRefs(
   return new Map(found.flatMap(([name, text]) => toCommit(name, text)));
 }
 
-/** The names of all refs below `parents`, which are `refs/…` without a slash at the end. */
+/** Lists the names of all refs below `parents`. Each parent looks like `refs/heads`, without a slash at the end. */
 export async function refNames(
   repositories: Repositories,
   tool: ToolName,
@@ -66,7 +66,7 @@ function toCommit(name: string, text: string): [string, CommitId][] {
 
 async function packedRefs(folder: string): Promise<Map<string, string>> {
   const text = (await textOf(join(folder, 'packed-refs'))) ?? '';
-  // Other lines are a comment at the top, and `^ID`, the commit that a tag object names.
+  // The filter skips the comment at the top and lines like `^ID`, which give the commit behind a tag object.
   const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
   return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
 }

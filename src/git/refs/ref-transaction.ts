@@ -6,20 +6,20 @@ import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 import { remaining, removeDeadLocks } from './stale-locks.ts';
 
-/** The pauses before each retry, if git was killed or found the lock of a killed git. */
+/** The pauses before each retry of a ref update, if git was killed or found the lock file of a killed git. */
 const PAUSES_MS = [20, 100, 400, 1500];
 
-/** A git that is silent for this long, for example because a disk hangs, is killed and started again. */
+/** How long git may be silent, for example because a disk hangs. Then the server kills git and starts git again. */
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands of git-update-ref(1) `--stdin`. A function is called while the server holds `takeRefs`, so that no ref
- * moves between its reading and the update.
+ * Commands for git-update-ref(1) `--stdin`. If this is a function, it is called when no other change of the tool's refs
+ * can run, so that no ref moves before the update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 
 /**
- * Updates refs in one transaction. If git is killed, another git continues.
+ * Updates refs in one transaction. If git is killed, another git process finishes the update.
  *
  * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
  */
@@ -38,7 +38,7 @@ export class RefTransaction implements AsyncDisposable {
   readonly #letGo: () => void;
   readonly #patienceMs: number;
   #git: InteractiveGit;
-  /** The commands that are not yet done. */
+  /** The update commands that git has not yet carried out. */
   #left: readonly string[];
 
   private constructor(
@@ -56,6 +56,8 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
+   * Locks the refs and prepares their update, without moving any ref.
+   *
    * @param patienceMs - How long git may be silent.
    * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
    */
@@ -78,9 +80,9 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Moves the refs. If git is killed in the middle, another git does the rest.
+   * Moves the prepared refs. If git is killed meanwhile, another git process moves the remaining refs.
    *
-   * @throws Error if that fails too: some of the refs may have moved.
+   * @throws Error if the retries fail too. Some refs may have moved by then.
    */
   async commit(): Promise<void> {
     for (const pauseMs of [...PAUSES_MS, null]) {
@@ -99,7 +101,7 @@ export class RefTransaction implements AsyncDisposable {
     }
   }
 
-  /** Undoes what was not committed. */
+  /** Ends git, which undoes an uncommitted update, and lets the next change of the tool's refs begin. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#git.end();
     this.#letGo();
@@ -129,7 +131,7 @@ async function prepareAgain(
   throw new Error('unreachable');
 }
 
-/** One running `git update-ref --stdin`. */
+/** One running `git update-ref --stdin` process. */
 class InteractiveGit {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
@@ -150,7 +152,7 @@ class InteractiveGit {
     this.#child.on('error', (error) => {
       this.#errors = error.message;
     });
-    // If git has ended, its missing answer is the error.
+    // Writing to a git that has ended fails. `say` reports the missing answer instead.
     this.#child.stdin.on('error', () => undefined);
   }
 
@@ -167,7 +169,11 @@ class InteractiveGit {
     this.#child.stdin.write(lines.map((line) => `${line}\n`).join(''));
   }
 
-  /** @throws Error with git's own words if the answer is not `expected`. git has then ended. */
+  /**
+   * Sends one command word to git and waits for the answer.
+   *
+   * @throws Error with git's own words if the answer is not `expected`. git has ended by then.
+   */
   async say(word: string, expected: string): Promise<void> {
     this.#child.stdin.write(`${word}\n`);
     const { value, done } = await this.#inTime(this.#answers.next());

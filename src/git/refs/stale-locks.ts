@@ -12,16 +12,16 @@ interface Command {
   readonly value: string;
 }
 
-/** Only this server changes refs below these, one change at a time (`Repositories.takeRefs`). */
+/** Matches the refs that only this server changes, one change at a time (`Repositories.takeRefs`). */
 const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 
 /**
- * Removes the lock files of a killed `git update-ref`, if their owner is certainly gone. These are the locks of refs
- * that only this server changes, and every lock of a transaction that held them all. Any other lock is removed
- * only if no other git was running in the repository.
+ * Removes the lock files that a killed `git update-ref` left. Locks of refs that only this server changes are removed,
+ * and all locks if the process held all of them. Any other lock is removed only if no other git was running in the
+ * repository.
  *
  * @param lines - The commands of the killed process. It has ended, and the caller holds `takeRefs`.
- * @param hadAll - Whether the process had reported that it holds every lock.
+ * @param hadAll - Whether the process had reported that it held every lock.
  */
 export async function removeDeadLocks(
   repositories: Repositories,
@@ -32,7 +32,7 @@ export async function removeDeadLocks(
   const folder = repositories.folder(tool);
   const refs = lines.map((line) => commandOf(line).ref);
   const own = refs.filter((ref) => hadAll || OWN.test(ref)).map((ref) => `${ref}.lock`);
-  // HEAD names a branch, and git locks both together.
+  // git locks HEAD together with the branch that HEAD names.
   const certain = [...own, ...(refs.some((ref) => ref.startsWith('refs/heads/')) ? ['HEAD.lock'] : [])];
   const isDeleting = lines.some((line) => commandOf(line).verb === 'delete');
   const packed = isDeleting ? ['packed-refs.lock', 'packed-refs.new'] : [];
@@ -41,7 +41,7 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // A lock file that existed the whole time belongs to no process that started meanwhile.
+  // A lock file that has not changed since `before` does not belong to a git that started meanwhile.
   const now = await inodes(folder, shared);
   await removeFiles(
     folder,
@@ -49,7 +49,7 @@ export async function removeDeadLocks(
   );
 }
 
-/** The lines that still have to be done: a transaction that was killed during its commit has moved some refs. */
+/** Returns the commands that must still run. A git that was killed during its commit has moved some of the refs. */
 export async function remaining(
   repositories: Repositories,
   tool: ToolName,
@@ -82,8 +82,8 @@ async function inodes(folder: string, names: readonly string[]): Promise<Map<str
 }
 
 /**
- * True if no git is running in the repository. A receive-pack that waits for its hook does not count, because it has
- * released its locks. False if the system has no proc(5).
+ * True if no git process is running in the repository. A receive-pack that waits for its hook does not count, because
+ * it has released its locks. False if the system has no proc(5).
  */
 async function isAlone(folder: string): Promise<boolean> {
   const place = await realpath(folder);

@@ -7,12 +7,15 @@ import { noneIfGone } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 
-/** A damaged part of a repository that was set aside. */
+/** A damaged part of a repository that the server moved to the folder `set-aside`. */
 export interface Damaged {
   readonly tool: ToolName;
-  /** The torn file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null for a whole repository without objects. */
+  /**
+   * The damaged file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null if the whole repository lost its
+   * objects.
+   */
   readonly file: string | null;
-  /** Its new place in the data folder. */
+  /** The new path, relative to the data folder. Null if the file had disappeared meanwhile. */
   readonly at: string | null;
 }
 
@@ -21,7 +24,7 @@ const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
 
-/** The pattern of a whole line, for files whose lines are independent of each other. */
+/** For files whose lines are independent of each other: the pattern that an undamaged line matches. */
 const LINES: ReadonlyMap<string, RegExp> = new Map([
   ['packed-refs', PACKED],
   ['shallow', SHALLOW],
@@ -34,8 +37,9 @@ const CONFIG_LINE =
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
 /**
- * The files of refs and settings that are empty, cut off or overwritten, for example after a loss of power. Reads
- * without threads, which takes a third of the time, so only a start or a command may call it.
+ * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power
+ * loss. Reads the files synchronously, which takes a third of the time but blocks the server. So only a start or a
+ * command may call this.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
@@ -58,7 +62,10 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   return torn;
 }
 
-/** Sets torn files aside. Writes a new HEAD and `config`, and new `packed-refs` and `shallow` with the lines that are whole. */
+/**
+ * Moves damaged ref and settings files to `setAside`. Then writes a new HEAD and `config`, and writes `packed-refs` and
+ * `shallow` again without their damaged lines.
+ */
 export async function setTornAside(
   repositories: Repositories,
   tool: ToolName,
@@ -79,7 +86,7 @@ export async function setTornAside(
   return found;
 }
 
-/** Sets aside a repository that has lost its objects. The next push makes a new one. */
+/** Moves a repository that has lost its objects to `setAside`. The next push creates a new repository. */
 export async function setHollowAside(
   repositories: Repositories,
   tool: ToolName,
@@ -94,8 +101,8 @@ export async function makeHead(folder: string, deployBranch: string): Promise<vo
 }
 
 /**
- * True if every line is whole. A line that ends with a backslash continues in the next one. Git also takes the line ends
- * of Windows.
+ * True if every line is a valid line of a git configuration. A line that ends with a backslash continues in the next
+ * line. git also accepts the line ends of Windows.
  */
 function isConfig(text: string): boolean {
   const lines = text.replace(/\\\r?\n/g, '').split(/\r?\n/);
@@ -113,7 +120,7 @@ function wholeLines(text: string, whole: RegExp): string {
 }
 
 async function write(path: string, text: string): Promise<void> {
-  // Two pushes may write the same file at the same time, so each has its own draft.
+  // Two pushes may write the same file at the same time, so each push writes its own draft.
   const draft = `${path}.${randomUUID()}.new`;
   try {
     {

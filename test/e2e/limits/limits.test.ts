@@ -30,7 +30,7 @@ test('threat 37: a push of more refs than push_refs is refused as a whole, befor
   assert.notEqual(pushed.exitCode, 0);
   assert.match(
     pushed.stderr,
-    /\[remote rejected\] t0 -> t0 \(6 refs are more than one push may have, 5 \(push_refs\)/,
+    /\[remote rejected\] t0 -> t0 \(this push has 6 refs, and one push may have 5 \(push_refs\)/,
   );
   const refs = await server.inRepository(name, 'for-each-ref', '--format=%(refname)');
   assert.doesNotMatch(refs, /tags/);

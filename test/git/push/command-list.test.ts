@@ -17,7 +17,7 @@ function sample(options: readonly string[]): Buffer {
 }
 
 for (const size of [1, 3, 7, 64, 10_000]) {
-  test(`a command list is read from chunks of ${size} bytes, and the pack is left over`, () => {
+  test(`a push’s command list is read from chunks of ${size} bytes, and the bytes of the pack are left over`, () => {
     const bytes = Buffer.concat([sample(['detach', 'message=Grüße']), Buffer.from('PACK…')]);
     const reader = new CommandListReader();
     let list = null;
@@ -34,7 +34,7 @@ for (const size of [1, 3, 7, 64, 10_000]) {
   });
 }
 
-test('an encoded command list reads back the same', () => {
+test('a command list that the server encodes for git reads back the same', () => {
   const list = new CommandListReader().push(sample(['no-cache']));
   assert.ok(list !== null);
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
@@ -47,7 +47,7 @@ for (const { name, bytes } of [
   { name: 'a ref name with a newline', bytes: pktLine(`${a} ${b} refs/heads/x\ny`) },
   { name: 'a push certificate', bytes: pktLine('push-cert\0 report-status') },
 ]) {
-  test(`threat 33: ${name} is refused`, () => {
+  test(`threat 33: a push is refused if its command list is invalid: ${name}`, () => {
     assert.throws(() => new CommandListReader().push(bytes));
   });
 }

@@ -41,7 +41,7 @@ async function commit(message: string, ...more: string[]): Promise<CommitId> {
   return commitId(await repositories.git(tool, args, { input: message, more: identity })) as CommitId;
 }
 
-test('loose and packed refs are found, and a loose one wins', async () => {
+test('reading refs finds loose and packed refs, and a loose ref wins', async () => {
   await open('found');
   const [first, second] = [await commit('first'), await commit('second')];
   await git('update-ref', 'refs/heads/main', first);
@@ -57,7 +57,7 @@ test('loose and packed refs are found, and a loose one wins', async () => {
   assert.deepEqual(Object.fromEntries(found), { 'refs/heads/main': second, 'refs/heads/master': first });
 });
 
-test('a symbolic ref is resolved', async () => {
+test('reading a symbolic ref returns the commit of the ref that it names', async () => {
   await open('symbolic');
   const first = await commit('first');
   await git('update-ref', 'refs/heads/other', first);
@@ -65,7 +65,7 @@ test('a symbolic ref is resolved', async () => {
   assert.equal((await readRefs(repositories, tool, ['refs/heads/main'])).get('refs/heads/main'), first);
 });
 
-test('the names below a folder are the ones that git lists, packed or loose', async () => {
+test('the server lists the same ref names below a folder as git, whether packed or loose', async () => {
   await open('names');
   const first = await commit('first');
   assert.deepEqual(await refNames(repositories, tool, ['refs/deployments', 'refs/parked']), []);
@@ -85,14 +85,14 @@ for (const { name, message } of [
   { name: 'empty lines first', message: '\n\nFix search\n' },
   { name: 'no message', message: '' },
 ]) {
-  test(`the subject of a commit with ${name} is the same as git's`, async () => {
+  test(`the server reads the same subject as git from a commit with ${name}`, async () => {
     await open(`subject-${name.replaceAll(' ', '-')}`);
     const id = await commit(message);
     assert.equal(await looseSubject(repositories, tool, id), await git('log', '-1', '--format=%s', id));
   });
 }
 
-test('a subject is left to git if the object is packed, not in UTF-8, very long or not a commit', async () => {
+test('the server lets git read a commit’s subject if the object is packed, not in UTF-8, very long or not a commit', async () => {
   await open('asked');
   const packed = await commit('packed');
   await git('update-ref', 'refs/heads/main', packed);

@@ -11,7 +11,7 @@ import { wikibot } from '../../support/store-records.ts';
 const folder = mkdtempSync(join(tmpdir(), 'ref-transaction-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A git whose first `update-ref` stops when it reads `word`, and answers nothing more. */
+/** A fake git whose first `update-ref` stops when it reads `word`, and answers nothing more. */
 const hanging = (realGit: string, word: string, mark: string) => `#!/usr/bin/perl
 use strict; use IPC::Open2;
 exec '${realGit}', @ARGV if "@ARGV" ne 'update-ref --stdin' || -e '${mark}';
@@ -27,7 +27,7 @@ while (my $line = <STDIN>) {
 `;
 
 for (const word of ['prepare', 'commit']) {
-  test(`threat 83: a git that hangs at ${word} is killed, and another git moves the refs`, {
+  test(`threat 83: if git hangs at ${word} during a ref update, the server kills it, and another git moves the refs`, {
     timeout: 30_000,
   }, async () => {
     const place = join(folder, word);

@@ -30,7 +30,7 @@ for (const { name, text } of [
   { name: 'a backslash at the end of a subsection', text: '[url "a\\\\"]\n\tinsteadOf = c\n' },
   { name: 'a line separator in a value', text: '[user]\n\tname = a\u2028b\n' },
 ]) {
-  test(`threat 87: a config with ${name} is valid for git, and not torn`, async () => {
+  test(`threat 87: a repository’s config with ${name} is valid for git, and does not count as damaged`, async () => {
     const path = join(folder, 'config');
     await writeFile(path, text);
     execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' });
@@ -39,7 +39,7 @@ for (const { name, text } of [
 }
 
 for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r\n[rem']) {
-  test(`threat 87: a config is torn if it holds ${JSON.stringify(text)}`, async () => {
+  test(`threat 87: a repository’s config counts as damaged if it contains ${JSON.stringify(text)}`, async () => {
     const path = join(folder, 'config');
     await writeFile(path, text);
     assert.throws(() => execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' }));
@@ -47,7 +47,7 @@ for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r
   });
 }
 
-test('threat 87: pushes that mend a lost HEAD at the same time all succeed, and leave no draft', async () => {
+test('threat 87: if several pushes restore a lost HEAD at the same time, all succeed, and no draft is left', async () => {
   await rm(join(folder, 'HEAD'));
   await Promise.all(Array.from({ length: 20 }, () => makeHead(folder, 'main')));
   assert.equal(await readFile(join(folder, 'HEAD'), 'utf8'), 'ref: refs/heads/main\n');
@@ -57,7 +57,7 @@ test('threat 87: pushes that mend a lost HEAD at the same time all succeed, and 
   );
 });
 
-test('threat 87: a start removes the drafts that a killed server left in a repository', async () => {
+test('threat 87: a start of the server removes drafts of files that a killed server left in a repository', async () => {
   const drafts = ['HEAD.new', 'HEAD.0e7a.new', 'config.0e7a.new', 'packed-refs.0e7a.new', 'shallow.0e7a.new'];
   for (const name of drafts) await writeFile(join(folder, name), '');
   await repositories.cleanUp(new SetAside(root));

@@ -89,7 +89,7 @@ function malformed(first: string): BadPush[] {
       name: 'threat 24: a truncated command list',
       times: 16,
       bodies: [list(first).subarray(0, 60)],
-      answer: /what it wants to push|did not understand/,
+      answer: /before it named a ref to push|did not understand/,
     },
   ];
 }
@@ -109,7 +109,7 @@ function refused(first: string): BadPush[] {
       name: 'threat 37: more refs than a push may have',
       times: 16,
       bodies: [list(first, tags)],
-      answer: /501 refs are more than one push may have, 500/,
+      answer: /this push has 501 refs, and one push may have 500/,
     },
     {
       name: 'threat 44: deletion of the deploy branch',
