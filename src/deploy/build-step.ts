@@ -7,10 +7,10 @@ import { checkOut } from '../git/commits.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 
 /**
- * Builds the commit of a deployment and records the build. If the build continues without this server, its record
- * stays `BUILD_RUNNING`.
+ * Builds the commit of a deployment and records the build. If the build continues without this server, its record keeps
+ * the state `BUILD_RUNNING`.
  *
- * @throws DeployError `BUILD_LIMIT`; everything that the builder throws, including BuildResumesLater.
+ * @throws DeployError `BUILD_LIMIT`, and everything that the builder throws, including `BuildResumesLater`.
  */
 export async function buildStep(
   context: DeployContext,
@@ -47,7 +47,7 @@ export async function buildStep(
   }
 }
 
-/** @throws DeployError `BUILD_LIMIT` */
+/** Checks the tool's limit of builds and stores that this build has started. @throws DeployError `BUILD_LIMIT` */
 function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
   const { store } = context;
   const startedAt = Date.now();
@@ -67,9 +67,13 @@ function recordStart(context: DeployContext, { deployment: { tool, id }, commit 
 
 const DAY_MS = 24 * 3600_000;
 
-/** @throws DeployError `BUILD_LIMIT`, which says when the next build may start. */
+/**
+ * Checks that the tool has not used up its builds of the last 24 hours.
+ *
+ * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
+ */
 function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
-  // A start in the future is from before the clock was corrected.
+  // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
   const starts = store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
   const first = starts[starts.length - buildsADay];
   if (first === undefined) return;

@@ -19,21 +19,21 @@ export interface DeployContext {
   readonly log: Log;
 }
 
-/** What a deployment does, decided when its turn comes. */
+/** The steps of one deployment. The server decides them when the deployment's turn comes. */
 export interface DeployPlan {
   readonly deployment: Deployment;
   readonly commit: CommitId;
   readonly description: string;
   readonly configVars: Readonly<Record<string, string>>;
-  /** The artifact to run again. Null if the commit must be built. */
+  /** The artifact of an earlier build to run again. Null if the commit must be built. */
   readonly artifact: Artifact | null;
   readonly useCache: boolean;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
-  /** The branch to move. Null for the branch that deploys now. */
+  /** The branch to move. Null means the branch that deploys now. */
   readonly branchRef: string | null;
-  /** More lines of `git update-ref --stdin` for the transaction that moves the branch. */
+  /** Further lines for `git update-ref --stdin`, which run in the transaction that moves the branch. */
   readonly withUpdates: readonly string[];
-  /** True if an earlier server started its build. This server then follows the build. */
+  /** True if an earlier server process started the build of this deployment. This server then follows that build. */
   readonly isResumed: boolean;
 }

@@ -18,16 +18,16 @@ import { assertReleaseRoom } from './release/release-quota.ts';
 /** The result of a deployment. */
 export interface Deployed {
   readonly version: number;
-  /** False if git could not move the branch to the release. */
+  /** False if git could not move the deploy branch to the commit of the release. */
   readonly isBranchMoved: boolean;
 }
 
 /**
- * Runs one deployment: commit → artifact → release → running processes → the branch. Each state is stored before its
- * step begins. The old release stays live until the step that replaces it has succeeded.
+ * Runs one deployment: builds the commit, makes a release, starts the release's processes, and moves the branch. Each
+ * state is stored before its step begins. The old release stays live until the step that replaces it has succeeded.
  *
- * @throws DeployError if a step fails; AbortError when the signal fires. BuildResumesLater after a ResumeLater if the build continues
- * or has just ended; the next server then resumes it.
+ * @throws DeployError if a step fails; AbortError when the signal fires. BuildResumesLater if the signal's reason is
+ * `ResumeLater` and the build continues or has just ended; the next server then resumes the build.
  */
 export async function deploy(
   context: DeployContext,
@@ -42,7 +42,8 @@ export async function deploy(
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && plan.artifact === null) {
-    // Only this mark lets the next start go on. A refused push whose end could not be stored has an artifact as well.
+    // The next server resumes only deployments with this reason. A refused push whose end could not be stored has an
+    // artifact too.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
   }
@@ -71,7 +72,10 @@ export async function deploy(
 
 const TAG_MS = 5000;
 
-/** Only logs a failure, because the release is live with or without this name. */
+/**
+ * Gives the artifact a tag with the release's version. Only logs a failure, because the release is live with or without
+ * this tag.
+ */
 async function tagArtifact({ builder, log }: DeployContext, release: Release): Promise<void> {
   const { tool, version, artifact } = release;
   await builder
@@ -104,7 +108,8 @@ function createRelease(
 
 /**
  * Starts the processes, records the release as live, switches the traffic and moves the branch, in this order. The ref
- * transaction is prepared before the record. Once `goLive` has been recorded, nothing here throws: the release is live.
+ * transaction is prepared before the release is recorded as live. Once `goLive` has recorded the release, nothing here
+ * throws.
  *
  * @returns true if the branch has moved too.
  */
@@ -121,7 +126,8 @@ async function rollOut(
   progress.step(`Rolling out v${release.version}`);
   warnOfTooMany(context, release, progress);
   let ref = plan.branchRef;
-  // A branch that was behind may move while the processes start, so it is read when no other change can run.
+  // Read the branch only when no other change of refs can run: a branch that was behind may move while the processes
+  // start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;
@@ -155,7 +161,11 @@ async function rollOut(
   return isBranchMoved;
 }
 
-/** @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if the push is atomic, because one of its other refs may be the obstacle. */
+/**
+ * Prepares the transaction that moves the branch and, for an atomic push, its tags.
+ *
+ * @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if the push is atomic, because one of its tags may be the obstacle.
+ */
 async function prepareRefs(
   { repositories }: DeployContext,
   { deployment: { tool }, commit, withUpdates }: DeployPlan,
@@ -170,13 +180,17 @@ async function prepareRefs(
     throw new DeployError(
       'REFS_MOVED',
       'the other refs of this atomic push could not be moved',
-      'Another push may have moved them, or two names conflict. Fetch, and push again without --atomic to see which.',
+      'Another push may have moved these refs, or two ref names conflict. Fetch, then push again without --atomic to see which refs fail.',
       { cause },
     );
   }
 }
 
-/** @returns false if git keeps failing, so that the branch does not name the live commit. */
+/**
+ * Moves the branch by a prepared transaction.
+ *
+ * @returns false if git keeps failing, so that the branch does not yet name the live commit.
+ */
 async function moveRefs(
   { log }: DeployContext,
   tool: ToolName,
@@ -192,7 +206,7 @@ async function moveRefs(
   }
 }
 
-/** The commands of the one transaction that makes git agree with the live release. */
+/** Returns the commands of the transaction that makes the repository's refs agree with the live release. */
 async function refLines(
   repositories: Repositories,
   plan: DeployPlan,
@@ -216,7 +230,7 @@ async function refLines(
   ];
 }
 
-/** `0.4 s`, `14 s` */
+/** Formats a duration in seconds, for example `0.4 s` or `14 s`. */
 export function inSeconds(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;

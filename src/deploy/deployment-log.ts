@@ -7,9 +7,9 @@ import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { LoggedLines } from './reconciliation/logged-lines.ts';
 
-/** Each reader of a log needs memory for a few chunks. */
+/** How much of a log a reader reads at once. Each reader needs memory for a few such chunks. */
 const CHUNK_BYTES = 16 * 1024;
-/** The newest logs of a tool are kept, up to these limits. */
+/** How many deployment logs of one tool the server keeps, and how many bytes together. The oldest logs go first. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
@@ -41,7 +41,10 @@ export class DeploymentLog {
     return this.#isEnded;
   }
 
-  /** A progress for a build that repeats its output from the first line: skips the lines that the log has. */
+  /**
+   * Returns a progress for a resumed build, which repeats its output from the first line. The progress skips the lines
+   * that the log already has.
+   */
   again(told: LoggedLines): Progress {
     return progressTo((text) => {
       const untold = told.untold(text);
@@ -49,7 +52,7 @@ export class DeploymentLog {
     });
   }
 
-  /** Closes the log. Readers end when they have read all of it. */
+  /** Closes the log. Each reader ends when it has read the whole log. */
   end(): void {
     if (this.#isEnded) return;
     this.#flush();
@@ -83,14 +86,14 @@ export class DeploymentLog {
         done += count;
       }
     } catch {
-      // If the disk is full, lines of this log are lost, but the deployment and the server continue.
+      // If the disk is full, this log loses lines, but the deployment and the server continue.
       this.#hasLost = true;
     }
     this.#changes.emit('change');
   }
 }
 
-/** The logs of all deployments, both open and finished. */
+/** Opens, follows and deletes the log files of all deployments. */
 export class DeploymentLogs {
   readonly #folder: string;
   readonly #open = new Map<string, DeploymentLog>();
@@ -109,28 +112,28 @@ export class DeploymentLogs {
     return log;
   }
 
-  /** Opens the log of a resumed deployment, with a progress that skips the lines it has. */
+  /** Opens the log of a resumed deployment, and returns a progress that skips the lines that the log already has. */
   async reopen(tool: ToolName, id: string): Promise<{ log: DeploymentLog; again: Progress }> {
     const told = await LoggedLines.read(this.path(tool, id));
     const log = this.open(tool, id);
     return { log, again: log.again(told) };
   }
 
-  /** Ends a log. Readers that are behind keep reading. */
+  /** Ends the log of a deployment. Readers that have not reached its end keep reading. */
   end(id: string): void {
     this.#open.get(id)?.end();
     this.#open.delete(id);
   }
 
   /**
-   * Deletes the oldest logs of a tool, down to the limits.
+   * Deletes the oldest logs of a tool until the rest is within the limits.
    *
-   * @param mayGo - True if the log of a deployment may be deleted. Called only for logs beyond the limits.
+   * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond the limits.
    */
   async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
     const folder = dirname(this.path(tool, 'any'));
     const names = existsSync(folder) ? await readdir(folder) : [];
-    // Ids sort by time, because each begins with its time.
+    // Deployment ids sort by time, because each id begins with its time.
     const ids = names.flatMap((name) => /^(.+)\.log$/.exec(name)?.[1] ?? []).sort();
     let bytes = 0;
     for (const [index, id] of ids.reverse().entries()) {
@@ -144,8 +147,8 @@ export class DeploymentLogs {
   }
 
   /**
-   * Yields the log from its first byte, then live until its end, as whole lines. Each reader reads the file at its own
-   * pace, so a slow one costs one chunk of memory.
+   * Yields the log from its first byte as whole lines, then follows the log until its end. Each reader reads the file
+   * at its own pace, so a slow reader costs one chunk of memory.
    */
   async *follow(
     tool: ToolName,
@@ -159,7 +162,7 @@ export class DeploymentLogs {
     let position = 0;
     let cut: Buffer = Buffer.alloc(0);
     while (!options.signal.aborted) {
-      // A new buffer each time, so that a waiting reader holds none.
+      // Each read allocates a new buffer, so that a reader that waits holds no buffer.
       const { buffer, bytesRead } = await file.read(
         Buffer.allocUnsafe(CHUNK_BYTES),
         0,

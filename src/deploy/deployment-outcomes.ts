@@ -19,9 +19,9 @@ export interface DeploymentOutcomesOptions {
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
-  /** Called after each deployment, live or not. */
+  /** Called after each deployment, whether it went live or not. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
-  /** The pause before an end that could not be stored is stored again; 10,000 by default. */
+  /** If the end of a deployment cannot be stored: the pause before each retry in milliseconds, by default 10,000. */
   readonly recordAgainMs?: number;
 }
 
@@ -29,7 +29,7 @@ type DeploymentEnd = Parameters<Store['updateDeployment']>[1];
 
 const STOPPED = 'the server was stopped; push again';
 
-/** Ends deployments: writes the end to their log, stores it, and tells everyone who waits. */
+/** Ends deployments: writes how a deployment ended to its log, stores the end, and tells everyone who waits. */
 export class DeploymentOutcomes {
   readonly #options: DeploymentOutcomesOptions;
 
@@ -37,7 +37,7 @@ export class DeploymentOutcomes {
     this.#options = options;
   }
 
-  /** Ends the deployment with the error that a step threw. */
+  /** Ends a deployment that failed, with the error that a step threw. */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;
     const mayResume = entry.cancelledBy === null && store.requestOf(entry.id) !== null;
@@ -77,19 +77,24 @@ export class DeploymentOutcomes {
     this.end(entry, 'interrupted', STOPPED);
   }
 
-  /** Leaves the deployment to the next server, which resumes its build, and tells everyone who waits. */
+  /** Leaves the deployment to the next server process, which resumes its build, and tells everyone who waits. */
   resumeLater(entry: Entry): void {
     const { tool } = entry.deployment;
     const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
     const why =
       'the server is being stopped; the build continues, and the server resumes it after its restart';
-    entry.log.progress.warn(`${sentence(why)}\nPush again then to follow it.\n${sentence(live)}`);
+    entry.log.progress.warn(
+      `${sentence(why)}\nPush again after the restart to follow the build.\n${sentence(live)}`,
+    );
     this.#options.log.info({ tool, deployment: entry.id }, 'build handed over to the next start');
     this.#options.logs.end(entry.id);
-    entry.end({ isLive: false, reason: `${why}: push again then to follow it; ${live}` });
+    entry.end({ isLive: false, reason: `${why}: push again after the restart to follow the build; ${live}` });
   }
 
-  /** Stores the end. If the store fails, retries later; if the server restarts first, the deployment counts as interrupted. */
+  /**
+   * Stores how the deployment ended. If the store fails, retries later. If the server restarts before a retry succeeds,
+   * the deployment counts as interrupted.
+   */
   record(entry: Entry, end: DeploymentEnd): void {
     try {
       this.#store(entry, end);
@@ -99,14 +104,14 @@ export class DeploymentOutcomes {
     }
   }
 
-  /** Stores the end, and fails the release of this deployment unless it went live. */
+  /** Stores how the deployment ended. Marks its release as failed unless the release went live. */
   #store({ id, deployment: { tool } }: Entry, end: DeploymentEnd): void {
     const { store } = this.#options;
     store.updateDeployment(id, end);
     failReleases(store, tool, (deploymentId) => deploymentId === id);
   }
 
-  /** Until its end is stored, lists show the deployment as running. */
+  /** Retries later to store the end of a deployment. Until that succeeds, lists show the deployment as running. */
   #recordLater(entry: Entry, end: DeploymentEnd): void {
     const again = (): void => {
       try {
@@ -118,7 +123,9 @@ export class DeploymentOutcomes {
     setTimeout(again, this.#options.recordAgainMs ?? 10_000).unref();
   }
 
-  /** Closes the log and gives the verdict to everyone who waits. */
+  /**
+   * Closes the deployment's log, tells everyone who waits how the deployment ended, and starts the clean-up after it.
+   */
   finish(entry: Entry, verdict: Verdict): void {
     const { logs, afterEach, log } = this.#options;
     logs.end(entry.id);

@@ -1,46 +1,48 @@
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Deployment, Principal, Replicas } from '../core/types.ts';
 
-/** How a deployment ended. */
+/** The result of a deployment: it went live, or the reason why it did not. */
 export type Verdict =
   | { readonly isLive: true; readonly version: number }
   /** `reason` is one line for the client's report: `build failed: pip exited 1; v41 is still live`. */
   | { readonly isLive: false; readonly reason: string };
 
-/** A push whose commit is in the repository, parked under `refs/deployments/ID`. */
+/** A push whose commit git has stored under the temporary ref `refs/deployments/ID`. */
 export interface ParkedPush {
   readonly id: string;
   readonly tool: ToolName;
   readonly commit: CommitId;
-  /** The commit that the client saw on the deploy branch. Null if it saw no such branch. */
+  /** The commit of the deploy branch when the client pushed. Null if the branch did not exist for the client. */
   readonly oldCommit: CommitId | null;
   readonly principal: Principal;
   readonly message: string | null;
   readonly useCache: boolean;
   /**
-   * With `--atomic`: updates for the transaction that moves the branch, as lines of `git update-ref --stdin` without
-   * newlines.
+   * For a push with `--atomic`: the updates of its tags, as lines for `git update-ref --stdin` without newlines. They
+   * run in the transaction that moves the branch.
    */
   readonly withUpdates: readonly string[];
-  /** `refs/heads/main`, or `refs/heads/master` for a tool that has no main. */
+  /** The branch that the push moves: `refs/heads/main`, or `refs/heads/master` for a tool that has no main. */
   readonly branchRef: string;
 }
 
 /** A place in the queue of deployments. */
 export interface Ticket {
-  /** The id of the deployment. If this push joined another push, the other's deployment. */
+  /**
+   * The id of the deployment. If this push joined another push of the same commit, the id of that push's deployment.
+   */
   readonly id: string;
   readonly isJoined: boolean;
-  /** Never rejects. */
+  /** Resolves with the result of the deployment. Never rejects. */
   readonly verdict: Promise<Verdict>;
 }
 
 /**
- * The queue of deployments, one at a time for each tool. A deployment belongs to the server, so it continues if its
- * client disconnects.
+ * Queues deployments and runs them, one at a time for each tool. A deployment belongs to the server, so it continues if
+ * its client disconnects.
  *
- * Callers authorise first. Each deployment is authorised once more when its turn comes. Methods that need a live
- * release throw DeployError `NOTHING_LIVE`.
+ * Callers authorise the principal first. The server authorises each deployment once more when its turn comes. Methods
+ * that need a live release throw DeployError `NOTHING_LIVE`.
  */
 export interface Deployments {
   /**
@@ -51,7 +53,7 @@ export interface Deployments {
    */
   submit(push: ParkedPush): Promise<Ticket>;
   /**
-   * Makes a release with the artifact and config vars of an old one. Null means the one before the live release.
+   * Makes a release with the artifact and config vars of an old release. Null means the release before the live one.
    *
    * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`
    */
@@ -59,8 +61,8 @@ export interface Deployments {
   /** Builds the live commit again. */
   redeploy(tool: ToolName, options: { readonly useCache: boolean }, principal: Principal): Ticket;
   /**
-   * Sets (text) and unsets (null) config vars in a new release. If nothing is live yet, only stores them and returns
-   * null.
+   * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, only stores
+   * the config vars and returns null.
    *
    * @throws DeployError `BAD_CONFIG_VAR`
    */
@@ -73,11 +75,15 @@ export interface Deployments {
   restart(tool: ToolName, principal: Principal): Ticket;
   /** Ends the tool's processes until the next deployment or restart. The live release stays the same. */
   stop(tool: ToolName, principal: Principal): Promise<void>;
-  /** Cancels the running deployment, or the one with this id. @throws DeployError `NO_DEPLOYMENT` */
+  /**
+   * Cancels the deployment with this id, or the running deployment if the id is null.
+   *
+   * @throws DeployError `NO_DEPLOYMENT`
+   */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**
-   * Yields the deployment's log from its first line, then live until its end, in chunks of whole lines. A slow reader
-   * delays nobody.
+   * Yields the deployment's log from its first line in chunks of whole lines, then follows the log until its end. A
+   * slow reader delays nobody.
    */
   follow(
     id: string,

@@ -6,7 +6,10 @@ import type { DeployContext } from './deploy-context.ts';
 const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
-/** Deletes parked refs after 14 days. Until then a commit can be pushed again without an upload. */
+/**
+ * Deletes the temporary refs of pushes that are older than 14 days. Until then, git keeps the commits, so a client can
+ * push them again without an upload.
+ */
 export async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
   const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);
   const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);

@@ -21,10 +21,10 @@ export type Planned =
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
 /**
- * Decides what a deployment does, when its turn has come and with the release that is live then.
+ * Decides the steps of a deployment. Called when its turn has come, so the decision uses the release that is live then.
  *
- * @throws DeployError `MOVED_ON`, `OTHER_HISTORY` if this push does not build upon the live commit; `OTHER_BRANCH` if
- * its branch no longer deploys.
+ * @throws DeployError `MOVED_ON` or `OTHER_HISTORY` if the pushed commit does not build upon the live commit;
+ * `OTHER_BRANCH` if the pushed branch no longer deploys.
  */
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
@@ -96,7 +96,7 @@ export async function planDeployment(
       const changes = configVarChanges(base.configVars, configVars);
       if (changes !== null)
         entry.log.progress.line(
-          `config vars: ${changes}; as they were: rollback ${tool} v${current.version}`,
+          `config vars: ${changes}; to undo this: rollback ${tool} v${current.version}`,
         );
       return {
         kind: 'go',
@@ -144,7 +144,7 @@ function usable(builder: Builder, artifact: Artifact | null | undefined): Artifa
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }
 
-/** Refuses a first push of master if main was pushed while it waited, because main would be lost. */
+/** Refuses a tool's first push of master if main was pushed while master waited, because main would be lost. */
 async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
   const main = `refs/heads/${repositories.deployBranch}`;
   if (branchRef === main) return;
@@ -163,7 +163,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
-  // If the live commit is lost, nobody can fetch it and build upon it.
+  // If the repository has lost the live commit, nobody can fetch that commit and build upon it.
   if (await isLost(repositories, live)) return;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];

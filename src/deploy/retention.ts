@@ -12,31 +12,34 @@ import { dropOldParked } from './parked-refs.ts';
 
 export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
-  /** How many released builds, the newest, keep their artifacts. Several releases of one build count once. */
+  /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
-  /** Runs `work` while no push is being received, because a push may need objects that `work` removes. */
+  /** Runs `work` while no push of the tool is being received, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** How long artifacts and logs wait for the end of pushes; 60,000 by default. */
+  /** How long the removal of artifacts and logs waits until no push is running, in milliseconds; by default 60,000. */
   readonly heldMs?: number;
-  /** Deletes the other refs that a push parked and, if `withCommit`, its parked commit too. */
+  /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
 
-// The number of loose objects at which git packs. git's default (git-gc(1), gc.auto) would pack in busy hours.
+// The number of loose objects at which git packs a repository. git's own default (git-gc(1), gc.auto) would pack in
+// busy hours.
 const LOOSE_OBJECTS = 2000;
-// The default of gc.autoPackLimit.
+// The number of packs at which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
 const HELD_MS = 60_000;
 
 /**
- * Runs after each deployment. Removes artifacts that no kept release runs, old logs, and old copies of releases. Removes
- * the shallow boundaries of a failed shallow push. Lets git pack its objects if there are many and nobody pushes.
+ * Cleans up after each deployment. Removes artifacts that no kept release runs, old logs, old copies of releases, and
+ * the shallow boundaries of a failed shallow push. Lets git pack the repository if it has many loose objects and nobody
+ * pushes.
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
   const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
   try {
-    // First, because the client waits for this process until its push ends. But a push may stay open for hours.
+    // The repository comes first, because the client waits for this process until its push ends. But a push may stay
+    // open for hours.
     await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {
@@ -48,7 +51,7 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
   await repository;
 }
 
-/** Keeps the log of each build whose artifact is kept. */
+/** Deletes old copies of releases and old logs. Keeps the log of each build whose artifact is kept. */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
   await logs.dropOld(tool, (id) => {
@@ -79,7 +82,10 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
 /** `git pack-refs` is killed after this time, because nothing else can change refs while it runs. */
 const PACKING_MS = 2 * 60 * 1000;
 
-/** Holds `takeRefs` meanwhile, because its holder treats every lock it finds as left by a killed git. */
+/**
+ * Packs the tool's refs while it holds `takeRefs`. Otherwise another holder would take git's lock for one that a killed
+ * git left.
+ */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);
   try {
@@ -91,7 +97,10 @@ async function packRefs(repositories: Repositories, tool: ToolName): Promise<voi
   }
 }
 
-/** The first check of `git gc --auto` (builtin/gc.c), without starting git: ids spread evenly over 256 folders. */
+/**
+ * Makes the first check of `git gc --auto` (builtin/gc.c) without starting git. One object folder is enough, because
+ * ids spread evenly over 256 folders.
+ */
 async function mayNeedGc(repository: string): Promise<boolean> {
   const [sample, packs] = await Promise.all(
     ['17', 'pack'].map((name) => readdir(join(repository, 'objects', name)).catch(() => [])),
@@ -100,7 +109,10 @@ async function mayNeedGc(repository: string): Promise<boolean> {
   return (sample?.length ?? 0) > LOOSE_OBJECTS / 256 || packCount > PACKS;
 }
 
-/** Keeps the artifacts of the live release, of the newest released builds, and of the last two builds for another push. */
+/**
+ * Removes old artifacts. Keeps those of the live release, of the newest released builds, and of the last two builds,
+ * which another push may use.
+ */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
   tool: ToolName,
@@ -108,7 +120,7 @@ async function removeArtifacts(
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // Checked again before each removal, because a rollback may begin to use an artifact meanwhile.
+    // `usedArtifacts` is called again before each removal, because a rollback may begin to use an artifact meanwhile.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
@@ -121,7 +133,7 @@ function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): Rea
   const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
-  // A change of config vars or a rollback makes a release of an existing build, so each build counts once.
+  // A change of config vars or a rollback makes another release of the same build, so each build counts once.
   const newest = [...new Set(releases.map(({ artifact }) => artifact.id))].slice(0, keepArtifacts);
   return new Set([
     ...newest,

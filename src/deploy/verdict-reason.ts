@@ -3,17 +3,17 @@ import { sentence } from '../core/text/sentence.ts';
 
 /** Why a deployment did not go live. */
 export interface Failure {
-  /** One line for the report: `build failed: pip exited 1; v41 is still live`. */
+  /** One line for git's report to the client, for example `build failed: pip exited 1; v41 is still live`. */
   readonly reason: string;
   /** The text for the deployment log: what happened, and what to do now. */
   readonly text: string;
 }
 
 /**
- * Explains a failure to the person who pushed.
+ * Explains to the person who pushed why the deployment failed.
  *
- * @param whatIsLive - `v41 is still live`
- * @param bugId - Printed if the server itself failed. The operator's log has it too.
+ * @param whatIsLive - The last words, such as `v41 is still live`.
+ * @param bugId - An id that the text names if the server itself failed. The operator's log has the same id.
  */
 export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
   if (!(error instanceof DeployError)) {

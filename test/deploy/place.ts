@@ -122,7 +122,7 @@ export class Place implements AsyncDisposable {
     };
   }
 
-  /** Starts like a server. @returns the queue, and how many deployments were resumed. */
+  /** Starts the queue as a server does. @returns the queue, and how many deployments were resumed. */
   async start(): Promise<{ line: DeploymentLine; resumed: number }> {
     const logs = new DeploymentLogs(join(this.folder, 'deployments'));
     await mendRepositories(this.context, new SetAside(this.folder));
@@ -143,7 +143,7 @@ export class Place implements AsyncDisposable {
     return { line, resumed: resumed.length };
   }
 
-  /** Parks a push. Its commit is a child of `oldCommit`. */
+  /** Stores a new commit under a push's temporary ref. The commit is a child of `oldCommit`. */
   async park(id: string, change: Partial<ParkedPush> = {}): Promise<ParkedPush> {
     await this.repositories.ensure(wikibot);
     const git = (args: string[], input?: string) =>

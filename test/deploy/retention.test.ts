@@ -46,7 +46,7 @@ class NotingBuilder implements Builder {
   }
 }
 
-/** The arguments of `tidy`: an empty data folder that keeps three builds. */
+/** Returns the arguments of `tidy`: an empty data folder that keeps three builds. */
 async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32, 1))) {
   const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
   const store = new SqliteStore(folder, key);
@@ -69,7 +69,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   return { folder, store, repositories, builder, inUse, options };
 }
 
-test('the oldest logs of a tool are deleted, except logs of kept builds and of unknown deployments', async (context) => {
+test('the oldest deployment logs of a tool are deleted, except logs of builds that are kept and of unknown deployments', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -83,11 +83,11 @@ test('the oldest logs of a tool are deleted, except logs of kept builds and of u
   await applyRetention(options, deploymentOf('d9'));
   const left = new Set(readdirSync(logs));
   const gone = Array.from({ length: 206 }, (_, count) => count).filter((n) => !left.has(`${id(n)}.log`));
-  // Number 1 belongs to a kept build, the store does not know number 2, and number 3 has not ended.
+  // Log 1 belongs to a build that is kept, the store does not know log 2, and the deployment of log 3 has not ended.
   assert.deepEqual(gone, [0, 4, 5]);
 });
 
-test('the logs of a tool take at most 1 GiB, but the newest one always stays', async (context) => {
+test('the deployment logs of a tool take at most 1 GiB, but the newest log always stays', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -103,7 +103,7 @@ test('the logs of a tool take at most 1 GiB, but the newest one always stays', a
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
-test('the setting counts kept builds, and changes of config vars and rollbacks count for nothing', async (context) => {
+test('the setting for kept artifacts counts builds: changes of config vars and rollbacks of the same build do not count', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {
@@ -128,7 +128,7 @@ test('the setting counts kept builds, and changes of config vars and rollbacks c
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
 
-test('retention decrypts no config vars, and finding the release to roll back to decrypts those of two releases', async (context) => {
+test('deleting old artifacts decrypts no config vars, and a rollback decrypts only those of two releases', async (context) => {
   let opened = 0;
   class CountingKey extends SecretsKey {
     override decrypt(...args: Parameters<SecretsKey['decrypt']>): string {
@@ -156,7 +156,7 @@ test('retention decrypts no config vars, and finding the release to roll back to
   assert.equal(opened, 2);
 });
 
-test('threat 82: refs are packed only while nothing else changes refs', async (context) => {
+test('threat 82: the server packs a repository’s refs only while nothing else changes them', async (context) => {
   const { repositories, options } = await tidied(context);
   const repository = repositories.folder(wikibot);
   const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
@@ -186,7 +186,7 @@ function folderCount(repository: string): number {
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
 
-test('threat 60: a push that stays open does not keep artifacts of earlier builds on the disk', async (context) => {
+test('threat 60: if a push stays open for long, artifacts of earlier builds are still deleted from the disk', async (context) => {
   const { store, builder, options } = await tidied(context);
   for (const build of ['b1', 'b2', 'b3', 'b4']) {
     store.addDeployment(deploymentOf(build));

@@ -13,7 +13,7 @@ for (const { name, message, says } of [
     says: 'Build failed: apt exited 1: there is no package figglet. Search: https://packages.debian.org/figglet',
   },
 ]) {
-  test(`a failure in words: ${name}`, () => {
+  test(`the person who pushed reads why a deployment failed: ${name}`, () => {
     const error = new DeployError('BUILD_FAILED', message, 'Mend it.');
     const { text } = explainFailure(error, 'v1 is still live', 'bug');
     assert.equal(text, `${says}\nMend it.\nv1 is still live.`);
@@ -24,7 +24,7 @@ for (const { who, fail } of [
   { who: 'this process', fail: async () => writeFileSync('/dev/full', 'x') },
   { who: 'git', fail: async () => void (await execa('sh', ['-c', 'exec git --version >/dev/full'])) },
 ]) {
-  test(`threat 83: a full disk is named as the reason, even if ${who} runs into it`, async () => {
+  test(`threat 83: if the disk is full, the push says so, even if ${who} runs into it`, async () => {
     const error = await fail().catch((reason: unknown) => reason);
     const { reason } = explainFailure(error, 'v1 is still live', 'bug');
     assert.equal(reason, 'the disk of this server is full (bug); v1 is still live');

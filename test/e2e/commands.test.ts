@@ -56,7 +56,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal(back.exitCode, 0, back.stderr);
     assert.match(
       back.stdout,
-      new RegExp(`^ {7}config vars: GREETING changed; as they were: rollback ${name} v4$`, 'm'),
+      new RegExp(`^ {7}config vars: GREETING changed; to undo this: rollback ${name} v4$`, 'm'),
     );
     assert.equal((await server.get(name)).body, 'early');
     assert.equal(await main(name), first);

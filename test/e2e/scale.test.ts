@@ -164,8 +164,14 @@ describe('scale', () => {
     const { name } = await newTool(withWorker('one'));
     const many = await server.command('scale', name, 'web=4');
     assert.equal(many.exitCode, 1);
-    assert.match(many.stderr, /4 web processes are too many: at most 3 of a type run here \(max_replicas\)/);
-    assert.match(many.stderr, /Ask for no more: ssh \S.* scale \S+ web=3, or ask the operator/);
+    assert.match(
+      many.stderr,
+      /4 web processes are too many: this server runs at most 3 of each type \(max_replicas\)/,
+    );
+    assert.match(
+      many.stderr,
+      /To run as many as are allowed: ssh \S.* scale \S+ web=3\. Or ask the operator/,
+    );
     const unknown = await server.command('scale', name, 'wbe=1');
     assert.equal(unknown.exitCode, 1);
     assert.match(unknown.stderr, /v1 of \S+ has no process type “wbe”\. It has web, worker\./);
@@ -180,7 +186,7 @@ describe('scale', () => {
     succeeded(pushed);
     assert.match(
       pushed.stderr,
-      /! {5}9 web processes were asked for: at most 3 of a type run here \(max_replicas\)/,
+      /! {5}The tool is scaled to 9 web processes, but this server runs at most 3 of each type \(max_replicas\)/,
     );
     assert.deepEqual(await names(name), ['web.1', 'web.2', 'web.3']);
   });

@@ -30,22 +30,31 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
   readonly concurrentDeployments: number;
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
-  /** @throws DeployError if the person may no longer deploy this tool, or if the directory does not answer. */
+  /**
+   * Checks that the person may still deploy the tool. @throws DeployError if they may not, or if the directory does not
+   * answer.
+   */
   readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }
 
-/** For so long after a deployment has ended, a cancel without an id may be meant for it. */
+/** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
 const JUST_NOW_MS = 5000;
 
-/** The queue of deployments. `Deployments` documents what it promises. */
+/** Implements the queue of deployments. The interface `Deployments` documents its promises. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
-  /** Handles the pushes of one tool one at a time. Each decision awaits git, so two would otherwise interleave. */
+  /**
+   * Handles the pushes of one tool one at a time. Each decision waits for git, so two decisions would otherwise
+   * interleave.
+   */
   readonly #submitting = new PerToolQueue();
-  /** By entry: the deployment that ended just before its turn, unless that one was cancelled. */
+  /**
+   * For each queue entry: the deployment that ended just before the entry's turn. A cancelled deployment is not
+   * recorded here.
+   */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
 
@@ -100,7 +109,7 @@ export class DeploymentLine implements Deployments {
 
   restart(tool: ToolName, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
-    assertArtifactUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    assertArtifactUsable(this.#options.builder, live, `Build the release again: \`redeploy ${tool}\``);
     const { commit } = live;
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
@@ -108,7 +117,7 @@ export class DeploymentLine implements Deployments {
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
     assertScalable(live, changes, this.#options.maxReplicas);
-    assertArtifactUsable(this.#options.builder, live, `Build it again: \`redeploy ${tool}\``);
+    assertArtifactUsable(this.#options.builder, live, `Build the release again: \`redeploy ${tool}\``);
     const { commit } = live;
     const message = replicasLine(changes);
     return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
@@ -149,10 +158,10 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Called at start, before the server listens. Queues the deployments whose builds an earlier server left running, so
-   * that pushes of the same commit can join them.
+   * Queues at start, before the server listens, the deployments whose builds an earlier server left running. Pushes of
+   * the same commits can then join them.
    *
-   * @returns a function that lets them continue. Call it once the live tools are being started.
+   * @returns a function that lets these deployments continue. Call it once the live tools are being started.
    */
   async resume(deployments: readonly ResumedBuild[]): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -163,8 +172,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Called at shutdown. No deployment starts any more. A build that can continue without this server is left for the
-   * next start; all other deployments end as interrupted.
+   * Ends the queue at shutdown. No deployment starts any more. The next server resumes builds that can continue without
+   * this server; all other deployments end as interrupted.
    */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -183,7 +192,7 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    // The deployment may have ended during the calls of git.
+    // The deployment may have ended while git was running.
     if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&
@@ -289,17 +298,22 @@ export class DeploymentLine implements Deployments {
     }
   }
 
-  /** Tells the push that its release is live but its branch has not moved, and moves the branch later. */
+  /**
+   * Tells the client that the release is live but that its branch has not moved, and keeps trying to move the branch.
+   */
   #followLater(entry: Entry, version: number): void {
     const { tool } = entry.deployment;
     const { deployBranch } = this.#options.repositories;
     const reason = `v${version} is live, but ${deployBranch} has not moved to it yet: git fails on the server, which keeps trying`;
-    entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether it has moved.`);
+    entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether the branch has moved.`);
     this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);
   }
 
-  /** Authorises once more when the turn comes, because the person may have lost the right while they waited. */
+  /**
+   * Checks once more, when the turn comes, that the person may deploy the tool, because they may have lost the right
+   * while they waited.
+   */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;
     try {

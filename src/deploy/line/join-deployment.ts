@@ -7,10 +7,10 @@ import type { ParkedPush, Verdict } from '../deployments.ts';
 import type { Entry } from './line-entry.ts';
 
 /**
- * Returns the deployment of the same commit that a push may join. Null if there is none, or if a later entry would
- * make a commit live that does not contain the push.
+ * Returns the deployment of the same commit that a push may join. Null if there is no such deployment, or if a later
+ * entry would make a commit live that does not contain the pushed commit.
  *
- * @param line - The running entry, then the waiting ones, in the order of their turns.
+ * @param line - The running entry, then the waiting entries, in the order of their turns.
  */
 export async function joinable(
   repositories: Repositories,
@@ -30,7 +30,7 @@ export async function joinable(
       }
       case 'rollback':
         return null;
-      // These deploy the commit that is live when their turn comes, so the push may join an entry before them.
+      // These requests deploy the commit that is live when their turn comes, so the push may join an entry before them.
       case 'redeploy':
       case 'config':
       case 'restart':
@@ -43,7 +43,10 @@ export async function joinable(
   return null;
 }
 
-/** The verdict for a push that joined this deployment. If only the deployment's author was refused, it says to push again. */
+/**
+ * Returns the result for a push that joined this deployment. If only the deployment's author was refused, the result
+ * tells the person to push again.
+ */
 export async function joinedVerdict(
   repositories: Repositories,
   push: ParkedPush,
@@ -51,13 +54,13 @@ export async function joinedVerdict(
 ): Promise<Verdict> {
   const verdict = await entry.verdict;
   if (verdict.isLive || !entry.isRefused) return await withOtherRefs(repositories, push, verdict);
-  const reason = `this push joined one that was refused; push again (${verdict.reason})`;
+  const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
   return { isLive: false, reason };
 }
 
 /**
- * The verdict for a push whose commit went live by another deployment. Deletes its parked ref, and moves the other refs
- * of an atomic push. If these cannot move, the push is refused.
+ * Returns the result for a push whose commit went live by another deployment. Deletes the push's temporary ref, and
+ * moves the tags of an atomic push. If the tags cannot move, the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,
@@ -70,7 +73,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // `dropOldParked` deletes the parked ref later.
+    // `dropOldParked` deletes the temporary ref later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
@@ -78,8 +81,8 @@ async function withOtherRefs(
 }
 
 /**
- * The verdict for a push of the live commit. If the push names another branch than the repository has (main of a tool
- * that has master), the branch is renamed in one transaction.
+ * Returns the result for a push of the commit that is live already. If a tool that has master pushes main, or the
+ * reverse, one transaction renames the branch.
  */
 export async function alreadyLive(
   repositories: Repositories,
@@ -90,7 +93,7 @@ export async function alreadyLive(
   const { tool, branchRef, commit } = push;
   const { ref, commit: old } = await readDeployBranch(repositories, tool);
   const live: Verdict = { isLive: true, version };
-  // If the branch does not name the live commit yet, this push moves it.
+  // If the deploy branch does not name the live commit yet, this push moves the branch.
   const move = old === null ? `create ${branchRef} ${commit}` : `update ${branchRef} ${commit} ${old}`;
   if (old === null || (ref === branchRef && old !== commit))
     return await withOtherRefs(repositories, { ...push, withUpdates: [move, ...push.withUpdates] }, live);

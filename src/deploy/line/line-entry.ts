@@ -5,7 +5,7 @@ import type { CommitFacts } from '../../git/commits.ts';
 import type { DeploymentLog } from '../deployment-log.ts';
 import type { ParkedPush, Verdict } from '../deployments.ts';
 
-/** What a deployment was asked to do. */
+/** The kind of a deployment, with the details of its request. */
 export type Request =
   | { readonly kind: 'push'; readonly push: ParkedPush }
   | { readonly kind: 'redeploy'; readonly useCache: boolean }
@@ -16,14 +16,14 @@ export type Request =
 
 /** A deployment that is not yet in the queue. */
 export interface Wanted {
-  /** The id of a push. Other deployments get a new one. */
+  /** The id of the push. Deployments of other kinds get a new id. */
   readonly id?: string;
   readonly tool: ToolName;
   readonly commit: CommitId;
   readonly request: Request;
   readonly principal: Principal;
   readonly message: string | null;
-  /** The waiting entries that it supersedes. */
+  /** The waiting entries that this deployment supersedes. */
   readonly replaces?: readonly Entry[];
 }
 
@@ -33,15 +33,15 @@ export class Entry {
   readonly request: Request;
   readonly principal: Principal;
   readonly log: DeploymentLog;
-  /** Gets the output of this deployment. A resumed deployment repeats its output from the first line. */
+  /** Receives the output of this deployment. A resumed deployment repeats its output from the first line. */
   readonly progress: Progress;
   /** Resolves when a resumed build may continue. Null if this server started the deployment. */
   readonly resumption: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
-  /** The user name of the person who cancelled it, or null. */
+  /** The user name of the person who cancelled this deployment, or null. */
   cancelledBy: string | null = null;
-  /** True if its turn came and its author was no longer authorised. */
+  /** True if the deployment's turn came, but its author was no longer authorised. */
   isRefused = false;
   #resolve: (verdict: Verdict) => void = () => undefined;
 
@@ -50,7 +50,7 @@ export class Entry {
     readonly request: Request;
     readonly principal: Principal;
     readonly log: DeploymentLog;
-    /** Set if it is resumed. `progress` skips the lines that the log has. */
+    /** Set if the deployment is resumed after a restart. `progress` skips the lines that the log already has. */
     readonly resumed?: { readonly progress: Progress; readonly resumption: Promise<void> };
   }) {
     this.deployment = options.deployment;
@@ -72,7 +72,10 @@ export class Entry {
     return this.deployment.commit;
   }
 
-  /** The person whose share of the turns this entry uses. All tool accounts share one, because a person may have many. */
+  /**
+   * Returns the person whose share of the turns this entry uses. All tool accounts share one name, because a person may
+   * have many tool accounts.
+   */
   get person(): string {
     const { uid } = this.principal;
     return uid.startsWith('tools.') ? 'tools' : uid;
@@ -82,13 +85,13 @@ export class Entry {
     return this.resumption !== null;
   }
 
-  /** Resolves `verdict`. */
+  /** Ends the deployment: resolves `verdict` for everyone who waits. */
   end(verdict: Verdict): void {
     this.#resolve(verdict);
   }
 }
 
-/** Writes the first lines of a push's log. */
+/** Writes the first lines of a push's log: who pushed which commit, and whether a licence is missing. */
 export function introducePush(
   { principal, tool, commit }: ParkedPush,
   { subject, hasLicence }: CommitFacts,
@@ -100,11 +103,11 @@ export function introducePush(
   );
   if (!hasLicence && warnsOfLicence)
     progress.warn(
-      'No licence file was found. Code hosted here is free software: add a file LICENSE with the text of one (https://choosealicense.com).',
+      'No licence file was found. Code hosted here is free software: add a file LICENSE with the text of a free licence (https://choosealicense.com).',
     );
 }
 
-/** Makes the record of a new deployment. */
+/** Returns the record of a new deployment, which waits for its turn. */
 export function newDeployment(asked: {
   readonly id: string;
   readonly tool: ToolName;

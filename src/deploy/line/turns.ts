@@ -7,21 +7,27 @@ const MAX_WAITING_OF_TOOL = 20;
 const MAX_WAITING_OF_PERSON = 40;
 
 /**
- * Decides which deployments run and which wait. Each tool runs one at a time, in the order of arrival. Over all tools
- * at most `limit` run, in rotation over people and tools. The last free turn is kept for a person who has nothing
- * running, so that one person's builds never hold all turns.
+ * Decides which deployments run and which wait. The deployments of one tool run one at a time, in the order of arrival.
+ * Over all tools, at most `limit` deployments run, in rotation over people and tools. The last free turn is kept for a
+ * person who has nothing running, so that one person's builds never hold all turns.
  */
 export class Turns {
   readonly #limit: number;
   readonly #run: (entry: Entry) => Promise<void>;
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
-  /** When the last deployment of a tool or person ended, as a running count. Cleared when nothing waits. */
+  /**
+   * For each tool and person: when its last deployment ended, as a running count of ended deployments. Cleared when
+   * nothing waits.
+   */
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
   #waiting: Entry[] = [];
 
-  /** @param run - Must not reject. @param tellEveryMs - The shortest time between two lines about a place. */
+  /**
+   * @param run - Runs one deployment. It must not reject.
+   * @param tellEveryMs - The shortest time between two lines about a place in the queue.
+   */
   constructor(options: {
     readonly limit: number;
     readonly run: (entry: Entry) => Promise<void>;
@@ -36,7 +42,7 @@ export class Turns {
     return this.#running.get(tool) ?? null;
   }
 
-  /** In the order of their turns. */
+  /** Returns the tool's waiting entries in the order of their turns. */
   waiting(tool: ToolName): readonly Entry[] {
     return this.#waiting.filter((entry) => entry.deployment.tool === tool);
   }
@@ -46,7 +52,8 @@ export class Turns {
   }
 
   /**
-   * Limits the waiting deployments, because each holds a log open and gets lines about its place.
+   * Checks that another deployment may wait. The number is limited, because each waiting deployment holds a log open
+   * and gets lines about its place.
    *
    * @param leaving - Entries that will leave the queue.
    * @throws DeployError `LINE_FULL`
@@ -62,7 +69,7 @@ export class Turns {
       isToolFull
         ? `${ofTool} deployments of ${tool} are waiting already`
         : `${ofPerson} deployments of ${uid} are waiting already`,
-      `Wait until some have ended, or cancel one: \`cancel ${tool}\``,
+      `Wait until some of them have ended, or cancel one: \`cancel ${tool}\``,
     );
   }
 
@@ -71,7 +78,7 @@ export class Turns {
     this.#next();
   }
 
-  /** Removes a waiting entry. False if the entry does not wait. */
+  /** Removes a waiting entry from the queue. Returns false if the entry does not wait. */
   leave(entry: Entry): boolean {
     const waits = this.#waiting.includes(entry);
     this.#waiting = this.#waiting.filter((other) => other !== entry);
@@ -114,8 +121,9 @@ export class Turns {
   }
 
   /**
-   * The waiting entries in the order of their turns. First comes the person with the fewest running deployments, then
-   * the person, then the tool, whose last deployment ended longest ago. Each entry counts as ended for those behind it.
+   * Sorts the waiting entries in the order of their turns. First comes the person with the fewest running deployments.
+   * Then comes the person, and then the tool, whose last deployment ended longest ago. Each entry counts as ended for
+   * the entries behind it.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

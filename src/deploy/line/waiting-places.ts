@@ -3,15 +3,16 @@ import type { Entry } from './line-entry.ts';
 
 const TELL_EVERY_MS = 10_000;
 
-/** Why a deployment waits. A new line is printed when its position or `key` changes. */
+/** The reason why a deployment waits. A new line is printed when the deployment's position or `key` changes. */
 interface Reason {
   readonly key: string;
   readonly text: string;
 }
 
 /**
- * Prints for each waiting deployment its position and why it waits: at once, and then after each change, at most once
- * in ten seconds. It never names another person's tool, because only the maintainers of a tool may learn that it exists.
+ * Prints for each waiting deployment its position in the queue and why it waits. Prints at once, and then after each
+ * change, at most once in ten seconds. The lines never name another person's tool, because only the maintainers of a
+ * tool may learn that it exists.
  */
 export class WaitingPlaces {
   readonly #limit: number;
@@ -34,7 +35,11 @@ export class WaitingPlaces {
     this.#startedAt.delete(entry);
   }
 
-  /** @param waiting - In the order in which they will start, as far as known. */
+  /**
+   * Prints a line for each waiting deployment whose place or reason has changed.
+   *
+   * @param waiting - The waiting entries in the order in which they will start, as far as known.
+   */
   tell(waiting: readonly Entry[]): void {
     this.#waiting = waiting;
     if (this.#due !== null) clearTimeout(this.#due);
@@ -45,7 +50,11 @@ export class WaitingPlaces {
     this.#due = setTimeout(() => this.tell(this.#waiting), Math.min(...waits)).unref();
   }
 
-  /** @returns the milliseconds until the next line may be printed, or 0 if none is due. */
+  /**
+   * Prints the place of one waiting deployment if a new line is due.
+   *
+   * @returns the milliseconds until the next line may be printed, or 0 if none is due.
+   */
   #tellOne(entry: Entry, index: number, now: number): number {
     const reason = this.#reason(entry, index);
     const key = `${index} ${reason.key}`;
@@ -89,7 +98,7 @@ export class WaitingPlaces {
   }
 }
 
-/** `the push 0192 of wikibot` */
+/** Names a deployment: `the push 0192 of wikibot`. */
 function nameOf({ deployment: { kind, id, tool } }: Entry): string {
   return `the ${kind} ${id} of ${tool}`;
 }

@@ -15,7 +15,10 @@ export class BranchFollowers {
     this.#context = context;
   }
 
-  /** Retries until the tool's branch names the live commit, or until the server stops; the next start then retries. */
+  /**
+   * Retries until the tool's deploy branch names the live commit, or until the server stops. The next start then tries
+   * again.
+   */
   follow(tool: ToolName): void {
     if (this.#running.has(tool)) return;
     this.#running.set(

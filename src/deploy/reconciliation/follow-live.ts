@@ -9,17 +9,17 @@ import type { DeployContext } from '../deploy-context.ts';
 import { RELEASES, versionOf } from './read-back-releases.ts';
 
 /**
- * Makes the deploy branch and the live release's own ref name the live commit. It deletes no branch, and moves none if
- * the repository has a newer release than the store.
+ * Makes the deploy branch and the ref of the live release name the live commit. Deletes no branch. Moves nothing if the
+ * repository has a newer release than the store.
  *
- * @throws Error if git cannot move them.
+ * @throws Error if git cannot move the refs.
  */
 export async function followLive(context: DeployContext, name: ToolName): Promise<void> {
   const behind = await findBehind(context, name);
   if (behind === null) return;
   const { live, branch } = behind;
   await moveRefs(context, live);
-  // Read again, because another deployment may have made the branch meanwhile.
+  // The branch is read again, because another deployment may have created it meanwhile.
   const { ref, commit } = await readDeployBranch(context.repositories, name);
   if (commit !== null) await pointHead(context.repositories, name, ref);
   context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
@@ -46,7 +46,7 @@ async function findBehind(
   }
   const release = `${RELEASES}/v${live.version}`;
   const recorded = (await readRefs(repositories, name, [release])).get(release);
-  // A release of the same commit, for example after a change of config vars, moves no branch but has its own ref.
+  // A change of config vars makes a release of the same commit. Such a release moves no branch but has its own ref.
   if (live.commit === branch.commit && live.commit === recorded) return null;
   if (await isLost(repositories, live)) {
     log.error(
@@ -74,7 +74,10 @@ export async function isLost(
   return answer.endsWith(' missing');
 }
 
-/** Gives the branch's commit a ref of its own, if no release names it, before the branch moves away. */
+/**
+ * Returns a command that keeps the branch's commit under `refs/set-aside` if no release names this commit. Otherwise
+ * the commit would be lost when the branch moves away.
+ */
 function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
   const { commit, ref } = branch;
   if (commit === null || commit === live.commit || known.has(commit)) return [];
@@ -82,8 +85,8 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 }
 
 /**
- * Moves the refs together with the other refs of an atomic push, or without those if they cannot move. The lines are
- * computed when no other change can run, because a deployment may go live while this waits.
+ * Moves the branch and the release's ref together with the tags of an atomic push, or without the tags if these cannot
+ * move. The commands are computed when no other change can run, because a deployment may go live while this waits.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

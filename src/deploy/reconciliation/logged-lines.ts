@@ -1,15 +1,18 @@
 import { createReadStream, existsSync, truncateSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 
-/** Only the newest lines of a longer log count, because a cluster repeats fewer lines of a container. */
+/**
+ * How many of a log's newest lines are compared. Older lines do not matter, because a cluster repeats fewer lines of a
+ * container.
+ */
 const MAX_LINES = 4_000_000;
-/** How many lines may be compared in vain: about a second in all. */
+/** How many lines may be compared without finding a match. The whole comparison takes about a second. */
 const MAX_LOOKED_AT = 1_000_000_000;
 
 /**
- * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines
- * between them (a push joined, a build still runs). Lines are stored as hashes of 32 bits, because a build may print a
- * hundred million bytes. If a log exceeds the limits above, lines appear twice.
+ * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines in
+ * between, for example that a push joined. Lines are stored as hashes of 32 bits, because a build may print a hundred
+ * million bytes. If a log exceeds the limits above, lines appear twice.
  */
 export class LoggedLines {
   readonly #hashes: Uint32Array;
@@ -20,7 +23,10 @@ export class LoggedLines {
     this.#hashes = hashes;
   }
 
-  /** Reads a log. Cuts off an incomplete last line, which a killed server left; the build repeats it whole. */
+  /**
+   * Reads the lines of a log. Cuts off an incomplete last line, which a killed server left, because the build repeats
+   * the whole line.
+   */
   static async read(path: string): Promise<LoggedLines> {
     const hashes = new NewestHashes();
     const decoder = new StringDecoder('utf8');
@@ -32,7 +38,8 @@ export class LoggedLines {
       const lines = (rest + decoder.write(chunk)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) hashes.push(hashOf(line));
-      // Not from the text: a character that a full disk cut has more bytes there.
+      // The position comes from the bytes, not from the decoded text: a character that a full disk cut has more bytes
+      // in the text.
       const newline = chunk.lastIndexOf('\n');
       if (newline >= 0) wholeBytes = bytes + newline + 1;
       bytes += chunk.length;
@@ -51,7 +58,9 @@ export class LoggedLines {
       .join('');
   }
 
-  /** Moves behind the next such line of the log. False if the log has no more such line. */
+  /**
+   * Skips to just behind the next line of the log that equals `line`. Returns false if the log has no more such line.
+   */
   #pass(line: string): boolean {
     if (this.#lookedAt > MAX_LOOKED_AT) return false;
     const found = this.#hashes.indexOf(hashOf(line), this.#next);
@@ -87,7 +96,7 @@ class NewestHashes {
   }
 }
 
-/** FNV-1a, over UTF-16 code units: https://www.rfc-editor.org/rfc/rfc9923 */
+/** Returns the FNV-1a hash of the line's UTF-16 code units: https://www.rfc-editor.org/rfc/rfc9923 */
 function hashOf(line: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < line.length; index++) {

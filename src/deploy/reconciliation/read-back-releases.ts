@@ -13,22 +13,22 @@ type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
 /** Each release that went live has a ref here, such as `refs/releases/v3`. */
 export const RELEASES = 'refs/releases';
 
-/** The version that a ref of a release names, or 0 for any other ref. */
+/** Returns the version of a release ref, for example 3 for `refs/releases/v3`. Returns 0 for any other ref. */
 export function versionOf(ref: string): number {
   return Number(/^refs\/releases\/v([1-9][0-9]{0,8})$/.exec(ref)?.[1] ?? 0);
 }
 
-/** The refs of releases in a repository. Both lists are empty if the tool has no repository. */
+/** The release refs of a repository. Both lists are empty if the tool has no repository. */
 export interface ReleaseRefs {
-  /** The versions that have a ref, even a torn one. */
+  /** The versions that have a ref, even if the ref's file is damaged. */
   readonly released: readonly number[];
-  /** The torn ref files. */
+  /** The damaged ref files. */
   readonly torn: readonly string[];
 }
 
 /**
- * The versions that went live, by the refs of the repository. If the refs are lost, copies that are newer than the
- * store count too, because each release is copied before it goes live.
+ * Returns the versions that went live, according to the refs of the repository. If refs are lost, copies that are newer
+ * than the store count too, because each release is copied before it goes live.
  *
  * @param newerCopies - The versions that have a copy but that the store has never given out.
  */
@@ -44,15 +44,18 @@ async function releasedVersions(repositories: Repositories, tool: ToolName): Pro
 
 /** The tools whose data needs a closer check. */
 export interface Suspects {
-  /** True for repositories to check for torn refs and lost objects. By default all. */
+  /**
+   * True if the tool's repository must be checked for damaged refs and lost objects. By default, all repositories are
+   * checked.
+   */
   readonly mayBeDamaged?: (tool: ToolName) => boolean;
-  /** True for tools whose store lacks releases that went live. */
+  /** True if the store lacks releases of the tool that went live. */
   readonly isBehind?: (tool: ToolName) => boolean;
 }
 
 /**
- * Runs at start, before anything else changes a repository. Adds the releases that an older store lacks, then sets
- * damaged parts of repositories aside.
+ * Repairs repositories at start, before anything else changes them. Adds the releases that an older store lacks, then
+ * moves damaged parts of repositories to `set-aside`.
  *
  * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if missing releases could not be read back, because an older
  * release would start.
@@ -67,8 +70,8 @@ export async function mendRepositories(
   if (behind.length > 0) {
     throw new DeployError(
       'DATA_DISAGREES',
-      `The store lacks releases of ${behind.join(', ')}, and they could not be read back.`,
-      'Find the reason in the log, remove it, and start the server again.',
+      `The store lacks releases of ${behind.join(', ')}, and the server could not read these releases back.`,
+      'Find the cause in the log, repair it, and start the server again.',
     );
   }
   const mended = await context.repositories.cleanUp(
@@ -80,9 +83,9 @@ export async function mendRepositories(
 }
 
 /**
- * Runs at start. If the store lacks releases that went live, it is older than the repositories, for example after a
- * restore. Adds these releases from their copies, and makes the next version higher than every earlier one. Must run
- * while damaged ref files are in their places, because their names count.
+ * Reads back, at start, releases that went live but that the store lacks. The store is then older than the
+ * repositories, for example after a restore. Adds these releases from their copies, and makes the next version higher
+ * than every earlier version. Must run while damaged ref files are in their places, because their names count.
  *
  * @returns the tools for which that failed. Their damaged files must stay.
  * @throws DeployError `STORE_FULL`
@@ -115,7 +118,7 @@ async function readBack(
   const newer = store.newerCopies(tool);
   const released = hasRefs ? await releasedVersions(repositories, tool) : [];
   const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
-  // The live version has a row, unless the store is damaged.
+  // The store has a row for the live version, unless the store is damaged.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
   const behind = went.filter((version) => !known.has(version));
   const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
@@ -126,7 +129,7 @@ async function readBack(
   store.copyReleases(tool);
 }
 
-/** Runs at start. Restores lost refs of releases whose commits the repository still has. */
+/** Restores, at start, lost release refs if the repository still has their commits. */
 export async function restoreReleaseRefs(
   { store, repositories, log }: Context,
   tool: ToolName,

@@ -15,11 +15,11 @@ import { restoreReleaseRefs } from './read-back-releases.ts';
 import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 
 /**
- * Runs at start, after `mendRepositories` and before the server listens. Makes everything that a killed server left
- * agree with the live releases. A deployment without a verdict counts as interrupted. If `goLive` was recorded, the
- * branch follows. Deletes nothing that the store does not know.
+ * Makes everything that a killed server left agree with the live releases. Runs at start, after `mendRepositories` and
+ * before the server listens. Unfinished deployments count as interrupted. If `goLive` was recorded for a release, the
+ * branch is moved to its commit. Deletes nothing that the store does not know.
  *
- * @returns the deployments whose builds continued without a server. They are unchanged, and the queue resumes them.
+ * @returns the deployments whose builds continued without a server. These stay unchanged, and the queue resumes them.
  */
 export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<ResumedBuild[]> {
   const resumed = await findResumedBuilds(context);

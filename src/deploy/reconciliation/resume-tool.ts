@@ -8,8 +8,9 @@ const FIRST_PAUSE_MS = 5000;
 const MAX_PAUSE_MS = 60_000;
 
 /**
- * Runs at start, while the server already listens. Starts the live release of a tool, and removes what an unfinished
- * rollout of an earlier server left. Retries until it succeeds or the signal fires, because nothing else does this.
+ * Starts the live release of a tool after a start of the server, which already listens. Removes the processes that an
+ * unfinished rollout of an earlier server left. Retries until it succeeds or the signal fires, because nothing else
+ * does this.
  */
 export async function resumeTool(
   context: DeployContext,
@@ -21,7 +22,7 @@ export async function resumeTool(
   let failures = 0;
   for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     try {
-      // A running deployment may make another release live.
+      // After a failure, wait for a running deployment: it may make another release live.
       if (failures === 0 || !isDeploying(context, name)) {
         await resumeOnce(context, name);
         if (failures > 0) log.info({ tool: name, failures }, 'tool resumed');

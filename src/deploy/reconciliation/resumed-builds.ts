@@ -6,7 +6,10 @@ import type { DeployContext } from '../deploy-context.ts';
 import type { DeploymentLogs } from '../deployment-log.ts';
 import { Entry, type Request } from '../line/line-entry.ts';
 
-/** The reason of a deployment whose build had ended when the server was stopped. */
+/**
+ * The stored reason of a deployment whose build had ended when the server was stopped. The next start recognises such
+ * deployments by it.
+ */
 export const HANDED_OVER = 'the server was stopped after the build, and continues after its restart';
 
 /** A deployment whose build continued while no server ran. */
@@ -15,7 +18,10 @@ export interface ResumedBuild {
   readonly request: DeploymentRequest;
 }
 
-/** The part of a request that is stored for a restart. Null for kinds that are not resumed; config vars would be stored unencrypted. */
+/**
+ * Returns the part of a request that is stored for a restart. Null for kinds that are not resumed: their config vars
+ * would be stored unencrypted.
+ */
 export function keptRequest(request: Request): DeploymentRequest | null {
   switch (request.kind) {
     case 'push': {
@@ -29,7 +35,10 @@ export function keptRequest(request: Request): DeploymentRequest | null {
   }
 }
 
-/** Finds at start the deployments of an earlier server whose builds can be followed again, or have just ended. */
+/**
+ * Finds, at start, the deployments of an earlier server whose builds this server can follow again, or whose builds have
+ * just ended.
+ */
 export async function findResumedBuilds(context: DeployContext): Promise<ResumedBuild[]> {
   const { store } = context;
   const found: ResumedBuild[] = [];
@@ -46,14 +55,14 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
   return found;
 }
 
-/** Makes the queue entry of a resumed deployment, with its old log. */
+/** Makes the queue entry of a resumed deployment, which continues its old log. */
 export async function resumedEntry(
   { deployment, request }: ResumedBuild,
   logs: DeploymentLogs,
   resumption: Promise<void>,
 ): Promise<Entry> {
   const { log, again: progress } = await logs.reopen(deployment.tool, deployment.id);
-  log.progress.step('The server was restarted; the build continued and is followed again');
+  log.progress.step('The server was restarted; the build continued, and this log follows it again');
   const principal = principalOf(deployment);
   const resumed = { progress, resumption };
   return new Entry({
@@ -75,8 +84,8 @@ async function isResumable({ builder, log }: DeployContext, tool: ToolName, id: 
 }
 
 /**
- * True if the repository still has the commit. A pushed commit is parked under its own ref until it is live. Any other
- * deployment builds what is live, so its commit must be live still: a restored store may say otherwise.
+ * True if the repository still has the deployment's commit. A temporary ref keeps a pushed commit until it is live. Any
+ * other deployment builds the live commit, so its commit must still be live: a restored store may say otherwise.
  */
 async function hasCommit(
   { repositories, store }: DeployContext,
@@ -101,7 +110,10 @@ function requestOf(deployment: Deployment, request: DeploymentRequest, principal
   };
 }
 
-/** A principal for names in logs. It grants no right to deploy, because the push was authorised earlier. */
+/**
+ * Returns a principal that only names the person in logs. It grants no right to deploy, because the push was authorised
+ * earlier.
+ */
 function principalOf({ by, door, credential, tool }: Deployment): Principal {
   return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };
 }

@@ -3,9 +3,9 @@ import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
 
 /**
- * Checks that an existing release can run with the present settings of this server.
+ * Checks that the artifact of an existing release can run with the present settings of this server.
  *
- * @param hint - How to build the release again.
+ * @param hint - Tells the person how to build the release again.
  * @throws DeployError `ARTIFACT_UNUSABLE`
  */
 export function assertArtifactUsable(

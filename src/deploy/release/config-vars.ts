@@ -1,15 +1,17 @@
 import { DeployError } from '../../core/errors.ts';
 
 const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
-// The platform sets these itself, or they would change how its own programs run.
+// Names that a tool may not set: the platform sets these variables itself, or they would change how its own programs
+// run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VALUE_BYTES = 32 * 1024;
 const MAX_VARS = 200;
-// Each release stores them twice, and a Kubernetes Secret holds at most 1 MiB.
+// The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
+// MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 
 /**
- * Returns the config vars after a change. The value null unsets a variable.
+ * Returns the tool's config vars after a change. The value null unsets a variable.
  *
  * @throws DeployError `BAD_CONFIG_VAR`, which names the variable but never its value.
  */
@@ -26,7 +28,8 @@ export function changeConfigVars(
     check(name, value);
     vars.set(name, value);
   }
-  if (vars.size > MAX_VARS) throw bad(`More than ${MAX_VARS} config vars.`, 'Unset some that are not used.');
+  if (vars.size > MAX_VARS)
+    throw bad(`More than ${MAX_VARS} config vars.`, 'Unset config vars that the tool does not use.');
   const bytes = Buffer.byteLength([...vars].flat().join(''));
   if (bytes > MAX_TOTAL_BYTES) {
     throw bad(
@@ -37,7 +40,10 @@ export function changeConfigVars(
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Lists how `then` differs from `now`, by names: `GREETING and SECRET removed, API_KEY changed`. Null if it does not. */
+/**
+ * Lists by name which config vars of `then` differ from `now`, for example `GREETING and SECRET removed, API_KEY
+ * changed`. Null if both are the same.
+ */
 export function configVarChanges(
   now: Readonly<Record<string, string>>,
   then: Readonly<Record<string, string>>,
@@ -53,7 +59,7 @@ export function configVarChanges(
   return parts.length === 0 ? null : parts.join(', ');
 }
 
-/** `A`, `A and B`, `A, B and C` */
+/** Joins names into a list: `A`, `A and B`, `A, B and C`. */
 function inWords(names: readonly string[]): string {
   const [last = '', ...before] = names.toReversed();
   return before.length === 0 ? last : `${before.toReversed().join(', ')} and ${last}`;

@@ -1,7 +1,7 @@
 import type { ToolName } from '../../core/names.ts';
 import type { Store } from '../../store/store.ts';
 
-/** Fails the releases that did not go live, of deployments that have ended. */
+/** Marks releases as failed if they did not go live and their deployment has ended. */
 export function failReleases(
   store: Pick<Store, 'createdReleases' | 'failRelease'>,
   tool: ToolName,

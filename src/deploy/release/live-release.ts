@@ -5,7 +5,9 @@ import { sentence } from '../../core/text/sentence.ts';
 import type { Runtime } from '../../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 
-/** The end of every failure message: `v41 is still live`. Never throws, even if the store fails. */
+/**
+ * Returns the words that end every failure message, such as `v41 is still live`. Never throws, even if the store fails.
+ */
 export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>, tool: ToolName): string {
   const record = recordOf(store, tool);
   if (record === null) return 'what was live is still live';
@@ -29,7 +31,7 @@ function recordOf(store: Store, tool: ToolName): ToolRecord | null {
   }
 }
 
-/** The live release. @throws DeployError `NOTHING_LIVE`. */
+/** Returns the tool's live release. @throws DeployError `NOTHING_LIVE`. */
 export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
   const { liveVersion } = store.tool(tool);
   const release = liveVersion === null ? null : store.release(tool, liveVersion);
@@ -37,11 +39,14 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
   throw new DeployError(
     'NOTHING_LIVE',
     `${tool} has nothing live yet.`,
-    'Deploy it first: git push toolforge main',
+    'Deploy the tool first: git push toolforge main',
   );
 }
 
-/** The notice after a push without commands: git found nothing new, or refused a push that is no fast-forward. */
+/**
+ * Returns the notice after a push that moves no ref, because git found nothing new or refused a push that is not a
+ * fast-forward.
+ */
 export function upToDate(
   { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostNamespace'> },
   tool: ToolName,

@@ -6,7 +6,10 @@ import type { DeployContext } from '../deploy-context.ts';
 
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas'>;
 
-/** How many processes of each type a release shall run: as scaled, within the operator's limit. */
+/**
+ * Returns how many processes of each type a release must run: the numbers that `scale` stored, within the operator's
+ * limit.
+ */
 export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
   return replicasOf(release, store.replicas(release.tool), maxReplicas);
 }
@@ -16,7 +19,7 @@ export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release,
   for (const [type, count] of Object.entries(replicasOf(release, store.replicas(release.tool)))) {
     if (count > maxReplicas)
       progress.warn(
-        `${count} ${type} processes were asked for: at most ${maxReplicas} of a type run here (max_replicas).`,
+        `The tool is scaled to ${count} ${type} processes, but this server runs at most ${maxReplicas} of each type (max_replicas).`,
       );
   }
 }
@@ -33,14 +36,14 @@ export function assertScalable(release: Release, changes: Replicas, maxReplicas:
     if (count > maxReplicas) {
       throw new DeployError(
         'TOO_MANY_PROCESSES',
-        `${count} ${type} processes are too many: at most ${maxReplicas} of a type run here (max_replicas).`,
-        `Ask for no more: \`scale ${release.tool} ${type}=${maxReplicas}\`, or ask the operator for a higher max_replicas.`,
+        `${count} ${type} processes are too many: this server runs at most ${maxReplicas} of each type (max_replicas).`,
+        `To run as many as are allowed: \`scale ${release.tool} ${type}=${maxReplicas}\`. Or ask the operator for a higher max_replicas.`,
       );
     }
   }
 }
 
-/** `web 1 → 2, worker 1 → 0`; `no change` if no number changes. */
+/** Describes how the numbers of processes change: `web 1 → 2, worker 1 → 0`, or `no change`. */
 export function replicaChanges(before: Replicas, after: Replicas): string {
   const changes = Object.entries(after).flatMap(([type, count]) => {
     const was = countOf(before, type);
@@ -54,6 +57,6 @@ function noType({ tool, version }: Release, type: string, types: readonly string
   return new DeployError(
     'NO_PROCESS_TYPE',
     `v${version} of ${tool} has no process type “${type}”. It has ${known}.`,
-    `See how many of each run: \`scale ${tool}\``,
+    `To see how many processes of each type run: \`scale ${tool}\``,
   );
 }

@@ -2,12 +2,16 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Store } from '../../store/store.ts';
 
-/** Config vars of one tool's new releases. The store, the copy and each backup hold them. */
+/**
+ * How many bytes of config vars the new releases of one tool may store in a day. The store, its copy and each backup
+ * hold these bytes.
+ */
 const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Limits the config vars that releases store, because each release keeps its own for ever.
+ * Checks that a tool's new releases have not stored too many config vars today, because each release keeps its own
+ * config vars for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */

@@ -5,7 +5,7 @@ import type { Store } from '../../store/store.ts';
 /**
  * Returns the release that a rollback deploys again.
  *
- * @param version - Null for the newest release that was live before the live one.
+ * @param version - The release's version. Null means the newest release that was live before the live release.
  * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
  */
 export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
@@ -36,7 +36,7 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
   return target;
 }
 
-/** The hint how to build and deploy the commit of a release again. */
+/** Returns the hint that tells how to build and deploy the commit of an old release again. */
 export function buildAgain(version: number): string {
-  return `Build it again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:main'`;
+  return `Build the release again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:main'`;
 }

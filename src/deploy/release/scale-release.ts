@@ -4,19 +4,19 @@ import type { Deployment, Release, Replicas } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
-/** A change of the numbers of processes, decided when its turn comes. */
+/** A change of how many processes the live release runs. The server decides it when the deployment's turn comes. */
 export interface ScalePlan {
   readonly deployment: Deployment;
   /** The live release. */
   readonly release: Release;
-  /** New numbers by process type. The numbers of other types do not change. */
+  /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
 }
 
 /**
  * Changes how many processes of the live release run. The numbers are recorded when all new processes are healthy, and
- * before old ones end. Later releases, restarts and starts of the server use them. For a stopped tool they are only
- * recorded.
+ * before old processes end. Later releases, restarts and starts of the server use these numbers. If the tool is
+ * stopped, the numbers are only recorded.
  *
  * @returns the live version, which does not change.
  * @throws DeployError if new processes cannot run: the numbers then stay as before; AbortError when the signal fires.

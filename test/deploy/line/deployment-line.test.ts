@@ -8,7 +8,7 @@ import { Place } from '../place.ts';
 
 const bob: Principal = { ...alice, uid: 'bob' };
 
-/** v1 and then v2 went live, and a push of a third commit is building. */
+/** Opens a queue in which v1 and then v2 went live, and a push of a third commit is building. */
 async function building() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -31,7 +31,7 @@ function lose(place: Place, uid: string): void {
   };
 }
 
-test('rights at the turn: a person who lost them while waiting deploys nothing, and the next deployment runs', async () => {
+test('rights at the turn: a person who lost the right to deploy while waiting deploys nothing, and the next deployment runs', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const waiting = [
@@ -77,7 +77,8 @@ test('rights at the turn: if a push is refused, a person who joined it is told t
   lose(place, 'bob');
   place.builder.may.resolve();
   assert.equal((await waiting.verdict).isLive, false);
-  const reason = 'this push joined one that was refused; push again (bob may no more; v3 is still live)';
+  const reason =
+    'this push joined another push, which was refused; push again (bob may no more; v3 is still live)';
   assert.deepEqual(await joined.verdict, { isLive: false, reason });
   const again = await line.submit(await place.park('p6', { ...four, id: 'p6', principal: alice }));
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
@@ -99,7 +100,7 @@ for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
   { name: 'ends even if the directory then agrees', heeds: false },
 ]) {
-  test(`rights at the turn: a deployment that is cancelled while they are checked ${name}, and everyone is told`, async () => {
+  test(`rights at the turn: a deployment that is cancelled while its author’s rights are checked ${name}, and everyone is told`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });
@@ -122,7 +123,7 @@ for (const { name, heeds } of [
   });
 }
 
-test('join order: a push of the building commit goes live after a rollback that waits before it', async () => {
+test('join order: if a rollback waits, a later push of the commit that is building does not join it, and goes live last', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -141,7 +142,7 @@ test('join order: a push of the building commit goes live after a rollback that 
   assert.equal(place.builder.builds, 3);
 });
 
-test('join order: if the rollback is cancelled, the push behind it finds its commit live', async () => {
+test('join order: if a waiting rollback is cancelled, the push behind the rollback finds its commit live', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -154,7 +155,7 @@ test('join order: if the rollback is cancelled, the push behind it finds its com
   assert.equal(await place.ref('refs/deployments'), '');
 });
 
-test('join order: behind a push of another commit, a push of the building commit is its own deployment', async () => {
+test('join order: if a push of another commit waits, a later push of the commit that is building becomes its own deployment', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
@@ -166,7 +167,7 @@ test('join order: behind a push of another commit, a push of the building commit
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('join order: a push may join past entries that only redeploy the live commit', async () => {
+test('join order: a push may join an earlier deployment of its commit if only redeploys of the live commit wait in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const behind = [
@@ -183,7 +184,7 @@ test('join order: a push may join past entries that only redeploy the live commi
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('join order: a push may join past a descendant of its commit', async () => {
+test('join order: a push may join an earlier deployment of its commit if a push of a descendant waits in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three });

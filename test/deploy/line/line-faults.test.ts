@@ -14,7 +14,7 @@ import { Place } from '../place.ts';
 const bob: Principal = { ...alice, uid: 'bob' };
 const hello = 'hello' as ToolName;
 
-/** A first push that is building. */
+/** Opens a queue in which the first push of a tool is building. */
 async function building() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -25,7 +25,7 @@ async function building() {
   return { place, line, one, running };
 }
 
-test('a push that cannot be stored supersedes no waiting push', async () => {
+test('if a push cannot be stored, the pushes that wait keep their places', async () => {
   const { place, line, one } = await building();
   await using _place = place;
   const two = await place.park('p2', { oldCommit: one.commit });
@@ -69,7 +69,7 @@ test('config vars can be set while the first push of a tool waits for its turn',
   assert.deepEqual(place.store.configVars(hello), { A: '1' });
 });
 
-test('if the store cannot be read, the deployment ends, its client is told, and the next one runs', async () => {
+test('if the store cannot be read, the deployment ends, its client is told, and the next deployment runs', async () => {
   const { place, line, one, running } = await building();
   await using _place = place;
   const next = await line.submit(await place.park('p2', { oldCommit: one.commit }));
@@ -84,7 +84,7 @@ test('if the store cannot be read, the deployment ends, its client is told, and 
   assert.deepEqual(await next.verdict, { isLive: true, version: 2 });
 });
 
-test('builds from before the clock was corrected do not count against the daily limit', async () => {
+test('builds that started before the server’s clock was corrected do not count against the daily limit', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const yearAhead = Date.now() + 365 * 24 * 3600_000;
@@ -120,7 +120,7 @@ for (const [what, trigger, left] of [
     if (left !== null) assert.equal(state(), 'created');
     other.exec('DROP TRIGGER full');
     await until(async () => state() === 'failed', 'the release has failed');
-    // An older version of this server left the release like this.
+    // An older version of this server left a release in this state.
     other.exec(`UPDATE releases SET state = 'created'`);
     other.close();
     await place.start();
@@ -128,7 +128,7 @@ for (const [what, trigger, left] of [
   });
 }
 
-test('a cancel without an id ends only the deployment that the person saw running, not the next one', async () => {
+test('a cancel without an id ends only the deployment that the person saw running, not the next deployment', async () => {
   const { place, line, one, running } = await building();
   await using _place = place;
   const tagged = Promise.withResolvers<void>();
@@ -142,7 +142,7 @@ test('a cancel without an id ends only the deployment that the person saw runnin
   place.builder.hold();
   may.resolve();
   await tagged.promise;
-  const late = { code: 'NO_DEPLOYMENT', hint: 'To cancel the next one: `cancel wikibot p2`' };
+  const late = { code: 'NO_DEPLOYMENT', hint: 'To cancel the next deployment: `cancel wikibot p2`' };
   assert.throws(() => line.cancel(wikibot, null, alice), late);
   mayEnd.resolve();
   assert.deepEqual(await running.verdict, { isLive: true, version: 1 });

@@ -29,7 +29,7 @@ class Line {
     this.#turns = new Turns({ limit, run: (entry) => this.#run(entry), tellEveryMs });
   }
 
-  /** The lines about its place in a deployment's log, without times. */
+  /** Returns the lines about a deployment's place from its log, without times. */
   async told(id: string): Promise<string[]> {
     await setImmediate();
     const text = await readFile(this.#logs.path(nameOf(`tool-${id[0]}`), id), 'utf8');
@@ -101,7 +101,7 @@ test('fairness: the tool whose last deployment ended longest ago goes first', as
   assert.equal(await line.order(), 'a1 b1 c1 d1 a2 b2 c2');
 });
 
-test('fairness: many small deployments keep nobody waiting for ever', async () => {
+test('fairness: many small deployments of one person do not make others wait for ever', async () => {
   const line = new Line(1);
   line.enter('a1', 'b1', 'c1', 'a2');
   await line.end('a1');
@@ -158,7 +158,7 @@ test('resumed deployments run at once, whatever the limit is', () => {
   assert.deepEqual(line.begun, ['a1', 'b1']);
 });
 
-test('a waiting deployment prints its place and the reason, and prints them again after a change', async () => {
+test('a waiting deployment prints its place in the queue and the reason, and prints both again after a change', async () => {
   const line = new Line(2);
   line.enter('alice:a1', 'bob:b1', 'alice:b2', 'carol:c1', 'dave:d1');
   const behind = 'the push b1 of tool-b, which began N s ago, comes first';
@@ -177,7 +177,7 @@ test('a waiting deployment prints its place and the reason, and prints them agai
   assert.equal((await line.told('b2')).at(-1), `1st in line: ${behind}`);
 });
 
-test('no line about a place names another person’s tool', async () => {
+test('the line about a deployment’s place in the queue never names another person’s tool', async () => {
   const line = new Line(2);
   line.enter('mallory:a1', 'mallory:b1');
   assert.deepEqual(await line.told('b1'), [
@@ -190,7 +190,7 @@ test('no line about a place names another person’s tool', async () => {
   assert.doesNotMatch(told, /tool-[cd]/);
 });
 
-test('places that change often are printed at intervals, and then as they are', async () => {
+test('if a deployment’s place in the queue changes often, the newest place is printed at intervals', async () => {
   const line = new Line(1, 300);
   line.enter('alice:a1', 'bob:b1', 'carol:c1');
   for (let round = 0; round < 20; round += 1) {
@@ -207,7 +207,7 @@ test('places that change often are printed at intervals, and then as they are', 
   assert.match((await line.told('c1')).at(-1) ?? '', /^1st in line/);
 });
 
-test('20 deployments of a tool may wait, and 40 of a person; one more is refused with the reason', () => {
+test('20 deployments of a tool may wait, and 40 of a person; one more deployment is refused with the reason', () => {
   const line = new Line(1);
   line.enter('bob:z0', ...Array.from({ length: 20 }, (_, index) => `carol:a${index}`));
   assert.throws(() => line.assertRoom('tool-a', 'bob'), /20 deployments of tool-a are waiting already/);

@@ -10,7 +10,7 @@ import { until } from '../../support/server.ts';
 import { artifactOf, deploymentOf, releaseOf, wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
-/** A tool whose v1 is live, and its queue. */
+/** Opens a queue for a tool whose v1 is live. */
 async function live() {
   const place = await Place.make();
   place.buildsADay = 9;
@@ -21,7 +21,7 @@ async function live() {
   return { place, line, one: one.commit };
 }
 
-/** Makes a release of the commit live in the store alone, as if a server died before it moved the branch. */
+/** Makes a release of the commit live only in the store, as if a server died before it moved the branch. */
 function record(place: Place, id: string, commit: CommitId): void {
   place.store.addDeployment(deploymentOf(id, { commit }));
   const { version } = place.store.addRelease(releaseOf(id, { commit, artifact: artifactOf(id) }));
@@ -31,7 +31,7 @@ function record(place: Place, id: string, commit: CommitId): void {
 const move = (place: Place, commit: CommitId) =>
   place.repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
 
-test('threat 82: a branch that moves late does not go back behind a deployment that went live meanwhile', async () => {
+test('threat 82: if a branch moves late, it does not move back behind a deployment that went live meanwhile', async () => {
   const { place, one } = await live();
   await using _place = place;
   const two = (await place.park('p2', { oldCommit: one })).commit;
@@ -50,7 +50,7 @@ test('threat 82: a branch that moves late does not go back behind a deployment t
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('threat 82: a push goes live even if a branch that was behind moves while the processes start', async () => {
+test('threat 82: a push goes live even if its branch was behind and moves while the processes start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);
@@ -69,7 +69,7 @@ test('threat 82: a push goes live even if a branch that was behind moves while t
 });
 
 for (const what of ['the same commit', 'a newer commit'] as const) {
-  test(`promise 1: a first push of master that waited does not replace main (${what})`, async () => {
+  test(`promise 1: if main was pushed while a first push of master waited, master does not replace main (${what})`, async () => {
     await using place = await Place.make();
     place.buildsADay = 9;
     const { line } = await place.start();

@@ -35,7 +35,7 @@ for (const { name, log, again, untold } of [
   },
   { name: 'lines are not ASCII', log: ['ä 🦊'], again: ['ä 🦊', 'ä 🐺'], untold: ['ä 🐺'] },
 ]) {
-  test(`a log gets exactly the lines that it lacks, if ${name}`, async () => {
+  test(`a resumed build adds exactly the lines that its log lacks, if ${name}`, async () => {
     const told = await LoggedLines.read(file(log.map((line) => `${line}\n`).join('')));
     assert.equal(
       again.map((line) => told.untold(`${line}\n`)).join(''),
@@ -44,24 +44,24 @@ for (const { name, log, again, untold } of [
   });
 }
 
-test('several lines in one text are compared one by one', async () => {
+test('if a resumed build writes several lines at once, each line is compared with the log', async () => {
   const told = await LoggedLines.read(file('a\nb\n'));
   assert.equal(told.untold('a\nb\nc\n'), 'c\n');
 });
 
-test('an incomplete last line of the log is replaced by the whole line', async () => {
+test('if the last line of a log is incomplete, a resumed build replaces it by the whole line', async () => {
   const path = file('ä one\nä tw');
   const told = await LoggedLines.read(path);
   assert.equal(readFileSync(path, 'utf8'), 'ä one\n');
   assert.equal(told.untold('ä one\nä two\n'), 'ä two\n');
 });
 
-test('a missing log counts as empty', async () => {
+test('if the log of a resumed build is missing, it counts as empty', async () => {
   const told = await LoggedLines.read(join(folder, 'none.log'));
   assert.equal(told.untold('a\n'), 'a\n');
 });
 
-test('a log that is opened again keeps its lines and gets only new ones', async () => {
+test('a deployment log that is opened again keeps its lines and gets only new lines', async () => {
   const logs = new DeploymentLogs(folder);
   const first = logs.open(wikibot, 'd1');
   first.progress.step('Building');
@@ -80,7 +80,7 @@ test('a log that is opened again keeps its lines and gets only new ones', async 
   );
 });
 
-test('threat 55: a log that is made to be slow to compare delays nobody', async () => {
+test('threat 55: a build whose log is made to be slow to compare delays nobody when the build is resumed', async () => {
   const told = await LoggedLines.read(file('\n'.repeat(5_000_000)));
   const began = performance.now();
   for (let count = 0; count < 20_000; count += 1) assert.notEqual(told.untold(`new ${count}\n`), '');
@@ -88,12 +88,12 @@ test('threat 55: a log that is made to be slow to compare delays nobody', async 
   assert.ok(tookMs < 10_000, `${tookMs} ms`);
 });
 
-test('only the newest lines of a very long log count', async () => {
+test('when a build is resumed, only the newest lines of a very long log are compared', async () => {
   const told = await LoggedLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });
 
-test('a character that a full disk cut does not shift the end of the last whole line', async () => {
+test('a character that a full disk cut does not shift the end of a log’s last complete line', async () => {
   const path = join(folder, 'cut-character');
   const whole = Buffer.concat([Buffer.from('gr'), Buffer.from('ü').subarray(0, 1), Buffer.from('n\n')]);
   writeFileSync(path, Buffer.concat([whole, Buffer.from('half')]));

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
-/** An atomic push of main and a tag went live, and the server was killed before any ref moved. */
+/** Prepares a server that was killed after an atomic push of main and a tag went live, before any ref moved. */
 async function killedInBetween() {
   const place = await Place.make();
   const { line } = await place.start();
@@ -24,7 +24,7 @@ async function killedInBetween() {
   return { place, update, one: one.commit, two: two.commit };
 }
 
-test('after a crash the other refs of an atomic push move with the branch to the live commit', async () => {
+test('after a crash, the branch moves to the live commit together with the tags of its atomic push', async () => {
   const { place, two } = await killedInBetween();
   await using _place = place;
   await place.start();
@@ -34,7 +34,7 @@ test('after a crash the other refs of an atomic push move with the branch to the
   assert.equal(await place.ref('refs/parked'), '');
 });
 
-test('after a crash the branch moves to the live commit even if another ref of the push has moved', async () => {
+test('after a crash, the branch moves to the live commit even if a tag of the atomic push has moved', async () => {
   const { place, update, one, two } = await killedInBetween();
   await using _place = place;
   await update('refs/tags/two', one);
@@ -43,7 +43,7 @@ test('after a crash the branch moves to the live commit even if another ref of t
   assert.equal(await place.ref('refs/tags/two'), one);
 });
 
-test('after a crash a release of an unchanged commit gets its ref too', async () => {
+test('after a crash, a release of an unchanged commit gets its ref too', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -24,7 +24,7 @@ class LateRuntime extends NullRuntime {
   }
 }
 
-test('leftovers of a killed server are removed, even if the cluster does not answer at the start', async () => {
+test('processes that a killed server left are removed, even if the cluster does not answer at the next start', async () => {
   await using place = await Place.make();
   const lines: { level: string; msg: string }[] = [];
   const log = createLog('info', { write: (text) => void lines.push(JSON.parse(text)) });
@@ -40,7 +40,7 @@ test('leftovers of a killed server are removed, even if the cluster does not ans
   );
 });
 
-test('a server that is being stopped no longer resumes tools', async () => {
+test('a server that is being stopped resumes no more tools', async () => {
   await using place = await Place.make();
   const runtime = new LateRuntime(Number.POSITIVE_INFINITY);
   const stop = new AbortController();

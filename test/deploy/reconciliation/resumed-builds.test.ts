@@ -5,7 +5,7 @@ import { alice } from '../../support/alice.ts';
 import { artifactOf, wikibot } from '../../support/store-records.ts';
 import { ElsewhereBuilder, Place } from '../place.ts';
 
-test('a build that outlives its server is resumed and goes live with the refs of its push', async () => {
+test('a build that outlives its server is resumed by the next server and goes live with the tags of its push', async () => {
   await using place = await Place.make();
   const push = await place.park('p1', { useCache: false });
   const tag = `update refs/tags/one ${push.commit} ${'0'.repeat(40)}`;
@@ -15,7 +15,10 @@ test('a build that outlives its server is resumed and goes live with the refs of
   await first.line.close();
   const told = await verdict;
   assert.ok(!told.isLive);
-  assert.match(told.reason, /the build continues.*push again then to follow it; nothing is live yet$/);
+  assert.match(
+    told.reason,
+    /the build continues.*push again after the restart to follow the build; nothing is live yet$/,
+  );
   assert.match(
     place.log('p1'),
     / ! {5}The server is being stopped; the build continues, and the server resumes it/,
@@ -48,7 +51,7 @@ test('a build that outlives its server is resumed and goes live with the refs of
   );
 });
 
-test('a build that ends while the server is being stopped is released by the next start', async () => {
+test('if a build ends while the server is being stopped, the next start of the server releases it', async () => {
   await using place = await Place.make();
   const { builder } = place;
   builder.build = async ({ id }, _progress, signal) => {
@@ -70,7 +73,7 @@ test('a build that ends while the server is being stopped is released by the nex
   assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
 });
 
-test('threat 82: a push that was refused after its build, and whose end could not be stored, does not go live later', async () => {
+test('threat 82: a push that was refused after its build does not go live later, even if its end could not be stored', async () => {
   await using place = await Place.make();
   const { builder, store } = place;
   builder.build = async ({ id }) => artifactOf(id);
@@ -87,12 +90,12 @@ test('threat 82: a push that was refused after its build, and whose end could no
   store.updateDeployment = update;
   const { resumed } = await place.start();
   assert.equal(resumed, 0);
-  // The first server may have stored the end at last.
+  // The first server may have stored the end of the deployment meanwhile.
   assert.match(store.deployment('p1')?.state ?? '', /^(interrupted|failed)$/);
   assert.equal(store.tool(wikibot).liveVersion, null);
 });
 
-test('a resumed redeploy stays a redeploy, counts as one build, and names its author once', async () => {
+test('a redeploy that is resumed after a restart stays a redeploy, counts as one build, and names its author once', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const { line } = await place.start();
@@ -125,7 +128,7 @@ for (const { name, change } of [
     },
   },
 ]) {
-  test(`a deployment ${name} is interrupted at the next start`, async () => {
+  test(`after a restart of the server, a deployment ${name} counts as interrupted`, async () => {
     await using place = await Place.make();
     const push = await place.park('p1');
     const { line } = await place.start();
@@ -142,7 +145,7 @@ for (const { name, change } of [
   });
 }
 
-test('a cancelled build ends, even while the server is being stopped', async () => {
+test('if a build is cancelled while the server is being stopped, the build ends', async () => {
   await using place = await Place.make();
   const push = await place.park('p1');
   const { line } = await place.start();

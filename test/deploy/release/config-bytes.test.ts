@@ -7,7 +7,7 @@ import { Place } from '../place.ts';
 
 const MIB = 1024 * 1024;
 
-test('threat 83: all config vars of a tool together are limited in size', () => {
+test('threat 83: the total size of a tool’s config vars is limited', () => {
   const value = 'x'.repeat(32 * 1024);
   const changes = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`V${index}`, value]));
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);

@@ -98,7 +98,7 @@ test('after isolation is switched on, artifacts built without it are refused wit
   const restarted = await server.command('restart', 'hello');
   assert.equal(restarted.exitCode, 1);
   assert.match(restarted.stderr, /v2 of hello was built without isolation/);
-  assert.match(restarted.stderr, /Build it again: ssh .+ redeploy hello$/);
+  assert.match(restarted.stderr, /Build the release again: ssh .+ redeploy hello$/);
   const rolledBack = await server.command('rollback', 'hello');
   assert.match(rolledBack.stderr, /v1 of hello was built without isolation/);
   assert.match(rolledBack.stderr, /git push -f toolforge 'releases\/v1\^\{\}:main'/);
