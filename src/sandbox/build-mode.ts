@@ -7,19 +7,22 @@ import type { Sandbox } from './sandbox.ts';
 /** This file marks an artifact that was built without isolation, so that it contains real paths of this machine. */
 const MARK = 'trusted';
 
-/** Records in an artifact's folder in which mode it was built. It can run only in that mode. */
+/**
+ * Records in an artifact's folder whether the artifact was built with isolation. An artifact can run only in the mode
+ * in which it was built.
+ */
 export async function markBuiltFor(folder: string, mode: Sandbox['mode']): Promise<void> {
   if (mode === 'trusted') await writeFile(join(folder, MARK), '', { mode: 0o600, flag: 'wx', flush: true });
 }
 
-/** Whether an artifact was built in this mode. */
+/** True if the artifact in this folder was built in this mode. */
 export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
   return existsSync(join(folder, MARK)) === (mode === 'trusted');
 }
 
 /**
- * Why an artifact cannot run with this machine's present settings, or null if it can. The text continues a sentence about
- * the artifact.
+ * Returns why an artifact cannot run with this machine's present settings, or null if it can. The text continues a
+ * sentence about the artifact.
  */
 export function whyUnusable(
   { kind, reference }: Pick<Artifact, 'kind' | 'reference'>,

@@ -14,27 +14,28 @@ import { TrustedSandbox } from './trusted-sandbox.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
-  /** Why `auto` found no isolation, with the command that would change it; otherwise null. */
+  /** If the setting `auto` found no isolation: the reason, and the command that enables isolation. Otherwise null. */
   readonly whyTrusted: string | null;
   /** The command for root that enables isolation. */
   readonly remedy: string;
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// udev does the same on Debian. It gives nobody a network: see "Set permissions" in the kernel's networking/tuntap.
+// On Debian, udev does the same. The permission gives nobody a network: see "Set permissions" in the kernel's
+// networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
-/** Settings with paths of secrets. */
+/** The settings whose values are paths of secrets. */
 const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
 type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 
 /**
- * Chooses the sandbox for this machine. What an earlier server left running must have ended. `isolated` and `auto` try a
- * whole sandbox, because the installed programs may not be allowed to work (in a container, under AppArmor).
+ * Chooses the sandbox for this machine. Everything that an earlier server left running must have ended. `isolated` and
+ * `auto` start a whole sandbox as a test, because a container or AppArmor may stop the installed programs from working.
  *
- * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if tools' users could
- * not reach their files.
+ * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if the users of tools
+ * could not reach their files.
  */
 export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
@@ -43,7 +44,8 @@ export async function chooseSandbox(
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
-  // Others may pass through, but not list: while a process starts, everybody who knows its pipe's name could open it.
+  // Other users may pass through this folder, but not list it. While a process starts, everybody who knows the name of
+  // its output pipe could open the pipe.
   await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
@@ -58,7 +60,7 @@ export async function chooseSandbox(
     instance,
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
-    // If the server is not root, tools have its user, so they could read what it can read.
+    // If the server is not root, tools run as the server's user, so they could read the server's files.
     hidden: [config.data, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     log,
@@ -82,7 +84,7 @@ function remedyFor(problem: string): string {
   return /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
 }
 
-/** The first program that isolation needs and this machine lacks, or null. */
+/** Returns the first program that isolation needs and that this machine lacks, or null. */
 function missingProgram(): string | null {
   const programs = ['bwrap', 'pasta', 'prlimit', 'setpriv', 'nsenter', 'ip'];
   for (const program of programs) {
@@ -92,7 +94,7 @@ function missingProgram(): string | null {
   return null;
 }
 
-/** Runs `true` in a full sandbox. @returns what went wrong, or null. */
+/** Runs `true` in a full sandbox. @returns the reason if that failed, or null. */
 async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
   const mount = { source: folder, target: '/workspace', isWritable: false };
   const child = sandbox.start({

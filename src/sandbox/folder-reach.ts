@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 
 /**
- * Checks that other users may pass through a folder and all folders above it, because each tool's user must reach its
- * files by path.
+ * Checks that other users may pass through a folder and all folders above it. The user of each tool must reach the
+ * tool's files by path.
  *
  * @throws DeployError `DATA_FOLDER_CLOSED` with the name of the closed folder.
  */
@@ -14,11 +14,11 @@ export async function checkReach(folder: string): Promise<void> {
   throw new DeployError(
     'DATA_FOLDER_CLOSED',
     `Tools run under users of their own, which may not pass through the folder ${closed}.`,
-    `Run \`chmod o+x ${closed}\`, which lets others pass but not list it, or set TOOLFORGE_PUSH_DATA to another place, for example /var/lib/toolforge-push.`,
+    `Run \`chmod o+x ${closed}\`, which lets other users pass through the folder but not list it, or set TOOLFORGE_PUSH_DATA to another place, for example /var/lib/toolforge-push.`,
   );
 }
 
-/** The topmost folder on the path that others may not enter, or null. */
+/** Returns the topmost folder on the path that other users may not enter, or null. */
 async function firstClosed(folder: string): Promise<string | null> {
   const parent = dirname(folder);
   const above = parent === folder ? null : await firstClosed(parent);
@@ -27,7 +27,7 @@ async function firstClosed(folder: string): Promise<string | null> {
   return (mode & 0o001) === 0 ? folder : null;
 }
 
-/** Makes a folder whose files all users may read, whatever the umask says. */
+/** Creates a folder that all users may read, whatever the umask says. */
 export async function makeFolderForAll(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o755);

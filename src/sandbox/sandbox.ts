@@ -10,45 +10,45 @@ export interface Mount {
 }
 
 export interface Limits {
-  /** The most processes and threads. */
+  /** The most processes and threads that may run in the sandbox. */
   readonly processes: number;
-  /** For each process (RLIMIT_DATA), and for all together if there are cgroups. */
+  /** The most memory of each process (RLIMIT_DATA). If there are control groups, also of all processes together. */
   readonly memoryBytes: number;
-  /** The largest file that may be written. */
+  /** The size in bytes of the largest file that a process may write. */
   readonly fileBytes: number;
 }
 
 export interface SandboxCommand {
-  /** For people and logs: `web.1 of wikibot`. */
+  /** A name for people and logs, such as `web.1 of wikibot`. */
   readonly name: string;
   readonly argv: readonly string[];
-  /** The whole environment: nothing is inherited. */
+  /** The whole environment of the command: it inherits nothing from the server. */
   readonly env: Readonly<Record<string, string>>;
-  /** A path as `Sandbox.path` returns it. */
+  /** The folder in which the command starts: a path that `Sandbox.path` returned. */
   readonly cwd: string;
   readonly mounts: readonly Mount[];
-  /** At least 1. If the server is root, each number gets its own unprivileged uid. */
+  /** The number of the tool, at least 1. If the server is root, each number gets its own unprivileged uid. */
   readonly toolNumber: number;
   readonly limits: Limits;
   /**
-   * Makes the TCP port `inside` reachable at `127.0.0.1:outside`; null = none. Without isolation, the process must listen
-   * on `outside`, and `inside` is not used.
+   * Makes the TCP port `inside` of the sandbox reachable at `127.0.0.1:outside`. Null publishes no port. Without
+   * isolation, the process must listen on `outside`, and `inside` is not used.
    */
   readonly publish: { readonly outside: number; readonly inside: number } | null;
 }
 
 export interface Exit {
-  /** Null if killed by a signal. */
+  /** The exit code. Null if a signal killed the process. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Whether the memory limit ended it. */
+  /** True if the process was killed because it reached its memory limit. */
   readonly isOutOfMemory: boolean;
-  /** Set if it was ended because of what it wrote to disk. */
+  /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
 }
 
 /**
- * Why a process was ended because of its disk use: it passed a limit, all processes of its tool together made too many
+ * Why the server ended a process for its disk use. It passed a limit, all processes of its tool together made too many
  * files, or the disk was nearly full.
  */
 export type DiskEnd =
@@ -56,30 +56,44 @@ export type DiskEnd =
   | { readonly kind: 'room' };
 
 export interface SandboxProcess {
-  /** Standard output and standard error, interleaved. Must be consumed. */
+  /** The standard output and standard error of the command, interleaved. Callers must consume this stream. */
   readonly output: Readable;
   readonly exited: Promise<Exit>;
-  /** Sends SIGTERM to the process itself, not to its wrappers. */
+  /** Sends SIGTERM to the command itself, not to the programs that wrap it. */
   terminate(): void;
-  /** Kills it and everything that it started, at once. */
+  /** Kills the process and everything that it started, at once. */
   kill(): void;
-  /** The TCP ports that processes inside listen on, for messages about a process that does not listen on PORT. */
+  /**
+   * Returns the TCP ports that processes inside listen on. Messages name these ports if a process does not listen on
+   * PORT.
+   */
   listeningPorts(): Promise<number[]>;
 }
 
 /** Runs tools' code and buildpacks, and keeps them apart from the machine and from each other. */
 export interface Sandbox {
-  /** `trusted`: no isolation, one trusted user, real paths. */
+  /**
+   * In the mode `trusted`, commands run without isolation and see real paths, so the mode suits one trusted user only.
+   */
   readonly mode: 'isolated' | 'trusted';
-  /** The path of a mounted folder for the code inside: `target`, or without isolation `source`. */
+  /**
+   * Returns the path at which a command sees a mounted folder: the mount's `target`, or its `source` without isolation.
+   */
   path(mount: Mount): string;
-  /** @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program. */
+  /**
+   * Starts a command.
+   *
+   * @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program.
+   */
   start(command: SandboxCommand): SandboxProcess;
-  /** Gives folders with their content to the tool's uid. */
+  /** Makes the tool's uid the owner of these folders and of everything in them. */
   own(folders: readonly string[], toolNumber: number): Promise<void>;
 }
 
-/** A shell and bwrap exit with 128 + n if signal n killed the command. */
+/**
+ * Turns an exit status into an exit code or a signal. A shell and bwrap exit with 128 + n if signal n killed the
+ * command.
+ */
 export function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
   const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
   return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };

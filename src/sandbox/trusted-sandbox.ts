@@ -23,17 +23,17 @@ import { exitOf, INTERLEAVED, startInCgroup } from './process/sandbox-child.ts';
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
 
 export interface TrustedOptions {
-  /** An existing folder of the server. */
+  /** An existing folder of the server, for the output pipes. */
   readonly folder: string;
-  /** `instanceId` of the data folder. */
+  /** The id of the server's data folder, as `instanceId` returns it. */
   readonly instance: string;
   readonly cgroups: Cgroups;
 }
 
 /**
- * No isolation: commands run as the server's user, with real paths and this machine's network. Only for one trusted user.
- * The environment is still clean, and everything that a command starts ends with it. The number of processes is limited
- * if there are cgroups.
+ * Runs commands without isolation: as the server's user, with real paths and this machine's network. Only suits one
+ * trusted user. The environment is still clean, and everything that a command starts ends with the command. The number
+ * of processes is limited if there are control groups.
  */
 export class TrustedSandbox implements Sandbox {
   readonly mode = 'trusted';
@@ -68,7 +68,10 @@ export class TrustedSandbox implements Sandbox {
     const pid = child.pid ?? null;
     let hasEnded = false;
 
-    /** The processes in its process group, and those that left the group but still have the mark. */
+    /**
+     * Returns the command's processes: those in its process group, and those that left the group but still have the
+     * mark.
+     */
     const members = () => [
       ...new Set([
         ...processIds().filter((id) => pid !== null && groupOf(id) === pid),
@@ -76,7 +79,8 @@ export class TrustedSandbox implements Sandbox {
       ]),
     ];
     const killAll = () => {
-      // First the whole group at once: one by one, a forking process could escape.
+      // Kill the whole process group at once first: if processes were killed one by one, a forking process could
+      // escape.
       if (pid !== null) signal(-pid, 'SIGKILL');
       cgroup.kill();
       for (const id of members()) signal(id, 'SIGKILL');
@@ -87,7 +91,7 @@ export class TrustedSandbox implements Sandbox {
       killAll();
       await endMarked(PROCESS_VARIABLE, processId);
       await untilGone(members(), 5000);
-      // A daemon without the mark may still hold the output, which would then never end.
+      // A daemon without the mark may still hold the output pipe open. The output would then never end.
       for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
@@ -113,11 +117,14 @@ export class TrustedSandbox implements Sandbox {
   }
 
   async own(): Promise<void> {
-    // All files belong to the server's user.
+    // Nothing to do: without isolation, all files belong to the server's user.
   }
 }
 
-/** Does not limit the number of processes, because that would count all processes of the user. */
+/**
+ * Returns the words that set limits before the command. Does not limit the number of processes, because the kernel
+ * would count all processes of the server's user.
+ */
 function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];
   return ['/usr/bin/prlimit', `--data=${dataLimit(given)}`, `--fsize=${given.fileBytes}`, '--core=0', '--'];
@@ -129,7 +136,7 @@ function portsOf(pids: readonly number[]): number[] {
   return [...new Set(own.map(({ port }) => port))];
 }
 
-/** For systems without /proc. */
+/** Checks by connecting whether a process listens on the port, for systems without /proc. */
 function isOpen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');

@@ -22,7 +22,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   return (await execa(file, args, { stdin: 'ignore' })).stdout;
 }
 
-test('with the setting trusted, the sandbox is trusted and no reason is given', async () => {
+test('with the setting `trusted`, the server chooses the trusted sandbox and gives no reason', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -48,7 +48,7 @@ test('other users cannot list the folder in which pipes of tools are opened', as
   assert.equal((await stat(folder)).mode & 0o777, 0o711);
 });
 
-test('auto isolates if that works', async () => {
+test('with the setting `auto`, the server isolates tools if this machine can', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -63,7 +63,7 @@ test('auto isolates if that works', async () => {
   assert.equal(whyTrusted, null);
 });
 
-test('if isolation does not work, auto says why and how to get it, and isolated refuses', {
+test('if this machine cannot isolate, the setting `auto` says why and how to enable it, and `isolated` refuses to start', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -77,7 +77,7 @@ test('if isolation does not work, auto says why and how to get it, and isolated 
   assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
 });
 
-test('a tun device that only root may open is named, with the command that opens it', {
+test('if only root may open the tun device, the reason names it, with the command that opens it to others', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -87,13 +87,13 @@ test('a tun device that only root may open is named, with the command that opens
   assert.match(said, /^trusted Tools cannot be isolated here: .*\btun\b.* chmod 0666 \/dev\/net\/tun$/);
 });
 
-test('a strict umask closes to tools nothing that they need', { skip: !isRoot }, async () => {
+test('with a strict umask, tools can still read everything that they need', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const strict = ['sh', '-c', 'umask 077 && exec "$@"', 'sh'];
   assert.equal(await chooseUnder(strict, data.path, 'isolated'), 'isolated null');
 });
 
-test('a server that is not root can isolate too', { skip: !isRoot }, async () => {
+test('a server that does not run as root can isolate tools too', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'own');
   await mkdir(folder);

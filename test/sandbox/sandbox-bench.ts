@@ -8,7 +8,7 @@ import type { Exit, Sandbox, SandboxCommand, SandboxProcess } from '../../src/sa
 
 export const isRoot = process.getuid?.() === 0;
 
-/** A new data folder that other users may pass through. */
+/** Creates a new data folder that other users may pass through. */
 export async function dataFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'toolforge-push-sandbox-'));
   await chmod(path, 0o711);

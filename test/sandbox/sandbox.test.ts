@@ -7,14 +7,14 @@ import { endLeftovers } from '../../src/sandbox/process/marked-processes.ts';
 import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process/process-table.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
-/** The processes on this machine with this text in their arguments. */
+/** Lists the processes on this machine that have this text in their arguments. */
 function running(text: string): number[] {
   return processIds().filter((pid) => isRunning(pid) && argumentsOf(pid).some((word) => word === text));
 }
 
 for (const mode of ['isolated', 'trusted'] as const) {
   describe(`Sandbox: ${mode}`, () => {
-    test('both outputs arrive in order, and the exit code is the command’s', async () => {
+    test('standard output and standard error of a command arrive in order, with the command’s exit code', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script = 'echo one; echo two >&2; echo three > /dev/stdout; echo four > /dev/stderr; exit 7';
@@ -24,7 +24,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.equal(result.signal, null);
     });
 
-    test('the server’s environment is not inherited, and standard input is empty', async () => {
+    test('a command in a sandbox does not inherit the server’s environment, and its standard input is empty', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const env = { PATH: '/usr/bin:/bin', SAID: 'a b=c\n$x', EMPTY: '' };
@@ -59,7 +59,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         message: /too large to start a program with/,
       },
     ]) {
-      test(`threat 66: ${name}, and the failed start leaves nothing`, async () => {
+      test(`threat 66: ${name}, and the failed start leaves no process and no file`, async () => {
         await using data = await dataFolder();
         const sandbox = await sandboxIn(data.path, mode);
         const held = async () => (await readdir('/proc/self/fd')).length;
@@ -74,14 +74,14 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('a missing command ends with 127 and its name in the output', async () => {
+    test('if a command does not exist, it ends with code 127, and the output names it', async () => {
       await using data = await dataFolder();
       const result = await runIn(await sandboxIn(data.path, mode), ['no-such-program']);
       assert.equal(result.code, 127);
       assert.match(result.output, /no-such-program/);
     });
 
-    test('SIGTERM reaches the command itself, even if it has not started yet', async () => {
+    test('SIGTERM reaches the command in a sandbox, even if the command has not started yet', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const early = startIn(sandbox, ['/bin/sleep', '1000']);
@@ -106,7 +106,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(running(number), []);
     });
 
-    test('threat 61: kill ends all processes at once, also right after the start', async () => {
+    test('threat 61: `kill` ends all processes of a sandbox at once, also right after the start', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const number = `9${process.pid}3${mode === 'isolated' ? 1 : 2}`;
@@ -124,7 +124,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       }
     });
 
-    test('threat 60: a process cannot get too much memory', async () => {
+    test('threat 60: a process in a sandbox cannot use more memory than its limit', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const result = await runIn(sandbox, [
@@ -136,7 +136,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.match(result.output, /MemoryError/);
     });
 
-    test('threat 60: a file cannot grow beyond its limit', async () => {
+    test('threat 60: a file that a sandbox writes cannot grow beyond the limit', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const source = join(data.path, 'work');
@@ -148,7 +148,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.match(result.output, /^1048576$/m);
     });
 
-    test('the ports of listeners inside are found', async () => {
+    test('the server finds the ports that processes in a sandbox listen on', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script =
@@ -161,7 +161,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await child.listeningPorts(), []);
     });
 
-    test('secrets in the environment are in no argument list on this machine', async () => {
+    test('no argument list on this machine contains secrets from a command’s environment', async () => {
       await using data = await dataFolder();
       const secret = `hunter2-${process.pid}-${mode}`;
       const child = startIn(await sandboxIn(data.path, mode), ['/bin/sh', '-c', 'echo ready; sleep 1000'], {
@@ -174,7 +174,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(holders, []);
     });
 
-    test('leftovers of a server with the same data folder are ended, and those of another stay', async () => {
+    test('processes that an earlier server with the same data folder left are ended, and another server’s processes continue', async () => {
       await using mine = await dataFolder();
       await using others = await dataFolder();
       const sleeper = async (data: string) => {
@@ -197,7 +197,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
   });
 }
 
-test('own changes the owner of a folder without following links', async () => {
+test('`own` changes the owner of a folder without following links', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const [folder, outside] = [join(data.path, 'mine'), join(data.path, 'outside')];

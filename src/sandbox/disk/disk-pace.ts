@@ -1,12 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom, DiskSpace } from '../../core/disk/disk-space.ts';
 
-/** Why folders are measured now: the pause is over, or free bytes or entries fell. */
+/** Why the server measures folders now: the pause is over, or the disk's free bytes or free entries fell. */
 export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
-  /** The shortest pause between two measurements while nothing happens. */
+  /** The shortest pause between two measurements while the disk does not fill quickly. */
   readonly pauseMs: number;
   /** The pause is at least this many times the duration of the last measurement. */
   readonly rest: number;
@@ -14,14 +14,15 @@ export interface PaceOptions {
 
 /** How often the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** The same factor as `rest`, while the disk fills. */
+/** Replaces `rest` while the disk fills quickly. */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;
 
 /**
- * Decides when to measure the folders that tools write to. A measurement walks over all files, so it should be rare. But
- * a tool can make a hundred thousand files in two seconds, so it comes early if the disk fills quickly or is nearly full.
+ * Decides when to measure the folders that tools write to. A measurement walks over all files, so it should be rare.
+ * But a tool can create a hundred thousand files in two seconds. So a measurement comes early if the disk fills quickly
+ * or is nearly full.
  */
 export class DiskPace {
   readonly #options: PaceOptions;
@@ -34,7 +35,7 @@ export class DiskPace {
   /**
    * Resolves when the next measurement is due, with the disk's free space and the cause.
    *
-   * @param tookMs - How long the last measurement took; 0 = there was none.
+   * @param tookMs - How long the last measurement took, in milliseconds. 0 means that nothing was measured yet.
    */
   async next(tookMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
     const { room, pauseMs, rest } = this.#options;

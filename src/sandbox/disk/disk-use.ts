@@ -9,7 +9,7 @@ export interface DiskUse {
   readonly entries: number;
 }
 
-/** Limits of disk use; 0 = no limit. */
+/** The limits of a folder's disk use. 0 means no limit. */
 export type DiskLimits = DiskUse;
 
 /**
@@ -21,14 +21,17 @@ export async function diskUse(folder: string, signal: AbortSignal): Promise<Disk
   return { bytes: bytes.get(folder) ?? 0, entries: entries.get(folder) ?? 0 };
 }
 
-/** The bytes on disk of each folder that exists. */
+/** Returns how many bytes each folder takes on disk. The result leaves out folders that do not exist. */
 export async function bytesOf(folders: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
   if (folders.length === 0) return new Map();
   const lines = await du(['-s', '-k', '-x', ...folders], signal);
   return new Map(lines.map(({ count, path }) => [path, count * 1024]));
 }
 
-/** The number of names in each folder that exists, itself included. Takes a quarter of the time of `du --inodes`. */
+/**
+ * Counts the files and folders in each folder, itself included. The result leaves out folders that do not exist. Takes
+ * a quarter of the time of `du --inodes`.
+ */
 export async function entriesOf(
   folders: readonly string[],
   signal: AbortSignal,
@@ -71,8 +74,8 @@ const AS_OWNER = ['unshare', '--user', '--map-root-user', '--'] as const;
 let prefix: Promise<readonly string[]> | null = null;
 
 /**
- * The words before a command that let it read folders that a tool has closed. If the server is not root, such folders
- * belong to the server's user, who is root over them in a user namespace.
+ * Returns the words to put before a command so that it can read folders that a tool has closed. If the server is not
+ * root, such folders belong to the server's user, who is root over them in a user namespace.
  */
 function asOwner(): Promise<readonly string[]> {
   prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();
@@ -84,7 +87,7 @@ async function findAsOwner(): Promise<readonly string[]> {
   const options = { env: environment, extendEnv: false, stdio: 'ignore', reject: false } as const;
   const tried = await execa(program, [...words, 'true'], options);
   if (tried.exitCode === 0) return AS_OWNER;
-  // Try again next time.
+  // Ask again at the next measurement, because `unshare` may only have failed this time.
   prefix = null;
   return [];
 }

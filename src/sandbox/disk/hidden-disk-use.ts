@@ -5,10 +5,10 @@ import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
-/** The pause is this many times the duration of the last measurement. */
+/** The pause before the next measurement is this many times the duration of the last measurement. */
 const REST = 4;
 const BLOCK_BYTES = 512;
-/** How long a measurement may take, at first and at most. A process can have a million descriptors. */
+/** How many seconds a measurement may take: usually, and at most. A process can have a million descriptors. */
 const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
 const CUT_SHORT = 'cut-short';
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
@@ -18,10 +18,11 @@ const LEADERLESS = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | whil
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)`;
 
-// awk reads which folder is mounted for which process, then the processes' files, and prints sums for each folder. Files
-// in memory (memfd_create) are on another device. A process may close a file that it has mapped: only root can see that.
-// A program may run without having its own file open or mapped. A Unix socket that was bound to a path holds an inode until it
-// is closed, also without a name; the network of a sandbox is its own, so all its sockets count.
+// awk first reads which folder is mounted for which process, then the files of these processes, and prints sums for
+// each folder. Files in memory (memfd_create) are on another device and do not count. A process may close a file that
+// it has mapped: only root can see that. A program may run without having its own file open or mapped. A Unix socket
+// that was bound to a path holds an inode until the socket is closed, even without a name. Each sandbox has its own
+// network, so all its sockets count.
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
@@ -41,8 +42,8 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
   END { for (name in sum) print sum[name], count[name], name }'`;
 
 /**
- * For each folder, the disk use of deleted files that processes still hold open or mapped, if the folder is mounted for
- * the process. The folders are on one disk, and the last part of each path is unique.
+ * Measures for each folder the disk use of deleted files that processes still hold open or mapped, if the folder is
+ * mounted for the process. All folders are on one disk, and the last part of each path is unique.
  */
 async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look> {
   const [first] = folders;
@@ -62,7 +63,7 @@ async function hiddenUseOf(folders: readonly string[], seconds: number): Promise
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
-  /** Whether there was more to read than the time allowed. */
+  /** True if the measurement ran out of time before it had read everything. */
   readonly isCutShort: boolean;
 }
 
@@ -73,8 +74,8 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done`;
 
 /**
- * The folders with a process that has open files waiting in a socket (SCM_RIGHTS, unix(7)). Their disk use cannot be
- * measured. Honest programs leave files there only for a moment.
+ * Returns the folders of processes that have open files waiting in a socket (SCM_RIGHTS, unix(7)). The disk use of such
+ * files cannot be measured. Honest programs leave files there only for a moment.
  */
 export async function foldersWithQueues(folders: readonly string[]): Promise<Set<string>> {
   if (folders.length === 0) return new Set();
@@ -98,8 +99,8 @@ async function linesOf(script: string, argv: readonly string[]): Promise<string[
 }
 
 /**
- * Measures deleted files from time to time. That may be slow if a tool holds many files open, so it runs beside the other
- * measurements, which use its last result.
+ * Measures from time to time how much disk deleted files still use. A measurement is slow if a tool holds many files
+ * open. So it runs beside the other measurements, which use its last result.
  */
 export class HiddenUse {
   #found: ReadonlyMap<string, DiskUse> = new Map();
@@ -111,7 +112,10 @@ export class HiddenUse {
     return this.#found.get(folder) ?? NOTHING;
   }
 
-  /** Measures if it is time. If a measurement is cut short, the next one may take twice as long. */
+  /**
+   * Measures the folders if a measurement is due. If the time does not suffice, the next measurement may take twice as
+   * long.
+   */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;

@@ -10,7 +10,8 @@ const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin' };
  */
 export async function removeTree(folder: string): Promise<void> {
   if (!(await isFolder(folder))) return await removeFile(folder);
-  // Not Node's own `rm`, which holds all names in memory and uses paths, of which one may become a link meanwhile.
+  // Node's own `rm` is not used: it holds all names in memory and works with paths. A tool could turn a part of a path
+  // into a link meanwhile.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
   const removed = await execa('rm', ['-rf', '--', folder], { ...options, stderr: 'ignore', reject: false });
   if (removed.exitCode === 0) return;

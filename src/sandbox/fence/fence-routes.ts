@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { writeForAll } from '../folder-reach.ts';
 import { childrenOf } from '../process/process-table.ts';
 
-/** The name of the only device of a sandbox besides loopback. */
+/** The name of the only network device of a sandbox besides loopback. */
 export const DEVICE = 'eth0';
 
 const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
@@ -15,21 +15,26 @@ const CHOOSE_FILE = `off=1
 read -r off 2>/dev/null </proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6
 if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
 
-/** The source ports of sandboxes. Kernels do not assign them to other programs by default (ip_local_port_range). */
+/**
+ * The ports from which programs in sandboxes send. By default, kernels do not assign these ports to other programs
+ * (ip_local_port_range).
+ */
 const PORTS = { first: 61_000, last: 65_535 };
 
 /**
- * Lets UDP leave only from these ports. pasta opens the same port on this machine as the sender's, with SO_REUSEADDR, and
- * receives everything that arrives there (passt before 2024). So a tool could take any port, and answers to others. With
- * this rule, packets from other ports are routed to the namespace itself.
+ * Lets UDP packets leave a sandbox only from the ports in `PORTS`. pasta opens the sender's port on this machine too,
+ * with SO_REUSEADDR, and receives everything that arrives there (passt before 2024). So without this rule a tool could
+ * take any port, and the answers to other programs. The rule routes packets from other ports to the namespace itself.
  */
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
 /**
- * A shell script that fences the network namespace in which it runs. Its two arguments are `routeFiles`.
+ * A shell script that keeps the network namespace in which it runs away from the fenced networks. Its two arguments are
+ * `routeFiles`.
  *
- * Routes do not stop multicast by a bound socket. A policy does, if the kernel has them (CONFIG_XFRM_USER).
+ * Routes do not stop multicast from a socket that is bound to a device. An xfrm policy stops it, if the kernel has
+ * policies (CONFIG_XFRM_USER).
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
 { echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || {
@@ -46,26 +51,35 @@ export const SET_ROUTES = `${CHOOSE_FILE}
 if [ "$off" = 0 ]; then ip -6 ${UDP_RULE} || exit 1; fi
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
-/** The same for a namespace in which the first line of the file was already run. */
+/**
+ * A shell script that updates the routes of a namespace in which `SET_ROUTES` has run. It skips the file's first line,
+ * a rule that the namespace already has.
+ */
 const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
 
-/** Any added rule makes the kernel ask the local table first, even if the main table has narrower routes. */
+/**
+ * The first line of each route file. Any added rule makes the kernel ask the local table first, even if the main table
+ * has narrower routes.
+ */
 const FIRST_LINE = 'rule add pref 32000 lookup main';
 
-/** The file with all routes, and the file for a namespace without IPv6, which would refuse some of them. */
+/**
+ * Returns the paths of two files: one with all routes, and one without IPv6 routes. A namespace without IPv6 would
+ * refuse the IPv6 routes.
+ */
 export function routeFiles(folder: string): [whole: string, withoutIpv6: string] {
   return [join(folder, 'fence'), join(folder, 'fence-without-ipv6')];
 }
 
 /**
- * Writes `routeFiles` into a folder that exists.
+ * Writes both files of `routeFiles` into an existing folder.
  *
  * @param networks - The addresses that sandboxes treat as their own.
- * @param exception - An IPv4 address in one of the networks that stays reachable; null = none.
+ * @param exception - An IPv4 address in one of the networks that stays reachable, or null.
  */
 export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {
   const text = (some: readonly string[]) => {
-    // The metric keeps these apart from the namespace's own routes to the same network.
+    // The metric distinguishes these routes from the namespace's own routes to the same network.
     const lines = some.map((network) => `route replace local ${network} dev ${DEVICE} metric 1`);
     if (exception !== null) lines.push(`route replace ${exception} dev ${DEVICE} scope link table local`);
     return `${[FIRST_LINE, ...lines].join('\n')}\n`;
@@ -76,9 +90,9 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
 }
 
 /**
- * Sets the routes of a running sandbox from `routeFiles`.
+ * Updates the routes of a running sandbox from `routeFiles`.
  *
- * @param pastaPid - The outermost process of the sandbox.
+ * @param pastaPid - The process id of pasta, the outermost process of the sandbox.
  * @returns false if the sandbox is starting or ending; then the caller tries again.
  */
 export async function setRoutesAgain(pastaPid: number, folder: string): Promise<boolean> {
@@ -86,7 +100,7 @@ export async function setRoutesAgain(pastaPid: number, folder: string): Promise<
     const namespaces = openNamespaces(pid);
     if (namespaces === null) continue;
     try {
-      // The id may have been reused before the namespaces were opened.
+      // The process id may have been reused before the namespaces were opened.
       if (!childrenOf(pastaPid).includes(pid)) continue;
       // Root may set routes in any network namespace. Other users must also enter the user namespace that owns it.
       const user = isRoot ? [] : [`--user=${namespaces.user}`, '--preserve-credentials'];
@@ -111,7 +125,10 @@ interface OpenNamespaces {
   close(): void;
 }
 
-/** Holds the namespaces of a process open, as paths. Null if it has ended, or has no network namespace of its own. */
+/**
+ * Opens the user and network namespaces of a process and returns their paths. Null if the process has ended, or has no
+ * network namespace of its own.
+ */
 function openNamespaces(pid: number): OpenNamespaces | null {
   const opened: number[] = [];
   const open = (name: string) => {

@@ -5,37 +5,37 @@ import { makeFolderForAll } from '../folder-reach.ts';
 import { routeFiles, setRoutesAgain, writeRoutes } from './fence-routes.ts';
 import { machineAddresses, watchAddresses } from './machine-addresses.ts';
 
-/** Addresses that on every machine lead to itself or only to its links. */
+/** Networks that every machine uses for itself and its links: loopback, link-local and multicast. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];
 /**
- * IPv4 addresses in IPv6 packets. Sockets do not send to them, but a routing header can (RFC 8754), and pasta would
- * translate them. Never put these into a BlockList, which would match all of IPv4.
+ * The forms of IPv4 addresses in IPv6 packets. Sockets do not send to such addresses, but a routing header can name one
+ * (RFC 8754), and pasta would translate it. Never put these networks into a BlockList, which would match all of IPv4.
  */
 const MAPPED = ['::/96', '::ffff:0:0/96'];
 const RETRY_MS = 250;
 const RETRY_FAULT_MS = 5000;
 
 export interface FenceOptions {
-  /** For the files that sandboxes read. Created if it does not exist. */
+  /** The folder for the route files that sandboxes read. Created if it does not exist. */
   readonly folder: string;
-  /** In CIDR form. */
+  /** The networks that no sandbox may reach, in CIDR form. */
   readonly blockedNetworks: readonly string[];
   readonly log: Pick<Log, 'error'>;
 }
 
 /**
- * Keeps sandboxes away from the blocked networks and from every address of this machine, including addresses that it gets
- * later.
+ * Keeps sandboxes away from the blocked networks and from every address of this machine, including addresses that the
+ * machine gets later.
  *
- * The network namespace of a sandbox treats these addresses as its own, so that packets to them never leave it. Routes of
- * the type `prohibit` do not suffice, because a socket that is bound to a device sends without a route. A `local` route
- * over that device applies to such sockets too.
+ * The network namespace of a sandbox treats these addresses as its own, so that packets to them never leave the
+ * namespace. Routes of the type `prohibit` do not suffice, because a socket that is bound to a device sends without a
+ * route. A `local` route over that device applies to such sockets too.
  */
 export class Fence {
   readonly #options: FenceOptions;
-  /** The outermost process of each running sandbox. */
+  /** The process ids of pasta, the outermost process of each running sandbox. */
   readonly #sandboxes = new Set<number>();
-  /** Those without the newest routes. */
+  /** The running sandboxes that do not have the newest routes yet, by the process id of pasta. */
   readonly #behind = new Set<number>();
   #networks: readonly string[] = [];
   #exception: string | null = null;
@@ -52,7 +52,7 @@ export class Fence {
     return fence;
   }
 
-  /** Whether sandboxes are kept away from an address. It may name a zone: `fe80::1%eth0`. */
+  /** True if sandboxes are kept away from this address. The address may name a zone: `fe80::1%eth0`. */
   isFenced(address: string): boolean {
     const [plain = ''] = address.split('%');
     return isIP(plain) !== 0 && listOf(this.#networks).check(plain, family(plain));
@@ -61,7 +61,7 @@ export class Fence {
   /**
    * Writes the routes for future sandboxes, and updates all sandboxes when the addresses of this machine change.
    *
-   * @param exception - The address at which pasta itself answers; null = none.
+   * @param exception - The address at which pasta itself answers, or null.
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;
@@ -70,12 +70,12 @@ export class Fence {
     watchAddresses(() => void this.#update());
   }
 
-  /** The files that the script `SET_ROUTES` reads. */
+  /** The paths of the route files that the script `SET_ROUTES` reads. */
   get files(): readonly string[] {
     return routeFiles(this.#options.folder);
   }
 
-  /** Keeps the routes of a sandbox up to date. @param pastaPid - Its outermost process. */
+  /** Keeps the routes of a sandbox up to date. @param pastaPid - The process id of pasta, its outermost process. */
   add(pastaPid: number): void {
     this.#sandboxes.add(pastaPid);
   }
@@ -113,7 +113,8 @@ export class Fence {
     const networks = await this.#look();
     if (networks.join() !== this.#networks.join()) {
       this.#networks = networks;
-      // Write the files first: a sandbox that starts meanwhile reads them before it has a network.
+      // Write the route files before updating sandboxes: a sandbox that starts meanwhile reads the files before it has
+      // a network.
       await this.#write();
       for (const pid of this.#sandboxes) this.#behind.add(pid);
     }
@@ -124,8 +125,8 @@ export class Fence {
 
   async #look(): Promise<string[]> {
     const everywhere = listOf(FENCED_EVERYWHERE);
-    // Leave out addresses that are fenced everywhere. Otherwise the IPv6 link-local address of each new container would
-    // change the list.
+    // Leave out addresses that `FENCED_EVERYWHERE` already has. Otherwise the IPv6 link-local address of each new
+    // container would change the list.
     const own = (await machineAddresses()).filter((network) => {
       const [start = ''] = network.split('/');
       return !everywhere.check(start, family(start));
@@ -139,7 +140,10 @@ export class Fence {
   }
 }
 
-/** The IPv6 network by which a NAT64 with the well-known prefix reaches an IPv4 network (RFC 6052). None for IPv6. */
+/**
+ * Returns the IPv6 network through which a NAT64 with the well-known prefix reaches this IPv4 network (RFC 6052).
+ * Returns nothing for an IPv6 network.
+ */
 function translated(network: string): string[] {
   const [start = '', bits = '32'] = network.split('/');
   return family(start) === 'ipv6' ? [] : [`64:ff9b::${start}/${96 + Number(bits)}`];

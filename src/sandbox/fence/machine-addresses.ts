@@ -8,8 +8,8 @@ const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const SETTLING_MS = 1000;
 
 /**
- * Every address at which this machine itself answers, from the kernel's local tables: also secondary, broadcast and
- * anycast addresses, and those of interfaces that are down.
+ * Lists every address at which this machine itself answers, from the kernel's local tables. The list includes
+ * secondary, broadcast and anycast addresses, and addresses of interfaces that are down.
  *
  * @returns addresses and networks, sorted: `192.0.2.2`, `10.1.0.0/16`, `2001:db8::2`
  */
@@ -36,11 +36,11 @@ async function localTable(family: string): Promise<string[]> {
 }
 
 /**
- * Calls `changed` whenever an address of this machine may have changed, as long as this process runs. Calls it again a
- * second later, because the kernel reports an IPv6 address before it answers there.
+ * Calls `changed` whenever an address of this machine may have changed, as long as this process runs. Calls `changed`
+ * again a second later, because the kernel reports an IPv6 address before the machine answers there.
  */
 export function watchAddresses(changed: () => void): void {
-  // The child ends if the server is killed.
+  // setpriv makes the kernel end this child if the server is killed.
   const argv = ['--pdeathsig', 'KILL', '--', 'ip', 'monitor', 'address'];
   const monitor = withPipes(spawn('setpriv', argv, { env: PATH, stdio: ['ignore', 'pipe', 'ignore'] }));
   let settled: NodeJS.Timeout | undefined;
@@ -64,11 +64,11 @@ function watchAgain(changed: () => void): void {
     try {
       watchAddresses(changed);
     } catch {
-      // No descriptors are left just now.
+      // The process has no free file descriptor just now, so try again later.
       watchAgain(changed);
       return;
     }
-    // Changes in between were not reported.
+    // While no monitor ran, changes were not reported.
     changed();
   }, SETTLING_MS).unref();
 }

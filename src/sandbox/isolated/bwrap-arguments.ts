@@ -8,31 +8,31 @@ import type { HostFiles } from './host-files.ts';
 
 export interface Isolation {
   readonly hostFiles: HostFiles;
-  /** The uid outside the sandbox; null = the server's own, because it is not root. */
+  /** The command's uid outside the sandbox. Null means the server's own uid, because the server is not root. */
   readonly uid: number | null;
   readonly fence: Pick<Fence, 'files'>;
   /** The path of the seccomp filter. */
   readonly filter: string;
   readonly instance: string;
-  /** The id of this start. */
+  /** The id of this one start of a command, by which its processes are found. */
   readonly processId: string;
-  /** The words right after the limits: a program that runs the rest of its arguments. */
+  /** The words after those that set the limits: a program that runs the rest of its arguments. */
   readonly wrapper: readonly string[];
 }
 
 const HOME = '/home/tool';
-// A shell can redirect only descriptors of one digit.
+// The shell opens both descriptors by redirection, which works only for numbers of one digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
- * The whole argument list: setpriv (if the server is root) → pasta, which makes a network namespace without this
- * machine's loopback → the fence, which sets routes there → bwrap, which makes the file system and the process
- * namespace → prlimit → the wrapper → the command.
+ * Returns the whole argument list. setpriv (if the server is root) starts pasta, which makes a network namespace
+ * without this machine's loopback. There, the fence sets its routes. Then bwrap makes the file system and the process
+ * namespace, and starts prlimit, the wrapper and the command.
  *
- * pasta comes before bwrap because it does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
- * map could not be set; bwrap sets that flag itself.
+ * pasta comes before bwrap because pasta does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
+ * map could not be set. bwrap sets that flag itself.
  */
 export function bwrapArguments(command: SandboxCommand, isolation: Isolation): string[] {
   return [
@@ -41,7 +41,7 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
     ...behindFence(isolation),
     ...fileSystem(command, isolation),
     '--',
-    // First of all: some shells run what variables of the tool say (bash as sh, with SHELLOPTS and PS4).
+    // The limits come first: some shells run code from a tool's variables (bash as sh, with SHELLOPTS and PS4).
     ...limits(command),
     '--',
     ...isolation.wrapper,
@@ -50,7 +50,10 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
   ];
 }
 
-/** The environment, which has secrets, as arguments that bwrap reads from the standard input of the whole command. */
+/**
+ * Returns the environment of the command as arguments for bwrap. bwrap reads them from the standard input of the whole
+ * command, because they contain secrets.
+ */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
     .filter(([name]) => !isForLoader(name))
@@ -60,14 +63,14 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * Sets the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the tool could run
- * inside prlimit, before the limits are set. Their values are paths, so they may be visible as arguments.
+ * Returns words that set the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the
+ * tool could run inside prlimit, before the limits are set. The values are paths, so they may be visible as arguments.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const variables = Object.entries(env).flatMap(([name, value]) =>
     isForLoader(name) ? [`${name}=${value}`] : [],
   );
-  // Through a shell, because env would take a command with `=` in its name for a variable.
+  // A shell starts the command, because env would take a command with `=` in its name for a variable.
   return variables.length === 0
     ? []
     : ['/usr/bin/env', '--', ...variables, '/bin/sh', '-c', 'exec "$@"', 'sh'];
@@ -92,11 +95,12 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
 }
 
 /**
- * Sets the routes before bwrap, which drops the right to change them. Opens the seccomp filter here, because pasta
- * closes unknown descriptors.
+ * Returns words that set the routes before bwrap, because bwrap drops the right to change them. Opens the seccomp
+ * filter here, because pasta closes unknown descriptors.
  *
- * bwrap closes the descriptor of its arguments, and passes the standard ones to the first process inside. If the
- * arguments were on 0, bwrap's own descriptor of this machine's /proc would get that number, and let every tool out.
+ * bwrap closes the descriptor of its arguments, and passes the standard descriptors to the first process inside. If the
+ * arguments were on descriptor 0, bwrap's own descriptor of this machine's /proc would get that number, and let every
+ * tool out.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
@@ -110,13 +114,14 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
   return [
     ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
-    // Marks for `markedProcesses`, which reads the arguments. The command does not see them.
+    // These words are marks for `markedProcesses`, which reads the arguments. The command does not see the variables.
     ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
     ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
     ...['--seccomp', FILTER_DESCRIPTOR],
     ...isolation.hostFiles.bwrap,
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
-    // The first process inside is bwrap, of the same user. A tool that controls it could hide the command's end.
+    // Cover /proc/1: the first process inside is bwrap, which runs as the same user. A tool that controls bwrap could
+    // hide the command's end.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
     // /proc/keys would list the keys of the server's own session.
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
@@ -126,14 +131,18 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       source,
       target,
     ]),
-    // The rest of the root is in memory, so it is read-only. In a writable /proc, a tool could lower its oom_score_adj.
+    // The rest of the root folder is in memory, so it is read-only. In a writable /proc, a tool could lower its
+    // oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
-    // Secrets come by a descriptor, because everybody on this machine can read the arguments.
+    // Secrets are passed through a descriptor, because everybody on this machine can read the arguments.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
   ];
 }
 
-/** Does not limit address space (--as), because Node and others reserve far more than they use. */
+/**
+ * Returns the prlimit command that sets the limits. Does not limit address space (--as), because Node and other
+ * runtimes reserve far more than they use.
+ */
 function limits({ limits: given }: SandboxCommand): string[] {
   const { processes, fileBytes } = given;
   return [

@@ -7,26 +7,28 @@ export interface Shown {
   readonly target: string;
 }
 
-/** What sandboxes must not see of what they are shown. */
+/** Hides single files and folders from sandboxes, if these lie in a folder that sandboxes may see. */
 export class Covers {
-  /** Where the hidden files and folders are, and the links that lead to them. */
+  /** The paths of the hidden files and folders, and of the links that lead to them. */
   readonly #places: readonly string[];
 
-  /** @param hidden - Paths. Those that do not exist count for nothing. */
+  /**
+   * @param hidden - The paths to hide. Paths that do not exist are ignored.
+   */
   constructor(hidden: readonly string[]) {
     const all = new Set(hidden.filter((path) => existsSync(path)).flatMap(placesOf));
     this.#places = [...all].filter((place) => ![...all].some((other) => place.startsWith(`${other}/`)));
   }
 
-  /** Whether all of a file or folder is hidden. */
+  /** True if this file or folder is hidden as a whole. */
   hides(path: string): boolean {
     const paths = [placeOf(path), realpathSync(path)];
     return this.#places.some((place) => paths.some((one) => `${one}/`.startsWith(`${place}/`)));
   }
 
   /**
-   * Arguments for bwrap that show each folder with something hidden in it anew, with its other entries alone. A cover
-   * over a file would go when somebody replaces the file: the kernel ends a mount together with its place.
+   * Returns arguments for bwrap that replace each folder that contains hidden entries by a folder with only the other
+   * entries. A cover over a file would not be enough: if somebody replaces the file, the kernel ends the mount over it.
    */
   argumentsFor(shown: readonly Shown[]): string[] {
     const folders = [...new Set(this.#places.map((place) => dirname(place)))];
@@ -55,26 +57,26 @@ export class Covers {
   }
 }
 
-/** The places of a file, and of the links that the path leads over to it. */
+/** Returns the path of a file without links, and the paths of all links over which `path` leads to the file. */
 function placesOf(path: string): string[] {
   const place = placeOf(path);
   if (!lstatSync(place).isSymbolicLink()) return [place];
   return [place, ...placesOf(resolve(dirname(place), readlinkSync(place)))];
 }
 
-/** The path without links, but for the last part. */
+/** Resolves all links in a path except its last part. */
 function placeOf(path: string): string {
   return join(realpathSync(dirname(path)), basename(path));
 }
 
-/** Whether tools can get to what is in a folder. If the server is root, they are other users. */
+/** True if tools can reach the entries of a folder. If the server is root, tools run as other users. */
 function canPass(folder: string): boolean {
   if (process.getuid?.() !== 0) return true;
   const parent = dirname(folder);
   return (statSync(folder).mode & 0o001) !== 0 && (parent === folder || canPass(parent));
 }
 
-/** None, if the server cannot list the folder. */
+/** Lists the names in a folder. The list is empty if the server cannot read the folder. */
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);

@@ -3,31 +3,39 @@ import { join } from 'node:path';
 import { makeFolderForAll, writeForAll } from '../folder-reach.ts';
 import { Covers } from './covers.ts';
 
-/** The files of this machine that a sandbox shows, as arguments for bwrap, and arguments for pasta to resolve names. */
+/** bwrap's arguments that show files of this machine in a sandbox, and pasta's arguments for resolving names. */
 export interface HostFiles {
   readonly bwrap: readonly string[];
   readonly pasta: readonly string[];
-  /** The address at which pasta resolves names; null if the sandbox asks outside servers directly. */
+  /** The address at which pasta resolves names. Null if the sandbox asks outside name servers directly. */
   readonly forwarder: string | null;
 }
 
 export interface HostFilesOptions {
-  /** `/`, except in tests. */
+  /** The root folder of this machine: `/`, except in tests. */
   readonly root?: string;
-  /** Whether sandboxes are kept away from an address. */
+  /** True if sandboxes are kept away from this address. */
   readonly isFenced: (address: string) => boolean;
-  /** Folders and files of the server that no sandbox may see, wherever they are. */
+  /** The folders and files of the server that no sandbox may see, wherever they are. */
   readonly hidden?: readonly string[];
 }
 
-/** The names in /etc that programs need for libraries, names, time, certificates and fonts. No accounts, no secrets. */
+/**
+ * The names in /etc that programs need for libraries, name lookups, time, certificates and fonts. Accounts and secrets
+ * are not among them.
+ */
 const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
 
-/** The public names in /etc/ssl. Operators keep this server's own key beside them, and its user can read that. */
+/**
+ * The public names in /etc/ssl. Operators keep this server's own key beside them, and the server's user can read that
+ * key.
+ */
 const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
 
-/** The names in /etc/apt that builds need to install Debian packages. Not auth.conf, which has passwords. */
+/**
+ * The names in /etc/apt that builds need to install Debian packages. auth.conf is left out, because it has passwords.
+ */
 const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|trusted\.gpg(\.d)?|keyrings)$/;
 
 /** The list of installed packages, at the path where buildpacks look for their run image's packages. */
@@ -44,7 +52,8 @@ const GROUP = ['root:x:0:', 'tool:x:1000:', 'nogroup:x:65534:'];
 const DNS_ADDRESS = '169.254.1.53';
 
 /**
- * Inspects this machine, and writes the few files that sandboxes have of their own into `folder`.
+ * Inspects this machine and returns the arguments that show its files in sandboxes. Writes the few files that sandboxes
+ * do not share with this machine into `folder`.
  */
 export async function hostFiles(
   folder: string,
@@ -89,7 +98,10 @@ export async function hostFiles(
   };
 }
 
-/** Shows `/bin` and the like as on this machine: links into /usr, or folders on an unmerged system. */
+/**
+ * Returns arguments that show a top folder such as `/bin` as on this machine: a link into /usr, or a folder on an
+ * unmerged system.
+ */
 function topFolder(root: string, name: string): string[] {
   const path = join(root, name);
   if (!existsSync(path)) return [];
@@ -99,9 +111,9 @@ function topFolder(root: string, name: string): string[] {
 }
 
 /**
- * The resolver file to show. A sandbox cannot reach a resolver on this machine (systemd-resolved, dnsmasq) or in a
- * blocked network. Then this is the file with the servers that systemd-resolved asks. Null if they cannot be reached
- * either, because then pasta forwards.
+ * Returns the resolv.conf to show in sandboxes. A sandbox cannot reach a name server on this machine (systemd-resolved,
+ * dnsmasq) or in a blocked network. In that case, returns the file with the servers that systemd-resolved asks. Null if
+ * sandboxes cannot reach those servers either: pasta then forwards.
  */
 function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');

@@ -23,9 +23,9 @@ import { type HostFiles, hostFiles } from './host-files.ts';
 import { closeInherited } from './inherited-descriptors.ts';
 
 export interface IsolatedOptions {
-  /** For the few files that sandboxes have of their own. Created if it does not exist. */
+  /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
   readonly folder: string;
-  /** `instanceId` of the data folder. */
+  /** The id of the server's data folder, as `instanceId` returns it. */
   readonly instance: string;
   /** If the server is root, tool number N runs under this uid plus N. */
   readonly baseUid: number;
@@ -37,10 +37,10 @@ export interface IsolatedOptions {
   readonly log: Pick<Log, 'error'>;
 }
 
-/** The environment of pasta, setpriv and bwrap. The command does not get it. */
+/** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-/** Gives each command a file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
+/** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly #options: IsolatedOptions;
@@ -56,7 +56,7 @@ export class IsolatedSandbox implements Sandbox {
     this.#filter = filter;
   }
 
-  /** @throws Error that says why this machine cannot isolate. */
+  /** Prepares the sandbox. @throws Error that says why this machine cannot isolate. */
   static async open(options: IsolatedOptions): Promise<IsolatedSandbox> {
     closeInherited();
     const folder = join(options.folder, 'etc');
@@ -105,8 +105,8 @@ export class IsolatedSandbox implements Sandbox {
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
       // After a SIGKILL, the kernel ends the processes inside a moment later.
       await untilGone(wrappers, 5000);
-      // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever, with the
-      // output open.
+      // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
+      // holds the output open.
       if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();
@@ -146,7 +146,10 @@ async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<voi
   }
 }
 
-/** The command's process id outside: pasta → bwrap → bwrap (1 inside) → the command (2 inside). Null if not started. */
+/**
+ * Returns the command's process id outside the sandbox. pasta starts bwrap, which starts bwrap (process 1 inside),
+ * which starts the command (process 2 inside). Null if the command has not started.
+ */
 function commandOf(pastaPid: number): number | null {
   const insides = childrenOf(pastaPid).flatMap(childrenOf);
   const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);

@@ -2,8 +2,9 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { SandboxCommand } from '../sandbox.ts';
 
 /**
- * Refuses NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL would begin a new
- * argument, so a variable could become a mount. A build may write anything into env files and launch.toml.
+ * Checks that the command has no NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL
+ * would begin a new argument, so a variable could become a mount. A build may write anything into env files and
+ * launch.toml.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://man7.org/linux/man-pages/man2/execve.2.html
@@ -18,23 +19,29 @@ export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
   }
 }
 
-/** Turns the system's E2BIG into a DeployError; only the kernel knows its limit. Returns other errors unchanged. */
+/**
+ * Turns the system error E2BIG into a DeployError, because only the kernel knows its limit. Returns other errors
+ * unchanged.
+ */
 export function asPassableError(error: unknown): unknown {
   return systemCode(error) === 'E2BIG' ? tooLargeToPass({ cause: error }) : error;
 }
 
-/** The same for bwrap, which reads the variables itself and prints the error; null if it printed none. */
+/**
+ * Finds in bwrap's output the error that the command and its variables are too large. bwrap reads the variables itself
+ * and prints the error. Null if bwrap printed no such error.
+ */
 export function passableErrorIn(output: string): DeployError | null {
   const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;
   return said.test(output) ? tooLargeToPass() : null;
 }
 
-/** The error of a command and variables that are too large. */
+/** Returns the error for a command that, with its variables, is too large to start. */
 export function tooLargeToPass(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
     'The command and its variables are too large to start a program with.',
-    'Put large values into files: config vars and the env files of a build count.',
+    'Put large values into files. Config vars and the variables that a build sets count towards the limit.',
     options,
   );
 }

@@ -16,26 +16,31 @@ import { signal } from './process-table.ts';
 
 export interface CgroupsOptions {
   readonly instance: string;
-  /** A cgroup v2 folder that the operator delegated to this server (`Delegate=yes`); null = look for one. */
+  /**
+   * A cgroup v2 folder that the operator delegated to this server (`Delegate=yes`). Null makes the server look for one.
+   */
   readonly delegated?: string | null;
-  /** The mount point of the hierarchies, and the file with this process's place in them. */
+  /** The mount point of the control groups (`mount`), and the file that names this process's groups (`membership`). */
   readonly mount?: string;
   readonly membership?: string;
 }
 
-/** Extra processes, because pasta, bwrap (twice) and a shell count too. */
+/**
+ * How many processes the group may have beside the command's own, because pasta, bwrap (twice) and a shell count too.
+ */
 const WRAPPERS = 8;
 
 /**
- * The `cpu` group of a tool has the default weight, whatever runs in it. Without groups, each session would count as much
- * as this server (sched(7), autogroup), and tools can create sessions.
+ * The resources that groups limit. The `cpu` group of each tool has the default weight, however many processes run in
+ * it. Without groups, each session would get as much processor time as this server (sched(7), autogroup), and a tool
+ * can create many sessions.
  */
 const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 
 /**
- * Uses control groups if this server may. Never writes to the folder of another manager (systemd, a container runtime)
- * unless it was delegated. In version 1, uses only hierarchies in whose root this server is. In version 2, uses a folder
- * that belongs to this user or that the operator named.
+ * Puts commands into control groups if this server may create them. Never writes to the folder of another manager
+ * (systemd, a container runtime) unless that folder was delegated. In version 1, uses only hierarchies in whose root
+ * this server is. In version 2, uses a folder that belongs to this user or that the operator named.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */
@@ -54,8 +59,8 @@ export class Cgroups {
   }
 
   /**
-   * Makes a group for one start inside the group of its tool, so that a tool has one share of the processors. If the kernel
-   * refuses, the group limits less or nothing.
+   * Makes a control group for one start of a command, inside the group of its tool. So a tool has one share of the
+   * processors. If the kernel refuses, the group limits less or nothing.
    */
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
@@ -70,7 +75,7 @@ export class Cgroups {
     );
   }
 
-  /** Removes the groups of an earlier server. Their processes must have ended. */
+  /** Removes the control groups of an earlier server. The processes in these groups must have ended. */
   async removeLeftovers(): Promise<void> {
     const folders = this.#bases.flatMap(({ folder }) =>
       readdirSync(folder)
@@ -81,12 +86,14 @@ export class Cgroups {
   }
 }
 
-/** The group of one start, in one or several hierarchies. */
+/** The control group of one start of a command, in one or several hierarchies. */
 export class Cgroup {
   readonly #folders: readonly string[];
   readonly #outer: readonly string[];
 
-  /** @param outer - The groups around it, which are removed with the last group in them. */
+  /**
+   * @param outer - The groups that contain this group. Each is removed together with the last group in it.
+   */
   constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
     this.#outer = outer;
@@ -112,7 +119,7 @@ export class Cgroup {
     }
   }
 
-  /** Removes the group. Tries several times, because the kernel releases ended processes a little later. */
+  /** Removes the control group. Tries several times, because the kernel releases ended processes a little later. */
   async remove(): Promise<void> {
     for (const folder of this.#folders) {
       for (let count = 0; count < 50 && existsSync(folder); count += 1) {
@@ -146,13 +153,19 @@ function findBases(options: CgroupsOptions): Base[] {
   });
 }
 
-/** Whether the cgroup is this server's own. Root can write everywhere, so for root only a container's root counts. */
+/**
+ * True if the control group belongs to this server. Root can write to every group, so for root only a container's root
+ * group counts.
+ */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;
   return process.getuid?.() === 0 ? isRoot : statSync(folder).uid === process.getuid?.();
 }
 
-/** Version 2: a group with children may not contain processes, so this server moves into a child first. */
+/**
+ * Prepares a group of version 2 for this server. A group with children may not contain processes, so this server moves
+ * into a child first.
+ */
 function unifiedBase(folder: string): Base[] {
   const server = join(folder, 'server');
   attempt(() => mkdirSync(server));
@@ -165,7 +178,7 @@ function unifiedBase(folder: string): Base[] {
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
 }
 
-/** Version 2: enables the resources in the groups inside this one. */
+/** In version 2, enables the resources in the groups inside this group. */
 function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
   if (version === 1) return;
   for (const resource of resources) {
@@ -173,7 +186,7 @@ function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, fol
   }
 }
 
-/** A group and all groups in it, the innermost first. */
+/** Lists a group and all groups in it, the innermost first. */
 function withInner(folder: string): string[] {
   const inner = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return [...inner.flatMap(({ name }) => withInner(join(folder, name))), folder];
@@ -183,7 +196,7 @@ function limit(base: Base, folder: string, limits: Limits): string {
   const memoryFile = base.version === 2 ? 'memory.max' : 'memory.limit_in_bytes';
   if (base.resources.includes('memory')) {
     attempt(() => writeFileSync(join(folder, memoryFile), String(limits.memoryBytes)));
-    // Otherwise the rest goes to swap, until the machine has none left.
+    // Without this limit, the processes would fill the machine's swap space.
     const [swapFile, swap] =
       base.version === 2 ? ['memory.swap.max', 0] : ['memory.memsw.limit_in_bytes', limits.memoryBytes];
     attempt(() => writeFileSync(join(folder, swapFile), String(swap)));

@@ -3,25 +3,30 @@ import { realpathSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
 
-/** Marks all processes that servers with the same data folder start. */
+/** The environment variable that marks all processes of servers with the same data folder. */
 export const INSTANCE_VARIABLE = 'TOOLFORGE_PUSH_INSTANCE';
-/** Marks all processes of one start of a sandbox. */
+/** The environment variable that marks all processes of one start of a sandbox. */
 export const PROCESS_VARIABLE = 'TOOLFORGE_PUSH_PROCESS';
 
-/** The id of a data folder, the same at every start and for every spelling of its path. The folder must exist. */
+/**
+ * Returns the id of a data folder: the same at every start and for every spelling of its path. The folder must exist.
+ */
 export function instanceId(dataFolder: string): string {
   return createHash('sha256').update(realpathSync(dataFolder)).digest('hex').slice(0, 32);
 }
 
 /**
- * The processes with a mark, either in their environment or as `--setenv NAME VALUE` in their arguments, as for bwrap and
- * its wrappers. Compares whole values, so that a server never takes another's processes for its own.
+ * Finds the processes with a mark, either in their environment or as `--setenv NAME VALUE` in their arguments, as for
+ * bwrap. Compares whole values, so that a server never takes the processes of another server for its own.
  */
 export function markedProcesses(name: string, value: string): number[] {
   return processIds().filter((pid) => pid !== process.pid && isMarked(pid, name, value));
 }
 
-/** The same in short turns: a tool may have thousands of processes, and each takes a moment to look at. */
+/**
+ * Finds the processes with a mark in short turns, so that the server stays responsive: a tool may have thousands of
+ * processes.
+ */
 async function markedInTurns(name: string, value: string): Promise<number[]> {
   const found: number[] = [];
   for (const [index, pid] of processIds().entries()) {
@@ -35,7 +40,8 @@ const PROCESSES_A_TURN = 50;
 
 function isMarked(pid: number, name: string, value: string): boolean {
   const ids = namespaceIds(pid);
-  // In a sandbox, only the first process has a mark. Others run a tool's code, which could fake one.
+  // In a sandbox, only the mark of the first process counts. Other processes run a tool's code, which could fake a
+  // mark.
   if (ids.length > 1 && ids.at(-1) !== 1) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(
@@ -50,9 +56,9 @@ export async function endLeftovers(dataFolder: string): Promise<void> {
 }
 
 /**
- * Kills all processes with this mark, and repeats until there are none, because one may be forking.
+ * Kills all processes with this mark, and repeats until none is left, because a process may be forking.
  *
- * @returns the ids that still run after 5 s. None, unless the kernel is stuck.
+ * @returns the ids of processes that still run after 5 s, which happens only if the kernel is stuck.
  */
 export async function endMarked(name: string, value: string): Promise<number[]> {
   const end = performance.now() + 5000;

@@ -5,27 +5,27 @@ import { Socket } from 'node:net';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 
-/** A pipe: its reading side as a stream, its writing side as a descriptor. */
+/** A pipe for a child's output: its reading side as a stream, its writing side as a descriptor. */
 export interface OutputPipe {
   readonly reader: Readable;
-  /** Close it with `closeWriter` once the child has its own, so that the reader sees the end. */
+  /** The writing side. Close it with `closeWriter` once the child has its own copy, so that the reader sees the end. */
   readonly writer: number;
-  /** The end of the link in /proc that each open descriptor of this pipe has. */
+  /** The last part of the link in /proc that leads to this pipe. It finds the processes that hold the pipe open. */
   readonly linkEnding: string;
   closeWriter(): void;
 }
 
 /**
- * Opens a real pipe. Node gives children a socket, which programs such as nginx, Apache and gunicorn cannot open as
- * /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. It is unlinked at once, so
- * that nobody else can.
+ * Opens a real pipe. Node would give children a socket, which programs such as nginx, Apache and gunicorn cannot open
+ * as /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. Its name is deleted at
+ * once, so that nobody else can open it.
  */
 export function openPipe(folder: string): OutputPipe {
   const path = join(folder, `pipe-${randomUUID()}`);
   const made = spawnSync('/usr/bin/mkfifo', ['-m', '666', path], { env: {}, stdio: 'ignore' });
   if (made.status !== 0) throw new Error('A pipe for output could not be made.', { cause: made.error });
   try {
-    // Not blocking, because otherwise each side would wait for the other.
+    // Open without blocking, because otherwise each side would wait for the other.
     const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = openWriter(path, reader);
     return {

@@ -2,41 +2,41 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:f
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * Reads /proc, without awaiting in between, so that the answer is of one moment. Processes that have ended, or that this
- * user may not inspect, count as missing.
+ * Reads /proc without awaiting in between, so that each answer describes one moment. Processes that have ended, or that
+ * this user may not inspect, count as missing.
  */
 
-/** A process can make many of its files in /proc gigabytes large. */
+/** How many bytes of a file in /proc are read, because a process can make many of these files gigabytes large. */
 const MAX_BYTES = 64 * 1024;
-/** No program can be started with more (execve(2)). */
+/** The largest environment that a program can be started with (execve(2)). */
 const MAX_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
-/** Enough, because listening sockets come first. */
+/** How many bytes of a list of sockets are read. They suffice, because listening sockets come first. */
 const MAX_SOCKET_BYTES = 256 * 1024;
 
-/** The ids of all processes; none if there is no /proc. */
+/** Lists the ids of all processes. The list is empty if there is no /proc. */
 export function processIds(): number[] {
   return names('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
 }
 
-/** The first 64 KiB of the argument list. */
+/** Returns the arguments of a process, cut after 64 KiB. */
 export function argumentsOf(pid: number): string[] {
   return read(`/proc/${pid}/cmdline`).split('\0').slice(0, -1);
 }
 
-/** The environment that the process was started with, as `NAME=value`. */
+/** Returns the environment that the process was started with, as `NAME=value`. */
 export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
-/** The id of the process in each process namespace, the outermost first. */
+/** Returns the id of the process in each process namespace, the outermost namespace first. */
 export function namespaceIds(pid: number): number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '';
   return line.split(/\s+/).filter(Boolean).map(Number);
 }
 
-/** The running children of the process. */
+/** Returns the ids of the process's running children. */
 export function childrenOf(pid: number): number[] {
   return names(`/proc/${pid}/task`).flatMap((thread) =>
     // Each id ends with a space. Text after the last space is a part of an id, because reading stops at a limit.
@@ -44,20 +44,21 @@ export function childrenOf(pid: number): number[] {
   );
 }
 
-/** All descendants of the process, without itself. */
+/** Returns the ids of all descendants of the process, without its own id. */
 export function descendantsOf(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** Whether the process runs. A zombie does not. */
+/** True if the process runs. A zombie does not count as running. */
 export function isRunning(pid: number): boolean {
   const state = /^State:\s*(\w)/m.exec(read(`/proc/${pid}/status`))?.[1];
   return state !== undefined && state !== 'Z' && state !== 'X';
 }
 
-/** The process group's id, or null. */
+/** Returns the id of the process's group, or null if the process has ended. */
 export function groupOf(pid: number): number | null {
-  // proc(5): the name in parentheses may hold anything, so the fields are counted after the last one.
+  // The program's name in parentheses may hold anything, so the fields are counted after the last parenthesis
+  // (proc(5)).
   const fields = read(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ') ?? [];
   return fields.length > 2 ? Number(fields[2]) : null;
 }
@@ -67,7 +68,10 @@ interface Listener {
   readonly inode: string;
 }
 
-/** The listening TCP sockets in the network namespace of this process. Incomplete if there are very many. */
+/**
+ * Lists the listening TCP sockets in the network namespace of this process. The list is incomplete if there are very
+ * many sockets.
+ */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>
     read(`/proc/${pid}/net/${table}`, MAX_SOCKET_BYTES)
@@ -81,13 +85,13 @@ export function listenersAround(pid: number): Listener[] {
   );
 }
 
-/** The inodes of the sockets that these processes hold. */
+/** Returns the inodes of the sockets that these processes hold open. */
 export function socketsOf(pids: readonly number[]): Set<string> {
   const links = pids.flatMap((pid) => names(`/proc/${pid}/fd`).map((fd) => link(`/proc/${pid}/fd/${fd}`)));
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
-/** The other processes with an open file whose link in /proc ends like this. */
+/** Returns the ids of other processes that have an open file whose link in /proc ends with `linkEnding`. */
 export function holdersOf(linkEnding: string): number[] {
   return processIds().filter(
     (pid) =>
@@ -105,7 +109,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Waits until none of the processes runs, at most `limitMs`. @returns whether all have ended. */
+/** Waits until none of these processes runs, at most `limitMs`. @returns whether all of them have ended. */
 export async function untilGone(pids: readonly number[], limitMs: number): Promise<boolean> {
   const end = performance.now() + limitMs;
   while (pids.some(isRunning)) {

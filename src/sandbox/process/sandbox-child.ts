@@ -7,14 +7,14 @@ import type { Cgroup } from './cgroups.ts';
 import { type OutputPipe, openPipe } from './output-pipe.ts';
 
 /**
- * Starts a program through a shell that first joins the cgroups, so that nothing runs outside them. The shell then
- * becomes the program, with the same process id.
+ * Starts a program through a shell that first joins the control groups, so that nothing runs outside them. The shell
+ * then becomes the program, with the same process id.
  *
- * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Releases the pipe and
- * the group.
+ * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Before it throws, it
+ * releases the pipe and the group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
-  // If the memory of the machine runs out, the kernel ends a tool before the server.
+  // If the machine runs out of memory, the kernel ends a tool before it ends the server.
   const first = '{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null';
   const script = `${first}; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
   let pipe: OutputPipe | null = null;
@@ -25,11 +25,11 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
         env: options.env,
         cwd: options.cwd,
         stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
-        // A session of its own: a Ctrl-C at the server's terminal is for the server.
+        // The child gets its own session, so that Ctrl-C at the server's terminal reaches only the server.
         detached: true,
       }),
     );
-    // EPIPE: the child ended before it read. Its exit status tells why.
+    // Ignore EPIPE: the child ended before it read its input. Its exit status tells why.
     child.stdin?.on('error', () => {}).end(options.input);
     return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
   } catch (error) {
@@ -44,23 +44,29 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
 export interface StartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** Its standard input; null = none. */
+  /** The text for the program's standard input. Null gives it no input. */
   readonly input: string | null;
-  /** A folder of the server, in which the pipe has a name for a moment. */
+  /** A folder of the server in which the output pipe has a name for a moment. */
   readonly pipeFolder: string;
 }
 
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
-  /** See `OutputPipe`. */
+  /** The last part of the output pipe's link in /proc, see `OutputPipe`. */
   readonly linkEnding: string;
 }
 
-/** Runs the command that follows, without input, and with both outputs in one pipe to keep their order. */
+/**
+ * A prefix that runs the command after it without input, and with standard output and standard error in one pipe to
+ * keep their order.
+ */
 export const INTERLEAVED = ['/bin/sh', '-c', 'exec "$@" </dev/null 2>&1', 'sh'] as const;
 
-/** How the child ended. If it could not be started, the code is 127, as in a shell. */
+/**
+ * Resolves with the exit code or the signal that ended the child. If the child could not be started, the code is 127,
+ * as in a shell.
+ */
 export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>> {
   return new Promise((resolve) => {
     child.once('exit', (code, signal) =>
@@ -76,8 +82,8 @@ const HARMLESS =
   /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
 
 /**
- * The command's output as it comes, then the standard error of the wrappers (pasta, bwrap). They print only if they fail,
- * so the reason for a failed start comes last.
+ * Returns the command's output as it comes, then the standard error of the wrappers (pasta, bwrap). The wrappers print
+ * only if they fail, so the reason for a failed start comes last.
  */
 function outputOf(stdout: Readable, { stderr }: ChildProcess): Readable {
   if (stderr === null) throw new Error('The child was started without a pipe.');

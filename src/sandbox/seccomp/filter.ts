@@ -5,9 +5,9 @@ import { makeFolderForAll } from '../folder-reach.ts';
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
 /**
- * Copies the seccomp filter for this processor into `folder`, where tools' users can read it.
+ * Copies the seccomp filter for this processor into `folder`, where the users of tools can read it.
  *
- * @returns the path of the copy; null if there is none for this processor. See make-filters.py.
+ * @returns the path of the copy, or null if there is no filter for this processor. See make-filters.py.
  */
 export async function copyFilter(
   folder: string,

@@ -23,7 +23,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
   for (const uid of [0, PLAIN_USER]) {
     const who = uid === 0 ? 'root' : 'a plain user';
 
-    test(`threat 62: a blocked network answers no bound or unbound socket (server of ${who})`, async () => {
+    test(`threat 62: no socket of a sandbox reaches a blocked network, bound to the device or not (server of ${who})`, async () => {
       const translated = `64:ff9b::${CLOUD.ipv4}`;
       const argv = attackOn(CLOUD.ipv4, CLOUD.ipv6, `::ffff:${CLOUD.ipv4}`, translated);
       const output = await machine.output({ blocked: CLOUD_NETWORKS, argv }, { uid });
@@ -33,7 +33,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       assert.doesNotMatch(output, /answer|secret/);
     });
 
-    test(`threat 62: no address of the machine answers any socket (server of ${who})`, async () => {
+    test(`threat 62: no socket of a sandbox reaches an address of the machine itself (server of ${who})`, async () => {
       const link = `${await machine.linkAddress()}%eth0`;
       const groups = ['10.77.0.255', '255.255.255.255', '224.0.0.251', 'ff02::1%eth0'];
       const mapped = MACHINE.ipv4.map((address) => `::ffff:${address}`);
@@ -72,7 +72,7 @@ time.sleep(600)`;
       );
     });
 
-    test(`threat 62: a new address of the machine is fenced in running sandboxes (server of ${who})`, async () => {
+    test(`threat 62: running sandboxes cannot reach an address that the machine gets later (server of ${who})`, async () => {
       const addresses = uid === 0 ? ['10.77.0.50', 'fd77::50'] : ['10.77.0.51', 'fd77::51'];
       const loop = `import time\nfor i in range(60):\n  exec(attack)\n  print('round', flush=True)\n  time.sleep(0.2)`;
       const argv = ['python3', '-c', `attack = ${JSON.stringify(attack)}\n${loop}`, '0.6', ...addresses];
@@ -94,7 +94,7 @@ time.sleep(600)`;
     });
   }
 
-  test('other addresses can still be reached, by IPv4 and IPv6', async () => {
+  test('a sandbox can reach addresses outside of the machine, by IPv4 and IPv6', async () => {
     const argv = reachFor(INTERNET.ipv4, INTERNET.ipv6);
     const output = await machine.output({ blocked: CLOUD_NETWORKS, argv });
     assert.match(output, /^203\.0\.113\.8 tcp answer from outside: unbound, .*bound to eth0,/m);
@@ -102,7 +102,7 @@ time.sleep(600)`;
     assert.match(output, /^203\.0\.113\.8 udp answer from outside: unbound/m);
   });
 
-  test('threat 62: the machine’s own subnet can be blocked, and its gateway still forwards', async () => {
+  test('threat 62: if the machine’s own subnet is blocked, its gateway still forwards packets of sandboxes', async () => {
     const argv = reachFor(GATEWAY.ipv4, GATEWAY.ipv6, INTERNET.ipv4, INTERNET.ipv6);
     const output = await machine.output({ blocked: ['10.0.0.0/8', 'fd00::/8'], argv });
     assert.match(output, /^10\.77\.0\.1 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
@@ -112,7 +112,7 @@ time.sleep(600)`;
     assert.doesNotMatch(output, /^(10\.77\.0\.1|fd77::1) .*answer/m);
   });
 
-  test('threat 62: curl that is bound to the device cannot read the machine’s credentials', async () => {
+  test('threat 62: curl in a sandbox cannot read the machine’s credentials, even if it is bound to the device', async () => {
     const urls = [
       `http://${CLOUD.ipv4}:8000/`,
       `http://[${CLOUD.ipv6}]:8000/`,
@@ -134,7 +134,7 @@ time.sleep(600)`;
     { blocked: [], address: MACHINE.ipv4[1] },
     { blocked: ['169.254.0.0/16'], address: MACHINE.ipv4[0] },
   ]) {
-    test(`names are resolved if the resolver is this machine at ${address} and ${blocked[0] ?? 'nothing'} is blocked`, async () => {
+    test(`a sandbox resolves names if the name server is this machine at ${address} and ${blocked[0] ?? 'nothing'} is blocked`, async () => {
       await using resolver = await machine.serving(join(import.meta.dirname, 'resolver.py'), `${address}`);
       assert.ok(resolver);
       const argv = ['getent', 'ahostsv4', 'example.org'];
@@ -144,7 +144,9 @@ time.sleep(600)`;
   }
 });
 
-test('threat 62: the fence also works on a machine without IPv6', { skip: !isRoot }, async () => {
+test('threat 62: sandboxes are also kept away from blocked networks on a machine without IPv6', {
+  skip: !isRoot,
+}, async () => {
   await using machine = await Machine.create({ isIpv6: false });
   const argv = attackOn(
     CLOUD.ipv4,

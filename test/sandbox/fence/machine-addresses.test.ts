@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const child = join(import.meta.dirname, '../../support/without-watch.ts');
 
-test('the addresses of this machine are watched again after descriptors ran out, and the server goes on', async () => {
+test('after file descriptors ran out, the server watches the machine’s addresses again, and continues', async () => {
   const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, child];
   const { stdout } = await promisify(execFile)('/bin/sh', limited, { timeout: 60_000 });
   assert.equal(stdout, 'watching\n');

@@ -10,7 +10,10 @@ const services = join(import.meta.dirname, 'services.py');
 
 export const CLOUD = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' };
 export const INTERNET = { ipv4: '203.0.113.8', ipv6: '2001:db8:8::8' };
-/** The machine's own addresses: first, secondary, on a bridge without a port, on an interface that is down, loopback. */
+/**
+ * The machine's own addresses: the first, a secondary one, on a bridge without a port, on an interface that is down,
+ * loopback.
+ */
 export const MACHINE = {
   ipv4: ['10.77.0.2', '10.77.0.9', '10.77.9.9', '172.29.0.1', '172.29.1.1', '127.0.0.1', '127.0.0.2'],
   ipv6: ['fd77::2', 'fd77::9', 'fd78::1', '::1'],
@@ -100,7 +103,7 @@ export class Machine implements AsyncDisposable {
     await this.#ip('m', [`addr add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`]);
   }
 
-  /** The link-local IPv6 address of the machine's first interface. */
+  /** Returns the link-local IPv6 address of the machine's first interface. */
   async linkAddress(): Promise<string> {
     const { stdout } = await execa('ip', [
       '-n',
@@ -116,7 +119,7 @@ export class Machine implements AsyncDisposable {
     return /inet6 ([^/]+)/.exec(stdout)?.[1] ?? '';
   }
 
-  /** The open UDP ports on the machine. */
+  /** Lists the open UDP ports on the machine. */
   async udpPorts(): Promise<number[]> {
     const { stdout } = await execa('nsenter', [this.#in('m'), 'cat', '/proc/net/udp', '/proc/net/udp6']);
     const found = stdout.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) /gm);
@@ -177,7 +180,7 @@ export class Machine implements AsyncDisposable {
     }
   }
 
-  /** The whole output of a program. */
+  /** Collects the whole output of a program. */
   async output(...args: Parameters<Machine['sandboxed']>): Promise<string> {
     const lines: string[] = [];
     for await (const line of this.sandboxed(...args)) lines.push(line);

@@ -9,10 +9,10 @@ import { chooseSandbox } from '../../../src/sandbox/choose-sandbox.ts';
 import { hostFiles } from '../../../src/sandbox/isolated/host-files.ts';
 import { dataFolder, isRoot, startIn } from '../sandbox-bench.ts';
 
-/** Whether a machine with the address 192.0.2.9 would fence an address. */
+/** True if a machine with the address 192.0.2.9 would keep sandboxes away from this address. */
 const isFenced = (address: string) => /^127\.|^::1$|^192\.0\.2\.9$/.test(address);
 
-/** A root folder with these files. */
+/** Creates a root folder with these files. */
 async function rootWith(folder: string, files: Readonly<Record<string, string>>): Promise<string> {
   for (const name of ['etc/apt', 'etc/ssl/certs', 'etc/ssl/private', 'usr/bin', 'run/systemd/resolve'])
     await mkdir(join(folder, name), { recursive: true });
@@ -27,7 +27,7 @@ async function folderIn(parent: string): Promise<AsyncDisposable & { readonly pa
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
 }
 
-/** The source that is shown at this path inside. */
+/** Returns the file of this machine that a sandbox shows at this path. */
 function sourceOf(bwrap: readonly string[], target: string): string | undefined {
   return bwrap[bwrap.indexOf(target) - 1];
 }
@@ -65,7 +65,7 @@ for (const { name, files, shown, own, pasta } of [
     pasta: ['--dns-forward', '169.254.1.53'],
   },
 ]) {
-  test(`names: ${name}`, async () => {
+  test(`how a sandbox resolves names: ${name}`, async () => {
     await using data = await dataFolder();
     const root = await rootWith(join(data.path, 'root'), files);
     const result = await hostFiles(join(data.path, 'own'), { root, isFenced });
@@ -76,7 +76,7 @@ for (const { name, files, shown, own, pasta } of [
   });
 }
 
-test('only the needed files of /etc are shown, and accounts are the sandbox’s own', async () => {
+test('a sandbox shows only the needed files of /etc, and its list of accounts is its own', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/shadow': '',
@@ -95,7 +95,7 @@ test('only the needed files of /etc are shown, and accounts are the sandbox’s 
   assert.equal(sourceOf(bwrap, '/bin'), 'usr/bin');
 });
 
-test('promise 4: the certificates in /etc/ssl are shown, and keys beside them are not', async () => {
+test('promise 4: a sandbox shows the certificates in /etc/ssl, but not keys beside them', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/push.key': '', 'etc/ssl/openssl.cnf': '' });
   const { bwrap } = await hostFiles(join(data.path, 'own'), { root, isFenced });
@@ -105,13 +105,13 @@ test('promise 4: the certificates in /etc/ssl are shown, and keys beside them ar
   );
 });
 
-/** The arguments for a path and what is below it. */
+/** Returns the arguments for a path and everything below it. */
 function argumentsFor(bwrap: readonly string[], root: string, target: string): string[] {
   const words = bwrap.map((word) => word.replace(`${root}/`, 'ROOT/')).join(' ');
   return words.split(/ (?=--)/).filter((one) => one.split(' ').at(-1)?.startsWith(target));
 }
 
-test('promise 4: the server’s files in /usr are hidden, because tools may have its user', async () => {
+test('promise 4: a sandbox hides the server’s files in /usr, because tools may run as the server’s user', async () => {
   await using data = await dataFolder();
   const root = await rootWith(data.path, {});
   const own = join(root, 'usr/local/push');
@@ -144,7 +144,7 @@ test('promise 4: the server’s files in /usr are hidden, because tools may have
   assert.ok(!bwrap.some((word) => /key|missing/.test(word)));
 });
 
-test('promise 4: neither is a key in the folders of /etc that are shown, nor a link to it', async () => {
+test('promise 4: a sandbox hides a key in a folder of /etc that it shows, and links to this key', async () => {
   await using data = await dataFolder();
   const files = { 'etc/ssl/certs/ca.pem': '', 'etc/ssl/certs/push-2.key': 'secret', 'etc/hosts': '' };
   const root = await rootWith(data.path, files);
@@ -186,7 +186,7 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   const child = startIn(sandbox, ['sh', '-c', script, secrets.path], { mounts });
   const output = text(child.output);
   await once(child.output, 'data');
-  // As certbot and others renew a key.
+  // Replace the key as certbot and other programs do.
   await writeFile(`${key}.new`, 'secret two', { mode: 0o644 });
   await rename(`${key}.new`, key);
   await writeFile(join(kept, 'done'), '');

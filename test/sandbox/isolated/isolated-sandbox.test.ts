@@ -18,7 +18,7 @@ async function listening(): Promise<{ server: Server; port: number }> {
   return { server, port: (server.address() as AddressInfo).port };
 }
 
-test('threat 62: this machine’s loopback cannot be reached from inside', async () => {
+test('threat 62: a tool in a sandbox cannot reach this machine’s loopback addresses', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { server, port } = await listening();
@@ -41,7 +41,7 @@ for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
   assert.doesNotMatch(output, /secret/);
 });
 
-test('threat 62: the kernel refuses a blocked network, and programs inside cannot change that', async () => {
+test('threat 62: the kernel keeps a sandbox away from blocked networks, and programs inside cannot change that', async () => {
   await using data = await dataFolder();
   const metadata = '169.254.169.254';
   const script = `
@@ -58,7 +58,7 @@ except OSError as error: print('ended with', errno.errorcode.get(error.errno, 'a
   assert.match(await ask([]), /connected|ended with (?!ECONNREFUSED)/);
 });
 
-test('threat 60: a fork bomb stays within its number of processes, and kill ends it', async () => {
+test('threat 60: a fork bomb in a sandbox stays within its number of processes, and `kill` ends all of them', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -92,7 +92,7 @@ test('threat 60: if the machine runs out of memory, the kernel kills tools first
   assert.equal(Number(output.trim().split('\n').at(-1)), inside);
 });
 
-test('threat 60: folders in memory are too small to fill the memory', async () => {
+test('threat 60: the folders that a sandbox keeps in memory are too small to fill the machine’s memory', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const limits = { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 };
@@ -104,7 +104,7 @@ test('threat 60: folders in memory are too small to fill the memory', async () =
   assert.ok(Math.max(...sizes) <= 64 * 1024 * 1024, output);
 });
 
-test('promise 4: the data folder, the host’s users and other tools are not visible inside', async () => {
+test('promise 4: a tool in a sandbox sees neither the data folder nor the machine’s users nor other tools', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const folders = { mine: join(data.path, 'artifacts/mine'), theirs: join(data.path, 'artifacts/theirs') };
@@ -130,7 +130,7 @@ test('promise 4: the data folder, the host’s users and other tools are not vis
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
-test('promise 4: no descriptor of a process inside leads out of the sandbox', async () => {
+test('promise 4: no open file descriptor of a process in a sandbox leads out of the sandbox', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   await writeFile(join(data.path, 'secret'), 'secret of the server', { mode: 0o644 });
@@ -164,7 +164,7 @@ os.execv(sys.argv[1], sys.argv[1:])`;
   assert.match(stdout, /No such file or directory/);
 });
 
-test('each tool has a user of its own, so that one cannot read what another wrote', {
+test('each tool runs as its own user, so that it cannot read files that another tool wrote', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -179,7 +179,7 @@ test('each tool has a user of its own, so that one cannot read what another wrot
   assert.match(read.output, /Permission denied/);
 });
 
-test('a published port can be reached only from this machine', async () => {
+test('a port that a sandbox publishes can be reached only from this machine', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { server, port } = await listening();
@@ -205,7 +205,7 @@ test('a published port can be reached only from this machine', async () => {
   await child.exited;
 });
 
-test('a control group exists while a sandbox runs, and is removed afterwards', {
+test('a sandbox has a control group while it runs, and the group is removed afterwards', {
   skip: !isRoot,
 }, async (context) => {
   await using data = await dataFolder();
@@ -223,7 +223,7 @@ test('a control group exists while a sandbox runs, and is removed afterwards', {
   assert.deepEqual(await groups(), []);
 });
 
-/** Makes a process's arguments and environment in /proc as large as it likes (prctl(2)). */
+/** A program that makes its arguments and environment in /proc as large as it likes (prctl(2)). */
 const boasting = `
 import ctypes, mmap, struct, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -238,7 +238,7 @@ said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 409
 print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
 time.sleep(600)`;
 
-test('threat 60: a process with an enormous environment in /proc costs the server nothing', {
+test('threat 60: a process that makes its environment in /proc enormous costs the server no memory or time', {
   skip: process.platform !== 'linux',
 }, async () => {
   await using data = await dataFolder();
@@ -247,7 +247,7 @@ test('threat 60: a process with an enormous environment in /proc costs the serve
   assert.equal(await lineOf(child, /^boasting/), 'boasting 0');
   const readBytes = async () => Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
   const before = await readBytes();
-  // The server searches for leftovers of such a failed start.
+  // After such a failed start, the server searches for leftover processes.
   assert.equal((await runIn(sandbox, ['/bin/false'])).code, 1);
   const read = (await readBytes()) - before;
   assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
@@ -255,7 +255,7 @@ test('threat 60: a process with an enormous environment in /proc costs the serve
   await child.exited;
 });
 
-test('threat 60: a shell that obeys variables of a tool does so within the limits of the tool', {
+test('threat 60: if a shell runs code from a tool’s variables, the tool’s limits already apply', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -265,7 +265,7 @@ import { runIn, sandboxIn } from ${JSON.stringify(bench)};
 const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
 const env = { SHELLOPTS: 'xtrace', PS4: '$(grep "^Max processes" /proc/self/limits >&2)+ ' };
 console.log((await runIn(sandbox, ['/bin/true'], { env })).output);`;
-  // On many systems sh is bash, which traces if a variable says so, and runs the commands in PS4.
+  // On many systems, sh is bash, which traces if a variable says so, and runs the commands in the variable PS4.
   const asBash = 'mount --bind "$(command -v bash)" "$(readlink -f /bin/sh)" && exec "$@"';
   const node = [process.execPath, '--input-type=module', '-e', server];
   const { stdout } = await execa('unshare', ['-m', 'sh', '-c', asBash, 'sh', ...node]);
@@ -280,7 +280,7 @@ test('threat 60: a tool with many processes gets no more processor time than ano
   if (!new Cgroups({ instance: instanceId(data.path) }).resources.includes('cpu'))
     return context.skip('there are no control groups for processors here');
   const sandbox = await sandboxIn(data.path, 'isolated');
-  // Twice, so that each uses both processors of a small machine.
+  // The program forks once, so that each tool uses both processors of a small machine.
   const script = `
 import os, time
 os.fork()
@@ -299,6 +299,6 @@ time.sleep(1)
     burn(2).then((one) => used([one])),
   ]);
   context.diagnostic(`${many.toFixed(1)} s and ${few.toFixed(1)} s of processor time`);
-  // About 1 with equal shares on a machine with two processors; 16 by the number of processes.
+  // The ratio is about 1 if the tools have equal shares, and 16 if each process has the same share.
   assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });

@@ -17,7 +17,7 @@ async function hierarchy(root: string, folders: readonly string[], membership: s
   return { instance: 'abc', mount: join(root, 'mount'), membership: join(root, 'membership') };
 }
 
-test('version 1: groups are made only in hierarchies whose root contains this server', async () => {
+test('cgroup version 1: the server creates groups only in hierarchies whose root contains this server', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(
     data.path,
@@ -38,7 +38,7 @@ test('version 1: groups are made only in hierarchies whose root contains this se
   assert.deepEqual(await readdir(join(options.mount, 'pids')), ['cgroup.procs']);
 });
 
-test('version 2: a delegated folder is used, and the server moves into a child group', async () => {
+test('cgroup version 2: the server uses a delegated folder, and moves itself into a child group', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['.', 'ours'], '0::/somebody/else\n');
   await writeFile(join(options.mount, 'cgroup.controllers'), 'memory pids\n');
@@ -53,7 +53,7 @@ test('version 2: a delegated folder is used, and the server moves into a child g
   assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
 });
 
-test('without control groups, nothing is limited and nothing fails', async () => {
+test('if the server may not use control groups, a command starts without their limits, and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
   const group = cgroups.create('web', 7, limits);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { endMarked, PROCESS_VARIABLE } from '../../../src/sandbox/process/marked-processes.ts';
 
-test('threat 60: the search for what a sandbox left lets the server go on, however many processes there are', {
+test('threat 60: while the server searches for leftover processes of a sandbox, it stays responsive, however many there are', {
   skip: process.platform !== 'linux',
 }, async () => {
   const many = 'i=0; while [ $i -lt 400 ]; do sleep 60 & i=$((i + 1)); done; echo ready; wait';

@@ -7,7 +7,7 @@ import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
 import { startInCgroup } from '../../../src/sandbox/process/sandbox-child.ts';
 import { dataFolder } from '../sandbox-bench.ts';
 
-test('if no pipe can be made, the control group of the process is removed too', async () => {
+test('if the output pipe of a process cannot be created, the process’s control group is removed', async () => {
   await using data = await dataFolder();
   const groups = join(data.path, 'pids');
   await mkdir(groups);
@@ -15,7 +15,7 @@ test('if no pipe can be made, the control group of the process is removed too', 
   await writeFile(join(data.path, 'membership'), '1:pids:/\n');
   const options = { instance: 'abc', mount: data.path, membership: join(data.path, 'membership') };
   const group = new Cgroups(options).create('web', 7, { processes: 1, memoryBytes: 1, fileBytes: 1 });
-  // The files that the kernel removes with the folder.
+  // Delete the files that the kernel removes together with the folder.
   await rm(join(groups, 'toolforge-push-abc-tool-7/web/pids.max'));
   const pipeFolder = join(data.path, 'gone');
   const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
@@ -46,7 +46,7 @@ const WITHOUT_ROOM = `
   console.log(JSON.stringify({ found: [...new Set(found)], pipes: readdirSync(pipeFolder) }));
 `;
 
-test('a server that may open no more files refuses to start a process, and continues', async () => {
+test('if the server may open no more files, it refuses to start a process, and continues', async () => {
   await using data = await dataFolder();
   const script = 'ulimit -n 100 && exec "$@"';
   const node = [process.execPath, '--input-type=module', '-e', WITHOUT_ROOM, data.path];

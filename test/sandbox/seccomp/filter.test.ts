@@ -20,7 +20,7 @@ async function attackIn(
   return { mounts: [{ source: built, target: '/attack', isWritable: false }] };
 }
 
-test('programs inside cannot use namespaces, mounts, keyrings, io_uring or old system call tables', async () => {
+test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or old system call tables', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { output } = await runIn(sandbox, ['/attack/attack'], await attackIn(data.path));
@@ -80,7 +80,7 @@ console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:
   assert.match(stdout, /^keys:/m);
 });
 
-test('ordinary programs still work: threads, processes, packages', async () => {
+test('ordinary programs work behind the seccomp filter: threads, processes, packages', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -96,14 +96,14 @@ print('package', subprocess.run('dpkg-deb --root-owner-group -b /tmp/p /tmp/p.de
   assert.equal(output, 'threads 90\nprocesses 90\nchild said\nlimits 0\npackage 0\n');
 });
 
-test('each processor gets its own filter, and an unknown one gets none', async () => {
+test('each kind of processor has its own seccomp filter, and an unknown kind has none', async () => {
   await using data = await dataFolder();
   assert.equal(await copyFilter(data.path, 'riscv64'), null);
   const copied = await copyFilter(data.path, 'arm64');
   assert.deepEqual(await readFile(copied ?? ''), await readFile(join(source, 'aarch64.bpf')));
 });
 
-test('the compiled filters match the script’s output', async (context) => {
+test('the seccomp filters in the repository are the same as the output of make-filters.py', async (context) => {
   const asked = await execa('dpkg-query', ['-W', 'python3-seccomp'], { reject: false });
   const installed = asked.stdout?.split('\t')[1] ?? '';
   if (!installed.startsWith(`${MADE_WITH}-`)) {
