@@ -5,36 +5,44 @@ import { networkOf } from '../core/network/ip-address.ts';
 export interface AdmissionLimits {
   /** The longest time from connection to login. */
   readonly graceMs: number;
-  /** The most connections of all addresses at one step of the login. */
+  /** The most connections that all addresses together may have at one step of the login. */
   readonly startups: number;
-  /** The most connections of one address at one step of the login. */
+  /** The most connections that one address may have at one step of the login. */
   readonly perAddress: number;
-  /** The most logged-in connections of one person. */
+  /** The most connections that one person may have after the login. */
   readonly perPerson: number;
-  /** The most logged-in connections of all people. */
+  /** The most connections that all people together may have after the login. */
   readonly loggedIn: number;
 }
 
-/** The steps to a login: nothing received; the client has sent its identification; keys are exchanged. */
+/**
+ * The steps of a connection before its login: the server has received nothing; the client has sent its identification;
+ * keys are exchanged.
+ */
 const STEPS = ['silent', 'introduced', 'exchanged'] as const;
 export type Step = (typeof STEPS)[number];
 
-/** A person may hold a tenth of the free places, so the last places are for people with few connections. */
+/** One person may hold a tenth of the free places, so that the last places remain for people with few connections. */
 const WEIGHT_OF_PERSON = 0.1;
 
-/** Whether a login got a place, and otherwise whether the person or the server has too many connections. */
+/**
+ * The result of asking for a place after a login: taken, or refused because the person or the server has too many
+ * connections.
+ */
 export type Place = 'taken' | 'person-full' | 'server-full';
 
-/** After we have closed our end, how long the client has to close its own. */
+/** How long the client has to close its end of a connection after the server has closed its own. */
 const LINGER_MS = 2000;
 
 /**
- * Limits connections before and after the login.
+ * Limits the number of connections before and after the login.
  *
- * Before the login, each step has places of its own, and a connection that reaches a step always gets one. If its
- * address has no free place, the oldest connection of that address at the step is ended. If all places are taken, it is
- * the oldest of the address that holds most of them. So silent connections can only replace other silent ones.
- * After the login, only the person counts, whatever the address.
+ * Before the login, each step has its own places, and a connection that reaches a step always gets a place. If its
+ * address has no free place at this step, the oldest connection of that address is ended. If all places of the step are
+ * taken, the oldest connection of the address with the most connections is ended. So silent connections can only
+ * replace other silent connections.
+ *
+ * After the login, only the person's connections count, whatever the address.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
@@ -45,7 +53,9 @@ export class Admission {
   readonly #loggedIn: Shares;
   #leaving = 0;
 
-  /** @param pushOut - Tells the client why its connection ends. */
+  /**
+   * @param pushOut - Tells a client why the server ends its connection before the login.
+   */
   constructor(limits: AdmissionLimits, pushOut: (socket: Socket, step: Step) => void) {
     this.#limits = limits;
     this.#pushOut = pushOut;
@@ -70,14 +80,14 @@ export class Admission {
 
   /** Records that the connection has reached this step of the login. */
   reach(socket: Socket, step: Step): void {
-    // Ignores key exchanges after the login, and connections that are being ended.
+    // A connection without a grace timer has logged in already, where a key exchange does not count, or is being ended.
     if (!this.#graces.has(socket)) return;
     for (const places of this.#steps.values()) places.leave(socket);
     const out = this.#steps.get(step)?.take(socket) ?? null;
     if (out !== null) this.#end(out, step);
   }
 
-  /** Gives a connection that has logged in a place, if there is one. */
+  /** Gives a connection that has logged in a place, if one is free. */
   logIn(socket: Socket, uid: string): Place {
     const held = [...this.#persons.values()].filter((other) => other === uid).length;
     if (held >= this.#limits.perPerson) return 'person-full';
@@ -98,7 +108,7 @@ export class Admission {
       this.#leaving -= 1;
     });
     this.#pushOut(socket, step);
-    // A client that does not read never lets the socket finish.
+    // If the client does not read, the socket never finishes, so a timer destroys the socket.
     setTimeout(() => socket.destroy(), LINGER_MS).unref();
     socket.end();
   }
@@ -110,17 +120,17 @@ export class Admission {
   }
 }
 
-/** The places of one step of the login. */
+/** The connections that wait at one step of the login. */
 class Places {
   readonly #limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>;
-  /** Each connection with its address, the oldest first. */
+  /** Each connection with the address of its client, the oldest connection first. */
   readonly #held = new Map<Socket, string>();
 
   constructor(limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>) {
     this.#limits = limits;
   }
 
-  /** Gives the connection a place. @returns the connection that must end for it, or null. */
+  /** Gives a connection a place at this step. @returns the connection that must end for it, or null. */
   take(socket: Socket): Socket | null {
     const address = networkOf(socket.remoteAddress ?? '');
     const counts = new Map<string, number>([[address, 0]]);

@@ -8,19 +8,28 @@ import type { ClientStreams } from './session/client-streams.ts';
 import { type SessionServices, serveSession } from './session/ssh-session.ts';
 import { Login, type LoginOptions } from './ssh-login.ts';
 
-/** The default of OpenSSH's MaxSessions. */
+/** The most sessions of one connection: the default of OpenSSH's MaxSessions. */
 const MAX_SESSIONS = 10;
 /**
- * A connection ends at more unread bytes in a session, because ssh2 does not enforce its window, which is 2 MiB. Also the
- * limit for answers that the client does not read.
+ * How many bytes of a session may wait unread before the server ends the connection. ssh2 does not enforce its window,
+ * which is 2 MiB. This is also the limit for answers that the client does not read.
  */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
-/** The same for all sessions of a connection together. Honest clients reach 20 MiB, the windows of ten sessions. */
+/**
+ * How many bytes may wait unread in all sessions of a connection together. Honest clients reach 20 MiB, the windows of
+ * ten sessions.
+ */
 const MAX_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
-/** OpenSSH accepts 32 KiB, PuTTY 16. Small packets cost much CPU, and at 0 ssh2 would loop for ever. */
+/**
+ * The smallest packet size that a client may ask for. OpenSSH accepts 32 KiB, PuTTY 16 KiB. Small packets cost much
+ * CPU, and with a size of 0, ssh2 would loop for ever.
+ */
 const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;
-/** Honest clients exchange keys after a gigabyte or an hour. Each exchange blocks the server for a millisecond. */
+/**
+ * How often a client may exchange keys in a minute. Honest clients do so after a gigabyte or an hour, and each exchange
+ * blocks the server for a millisecond.
+ */
 const MAX_EXCHANGES_A_MINUTE = 30;
 /** A key exchange after this many bytes does not count, because encrypting them has cost more. */
 const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
@@ -31,7 +40,7 @@ export interface ConnectionOptions extends SessionServices {
   readonly idleMs: number;
 }
 
-/** One client's connection: its login, then its sessions. An error in it ends only this connection. */
+/** One SSH connection of a client: its login, then its sessions. An error in it ends only this connection. */
 export class ServedConnection {
   readonly #client: Connection;
   readonly #socket: Socket;
@@ -55,14 +64,14 @@ export class ServedConnection {
     client.on('error', (error) => {
       options.log.debug({ address: options.login.address, err: error }, 'ssh connection broke');
       this.#leave();
-      // ssh2 only ends its own side, and its keep-alive timer would continue.
+      // ssh2 only ends its own side of the connection, and its keep-alive timer would continue.
       socket.destroy();
     });
     client.on('end', () => this.#leave());
     client.on('close', () => this.#leave());
     client.on('ready', () => this.#onReady());
     client.on('rekey', () => this.#onRekey());
-    // Each session may wait for the end of a key exchange.
+    // Each session may add a listener while it waits for the end of a key exchange.
     client.setMaxListeners(MAX_SESSIONS * 2);
     client.on('session', (accept, reject) => {
       const { principal } = this.#login;
@@ -96,7 +105,7 @@ export class ServedConnection {
     this.#isClosing = true;
     const isBusy = this.#running.size > 0;
     await this.idle();
-    // Gives the client time to receive the last output and hang up.
+    // Give the client time to receive the last output and to disconnect.
     if (isBusy && !this.#socket.destroyed) {
       const limit = AbortSignal.timeout(LAST_WORDS_MS);
       await once(this.#socket, 'close', { signal: limit }).catch(() => undefined);
@@ -111,7 +120,7 @@ export class ServedConnection {
     this.#socket.destroy();
   }
 
-  /** Drops a client that reads nothing. It prints the reason of a disconnect although it accepts no output. */
+  /** Drops a client that reads nothing. Clients print the reason of a disconnect, even if they accept no output. */
   #drop(streams: ClientStreams, why: string): void {
     const { log, login } = this.#options;
     log.info(
@@ -154,7 +163,10 @@ export class ServedConnection {
     this.#idle = setTimeout(() => this.#client.end(), this.#options.idleMs).unref();
   }
 
-  /** Cuts clients that exchange keys too often. Before the login, no client has a reason to. */
+  /**
+   * Ends the connection if the client exchanges keys too often. Before the login, no client has a reason to exchange
+   * them again.
+   */
   #onRekey(): void {
     const bytes = this.#socket.bytesRead + this.#socket.bytesWritten;
     const isPaid = this.#login.principal !== null && bytes - this.#bytesAtExchange >= BYTES_FOR_AN_EXCHANGE;

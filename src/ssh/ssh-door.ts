@@ -16,7 +16,7 @@ import { ServedConnection } from './ssh-connection.ts';
 
 const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
-/** The most logged-in connections of all people. */
+/** The most logged-in connections that all people together may have. */
 const MAX_LOGGED_IN = 1000;
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 
@@ -27,19 +27,19 @@ export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
   >;
   readonly hostKeys: readonly Buffer[];
   readonly throttle: LoginThrottle;
-  /** How long running sessions may continue when the server closes. */
+  /** How long running sessions may continue when the server closes, in milliseconds. */
   readonly drainMs?: number;
-  /** How long a connection may stay without a running session. */
+  /** How long a connection without a running session may stay open, in milliseconds. */
   readonly idleMs?: number;
   readonly stallMs?: number;
-  /** The most logged-in connections of all people. */
+  /** The most logged-in connections that all people together may have. */
   readonly loggedIn?: number;
 }
 
 export interface SshDoor {
-  /** @throws DeployError `CANNOT_LISTEN`. */
+  /** Starts to listen for connections. @throws DeployError `CANNOT_LISTEN`. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
-  /** Refuses new connections and sessions, waits a limited time for running ones, then ends them. */
+  /** Refuses new connections and sessions, waits a limited time for running sessions, then ends them. */
   close(): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const ssh = new ssh2.Server(
     {
       hostKeys: [...options.hostKeys],
-      // Names no version, because that would tell attackers what to try.
+      // The identification names no version, because a version would tell attackers what to try.
       ident: 'toolforge-push',
       algorithms: algorithms(isNative),
       ...KEEP_ALIVE,
@@ -100,7 +100,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
           address: plainAddress(info.ip),
           takePlace: (uid) => {
             const place = admission.logIn(socket, uid);
-            // From here on the person pays for what the connection sends, and no longer everybody at this address.
+            // From here on, the bytes of this connection count against the person, and no longer against everybody at
+            // the same address.
             if (place === 'taken') PacedReading.of(socket)?.becomeOpaque(`ssh person ${uid}`);
             return place;
           },
@@ -115,19 +116,19 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     },
   );
 
-  // Our own listener, because ssh2's reports a connection only after its identification. With Nagle's algorithm, a small
-  // push would take 160 ms instead of 90.
+  // The server listens by itself, because ssh2's listener reports a connection only after the client's identification.
+  // With Nagle's algorithm, a small push would take 160 ms instead of 90.
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => {});
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    // Limits how fast a network is read, because each key exchange blocks the server.
+    // Limit how fast the server reads from one network, because each key exchange blocks the server.
     PacedReading.begin(socket, `ssh ${networkOf(socket.remoteAddress ?? '')}`);
     PacedReading.of(socket)?.becomeOpaque();
     ssh.injectSocket(socket);
     admission.admit(socket);
   });
-  // An error of accept(), for example too many open files. The next call may succeed.
+  // accept() can fail, for example because too many files are open. The next call may succeed.
   const onError = (error: Error) => log.error({ err: error }, 'ssh door failed to accept');
 
   return {

@@ -13,28 +13,31 @@ import type { Place } from './admission.ts';
 import { sendBanner } from './protocol/banner.ts';
 import { answerTo, asWarning } from './session/ssh-answers.ts';
 
-/** The default of OpenSSH's MaxAuthTries. */
+/** How many times a login may fail before the connection ends: the default of OpenSSH's MaxAuthTries. */
 const MAX_FAILURES = 6;
-/** Also limits requests that do not count as failures: `none`, and known keys that are only offered. */
+/**
+ * The most login requests of one connection. Requests that do not count as failures count here: `none`, and known keys
+ * that are only offered.
+ */
 const MAX_REQUESTS = 24;
 
 export interface LoginOptions {
   readonly directory: Directory;
   readonly throttle: LoginThrottle;
-  /** The queue for questions to the directory about offered keys, over all connections. */
+  /** The queue of all connections for asking the directory about offered keys. */
   readonly turns: LoginQueue;
   readonly audit: Audit;
   readonly log: Log;
   readonly address: string;
-  /** Asks for a place for this person's connection. */
+  /** Asks for a place for this person's new connection. */
   readonly takePlace: (uid: string) => Place;
   /** Fires when the connection has ended. */
   readonly gone: AbortSignal;
 }
 
 /**
- * The login of one connection, by public key only. `principal` is null until the client has signed this connection
- * and its user name with a key that the directory has for that name. An offered key alone proves nothing.
+ * The login of one connection, by public key only. `principal` is null until the client has signed this connection and
+ * its user name with a key that the directory lists for that name. An offered key alone proves nothing.
  */
 export class Login {
   readonly #client: Connection;
@@ -60,7 +63,7 @@ export class Login {
   }
 
   /**
-   * Checks again that the key belongs to the person, because a connection may outlive the key.
+   * Checks again that the key of the login still belongs to the person, because a connection may outlive the key.
    *
    * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`.
    */
@@ -70,8 +73,8 @@ export class Login {
     if (identity !== null && identity.uid === this.#principal?.uid) return;
     throw new DeployError(
       'KEY_GONE',
-      'The key that this connection has logged in with does not open this server any more.',
-      'Log in again with a key that does.',
+      'This server no longer accepts the key with which this connection logged in.',
+      'Log in again with a key that the server accepts.',
     );
   }
 
@@ -115,17 +118,21 @@ export class Login {
     context.accept();
   }
 
-  /** Asks the directory whose key it is. The turn ends with the answer, even if the client disconnects earlier. */
+  /**
+   * Asks the directory whose key was offered. The turn ends with the answer, even if the client disconnects earlier.
+   */
   async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
     const { address, directory, gone, throttle, turns } = this.#options;
-    // Many people use the name `git`, so the queue counts keys instead of names.
+    // Many people log in with the name `git`, so the queue counts keys instead of names.
     const login = fingerprint(key.blob);
     const attempt = { login, address, isKnown: throttle.isKnown(username, address) };
     const ask = () => directory.identifyByKey(username, key, new AbortController().signal);
     return await turns.run(attempt, ask, gone);
   }
 
-  /** Parses the offered key. Returns null if its type or signature algorithm is not allowed, or it is malformed. */
+  /**
+   * Parses the offered key. Returns null if the key is malformed, or if its type or signature algorithm is not allowed.
+   */
   #read({ key, hashAlgo }: PublicKeyAuthContext): ParsedKey | null {
     if (isHardwareKey(key.algo) && !this.#isWarnedOfHardware) {
       this.#isWarnedOfHardware = true;
@@ -133,7 +140,7 @@ export class Login {
       sendBanner(this.#client, asWarning({ message, hint, id: null }));
       this.#options.log.info({ login: shown(this.#name), algorithm: key.algo }, 'hardware key offered');
     }
-    // An RSA signature without a hash algorithm is `ssh-rsa`, which is SHA-1 (RFC 8332).
+    // An RSA signature without a hash algorithm uses `ssh-rsa`, which is SHA-1 (RFC 8332).
     const isSha1 = key.algo === 'ssh-rsa' && hashAlgo === undefined;
     if (isSha1 || checkBlob(key.algo, key.data) !== null) return null;
     const parsed = ssh2.utils.parseKey(`${key.algo} ${key.data.toString('base64')}`);
@@ -146,16 +153,16 @@ export class Login {
     this.#failures += 1;
     const { throttle, address } = this.#options;
     const waitMs = throttle.check(context.username, address);
-    // The throttle never stops a client that proves a key. It only ends connections that fail.
+    // The throttle never stops a client that proves its key. It only ends connections whose logins fail.
     if (waitMs > 0) {
       this.#end(
-        'Too many logins failed from here.',
+        'Too many logins from your address have failed.',
         `Wait ${Math.ceil(waitMs / 1000)} s, and try with the right key: ssh -o IdentitiesOnly=yes -i KEYFILE.`,
       );
     } else if (this.#failures >= MAX_FAILURES) {
       this.#end(
         `None of the first ${MAX_FAILURES} keys that your client offered belongs to ${shown(context.username)} here.`,
-        'Offer the right one alone: ssh -o IdentitiesOnly=yes -i KEYFILE, or for git: git config core.sshCommand "ssh -o IdentitiesOnly=yes -i KEYFILE".',
+        'Offer only the right key: ssh -o IdentitiesOnly=yes -i KEYFILE, or for git: git config core.sshCommand "ssh -o IdentitiesOnly=yes -i KEYFILE".',
       );
     } else {
       context.reject(['publickey']);
@@ -166,13 +173,13 @@ export class Login {
     const { log, address } = this.#options;
     if (place === 'server-full') {
       log.warn({ uid, address }, 'ssh login refused: all connections are taken');
-      this.#end('This server has as many connections as it may have.', 'Try again in a minute.');
+      this.#end('This server has as many connections as it may have at once.', 'Try again in a minute.');
       return;
     }
     log.info({ uid, address }, 'ssh login refused: the person has too many connections');
     this.#end(
       `${uid} has as many connections to this server as one person may have.`,
-      'Close one of them (perhaps one that follows a log), and try again.',
+      'Close one of your connections, for example one that follows a log, and try again.',
     );
   }
 
@@ -194,7 +201,7 @@ export class Login {
   #onClose(): void {
     const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
-    // A throttled client is in the log already. More lines would let strangers fill the disk.
+    // The log already names a throttled client. More lines would let strangers fill the disk.
     const isSlowedDown = throttle.check(this.#name, address) > 0;
     throttle.failed(this.#name, address);
     if (isSlowedDown) return;

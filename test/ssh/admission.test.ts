@@ -27,7 +27,7 @@ async function open(limits: Partial<typeof config> = {}, more: object = {}): Pro
   return bench;
 }
 
-/** Connections of an attacker that stop at one step of the login. */
+/** Opens connections of an attacker that stop at one step of the login. */
 async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchanged'): Promise<Socket> {
   const socket = createConnection({ host: '127.0.0.1', port: bench.port });
   socket.on('error', () => {});
@@ -35,7 +35,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
   if (step === 'exchanged') {
     const client = new ssh2.Client();
     client.on('error', () => {});
-    // It never sends a user name.
+    // This client never sends a user name.
     client.connect({ sock: socket, username: 'alice', authHandler: () => {} } as ssh2.ConnectConfig);
     await once(client, 'handshake');
     return socket;
@@ -47,7 +47,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`threat 20: twenty connections that are ${step} do not keep out others from the same address`, async () => {
+  test(`threat 20: twenty SSH connections that are ${step} do not keep out other connections from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
@@ -57,7 +57,7 @@ for (const step of ['silent', 'introduced', 'exchanged'] as const) {
   });
 }
 
-test('threat 20: logged-in connections do not count among those of their address before the login', async () => {
+test('threat 20: a logged-in connection no longer counts against the limit of its address before the login', async () => {
   const bench = await open({ ssh_per_address: 3 });
   const privateKey = readFileSync(bench.path('alice'));
   for (let count = 0; count < 5; count += 1) {
@@ -70,7 +70,7 @@ test('threat 20: logged-in connections do not count among those of their address
 const REASON =
   /Received disconnect from 127\.0\.0\.1 port \d+:12: Too many connections from your address.*Try again in a few seconds/;
 
-/** A real `ssh` that stops at a step of the login. */
+/** Starts a real `ssh` that stops at a step of the login. */
 function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string) {
   const script = `const s=require('net').connect(${bench.port},'127.0.0.1');s.pipe(process.stdout);process.stdin.resume()`;
   const proxy = `ProxyCommand='${process.execPath}' -e "${script}"`;
@@ -84,7 +84,7 @@ function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string)
   });
 }
 
-test('threat 20: a real ssh that is replaced before the key exchange prints the reason', async () => {
+test('threat 20: if a newer connection replaces an ssh client’s before the key exchange, the client prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const slow = stuck(bench, 'silent', '');
   let isOver = false;
@@ -96,7 +96,7 @@ test('threat 20: a real ssh that is replaced before the key exchange prints the 
   assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
 });
 
-test('threat 20: a real ssh that is replaced after the key exchange prints the reason', async () => {
+test('threat 20: if a newer connection replaces an ssh client’s after the key exchange, the client prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const agent = createServer((socket) => socket.on('error', () => {}));
   agent.listen(bench.path('agent'));
@@ -110,7 +110,7 @@ test('threat 20: a real ssh that is replaced after the key exchange prints the r
   assert.match((await slow).stderr, REASON);
 });
 
-test('threat 20: a person’s connections are limited, one too many is refused with the reason, and places come back', async () => {
+test('threat 20: a person’s SSH connections are limited: one more is refused with the reason, and an ended one frees its place', async () => {
   const bench = await open({ ssh_per_person: 2 });
   const privateKey = readFileSync(bench.path('alice'));
   const held = await Promise.all(
@@ -131,7 +131,7 @@ test('threat 20: a person’s connections are limited, one too many is refused w
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: all logged-in connections are limited, and one person gets a part of them', async () => {
+test('threat 20: the number of all logged-in connections is limited, and one person gets only a part of them', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({
@@ -149,7 +149,7 @@ test('threat 20: all logged-in connections are limited, and one person gets a pa
   const third = await bench.ssh('bob', 'bob', ['x']);
   assert.match(
     third.stderr,
-    /This server has as many connections as it may have\.[\s\S]*Try again in a minute\./,
+    /This server has as many connections as it may have at once\.[\s\S]*Try again in a minute\./,
   );
   alice.end();
   const limit = AbortSignal.timeout(20_000);
@@ -157,7 +157,7 @@ test('threat 20: all logged-in connections are limited, and one person gets a pa
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: silent connections replace only silent ones', async () => {
+test('threat 20: silent SSH connections replace only other silent connections', async () => {
   const bench = await open({ ssh_per_address: 2 });
   const speaking = await hold(bench, 'exchanged');
   for (let count = 0; count < 20; count += 1) await hold(bench, 'silent');

@@ -26,13 +26,13 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('after the login', { concurrency: false }, () => {
-  test('threat 21: an idle connection is ended', async () => {
+  test('threat 21: the server ends an SSH connection that has no running session for a while', async () => {
     const bench = await open({ idleMs: 200 });
     const client = await logIn(bench);
     await once(client, 'close');
   });
 
-  test('threat 21: a client that does not read slows the command down, and loses nothing', async () => {
+  test('threat 21: if an SSH client does not read, its command is slowed down, and no output is lost', async () => {
     const bench = await open();
     let written = 0;
     const pieces = Array.from({ length: 16 }, () => randomBytes(MiB / 4));
@@ -60,7 +60,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: standard error at a full window does not corrupt standard output', async () => {
+  test('threat 21: writing standard error while the client’s window is full does not corrupt standard output', async () => {
     const bench = await open();
     const text = randomBytes(5_000_000).toString('latin1');
     const warning = `${'w'.repeat(99)}\n`.repeat(100);
@@ -79,7 +79,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: a window of 4 GiB does not fill the server’s memory', async () => {
+  test('threat 21: an SSH client with a window of 4 GiB does not fill the server’s memory', async () => {
     const bench = await open();
     let written = 0;
     bench.command = async ({ out, signal }) => {
@@ -106,7 +106,7 @@ describe('after the login', { concurrency: false }, () => {
     inner._sock.destroy();
   });
 
-  test('threat 21: a client that sends more than its window is cut off', async () => {
+  test('threat 21: the server disconnects an SSH client that sends more than its window allows', async () => {
     const bench = await open();
     const ended = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {
@@ -125,7 +125,7 @@ describe('after the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 21: ten sessions of one connection may fill their windows although nothing is read yet', async () => {
+  test('threat 21: ten sessions of one SSH connection may fill their windows although the server has read nothing yet', async () => {
     const bench = await open();
     const gate = Promise.withResolvers<void>();
     bench.command = async ({ input, out }) => {
@@ -146,7 +146,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: a client that reads nothing for too long is dropped', async () => {
+  test('threat 21: the server disconnects an SSH client that reads nothing for too long', async () => {
     const bench = await open({ stallMs: 300 });
     const ended = Promise.withResolvers<void>();
     bench.command = async ({ out, signal }) => {
@@ -160,7 +160,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: a client that waits for a quiet command is not dropped', async () => {
+  test('threat 21: the server does not disconnect an SSH client that waits for a quiet command', async () => {
     const bench = await open({ stallMs: 100 });
     const gate = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {
@@ -175,7 +175,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 23: a malformed packet after the login ends only that connection', async () => {
+  test('threat 23: a malformed SSH packet after the login ends only its connection', async () => {
     const bench = await open();
     const [bad, good] = [await logIn(bench), await logIn(bench)];
     bad.on('error', () => {});
@@ -187,7 +187,7 @@ describe('after the login', { concurrency: false }, () => {
 });
 
 describe('closing', { concurrency: false }, () => {
-  test('running commands may finish, and new ones are refused', async () => {
+  test('when the SSH server closes, running commands may finish, and new commands are refused', async () => {
     const bench = await open({ drainMs: 20_000 });
     const [started, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     bench.command = async ({ out }) => {
@@ -208,7 +208,7 @@ describe('closing', { concurrency: false }, () => {
     await closing;
   });
 
-  test('commands that do not finish are ended', async () => {
+  test('when the SSH server closes, it ends commands that do not finish in time', async () => {
     const bench = await open({ drainMs: 100 });
     const started = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {
@@ -222,7 +222,7 @@ describe('closing', { concurrency: false }, () => {
     await bench.close();
   });
 
-  test('an address in use is refused with the setting to change', async () => {
+  test('if the SSH address is in use, the start fails and names the setting to change', async () => {
     const bench = await open();
     const ssh = { host: '127.0.0.1', port: bench.port };
     const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10, ssh_per_person: 10 };

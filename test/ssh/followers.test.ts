@@ -26,7 +26,7 @@ after(async () => {
   desk[Symbol.dispose]();
 });
 
-/** A real `ssh HOST logs hello` whose output nobody reads. */
+/** Starts a real `ssh HOST logs hello` whose output nobody reads. */
 function stalled() {
   const target = ['-p', String(bench.port), '-l', 'alice', '127.0.0.1', 'logs', 'hello'];
   const child = spawn('ssh', [...bench.sshArguments('alice'), ...target], {
@@ -35,7 +35,7 @@ function stalled() {
   return { child, said: text(child.stderr) };
 }
 
-test('threat 21: a follower that reads nothing is dropped, and its ssh prints the reason', {
+test('threat 21: the server disconnects a client that follows a log but reads nothing, and its ssh prints the reason', {
   timeout: 30_000,
 }, async () => {
   const { child, said } = stalled();
@@ -45,7 +45,7 @@ test('threat 21: a follower that reads nothing is dropped, and its ssh prints th
   assert.match(await said, /Received disconnect from .*:11: This connection took no output for 1 s/);
 });
 
-test('threat 21: one key may follow ten logs, the eleventh is refused with the reason, and places come back', async () => {
+test('threat 21: one key may follow ten logs: the eleventh is refused with the reason, and an ended one frees its place', async () => {
   const held = Array.from({ length: 10 }, () => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello));
   assert.throws(() => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello), /follows 10 logs already/);
   held.pop()?.[Symbol.dispose]();

@@ -32,7 +32,7 @@ async function untilClosed(): Promise<void> {
 const idOf = (cwd: string, name: string) =>
   execFileSync('git', ['rev-parse', name], { cwd, encoding: 'utf8' }).trim();
 
-test('push, clone and fetch work with real git, in every protocol version', async () => {
+test('push, clone and fetch work over SSH with real git, in every protocol version', async () => {
   const work = await bench.makeRepository('work');
   const push = await bench.git(['push', bench.url('hello'), 'main'], { cwd: work });
   assert.equal(push.code, 0, push.stderr);
@@ -51,7 +51,7 @@ test('push, clone and fetch work with real git, in every protocol version', asyn
   assert.deepEqual([request.tool, request.principal.uid, request.hasAdvertisement], ['hello', 'alice', true]);
 });
 
-test('a push of nothing says so, and its session is closed', async () => {
+test('a git push without changes over SSH says so, and the server frees its place', async () => {
   const work = await bench.makeRepository('nothing');
   bench.packServices.notice = 'Nothing was pushed.\n';
   assert.equal((await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work })).code, 0);
@@ -67,7 +67,7 @@ test('a push of nothing says so, and its session is closed', async () => {
   await untilClosed();
 });
 
-test('64 MB are pushed and cloned intact', async () => {
+test('a push of 64 MB over SSH can be cloned again unchanged', async () => {
   const work = await bench.makeRepository('big');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -76,7 +76,7 @@ test('64 MB are pushed and cloned intact', async () => {
   assert.deepEqual([push.code, push.stderr], [0, '']);
   const clone = bench.path('big-clone');
   assert.equal((await bench.git(['clone', '-q', bench.url('hello'), clone])).code, 0);
-  // git checks the SHA-1 of every object, and the tree has the file's.
+  // git checks the SHA-1 of every object, so an equal tree means that the large file is unchanged.
   assert.equal(idOf(clone, 'HEAD^{tree}'), idOf(work, 'HEAD^{tree}'));
   assert.ok(readFileSync(join(clone, 'big.bin')).equals(readFileSync(join(work, 'big.bin'))));
 });
@@ -120,7 +120,7 @@ for (const { name, tool, key, login = 'alice', args, message } of [
     message: /^fatal: remote error: "\/a\/b\.git" is not the repository of a tool\./,
   },
 ]) {
-  test(`refused with a message that git shows: ${name}`, async () => {
+  test(`over SSH, git shows the reason of a refusal: ${name}`, async () => {
     const work = await bench.makeRepository(`refused-${name.length}`);
     const opened = bench.packServices.opened;
     const [verb = '', ...rest] = args;
@@ -140,7 +140,7 @@ test('a disabled tool can be cloned by its maintainer', async () => {
   assert.equal((await bench.git(['ls-remote', bench.url('frozen')])).code, 0);
 });
 
-test('git shows the pack service’s refusal, and for a bug only a number', async () => {
+test('over SSH, git shows why a push is refused, and only a number if the server has a bug', async () => {
   bench.packServices.error = new DeployError('FROZEN', 'hello is frozen.', 'Wait.');
   assert.match(
     (await bench.git(['ls-remote', bench.url('hello')])).stderr,
@@ -154,7 +154,7 @@ test('git shows the pack service’s refusal, and for a bug only a number', asyn
   assert.ok(stderr.includes(id));
 });
 
-test('threat 34: an early refusal reaches a client that is still sending 64 MB', async () => {
+test('threat 34: if a push is refused early, the reason reaches a client that is still sending 64 MB', async () => {
   const work = await bench.makeRepository('early');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -169,7 +169,7 @@ test('threat 34: an early refusal reaches a client that is still sending 64 MB',
   await untilClosed();
 });
 
-test('if the server’s git fails, the client sees a number and no path', async () => {
+test('if the server’s git fails, the SSH client sees a number and no path of the server', async () => {
   writeFileSync(join(bench.packServices.repository('frozen'), 'config'), '[core');
   const { stderr, code } = await bench.git(['ls-remote', bench.url('frozen')]);
   assert.equal(code, 128);
@@ -179,7 +179,7 @@ test('if the server’s git fails, the client sees a number and no path', async 
   assert.doesNotMatch(stderr, /bad config line|ssh-door-/);
 });
 
-test('threat 82: a client that is killed while it sends its pack leaves nothing running', async () => {
+test('threat 82: if an SSH client is killed while it sends its pack, no process of its push keeps running', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',
@@ -196,7 +196,7 @@ test('threat 82: a client that is killed while it sends its pack leaves nothing 
   assert.throws(() => idOf(bench.packServices.repository('wikibot'), 'refs/heads/cut'));
 });
 
-test('threat 54: a deployment continues to its end if the client is killed', async () => {
+test('threat 54: if the SSH client of a push is killed, its deployment continues to its end', async () => {
   const work = await bench.makeRepository('leave');
   const repository = bench.packServices.repository('wikibot');
   const [gate, done] = [bench.path('gate'), bench.path('done')];
@@ -228,7 +228,7 @@ test('threat 54: a deployment continues to its end if the client is killed', asy
   chmodSync(hook, 0o644);
 });
 
-test('a fetch ends if its client disconnects', async () => {
+test('a fetch over SSH ends if its client disconnects', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',
@@ -241,7 +241,7 @@ test('a fetch ends if its client disconnects', async () => {
   assert.equal(line['status'], null);
 });
 
-test('the client gets git’s exit status', async () => {
+test('an SSH client gets the exit status of the server’s git', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',

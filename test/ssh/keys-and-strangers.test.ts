@@ -10,7 +10,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-test('a removed key opens nothing any more, even on an open connection', async () => {
+test('a key that was removed from the directory is refused, even on an open SSH connection', async () => {
   const privateKey = readFileSync(bench.path('alice'));
   const client = await connect({ port: bench.port, username: 'alice', privateKey });
   assert.equal((await readAll(await exec(client, 'x'))).code, 0);
@@ -20,13 +20,16 @@ test('a removed key opens nothing any more, even on an open connection', async (
   for (const command of ['x', "git-upload-pack '/hello.git'"]) {
     const { stdout, stderr, code } = await readAll(await exec(client, command));
     assert.equal(code, 1);
-    assert.match(`${stdout}${stderr}`, /The key that this connection has logged in with does not open/);
+    assert.match(
+      `${stdout}${stderr}`,
+      /This server no longer accepts the key with which this connection logged in/,
+    );
   }
   client.end();
   bench.writeDirectory();
 });
 
-test('threat 9: connections of a throttled stranger do not fill the log', async () => {
+test('threat 9: if a stranger’s logins are throttled, further failures do not fill the log', async () => {
   for (let count = 0; count < 60; count += 1) {
     const username = `stranger${count}`;
     await assert.rejects(connect({ port: bench.port, username, password: 'guess' }));
@@ -37,7 +40,7 @@ test('threat 9: connections of a throttled stranger do not fill the log', async 
   assert.ok(told <= 40, `${told} lines for 60 connections`);
 });
 
-test('threat 15: a deploy token given as a user name is not logged', async () => {
+test('threat 15: if somebody logs in with a deploy token as the user name, the log does not contain the token', async () => {
   const other = await SshWorkbench.open();
   const username = 'tfp_abcdefghij_AbCdEfGhIjKlMnOpQrStUvWxYz012345';
   await assert.rejects(connect({ port: other.port, username, password: 'x-oauth-basic' }));

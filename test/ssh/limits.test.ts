@@ -26,7 +26,7 @@ async function open(options: Partial<SshDoorOptions> = {}): Promise<SshWorkbench
 const benches: SshWorkbench[] = [];
 after(() => Promise.all(benches.map((bench) => bench.close())));
 
-/** A raw connection. It counts as closed once the server has ended it. */
+/** Opens a raw TCP connection. It counts as closed once the server has ended it. */
 function knock(
   bench: SshWorkbench,
   localAddress = '127.0.0.1',
@@ -46,7 +46,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('before the login', { concurrency: false }, () => {
-  test('threat 20: a client that does not log in is cut off after the grace time', async () => {
+  test('threat 20: the server disconnects an SSH client that does not log in within the grace time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 300 } });
     const silent = knock(bench);
     const introduced = knock(bench);
@@ -57,7 +57,7 @@ describe('before the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 20: a logged-in connection is not cut off after the grace time', async () => {
+  test('threat 20: an SSH connection that has logged in continues after the grace time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 400 } });
     const client = await logIn(bench);
     const silent = knock(bench);
@@ -66,7 +66,7 @@ describe('before the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 20: two hundred half-open connections of another address keep nobody out', async () => {
+  test('threat 20: two hundred SSH connections that do not log in keep out nobody from another address', async () => {
     const bench = await open({ config: { ...config, ssh_startups: 60 } });
     const all = Array.from({ length: 200 }, (_, index) => knock(bench, `127.0.0.${2 + (index % 5)}`));
     await Promise.all(all.map(({ greeted }) => greeted));
@@ -76,7 +76,7 @@ describe('before the login', { concurrency: false }, () => {
     for (const { socket } of all) socket.destroy();
   });
 
-  test('threat 20: each address has places of its own before the login, and its oldest connection is replaced', async () => {
+  test('threat 20: before the login, each address has its own places, and a new connection replaces the address’s oldest', async () => {
     const bench = await open({ config: { ...config, ssh_per_address: 3 } });
     const other = knock(bench, '127.0.0.2');
     const four = [];
@@ -101,7 +101,7 @@ describe('before the login', { concurrency: false }, () => {
     ['a packet of 4 GiB', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), Buffer.alloc(70_000, 255)])],
     ['an empty packet', Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), Buffer.alloc(70_000)])],
   ] as const) {
-    test(`threat 20: ${name} ends only that connection`, async () => {
+    test(`threat 20: if an SSH client sends ${name}, only its connection ends`, async () => {
       const bench = benches[0] ?? (await open());
       const other = await logIn(bench);
       const { socket, closed } = knock(bench);
@@ -112,7 +112,7 @@ describe('before the login', { concurrency: false }, () => {
     });
   }
 
-  test('threat 19: no weak algorithm is offered, and the key exchange is strict', async () => {
+  test('threat 19: the SSH server offers no weak algorithm, and its key exchange is strict', async () => {
     const bench = await open();
     const { socket } = knock(bench);
     socket.write('SSH-2.0-x\r\n');
@@ -131,7 +131,7 @@ describe('before the login', { concurrency: false }, () => {
     'KexAlgorithms=diffie-hellman-group16-sha512',
     'HostKeyAlgorithms=ssh-rsa',
   ]) {
-    test(`threat 19: a client that knows only ${option} is refused`, async () => {
+    test(`threat 19: an SSH client that knows only ${option} is refused`, async () => {
       const bench = benches[0] ?? (await open());
       // A cipher with built-in authentication needs no MAC.
       const more = option.startsWith('MACs') ? ['-o', 'Ciphers=aes128-ctr', '-o', option] : ['-o', option];

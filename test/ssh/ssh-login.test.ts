@@ -37,7 +37,7 @@ for (const [type, ...args] of [
   ['ecdsa-521', '-t', 'ecdsa', '-b', '521'],
   ['rsa-2048', '-t', 'rsa', '-b', '2048'],
 ] as const) {
-  test(`a person logs in with an ${type} key, and the greeting has their name`, async () => {
+  test(`a person can log in over SSH with an ${type} key, and the greeting has their name`, async () => {
     bench.makeKey(type, ...args);
     bench.writeDirectory([type]);
     const { code, stdout, stderr } = await bench.ssh('alice', type, []);
@@ -51,14 +51,14 @@ for (const [type, ...args] of [
   });
 }
 
-test('an RSA signature with SHA-512 works too', async () => {
+test('an SSH login with an RSA signature over SHA-512 succeeds', async () => {
   const more = ['-o', 'PubkeyAcceptedAlgorithms=rsa-sha2-512'];
   bench.makeKey('rsa-512', '-t', 'rsa', '-b', '2048');
   bench.writeDirectory(['rsa-512']);
   assert.equal((await bench.ssh('alice', 'rsa-512', [], more)).code, 0);
 });
 
-test('threat 19: an RSA signature with SHA-1 is refused', async () => {
+test('threat 19: an SSH login with an RSA signature over SHA-1 is refused', async () => {
   bench.makeKey('rsa-sha1', '-t', 'rsa', '-b', '2048');
   bench.writeDirectory(['rsa-sha1']);
   const more = ['-o', 'PubkeyAcceptedAlgorithms=ssh-rsa'];
@@ -73,7 +73,7 @@ test('threat 19: an RSA signature with SHA-1 is refused', async () => {
   assert.equal(await logInWith(bench.port, { ...key, algorithm: 'rsa-sha2-256', hash: 'sha256' }), true);
 });
 
-test('threat 19: a short RSA key is refused, although the directory file has it', async () => {
+test('threat 19: a short RSA key is refused at the login, although the directory lists it', async () => {
   const pem = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({
     type: 'pkcs1',
     format: 'pem',
@@ -95,7 +95,7 @@ for (const { name, login, key } of [
   { name: 'a tool’s name, by a person who does not maintain it', login: 'tools.hello', key: 'bob' },
   { name: 'root', login: 'root', key: 'alice' },
 ]) {
-  test(`refused: ${name}`, async () => {
+  test(`an SSH login is refused: ${name}`, async () => {
     const { code, stdout, stderr } = await bench.ssh(login, key, ['tools']);
     assert.equal(code, 255);
     assert.equal(stdout, '');
@@ -110,12 +110,12 @@ for (const { login, key, uid } of [
   { login: 'tool.hello', key: 'alice', uid: 'alice' },
   { login: 'ALICE', key: 'alice', uid: 'alice' },
 ]) {
-  test(`the key of ${key} logs in as ${login}, and is ${uid}`, async () => {
+  test(`an SSH login with the key of ${key} and the name ${login} has the identity ${uid}`, async () => {
     assert.match((await bench.ssh(login, key, [])).stdout, new RegExp(`^Hello ${uid},`));
   });
 }
 
-test('password and keyboard-interactive logins are not offered', async () => {
+test('the SSH server does not offer password or keyboard-interactive logins', async () => {
   for (const authHandler of [['password'], ['keyboard-interactive']] as const) {
     const login = connect({
       port: bench.port,
@@ -128,7 +128,7 @@ test('password and keyboard-interactive logins are not offered', async () => {
   }
 });
 
-test('threat 14: an offered key without a signature opens nothing', async () => {
+test('threat 14: an SSH key that is offered without a signature does not log in', async () => {
   const agent = new LyingAgent([{ publicKey: bench.publicKey('alice'), signWith: null }]);
   const client = new ssh2.Client();
   client.on('error', () => {});
@@ -143,13 +143,13 @@ test('threat 14: an offered key without a signature opens nothing', async () => 
   assert.equal(bench.commands.length, 0);
 });
 
-test('threat 14: a signature by another key is refused', async () => {
+test('threat 14: an SSH login with a signature by another key is refused', async () => {
   const agent = new LyingAgent([{ publicKey: bench.publicKey('alice'), signWith: bench.path('bob') }]);
   await assert.rejects(lie('alice', agent), /authentication methods failed/);
   await assert.rejects(lie('git', agent), /authentication methods failed/);
 });
 
-test('threat 14: a client that first offers another person’s key logs in as itself', async () => {
+test('threat 14: if a client first offers another person’s key, it still logs in with the identity of its own key', async () => {
   const agent = new LyingAgent([
     { publicKey: bench.publicKey('alice'), signWith: bench.path('bob') },
     { publicKey: bench.publicKey('bob'), signWith: bench.path('bob') },
@@ -157,7 +157,7 @@ test('threat 14: a client that first offers another person’s key logs in as it
   assert.match(await lie('git', agent), /^Hello bob,/);
 });
 
-test('threat 14: the user name cannot be changed during a login', async () => {
+test('threat 14: an SSH client cannot change its user name during a login', async () => {
   const client = new ssh2.Client();
   let tries = 0;
   client.connect({
@@ -175,7 +175,7 @@ test('threat 14: the user name cannot be changed during a login', async () => {
 });
 
 for (const algorithm of ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com']) {
-  test(`a hardware key (${algorithm}) is refused with advice`, async () => {
+  test(`an SSH hardware key (${algorithm}) is refused, and the client gets advice`, async () => {
     const path = bench.path(`agent-${algorithm.length}`);
     const agent = await startFakeAgent(path, [hardwareKeyBlob(algorithm)]);
     const more = ['-o', `IdentityAgent=${path}`, '-o', 'IdentitiesOnly=no'];
@@ -187,7 +187,7 @@ for (const algorithm of ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@o
   });
 }
 
-test('a client with too many keys is told how to offer the right one', async () => {
+test('an SSH client that offers too many keys is told how to offer the right one', async () => {
   const path = bench.path('agent-many');
   const blobs = Array.from({ length: 8 }, (_, index) => hardwareKeyBlob('sk-ssh-ed25519@openssh.com', index));
   const agent = await startFakeAgent(path, blobs);
@@ -199,7 +199,7 @@ test('a client with too many keys is told how to offer the right one', async () 
   assert.match(stderr, /IdentitiesOnly=yes/);
 });
 
-test('threat 6: if the directory fails, nobody gets in, and nobody is told that the key is wrong', async () => {
+test('threat 6: if the directory fails, nobody can log in, and nobody is told that their key is wrong', async () => {
   await writeFile(bench.path('directory.yaml'), 'users:\n  alice: {keys: [\n');
   const broken = await bench.ssh('alice', 'alice', ['tools']);
   assert.equal(broken.code, 255);
@@ -214,16 +214,16 @@ test('threat 6: if the directory fails, nobody gets in, and nobody is told that 
   await bench.waitForLog('login impossible');
 });
 
-test('threat 9: failed logins slow down only failing clients, never one that proves a key', async () => {
+test('threat 9: failed SSH logins slow down only clients that fail, never a client that proves its key', async () => {
   for (let index = 0; index < 8; index += 1) bench.throttle.failed('alice', '127.0.0.1');
   const failed = await bench.ssh('alice', 'stranger', []);
   assert.equal(failed.code, 255);
-  assert.match(failed.stderr, /Too many logins failed from here/);
+  assert.match(failed.stderr, /Too many logins from your address have failed/);
   assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
   assert.equal(bench.throttle.check('alice', '127.0.0.1'), 0);
 });
 
-test('the log names the person and the key, and no secret', async () => {
+test('the log of an SSH login names the person and the key, but contains no secret', async () => {
   await bench.ssh('alice', 'alice', []);
   const line = await bench.waitForLog('ssh login');
   assert.equal(line['uid'], 'alice');
@@ -231,7 +231,7 @@ test('the log names the person and the key, and no secret', async () => {
   assert.equal(line['address'], '127.0.0.1');
 });
 
-test('threat 6: a key with slow signature checks is refused as malformed', () => {
+test('threat 6: an SSH key whose signatures take long to check is refused as malformed', () => {
   const field = (bytes: Buffer) =>
     Buffer.concat([Buffer.from([0, 0, bytes.length >> 8, bytes.length & 255]), bytes]);
   const key = (exponentBytes: number) =>

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { Algorithms } from 'ssh2';
 
-/** Whether ssh2's native ciphers are loaded. Without them, chacha20 takes 2.4 times the CPU. */
+/** True if ssh2's native ciphers are loaded. Without them, chacha20 takes 2.4 times the CPU. */
 export function hasNativeCiphers(): boolean {
   const require = createRequire(import.meta.url);
   const crypto: { bindingAvailable?: boolean } = require('ssh2/lib/protocol/crypto.js');
@@ -9,17 +9,18 @@ export function hasNativeCiphers(): boolean {
 }
 
 /**
- * The algorithms that this server offers: no SHA-1, no CBC, no compression (CPU, bombs). Other key exchanges cost 5 to 14
- * times as much and block the server, so strangers must not choose them. ssh2 adds strict key exchange (Terrapin,
- * CVE-2023-48795) by itself. The client's order decides, so without native ciphers only those that Node does fast are
- * offered.
+ * Returns the algorithms that this server offers: no SHA-1, no CBC, no compression. Other key exchanges cost 5 to 14
+ * times as much CPU and block the server, so strangers must not choose them. ssh2 adds strict key exchange by itself
+ * (Terrapin, CVE-2023-48795). The client's order decides, so without native ciphers the server offers only ciphers that
+ * Node computes fast.
  */
 export function algorithms(isNative: boolean): Algorithms {
   return {
     kex: [
       'curve25519-sha256',
       'curve25519-sha256@libssh.org',
-      // For clients without curve25519. Clients with longer curves must have this one too (RFC 5656 section 10.1).
+      // This exchange is for clients without curve25519. Clients with longer curves must support it too (RFC 5656
+      // section 10.1).
       'ecdh-sha2-nistp256',
     ],
     cipher: isNative

@@ -10,7 +10,8 @@ const BLOCK_BYTES = 8;
 const LEAST_PADDING_BYTES = 4;
 
 /**
- * Tells a client why its connection ends. OpenSSH prints the text. May be called at any time, also during a key exchange.
+ * Tells a client why the server ends its connection. OpenSSH prints the text. May be called at any time, even during a
+ * key exchange.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4253#section-11.1
  */
@@ -18,7 +19,9 @@ export function disconnect(client: Connection, reason: number, text: string): vo
   sendTransportMessage(client, disconnectMessage(reason, text));
 }
 
-/** The same for a connection that has received nothing yet, so that packets are not encrypted. */
+/**
+ * Tells a client why the server ends its connection before the client has sent anything. Packets are not encrypted yet.
+ */
 export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
   const payload = disconnectMessage(reason, text);
   const bare = 4 + 1 + payload.length + LEAST_PADDING_BYTES;

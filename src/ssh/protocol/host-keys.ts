@@ -7,13 +7,13 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 
 const FILES = [
   { name: 'ssh_host_ed25519_key', make: () => ssh2.utils.generateKeyPairSync('ed25519') },
-  // For clients without ed25519: RFC 5656, in every client since 2011.
+  // This key is for clients without ed25519. Every client since 2011 supports ECDSA (RFC 5656).
   { name: 'ssh_host_ecdsa_key', make: () => ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }) },
 ] as const;
 
 /**
- * Reads the host keys in the folder, or makes them at the first start. Servers that start at the same time get the same
- * keys.
+ * Reads the server's host keys from the folder, or creates them at the first start. Servers that start at the same time
+ * get the same keys.
  *
  * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN`.
  */
@@ -29,7 +29,7 @@ export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
   return keys;
 }
 
-/** Makes keys until ssh2 can read one: version 1.17.0 drops a leading zero byte, in one ed25519 key of 256. */
+/** Generates keys until ssh2 can read one: in one ed25519 key of 256, ssh2 1.17.0 drops a leading zero byte. */
 export function readableKey(make: () => { readonly private: string }): string {
   for (;;) {
     const key = make().private;
@@ -37,7 +37,9 @@ export function readableKey(make: () => { readonly private: string }): string {
   }
 }
 
-/** The fingerprint of the key that most clients use, as they show it at their first connection: `SHA256:…`. */
+/**
+ * Returns the fingerprint of the key that most clients use, as clients show it at their first connection: `SHA256:…`.
+ */
 export function hostKeyFingerprint(keys: readonly Buffer[]): string {
   const key = ssh2.utils.parseKey(keys[0] ?? '');
   if (key instanceof Error) throw key;
@@ -49,7 +51,7 @@ async function makeFolder(folder: string): Promise<void> {
   if (made !== undefined) await chmod(folder, 0o700);
 }
 
-/** Returns null if the file is missing. */
+/** Reads one host key. Returns null if the file is missing. */
 async function load(path: string): Promise<Buffer | null> {
   try {
     await using file = await open(path, 'r');
@@ -58,7 +60,7 @@ async function load(path: string): Promise<Buffer | null> {
       throw new DeployError(
         'HOST_KEY_EXPOSED',
         `The host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)}).`,
-        `Run chmod 600 ${path}. If others may have read the key, remove it instead: the next start makes a new one.`,
+        `Run chmod 600 ${path}. If others may have read the key, remove the file instead: the next start creates a new key.`,
       );
     }
     const text = await file.readFile();
@@ -67,7 +69,7 @@ async function load(path: string): Promise<Buffer | null> {
     throw new DeployError(
       'HOST_KEY_BROKEN',
       `The host key ${basename(path)} is not a private key without passphrase.`,
-      `Restore ${path} from a backup, or remove it: the next start makes a new one, and clients will warn once.`,
+      `Restore ${path} from a backup, or remove the file: the next start creates a new key, and clients will warn once.`,
     );
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return null;

@@ -1,15 +1,18 @@
 import type { Socket } from 'node:net';
 import type { Connection, ServerChannel, Session } from 'ssh2';
 
-/** Private parts of ssh2 1.17.0. */
+/** The private parts of ssh2 1.17.0 that this file uses. */
 interface Protocol {
-  /** Set during a key exchange, when nothing else may be sent. */
+  /** Set while keys are being exchanged. Other messages must not be sent then. */
   readonly _kexinit?: Buffer;
   readonly _kex?: { remoteExtInfoEnabled: boolean };
   readonly _cipher: { encrypt(packet: Buffer): void };
   readonly _packetRW: {
     readonly write: {
-      /** The offset of the payload in an ordinary packet, and in one that may be sent during a key exchange. */
+      /**
+       * The offset of the payload in an ordinary packet (`allocStart`), and in a packet that may be sent during a key
+       * exchange (`allocStartKEX`).
+       */
       readonly allocStart: number;
       readonly allocStartKEX: number;
       alloc(payloadBytes: number, isDuringExchange?: boolean): Buffer;
@@ -19,7 +22,10 @@ interface Protocol {
   _onHandshakeComplete(...negotiated: unknown[]): void;
 }
 
-/** Sends a message that ssh2 has no method for. Does nothing during a key exchange, or if ssh2's inner parts differ. */
+/**
+ * Sends a message for which ssh2 has no method. Does nothing during a key exchange, or if another version of ssh2 lacks
+ * the needed parts.
+ */
 export function sendMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -29,7 +35,7 @@ export function sendMessage(client: Connection, payload: Buffer): void {
   protocol._cipher.encrypt(writer.finalize(packet));
 }
 
-/** Sends a message of the transport layer (RFC 4253 section 11), also during a key exchange. */
+/** Sends a message of the transport layer (RFC 4253 section 11), even during a key exchange. */
 export function sendTransportMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -40,8 +46,8 @@ export function sendTransportMessage(client: Connection, payload: Buffer): void 
 }
 
 /**
- * Sends this message right after the first key exchange instead of ssh2's own list of extensions, if the client asked
- * for extensions.
+ * Sends `payload` right after the first key exchange instead of ssh2's own list of extensions, if the client asked for
+ * extensions.
  */
 export function sendAsExtensions(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
@@ -58,20 +64,24 @@ export function sendAsExtensions(client: Connection, payload: Buffer): void {
 }
 
 /**
- * Whether a key exchange is in progress. Output waits in memory meanwhile, and a hostile client may never finish the
+ * True if a key exchange is in progress. Output waits in memory meanwhile, and a hostile client may never finish the
  * exchange.
  */
 export function isExchangingKeys(client: Connection): boolean {
   return protocolOf(client)?._kexinit !== undefined;
 }
 
-/** The socket of the connection. Its remote address and port are not unique if the server has several addresses. */
+/**
+ * Returns the socket of a connection. Its remote address and port do not identify it if the server has several
+ * addresses.
+ */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;
 }
 
 /**
- * The largest data packet that the client accepts in this session (RFC 4254 section 5.1). ssh2 loops for ever if it is 0.
+ * Returns the largest data packet that the client accepts in this session (RFC 4254 section 5.1). If the size is 0,
+ * ssh2 loops for ever.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
@@ -79,8 +89,9 @@ export function largestPacketOf(session: Session): number {
 }
 
 /**
- * Renews the client's window of this channel only when its input was read. ssh2 also renews it while its buffer has room.
- * The buffer is as large as a window, so a client could send twice as much before anything is read.
+ * Lets the client send more on this channel only when its input was read. By default, ssh2 renews the client's window
+ * while ssh2's buffer has room. That buffer is as large as a window, so a client could send twice as much before
+ * anything is read.
  */
 export function renewWindowOnRead(channel: ServerChannel): void {
   (
@@ -88,13 +99,13 @@ export function renewWindowOnRead(channel: ServerChannel): void {
   )._readableState.highWaterMark = 1;
 }
 
-/** A `string` of RFC 4251 section 5. */
+/** Encodes a text as a `string` of RFC 4251 section 5. */
 export function sshString(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint32(bytes.length), bytes]);
 }
 
-/** A `uint32` of RFC 4251 section 5. */
+/** Encodes a number as a `uint32` of RFC 4251 section 5. */
 export function uint32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);

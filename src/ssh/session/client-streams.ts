@@ -3,12 +3,14 @@ import type { Writable } from 'node:stream';
 import type { Connection, ServerChannel } from 'ssh2';
 import { isExchangingKeys, renewWindowOnRead } from '../protocol/ssh2-internals.ts';
 
-/** Writers wait while the socket holds more, because a client may announce a window of 4 GiB and not read. */
+/**
+ * If the socket holds more unsent bytes than this, writers wait. A client may announce a window of 4 GiB and not read.
+ */
 const MAX_IN_SOCKET_BYTES = 1024 * 1024;
 const ERR_PIECE_BYTES = 4096;
 const MAX_ERR_BYTES = 64 * 1024;
 
-/** Parts of ssh2's Channel that its types leave out. */
+/** Parts of ssh2's Channel that the package's types leave out. */
 interface Inner {
   _chunk: Buffer | undefined;
   _chunkcb: unknown;
@@ -16,11 +18,11 @@ interface Inner {
 }
 
 /**
- * The three streams of one exec or shell request. Every write can be awaited.
+ * The standard input, output and error of one exec or shell request. Every write can be awaited.
  *
- * ssh2's channel never calls back after the client has disconnected. It also sends parts of standard output twice if the
- * window is full when standard error is written. So this class writes one piece after the other, ends every wait when
- * the client disconnects, and then drops what is written.
+ * ssh2's channel never calls back after the client has disconnected. It also sends parts of standard output twice if
+ * the window is full when standard error is written. So this class writes one piece after the other. When the client
+ * disconnects, this class ends every wait, and then drops everything that is written.
  */
 export class ClientStreams {
   readonly #channel: ServerChannel;
@@ -33,9 +35,12 @@ export class ClientStreams {
   #release: () => void = () => {};
   #errBytes = 0;
   #isUntouched = true;
-  /** Whether silence in both directions counts as a stall too. For git, which is never silent for long. */
+  /** True if silence in both directions counts as a stall too. Set for git, which is never silent for long. */
   isSilenceStall = false;
-  /** Whether the client's terminal is in raw mode. Then texts get CR LF; a process's bytes already have them. */
+  /**
+   * True if the client's terminal is in raw mode. Texts then get CR LF line ends; the bytes of a process already have
+   * them.
+   */
   isTerminal = false;
 
   constructor(
@@ -57,17 +62,17 @@ export class ClientStreams {
     return this.#gone.signal;
   }
 
-  /** Whether nothing was written to standard output yet. */
+  /** True if nothing was written to standard output yet. */
   get isUntouched(): boolean {
     return this.#isUntouched;
   }
 
-  /** The number of received bytes that were not read yet. */
+  /** How many received bytes were not read yet. */
   get waitingBytes(): number {
     return this.#channel.readableLength;
   }
 
-  /** Writes to standard output. Resolves when the client's window and the socket have taken all of it. */
+  /** Writes to standard output. Resolves when the client's window and the socket have taken the whole chunk. */
   out(chunk: Uint8Array | string): Promise<void> {
     this.#isUntouched = false;
     const shown = typeof chunk === 'string' ? this.#shown(chunk) : chunk;
@@ -82,11 +87,11 @@ export class ClientStreams {
     return this.errors(bytes);
   }
 
-  /** Writes any number of bytes to standard error. Await it before the next call. */
+  /** Writes any number of bytes to standard error. Callers must await the result before the next call. */
   errors(bytes: Uint8Array): Promise<void> {
     this.#last = this.#last.then(async () => {
       for (let at = 0; at < bytes.length; at += ERR_PIECE_BYTES) {
-        // Otherwise ssh2 would send the last piece of standard output again.
+        // Clear ssh2's pending chunk. Otherwise ssh2 would send the last piece of standard output again.
         const inner = this.#channel as unknown as Inner;
         inner._chunk = undefined;
         inner._chunkcb = undefined;
@@ -111,12 +116,13 @@ export class ClientStreams {
     }
   }
 
-  /** Waits for all writes, then sends the exit status and closes. */
+  /** Waits for all writes, then sends the exit status and closes the streams. */
   async finish(status: number): Promise<void> {
     await this.#last;
     clearTimeout(this.#stall);
     if (!this.gone.aborted) {
-      // After end(), ssh2 would send no status, and the client would report 255.
+      // The exit status must be sent before end(). Otherwise ssh2 would send no status, and the client would report
+      // 255.
       this.#channel.exit(status);
       this.#channel.end();
     }
@@ -132,7 +138,7 @@ export class ClientStreams {
     } catch {
       // The connection has already ended.
     }
-    // Otherwise ssh2 would send window adjustments on the ended connection, and fail.
+    // Mark the channel as closed. Otherwise ssh2 would send window adjustments on the ended connection, and fail.
     (this.#channel as unknown as Inner).outgoing.state = 'closed';
     this.#gone.abort();
     this.#release();
@@ -156,7 +162,10 @@ export class ClientStreams {
     this.#stall.refresh();
   }
 
-  /** Waits until `done` is called or the client disconnects. Only for one caller at a time; writes are ordered. */
+  /**
+   * Waits until `done` is called or the client disconnects. Only one caller may wait at a time, which the order of
+   * writes ensures.
+   */
   #until(start: (done: () => void) => void): Promise<void> {
     return new Promise((resolve) => {
       this.#release = resolve;

@@ -1,4 +1,4 @@
-// child_process instead of execa, because the three pipes are pumped by hand and nothing may be buffered.
+// This file uses child_process instead of execa, because it copies the three pipes itself and nothing may be buffered.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
@@ -10,15 +10,19 @@ const KEPT_STDERR_BYTES = 8192;
 export interface GitProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
-  /** Resolves with the exit status; null = killed by a signal. Rejects if git could not be started. */
+  /** Resolves with git's exit status, or null if a signal killed git. Rejects if git could not be started. */
   readonly status: Promise<number | null>;
-  /** The first 8 kB of standard error, for the log. */
+  /** Returns the first 8 kB of git's standard error, for the log. */
   stderr(): string;
   /** Ends git and its children. */
   kill(): void;
 }
 
-/** Starts git with exactly this environment, in a process group of its own. @throws Error if no descriptors are left. */
+/**
+ * Starts git with exactly this environment, in its own process group.
+ *
+ * @throws Error if no file descriptors are left.
+ */
 export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
   const child = withPipes(spawn('git', args, { env: environment, stdio: 'pipe', detached: true }));
   const kept: Buffer[] = [];
@@ -27,7 +31,7 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
     if (keptBytes < KEPT_STDERR_BYTES) kept.push(chunk.subarray(0, KEPT_STDERR_BYTES - keptBytes));
     keptBytes += chunk.length;
   });
-  // git closes its input when it has read enough. pump() drops the rest.
+  // git closes its input when it has read enough. `pump` drops the rest of the client's bytes.
   for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
   return {
     stdin: child.stdin,
@@ -41,14 +45,14 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
       try {
         if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
       } catch {
-        // git has just ended by itself.
+        // Nothing to kill: git has just ended by itself.
       }
     },
   };
 }
 
 /**
- * Copies the source to the target, at the pace of the slower one, then ends the target. If the target closes early,
+ * Copies the source to the target, at the pace of the slower side, then ends the target. If the target closes early,
  * reads the source to its end and drops the rest.
  */
 export async function pump(source: AsyncIterable<Uint8Array>, target: Writable): Promise<void> {

@@ -7,9 +7,12 @@ import type { ClientStreams } from './client-streams.ts';
 import { type GitProcess, pump, startGit } from './git-process.ts';
 import { answerTo, asWarning } from './ssh-answers.ts';
 
-/** How long a client that was answered early may continue to send. It reads the answer only after its pack. */
+/**
+ * How long a client that was answered early may continue to send. The client reads the answer only after it has sent
+ * its pack.
+ */
 const LATE_INPUT_MS = 60_000;
-/** The limit for a silent client, in seconds, which git upload-pack itself enforces. */
+/** How many seconds a client may be silent before git upload-pack ends. */
 const UPLOAD_TIMEOUT_S = 600;
 
 export interface GitSession {
@@ -21,8 +24,8 @@ export interface GitSession {
 }
 
 /**
- * Serves a push: client → session → git, and git → session → client, until git has ended and the verdict is known. If
- * the client disconnects, git gets the end of its input, and everything else continues.
+ * Serves a push until git has ended and the result is known: copies bytes from the client to git and back. If the
+ * client disconnects, git gets the end of its input, and everything else continues.
  *
  * @returns the exit status for the client.
  */
@@ -33,7 +36,7 @@ export async function receivePack(git: GitSession): Promise<number> {
   const isAllIn = pump(client.input(), session.incoming).catch(() => undefined);
   const result = await converse(git, session);
   if (result.notice !== null) await client.err(result.notice);
-  // A client that was answered early may still be sending. It reads the answer only after that.
+  // A client that was answered early may still be sending its pack. It reads the answer only after that.
   const late = new AbortController();
   const limit = AbortSignal.any([late.signal, client.gone]);
   await Promise.race([isAllIn, delay(LATE_INPUT_MS, undefined, { ref: false, signal: limit })]).catch(
@@ -67,7 +70,7 @@ async function converse(
     const notice = session.notice();
     // If the session explains git's exit, the operator needs no log line.
     const problem = notice === null ? report(git, child, status) : null;
-    // The status that the client was told stays, even if git was killed after it had stored everything.
+    // The exit status must match the report that the client got, even if git was killed after it had stored everything.
     return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
     session.close(wasKilled);
@@ -94,7 +97,7 @@ async function fetchFrom(git: GitSession, { folder, environment }: FetchSession)
   const kill = () => child.kill();
   client.gone.addEventListener('abort', kill);
   try {
-    // Not awaited, because the client may keep its end open after git has ended.
+    // The copy of the input is not awaited, because the client may keep its end open after git has ended.
     pump(client.input(), child.stdin).catch(() => undefined);
     const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
     const problem = report(git, child, status);
@@ -109,7 +112,7 @@ async function forward(source: AsyncIterable<Uint8Array>, client: ClientStreams)
   for await (const chunk of source) await client.out(chunk);
 }
 
-/** Logs a failure of git. @returns what to tell the client about it, or null. */
+/** Logs a failure of git. @returns the text to tell the client, or null if git succeeded. */
 function report(git: GitSession, child: GitProcess, status: number | null): string | null {
   if (status === 0) return null;
   const answer = answerTo(new Error('git failed'));

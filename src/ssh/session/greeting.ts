@@ -1,7 +1,9 @@
 import type { Directory } from '../../auth/directory.ts';
 import type { Principal } from '../../core/types.ts';
 
-/** The answer to `ssh HOST` without a command: the user's name and tools, and what to type. */
+/**
+ * Returns the answer to `ssh HOST` without a command. It names the user, the user's tools, and the commands to type.
+ */
 export async function greeting(
   directory: Directory,
   principal: Principal,

@@ -8,17 +8,17 @@ export type ExecRequest =
   | { readonly kind: 'command'; readonly argv: readonly string[] };
 
 const GIT = /^git[- ](receive-pack|upload-pack|upload-archive)(?:[ \t]+(.*))?$/s;
-// One argument, quoted as by git's sq_quote_buf for names without escapes, or typed by hand.
+// Matches one argument, quoted as git's sq_quote_buf quotes names without escapes, or typed by hand.
 const ONE_ARGUMENT = /^(?:'([^'\\]*)'|"([^"\\$`]*)"|([^\s'"\\$`;&|<>()]+))$/;
 
-/** Whether the command is one that a git client sends. */
+/** True if this is a command that a git client sends. */
 export function isGitCommand(command: string): boolean {
   return GIT.test(command.trim());
 }
 
 /**
- * Parses the command of an exec request, without a shell. A git service has one argument, the repository. Everything
- * else becomes words for the command table.
+ * Parses the command of an SSH exec request without a shell. A git command has one argument, the repository. All other
+ * text is split into words for the command table.
  *
  * @throws DeployError `BAD_REPOSITORY`, `NO_ARCHIVES`, which say what to type instead.
  */
@@ -43,7 +43,9 @@ export function parseExec(command: string): ExecRequest {
   return { kind: 'git', service: service === 'receive-pack' ? 'receive-pack' : 'upload-pack', tool };
 }
 
-/** `NAME`, `NAME.git`, `/NAME.git` and `~/NAME.git` are one repository. */
+/**
+ * Returns the tool of a repository path. `NAME`, `NAME.git`, `/NAME.git` and `~/NAME.git` all name the same repository.
+ */
 function toolOf(path: string): ToolName {
   const tool = toolName(
     path
@@ -61,6 +63,6 @@ function badRepository(path: string): DeployError {
     path.trim() === ''
       ? 'The repository is missing.'
       : `${JSON.stringify(path.slice(0, 80))} is not the repository of a tool.`,
-    'The address of a tool is ssh://USER@HOST:PORT/TOOL.git, with the tool’s name in lower case and nothing around it: see git remote -v.',
+    'The address of a tool is ssh://USER@HOST:PORT/TOOL.git, with the tool’s name in lower case. To see the address in your clone: git remote -v.',
   );
 }

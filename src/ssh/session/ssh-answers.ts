@@ -2,14 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
 import { clean } from '../../core/progress.ts';
 
-/** An error as the client sees it. `id` is set for a bug of ours, and the log has it too. */
+/** An error as the client sees it. `id` is set if the server itself failed, and the log has the same id. */
 export interface Answer {
   readonly message: string;
   readonly hint: string;
   readonly id: string | null;
 }
 
-/** The answer to an error: a DeployError's message and hint; for any other error only that the server failed. */
+/**
+ * Returns the answer to an error: a DeployError's message and hint. For any other error, the answer only says that the
+ * server failed.
+ */
 export function answerTo(error: unknown): Answer {
   if (error instanceof DeployError) return { message: error.message, hint: error.hint, id: null };
   const id = randomBytes(4).toString('hex');
@@ -20,7 +23,7 @@ export function answerTo(error: unknown): Answer {
   };
 }
 
-/** ` !     message` and ` !     hint`, for a terminal. */
+/** Formats an answer for a terminal: the message and the hint, each after ` !     `. */
 export function asWarning({ message, hint }: Answer): string {
   return clean(`${message}\n${hint}`)
     .split('\n')
@@ -29,8 +32,8 @@ export function asWarning({ message, hint }: Answer): string {
 }
 
 /**
- * The answer to a git client that waits for refs. The client prints `fatal: remote error: message` and the hint. If the
- * connection were only closed, it would guess at missing access rights.
+ * Returns the answer to a git client that waits for refs. The client prints `fatal: remote error: message` and the
+ * hint. If the server only closed the connection, the client would guess at missing access rights.
  *
  * @see https://git-scm.com/docs/pack-protocol#_pkt_line_format (`ERR`)
  */

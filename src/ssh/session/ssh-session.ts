@@ -22,26 +22,26 @@ export interface SessionServices {
   readonly services: Services;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   readonly log: Log;
-  /** A client that should make progress but makes none for this long counts as disconnected. */
+  /** If a client makes no progress for this long although it should, it counts as disconnected. */
   readonly stallMs: number;
 }
 
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
   readonly connection: { readonly client: Connection; readonly socket: Socket };
-  /** Throws a DeployError if the key of the login is no longer valid. */
+  /** Checks the key of the login again. Throws a DeployError if the key is no longer valid. */
   readonly confirm: (signal: AbortSignal) => Promise<void>;
   /** Fires when the server shuts down and has waited long enough. */
   readonly signal: AbortSignal;
-  /** Drops a client that reads nothing: its connection, or only this session if others run. */
+  /** Drops a client that reads nothing: ends its connection, or only this session if other sessions run. */
   readonly drop: (client: ClientStreams, why: string) => void;
   /** Called when a request begins to be served. `done` never rejects. */
   readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
 }
 
 /**
- * Serves one session: a single exec request, or the greeting for a plain `ssh HOST`. Only `run` gets a terminal. All
- * other requests (subsystem, agent, X11) have no listener here, so ssh2 refuses them.
+ * Serves one SSH session: a single command, or the greeting for a plain `ssh HOST`. Only the command `run` gets a
+ * terminal. All other requests (subsystem, agent, X11) have no listener here, so ssh2 refuses them.
  */
 export function serveSession(session: Session, context: SessionContext): void {
   let protocol: string | null = null;
@@ -68,13 +68,13 @@ export function serveSession(session: Session, context: SessionContext): void {
   session.on('error', () => client?.leave());
 }
 
-/** What the client sent before its request. */
+/** The settings that the client sent before its command: the git protocol version and the terminal. */
 interface Asked {
   readonly protocol: () => string | null;
   readonly terminal: Terminal | null;
 }
 
-/** @param command - Null = the client asked for a shell. */
+/** Answers one command and sends its exit status. @param command - Null if the client asked for a shell. */
 async function run(
   context: SessionContext,
   client: ClientStreams,
@@ -131,7 +131,7 @@ async function refuse(
 ): Promise<void> {
   const isGit = command !== null && isGitCommand(command);
   const answer = answerTo(error);
-  // Logs only the first word, because config vars may follow.
+  // The log gets only the command's first word, because config vars may follow.
   const word = (command ?? 'shell').trim().split(/\s/, 1)[0]?.slice(0, 32);
   if (client.gone.aborted) log.info({ uid: principal.uid, command: word, err: error }, 'client left');
   else if (answer.id !== null) {
@@ -147,7 +147,7 @@ async function refuse(
   }
 }
 
-/** Whether the command may have a terminal. */
+/** True if this command may have a terminal. */
 function wantsTerminal(command: string): boolean {
   return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
 }

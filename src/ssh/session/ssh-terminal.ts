@@ -2,11 +2,14 @@ import type { Session } from 'ssh2';
 import type { Terminal, TerminalSize } from '../../run/runtime.ts';
 
 const MAX_CELLS = 65_535;
-/** How long a terminal request waits for the command that decides it. OpenSSH and PuTTY send both at once. */
+/**
+ * How long a terminal request waits for the command, which decides whether it is granted. OpenSSH and PuTTY send both
+ * at once.
+ */
 const HOLD_MS = 500;
 
 /**
- * The terminal that a client has asked for. The client's own terminal is then in raw mode.
+ * The terminal that a client has asked for. While it is in use, the client's own terminal is in raw mode.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4254#section-6.2
  */
@@ -39,12 +42,13 @@ export class TerminalRequest {
   #terminal: SshTerminal | null = null;
   #settle: (isGranted: boolean) => void = () => {};
 
-  /** Begins to listen to the session. */
+  /** Listens for terminal requests and size changes of this session. */
   constructor(session: Session) {
     session.on('pty', (accept, reject, { term = '', cols, rows }) => {
       if (this.#terminal !== null) return reject?.();
       this.#terminal = new SshTerminal(term, cols, rows);
-      // Wait for the command before replying, because the command decides, and this reply must come first.
+      // Reply to the terminal request only when the command is known, because the command decides whether it gets a
+      // terminal.
       const held = setTimeout(() => this.#settle(false), HOLD_MS).unref();
       this.#settle = (isGranted) => {
         clearTimeout(held);

@@ -12,7 +12,7 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-test('threat 22: host keys are made once, only their owner can read them, and they stay', async () => {
+test('threat 22: the SSH host keys are created once, only their owner can read them, and later starts keep them', async () => {
   const folder = join(root, 'keys');
   const made = await loadOrMakeHostKeys(folder);
   assert.equal(made.length, 2);
@@ -23,7 +23,7 @@ test('threat 22: host keys are made once, only their owner can read them, and th
   assert.deepEqual(await loadOrMakeHostKeys(folder), made);
 });
 
-test('threat 22: a new key that ssh2 cannot read is replaced', () => {
+test('threat 22: if ssh2 cannot read a new host key, another key is generated', () => {
   const good = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).private;
   const made = ['-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n', good];
   assert.equal(
@@ -32,12 +32,12 @@ test('threat 22: a new key that ssh2 cannot read is replaced', () => {
   );
 });
 
-test('threat 22: servers that start at the same time have the same keys', async () => {
+test('threat 22: servers that start at the same time use the same SSH host keys', async () => {
   const all = await Promise.all(Array.from({ length: 8 }, () => loadOrMakeHostKeys(join(root, 'at-once'))));
   for (const keys of all) assert.deepEqual(keys, all[0]);
 });
 
-test('a missing key is made, and the other one stays', async () => {
+test('if one SSH host key is missing, the server creates it and keeps the other key', async () => {
   const folder = join(root, 'one');
   const [ed25519] = await loadOrMakeHostKeys(folder);
   await unlink(join(folder, 'ssh_host_ecdsa_key'));
@@ -45,7 +45,7 @@ test('a missing key is made, and the other one stays', async () => {
 });
 
 for (const mode of [0o640, 0o604]) {
-  test(`threat 22: a key with mode ${mode.toString(8)} is refused`, async () => {
+  test(`threat 22: the server refuses an SSH host key whose file has mode ${mode.toString(8)}`, async () => {
     const folder = join(root, `exposed-${mode}`);
     await loadOrMakeHostKeys(folder);
     await chmod(join(folder, 'ssh_host_ed25519_key'), mode);
@@ -53,7 +53,7 @@ for (const mode of [0o640, 0o604]) {
   });
 }
 
-test('threat 87: a torn key is refused and not replaced', async () => {
+test('threat 87: the server refuses a damaged SSH host key, and does not replace it', async () => {
   const folder = join(root, 'torn');
   await loadOrMakeHostKeys(folder);
   await writeFile(join(folder, 'ssh_host_ed25519_key'), '-----BEGIN OPENSSH');

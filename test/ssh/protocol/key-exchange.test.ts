@@ -37,7 +37,7 @@ async function isWell(): Promise<void> {
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
 }
 
-test('threat 21: a client that begins a key exchange and never ends it gets no more output into memory', async () => {
+test('threat 21: if an SSH client never ends a key exchange, no more of its output is collected in memory', async () => {
   let sent = 0;
   const go = Promise.withResolvers<void>();
   bench.command = async (line) => {
@@ -66,7 +66,7 @@ test('threat 21: a client that begins a key exchange and never ends it gets no m
   _sock.destroy();
 });
 
-test('output written during a key exchange arrives after it', async () => {
+test('output that a command writes during an SSH key exchange arrives after the exchange', async () => {
   bench.command = async (line) => {
     for (let part = 0; part < 20; part += 1) await line.out(Buffer.alloc(MiB, 'x'));
     return 0;
@@ -84,7 +84,7 @@ test('output written during a key exchange arrives after it', async () => {
   client.end();
 });
 
-test('threat 20: a client that exchanges keys again and again is cut off', async () => {
+test('threat 20: the server disconnects an SSH client that exchanges keys again and again', async () => {
   const client = await connect(credentials());
   const closed = once(client, 'close').then(() => true);
   let exchanges = 0;
@@ -97,7 +97,7 @@ test('threat 20: a client that exchanges keys again and again is cut off', async
   await isWell();
 });
 
-test('threat 20: no client may exchange keys again before the login', async () => {
+test('threat 20: an SSH client may not exchange keys a second time before the login', async () => {
   const client = new ssh2.Client();
   client.on('error', () => {});
   let exchanges = -1;
@@ -118,7 +118,7 @@ test('threat 20: no client may exchange keys again before the login', async () =
 });
 
 for (const packetSize of [0, 1]) {
-  test(`threat 21: a session with a largest packet of ${packetSize} bytes ends only that connection`, async () => {
+  test(`threat 21: if a client asks for packets of at most ${packetSize} bytes, only its SSH connection ends`, async () => {
     const client = await connect(credentials());
     const closed = once(client, 'close');
     const { _protocol } = innerOf(client);
@@ -131,7 +131,7 @@ for (const packetSize of [0, 1]) {
   });
 }
 
-test('two connections from the same port to different addresses of the server are told apart', async () => {
+test('the server distinguishes two SSH connections from the same port to different addresses of the server', async () => {
   const other = await SshWorkbench.open({
     config: {
       ssh: { host: '0.0.0.0', port: 0 },
@@ -181,7 +181,7 @@ function keyExchange(): Buffer {
   return Buffer.concat([Buffer.from('SSH-2.0-x\r\n'), packet(begin), packet(key)]);
 }
 
-test('threat 20: only an address that begins many key exchanges at once is read more slowly', async () => {
+test('threat 20: the server reads slowly only from an address that begins many key exchanges at once', async () => {
   const bytes = keyExchange();
   const from = { host: '127.0.0.1', localAddress: '127.0.0.9', port: bench.port };
   const sockets = Array.from({ length: 40 }, () => createConnection(from).on('error', () => {}));

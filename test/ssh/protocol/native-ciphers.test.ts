@@ -6,7 +6,7 @@ import { hasNativeCiphers } from '../../../src/ssh/protocol/algorithms.ts';
 
 const binding = createRequire(import.meta.url).resolve('ssh2/lib/protocol/crypto.js');
 
-// Each connection leaves some of these behind; the collector frees them when it likes, also in tasks of its own.
+// Each connection leaves native ciphers behind. The garbage collector frees them at any time, also in tasks of its own.
 const script = `
 const { ChaChaPolyCipher, AESGCMCipher } = require(process.argv[1].replace(/\\.js$/, '/build/Release/sshcrypto.node'));
 for (let made = 0; made < 1000; made += 1) {

@@ -37,7 +37,8 @@ for (const { name, command, request } of [
     request: { kind: 'command', argv: ['git-receive-packs', 'x'] },
   },
 ]) {
-  test(`threat 16: parseExec takes ${name}`, () => assert.deepEqual(parseExec(command), request));
+  test(`threat 16: the SSH server accepts this form of a command: ${name}`, () =>
+    assert.deepEqual(parseExec(command), request));
 }
 
 for (const { name, command, code = 'BAD_REPOSITORY' } of [
@@ -66,7 +67,7 @@ for (const { name, command, code = 'BAD_REPOSITORY' } of [
   { name: 'a name of 64 characters', command: `git-receive-pack '${'a'.repeat(64)}'` },
   { name: 'an archive', command: "git-upload-archive 'wc.git'", code: 'NO_ARCHIVES' },
 ]) {
-  test(`threat 16: parseExec refuses ${name}, and says what to type`, () => {
+  test(`threat 16: the SSH server refuses a command and says what to type: ${name}`, () => {
     assert.throws(
       () => parseExec(command),
       (error: { code: string; hint: string; message: string }) => {

@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 const attacker = () => connect({ port: bench.port, username: 'alice', privateKey, strictVendor: false });
 
-test('a command gets its words and its principal', async () => {
+test('a command over SSH gets its words and the principal of the login', async () => {
   const { code, stdout, stderr } = await bench.ssh('alice', 'alice', ['config', 'set', 'hello', "'A=b c'"]);
   assert.deepEqual([code, stdout, stderr], [0, '["config","set","hello","A=b c"]\n', '']);
   const { principal } = bench.commands[0] ?? assert.fail();
@@ -36,7 +36,7 @@ test('a command gets its words and its principal', async () => {
   assert.equal(principal.onlyTool, null);
 });
 
-test('both outputs and the exit status arrive', async () => {
+test('an SSH client gets the standard output, standard error and exit status of its command', async () => {
   bench.command = async ({ out, err }) => {
     await out('one\n');
     await err('two\n');
@@ -50,7 +50,7 @@ test('both outputs and the exit status arrive', async () => {
   });
 });
 
-test('a command can read its input to the end', async () => {
+test('a command over SSH can read the client’s input to the end', async () => {
   bench.command = async ({ input, out }) => {
     let bytes = 0;
     for await (const chunk of input) bytes += chunk.length;
@@ -62,7 +62,7 @@ test('a command can read its input to the end', async () => {
   assert.equal(stdout, '5000000');
 });
 
-test('a refusal is shown with its hint, and exits with 1', async () => {
+test('if a command over SSH is refused, the client sees the reason and the hint, and exits with 1', async () => {
   bench.command = async () => {
     throw new DeployError('NOTHING_LIVE', 'Nothing is live.\u001b]0;x\u0007', 'Push first.');
   };
@@ -73,7 +73,7 @@ test('a refusal is shown with its hint, and exits with 1', async () => {
   });
 });
 
-test('threat 23: a bug shows only a number that the log has too', async () => {
+test('threat 23: if a command fails by a bug, the SSH client sees only a number that the log has too', async () => {
   bench.command = async () => {
     throw new TypeError('cannot read /var/lib/secret');
   };
@@ -86,7 +86,7 @@ test('threat 23: a bug shows only a number that the log has too', async () => {
   assert.doesNotMatch(JSON.stringify(bench.logged), /hunter2/);
 });
 
-test('the command table refuses an unknown command, and git archives are refused by name', async () => {
+test('an unknown SSH command is refused, and `git archive` over SSH is refused with its own message', async () => {
   bench.command = async ({ err, argv }) => {
     await err(`no ${argv[0]}\n`);
     return 2;
@@ -101,7 +101,7 @@ test('the command table refuses an unknown command, and git archives are refused
   assert.match(archive.stderr, /This server does not make archives/);
 });
 
-test('the signal of a command fires if its client disconnects', async () => {
+test('if an SSH client disconnects, the signal of its command fires', async () => {
   const started = Promise.withResolvers<AbortSignal>();
   const ended = Promise.withResolvers<void>();
   bench.command = async ({ signal }) => {
@@ -125,7 +125,7 @@ test('the signal of a command fires if its client disconnects', async () => {
   await ended.promise;
 });
 
-test('closing a channel ends its command, and the connection continues', async () => {
+test('if an SSH client closes a channel, the channel’s command ends, and the connection continues', async () => {
   const client = await attacker();
   const started = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
@@ -144,7 +144,7 @@ test('closing a channel ends its command, and the connection continues', async (
   client.end();
 });
 
-test('threat 17: only a well-formed GIT_PROTOCOL variable is accepted', async () => {
+test('threat 17: the SSH server accepts only the variable GIT_PROTOCOL, and only if it is well-formed', async () => {
   const bad = [
     'LD_PRELOAD=/tmp/x.so',
     'GIT_DIR=/etc',
@@ -178,14 +178,14 @@ test('threat 17: only a well-formed GIT_PROTOCOL variable is accepted', async ()
   }
 });
 
-test('threat 17: OpenSSH’s own variables are not passed on', async () => {
+test('threat 17: environment variables that an SSH client sends, such as GIT_TRACE, do not reach git', async () => {
   const more = ['-o', 'SetEnv=LD_PRELOAD=/tmp/x.so GIT_TRACE=1 GIT_PROTOCOL=version=9'];
   const { stderr } = await bench.ssh('alice', 'alice', ["git-upload-pack '/hello.git'"], more);
   assert.doesNotMatch(stderr, /trace/);
   assert.deepEqual(bench.packServices.protocols, [null]);
 });
 
-test('threat 18: a terminal is refused, and the person still gets the greeting', async () => {
+test('threat 18: the SSH server refuses a terminal, and a login without a command still gets the greeting', async () => {
   const forced = await bench.ssh('alice', 'alice', ['ps'], ['-tt']);
   assert.match(forced.stderr, /PTY allocation request failed/);
   const words = ['ssh', ...bench.sshArguments('alice'), '-p', String(bench.port), 'alice@127.0.0.1'];
@@ -194,7 +194,7 @@ test('threat 18: a terminal is refused, and the person still gets the greeting',
   assert.match(stdout, /Hello alice, you are logged in/);
 });
 
-test('threat 18: subsystems, agents and X11 are refused', async () => {
+test('threat 18: the SSH server refuses subsystems, agent forwarding and X11', async () => {
   const sftp = await bench.ssh('alice', 'alice', ['sftp'], ['-s']);
   assert.notEqual(sftp.code, 0);
   assert.match(sftp.stderr, /subsystem request failed/);
@@ -213,7 +213,7 @@ test('threat 18: subsystems, agents and X11 are refused', async () => {
   client.end();
 });
 
-test('threat 18: every way of forwarding is refused', async () => {
+test('threat 18: the SSH server refuses every way of forwarding', async () => {
   const through = await bench.ssh('alice', 'alice', [], ['-W', `127.0.0.1:${bench.port}`]);
   assert.match(through.stderr, /administratively prohibited|stdio forwarding failed/);
   const remote = await bench.ssh(
@@ -244,7 +244,7 @@ test('threat 18: every way of forwarding is refused', async () => {
   client.end();
 });
 
-test('threat 21: the eleventh session on one connection is refused', async () => {
+test('threat 21: the eleventh session on one SSH connection is refused', async () => {
   const gate = Promise.withResolvers<void>();
   bench.command = async () => {
     await gate.promise;
