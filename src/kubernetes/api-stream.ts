@@ -11,17 +11,17 @@ export interface ApiStream {
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** After this many milliseconds without a byte, the connection counts as lost. */
+  /** After how many milliseconds without a byte the connection counts as lost. */
   readonly idleMs: number;
-  /** The media type of the answer, such as `application/json`; by default the API's choice. */
+  /** The requested media type of the answer, such as `application/json`; by default, the API chooses. */
   readonly accept?: string;
-  /** True if answers outside 200 to 299 are returned instead of thrown. */
+  /** True to return answers with a status outside 200 to 299, instead of throwing an error. */
   readonly takesAny?: boolean;
 }
 
 /**
- * Sends a GET whose answer may be endless: a watch, a log. The library's own functions for these end the process when
- * a connection breaks, and do not tell why a request was refused.
+ * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library's own functions for
+ * these end the process when a connection breaks, and do not tell why a request was refused.
  *
  * @throws ApiException if the answer is not 2xx; the system's error if the connection fails.
  */
@@ -33,12 +33,12 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
     headers: stream.accept === undefined ? {} : { accept: stream.accept },
   };
   await cluster.kubeConfig.applyToHTTPSOptions(options);
-  // A stream keeps its own connection, instead of one from the library's agent that calls share.
+  // A stream gets its own connection, because other calls share the connections of the library's agent.
   const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, { ...options, agent: false });
   outgoing.setTimeout(stream.idleMs, () => outgoing.destroy(new Error('the connection went silent')));
   outgoing.end();
   const response = await headOf(outgoing);
-  // Readers get the error by iterating. Between two reads nobody listens for it.
+  // Readers get an error when they iterate. This listener catches errors between two reads.
   response.on('error', () => {});
   outgoing.on('error', (error) => response.destroy(error));
   const status = response.statusCode ?? 0;
@@ -57,9 +57,10 @@ async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
 }
 
 /**
- * Yields the lines of an answer, without newlines and without an incomplete last line. Rejects if the connection breaks.
+ * Yields the lines of an answer, without newlines and without an incomplete last line. Rejects if the connection
+ * breaks.
  *
- * @param mostCharacters - Longer lines are cut, so that an endless line does not fill the memory.
+ * @param mostCharacters - The longest line. Longer lines are cut, so that an endless line does not fill the memory.
  */
 export async function* linesOf(
   response: AsyncIterable<unknown>,

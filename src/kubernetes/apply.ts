@@ -3,7 +3,7 @@ import type { Cluster } from './cluster.ts';
 import { isNotFound, statusOf } from './faults/api-refusals.ts';
 import { type Retrying, retrying } from './retry.ts';
 
-/** The name of this server in an object's managedFields. */
+/** The name by which an object's managedFields list this server. */
 export const FIELD_MANAGER = 'toolforge-push';
 
 export type Applied<Kind> = Kind & {
@@ -13,10 +13,10 @@ export type Applied<Kind> = Kind & {
 };
 
 /**
- * Server-side apply: sets the object's fields, and makes the object if it is missing. Other fields that others set stay.
- * A dry run only checks whether the cluster would accept it.
+ * Creates or updates an object by server-side apply: sets the object's fields, and keeps other fields that others have
+ * set. A dry run only checks whether the cluster would accept the object.
  *
- * @throws as `retrying`.
+ * @throws as `retrying` does.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
  */
 export async function applyObject<Kind extends KubernetesObject>(
@@ -39,9 +39,10 @@ export async function applyObject<Kind extends KubernetesObject>(
 }
 
 /**
- * Applies the object like `applyObject`, but leaves it unchanged if somebody else has changed one of these fields.
+ * Creates or updates an object as `applyObject` does, but leaves it unchanged if somebody else has changed one of these
+ * fields.
  *
- * @throws as `retrying`.
+ * @throws as `retrying` does.
  */
 export async function applyUnlessChanged<Kind extends KubernetesObject>(
   cluster: Cluster,
@@ -65,10 +66,10 @@ export async function applyUnlessChanged<Kind extends KubernetesObject>(
 }
 
 /**
- * Returns an object of the cluster, or null if it does not exist. Needs only the right to patch, because it makes an
- * empty change as a dry run.
+ * Reads an object of the cluster, or returns null if it does not exist. Needs only the right to patch the object,
+ * because this makes an empty change as a dry run.
  *
- * @throws as `retrying`.
+ * @throws as `retrying` does.
  */
 export async function findObject<Kind extends KubernetesObject>(
   cluster: Cluster,

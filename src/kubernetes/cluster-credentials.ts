@@ -8,8 +8,8 @@ import { badCluster } from './kubeconfig.ts';
 const WAIT_MS = 10_000;
 
 /**
- * Checks that the credentials of the kubeconfig exist and have not expired. Does not ask the cluster, which may be down:
- * reads files, and runs a program for credentials once.
+ * Checks that the credentials of the kubeconfig exist and have not expired. Does not ask the cluster, which may be
+ * down: reads files, and runs the kubeconfig's credentials program once.
  *
  * @throws DeployError `BAD_CLUSTER`
  */
@@ -19,11 +19,11 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const certificate = certificateOf(user);
   if (certificate !== null) assertInTime(user, certificate);
   try {
-    // The same step precedes each call.
+    // Each call to the cluster begins with this same step.
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);
-    // The program ran but failed. It may work later, and each call reports the failure until then.
+    // The credentials program ran but failed. It may succeed later, and each call reports the failure until then.
     if (code === null) return;
     throw isOfProgram(cause)
       ? badCluster(
@@ -41,9 +41,13 @@ function certificateOf({ certData, certFile, name }: User): X509Certificate | nu
     return certFile ? new X509Certificate(readFileSync(certFile)) : null;
   } catch (cause) {
     if (systemCode(cause)?.startsWith('E') && certFile && !certData) throw cannotRead(cause);
-    throw badCluster(`The client certificate of ${name} in the kubeconfig is not valid`, 'it is PEM', {
-      cause,
-    });
+    throw badCluster(
+      `The client certificate of ${name} in the kubeconfig is not valid`,
+      'it is in PEM format',
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -52,7 +56,10 @@ function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certif
   const now = Date.now();
   const of = `The client certificate of ${name} in the kubeconfig`;
   if (validToDate.getTime() < now)
-    throw badCluster(`${of} ended on ${day(validToDate)}`, 'you get a new one from the cluster’s operator');
+    throw badCluster(
+      `${of} ended on ${day(validToDate)}`,
+      'you get a new certificate from the cluster’s operator',
+    );
   if (validFromDate.getTime() > now)
     throw badCluster(`${of} is valid from ${day(validFromDate)} on`, 'the clock of this machine is right');
 }

@@ -15,9 +15,9 @@ import {
 } from '@kubernetes/client-node';
 import { type ClusterOptions, loadKubeConfig } from './kubeconfig.ts';
 
-/** A cluster's API. A call that takes longer than 30 s ends with a TimeoutError. */
+/** The API of a Kubernetes cluster. A call that takes longer than 30 s ends with a TimeoutError. */
 export interface Cluster {
-  /** The name of the context for people, or `in-cluster`. */
+  /** The name of the kubeconfig's context for people, or `in-cluster`. */
   readonly name: string;
   readonly kubeConfig: KubeConfig;
   /** The namespace of this server's pod, or null outside of a cluster. */
@@ -29,16 +29,17 @@ export interface Cluster {
   readonly authorization: AuthorizationV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly coordination: CoordinationV1Api;
-  /** For objects of any kind. See apply.ts for server-side apply. */
+  /** Reads and writes objects of any kind. See apply.ts for server-side apply. */
   readonly objects: KubernetesObjectApi;
 }
 
 const CALL_MS = 30_000;
 
 /**
- * Makes the API of the cluster that `loadKubeConfig` finds. Sends no request yet.
+ * Returns the API of the cluster that `loadKubeConfig` finds. Sends no request yet.
  *
- * @throws DeployError `BAD_CLUSTER` if there is no configuration, or not this context. Never falls back to localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks this context. Never falls back to
+ * localhost.
  */
 export function connectCluster(options: ClusterOptions): Cluster {
   const { kubeConfig, server, name, podNamespace } = loadKubeConfig(options);

@@ -4,26 +4,26 @@ import { DeployError } from '../core/errors.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerName } from './container-log.ts';
 
-/** The channels of the protocol. Each message begins with the byte of its channel. */
+/** The channels of the attach protocol. Each message begins with the byte of its channel. */
 const CHANNEL = { input: 0, output: 1, errors: 2, status: 3, resize: 4, close: 255 } as const;
-/** The first version that can close a single channel. */
+/** The first version of the attach protocol that can close a single channel. */
 const WITH_CLOSE = 'v5.channel.k8s.io';
 
-/** When this many bytes wait here, the other side must wait. */
+/** When this many bytes of output wait for a reader, the container's process must wait. */
 const MAX_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
-// Proxies may cut silent connections.
+// How often a ping is sent, because proxies may cut silent connections.
 const PING_MS = 30_000;
 
 export interface Attaching {
   readonly isTerminal: boolean;
   /** How long the cluster may take to connect, in milliseconds. */
   readonly timeoutMs: number;
-  /** Ends the wait for the connection. Has no effect on an open connection. */
+  /** Ends the attempt to connect. Has no effect on an open connection. */
   readonly signal: AbortSignal;
 }
 
-/** The parts of `ws` that are used here. */
+/** The parts of the package `ws` that this file uses. */
 interface Socket {
   readonly protocol: string;
   pause(): void;
@@ -40,7 +40,7 @@ export interface ContainerChunk {
 }
 
 /**
- * The standard streams of a container's process from now on. A slow reader makes the process wait.
+ * A connection to the standard streams of a container's process, from now on. A slow reader makes the process wait.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-attach
  */
@@ -50,7 +50,7 @@ export class ContainerAttachment implements Disposable {
   #chunks: ContainerChunk[] = [];
   #waitingBytes = 0;
   #hasEnded = false;
-  /** The newest size, while an earlier one is being sent. */
+  /** The newest size of the terminal, while an earlier size is being sent. */
   #nextSize: { readonly columns: number; readonly rows: number } | null = null;
   #resizing: Promise<void> | null = null;
   #wake: () => void = () => {};
@@ -65,7 +65,7 @@ export class ContainerAttachment implements Disposable {
     this.#ping = setInterval(() => socket.ping(), PING_MS).unref();
   }
 
-  /** @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED`; the reason of the signal. */
+  /** Connects to a container. @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED`; the reason of the signal. */
   static async open(
     cluster: Cluster,
     { namespace, pod, container }: ContainerName,
@@ -73,7 +73,7 @@ export class ContainerAttachment implements Disposable {
   ): Promise<ContainerAttachment> {
     const query = new URLSearchParams({
       ...{ container, stdin: 'true', stdout: 'true' },
-      // A terminal has one output, and the API refuses a request for both.
+      // A terminal has only one output, and the API refuses a request for both outputs.
       ...{ stderr: String(!isTerminal), tty: String(isTerminal) },
     });
     const path = `/api/v1/namespaces/${namespace}/pods/${pod}/attach?${query}`;
@@ -84,7 +84,7 @@ export class ContainerAttachment implements Disposable {
       if (stream !== null && bytes.length > 0) take({ stream, bytes });
       return true;
     };
-    // The library's own `attach` never waits for a slow side.
+    // The library's own `attach` is not used, because it never waits for a slow side.
     const { handler } = new Attach(givingUpAfter(timeoutMs, cluster.kubeConfig));
     const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
     const socket = await untilAborted(connecting, signal).catch((error: unknown) => {
@@ -96,7 +96,7 @@ export class ContainerAttachment implements Disposable {
     return attachment;
   }
 
-  /** Yields the output of the process until its end or the end of the connection. */
+  /** Yields the output of the process until the output or the connection ends. */
   async *chunks(): AsyncGenerator<ContainerChunk> {
     for (;;) {
       const chunk = this.#chunks.shift();
@@ -114,19 +114,22 @@ export class ContainerAttachment implements Disposable {
     }
   }
 
-  /** Resolves when the bytes have been sent, or the connection has ended. */
+  /** Writes to the input of the process. Resolves when the bytes have been sent, or when the connection has ended. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       await this.#send(CHANNEL.input, bytes.subarray(at, at + PIECE_BYTES));
     }
   }
 
-  /** Closes the input of the process. Not possible with clusters before Kubernetes 1.30. */
+  /** Closes the input of the process. Does nothing with clusters before Kubernetes 1.30, which cannot do this. */
   async end(): Promise<void> {
     if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));
   }
 
-  /** Resolves when the newest size has been sent. A size that another follows at once may be skipped. */
+  /**
+   * Sets the size of the terminal. Resolves when the newest size has been sent. If another size follows at once, a size
+   * may be skipped.
+   */
   resize(size: { readonly columns: number; readonly rows: number }): Promise<void> {
     this.#nextSize = size;
     this.#resizing ??= this.#sendSizes().finally(() => {
@@ -163,7 +166,7 @@ export class ContainerAttachment implements Disposable {
   }
 }
 
-/** The same configuration, with a time limit for the handshake of WebSockets. */
+/** Returns the same kubeconfig, with a time limit for the handshake of WebSockets. */
 function givingUpAfter(timeoutMs: number, kubeConfig: KubeConfig): KubeConfig {
   const applyToHTTPSOptions: KubeConfig['applyToHTTPSOptions'] = async (options) => {
     await kubeConfig.applyToHTTPSOptions(options);
@@ -178,7 +181,7 @@ function refused(error: unknown, namespace: string): DeployError {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
       `This server may not attach to pods in the namespace ${namespace}.`,
-      'Tell the operator: the role of its service account (RBAC) lacks pods/attach.',
+      'Tell the operator: the role of the server’s service account (RBAC) lacks pods/attach.',
     );
   }
   return new DeployError(

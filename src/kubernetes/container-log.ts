@@ -10,40 +10,51 @@ export interface ContainerName {
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
-  /** The share of the time for output that its lines use; by default the namespace's. */
+  /**
+   * The key under which the time for handling this output is counted, so that all tools share that time; by default,
+   * the namespace.
+   */
   readonly share?: string;
 }
 
 /** A line that a container printed, without its newline. */
 export interface ContainerLine {
-  /** When the container runtime got the line: ISO 8601, UTC, milliseconds. */
+  /** When the container runtime received the line: ISO 8601, UTC, with milliseconds. */
   readonly at: string;
   readonly text: string;
 }
 
-/** The position of a reader in a log. */
+/** The position of a reader in the log of a container. */
 interface Place {
-  /** The newest time so far, as the node writes it: nanoseconds, in its own zone. Empty before the first line. */
+  /**
+   * The newest time stamp so far, as the node writes it: with nanoseconds, in the node's own time zone. Empty before
+   * the first line.
+   */
   newest: string;
-  /** The second (UTC) of `newest`, and how many lines since this second were passed on. */
+  /**
+   * The second of `newest` in UTC (`second`), and how many lines of this second or later the reader has got (`count`).
+   */
   second: string;
   count: number;
 }
 
 const PAUSE_MS = 150;
-// The log of a quiet container is opened again at this interval, to notice dead connections.
+// How often the log of a quiet container is opened again, to notice dead connections.
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
-/** A container may print endlessly without a newline. Readers mask the line and then show less of it. */
+/**
+ * Where a line is cut, because a container may print endlessly without a newline. Readers mask the line and then show
+ * less of it.
+ */
 const MAX_LINE_CHARACTERS = 128 * 1024;
 const MAX_LAST_BYTES = 256 * 1024;
-// RFC 3339
+// Matches a time stamp of RFC 3339.
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
 /**
  * Passes on every line of a container once, in order. Waits until the container starts, follows it over its restarts,
- * and survives any outage of the API. Resolves when the container has ended for good, its pod is gone, or the signal
- * fires.
+ * and survives any outage of the API. Resolves when the container has ended for good, its pod no longer exists, or the
+ * signal fires.
  *
  * @throws DeployError if the API refuses for good.
  */
@@ -84,7 +95,7 @@ interface Reading {
   readonly query: Readonly<Record<string, string>>;
 }
 
-/** Reads the lines after the place, and moves the place. */
+/** Reads the lines after `place`, and moves `place` to the last line. */
 async function read(cluster: Cluster, name: ContainerName, reading: Reading): Promise<void> {
   const { place, onLine, signal } = reading;
   const response = await openApiStream(cluster, {
@@ -98,7 +109,7 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     signal,
     idleMs: IDLE_MS,
   });
-  // The API knows only whole seconds, so this many lines of the second are repeated.
+  // The API accepts only whole seconds as a start, so it repeats this many lines of the last second.
   let known = place.count;
   const newestBefore = place.newest;
   for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {
@@ -133,7 +144,7 @@ interface ContainerProgress {
   readonly hasEnded: boolean;
 }
 
-/** Null if the pod does not exist, or has ended without starting the container. */
+/** Reads the state of a container. Null if its pod does not exist, or has ended without starting the container. */
 async function containerStatus(
   cluster: Cluster,
   { namespace, pod, container }: ContainerName,
@@ -178,7 +189,7 @@ function comesBack({ spec }: V1Pod, container: string, exitCode: number): boolea
   }
 }
 
-/** True if the container is still being made or its pod has just gone. The next look tells which. */
+/** True if the container is still being created, or if its pod has just disappeared. The next look tells which. */
 function isNotYet(error: unknown): boolean {
   return error instanceof ApiException && (error.code === 400 || error.code === 404);
 }
@@ -186,7 +197,7 @@ function isNotYet(error: unknown): boolean {
 /**
  * Returns the last lines that a container printed, at most 20.
  *
- * @param run - `previous` for the run before its last restart.
+ * @param run - `previous` returns lines of the run before the container's last restart.
  */
 export async function lastLines(
   cluster: Cluster,
@@ -197,7 +208,7 @@ export async function lastLines(
     ...{ namespace, name: pod, container, previous: run === 'previous' },
     ...{ tailLines: KEPT_LINES, limitBytes: MAX_LAST_BYTES },
   };
-  // The node may have deleted the log, or be gone. Then there is nothing to show.
+  // The node may have deleted the log, or may have disappeared. There is nothing to show then.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text
     .split('\n')

@@ -4,19 +4,19 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { DeployError, systemCode } from '../core/errors.ts';
 
 export interface ClusterOptions {
-  /** The name of a context of the kubeconfig. Empty for its current one. */
+  /** The name of a context of the kubeconfig. Empty for the current context. */
   readonly context: string;
-  /** A file instead of KUBECONFIG and ~/.kube/config, or null. */
+  /** The path of a kubeconfig file to use instead of KUBECONFIG and ~/.kube/config, or null. */
   readonly kubeconfig?: string | null;
-  /** The root folder for the files of the service account; by default `/`. */
+  /** The folder below which the files of the service account are; by default `/`. */
   readonly root?: string;
 }
 
 export interface LoadedKubeConfig {
   readonly kubeConfig: KubeConfig;
-  /** The name of the context for people, or `in-cluster`. */
+  /** The name of the kubeconfig's context for people, or `in-cluster`. */
   readonly name: string;
-  /** The address of the API. */
+  /** The address of the cluster's API server. */
   readonly server: string;
   /** The namespace of this server's pod, or null outside of a cluster. */
   readonly podNamespace: string | null;
@@ -25,10 +25,12 @@ export interface LoadedKubeConfig {
 const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
- * Loads the configuration of the cluster that this server runs in, if it has a service account's token. Otherwise loads
- * KUBECONFIG or ~/.kube/config. Checks it as far as possible without a request.
+ * Loads the configuration of the cluster. If this server runs in a cluster and has a service account's token, it uses
+ * that cluster. Otherwise it uses KUBECONFIG or ~/.kube/config. Checks the configuration as far as possible without a
+ * request.
  *
- * @throws DeployError `BAD_CLUSTER` if there is none, or not this context. Never falls back to localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks this context. Never falls back to
+ * localhost.
  */
 export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: ClusterOptions): LoadedKubeConfig {
   const kubeConfig = new KubeConfig();
@@ -42,7 +44,7 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   }
   if (context !== '') kubeConfig.setCurrentContext(context);
   const known = kubeConfig.getContexts().map(({ name }) => name);
-  // The library invents this if it has found nothing.
+  // The library invents this context if it has found no configuration.
   if (known.length === 1 && known[0] === 'loaded-context' && isMadeUp(kubeConfig)) {
     throw badCluster(
       'There is no Kubernetes configuration',
@@ -63,7 +65,7 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   };
 }
 
-/** Checks the cluster and user of a context. @returns its address. */
+/** Checks that the cluster and the user of a context exist. @returns the address of the cluster's API. */
 function serverOf(kubeConfig: KubeConfig, name: string): string {
   const found = kubeConfig.getCurrentCluster();
   if (found === null)
@@ -73,7 +75,7 @@ function serverOf(kubeConfig: KubeConfig, name: string): string {
     );
   if (kubeConfig.getCurrentUser() === null)
     throw badCluster(`The context ${name} names a user that does not exist`, 'its `users` have this name');
-  // A service account without the variables that Kubernetes sets in every pod.
+  // This is the address if a service account exists, but not the variables that Kubernetes sets in every pod.
   if (found.server.includes('//undefined'))
     throw badCluster(
       'There is a service account’s token but no address of the API server',
@@ -91,7 +93,10 @@ function isMadeUp(kubeConfig: KubeConfig): boolean {
   return kubeConfig.getCurrentCluster()?.server === 'http://localhost:8080';
 }
 
-/** Says why the library could not read the file. Never quotes it, because it may hold tokens. */
+/**
+ * Returns an error that says why the library could not read the kubeconfig. The error never quotes the file, because it
+ * may hold tokens.
+ */
 function unreadable(cause: unknown): DeployError {
   const code = systemCode(cause);
   if (code !== null) {
@@ -101,7 +106,7 @@ function unreadable(cause: unknown): DeployError {
   }
   if (cause instanceof Error && cause.name === 'YAMLException') {
     const line = (cause as { mark?: { line?: number } }).mark?.line;
-    // The error has no line only if the file is empty.
+    // The library's error lacks a line number only if the file is empty.
     const what = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
     return badCluster(`The kubeconfig ${what}`, 'it is the right file, and complete');
   }
@@ -111,7 +116,7 @@ function unreadable(cause: unknown): DeployError {
   });
 }
 
-/** @param wanted - Continues the hint "See that". */
+/** Returns the error for a bad kubeconfig. @param wanted - Continues the hint "See that". */
 export function badCluster(what: string, wanted: string, options?: ErrorOptions): DeployError {
   return new DeployError('BAD_CLUSTER', `${what}.`, `See that ${wanted}.`, options);
 }

@@ -5,9 +5,9 @@ import { type Retrying, retrying } from './retry.ts';
 export type NamespaceState = 'there' | 'leaving' | 'gone';
 
 /**
- * The state of a namespace, or null if this server may not read it.
+ * Reads the state of a namespace. Null if this server may not read it.
  *
- * @throws as `retrying`.
+ * @throws as `retrying` does.
  */
 export async function namespaceState(
   cluster: Cluster,

@@ -7,9 +7,9 @@ import { namespaceState } from './namespace-state.ts';
 import { retrying } from './retry.ts';
 
 export interface Right {
-  /** The API group. Empty for the core group. */
+  /** The API group of the resource. Empty for the core group. */
   readonly group: string;
-  /** `jobs`, or `pods/log`. */
+  /** The resource, for example `jobs` or `pods/log`. */
   readonly resource: string;
   readonly verbs: readonly string[];
 }
@@ -22,13 +22,13 @@ export interface Preflight {
 }
 
 /**
- * Checks without making anything that a namespace exists, is not being deleted, and gives this server its rights.
- * Facts that it cannot find out count as good, because the later steps report more.
+ * Checks that a namespace exists, is not being deleted, and gives this server its rights. Creates nothing. If the
+ * server cannot find out a fact, the check accepts it, because the later steps report more.
  *
  * @throws DeployError `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
  */
 export async function preflight({ cluster, namespace, rights, signal }: Preflight): Promise<void> {
-  // A namespace that does not exist may have rights too.
+  // Check the namespace first, because this server may have rights even in a namespace that does not exist.
   await assertNamespace(cluster, namespace, signal);
   await Promise.all(
     rights.flatMap((right) =>

@@ -5,7 +5,7 @@ import { refusalOf, statusOf } from './faults/api-refusals.ts';
 
 export interface Retrying {
   readonly signal: AbortSignal;
-  /** The time for all attempts together; by default 60 s. */
+  /** The time limit for all attempts together, in milliseconds; by default 60 s. */
   readonly timeoutMs?: number;
 }
 
@@ -14,8 +14,8 @@ const MAX_PAUSE_MS = 3000;
 const PATIENCE_MS = 60_000;
 
 /**
- * Calls the API until it answers. Retries after a conflict, a lost connection, or while the API is overloaded or
- * restarts. The action must be safe to repeat.
+ * Calls the cluster's API until it answers. Retries after a conflict, a lost connection, or while the API is overloaded
+ * or restarts. The action must be safe to repeat.
  *
  * @throws DeployError for people if the API refuses (api-refusals.ts); `CLUSTER_UNREACHABLE` when the time is over; the
  * reason of the signal when it fires; other errors unchanged.
@@ -39,12 +39,12 @@ export async function retrying<Result>(
   }
 }
 
-/** True if the same call may succeed later. */
+/** True if the same call may succeed when it is repeated later. */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;
   if (code === 409) return statusOf(error).reason !== 'AlreadyExists';
-  // A starting API server answers before it has read its roles.
+  // While an API server starts, it answers before it has read its roles.
   if (wasLost && (code === 401 || code === 403)) return true;
   return code === 408 || code === 429 || code >= 500;
 }
@@ -66,7 +66,7 @@ function retryAfterMs(error: unknown): number {
   return Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_PAUSE_MS) : 0;
 }
 
-/** The error after all attempts if the API does not answer. */
+/** Returns the error for people if the API has not answered any attempt. */
 export function unreachable(cause: unknown): DeployError {
   const why = cause instanceof ApiException ? `it answered ${cause.code}` : 'it cannot be reached';
   return new DeployError(

@@ -7,7 +7,7 @@ import type { Cluster } from './cluster.ts';
 import { refusalOf } from './faults/api-refusals.ts';
 import { type Retrying, retrying } from './retry.ts';
 
-/** The name of the Lease, in the namespace of the server. */
+/** The name of the Lease object in the server's namespace. */
 export const LEASE_NAME = 'toolforge-push';
 
 export interface ServerLeaseOptions {
@@ -17,20 +17,21 @@ export interface ServerLeaseOptions {
   /** The name of the server's pod. */
   readonly podName: string;
   readonly log: Log;
-  /** Called once if another server has the Lease, or if the API refuses its renewal until it expires. */
+  /** Called once if another server has taken the Lease, or if the API refuses to renew it until it expires. */
   readonly onLost: (why: DeployError) => void;
-  /** How long the Lease lasts without renewal; by default 30. */
+  /** How many seconds the Lease lasts without renewal; by default 30. */
   readonly leaseSeconds?: number;
 }
 
-// Pods of a StatefulSet have at most four digits, and other pods' names end in five random characters.
+// Matches the number at the end of a StatefulSet pod's name, which has at most four digits. The names of other pods end
+// in five random characters.
 const ORDINAL = /-(\d{1,4})$/;
 const LEASE_SECONDS = 30;
 const RELEASE_MS = 3000;
 
 /**
- * A Lease in the server's namespace, which makes it the only server of its installation. The holder's name is the pod's
- * name with a random part, so that a server notices a successor of the same name.
+ * A Lease object in the server's namespace. Its holder is the only server of its installation. The holder's name is the
+ * pod's name with a random part, so that a server notices a successor with the same pod name.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/leases/
  */
@@ -49,11 +50,11 @@ export class ServerLease {
   }
 
   /**
-   * Takes the Lease and renews it until `release`. The Lease of a killed server with the same pod name is taken at once.
-   * The Lease of another pod is taken only when it has expired without renewal.
+   * Takes the Lease and renews it until `release` is called. If a killed server with the same pod name holds the Lease,
+   * takes it at once. If another pod holds it, takes it only when it has expired without renewal.
    *
    * @throws DeployError `NOT_FIRST` in any pod but the first of a StatefulSet; `ANOTHER_SERVER` if another server
-   * renews the Lease; `NO_LEASE` without the right to it.
+   * renews the Lease; `NO_LEASE` if this server has no right to the Lease.
    */
   static async take(options: ServerLeaseOptions): Promise<ServerLease> {
     assertFirst(options);
@@ -66,7 +67,10 @@ export class ServerLease {
     return lease;
   }
 
-  /** Gives the Lease back, so that the next server need not wait. Never throws: the Lease also expires by itself. */
+  /**
+   * Gives the Lease back, so that the next server need not wait. Never throws, because the Lease also expires by
+   * itself.
+   */
   async release(): Promise<void> {
     this.#ending.abort();
     await this.#keeping;
@@ -84,7 +88,7 @@ export class ServerLease {
       const found = await this.#read(patience);
       const { holderIdentity = '', leaseDurationSeconds: seconds = this.#seconds } = found?.spec ?? {};
       const isFree = holderIdentity === '' || podOf(holderIdentity) === podName;
-      // Uses only this machine's clock, because the holder's may be wrong.
+      // The check uses only this machine's clock, because the holder's clock may be wrong.
       const hasExpired = first !== null && performance.now() - first.atMs > seconds * 1000;
       const version = found?.metadata?.resourceVersion;
       if (!isFree && first !== null && first.version !== version)
@@ -125,11 +129,11 @@ export class ServerLease {
     }
   }
 
-  /** @returns null, or the pod that has the Lease instead. */
+  /** Renews the Lease. @returns null, or the name of the pod that holds the Lease instead. */
   async #renew(): Promise<string | null> {
     const patience = { signal: this.#ending.signal, timeoutMs: this.#seconds * 1000 };
     if (await this.#write(this.#lease, this.#holder, patience)) return null;
-    // Somebody else has changed the Lease, or the answer to our last write was lost.
+    // Either somebody else has changed the Lease, or the answer to our last write was lost.
     const found = await this.#read(patience);
     const holder = found?.spec?.holderIdentity ?? '';
     if (holder !== '' && holder !== this.#holder) return podOf(holder);
@@ -137,14 +141,19 @@ export class ServerLease {
     return null;
   }
 
-  /** @returns null if there is no Lease. */
+  /** Reads the Lease. @returns null if there is no Lease. */
   async #read(patience: Retrying): Promise<V1Lease | null> {
     const { cluster, namespace } = this.#options;
     const read = () => cluster.coordination.readNamespacedLease({ name: LEASE_NAME, namespace });
     return await unless([404], read, patience);
   }
 
-  /** @param before - The Lease to replace, or null if there is none. @returns false if it has changed meanwhile. */
+  /**
+   * Writes the Lease with a new holder or renewal time.
+   *
+   * @param before - The Lease to replace, or null if there is none.
+   * @returns false if the Lease has changed meanwhile.
+   */
   async #write(before: V1Lease | null, holderIdentity: string, patience: Retrying): Promise<boolean> {
     const { coordination } = this.#options.cluster;
     const { namespace } = this.#options;
@@ -172,7 +181,7 @@ export class ServerLease {
   }
 }
 
-/** @returns null if the API answers with one of these codes. */
+/** Runs a call on the Lease. @returns null if the API answers with one of these codes. */
 async function unless(
   codes: readonly number[],
   action: () => Promise<V1Lease>,
@@ -190,7 +199,7 @@ function assertFirst({ podName, namespace }: ServerLeaseOptions): void {
   if (ordinal === 0) return;
   throw new DeployError(
     'NOT_FIRST',
-    `This is ${podName}, but only the first server of a StatefulSet may start, because each has its own store.`,
+    `This is ${podName}, but only the first server of a StatefulSet may start, because each server has its own store.`,
     scaleToOne(namespace, podName.replace(ORDINAL, '')),
   );
 }

@@ -6,44 +6,44 @@ import type { Cluster } from './cluster.ts';
 import { refusalOf, statusOf } from './faults/api-refusals.ts';
 import { isTransient } from './retry.ts';
 
-/** The metadata that every object has. */
+/** An object with the metadata that a watch needs. */
 export interface Watched {
   readonly metadata?: { readonly uid?: string; readonly resourceVersion?: string };
 }
 
 export interface Watching<Kind extends Watched> {
-  /** A path such as `/api/v1/namespaces/NAME/pods`. */
+  /** The path of the objects in the API, such as `/api/v1/namespaces/NAME/pods`. */
   readonly path: string;
-  /** A label selector. Empty for all objects. */
+  /** The label selector of the objects. Empty for all objects. */
   readonly labels: string;
-  /** A field selector, such as `involvedObject.name=x`. */
+  /** The field selector of the objects, such as `involvedObject.name=x`. */
   readonly fields?: string;
   readonly signal: AbortSignal;
-  /** Reduces an object for storage between changes. If set, only metadata is requested. */
+  /** Reduces an object to the part that is kept between changes. If set, the API is asked only for metadata. */
   readonly keep?: (object: Kind) => Kind;
   /** Called with each existing object, and then after each change. */
   readonly onState: (object: Kind) => void;
   /** Called with the last state of a deleted object. */
   readonly onGone?: (object: Kind) => void;
-  /** Called when all existing objects were reported, and again after each gap. */
+  /** Called when all existing objects have been reported, and again after each gap in the watch. */
   readonly onListed?: () => void;
   /**
-   * Called if the API refuses, or cannot be asked. The watch then retries, and lists all objects again. If not set, the
-   * watch ends.
+   * Called if the API refuses the watch, or cannot be asked. The watch then retries, and lists all objects again.
+   * Without this function, the watch ends.
    */
   readonly onRefused?: (error: unknown) => void;
 }
 
 const WATCH_SECONDS = 240;
-// The API server sends a bookmark about once a minute.
+// A watch counts as dead after this time without a byte, because the API server sends a bookmark about once a minute.
 const IDLE_MS = 90_000;
 const LIST_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 5000;
 
 /**
- * Reports changes of objects until the signal fires, over cut connections and restarts of the API server. After a gap
- * it lists all objects again, and reports those that have disappeared as gone. Resolves when the signal fires.
+ * Reports changes of objects until the signal fires, even if connections break or the API server restarts. After a gap,
+ * lists all objects again, and reports objects that have disappeared as gone. Resolves when the signal fires.
  *
  * @throws DeployError, such as `CLUSTER_FORBIDDEN`, if the API refuses and there is no `onRefused`.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
@@ -111,7 +111,11 @@ interface WatchEvent<Kind> {
 
 class StaleVersion extends Error {}
 
-/** Reports changes until the watch ends, which the API server does at intervals. @returns the last reported version. */
+/**
+ * Reports changes until the API server ends the watch, which it does at intervals.
+ *
+ * @returns the last reported version.
+ */
 async function follow<Kind extends Watched>(
   cluster: Cluster,
   watching: Watching<Kind>,
@@ -169,7 +173,7 @@ function forget<Kind extends Watched>(
   watching.onGone?.(object);
 }
 
-// https://kubernetes.io/docs/reference/using-api/api-concepts/#fetching-metadata
+// Asks the API for metadata only: https://kubernetes.io/docs/reference/using-api/api-concepts/#fetching-metadata
 function form<Kind extends Watched>({ keep }: Watching<Kind>, as: string): { readonly accept?: string } {
   return keep === undefined ? {} : { accept: `application/json;as=${as};g=meta.k8s.io;v=v1` };
 }

@@ -8,13 +8,13 @@ async function* pieces(...texts: (string | Buffer)[]): AsyncGenerator<Buffer> {
 
 const all = async (lines: AsyncIterable<string>) => await Array.fromAsync(lines);
 
-test('lines and letters may be split over several chunks', async () => {
+test('a stream of the cluster’s API yields whole lines, even if lines and letters are split over several chunks', async () => {
   const fox = Buffer.from('🦊\n');
   const lines = linesOf(pieces('a\nb', 'c\n\n', fox.subarray(0, 2), fox.subarray(2), 'cut off'));
   assert.deepEqual(await all(lines), ['a', 'bc', '', '🦊']);
 });
 
-test('threat 55: an endless line does not fill the memory, and the next line is complete', async () => {
+test('threat 55: an endless line from the cluster’s API does not fill the memory, and the next line is complete', async () => {
   async function* flood(): AsyncGenerator<Buffer> {
     const piece = Buffer.alloc(64 * 1024, 'x');
     for (let count = 0; count < 20_000; count += 1) yield piece;

@@ -35,7 +35,7 @@ describe('connectCluster', () => {
       message: /without TLS/,
     },
   ]) {
-    test(`${name} is reported, and never becomes localhost`, async () => {
+    test(`a bad kubeconfig is reported, and the server never connects to localhost instead: ${name}`, async () => {
       await withFile(text, (kubeconfig) => {
         assert.throws(
           () => connectCluster({ context, kubeconfig }),
@@ -46,7 +46,7 @@ describe('connectCluster', () => {
     });
   }
 
-  test('the current context is used if the settings name none', async () => {
+  test('if the settings name no context, the server uses the current context of the kubeconfig', async () => {
     await withFile(good, (kubeconfig) => {
       const { name, kubeConfig } = connectCluster({ context: '', kubeconfig });
       assert.equal(name, 'fake');

@@ -13,13 +13,17 @@ async function silentCluster(t: TestContext) {
   return { cluster: api.cluster, closed };
 }
 
-test('a signal ends the wait for a cluster that does not answer', { timeout: 5000 }, async (t) => {
+test('when the signal fires, attaching to a container ends, even if the cluster does not answer', {
+  timeout: 5000,
+}, async (t) => {
   const { cluster } = await silentCluster(t);
   const options = { isTerminal: false, timeoutMs: 60_000, signal: AbortSignal.timeout(300) };
   await assert.rejects(ContainerAttachment.open(cluster, PLACE, options), { name: 'TimeoutError' });
 });
 
-test('the time limit ends the wait for a cluster that does not answer', { timeout: 5000 }, async (t) => {
+test('when the time limit is over, attaching to a container ends, even if the cluster does not answer', {
+  timeout: 5000,
+}, async (t) => {
   const { cluster, closed } = await silentCluster(t);
   const options = { isTerminal: false, timeoutMs: 300, signal: new AbortController().signal };
   await assert.rejects(ContainerAttachment.open(cluster, PLACE, options), { code: 'ATTACH_FAILED' });

@@ -27,7 +27,7 @@ function hurry(t: TestContext): void {
   t.mock.method(performance, 'now', () => now() * 200);
 }
 
-test('a log continues after the API did not answer for minutes', async (t) => {
+test('the server continues to follow a container’s log after the API did not answer for minutes', async (t) => {
   hurry(t);
   let awayUntil: number | null = null;
   const api = await fakeApi((url, response) => {
@@ -45,7 +45,7 @@ test('a log continues after the API did not answer for minutes', async (t) => {
 });
 
 // kubelet: `failed to create fsnotify watcher: too many open files`, `unable to retrieve container logs for …`
-test('messages of the node itself have no time, and do not end the log', async (t) => {
+test('lines without a time stamp, which the node itself writes, do not end a container’s log', async (t) => {
   let answers = 0;
   const api = await fakeApi((url, response) => {
     if (!url.pathname.endsWith('/log')) answerPod(response, answers === 0 ? RUNS : HAS_ENDED);

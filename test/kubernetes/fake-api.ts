@@ -8,12 +8,12 @@ import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 
 export interface FakeApi {
   readonly cluster: Cluster;
-  /** Requested paths with queries, in order. */
+  /** The requested paths with their queries, in order. */
   readonly asked: string[];
   close(): Promise<void>;
 }
 
-/** An API server for faults that a real one does not produce on demand: `answer` gets each request. */
+/** A fake API server for faults that a real one does not produce on demand. `answer` gets each request. */
 export async function fakeApi(
   answer: (url: URL, response: ServerResponse, request: IncomingMessage) => void,
 ): Promise<FakeApi> {
@@ -44,7 +44,7 @@ export function kubeconfigFor(server: string): string {
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
-    // Without it the library does not use plain HTTP.
+    // Without this setting, the library does not use plain HTTP.
     clusters: [{ name: 'fake', cluster: { server, 'insecure-skip-tls-verify': true } }],
     users: [{ name: 'someone', user: { token: 'token' } }],
     contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'someone' } }],

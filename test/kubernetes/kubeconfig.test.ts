@@ -25,7 +25,7 @@ async function file(text: string, name = 'config'): Promise<string> {
   return path;
 }
 
-/** The error that `connect` throws: one sentence, and a hint. */
+/** Returns the error that `connect` throws, which must be one sentence with a hint. */
 async function refusal(connect: () => unknown): Promise<DeployError> {
   try {
     await connect();
@@ -73,14 +73,14 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
     });
   }
 
-  test('a file that cannot be read is named', async () => {
+  test('if the kubeconfig cannot be read, the error names the file', async () => {
     const error = await refusal(() => connectCluster({ context: '', kubeconfig: folder }));
     assert.match(error.message, /cannot be read \(EISDIR\)/);
     const missing = await refusal(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }));
     assert.match(missing.message, /^The kubeconfig \/nowhere\/config cannot be read \(ENOENT\)\.$/);
   });
 
-  test('without HOME and KUBECONFIG there is no configuration', async () => {
+  test('without HOME and KUBECONFIG, the error says that there is no Kubernetes configuration', async () => {
     const script = `
       const { connectCluster } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/kubernetes/cluster.ts'))});
       try { connectCluster({ context: '', root: '/nowhere' }); } catch ({ code, message }) { console.log(code, message); }`;
@@ -103,20 +103,20 @@ describe('in a pod', () => {
     for (const name of names) delete process.env[name];
   });
 
-  test('the service account is used by default, with the address that Kubernetes sets', () => {
+  test('in a pod, the server uses its service account by default, with the address that Kubernetes sets', () => {
     Object.assign(process.env, { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' });
     const { name, kubeConfig } = connectCluster({ context: '', root });
     assert.equal(name, 'in-cluster');
     assert.equal(kubeConfig.getCurrentCluster()?.server, 'https://[fd00::1]:443');
   });
 
-  test('a missing address is reported', async () => {
+  test('in a pod, a missing address of the API server is reported', async () => {
     for (const name of names) delete process.env[name];
     const error = await refusal(() => connectCluster({ context: '', root }));
     assert.match(error.message, /no address of the API server/);
   });
 
-  test('a kubeconfig or a context in the settings wins over the service account', async () => {
+  test('in a pod, a kubeconfig or a context in the settings wins over the service account', async () => {
     const kubeconfig = await file(changed({}));
     assert.equal(connectCluster({ context: '', root, kubeconfig }).name, 'fake');
   });
@@ -153,21 +153,21 @@ describe('bad credentials are reported at the start', () => {
     return path;
   };
 
-  test('a client certificate that has expired', async () => {
+  test('at the start, a client certificate that has expired is reported', async () => {
     const path = await certificate('20200101', '20210203');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
     assert.equal(message, 'The client certificate of someone in the kubeconfig ended on 2021-02-03.');
   });
 
-  test('a client certificate that is not valid yet', async () => {
+  test('at the start, a client certificate that is not valid yet is reported', async () => {
     const path = await certificate('29900101', '29910101');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
     assert.match(message, /is valid from 2990-01-01 on/);
   });
 
-  test('a client certificate that is not PEM, or does not exist', async () => {
+  test('at the start, a client certificate that is not PEM or does not exist is reported', async () => {
     const data = Buffer.from('hello').toString('base64');
     const none = await refusal(async () =>
       assertCredentials(await withUser({ 'client-certificate-data': data })),
@@ -182,7 +182,7 @@ describe('bad credentials are reported at the start', () => {
     );
   });
 
-  test('a key that does not exist, although its certificate does', async () => {
+  test('at the start, a client key that does not exist is reported', async () => {
     const path = await certificate('20200101', '29910101');
     const user = { 'client-certificate': path, 'client-key': '/nowhere.key' };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
@@ -193,20 +193,20 @@ describe('bad credentials are reported at the start', () => {
     exec: { apiVersion: 'client.authentication.k8s.io/v1', command, args, interactiveMode: 'Never' },
   });
 
-  test('a program for credentials that is not installed', async () => {
+  test('at the start, a credentials program of the kubeconfig that is not installed is reported', async () => {
     for (const command of ['no-such-plugin', '/nowhere/plugin']) {
       const { message } = await refusal(async () => assertCredentials(await withUser(plugin(command))));
       assert.match(message, new RegExp(`^The program ${command}, which .* cannot be run \\(ENOENT\\)`));
     }
   });
 
-  test('a program that fails, or that gives a token, does not prevent the start', async () => {
+  test('a credentials program of the kubeconfig that fails, or that gives a token, does not prevent the start', async () => {
     await assertCredentials(await withUser(plugin('false')));
     const token = { kind: 'ExecCredential', status: { token: 't' } };
     await assertCredentials(await withUser(plugin('echo', [JSON.stringify(token)])));
   });
 
-  test('a token and a valid certificate are accepted', async () => {
+  test('at the start, a kubeconfig with a token or a valid certificate is accepted', async () => {
     await assertCredentials(await withUser({ token: 't' }));
     const path = await certificate('20200101', '29910101');
     await assertCredentials(

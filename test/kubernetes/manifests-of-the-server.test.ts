@@ -87,10 +87,11 @@ for (const { name, from, to, port, may } of [
   { name: 'a tool does not reach HTTP', from: toolPlace, to: serverPlace, port: 'http', may: false },
   { name: 'everybody reaches SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
 ]) {
-  test(`NetworkPolicy: ${name}`, () => assert.equal(mayReach(policies, { from, to, port }), may));
+  test(`the NetworkPolicies of the installation hold: ${name}`, () =>
+    assert.equal(mayReach(policies, { from, to, port }), may));
 }
 
-test('NetworkPolicy: a build reaches the internet, and no inside address', () => {
+test('the NetworkPolicy for builds lets a build reach the internet, but no inside address', () => {
   for (const address of WORLD) assert.ok(mayReachAddress(policies, buildPlace, address), address);
   for (const address of INSIDE) assert.ok(!mayReachAddress(policies, buildPlace, address), address);
 });
@@ -162,7 +163,7 @@ test('one server is active, and no PodDisruptionBudget blocks a drain', () => {
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
 
-test('threat 73: the rights have no wildcard, read no Secret, grant no rights, and run no command in existing pods', () => {
+test('threat 73: the server’s rights in the cluster have no wildcard, read no Secret, grant no rights, and run no command in existing pods', () => {
   const rules = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
     ({ rules = [] }) => rules ?? [],
   );
@@ -192,7 +193,7 @@ test('threat 73: the rights have no wildcard, read no Secret, grant no rights, a
   );
 });
 
-test('settings and objects agree about ports, paths and namespaces', () => {
+test('the settings and the Kubernetes objects of the installation agree about ports, paths and namespaces', () => {
   assert.deepEqual([settings.builder, settings.runtime], ['kubernetes', 'kubernetes']);
   const ports = Object.fromEntries(
     (container?.ports ?? []).map(({ name, containerPort }) => [name, containerPort]),
@@ -213,7 +214,7 @@ test('settings and objects agree about ports, paths and namespaces', () => {
   assert.ok(mounted(file) && file.endsWith('/settings.yaml'));
 });
 
-test('every file is applied', async () => {
+test('the kustomization applies every file in deploy/kubernetes', async () => {
   const others = ['kustomization.yaml', 'settings.yaml', 'tool', 'rights-everywhere'];
   const files = (await readdir(folder)).filter((name) => !others.includes(name));
   assert.deepEqual(files.toSorted(), resources.toSorted());

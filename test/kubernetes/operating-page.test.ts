@@ -22,7 +22,7 @@ function file(name: string): string {
 
 const overlay = parse(file('kustomization.yaml'));
 
-test('the page shows one overlay, so that no list of patches replaces another', () => {
+test('docs/operating.md shows one overlay, so that no list of patches replaces another', () => {
   assert.equal(page.match(/^patches:/gm)?.length, 1);
   assert.deepEqual(
     overlay.patches.map(({ target }: { target: { name: string } }) => target.name),
@@ -30,7 +30,7 @@ test('the page shows one overlay, so that no list of patches replaces another', 
   );
 });
 
-test('the page, the manifests and the settings use one tag for images', () => {
+test('docs/operating.md, the manifests and the settings use the same tag for images', () => {
   const [image] = overlay.images;
   assert.equal(image.name, base.images[0].newName);
   assert.deepEqual([image.newTag, base.images[0].newTag], ['1', '1']);
@@ -39,7 +39,7 @@ test('the page, the manifests and the settings use one tag for images', () => {
   assert.equal(settings.builder_image, 'registry.example.org/toolforge/toolforge-buildpack-build:1');
 });
 
-test('every file and Secret is made before something uses it', () => {
+test('docs/operating.md shows how to create every file and Secret that its overlay and commands use', () => {
   for (const name of [...overlay.resources, ...overlay.configMapGenerator[0].files]) {
     if (name.startsWith('../')) assert.equal(name, '../toolforge-push/deploy/kubernetes');
     else assert.ok(page.includes(`\`\`\`yaml\n# ${name}\n`) || commands.includes(`/${name} .`), name);
@@ -51,7 +51,7 @@ test('every file and Secret is made before something uses it', () => {
   for (const [, name = ''] of commands.matchAll(/-f ([-a-z]+\.yaml)/g)) file(name);
 });
 
-test('a volume made by hand fits the claim and the user of the StatefulSet', async () => {
+test('the volume that docs/operating.md creates by hand fits the claim and the user of the StatefulSet', async () => {
   const set = parse(await readFile(join(root, 'deploy/kubernetes/server.yaml'), 'utf8'));
   const [claim] = set.spec.volumeClaimTemplates;
   const volume = parse(file('volume.yaml'));

@@ -14,7 +14,7 @@ describe('retrying', () => {
     { name: 'an API server that is not ready', code: 503, reason: 'ServiceUnavailable' },
     { name: 'a lost connection', code: 0, reason: '' },
   ]) {
-    test(`${name} is retried`, async () => {
+    test(`a call to the cluster’s API is retried: ${name}`, async () => {
       let calls = 0;
       const api = await fakeApi((_url, response) => {
         calls += 1;
@@ -31,7 +31,7 @@ describe('retrying', () => {
     });
   }
 
-  test('a missing right is retried after a restart of the API server, and otherwise a refusal', async () => {
+  test('a call that lacks a right is retried if the API server has just restarted, and otherwise refused', async () => {
     const answers = ['away', 'forbidden', 'well', 'forbidden'];
     const api = await fakeApi((_url, response) => {
       switch (answers.shift()) {
@@ -61,7 +61,7 @@ describe('retrying', () => {
     }
   });
 
-  test('an API that does not answer is reported when the time is over', async () => {
+  test('if the cluster’s API does not answer, this is reported when the time is over', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     try {
       await assert.rejects(
@@ -74,7 +74,7 @@ describe('retrying', () => {
     }
   });
 
-  test('the signal ends the retries between two attempts', async () => {
+  test('when the signal fires, a call to the cluster’s API is not retried any more', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     const stop = new AbortController();
     try {
@@ -87,7 +87,7 @@ describe('retrying', () => {
     }
   });
 
-  test('errors of the server itself are not retried', async () => {
+  test('a call to the cluster’s API is not retried if the server itself has made an error', async () => {
     let calls = 0;
     const broken = async () => {
       calls += 1;

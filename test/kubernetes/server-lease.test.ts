@@ -10,7 +10,7 @@ import { ServerLease } from '../../src/kubernetes/server-lease.ts';
 import { until } from '../support/server.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
 
-/** The Leases of a fake API. Versions count up. */
+/** A fake API that stores Leases. Versions count up. */
 let lease: V1Lease | null;
 let version: number;
 let isForbidden: boolean;
@@ -59,7 +59,7 @@ async function take(podName: string): Promise<{ lease: ServerLease; lost: Deploy
   return { lease: taken, lost };
 }
 
-/** The Lease of a killed server. */
+/** Returns the Lease that a killed server has left. */
 async function leftBy(podName: string): Promise<void> {
   const { lease: taken } = await take(podName);
   const left = lease;
@@ -70,7 +70,7 @@ async function leftBy(podName: string): Promise<void> {
 const refusedWith = (code: string, words: RegExp) => (error: unknown) =>
   error instanceof DeployError && error.code === code && words.test(`${error.message} ${error.hint}`);
 
-test('split brain: the second pod of a StatefulSet refuses to start, and says how to scale to one', async () => {
+test('split brain: the server refuses to start in the second pod of a StatefulSet, and says how to scale to one pod', async () => {
   await assert.rejects(
     take('toolforge-push-1'),
     refusedWith('NOT_FIRST', /kubectl -n here scale statefulset toolforge-push --replicas=1/),
@@ -78,7 +78,7 @@ test('split brain: the second pod of a StatefulSet refuses to start, and says ho
   assert.deepEqual(api.asked, []);
 });
 
-test('split brain: a server refuses to start while another renews the Lease', async () => {
+test('split brain: a server refuses to start while another server renews the Lease', async () => {
   const first = await take('one-0');
   await assert.rejects(
     take('two-0'),
@@ -108,7 +108,7 @@ test('another pod waits for the Lease of a killed server to expire', async () =>
   assert.deepEqual(lost, []);
 });
 
-test('a server that ends gives the Lease back', async () => {
+test('when a server ends, it gives the Lease of its installation back', async () => {
   const { lease: taken } = await take('one-0');
   await taken.release();
   assert.equal(lease?.spec?.holderIdentity, '');
@@ -117,7 +117,7 @@ test('a server that ends gives the Lease back', async () => {
   assert.ok(performance.now() - start < 900);
 });
 
-test('split brain: a server notices that another has taken its Lease, even a pod of the same name', async () => {
+test('split brain: a server notices that another server has taken its Lease, even in a pod of the same name', async () => {
   const first = await take('one-0');
   await take('one-0');
   await until(async () => first.lost.length === 1, 'the first hears of it');
@@ -127,7 +127,7 @@ test('split brain: a server notices that another has taken its Lease, even a pod
   assert.equal(lease?.spec?.holderIdentity, holder);
 });
 
-test('a Lease that was deleted or edited by hand is restored', async () => {
+test('the server restores its Lease if somebody has deleted or edited it by hand', async () => {
   const { lost } = await take('one-0');
   const holder = lease?.spec?.holderIdentity;
   lease = null;
@@ -137,7 +137,7 @@ test('a Lease that was deleted or edited by hand is restored', async () => {
   assert.deepEqual([lease?.spec?.holderIdentity, lost], [holder, []]);
 });
 
-test('a server continues while the API does not answer, and keeps its Lease', async () => {
+test('while the cluster’s API does not answer, the server continues and keeps its Lease', async () => {
   const { lost } = await take('one-0');
   isAway = true;
   await wait(2500);
@@ -147,7 +147,7 @@ test('a server continues while the API does not answer, and keeps its Lease', as
   assert.deepEqual(lost, []);
 });
 
-test('a server without the right to the Lease refuses to start, and one that loses the right ends', async () => {
+test('a server without the right to its Lease refuses to start, and a server that loses this right ends', async () => {
   const { lost } = await take('one-0');
   isForbidden = true;
   await assert.rejects(

@@ -77,7 +77,7 @@ const lists =
     answerJson(response, list(version, ...items));
 
 describe('threat 76: watchObjects', () => {
-  test('reports existing objects, then changes, then deletions', async () => {
+  test('a watch of the cluster reports existing objects, then changes, then deletions', async () => {
     const { log, asked } = await told(
       [lists(5, thing('a', 3))],
       [
@@ -93,7 +93,7 @@ describe('threat 76: watchObjects', () => {
     assert.match(asked[1] ?? '', /labelSelector=a%3Db.*resourceVersion=5/);
   });
 
-  test('a watch that ends or is cut continues after the last change, without a new list', async () => {
+  test('a watch of the cluster that ends or is cut continues after the last change, without a new list', async () => {
     const { log, asked } = await told(
       [lists(5, thing('a', 3))],
       [
@@ -110,7 +110,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('metadata alone is requested by its media type, and its empty list has no items', async () => {
+  test('a watch can ask the cluster for metadata only, and accepts an empty list without items', async () => {
     const accepts: unknown[] = [];
     const nothing: Step = (response) => {
       accepts.push(response.req.headers.accept);
@@ -134,7 +134,7 @@ describe('threat 76: watchObjects', () => {
     { name: 'in the stream', gone: ends(event('ERROR', { kind: 'Status', code: 410, reason: 'Expired' })) },
     { name: 'as an answer', gone: (response: ServerResponse) => refuse(response, 410, 'Expired', 'too old') },
   ]) {
-    test(`410 Gone ${name}: all objects are listed again, and deleted ones are reported`, async () => {
+    test(`if the cluster answers a watch with 410 Gone ${name}, it lists all objects again and reports deleted objects`, async () => {
       const { log } = await told(
         [lists(5, thing('a', 3), thing('b', 4)), lists(20, thing('b', 4), thing('c', 15))],
         [gone, stays()],
@@ -144,7 +144,7 @@ describe('threat 76: watchObjects', () => {
     });
   }
 
-  test('an API that is overloaded or restarts is asked again', async () => {
+  test('a watch of the cluster asks again if the API is overloaded or restarts', async () => {
     const busy: Step = (response) => refuse(response, 429, 'TooManyRequests', 'later');
     const starting: Step = (response) => refuse(response, 403, 'Forbidden', 'things is forbidden: User "u"');
     const away: Step = (response) => response.destroy();
@@ -154,7 +154,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['a@3']);
   });
 
-  test('a missing right to watch is reported at once', async () => {
+  test('if the server lacks the right to watch objects, the watch reports that at once', async () => {
     const forbidden: Step = (response) =>
       refuse(
         response,
@@ -168,7 +168,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('a watch with `onRefused` continues after any error: a page of a proxy, a bug of a listener', async () => {
+  test('a watch with `onRefused` continues after any error, such as an error page of a proxy or a bug of a listener', async () => {
     const page: Step = (response) => void response.writeHead(200).end('<html>Maintenance</html>');
     let isBroken = true;
     const { log } = await told(
@@ -184,7 +184,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['refused: true', 'a@3', 'b@6', 'refused: true', 'b@7']);
   });
 
-  test('an error of a listener is not taken for a cut connection', async () => {
+  test('a watch does not mistake an error of its listener for a cut connection', async () => {
     await assert.rejects(
       told([lists(5)], [stays(event('ADDED', thing('a', 6)))], () => {
         throw new Error('our own bug');

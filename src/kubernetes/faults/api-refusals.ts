@@ -2,13 +2,15 @@ import { ApiException } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
 import { quotaRefusal, resourceWords } from './quota-words.ts';
 
-/** The parts of the API's Status that say why. */
+/** The parts of the API's Status object that say why a request was refused. */
 export interface ApiStatus {
   readonly reason: string;
   readonly message: string;
 }
 
-/** Parses the Status in an exception. The body is text, although its type says otherwise. */
+/**
+ * Parses the API's Status object in an exception. The body of the exception is text, although its type says otherwise.
+ */
 export function statusOf(error: ApiException<unknown>): ApiStatus {
   const body = typeof error.body === 'string' ? parsed(error.body) : error.body;
   const { reason, message } = (body ?? {}) as { reason?: unknown; message?: unknown };
@@ -23,7 +25,7 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
 }
 
-/** Explains a refusal of the API to people. Null if no person can fix it. */
+/** Explains a refusal of the cluster's API to people. Null if no person can fix it. */
 export function refusalOf(error: unknown): DeployError | null {
   if (!(error instanceof ApiException)) return null;
   const { message, reason } = statusOf(error);
@@ -43,7 +45,7 @@ export function refusalOf(error: unknown): DeployError | null {
 }
 
 /**
- * Explains to people why a pod may not be made. The message comes from the API or a controller (the condition
+ * Explains to people why the cluster creates no pod. The message comes from the API or a controller (the condition
  * ReplicaFailure, the event FailedCreate). Null if the message is about something else.
  */
 export function refusalIn(message: string, cause?: unknown): DeployError | null {
@@ -80,7 +82,7 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   );
 }
 
-// apiserver, plugin/pkg/admission/limitranger/admission.go
+// Parses the message of the Kubernetes file plugin/pkg/admission/limitranger/admission.go.
 function limitRange(message: string, cause: unknown): DeployError | null {
   const found = [
     ...message.matchAll(
@@ -122,38 +124,39 @@ function webhook(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'CLUSTER_FORBIDDEN',
-    `The cluster's rules refuse it: ${match[2]}`,
+    `The cluster's rules refuse the request: ${match[2]}`,
     `Tell the operator: the admission webhook ${match[1]} decides this.`,
     { cause },
   );
 }
 
-// apimachinery, validation of Secret and ConfigMap
+// Parses the message with which Kubernetes refuses a Secret that is too large.
 function tooLarge(message: string, cause: unknown): DeployError | null {
   const match = /^Secret \S+ is invalid: data: Too long: (.*)$/s.exec(message);
   if (match === null) return null;
   return new DeployError(
     'TOO_LARGE',
     `The config vars do not fit into the cluster: together they ${match[1]}.`,
-    'Remove or shorten some of them.',
+    'Remove or shorten some config vars.',
     { cause },
   );
 }
 
-// `deployments.apps "x" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n"`
+// The API's message looks like this: `deployments.apps "x" is forbidden: User "u" cannot patch resource "deployments"
+// in API group "apps" in the namespace "n"`
 function forbidden(message: string, cause: unknown): DeployError {
   const match = /User "[^"]*" cannot (\S+) resource "([^"]+)"/.exec(message);
   const what = match === null ? 'do what this step needs' : `${match[1]} ${match[2]}`;
   return mayNot(what, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
 }
 
-/** @param what - A verb and a resource, such as `create jobs`. */
+/** Returns the error for a right that this server lacks. @param what - A verb and a resource, such as `create jobs`. */
 export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
     `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
     namespace === null
-      ? 'Tell the operator: the role of its service account (RBAC) lacks this.'
+      ? 'Tell the operator: the role of the server’s service account (RBAC) lacks this right.'
       : // Without rights in a namespace, the API does not tell whether the namespace exists.
         'Tell the operator: the service account of this server lacks this right there (RBAC), or there is no such namespace.',
     cause === undefined ? {} : { cause },
@@ -170,15 +173,15 @@ export function isNoNamespace(error: unknown): error is DeployError {
   return error instanceof DeployError && ['NAMESPACE_MISSING', 'NAMESPACE_LEAVING'].includes(error.code);
 }
 
-/** The error for a namespace of a tool that does not exist or is being deleted. */
+/** Returns the error for a tool's namespace that does not exist or is being deleted. */
 export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?: unknown): DeployError {
   const isGone = state === 'gone';
   return new DeployError(
     isGone ? 'NAMESPACE_MISSING' : 'NAMESPACE_LEAVING',
-    `The tool's namespace ${namespace} is ${isGone ? 'not there' : 'being deleted'}.`,
+    `The tool's namespace ${namespace} ${isGone ? 'does not exist' : 'is being deleted'}.`,
     isGone
-      ? 'The platform makes it, with the rights of this server in it, when a tool is created: push again in some minutes. If somebody deleted it, ask the operator to make both again; then push, or type `restart`.'
-      : 'Nothing can be created in this namespace. Ask the operator to make it again and to give this server its rights there. Then push, or type `restart`.',
+      ? 'The platform creates the namespace, and gives this server its rights in it, when a tool is created. Push again in some minutes. If somebody deleted the namespace, ask the operator to create both again. Then push, or type `restart`.'
+      : 'Nothing can be created in this namespace. Ask the operator to create the namespace again and to give this server its rights there. Then push, or type `restart`.',
     cause === undefined ? {} : { cause },
   );
 }

@@ -3,7 +3,7 @@ import { refusalIn } from './api-refusals.ts';
 import { amountWords, quotaFaultWords, quotaRefusal } from './quota-words.ts';
 import { registryTrouble } from './registry-trouble.ts';
 
-/** A fault of a pod, for people. */
+/** Describes to people why a pod does not run. */
 export interface PodFault {
   readonly code:
     | 'OUT_OF_MEMORY'
@@ -16,13 +16,13 @@ export interface PodFault {
     | 'DEADLINE'
     | 'QUOTA'
     | 'REFUSED';
-  /** A sentence without its subject and full stop: `exited with code 1`. */
+  /** What happened, as a sentence without its subject and full stop: `exited with code 1`. */
   readonly words: string;
-  /** What to do now, as a full sentence. */
+  /** What the person can do now, as a full sentence. */
   readonly hint: string;
-  /** The faulty container, or null for the whole pod. */
+  /** The name of the faulty container. Null if the whole pod is at fault. */
   readonly container: string | null;
-  /** Set for EXITED and OUT_OF_MEMORY. */
+  /** The exit code of the container. Set for the codes EXITED and OUT_OF_MEMORY. */
   readonly exitCode: number | null;
   /** True if the fault may pass by itself: a pull is retried, or a node gets free resources. */
   readonly mayPass: boolean;
@@ -31,9 +31,9 @@ export interface PodFault {
 const OPERATOR = 'Tell the operator this message.';
 
 /**
- * The first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
+ * Returns the first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
  *
- * @param events - The events of this pod. They say more than its status if an image cannot be pulled.
+ * @param events - The events of this pod. They say more than the pod's status if an image cannot be pulled.
  */
 export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFault | null {
   return (
@@ -43,7 +43,7 @@ export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFa
   );
 }
 
-/** How the newest finished run of the container ended, or null if none has finished. */
+/** Returns how the newest finished run of a container ended, or null if no run has finished. */
 export function containerExit({ state, lastState }: V1ContainerStatus): PodFault | null {
   const ended = state?.terminated ?? lastState?.terminated;
   return ended === undefined ? null : exited(ended.exitCode, ended.reason, ended.signal);
@@ -58,7 +58,7 @@ function ofWholePod({ status, metadata }: V1Pod): PodFault | null {
       return fault(
         'DEADLINE',
         'took longer than allowed and was ended',
-        'Let it do less, or ask the operator for more time.',
+        'Make the command do less, or ask the operator for more time.',
       );
     case 'NodeLost':
     case 'NodeShutdown':
@@ -75,7 +75,7 @@ function ofWholePod({ status, metadata }: V1Pod): PodFault | null {
   return null;
 }
 
-// kubelet, pkg/kubelet/eviction: `Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. `
+// The kubelet writes, for example: `Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. `
 function evictedWords(message: string): string {
   const limit =
     /(?:storage usage exceeds the total limit of containers|exceeds its local ephemeral storage limit) "?([^\s".]+)/.exec(
@@ -92,7 +92,7 @@ function evictedWords(message: string): string {
 function evictedHint(message: string): string {
   return /low on resource/.test(message)
     ? 'Push again; if it happens again, tell the operator.'
-    : 'Make it write less, make it delete files that it no longer needs, or ask the operator for more disk.';
+    : 'Make the process write less or delete files that it no longer needs, or ask the operator for more disk.';
 }
 
 function unschedulable(pod: V1Pod): PodFault | null {
@@ -102,7 +102,7 @@ function unschedulable(pod: V1Pod): PodFault | null {
   return fault(
     'UNSCHEDULABLE',
     words,
-    'Ask for less (cpu and mem in service.template), or push again when there is room.',
+    'Ask for less (cpu and mem in service.template), or push again when the cluster has more room.',
     { mayPass: true },
   );
 }
@@ -115,7 +115,8 @@ function askedFor({ spec }: V1Pod): string {
   return words.join(', ') || 'no amount in particular';
 }
 
-// scheduler, framework.FitError: `0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: …`
+// The scheduler writes, for example: `0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption:
+// …`
 function nodeWords(message: string): string {
   const match =
     /^0\/(\d+) nodes are available: (.*?)\.?( (?:no new claims|preemption|preemption not).*)?$/s.exec(
@@ -146,7 +147,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     case 'RunContainerError': {
       if (status.lastState?.terminated !== undefined) break;
       const words = `cannot be started: ${(waiting.message ?? waiting.reason).trim()}`;
-      // A busy kubelet has not fetched it yet, and retries.
+      // A busy kubelet has not fetched the Secret yet, and retries.
       const mayPass = /^failed to sync (secret|configmap) cache/.test(waiting.message ?? '');
       return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass });
     }
@@ -164,7 +165,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
   return { ...exited(ended.exitCode, ended.reason, ended.signal), ...about };
 }
 
-/** True if the container is expected to end. */
+/** True if this container is expected to end by itself. */
 function comesToAnEnd({ spec }: V1Pod, container: string): boolean {
   const isInit = spec?.initContainers?.some(({ name }) => name === container) ?? false;
   return isInit || spec?.restartPolicy !== 'Always';
@@ -174,7 +175,7 @@ function exited(exitCode: number, reason = '', signal?: number): PodFault {
   const about = { exitCode };
   if (reason === 'OOMKilled') {
     const hint =
-      'Make it need less memory, ask for more (mem in service.template), or ask the operator for more.';
+      'Make the process need less memory, ask for more memory (mem in service.template), or ask the operator for more.';
     return fault('OUT_OF_MEMORY', 'was ended because it needed more memory than it may use', hint, about);
   }
   if (reason === 'StartError' || reason === 'ContainerCannotRun') {
@@ -187,7 +188,12 @@ function exited(exitCode: number, reason = '', signal?: number): PodFault {
     signal !== undefined && signal !== 0 ? signal : exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0;
   const words =
     number === 0 ? `exited with code ${exitCode}` : `was ended by the signal ${signalName(number)}`;
-  return fault('EXITED', words, 'Its last output, if any, is above. Fix the error and push again.', about);
+  return fault(
+    'EXITED',
+    words,
+    'The last output of the process, if any, is above. Fix the error and push again.',
+    about,
+  );
 }
 
 const SIGNALS: Readonly<Record<number, string>> = {
@@ -223,7 +229,7 @@ function pullFault(message: string): { words: string; mayPass: boolean } {
     default:
   }
   if (/InvalidImageName|invalid reference/i.test(message))
-    return { words: 'its name is not one of an image', mayPass: false };
+    return { words: 'its name is not a valid image name', mayPass: false };
   const words = message.replace(/\s+/g, ' ').slice(0, 300) || 'the cluster does not say why';
   return { words, mayPass: true };
 }
@@ -237,7 +243,7 @@ function statuses({ status }: V1Pod): V1ContainerStatus[] {
   return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
 }
 
-/** Why a controller makes no pod, from its message. */
+/** Explains, from the message of a controller, why it creates no pod. */
 export function creationFault(message: string): PodFault {
   const quota = quotaRefusal(message);
   if (quota !== null) {

@@ -1,11 +1,11 @@
 import { parseQuantity } from '../../core/text/quantity.ts';
 
-/** The refusal of a request that exceeds the quota of a namespace. */
+/** The cluster's refusal of a request that exceeds the quota of a namespace. */
 export interface QuotaRefusal {
   readonly quota: string;
-  /** True if the request would fit if nothing else used the quota. */
+  /** True if the request would fit into the quota if nothing else used it. */
   readonly canFit: boolean;
-  /** `memory (limits): 2 GiB more asked for, 3 GiB of 4 GiB in use` */
+  /** Says which amounts do not fit: `memory (limits): 2 GiB more asked for, 3 GiB of 4 GiB in use`. */
   readonly words: string;
 }
 
@@ -31,7 +31,7 @@ export function quotaRefusal(message: string): QuotaRefusal | null {
   return { quota: match[1] ?? '', canFit, words: parts.join('; ') };
 }
 
-/** A sentence without its subject, about the refused object. */
+/** Returns a sentence without its subject that says that an object does not fit into the quota. */
 export function quotaFaultWords({ quota, words }: QuotaRefusal): string {
   return `finds no room in the quota ${quota} (${words})`;
 }
@@ -59,7 +59,7 @@ function numberOf(quantity: string): number {
   return parseQuantity(quantity) ?? 0;
 }
 
-/** `pods=1,limits.memory=512Mi` */
+/** Parses a list of amounts: `pods=1,limits.memory=512Mi`. */
 function amounts(text = ''): Map<string, string> {
   return new Map(
     text.split(',').map((part) => {

@@ -1,4 +1,4 @@
-/** A problem of a registry, recognised by an error message. */
+/** A problem of an image registry, as recognised in an error message. */
 export type RegistryTrouble = 'full' | 'refused' | 'untrusted' | 'unreachable' | 'failing' | 'missing';
 
 const SIGNS: Readonly<Record<RegistryTrouble, RegExp>> = {
@@ -12,8 +12,8 @@ const SIGNS: Readonly<Record<RegistryTrouble, RegExp>> = {
 };
 
 /**
- * The first of `among` that the message names, or null. Names of images, tools, hosts and digests are ignored: a tool
- * may be called `quota`, and a digest or a port may contain 403.
+ * Returns the first problem in `among` that the message names, or null. Ignores names of images, tools, hosts and
+ * digests: a tool may be called `quota`, and a digest or a port may contain 403.
  */
 export function registryTrouble<T extends RegistryTrouble>(message: string, among: readonly T[]): T | null {
   const said = withoutNames(message);

@@ -70,7 +70,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     return status === 200 && body === answer && !/crashed|starting/.test(await ps());
   };
 
-  test('ps, a push and the log say so, the log only once, and no push is told that a release is live', async () => {
+  test('if a tool’s namespace was deleted, `ps` and a push say so, the log says so once, and no push claims that a release is live', async () => {
     // Earlier lines are about rights for builds, which came after the start here.
     const from = there.server.lines.length;
     await deleteNamespace();
@@ -81,7 +81,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     );
     const { tool, version, namespace: name, hint } = told;
     assert.deepEqual([tool, version, name], [TOOL, 1, namespace()]);
-    assert.match(String(hint), /^Make it again, with the rights of this server in it/);
+    assert.match(String(hint), /^Create the namespace again, with the rights of this server in it/);
     const shown = await ps();
     assert.match(shown, /v1 does not run: its namespace \S+-base (was|is being) deleted\./);
     assert.match(shown, /Ask the operator to make the namespace again/);
@@ -92,15 +92,15 @@ describe('the namespace of a live tool is deleted together with the server’s r
     assert.equal(pushed.exitCode, 1, pushed.stderr);
     assert.match(
       pushed.stderr,
-      /rejected\] main -> main \(The tool's namespace (\S+-base) is not there; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
+      /rejected\] main -> main \(The tool's namespace (\S+-base) does not exist; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
     );
-    assert.match(pushed.stderr, /ask the operator to make both again; then push, or type `restart`/);
+    assert.match(pushed.stderr, /ask the operator to create both again\. Then push, or type `restart`/);
     assert.doesNotMatch(pushed.stderr, /still live/);
     for (const words of [['restart'], ['scale', 'web=2'], ['run', 'true']]) {
       const [name = '', ...more] = words;
       const { exitCode, stdout, stderr } = await there.server.command(name, TOOL, ...more);
       assert.notEqual(exitCode, 0, `${name}: ${stdout}${stderr}`);
-      assert.match(stdout + stderr, /namespace \S+-base is not there/, name);
+      assert.match(stdout + stderr, /namespace \S+-base does not exist/, name);
     }
     const listed = await there.server.command('tools');
     assert.match(listed.stdout, /base +v1 +crashed/);
@@ -111,7 +111,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     );
   });
 
-  test('once it is made again with the server’s rights, the live release is back within 30 s', async (t) => {
+  test('when a deleted namespace is created again with the server’s rights, the live release is back within 30 s', async (t) => {
     const from = there.server.lines.length;
     await makeNamespace();
     await until(
@@ -132,12 +132,12 @@ describe('the namespace of a live tool is deleted together with the server’s r
     assert.equal((await there.get(TOOL)).body, 'two');
   });
 
-  test('a server that starts meanwhile also says so once, and starts the release once it is made again', async () => {
+  test('a server that starts without a tool’s namespace says so once, and starts the release when the namespace is back', async () => {
     const never = await WorkTree.create(there.server, 'ssh', 'never');
     await never.commit('one', webTool('never'));
     assert.match(
       (await never.push()).stderr,
-      /The tool's namespace \S+-never is not there; nothing is live yet/,
+      /The tool's namespace \S+-never does not exist; nothing is live yet/,
     );
     await deleteNamespace();
     await there.server.kill('SIGTERM');
@@ -162,7 +162,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     await until(() => isBack('two'), 'the tool answers again', BACK_MS);
   });
 
-  test('a tool that has lost its namespace can be stopped, and started in a new one', async () => {
+  test('a tool that has lost its namespace can be stopped, and started again in a new namespace', async () => {
     await deleteNamespace();
     const stopped = await there.server.command('stop', TOOL);
     assert.equal(stopped.exitCode, 0, stopped.stderr);

@@ -63,7 +63,7 @@ describe('refusals of the API are explained', () => {
       reason: 'NotFound',
       said: 'namespaces "tool-wikibot" not found',
       is: 'NAMESPACE_MISSING',
-      message: /^The tool's namespace tool-wikibot is not there\.$/,
+      message: /^The tool's namespace tool-wikibot does not exist\.$/,
     },
     {
       name: 'a namespace that is being deleted',
@@ -114,7 +114,7 @@ describe('refusals of the API are explained', () => {
     });
   }
 
-  test('an error that nobody can fix stays an error of the server', () => {
+  test('an error of the cluster’s API that no person can fix stays an error of the server', () => {
     assert.equal(
       refusalOf(exception(422, 'Invalid', 'Deployment.apps "x" is invalid: spec.selector: Required')),
       null,
@@ -122,15 +122,15 @@ describe('refusals of the API are explained', () => {
     assert.equal(refusalOf(new TypeError('x is undefined')), null);
   });
 
-  test('a missing right in a namespace may mean that the namespace does not exist, and the hint says so', () => {
+  test('if this server lacks a right in a namespace, the hint says that the namespace may not exist', () => {
     const said = (place: string) =>
       `pods is forbidden: User "a" cannot list resource "pods" in API group "" ${place}`;
     const hint = (place: string) => refusalOf(exception(403, 'Forbidden', said(place)))?.hint;
     assert.match(hint('in the namespace "tool-x"') ?? '', /\(RBAC\), or there is no such namespace\.$/);
-    assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this\.$/);
+    assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this right\.$/);
   });
 
-  test('a missing object is not taken for a missing namespace', () => {
+  test('the server does not mistake a missing object for a missing namespace', () => {
     assert.ok(isNotFound(exception(404, 'NotFound', 'services "wikibot" not found')));
     assert.ok(!isNotFound(exception(404, 'NotFound', 'namespaces "tool-x" not found')));
   });

@@ -242,11 +242,12 @@ describe('faults of a pod', () => {
     { name: 'a successful run', given: { restartPolicy: 'Never', state: terminated(0, 'Completed') } },
     { name: 'a finished init container', given: { isInit: true, state: terminated(0, 'Completed') } },
   ] as readonly { name: string; given: Given; events?: CoreV1Event[] }[]) {
-    test(`${name} has no fault`, () => assert.equal(podFault(podOf(given), events), null));
+    test(`a healthy pod is not reported as faulty: ${name}`, () =>
+      assert.equal(podFault(podOf(given), events), null));
   }
 });
 
-test('a pod that a controller may not make', () => {
+test('if a controller may not create a pod, people read the reason, such as an exceeded quota', () => {
   const message =
     'Error creating: pods "b-" is forbidden: exceeded quota: q, requested: pods=1, used: pods=10, limited: pods=10';
   const { code, words, mayPass } = creationFault(message);

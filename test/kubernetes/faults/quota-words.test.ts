@@ -45,11 +45,11 @@ for (const { name, message, canFit, words } of [
   });
 }
 
-test('a message about something else is no refusal by a quota', () => {
+test('a message of the cluster about something else is not taken for a refusal by a quota', () => {
   assert.equal(quotaRefusal('pods "b" is forbidden: violates PodSecurity "restricted"'), null);
 });
 
-test('only amounts of bytes are formatted as bytes', () => {
+test('amounts of bytes are formatted in MiB and GiB, and other amounts of a quota are unchanged', () => {
   assert.equal(amountWords('count/jobs.batch', '1073741824'), '1073741824');
   assert.equal(amountWords('requests.storage', '1073741824'), '1 GiB');
 });

@@ -47,12 +47,12 @@ const SAID: readonly (readonly [RegistryTrouble | null, (image: string, host: st
 suite('what is the matter with a registry, by its words', () => {
   for (const [trouble, words] of SAID) {
     const usual = words('registry.example.org/tool-a/tool-a@sha256:0a1b', 'registry.example.org');
-    test(`${trouble ?? 'nothing known'}: ${usual}`, () => {
+    test(`an error message of a registry means “${trouble ?? 'nothing known'}”: ${usual}`, () => {
       assert.equal(registryTrouble(usual, ALL), trouble);
     });
   }
 
-  test('an odd name of a tool, host, port or digest changes nothing', () => {
+  test('the name of a tool, host, port or digest in a registry’s message does not change its meaning', () => {
     const names = [
       'quota',
       'denied',
