@@ -1,8 +1,8 @@
-/** Tracks work that must end before a shutdown is complete. */
+/** Keeps track of running work that must end before a shutdown is complete. */
 export class BackgroundWork {
   readonly #works = new Set<Promise<void>>();
 
-  /** Waits for the work. @throws what the work throws. */
+  /** Registers a piece of work and waits until it ends. @throws the error of the work. */
   async own(work: Promise<void>): Promise<void> {
     const settled = work.catch(() => {});
     this.#works.add(settled);
@@ -11,7 +11,7 @@ export class BackgroundWork {
     await work;
   }
 
-  /** Resolves when all work has ended, even by an error. */
+  /** Resolves when all registered work has ended, even by an error. */
   async ended(): Promise<void> {
     await Promise.all(this.#works);
   }

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { escapeHtml } from '../core/text/escape-html.ts';
 
-/** Why a web request gets no answer from a tool. */
+/** The reason why a web request gets no answer from a tool. */
 export type Obstacle =
   | { readonly kind: 'none' }
   | { readonly kind: 'no-web' }
@@ -16,7 +16,10 @@ export type Obstacle =
   | { readonly kind: 'too-late'; readonly seconds: number }
   | { readonly kind: 'only-interim' };
 
-/** Part of the page, because this server has no other files at a tool's address. The policy allows it by its hash. */
+/**
+ * The style is a part of the page, because this server serves no other files at a tool's address. The page's
+ * Content-Security-Policy allows the style by its hash.
+ */
 const STYLE = `:root{color-scheme:light dark}
 body{margin:0;padding:0 1.5rem;background:light-dark(#fff,#101418);color:light-dark(#202122,#eaecf0);font:1rem/1.6 system-ui,sans-serif}
 main{max-width:36rem;margin:12vh auto 0}
@@ -32,7 +35,7 @@ export interface Page {
   readonly retryAfterSeconds: number | null;
 }
 
-/** The page about an obstacle. Maintainers type `logsCommand` to learn more. */
+/** Returns the page that explains why a tool does not answer. Maintainers type `logsCommand` to learn more. */
 export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string): Page {
   const maintainers = `Maintainers see more with: ${logsCommand}`;
   switch (obstacle.kind) {
@@ -54,7 +57,9 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
       return {
         status: 503,
         title: `${tool} has no web process running`,
-        sentences: ['Its maintainers have set it to run none. It answers again when they scale it up.'],
+        sentences: [
+          'Its maintainers have scaled it to 0 web processes. It answers again when they scale it up.',
+        ],
         retryAfterSeconds: 300,
       };
     case 'starting':
@@ -122,7 +127,7 @@ export function sendPage(page: Page, response: ServerResponse): void {
   response.end(body);
 }
 
-/** Sends the page as text on a connection that asked for a WebSocket. */
+/** Sends the error page as plain text on a connection that asked for a WebSocket. */
 export function refuseUpgrade(page: Page, socket: Duplex): void {
   const body = `${[page.title, ...page.sentences].join('\n')}\n`;
   const head = [
@@ -133,7 +138,7 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
     'Connection: close',
   ];
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // Not end(), because a client that keeps its side open would hold the connection.
+  // end() would not suffice: a client that keeps its side open would hold the connection.
   (socket as Socket).destroySoon();
 }
 

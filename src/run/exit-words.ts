@@ -9,17 +9,17 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
   return `exited with code ${exit.code}`;
 }
 
-/** Says what to do about it, as a sentence. */
+/** Says, as a sentence, what a maintainer can do about the end of a process. */
 export function exitHint(exit: Exit): string {
   if (exit.disk !== undefined) return diskHint(exit.disk);
   if (exit.isOutOfMemory)
-    return 'Make it need less memory, ask for more (mem in service.template), or ask the operator for a higher run_memory.';
+    return 'Make the process need less memory, ask for more memory (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)
-    return 'Its command was not found: check its line in the Procfile and what the build installs.';
-  if (exit.code === 126) return 'Its command is not executable: check its line in the Procfile.';
+    return 'The command was not found. Check its line in the Procfile, and check whether the build installs it.';
+  if (exit.code === 126) return 'The command is not executable. Check its line in the Procfile.';
   if (exit.code === 0)
     return 'A process has to stay up: let its command run in the foreground, and push again.';
-  return 'Its last output, if any, is above. Fix the error and push again.';
+  return 'The last output of the process, if any, is above. Fix the error and push again.';
 }
 
 function diskWords(end: DiskEnd): string {
@@ -37,7 +37,7 @@ function diskWords(end: DiskEnd): string {
 }
 
 function diskHint(end: DiskEnd): string {
-  const less = 'to /tmp and home, which are gone with the process anyway, or ask the operator for a higher';
+  const less = 'to /tmp and home, which are deleted when the process ends, or ask the operator for a higher';
   switch (end.kind) {
     case 'bytes':
       return `Write less ${less} run_disk.`;

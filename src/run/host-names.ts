@@ -3,7 +3,7 @@ import { toolName } from '../core/names.ts';
 export interface HostNameOptions {
   /** Tools answer at `TOOL.domain`. */
   readonly domain: string;
-  /** The server's own origin, known once it listens. Tools use the same scheme and port. */
+  /** Returns the server's own origin, which is known once the server listens. Tools use the same scheme and port. */
   readonly httpOrigin: () => string;
 }
 
@@ -16,8 +16,8 @@ export function isHostLabel(name: string): boolean {
 }
 
 /**
- * The part of a Host header before the domain, in lower case. Null if the host is not below the domain or is the
- * server's own. The part need not be the name of a tool.
+ * Returns the part of a Host header before the domain, in lower case. Null if the host is not below the domain or is
+ * the server's own. The returned part need not be the name of a tool.
  */
 export function toolOfHost(host: string | undefined, options: HostNameOptions): string | null {
   const name = host?.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
@@ -27,12 +27,14 @@ export function toolOfHost(host: string | undefined, options: HostNameOptions): 
   return name.slice(0, -suffix.length);
 }
 
-/** True if this is the server's own host. @param url - The setting `public_url`, which may be empty. */
+/** True if `host` is the server's own host. @param url - The setting `public_url`, which may be empty. */
 export function isOwnHost(host: string, url: string): boolean {
   return url !== '' && host.toLowerCase() === new URL(url).hostname;
 }
 
-/** The tool's web address. Null if its name cannot be a host name, or if the host is the server's own. */
+/**
+ * Returns the tool's web address. Null if the tool's name cannot be a host name, or if the host is the server's own.
+ */
 export function addressOf(tool: string, options: HostNameOptions): string | null {
   if (!isHostLabel(tool) || toolName(tool) === null) return null;
   const origin = new URL(options.httpOrigin());

@@ -2,12 +2,12 @@ import type { Process, Release } from '../core/types.ts';
 import { ONE_OFF_TYPE } from './one-offs.ts';
 import type { TerminalSize } from './runtime.ts';
 
-/** The process prints this on its first output when the pipes are open. */
+/** The wrapped command prints this text on its first output when it has opened the pipes. */
 export const OPENED = 'opened\n';
 
 /**
- * The process that the words name. If the first word is a process type of the Procfile, its line runs with the other
- * words as arguments. Otherwise the words themselves are the command.
+ * Returns the process that a `run` command starts. If the first word is a process type of the Procfile, that type's
+ * line runs with the other words as arguments. Otherwise the words themselves are the command.
  *
  * @see https://devcenter.heroku.com/articles/one-off-dynos#formation-dynos-vs-one-off-dynos
  */
@@ -25,7 +25,10 @@ function extended(command: readonly string[], more: readonly string[]): readonly
   return isProcfileLine ? [shell, option, `${line} "$@"`, shell, ...more] : [...command, ...more];
 }
 
-/** Wraps a command: opens the pipes in this folder as its streams, prints `OPENED`, and becomes the command. */
+/**
+ * Wraps a command: the wrapper opens the pipes in this folder as the command's streams, prints `OPENED`, and becomes
+ * the command.
+ */
 export function onPipes(folder: string, command: readonly string[]): string[] {
   const script = `exec 9>&1 <"$1/in" >"$1/out" 2>"$1/err"; shift; printf '${OPENED.replace('\n', '\\n')}' >&9; exec 9>&-; exec "$@"`;
   return ['/bin/sh', '-c', script, 'sh', folder, ...command];
@@ -35,8 +38,8 @@ export function onPipes(folder: string, command: readonly string[]): string[] {
 export const SCRIPT = '/usr/bin/script';
 
 /**
- * A loop beside the command reads sizes from the pipe and sets them; the kernel then sends SIGWINCH. The end of the
- * pipe means that the client has gone.
+ * A shell script that runs a command in a terminal. A loop beside the command reads terminal sizes from a pipe and sets
+ * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"
@@ -49,7 +52,8 @@ shift 3
 exec "$@"`;
 
 /**
- * Wraps a command so that it runs in its own terminal. It cannot reach another one, because it leads a new session.
+ * Wraps a command so that it runs in its own terminal. The command cannot reach another terminal, because it leads a
+ * new session.
  *
  * @param folder - The folder that has the pipe `size`.
  */

@@ -6,7 +6,7 @@ import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './exit-words.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
 
-/** The process type of a one-off whose command is not a process type of the Procfile. */
+/** The process type of a one-off command that names no process type of the Procfile. */
 export const ONE_OFF_TYPE = 'run';
 
 export type OneOffConfig = Pick<
@@ -15,8 +15,8 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Runs a one-off. Resolves when it has ended and its output was delivered. When the signal fires, asks the process to
- * end, and kills it after the grace time.
+ * Runs a one-off command. Resolves when the command has ended and its output was delivered. When the signal fires, asks
+ * the process to end, and kills it after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 
@@ -28,7 +28,7 @@ interface Entry {
   isEnding: boolean;
 }
 
-/** Counts the running one-offs, limits their time, and lists them for `ps`. Every Runtime uses it. */
+/** Counts the running one-off commands, limits their time, and lists them for `ps`. Every Runtime uses this class. */
 export class OneOffs {
   readonly #config: OneOffConfig;
   readonly #entries = new Set<Entry>();
@@ -38,7 +38,11 @@ export class OneOffs {
     this.#config = config;
   }
 
-  /** Takes a place at once, and runs the one-off. @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN` */
+  /**
+   * Takes one of the tool's places for one-off commands at once, and runs the command.
+   *
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`
+   */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;
     const number = this.#takeNumber(oneOff.release.tool);
@@ -55,7 +59,7 @@ export class OneOffs {
       const isLate = limit.aborted && signal.reason === limit.reason;
       return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
     } catch (error) {
-      // The signal fired before the process ran.
+      // The signal fired before the process ran, so no exit status exists.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       throw this.#closing.signal.aborted
         ? shuttingDown()
@@ -86,7 +90,7 @@ export class OneOffs {
     return new Set(this.#of(tool).map(({ oneOff }) => oneOff.release.artifact.id));
   }
 
-  /** Ends all one-offs. Resolves when they are gone. */
+  /** Ends all one-off commands and accepts no more. Resolves when all have ended. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([...this.#entries].map(({ gone }) => gone));
@@ -104,7 +108,7 @@ export class OneOffs {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
         `${taken.size} commands of ${tool} run already, which is the limit (concurrent_one_offs).`,
-        `Wait until one has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
+        `Wait until one of these commands has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }
     let number = 1;
@@ -126,12 +130,12 @@ function tooLate(timeMs: number): string {
   return `The command took longer than ${timeMs / 1000} s and was ended (one_off_time).`;
 }
 
-/** The exit status as a shell reports it. */
+/** Returns the exit status of a command as a shell reports it. */
 function statusOf({ code, signal }: Exit): number {
   return signal === null ? (code ?? 1) : 128 + constants.signals[signal];
 }
 
-/** Hides all words but the first, because they may be secrets and other people read `ps` too. */
+/** Shows only the first word of a command, because the other words may be secrets and other people read `ps` too. */
 function withoutArguments([program = '', ...rest]: readonly string[]): string {
   return rest.length === 0 ? program : `${program} …`;
 }

@@ -9,11 +9,11 @@ export interface RollOut {
   readonly release: Release;
   readonly toolNumber: number;
   readonly progress: Progress;
-  /** Aborted by `cancel` and at shutdown. Has no effect after `beforeSwitch` was called. */
+  /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` was called. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before traffic moves to them. If it throws, the new processes are
-   * stopped and the old ones continue.
+   * Called when all new processes are healthy, before traffic moves to them. If this throws, the new processes are
+   * stopped and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
   /** How many processes of each type run. For a missing type, `replicasOf` decides. */
@@ -25,36 +25,36 @@ export interface ReleasePhase {
   readonly release: Release;
   readonly toolNumber: number;
   readonly progress: Progress;
-  /** Aborted by `cancel` and at shutdown. */
+  /** Fires when somebody cancels the deployment, and at shutdown. */
   readonly signal: AbortSignal;
 }
 
-/** `scheduled` means that the process does not run now, but will when it is due. */
+/** The state of a process. `scheduled` means that the process does not run now, but will run when it is due. */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
 export interface ProcessStatus {
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly version: number;
   readonly state: ProcessState;
-  /** Null if unknown, for example because an earlier server started the release. */
+  /** The command of the process. Null if unknown, for example because an earlier server started the release. */
   readonly command: string | null;
   readonly startedAt: number;
   readonly restarts: number;
-  /** Why it is not up: `exited with code 1`; null if there is no reason. */
+  /** The reason why the process is not up, such as `exited with code 1`, or null. */
   readonly detail: string | null;
-  /** When it runs, if it is a scheduled process. */
+  /** Set for a scheduled process: when it runs. */
   readonly schedule?: ScheduleStatus;
 }
 
 export interface ScheduleStatus {
-  /** As in toolforge.yaml: `@daily`. */
+  /** The schedule as written in toolforge.yaml, for example `@daily`. */
   readonly text: string;
-  /** The same as five cron fields, in UTC. */
+  /** The schedule as five cron fields, in UTC. */
   readonly cron: string;
-  /** When it is due next, in milliseconds since 1970, or null if never. */
+  /** When the process is due next, in milliseconds since 1970, or null if never. */
   readonly nextAt: number | null;
-  /** The newest known run, or null. */
+  /** The newest known run of the scheduled process, or null. */
   readonly lastRun: ScheduledRun | null;
 }
 
@@ -62,16 +62,16 @@ export interface ScheduledRun {
   readonly startedAt: number;
   /** Null while it runs. */
   readonly endedAt: number | null;
-  /** Null while it runs, and if a signal or a limit ended it. */
+  /** The exit code of the run. Null while it runs, or if a signal or a limit ended it. */
   readonly exitCode: number | null;
-  /** `exited with code 1`; null while it runs. */
+  /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
   readonly detail: string | null;
 }
 
 export interface LogLine {
-  /** ISO 8601, UTC, milliseconds. */
+  /** When the line was printed: ISO 8601, UTC, with milliseconds. */
   readonly at: string;
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly process: string;
   readonly text: string;
 }
@@ -79,7 +79,7 @@ export interface LogLine {
 export interface LogQuery {
   /** A process type or name. Null for all processes. */
   readonly process: string | null;
-  /** How many of the newest lines, 1 to 10,000. */
+  /** How many of the newest lines to return, 1 to 10,000. */
   readonly lines: number;
   readonly follow: boolean;
   readonly signal: AbortSignal;
@@ -87,40 +87,46 @@ export interface LogQuery {
 
 /** The terminal of a client. */
 export interface Terminal {
-  /** The value of TERM: `xterm-256color`. */
+  /** The value of TERM for the process, for example `xterm-256color`. */
   readonly type: string;
   readonly size: TerminalSize;
-  /** Called with each new size. */
+  /** Registers a function that is called with each new size of the terminal. */
   onResize(listener: (size: TerminalSize) => void): void;
 }
 
 export interface TerminalSize {
-  /** 1 to 65,535, like `rows`. */
+  /** The width of the terminal. Both numbers are from 1 to 65,535. */
   readonly columns: number;
   readonly rows: number;
 }
 
-/** One run of a command beside the tool's processes. Its client waits for the end. */
+/** A one-off command: one run of a command beside the tool's processes. Its client waits for the end. */
 export interface OneOff {
   readonly release: Release;
   readonly toolNumber: number;
-  /** At least one word. No shell interprets them. */
+  /** The words of the command, at least one. No shell interprets them. */
   readonly command: readonly string[];
   /** The client's terminal, or null for three pipes. With a terminal, all output goes to `output`. */
   readonly terminal: Terminal | null;
-  /** Read only as fast as the process reads. Its end closes the process's input. */
+  /** The client's input, read only as fast as the process reads. Its end closes the input of the process. */
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when the client has taken the chunk or has gone. Until then the process may have to wait. */
+  /**
+   * Sends a chunk of output to the client. Resolves when the client has taken the chunk or has disconnected. Until then
+   * the process may have to wait.
+   */
   readonly output: (chunk: Uint8Array) => Promise<void>;
   readonly errors: (chunk: Uint8Array) => Promise<void>;
-  /** Fires when the client has gone. The process then gets SIGTERM, or SIGHUP with a terminal; SIGKILL after the grace time. */
+  /**
+   * Fires when the client has disconnected. The process then gets SIGTERM, or SIGHUP if it has a terminal. After the
+   * grace time it gets SIGKILL.
+   */
   readonly signal: AbortSignal;
 }
 
 export interface OneOffEnd {
-  /** 0 to 255; 128 + N if the signal N ended it. */
+  /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
-  /** Why this server ended the process: a full sentence, or null if it did not. */
+  /** Why this server ended the process, as a full sentence. Null if the server did not end it. */
   readonly why: string | null;
 }
 
@@ -133,62 +139,67 @@ export interface Runtime {
    */
   assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
   /**
-   * Runs the release's process of type `release`, if it has one, to its end. Must run before the rollout. Its output
-   * goes to `progress`.
+   * Runs the release's process of type `release` to its end, if the release has such a process. Must run before the
+   * rollout. The output goes to `progress`.
    *
    * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
-   * Starts the release's processes, waits until they are healthy, moves the traffic, and drains and stops the old
+   * Starts the processes of a release, waits until they are healthy, moves the traffic, and drains and stops the old
    * processes. Returns when the traffic has moved, before draining ends.
    *
    * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The old release then still serves,
-   * and no process of the new one runs. The last log lines went to `progress`.
+   * and no process of the new release runs. The last log lines went to `progress`.
    */
   rollOut(rollOut: RollOut): Promise<void>;
-  /** Called after a start of the server. Starts a live release again, and restarts it until it is healthy. */
+  /** Starts a live release again after a start of the server, and restarts its processes until they are healthy. */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
-  /** Ends all processes of the tool. Resolves when they are gone. */
+  /** Ends all processes of the tool. Resolves when they have ended. */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
-  /** The tool's namespace, if the live release does not run because it was deleted; otherwise null. */
+  /**
+   * Returns the tool's namespace if the live release does not run because that namespace was deleted; otherwise null.
+   */
   lostNamespace(tool: ToolName): LostNamespace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
-  /** The tool's web address. Null if its name cannot be a host name. */
+  /** Returns the tool's web address. Null if the tool's name cannot be a host name. */
   address(tool: ToolName): string | null;
-  /** Called at shutdown. Ends everything that must not outlive the server. */
+  /** Ends, at shutdown, everything that must not outlive the server. */
   close(): Promise<void>;
   /**
-   * Changes how many processes of the live release run. Starts missing processes and, when all are healthy, gives them
-   * requests. Then calls `beforeSwitch`, and drains and ends surplus processes. Does not touch the others. Rolls the
-   * release out if it does not run yet.
+   * Changes how many processes of the live release run. Starts missing processes and, when all are healthy, sends
+   * requests to them. Then calls `beforeSwitch`, and drains and ends surplus processes. All other processes continue.
+   * If the release does not run yet, rolls it out.
    *
-   * @throws DeployError as `rollOut`. The numbers then stay as before.
+   * @throws DeployError as `rollOut` does. The numbers then stay as before.
    */
   scale(rollOut: RollOut): Promise<void>;
   /**
-   * Called at start, after `resume` or if the tool has no live release. Ends what an earlier server had started for a
-   * release that never went live.
+   * Ends everything that an earlier server had started for a release that never went live. Called at start, after
+   * `resume`, or if the tool has no live release.
    */
   cleanUp(tool: ToolName): Promise<void>;
   /**
-   * Runs a command with the release's artifact and config vars, isolated like the tool's processes. `status` lists it
-   * as `run.1`. Rollouts and `stop` do not end it. Its output is in no log.
+   * Runs a one-off command with the release's artifact and config vars, isolated like the tool's processes. `status`
+   * lists the command as `run.1`. Rollouts and `stop` do not end it. No log has its output.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` if it could not be started,
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` if the command could not be started,
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
-  /** Ids of the artifacts that must stay, because processes of the tool use them; one-offs and draining processes count. */
+  /**
+   * Returns the ids of the artifacts that processes of the tool use and that must not be deleted. One-off commands and
+   * draining processes count.
+   */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
-  /** Called at shutdown, while clients are still connected. Ends all one-offs and accepts no more. */
+  /** Ends all one-off commands and accepts no more. Called at shutdown, while clients are still connected. */
   endOneOffs(): Promise<void>;
 }
 
-/** Passes web requests to tools. The HTTP server asks it first. */
+/** Passes web requests to tools. The HTTP server asks the gateway before it serves a request itself. */
 export interface Gateway {
-  /** The tool that this Host header names, or null if it names the server itself. */
+  /** Returns the tool that this Host header names, or null if the header names the server itself. */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void;

@@ -1,18 +1,18 @@
 import { nextRun } from '../core/schedule.ts';
 import type { Schedule } from '../core/types.ts';
 
-/** `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC` */
+/** Says when a scheduled process runs: `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC`. */
 export function scheduledWords(name: string, { text, cron }: Schedule, now: number): string {
   const next = nextRun(cron, now);
   return `${name} is scheduled: ${text}, ${next === null ? 'never' : `next at ${moment(next)}`}`;
 }
 
-/** `2026-11-26 03:17 UTC` */
+/** Formats a time: `2026-11-26 03:17 UTC`. */
 export function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** How long something took: `0.4 s`, `14 s`, `3 min 5 s`, `2 h 10 min`. */
+/** Formats a duration: `0.4 s`, `14 s`, `3 min 5 s`, `2 h 10 min`. */
 export function took(ms: number): string {
   const seconds = ms / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
@@ -22,13 +22,13 @@ export function took(ms: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** Says that a run was ended because it took too long. */
+/** Says that a scheduled run was ended because it took too long. */
 export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
   const isOwn = timeoutSeconds !== null && timeoutSeconds * 1000 === limitMs;
   return `took longer than ${took(limitMs)} (${isOwn ? 'timeout in toolforge.yaml' : 'schedule_time'}) and was ended`;
 }
 
-/** The longest time that a run may take, in milliseconds. */
+/** Returns the longest time in milliseconds that a scheduled run may take. */
 export function runLimit({ timeoutSeconds }: Schedule, mostMs: number): number {
   return timeoutSeconds === null ? mostMs : Math.min(timeoutSeconds * 1000, mostMs);
 }

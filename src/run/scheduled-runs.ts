@@ -1,6 +1,8 @@
 import type { ScheduledRun } from './runtime.ts';
 
-/** The newest run of each scheduled process of each tool. A new release keeps it. */
+/**
+ * Remembers the newest run of each scheduled process of each tool. The run stays known when a new release goes live.
+ */
 export class ScheduledRuns {
   readonly #runs = new Map<string, ScheduledRun>();
 

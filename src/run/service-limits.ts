@@ -2,15 +2,15 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Release, ServiceSettings } from '../core/types.ts';
 
 /**
- * Bytes of memory that a process of the release may use: the operator's limit or, for web, less if the tool asks for
- * less.
+ * Returns how many bytes of memory a process of the release may use. This is the operator's limit or, for a web
+ * process, the tool's own request if that is lower.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
   const asked = processType === 'web' ? release.artifact.service.memoryBytes : undefined;
   return Math.min(asked ?? runMemory, runMemory);
 }
 
-/** Sentences about requests of service.template that this machine does not fulfil. */
+/** Returns sentences about the settings in service.template that have no effect on this machine. */
 export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
   const { memoryBytes, cpuCores } = service;
   const sentences = tooMuchMemory(memoryBytes, runMemory);
@@ -20,10 +20,10 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
   return sentences;
 }
 
-/** A sentence if service.template asks for more memory than the operator allows; otherwise empty. */
+/** Returns a sentence if service.template asks for more memory than the operator allows; otherwise an empty list. */
 export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
   if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
   return [
-    `mem of service.template asks for ${mebibytes(memoryBytes)}: a process gets at most ${mebibytes(runMemory)} here (run_memory).`,
+    `mem of service.template asks for ${mebibytes(memoryBytes)}, but a process gets at most ${mebibytes(runMemory)} here (run_memory).`,
   ];
 }

@@ -118,7 +118,7 @@ export async function failing(work: Promise<string>): Promise<{ error: DeployErr
   assert.fail('it went well');
 }
 
-/** The tool's log, newest lines last. */
+/** Reads the tool's log, the newest lines last. */
 export async function logOf(
   runtime: Runtime,
   tool: ToolName,

@@ -83,7 +83,7 @@ export async function oneOff(
   return { ...end, out: running.text, err: running.err };
 }
 
-/** Somebody at a keyboard. */
+/** A fake terminal, which types and resizes like a person. */
 export class Keyboard implements Terminal {
   readonly type = 'xterm';
   size: TerminalSize = { columns: 100, rows: 30 };

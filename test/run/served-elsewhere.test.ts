@@ -13,7 +13,7 @@ for (const { name, address, says } of [
   },
   { name: 'is told that the tool has none', address: null, says: /no web address/ },
 ]) {
-  test(`a request to a tool at the wrong address ${name}`, async () => {
+  test(`a web request that reaches the wrong server for its tool ${name}`, async () => {
     const server = createServer((_request, response) => servedElsewhere(address, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -29,18 +29,18 @@ for (const { name, memoryBytes, type, limit } of [
     limit: 512 * MIB,
   },
 ]) {
-  test(`memory: ${name}`, () => {
+  test(`the memory limit of a process: ${name}`, () => {
     const service = { healthCheckPath: null, ...(memoryBytes === null ? {} : { memoryBytes }) };
     const release = releaseOf('limits' as ToolName, 1, artifactWith(service));
     assert.equal(memoryLimit(release, type, 512 * MIB), limit);
   });
 }
 
-test('a push prints nothing about requests that are fulfilled', () => {
+test('a push prints no warning if it fulfils what service.template asks for', () => {
   assert.deepEqual(unfulfilled({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 }, 512 * MIB), []);
 });
 
-/** Prints the limit on its data and answers. */
+/** A tool that prints the limit on its data and answers. */
 const limitTool = `
 import http.server, os, resource
 print('data', resource.getrlimit(resource.RLIMIT_DATA)[0], flush=True)
@@ -54,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-test('threat 60: web gets the memory that service.template asks for, and the push says what it does not get', async () => {
+test('threat 60: a web process gets the memory that service.template asks for, and the push names what it does not get', async () => {
   const bench = await localBench({ mode: 'isolated' });
   try {
     const tool = 'limits' as ToolName;
@@ -76,7 +76,7 @@ test('threat 60: web gets the memory that service.template asks for, and the pus
     const large = withService({ memoryBytes: 2048 * MIB });
     assert.match(
       await rollOut(bench.runtime, releaseOf(tool, 3, large)),
-      / ! {5}mem of service\.template asks for 2048 MiB: a process gets at most 256 MiB here \(run_memory\)/,
+      / ! {5}mem of service\.template asks for 2048 MiB, but a process gets at most 256 MiB here \(run_memory\)/,
     );
     assert.equal(Number((await bench.request(tool, '/')).body), most);
   } finally {

@@ -7,55 +7,60 @@ import { PatientQuestion } from './patient-question.ts';
 export interface HealthCheck {
   readonly process: SandboxProcess;
   readonly name: string;
-  /** The port of 127.0.0.1 that reaches the process. */
+  /** The port of 127.0.0.1 on this machine that reaches the process. */
   readonly outsidePort: number;
-  /** The value of PORT. */
+  /** The value of the process's environment variable PORT. */
   readonly insidePort: number;
   /** The health check path. If null, any status for `GET /` counts. */
   readonly path: string | null;
-  /** The Host header of a request. */
+  /** The Host header that the health check sends. */
   readonly host: string;
   readonly timeoutMs: number;
-  /** How long it may listen only on other ports, if less than `timeoutMs`; 15,000 by default. */
+  /**
+   * How long the process may listen only on ports other than PORT, if that is less than `timeoutMs`; 15,000 by default.
+   */
   readonly elsewhereMs?: number;
-  /** An unchanged problem is reported again after this time; 30,000 by default. */
+  /** After how many milliseconds an unchanged problem is reported again; 30,000 by default. */
   readonly againMs?: number;
-  /** Its last output, with config vars masked. It may report the deaths of workers. */
+  /** Returns the last output of the process, with config vars masked. The output may report that workers have died. */
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
-  /** Called if the process is not healthy for a while: for each new problem, and at intervals for the same one. */
+  /**
+   * Called if the process has not become healthy for a while: for each new problem, and at intervals for an unchanged
+   * problem.
+   */
   readonly onSeen: (seen: Seen) => void;
 }
 
-/** Why a process is not healthy, for the person who pushed. */
+/** Explains to the person who pushed why a process is not healthy. */
 export interface Seen {
   readonly message: string;
   readonly hint: string;
-  /** The message while the server still waits. */
+  /** The message to show while the server still waits. */
   readonly soFar: string;
 }
 
 export type Readiness =
-  /** The remark is a problem that does not prevent health, such as `GET / answers 500`, or null. */
+  /** `remark` is a problem that does not prevent health, such as `GET / answers 500`, or null. */
   | { readonly kind: 'healthy'; readonly remark: string | null }
   | { readonly kind: 'exited'; readonly exit: Exit }
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
 
-/** The status of an answer, or why there was none. */
+/** The status of the process's answer, or the reason why there was no answer. */
 export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
-/** The pause later on, because the tool may log each request. */
+/** The pause between later questions. It is longer, because the tool may log each request. */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const AGAIN_MS = 30_000;
 const ELSEWHERE_MS = 15_000;
-/** The most answers such as `102 Processing` before the final one. */
+/** How many interim answers, such as `102 Processing`, may come before the final answer. */
 const MAX_INTERIM_ANSWERS = 16;
 
 /**
- * Waits until a web process answers, exits, or the time is over. Only a whole HTTP head counts as an answer, not an
- * open connection.
+ * Waits until a web process answers, exits, or the time is over. Only a complete HTTP head counts as an answer; an open
+ * connection does not.
  *
  * @throws AbortError when the signal fires.
  */
@@ -77,7 +82,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   const start = performance.now();
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
-  /** The result of the newest question that had its full time. */
+  /** The problem that the newest question found, if that question had its full time. */
   let answered: Seen | null = null;
   for (;;) {
     check.signal.throwIfAborted();
@@ -88,7 +93,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
     const now = performance.now();
     const leftMs = start + timeoutMs - now;
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
-    // The time limit cuts the last question short.
+    // The time limit cuts the last question short, so the result of an earlier question says more.
     if (leftMs <= 0) return { kind: 'timed-out', seen: answered ?? seen, waitedMs: timeoutMs };
     answered = found.wasAsked ? seen : null;
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)
@@ -146,7 +151,7 @@ export interface Asked extends Port {
   readonly lines: readonly string[];
 }
 
-/** Decides by an answer whether a web process is healthy. */
+/** Decides from the answer of a web process whether the process is healthy. */
 export function judge(answer: WebAnswer, asked: Asked): Verdict {
   const { path } = asked;
   if (typeof answer !== 'number') return { kind: 'not-yet', seen: unanswered(answer, asked) };
@@ -157,7 +162,7 @@ export function judge(answer: WebAnswer, asked: Asked): Verdict {
     kind: 'not-yet',
     seen: seenAs(
       `GET ${path} answered ${answer}`,
-      'The health check path must answer with a status from 200 to 399. Fix it, or change health-check-path in service.template.',
+      'The health check path must answer with a status from 200 to 399. Fix the answer, or change health-check-path in service.template.',
     ),
   };
 }
@@ -176,25 +181,25 @@ function unanswered(answer: Exclude<WebAnswer, number>, asked: Asked): Seen {
     case 'too late':
       return {
         message: `${name} accepted connections on port ${insidePort} but never answered GET ${path}`,
-        hint: `See its last output. Make the first answer come sooner${asked.path === null ? ', or name a path that answers as health-check-path in service.template,' : ''} and push again.`,
+        hint: `See the last output of the process. Make the first answer come sooner${asked.path === null ? ', or name a path that answers as health-check-path in service.template,' : ''} and push again.`,
         soFar: `${name} has accepted GET ${path} but has not answered yet`,
       };
     case 'closed':
       return seenAs(
         `${name} listens on port ${insidePort} but closes connections without an answer to GET ${path}`,
-        'Make it answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
+        'Make the process answer HTTP on 0.0.0.0, the address for all of IPv4, and push again.',
       );
     case 'not HTTP':
       return seenAs(
         `${name} listens on port ${insidePort} but does not answer in HTTP/1.1`,
-        'Make it speak plain HTTP/1.1 on PORT, without TLS, and push again.',
+        'Make the process speak plain HTTP/1.1 on PORT, without TLS, and push again.',
       );
     default:
       return answer satisfies never;
   }
 }
 
-// gunicorn, uWSGI, uvicorn, PHP-FPM, Apache httpd, and programs that use the cluster module of Node.js.
+// Matches what gunicorn, uWSGI, uvicorn, PHP-FPM, Apache httpd and Node.js's cluster module print when a worker dies.
 const DEATH =
   /\b(?:worker|child)\b.{0,80}\b(?:died|SIGKILL|SIGSEGV|signal \d+|exited with code|failed to boot|timeout)\b|\bWORKER TIMEOUT\b|\bchild pid \d+ exit signal\b/i;
 const KILLED = /SIGKILL|signal:? 9\b|Killed \(9\)|out of memory/i;
@@ -206,7 +211,7 @@ interface Dying {
   readonly line: string;
 }
 
-/** Finds output about dying workers of a server with several processes, or null. */
+/** Finds lines that say that workers of the server program die, or returns null. */
 export function dyingWorkers(lines: readonly string[]): Dying | null {
   const dead = lines.filter((line) => DEATH.test(line.slice(0, 1000)));
   const line = dead.at(-1)?.trim().slice(0, MAX_LINE_CHARACTERS);
@@ -215,31 +220,31 @@ export function dyingWorkers(lines: readonly string[]): Dying | null {
     ? {
         line,
         how: 'are killed, as happens when they need too much memory',
-        hint: 'Start fewer workers, make them need less memory, or ask for more (mem in service.template), and push again.',
+        hint: 'Start fewer workers, make them need less memory, or ask for more memory (mem in service.template). Then push again.',
       }
     : {
         line,
         how: 'end before they answer',
-        hint: 'See the reason in its last output, fix it and push again.',
+        hint: 'The last output of the process gives the reason. Fix the error and push again.',
       };
 }
 
-/** The problem if a process listens on no port, or only on others than PORT. */
+/** Returns the problem of a process that listens on no port, or only on ports other than PORT. */
 export function wrongPort({ name, insidePort }: Port, ports: readonly number[]): Seen {
-  const hint = `Make it listen on the port that the environment variable PORT names (here ${insidePort}), on 0.0.0.0, and push again.`;
+  const hint = `Make the process listen on the port that the environment variable PORT names (here ${insidePort}), on 0.0.0.0, and push again.`;
   if (ports.length === 0) {
     return { message: `${name} never opened a port`, hint, soFar: `${name} has not opened a port yet` };
   }
   const which = `port${ports.length === 1 ? '' : 's'} ${ports.join(', ')}`;
   const message = `${name} listens on ${which}, not on PORT (${insidePort})`;
-  return { message, hint, soFar: `${message}; the push waits for that one` };
+  return { message, hint, soFar: `${message}; the push waits until it listens on PORT` };
 }
 
 function seenAs(message: string, hint: string): Seen {
   return { message, hint, soFar: message };
 }
 
-/** @throws the signal's reason when it fires. */
+/** Sends one GET request to the process. @throws the signal's reason when it fires. */
 function get(
   { outsidePort: port, host }: HealthCheck,
   path: string,
@@ -272,7 +277,7 @@ function get(
   });
 }
 
-/** True if the answer was not HTTP/1.1. A head that is merely too long does not count. */
+/** True if the error says that the answer was not HTTP/1.1. A head that is only too long does not count. */
 export function isOtherProtocol(error: unknown): boolean {
   return /^HPE_(?!HEADER_OVERFLOW)/.test(systemCode(error) ?? '');
 }

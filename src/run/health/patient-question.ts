@@ -5,9 +5,9 @@ export type TooLate = 'too late';
 export const MAX_SECOND_MS = 10_000;
 
 /**
- * Asks a process until it answers, with at most two questions open at once. The first stays open, because a process
- * may load the tool at its first request. The second gives up after 10 s: the first may have reached a worker that
- * hangs while another one would answer.
+ * Asks a process until it answers, with at most two open questions at once. The first question stays open, because a
+ * process may load the tool at its first request. The second question gives up after 10 s: the first may have reached a
+ * worker that hangs, while another worker would answer.
  */
 export class PatientQuestion<Answer> {
   readonly #ask: (signal: AbortSignal) => Promise<Answer>;

@@ -58,7 +58,7 @@ export interface KubernetesRuntimeOptions {
       | 'concurrent_one_offs'
       | 'one_off_time'
     >;
-  /** The origin of the HTTP server. Requests to its host are not for a tool. */
+  /** Returns the origin of this server's HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
 }
@@ -66,8 +66,9 @@ export interface KubernetesRuntimeOptions {
 const KNOWN_MS = 60_000;
 
 /**
- * Runs releases on a Kubernetes cluster. Each rollout has its own Deployments beside those of the previous one. The
- * selector of the tool's Service moves the traffic (docs/decisions/0006). The tools keep running without this server.
+ * Runs releases on a Kubernetes cluster. Each rollout has its own Deployments beside those of the previous rollout. The
+ * selector of the tool's Service decides which rollout gets the traffic (docs/decisions/0006). The tools keep running
+ * without this server.
  */
 export class KubernetesRuntime implements Runtime, Gateway {
   readonly #options: KubernetesRuntimeOptions;
@@ -79,14 +80,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #lost: LostNamespaces;
   readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
-  /** Limits how many tools are resumed at once at the start. */
+  /** Limits how many tools are resumed at the same time at the start of the server. */
   readonly #resumes = new ConcurrencyLimit(8);
   readonly #backgroundWork = new BackgroundWork();
   readonly #resuming = new Resuming();
   readonly #oneOffs: OneOffs;
   readonly #serverRun = newRolloutId();
 
-  /** Begins to watch the cluster. Running tools are not changed. */
+  /** Begins to watch the cluster. Does not change running tools. */
   constructor(options: KubernetesRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
@@ -153,7 +154,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
-      // No time limit: while the cluster's API does not answer, the tools may still run, so the resume must not fail.
+      // The wait has no time limit: while the cluster's API does not answer, the tools may still run, so the resume
+      // must not fail.
       await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
       await this.#backgroundWork.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
@@ -194,7 +196,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return ingress_url.replace('TOOL', tool).replace('DOMAIN', domain);
   }
 
-  /** Ends the watches and the one-offs. The tools keep running. */
+  /** Ends the watches of the cluster and all one-off commands. The tools keep running. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([this.#backgroundWork.ended(), this.#oneOffs.close()]);
@@ -279,13 +281,17 @@ export class KubernetesRuntime implements Runtime, Gateway {
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
       if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
-      // The namespace is missing. Drift starts the release when the namespace exists again.
+      // The namespace is missing. `Drift` starts the release when the namespace exists again.
       this.#live.resume(fresh, toolNumber);
       await this.#lost.look(tool);
     }
   }
 
-  /** @throws the error of `work`, or a DeployError if the reason is that the tool's namespace does not exist. */
+  /**
+   * Runs `work` in the tool's namespace.
+   *
+   * @throws the error of `work`, or a DeployError if `work` failed because the namespace does not exist.
+   */
   async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
@@ -294,7 +300,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
   }
 
-  /** False if the tool can have no namespace, and so nothing in the cluster. */
+  /** False if the tool's name cannot be part of a namespace's name. The tool then has nothing in the cluster. */
   #canRun(tool: ToolName): boolean {
     return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
   }

@@ -19,7 +19,11 @@ export interface ProcessStatusesParts extends ObjectParts {
   readonly ends: ScheduledEnds;
 }
 
-/** The processes of a tool, including scheduled ones but not one-offs. @throws as `retrying`. */
+/**
+ * Returns the status of each process of a tool, including scheduled processes but not one-off commands.
+ *
+ * @throws as `retrying` does.
+ */
 export async function processStatuses(
   parts: ProcessStatusesParts,
   tool: ToolName,
@@ -42,7 +46,10 @@ export async function processStatuses(
   return withNotes(statuses, live.of(tool), drift.notes(tool));
 }
 
-/** Returns empty lists if the namespace is missing, or if the live release has not been started in a new one. */
+/**
+ * Lists the tool's Deployments and CronJobs. Both lists are empty if the namespace is missing, or if the live release
+ * has not been started in a new namespace.
+ */
 async function objectsOf(
   parts: ProcessStatusesParts,
   tool: ToolName,
@@ -56,7 +63,7 @@ async function objectsOf(
       deploymentsOf(parts, tool, namespace, closing),
       cronJobsOf(parts, tool, namespace, closing),
     ]);
-    // This server may list in all namespaces, so the list of a missing one is empty.
+    // This server may list objects in all namespaces, so an empty list may mean that the namespace is missing.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

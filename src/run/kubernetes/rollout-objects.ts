@@ -20,19 +20,19 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
-  /** Fires when this server stops. Nothing waits for the cluster after that. */
+  /** Fires when this server stops. After that, nothing waits for the cluster any more. */
   readonly closing: AbortSignal;
 }
 
 const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
 const REMOVAL_MS = 30_000;
-/** A pod that is still there this long after its grace time is on a node that does not answer. */
+/** If a pod still exists this long after its grace time, its node does not answer. */
 const OVERDUE_MS = 30_000;
 
 /**
- * With `make_namespaces`, makes the tool's namespace if it is missing, its NetworkPolicy and its quota. A quota that
- * somebody else has changed stays.
+ * With the setting `make_namespaces`, creates the tool's namespace if it is missing, its NetworkPolicy and its quota.
+ * Keeps a quota that somebody else has changed.
  */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
@@ -44,7 +44,7 @@ export async function ensureNamespace(
     () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
     { signal },
   ).catch((error: unknown) => {
-    // If this server may not look, the first object that it makes shows whether the namespace exists.
+    // If this server may not list namespaces, the first object that it creates shows whether the namespace exists.
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;
   });
@@ -60,7 +60,11 @@ export async function ensureNamespace(
   await applyObject(cluster, networkPolicy({ tool, namespace, apiServers, config }), { signal });
 }
 
-/** @see https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--endpoint-reconciler-type) */
+/**
+ * Returns the addresses of the cluster's API servers.
+ *
+ * @see https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--endpoint-reconciler-type)
+ */
 async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promise<string[]> {
   const labelSelector = 'kubernetes.io/service-name=kubernetes';
   const { items } = await retrying(
@@ -70,7 +74,7 @@ async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promis
   return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
 }
 
-/** Makes all objects of a rollout. The cluster then makes its pods. */
+/** Creates all objects of a rollout. The cluster then creates its pods. */
 export async function makeRollout(
   { cluster }: ObjectParts,
   options: ReleaseOptions,
@@ -92,7 +96,7 @@ export async function makeRollout(
   await applyObject<V1Secret>(cluster, { ...config, metadata: { ...metadata, ownerReferences } }, { signal });
 }
 
-/** The Deployments that this server made for a tool, of all rollouts. */
+/** Lists the Deployments of all rollouts that this server made for a tool. */
 export async function deploymentsOf(
   { cluster }: Pick<ObjectParts, 'cluster'>,
   tool: string,
@@ -112,15 +116,16 @@ export interface Removal {
   readonly rolloutId: string;
   /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
   readonly how: 'now' | 'gracefully';
-  /** Only these process types. Null for all, and the config vars. */
+  /** The process types whose objects are removed. Null removes all objects, and the config vars. */
   readonly types: readonly string[] | null;
 }
 
 /**
- * Removes the objects of a rollout, except the runs of its schedules. Resolves when its pods are gone. If this server
- * stops, resolves as soon as the cluster has accepted the deletion.
+ * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist.
+ * If this server stops, resolves as soon as the cluster has accepted the deletion.
  *
- * @returns the names of pods that stay because their nodes are lost. The cluster deletes them when it deletes the node.
+ * @returns the names of pods that stay because their nodes are lost. The cluster deletes such pods when it deletes the
+ * node.
  */
 export async function removeRollout(parts: ObjectParts, removal: Removal): Promise<string[]> {
   const { cluster, pods, closing } = parts;
@@ -130,8 +135,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       ? ofRollout(rolloutId)
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
-  // The Secret first, because leftovers of a killed server are found by their Deployments. Running processes do not
-  // need it any more.
+  // Delete the Secret first, because the leftovers of a killed server are found by their Deployments. Running processes
+  // no longer need the Secret.
   if (types === null) {
     if (how === 'gracefully') await retryDetached(() => leaveConfigToRuns(parts, namespace, rolloutId));
     await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
@@ -160,14 +165,20 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   return [];
 }
 
-/** Measures by this server's clock only, because the clock of the API server may differ. */
+/**
+ * True if a pod should have ended long ago. Uses only this server's clock, because the clock of the API server may
+ * differ.
+ */
 function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
   if (terminatingSince === null) return false;
   const graceMs = (pod.metadata?.deletionGracePeriodSeconds ?? 0) * 1000;
   return performance.now() - terminatingSince > graceMs + OVERDUE_MS;
 }
 
-/** Retries without the signal of the rollout or the server, because that signal may be the reason for the removal. */
+/**
+ * Retries an action without the signal of the rollout or the server, because that signal may be the reason for the
+ * removal.
+ */
 async function retryDetached(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

@@ -12,9 +12,9 @@ const RIGHTS: readonly Right[] = [
 ];
 
 /**
- * Checks the namespace of a tool before anything is built for it.
+ * Checks, before anything is built, that this server has its rights in the tool's namespace.
  *
- * @throws as `preflight`, except for a missing namespace that this server makes before the rollout.
+ * @throws as `preflight` does, except for a missing namespace that this server creates before the rollout.
  */
 export async function assertToolNamespace(
   {

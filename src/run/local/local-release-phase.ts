@@ -5,7 +5,7 @@ import type { ReleasePhase } from '../runtime.ts';
 import { type RunParts, type Start, startRun } from './processes/running-process.ts';
 
 /**
- * Runs the release phase to its end. Its output goes to the push and to the tool's log.
+ * Runs the release command of a release to its end. The output goes to the push and to the tool's log.
  *
  * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; AbortError when the signal fires.
  * @see https://devcenter.heroku.com/articles/release-phase
@@ -30,7 +30,7 @@ export async function runReleasePhase(
     throw new DeployError(
       'RELEASE_TIMED_OUT',
       `The release command took longer than ${parts.config.release_time / 1000} s and was ended.`,
-      'Let it do less, or ask the operator for a higher release_time.',
+      'Make the release command do less, or ask the operator for a higher release_time.',
     );
   }
   if (exit.code === 0 && exit.signal === null) return;
@@ -38,7 +38,7 @@ export async function runReleasePhase(
     'RELEASE_FAILED',
     `The release command ${exitWords(exit, parts.config.run_memory)}.`,
     exit.code === 127
-      ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
-      : 'Its output is above. Fix the error and push again.',
+      ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
+      : 'The output of the release command is above. Fix the error and push again.',
   );
 }

@@ -3,11 +3,11 @@ import type { LocalRollout } from './local-rollout.ts';
 
 interface Retiring {
   readonly gone: Promise<void>;
-  /** Cuts the drain short. */
+  /** Aborting this cuts the drain of the rollout short. */
   readonly hurry: AbortController;
 }
 
-/** Ends rollouts in the background when they get no more requests. */
+/** Ends rollouts in the background once they get no more requests. */
 export class LocalRetirement {
   readonly #drainMs: number;
   readonly #log: Log;
@@ -22,7 +22,7 @@ export class LocalRetirement {
     return [...this.#retiring.keys()].filter(({ release }) => release.tool === tool);
   }
 
-  /** Ends a rollout when its requests are done or the drain time is over. Does not wait for it. */
+  /** Ends a rollout when its requests are done or the drain time is over. Returns at once. */
   add(rollout: LocalRollout): void {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(this.#drainMs)]);
@@ -33,7 +33,7 @@ export class LocalRetirement {
     this.#retiring.set(rollout, { gone, hurry });
   }
 
-  /** Ends the matching rollouts now. Resolves when they are gone. */
+  /** Ends the matching rollouts now. Resolves when their processes have ended. */
   async hurry(isMeant: (rollout: LocalRollout) => boolean): Promise<void> {
     const meant = [...this.#retiring].filter(([rollout]) => isMeant(rollout)).map(([, retiring]) => retiring);
     for (const { hurry } of meant) hurry.abort();

@@ -20,14 +20,14 @@ export interface LocalRolloutOptions {
   readonly parts: LocalRolloutParts;
 }
 
-/** A set of processes of one release: the live ones, or some that are starting or draining. */
+/** A set of processes of one release: the live processes, or processes that are starting or draining. */
 export class LocalRollout {
   readonly release: Release;
   readonly #options: LocalRolloutOptions;
   /** The processes that stay up. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
-  /** Rotates over equally busy processes. */
+  /** Changes with each request, so that equally busy processes take turns. */
   #turn = 0;
   #isDown = false;
 
@@ -42,7 +42,7 @@ export class LocalRollout {
     this.#timed = timed;
   }
 
-  /** Makes all processes of a release without starting them. */
+  /** Creates all processes of a release without starting them. */
   static of(options: LocalRolloutOptions, replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = options;
     const timed = scheduledIn(release).map(
@@ -54,13 +54,13 @@ export class LocalRollout {
     return all;
   }
 
-  /** The status of each process. If the release is not live, only of processes that still run. */
+  /** Returns the status of each process. If the release is not live, leaves out scheduled processes that do not run. */
   statuses(isLive: boolean): ProcessStatus[] {
     const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
     return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
   }
 
-  /** Where the next request goes: to the web process with the fewest open requests. */
+  /** Returns where the next request goes: to the web process with the fewest open requests. */
   get route(): Route {
     if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
     const webs = this.#processes.filter(({ type }) => type === 'web');
@@ -79,7 +79,7 @@ export class LocalRollout {
       : { kind: 'starting' };
   }
 
-  /** Makes the processes that are missing for these numbers, without starting them. */
+  /** Creates the processes that are missing for these numbers, without starting them. */
   missing(replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
@@ -92,7 +92,7 @@ export class LocalRollout {
     return new LocalRollout(this.#options, processes);
   }
 
-  /** Adds the processes of the other set. */
+  /** Adds the processes of another set to this one. */
   join(others: LocalRollout): void {
     const types = stayingUp(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
@@ -100,7 +100,11 @@ export class LocalRollout {
     );
   }
 
-  /** Removes surplus processes, those with the highest numbers. @returns the removed ones, which still run. */
+  /**
+   * Removes the surplus processes with the highest numbers from this set.
+   *
+   * @returns the removed processes, which still run.
+   */
   shrinkTo(replicas: Replicas): LocalRollout {
     const counts = replicasOf(this.release, replicas);
     const all = this.#processes;
@@ -114,19 +118,19 @@ export class LocalRollout {
     );
   }
 
-  /** Starts every process and waits until all are healthy. If one fails, all are killed. */
+  /** Starts every process and waits until all are healthy. If a process fails, kills all of them. */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     const failed = new AbortController();
     const whole = AbortSignal.any([signal, failed.signal]);
     const starts = this.#processes.map((process) =>
       this.#startOne(process, progress, whole).catch((error: unknown) => {
-        // This also aborts the others, so that the first error is reported.
+        // This also aborts the other starts, so that the first error is reported.
         failed.abort(error);
         throw error;
       }),
     );
     await Promise.allSettled(starts);
-    // A healthy process may have ended while another was still starting.
+    // A healthy process may have ended while another process was still starting.
     const ended = this.#processes.find((process) => process.end !== null);
     if (ended?.end && !failed.signal.aborted) failed.abort(await this.#failure(ended, ended.end, progress));
     if (!failed.signal.aborted) {
@@ -138,21 +142,24 @@ export class LocalRollout {
     throw failed.signal.reason;
   }
 
-  /** From now on restarts processes that end, and runs scheduled processes when they are due. */
+  /** Begins to restart processes that end, and to run scheduled processes when they are due. */
   keepUp(): void {
     for (const process of this.#processes) process.keepUp();
     for (const process of this.#timed) process.keepUp();
   }
 
-  /** Never starts any of its processes. Their status gives the reason, as in `web.1 was built without isolation`. */
+  /**
+   * Makes sure that no process of the release starts. Their status gives the reason, as in `web.1 was built without
+   * isolation`.
+   */
   async refuse(detail: string): Promise<void> {
     for (const process of this.#timed) process.refuse(detail);
     for (const process of this.#processes) await process.refuse(detail);
   }
 
   /**
-   * Ends each process when its requests are done or the signal fires. Only `web` has requests. A run of a scheduled
-   * process continues until it ends or `hurry` fires.
+   * Ends each process when its requests are done or `signal` fires. Only `web` processes have requests. A run of a
+   * scheduled process continues until it ends or `hurry` fires.
    */
   async drain(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
     const runs = this.#timed.map((process) => process.finish(hurry));
@@ -173,7 +180,7 @@ export class LocalRollout {
     await Promise.all(this.#processes.map((process) => process.kill()));
   }
 
-  /** The lowest free numbers for the processes of a type that are missing for `count`. */
+  /** Returns the lowest free numbers for the processes of a type that are missing for `count`. */
   #freeNumbers(type: string, count: number): number[] {
     const taken = new Set(this.#processes.filter((process) => process.type === type).map(numberOf));
     const numbers = Array.from({ length: count + taken.size }, (_, index) => index + 1);
@@ -206,7 +213,7 @@ export class LocalRollout {
   }
 }
 
-/** 2 of `web.2` */
+/** Returns the number of a process: 2 for `web.2`. */
 function numberOf({ name }: ToolProcess): number {
   return Number(name.slice(name.lastIndexOf('.') + 1));
 }

@@ -64,16 +64,16 @@ export interface LocalRuntimeOptions {
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
-  /** The origin of the HTTP server, `http://127.0.0.1:8080`. Called only once it listens. */
+  /** Returns the origin of the HTTP server, `http://127.0.0.1:8080`. Called only once the server listens. */
   readonly httpOrigin: () => string;
-  /** The command with which a maintainer sees a tool's logs. */
+  /** Returns the command with which a maintainer sees a tool's logs. */
   readonly logsCommand: (tool: string) => string;
-  /** The command with which a maintainer builds the live commit again. */
+  /** Returns the command with which a maintainer builds the live commit again. */
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
   /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;
-  /** The clock of schedules; by default the system's. */
+  /** The clock for scheduled processes; by default the system's clock. */
   readonly clock?: Clock;
 }
 
@@ -113,7 +113,10 @@ export class LocalRuntime implements Runtime, Gateway {
     });
   }
 
-  /** Empties the run folder. The processes of an earlier server must have ended (`endLeftovers`). */
+  /**
+   * Creates a runtime with an empty folder for running processes. The processes of an earlier server must have ended
+   * (`endLeftovers`).
+   */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
     await removeTree(folder);
@@ -173,7 +176,7 @@ export class LocalRuntime implements Runtime, Gateway {
     ];
   }
 
-  /** Always null, because there are no namespaces here. */
+  /** Returns null, because a single machine has no namespaces. */
   lostNamespace(): null {
     return null;
   }
@@ -186,7 +189,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
-  /** Does nothing, because the leftovers of a killed server ended when the sandbox was chosen. */
+  /** Does nothing: the processes of a killed server were ended when the sandbox was chosen. */
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {
@@ -246,7 +249,7 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#retirement.add(live.shrinkTo(replicas));
   }
 
-  /** Starts the processes and calls `beforeSwitch`. If anything fails, kills them. */
+  /** Starts the processes of a rollout and calls `beforeSwitch`. If anything fails, kills these processes. */
   async #start(next: LocalRollout, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
     const whole = AbortSignal.any([signal, this.#closing.signal]);
     try {
@@ -259,7 +262,11 @@ export class LocalRuntime implements Runtime, Gateway {
     }
   }
 
-  /** Sends requests to this rollout from now on. @returns the version that got them before, or null. */
+  /**
+   * Sends the tool's requests to this rollout from now on.
+   *
+   * @returns the version that got the requests before, or null.
+   */
   #switchTo(next: LocalRollout): number | null {
     const { tool } = next.release;
     const before = this.#live.get(tool);

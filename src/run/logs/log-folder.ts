@@ -9,7 +9,7 @@ export interface ToolLogsOptions {
   readonly log: Log;
 }
 
-/** The log of each tool, `logs/TOOL` in the data folder. */
+/** Opens the log of each tool, which is the folder `logs/TOOL` of the data folder. */
 export class ToolLogs {
   readonly #options: ToolLogsOptions;
   readonly #logs = new Map<string, ToolLog>();

@@ -4,18 +4,19 @@ import type { LogLine } from '../runtime.ts';
 const MAX_WAITING_LINES = 1000;
 const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
 const MIN_CHARACTERS_OF_ONE = 64 * 1024;
-/** The memory of a line beside its text. */
+/** How many characters of memory each line costs in addition to its text. */
 const LINE_CHARACTERS = 100;
 
-/** The memory for lines that wait for readers, shared by all readers of all tools. */
+/** Limits the memory for log lines that wait for readers. All readers of all tools share it. */
 export class LineRoom {
   #held = 0;
 
   /**
-   * Reserves memory for a line. A reader may hold an eighth of what the others leave free, so that many slow readers
-   * get less each, but never nothing.
+   * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free. So many
+   * slow readers get less each, but never nothing.
    *
-   * @param own - The characters that this reader holds already. @returns false if it may hold no more.
+   * @param own - How many characters this reader holds already.
+   * @returns false if the reader may hold no more.
    */
   take(characters: number, own: number): boolean {
     const free = MAX_CHARACTERS_OF_ALL - this.#held + own;
@@ -36,8 +37,8 @@ interface Waiting {
 }
 
 /**
- * The lines that wait for one reader. A reader that falls behind loses lines and is told how many. It never delays the
- * tool.
+ * Holds the log lines that wait for one reader. A reader that falls behind loses lines and is told how many. A slow
+ * reader never delays the tool.
  */
 export class LogFollower implements Disposable {
   readonly #accepts: (process: string) => boolean;
@@ -52,7 +53,9 @@ export class LogFollower implements Disposable {
     this.#room = room;
   }
 
-  /** Adds old lines, before any other. If they are too long together, the oldest are left out. */
+  /**
+   * Adds the old lines with which the reader begins. If the old lines need too much memory, the oldest are left out.
+   */
   begin(past: readonly LogLine[]): void {
     const taken: Waiting[] = [];
     for (const line of past.toReversed()) {
@@ -77,7 +80,7 @@ export class LogFollower implements Disposable {
     this.#arrivals.dispatchEvent(new Event('line'));
   }
 
-  /** Yields the waiting lines and, with `follow`, new lines until the signal. */
+  /** Yields the waiting lines. With `follow`, also yields new lines until the signal fires. */
   async *lines(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine> {
     while (!signal.aborted) {
       const waiting = [...this.#waiting, ...this.#gap()].reverse();
@@ -96,7 +99,7 @@ export class LogFollower implements Disposable {
     }
   }
 
-  /** Gives all memory back. */
+  /** Gives back all memory that this reader holds. */
   [Symbol.dispose](): void {
     this.#waiting = [];
     this.#give(this.#held);

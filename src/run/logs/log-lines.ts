@@ -6,14 +6,14 @@ const MAX_CHARACTERS = 16 * 1024;
 export const CUT = '… (cut)';
 
 /**
- * Splits a process's output into whole, clean lines. Lines are cut at 16 kB, so that a process that never prints a
- * newline does not fill the memory.
+ * Splits the output of a process into complete lines without control characters. Lines are cut at 16 kB, so that a
+ * process that never prints a newline does not fill the memory.
  */
 export class LogLines {
   readonly #decoder = new StringDecoder('utf8');
   #rest = '';
 
-  /** The lines that this chunk completes. */
+  /** Adds a chunk of output, and returns the lines that are complete now. */
   push(chunk: Uint8Array): string[] {
     const parts = this.#decoder.write(Buffer.from(chunk)).split('\n');
     const last = parts.pop() ?? '';
@@ -26,7 +26,7 @@ export class LogLines {
     return lines.flatMap(finished);
   }
 
-  /** The rest after the last newline. */
+  /** Returns the rest after the last newline, as the last line. */
   end(): string[] {
     const line = this.#rest + this.#decoder.end();
     this.#rest = '';
@@ -39,7 +39,7 @@ function finished(line: string): string[] {
   return clean(withoutReturns(text)).split('\n');
 }
 
-/** Removes carriage returns at the end. A regular expression would take quadratic time. */
+/** Removes carriage returns at the end of a line. A regular expression would take quadratic time. */
 function withoutReturns(text: string): string {
   let length = text.length;
   while (text[length - 1] === '\r') length -= 1;

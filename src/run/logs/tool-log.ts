@@ -7,23 +7,27 @@ import { LineRoom, LogFollower } from './log-follower.ts';
 import { lastLines } from './log-tail.ts';
 
 export interface ToolLogOptions {
-  /** The tool's own folder. The first line makes it. */
+  /** The tool's own log folder. It is created when the first line is written. */
   readonly folder: string;
-  /** The largest size of a log file. Each process has two: the current one and the previous one. */
+  /** The largest size of a log file. Each process has two files: the current file and the previous one. */
   readonly sizeBytes: number;
   readonly log: Log;
-  /** The memory for lines that wait for readers, shared with other logs. */
+  /** The memory for lines that wait for readers. Several logs may share it. */
   readonly room?: LineRoom;
 }
 
-/** A reader gets at most this much of each file's old lines. */
+/** How many bytes of old lines a reader gets from each file at most. */
 const MAX_PAST_BYTES = 5 * 1024 * 1024;
-/** The logs of so many processes are kept. A release may give all its processes names that no earlier one had. */
+/**
+ * How many processes of a tool may have a log. Each release may give its processes new names, so the oldest logs are
+ * deleted.
+ */
 const MAX_PROCESSES = 200;
 
 /**
- * The output of a tool's processes: `web.1.log` with `TIME TEXT` lines, and `web.1.log.1`, the previous file. All
- * access to the files is in turn, so that a reader who follows misses and repeats no line.
+ * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIME TEXT`, and `web.1.log.1` is the
+ * previous file. All access to the files takes turns, so that a reader who follows the log misses no line and gets none
+ * twice.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -37,13 +41,16 @@ export class ToolLog {
     this.#room = options.room ?? new LineRoom();
   }
 
-  /** Resolves when the lines are written, or lost because the disk is full. Never rejects. */
+  /**
+   * Adds lines of a process to its log. Resolves when the lines are written, or lost because the disk is full. Never
+   * rejects.
+   */
   append(process: string, texts: readonly string[]): Promise<void> {
     const at = new Date().toISOString();
     return this.appendLines(texts.map((text) => ({ at, process, text })));
   }
 
-  /** Like `append`, for lines of one process that have a time. */
+  /** Adds lines of one process that already have a time. Otherwise the same as `append`. */
   appendLines(lines: readonly LogLine[]): Promise<void> {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
@@ -57,7 +64,7 @@ export class ToolLog {
     });
   }
 
-  /** Yields the newest old lines and, with `follow`, new lines. */
+  /** Yields the newest lines of the log. With `follow`, also yields new lines. */
   async *read(query: LogQuery): AsyncGenerator<LogLine> {
     const accepts = (process: string) =>
       query.process === null || process === query.process || process.startsWith(`${query.process}.`);
@@ -103,7 +110,7 @@ export class ToolLog {
     }
   }
 
-  /** Writes even if somebody has removed the file or the folder. */
+  /** Appends text to the log of a process, even if somebody has deleted the file or its folder meanwhile. */
   async #writeAnyway(process: string, text: string): Promise<void> {
     try {
       await this.#write(process, text);
@@ -127,13 +134,15 @@ export class ToolLog {
       await appendFile(path, text, { mode: 0o600 });
       this.#sizes.set(process, before + bytes);
     } catch (error) {
-      // If the disk is full, a part may have been written.
+      // If the disk is full, a part of the text may have been written. Remove that part.
       if ((await sizeOf(path)) > before) await truncate(path, before);
       throw error;
     }
   }
 
-  /** For the log of a process that has none: those of others are deleted if there are too many, the oldest first. */
+  /**
+   * Makes place for the log of a process that has none yet: if too many processes have a log, deletes the oldest logs.
+   */
   async #makePlace(): Promise<void> {
     const { folder } = this.#options;
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -157,7 +166,7 @@ export class ToolLog {
   }
 }
 
-/** The last lines, at most `count`, that fit in `maxCharacters`. */
+/** Returns the last lines, at most `count`, that fit in `maxCharacters`. */
 function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
   let first = lines.length;
   for (let characters = 0; first > 0 && lines.length - first < count; first -= 1) {

@@ -94,7 +94,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     await there.server.boot(120_000);
   }
 
-  test('builds fetch their source at a port only for that, not at the HTTP door', async () => {
+  test('builds in the cluster fetch their source from a separate port, not from the HTTP server', async () => {
     const ready = there.server.lines.findLast(({ msg }) => msg === 'ready');
     const sources = `http://${ready?.['sources']}`;
     for (const path of ['/', '/-/command', `/${TOOL}.git/info/refs?service=git-receive-pack`]) {
@@ -107,14 +107,14 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.match(await main.text(), /^No sources of builds are handed out here/);
   });
 
-  test('a requirement that does not exist', async () => {
+  test('a push to a cluster names the reason: a requirement that does not exist', async () => {
     await commitOnFirst({ 'requirements.txt': 'flask==999.0\n', 'app.py': '' }, ['build.sh']);
     const { reason, pushed } = await refused();
     assert.match(reason, /^build failed: pip exited \d+: /);
     assert.match(pushed.stderr, /flask==999\.0/);
   });
 
-  test('a build that needs too much memory', async () => {
+  test('a push to a cluster names the reason: a build that needs too much memory', async () => {
     await commitOnFirst(webTool('new', `python3 -c "${hungry}"`));
     assert.match(
       (await refused()).reason,
@@ -122,41 +122,41 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     );
   });
 
-  test('a process that needs too much memory', async () => {
+  test('a push to a cluster names the reason: a process that needs too much memory', async () => {
     await commitOnFirst(running(hungry));
     const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 was ended because it needed more than 128 MiB of memory/);
     assert.match(pushed.stderr, /mem in service\.template/);
   });
 
-  test('a process that crashes at every start', async () => {
+  test('a push to a cluster names the reason: a process that crashes at every start', async () => {
     await commitOnFirst(running("raise SystemExit('no database here')"));
     const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 exited with code 1/);
     assert.match(pushed.stderr, /web\.1 \| no database here/);
   });
 
-  test('a port that is never opened', async () => {
+  test('a push to a cluster names the reason: the web process never opens a port', async () => {
     await commitOnFirst(running('import time\ntime.sleep(600)'));
     const { reason } = await refused();
     assert.match(reason, /^rollout failed: web\.1 never opened a port that others can reach; waited 20 s/);
   });
 
-  test('another port than PORT, which is named within 15 s after the start', async () => {
+  test('a push to a cluster names the reason within 15 s: the web process listens on another port than PORT', async () => {
     await commitOnFirst(running(elsewhere));
     const { reason, pushed } = await refused();
     const [, seconds = ''] =
       /^rollout failed: web\.1 listens on port 5000, not on PORT \(8000\); waited (\d+) s/.exec(reason) ?? [];
     assert.ok(Number(seconds) >= 10 && Number(seconds) <= 17, reason);
-    assert.match(pushed.stderr, /not on PORT \(8000\); the push waits for that one/);
+    assert.match(pushed.stderr, /not on PORT \(8000\); the push waits until it listens on PORT/);
   });
 
-  test('a health check path that answers 500', async () => {
+  test('a push to a cluster names the reason: the health check path answers 500', async () => {
     await commitOnFirst({ ...running(ill), 'service.template': 'health-check-path: /health\n' });
     assert.match((await refused()).reason, /^rollout failed: GET \/health answered 500; waited 20 s/);
   });
 
-  test('a missing namespace', async () => {
+  test('a push to a cluster names the reason: the tool’s namespace is missing', async () => {
     await there.server.addTool('nowhere');
     const other = await WorkTree.create(there.server, 'ssh', 'nowhere');
     await other.commit('one', webTool('nowhere'));
@@ -164,13 +164,13 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.equal(pushed.exitCode, 1, pushed.stderr);
     assert.match(
       reasonOf(pushed),
-      /The tool's namespace push-\w+-nowhere is not there; nothing is live yet$/,
+      /The tool's namespace push-\w+-nowhere does not exist; nothing is live yet$/,
     );
     assert.equal((await other.git('ls-remote', 'toolforge')).stdout, '');
     assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'a build ran although it cannot be started');
   });
 
-  test('a used-up quota', async () => {
+  test('a push to a cluster names the reason: the quota is used up', async () => {
     await applyObject(
       there.cluster,
       {
@@ -193,7 +193,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
   });
 
   // The following tests build nothing, because they push the same commit again.
-  test('no room on any node', async () => {
+  test('a push to a cluster names the reason: no node has room for the process', async () => {
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();
     assert.match(pushed.stderr, /Using the earlier build of /);
@@ -205,7 +205,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     await restart(usual);
   });
 
-  test('an image that the registry has lost', async () => {
+  test('a push to a cluster names the reason: the registry has lost the image', async () => {
     const repository = `${there.prefix}images/tool-${TOOL}/tool-${TOOL}`;
     const digest = await registry.digestOf(repository, NEWEST, signal);
     await registry.delete(repository, digest ?? '', signal);
@@ -216,7 +216,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     );
   });
 
-  test('a registry that is down', async () => {
+  test('a push to a cluster names the reason: the registry does not answer', async () => {
     await restart({ TOOLFORGE_PUSH_REGISTRY: '127.0.0.1:59999/none' });
     await commitOnFirst(webTool('newer'));
     assert.match((await refused()).reason, /127\.0\.0\.1:59999 .*ECONNREFUSED/);

@@ -52,7 +52,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     return failure;
   }
 
-  test('a registry that is down', async () => {
+  test('if the registry does not answer when a pod pulls its image, the push says so', async () => {
     const artifact = await bad(webTool('new'));
     const away = { ...artifact, reference: artifact.reference.replace(/^[^/]+/, '127.0.0.1:1') };
     const { error } = await failOver('unreached', away);
@@ -60,7 +60,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /\(the registry cannot be reached\)\.$/);
   });
 
-  test('a limit range that is too narrow is reported with its numbers', async () => {
+  test('if a limit range of the namespace is too narrow, the push says so, with its numbers', async () => {
     const { error } = await failOver('narrow', await bad(webTool('new')), async () => {
       await applyObject(
         bench.cluster,
@@ -77,7 +77,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /memory may be at most 128Mi, asked for: 256Mi/);
   });
 
-  test('too much written to disk', async () => {
+  test('if a process writes too much to disk, the push says so', async () => {
     const { error } = await failOver(
       'writing',
       await bad(writingTool, { service: { healthCheckPath: null } }),
@@ -90,7 +90,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /^web\.1 was ended because it wrote more than 100Mi to disk\.$/);
   });
 
-  test('a process that listens only on 127.0.0.1 is reported with its output', async () => {
+  test('if a web process listens only on 127.0.0.1, the push says so, with its output', async () => {
     const source = webTool('new').replaceAll('0.0.0.0', '127.0.0.1');
     const said = `import os\nprint('Running on http://127.0.0.1:' + os.environ['PORT'])\n${source}`;
     const { error } = await failOver('loopback', await bad(said));
@@ -101,7 +101,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.hint, /on 0\.0\.0\.0/);
   });
 
-  test('a namespace with stricter Pod Security than the image allows', async () => {
+  test('if the namespace’s Pod Security is stricter than the image allows, the push says so', async () => {
     const artifact = await bad(webTool('new'));
     const root = { ...artifact, reference: await rootImage() };
     const { error } = await failOver('root', root);
@@ -109,13 +109,13 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /image will run as root/);
   });
 
-  test('memory in service.template above the limit is reported, and the limit applies', async () => {
+  test('if service.template asks for more memory than the limit, the push says so, and the limit applies', async () => {
     const tool = 'greedy' as ToolName;
     const artifact = await bad(webTool('greedy'), {
       service: { healthCheckPath: null, memoryBytes: 900 * MIB },
     });
     const seen = await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
-    assert.match(seen, /mem of service\.template asks for 900 MiB: a process gets at most 256 MiB here/);
+    assert.match(seen, /mem of service\.template asks for 900 MiB, but a process gets at most 256 MiB here/);
   });
 
   /** Plain Debian, which runs as root. */

@@ -64,7 +64,7 @@ async function withServer(listener: RequestListener, action: (port: number) => P
   }
 }
 
-test('threat 79: a process that listens only on another port is refused before health_time is over', async () => {
+test('threat 79: a web process that listens only on another port than PORT is refused before health_time is over', async () => {
   const limits = { timeoutMs: 60_000, elsewhereMs: 300 };
   const { readiness } = await watch(new Listening([5000]), limits);
   assert.ok(readiness.kind === 'timed-out');
@@ -72,7 +72,7 @@ test('threat 79: a process that listens only on another port is refused before h
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
 });
 
-test('threat 79: a process that listens on no port, or briefly on another one, has all of health_time', async () => {
+test('threat 79: a web process that listens on no port, or briefly on another port, has the whole health_time', async () => {
   const process = new Listening([5000]);
   const limits = { timeoutMs: 1200, elsewhereMs: 600 };
   const watching = watch(process, limits);
@@ -85,7 +85,7 @@ test('threat 79: a process that listens on no port, or briefly on another one, h
   assert.equal(readiness.seen.message, 'web.1 never opened a port');
 });
 
-test('each problem is reported once, and a different problem is reported again', async () => {
+test('while a web process is not healthy, the push reports each problem once, and a different problem again', async () => {
   let status = 500;
   await withServer(
     (_request, response) => response.writeHead(status).end(),
@@ -117,7 +117,7 @@ for (const { status, remark } of [
     ));
 }
 
-test('a lasting problem is reported again with the time left, and the tool gets few requests', async () => {
+test('if a web process stays unhealthy, the push repeats the problem with the time left, and sends the tool few requests', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;
@@ -133,7 +133,7 @@ test('a lasting problem is reported again with the time left, and the tool gets 
   assert.ok(asked < 120, `asked ${asked} times`);
 });
 
-test('a push that is cancelled does not wait for an answer', () =>
+test('a push that is cancelled no longer waits for an answer of the web process', () =>
   withServer(
     () => {},
     async (port) => {
@@ -144,7 +144,7 @@ test('a push that is cancelled does not wait for an answer', () =>
     },
   ));
 
-test('an answer whose head never ends does not count', () =>
+test('an HTTP answer whose head never ends does not make a web process healthy', () =>
   withServer(
     ({ socket }) => {
       socket.write('HTTP/1.1 200 OK\r\n');
@@ -160,7 +160,7 @@ test('an answer whose head never ends does not count', () =>
     },
   ));
 
-test('a slow first answer is awaited, and at most two requests are open', async () => {
+test('the health check waits for a slow first answer, and has at most two requests open', async () => {
   let open = 0;
   let most = 0;
   const listener: RequestListener = (_request, response) => {
@@ -182,7 +182,7 @@ test('a slow first answer is awaited, and at most two requests are open', async 
   });
 });
 
-test('a process that loses its first request is healthy when it answers a later one', async () => {
+test('a web process that loses its first request is healthy when it answers a later request', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;
@@ -195,7 +195,7 @@ test('a process that loses its first request is healthy when it answers a later 
   });
 });
 
-test('a process that never answers is refused as soon as health_time is over', async () => {
+test('a web process that never answers is refused as soon as health_time is over', async () => {
   await withServer(
     () => {},
     async (port) => {
@@ -209,7 +209,7 @@ test('a process that never answers is refused as soon as health_time is over', a
   );
 });
 
-test('a process that sends only interim answers is not healthy, and costs little processor time', async () => {
+test('a web process that sends only interim answers is not healthy, and its check costs little processor time', async () => {
   const server = createServer();
   server.on('connection', (socket) => {
     const piece = 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000);
@@ -267,7 +267,7 @@ for (const { name, line, how } of [
   },
   { name: 'uvicorn', line: 'INFO:     Child process [12] died', how: /end before they answer/ },
 ]) {
-  test(`dying workers are recognised in the output: ${name}`, () => {
+  test(`the health check recognises in the output that workers die: ${name}`, () => {
     const asked = { name: 'web.1', insidePort: 8000, path: null, lines: ['starting', line, 'again'] };
     const verdict = judge('too late', asked);
     assert.ok(verdict.kind === 'not-yet');
@@ -276,7 +276,7 @@ for (const { name, line, how } of [
   });
 }
 
-test('lines about starting workers are not taken for deaths', () => {
+test('the health check does not mistake lines about starting workers for dying workers', () => {
   const lines = [
     '[INFO] Booting worker with pid: 8',
     'spawned uWSGI worker 1 (pid: 9, cores: 1)',

@@ -2,7 +2,7 @@ import type { ToolName } from '../../../src/core/names.ts';
 import type { Process, Release } from '../../../src/core/types.ts';
 import { releaseOf } from '../contract-steps.ts';
 
-/** A release of the tool wikibot, with an image that nobody pulls. */
+/** Returns a release of the tool wikibot, with an image that nobody pulls. */
 export function imageRelease(processes: readonly Process[], version = 42): Release {
   return releaseOf('wikibot' as ToolName, version, {
     ...{ id: 'b', kind: 'image', reference: 'r/t@sha256:0', buildpacks: [], bytes: 1 },
@@ -11,7 +11,7 @@ export function imageRelease(processes: readonly Process[], version = 42): Relea
   });
 }
 
-/** A rollout of this release. */
+/** Returns a rollout of this release. */
 export function rolloutOf(
   processes: readonly Process[],
   {

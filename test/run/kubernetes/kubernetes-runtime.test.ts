@@ -26,7 +26,7 @@ function runtimeOf({ cluster }: Awaited<ReturnType<typeof fakeApi>>, data: strin
   });
 }
 
-test('a tool that is stopped while a starting server resumes it stays stopped', async () => {
+test('if a tool is stopped while a starting server resumes it, the tool stays stopped', async () => {
   const deployments = new Map<string, object>();
   const asked = Promise.withResolvers<void>();
   const api = await fakeApi((url, response, { method }) => {
@@ -61,7 +61,7 @@ test('a tool that is stopped while a starting server resumes it stays stopped', 
   }
 });
 
-test('a tool whose name cannot be part of a namespace is refused before it is built', async () => {
+test('a push to a tool whose name cannot be part of a namespace’s name is refused before the build', async () => {
   const api = await fakeApi((url, response) => {
     if (answerKinds(url, response)) return;
     if (url.searchParams.has('watch')) return response.writeHead(200).flushHeaders();

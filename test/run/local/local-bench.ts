@@ -19,7 +19,7 @@ export interface LocalBench extends RuntimeBench {
   readonly sandbox: Sandbox;
   readonly port: number;
   readonly data: string;
-  /** The clock of schedules. */
+  /** The clock of scheduled processes, which the test moves. */
   readonly clock: SetClock;
 }
 

@@ -40,7 +40,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(log, /worker\.1 did not end within the grace time and was killed/);
       }));
 
-    test('a process that ends between its start and the switch is reported and counts as a restart', () =>
+    test('a process that ends between its start and the switch of traffic is reported, and counts as a restart', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'brief' as ToolName;
         const script = 'import sys, time\ntime.sleep(1.2); sys.exit(3)';
@@ -56,7 +56,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         await runtime.stop(tool);
       }));
 
-    test('each process has its own folders, which are fresh at each start and removed at its end', () =>
+    test('each process has its own folders, which are empty at each start and deleted at its end', () =>
       within({}, async ({ runtime, artifact, data }) => {
         const tool = 'folders' as ToolName;
         const script =
@@ -90,7 +90,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await runtime.status(bad), []);
       }));
 
-    test('if the artifact of a release is gone, the status says how to build it', () =>
+    test('if the artifact of a release was deleted, the status says how to build it again', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'lost' as ToolName;
         const release = releaseOf(tool, 1, {
@@ -105,7 +105,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(status?.detail ?? '', /^has lost its files: .*redeploy lost/);
       }));
 
-    test('a release that was built in the other mode is not started, and the status, the page and the log say how to build it', () =>
+    test('a release built with another isolation is not started, and the status, the page and the log say how to rebuild it', () =>
       within({}, async ({ runtime, request, artifact }) => {
         const tool = 'moved' as ToolName;
         const built = await artifact({ 'web.py': webTool('moved') }, [web()]);
@@ -128,7 +128,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await runtime.status(tool), []);
       }));
 
-    test('the push mentions the status of / if it is not a success', () =>
+    test('if a tool answers / with an error status, the push mentions the status', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'ill' as ToolName;
         const source = webTool('ill').replace("'ill', 200", "'ill', 500");
@@ -139,7 +139,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(seen, /^ {7}web\.1 started · healthy after \d+\.\d s \(GET \/ answers 500\)$/m);
       }));
 
-    test('the status shows the line of the Procfile', () =>
+    test('the status of a process shows its line of the Procfile', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'lines' as ToolName;
         const line = 'python3 -u web.py  # "quoted"';
@@ -148,7 +148,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.equal((await runtime.status(tool))[0]?.command, line);
       }));
 
-    test('close ends everything and waits for it', async () => {
+    test('closing the local runtime ends all processes and waits for their end', async () => {
       const bench = await localBench({ mode });
       const tool = 'closing' as ToolName;
       await rollOut(

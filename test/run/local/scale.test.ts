@@ -18,7 +18,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
     const restartsOf = async (tool: ToolName) =>
       (await bench.runtime.status(tool)).map(({ restarts }) => restarts).toSorted();
 
-    test('a request goes to a process that is not busy with others', async () => {
+    test('a request goes to a web process that is not busy with other requests', async () => {
       const tool = 'busy' as ToolName;
       await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('busy')), { replicas: { web: 2 } });
       const slow = bench.request(tool, '/slow');
@@ -34,7 +34,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.equal(new Set(ids).size, 2, 'of idle ones each has its turn');
     });
 
-    test('a request that crashes a process is not given to the next one', async () => {
+    test('a request that crashes a web process is not given to another process', async () => {
       const tool = 'poison' as ToolName;
       await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('poison')), { replicas: { web: 3 } });
       assert.equal((await bench.request(tool, '/exit')).status, 502);
@@ -42,7 +42,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.equal((await bench.request(tool, '/')).body, 'poison');
     });
 
-    test('the page of a tool without a running web process says so', async () => {
+    test('if a tool is scaled to 0 web processes, its page says so', async () => {
       const tool = 'empty' as ToolName;
       const release = releaseOf(tool, 1, await webArtifact('empty'));
       await rollOut(bench.runtime, release);
@@ -50,10 +50,10 @@ for (const mode of ['trusted', 'isolated'] as const) {
       const page = await bench.request(tool, '/');
       assert.equal(page.status, 503);
       assert.match(page.body, /empty has no web process running/);
-      assert.match(page.body, /set it to run none/);
+      assert.match(page.body, /scaled it to 0 web processes/);
     });
 
-    test('a surplus process ends when its requests are done, and the other one is not touched', async () => {
+    test('scaling down ends a surplus web process when its requests are done, and the other process continues', async () => {
       const tool = 'drained' as ToolName;
       const release = releaseOf(tool, 1, await webArtifact('drained'));
       await rollOut(bench.runtime, release, { replicas: { web: 2 } });
@@ -79,7 +79,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.deepEqual(await restartsOf(tool), [0]);
     });
 
-    test('a WebSocket stays with its process, and closes when that process ends', async () => {
+    test('a WebSocket stays with its web process, and closes when that process ends', async () => {
       const tool = 'sockets' as ToolName;
       const release = releaseOf(tool, 1, await bench.artifact({ 'web.py': namingTool }, [web()]));
       await rollOut(bench.runtime, release, { replicas: { web: 2 } });
@@ -99,9 +99,9 @@ for (const mode of ['trusted', 'isolated'] as const) {
       left.destroy();
     });
 
-    test('threat 60: the limits apply to each process alone', async () => {
+    test('threat 60: the limits of a release apply to each process separately', async () => {
       const tool = 'limits' as ToolName;
-      // Both together use more than one process may have (64 processes, 256 MiB).
+      // Both processes together use more than one process may have (64 processes, 256 MiB).
       const script = `import os, time\nfor i in range(40):\n    if os.fork() == 0: time.sleep(1000)\ndata = bytearray(150 * 2**20)\nprint('has all')\ntime.sleep(1000)`;
       const release = releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()]));
       await rollOut(bench.runtime, release);
@@ -114,7 +114,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
   });
 }
 
-/** Answers each message on an upgraded connection with its own random word. */
+/** A tool that answers each message on an upgraded connection with its own random word. */
 const namingTool = `
 import http.server, os
 ID = os.urandom(8).hex().encode()

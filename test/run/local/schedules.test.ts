@@ -34,7 +34,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     until(async () => (await log(bench)).split(text).length > times, `${times} times: ${text}`);
   const release = (version: number, artifact: Artifact) => releaseOf(tool, version, artifact);
 
-  test('one run at a time over all releases; the run of an old release continues; stop ends it', () =>
+  test('a scheduled process has one run at a time, even over releases: an old release’s run continues until it ends or is stopped', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({ 'update.py': slow }, [everyMinute()]);
@@ -65,7 +65,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal((await log(bench, 'update')).includes('ready\ngoodbye\nready'), false);
     }));
 
-  test('after the run of an old release has ended, the new release runs', () =>
+  test('when the scheduled run of an old release has ended, the new release’s runs begin', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const one = await artifact({ 'update.py': 'import time; print("old", flush=True); time.sleep(1)' }, [
@@ -85,7 +85,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'old\nnew');
     }));
 
-  test('a run that takes too long is ended, and the next one starts', () =>
+  test('a scheduled run that takes too long is ended, and the next run starts', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { timeoutSeconds: 1, retry: 3 });
@@ -98,7 +98,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'ready\ngoodbye\nready\ngoodbye');
     }));
 
-  test('no run takes longer than the operator allows', () =>
+  test('no scheduled run takes longer than the operator allows', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { timeoutSeconds: 600 });
@@ -107,7 +107,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await says(bench, 'update.1 took longer than 3.0 s (schedule_time) and was ended');
     }));
 
-  test('a failing run is retried as often as its schedule says', () =>
+  test('a scheduled run that fails is retried as often as its schedule says', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { retry: 2 });
@@ -122,7 +122,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /code 1 after \d\.\d s$/m);
     }));
 
-  test('the log tells about runs that were missed while the machine slept', () =>
+  test('the log names scheduled runs that were missed while the machine slept', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       await rollOut(runtime, release(1, await artifact({ 'update.py': 'print("ran")' }, [everyMinute()])));
@@ -144,7 +144,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'one');
     }));
 
-  test('a schedule begins after the release is live, and a scheduled process gets no port', () =>
+  test('a schedule begins when its release is live, and a scheduled process gets no port', () =>
     within(async (bench) => {
       const { runtime, clock, artifact, request } = bench;
       const files = { 'web.py': webTool('here'), 'update.py': 'print("ran")' };
@@ -156,7 +156,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await says(bench, 'update.1 exited with code 0');
     }));
 
-  test('a shutdown ends a run like any other process, and leaves no folder', async () => {
+  test('a shutdown of the server ends a scheduled run like any other process, and leaves no folder', async () => {
     const bench = await localBench({ mode: 'trusted' });
     const { runtime, clock, artifact } = bench;
     await rollOut(runtime, release(1, await artifact({ 'update.py': slow }, [everyMinute()])));
@@ -168,7 +168,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     await bench.close();
   });
 
-  test('if the files of a release are gone, the log says so at each run', () =>
+  test('if the files of a release were deleted, the log says so at each scheduled run', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({}, [everyMinute()]);
@@ -182,7 +182,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /update\.1 (could not be started|exited with code)/);
     }));
 
-  test('if a process cannot be started, the log says so, and the next run is due as usual', () =>
+  test('if a scheduled process cannot be started, the log says so, and the next run is due as usual', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = { ...everyMinute(), command: ['no-such-program'] };

@@ -15,7 +15,7 @@ async function waiting(followers: readonly LogFollower[]): Promise<number> {
   return characters / 1024 / 1024;
 }
 
-test('threat 21: the waiting lines of 300 stalled readers share one limit, and each reader keeps some', async () => {
+test('threat 21: the waiting log lines of 300 stalled readers share one memory limit, and each reader keeps some lines', async () => {
   const room = new LineRoom();
   const followers = Array.from({ length: 300 }, () => new LogFollower(() => true, room));
   for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));
@@ -27,7 +27,7 @@ test('threat 21: the waiting lines of 300 stalled readers share one limit, and e
   assert.ok(held < 40, `${held} MiB wait`);
 });
 
-test('threat 21: a reader that reads or leaves gives its memory back', async () => {
+test('threat 21: a reader of a log gives its memory back when it reads or disconnects', async () => {
   const room = new LineRoom();
   const one = new LogFollower(() => true, room);
   for (let count = 0; count < 1000; count += 1) one.push(line(long));
@@ -42,7 +42,7 @@ test('threat 21: a reader that reads or leaves gives its memory back', async () 
   assert.equal(await waiting([one]), first);
 });
 
-test('if the old lines are too long together, the newest are shown', async () => {
+test('if a log’s old lines need too much memory together, a reader gets the newest lines', async () => {
   const follower = new LogFollower(() => true, new LineRoom());
   follower.begin([line('oldest'), ...Array.from({ length: 1000 }, () => line(long)), line('newest')]);
   const lines = await Array.fromAsync(follower.lines(false, signal));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CUT, LogLines } from '../../../src/run/logs/log-lines.ts';
 
-test('lines lose only the carriage returns at their end', () => {
+test('a log line loses only the carriage returns at its end', () => {
   assert.deepEqual(new LogLines().push(Buffer.from('one\r\r\n50%\r100%\r\n\r\n')), [
     'one',
     '50%',
@@ -11,7 +11,7 @@ test('lines lose only the carriage returns at their end', () => {
   ]);
 });
 
-test('threat 55: lines full of carriage returns delay nobody', () => {
+test('threat 55: log lines full of carriage returns do not slow down the server', () => {
   const lines = new LogLines();
   const line = Buffer.from(`${'\r'.repeat(16_000)}x\n`);
   const began = performance.now();
@@ -19,7 +19,7 @@ test('threat 55: lines full of carriage returns delay nobody', () => {
   assert.ok(performance.now() - began < 500);
 });
 
-test('a line that never ends is cut', () => {
+test('a log line that never ends is cut', () => {
   const lines = new LogLines();
   for (let count = 0; count < 100; count += 1) assert.deepEqual(lines.push(Buffer.alloc(65_536, 'x')), []);
   const [shown = ''] = lines.push(Buffer.from('\n'));

@@ -45,7 +45,7 @@ test('a full log file becomes the previous file, and older lines are deleted', a
   });
 });
 
-test('threat 60: processes under ever new names do not fill the disk: the oldest logs go', async () => {
+test('threat 60: a tool whose processes have ever new names does not fill the disk, because its oldest logs are deleted', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
     for (let number = 0; number < 250; number += 1) {
@@ -64,13 +64,13 @@ test('threat 60: processes under ever new names do not fill the disk: the oldest
   });
 });
 
-test('a log continues after its files were removed by hand', async () => {
+test('a tool’s log continues after its files were deleted by hand', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
     await toolLog.append('web.1', ['one']);
     await rm(folder, { recursive: true });
     for (const text of ['two', 'three']) await toolLog.append('web.1', [text]);
-    // The next line would not have fitted in the removed file.
+    // The next line would not have fitted into the file that was deleted.
     await rm(join(folder, 'web.1.log'));
     for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
     const lines = await Array.fromAsync(toolLog.read(query(10)));
@@ -81,7 +81,7 @@ test('a log continues after its files were removed by hand', async () => {
   });
 });
 
-test('on a full disk new lines are lost, but no old line is lost and no half line is left', {
+test('if the disk is full, a tool’s log loses new lines, but no old line, and has no half line', {
   skip: !isRoot,
 }, async () => {
   await inFolder(async (folder) => {
@@ -105,7 +105,7 @@ test('on a full disk new lines are lost, but no old line is lost and no half lin
   });
 });
 
-test('a tool without a log has no lines', async () => {
+test('reading the log of a tool that has printed nothing returns no lines', async () => {
   await inFolder(async (folder) => {
     assert.deepEqual(
       await Array.fromAsync(new ToolLog({ folder, sizeBytes: 1000, log }).read(query(10))),
@@ -114,7 +114,7 @@ test('a tool without a log has no lines', async () => {
   });
 });
 
-test('a slow follower loses lines, is told how many, and delays nobody', async () => {
+test('a client that follows a log slowly loses lines, is told how many, and delays nobody', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
     await toolLog.append('web.1', ['first']);
@@ -137,7 +137,7 @@ test('a slow follower loses lines, is told how many, and delays nobody', async (
   });
 });
 
-test('lines are whole, clean and limited in length, for chunks of any size', () => {
+test('log lines are complete, have no control characters and are limited in length, for chunks of any size', () => {
   const bytes = Buffer.from(
     `grün\r\n\u001b]0;title\u0007\u001b[31mred\u001b[0m\n${'x'.repeat(100_000)}\nlast`,
   );

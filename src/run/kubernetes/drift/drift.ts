@@ -25,20 +25,20 @@ export interface DriftOptions {
   readonly log: Log;
 }
 
-/** A remark of `ps` about a process. */
+/** A remark that `ps` shows about a process. */
 export interface DriftNote {
   /** The process type, or null for all processes. */
   readonly type: string | null;
   readonly text: string;
 }
 
-/** The state of one live rollout. */
+/** What the drift check knows about one live rollout. */
 interface ToolDrift {
   readonly rolloutId: string;
   notes: readonly (DriftNote & { readonly at: number })[];
-  /** Why missing objects could not be made, as logged. Null if none is missing. */
+  /** The logged reason why missing objects could not be restored. Null if no object is missing. */
   failure: string | null;
-  /** True after a first failure in a new namespace. */
+  /** True if restoring the objects in a new namespace has failed once. */
   isNewThere: boolean;
 }
 
@@ -51,25 +51,26 @@ interface Change {
   isTold: boolean;
 }
 
-// Objects that a deletion cascades to disappear a moment later.
+// How long the check waits after a deletion: objects that belong to a deleted object disappear a moment later.
 const SETTLE_MS = 1000;
-// A release that has just gone live waits for at most two passes.
+// How long one pass over all tools takes at least. A release that has just gone live waits for at most two passes.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
-// Each check of a tool makes at least one request, for its Secret, because no watch shows Secrets.
+// The shortest pause between two tools. Each check of a tool makes at least one request, for its Secret, because no
+// watch shows Secrets.
 const LEAST_PAUSE_MS = 200;
 const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Restores objects of live releases that others have deleted, and reports that in `ps` and in the log. With them it
- * restores the NetworkPolicy of a namespace that this server has made. Changes by others are kept and reported too.
- * Nothing is restored during a rollout or a stop, or in a namespace that is being deleted. If a namespace is made again,
- * the live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log. Also restores
+ * the NetworkPolicy of a namespace that this server has created. Changes by others are kept, and reported too. Nothing
+ * is restored during a rollout or a stop, or in a namespace that is being deleted. If a namespace is created again, the
+ * live release is started in it.
  *
- * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s for fifty tools, every ten
- * minutes for 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing Secret, the Secret is
- * restored at once.
+ * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
+ * every ten minutes if there are 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing
+ * Secret, the Secret is restored at once.
  */
 export class Drift implements PodListener {
   readonly #options: DriftOptions;
@@ -83,7 +84,7 @@ export class Drift implements PodListener {
     this.#options = options;
   }
 
-  /** Watches until the server stops. */
+  /** Watches the objects of all tools until the server stops. */
   async watch(): Promise<void> {
     const { parts, live, lost, log } = this.#options;
     const { cluster, closing } = parts;
@@ -113,13 +114,13 @@ export class Drift implements PodListener {
     }
   }
 
-  /** @see PodListener */
+  /** Checks the tool at once if its pod waits for a missing Secret. @see PodListener */
   pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
     if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
-  /** The remarks about a tool's processes, for people. */
+  /** Returns the remarks that people see about a tool's processes. */
   notes(tool: string): readonly DriftNote[] {
     const { live, lost } = this.#options;
     const [place, rollout] = [lost.of(tool), live.of(tool)];
@@ -129,7 +130,11 @@ export class Drift implements PodListener {
     return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
   }
 
-  /** @param namespace - Compared with the tool's, because objects in other namespaces may carry the tool's labels. */
+  /**
+   * Checks a tool soon.
+   *
+   * @param namespace - The namespace of the object. Other namespaces may hold objects with the tool's labels.
+   */
   #suspect(tool: string, namespace: string | undefined): void {
     const { live, parts } = this.#options;
     if (live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
@@ -139,7 +144,7 @@ export class Drift implements PodListener {
       .then(() => this.#looks.run(() => this.#look(tool)));
   }
 
-  /** Restores missing objects of a tool. Failures are reported, and the next pass retries. */
+  /** Restores the missing objects of a tool. Failures are reported, and the next pass tries again. */
   async #look(tool: string): Promise<void> {
     const { live, parts } = this.#options;
     if (parts.closing.aborted) return;
@@ -167,12 +172,13 @@ export class Drift implements PodListener {
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.some(({ kind }) => kind === 'NetworkPolicy')) {
-      // The policy may be missing because the whole namespace was deleted. Restoring it would make the namespace again.
+      // The policy may be missing because the whole namespace was deleted. Restoring the policy would create the
+      // namespace again.
       const state = await lost.look(tool);
       if (state === 'gone' || state === 'leaving') return;
     }
     if (missing.length > 0) {
-      // If Deployments are missing, the Secret went with them and needs no remark.
+      // If Deployments are missing, their Secret was deleted with them and needs no remark.
       const isAll = missing.some(({ kind }) => kind === 'Deployment');
       const meant = missing.filter(({ kind }) => !(isAll && kind === 'Secret'));
       const said = (text: string) => (drift.notes = meant.map((one) => note(one, text)));
@@ -194,9 +200,9 @@ export class Drift implements PodListener {
     const { parts, lost, log } = this.#options;
     const error = await lost.explain(tool, thrown);
     const code = error instanceof DeployError ? error.code : null;
-    // The next pass retries. Other parts of the server already report a cluster that does not answer.
+    // The next pass tries again. Other parts of the server already report that the cluster does not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
-    // The rights in a new namespace may follow a moment later.
+    // This server's rights in a new namespace may be granted a moment later.
     const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
     drift.isNewThere ||= isFirst;
     if (isFirst) return;
@@ -251,13 +257,15 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
 }
 
-/** A remark for each process about why it does not run. */
+/** Returns a remark for each process that says why the process does not run. */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
   const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }
 
-/** Waits about this long, with jitter, so that many tools are not checked together. Ends when the signal fires. */
+/**
+ * Waits for about this time. The time varies, so that many tools are not checked together. Ends when the signal fires.
+ */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await wait(ms * (0.75 + Math.random() / 2), null, { signal }).catch(() => {});
 }

@@ -16,30 +16,30 @@ export interface LostNamespacesOptions {
 
 const LOOK_MS = 10_000;
 
-/** Tracks live releases whose namespace others have deleted. Each is logged once. */
+/** Keeps track of live releases whose namespace others have deleted. Each such namespace is logged once. */
 export class LostNamespaces {
   readonly #options: LostNamespacesOptions;
-  /** The lost namespaces, by tool. */
+  /** The lost namespace of each tool that has lost its namespace. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
   constructor(options: LostNamespacesOptions) {
     this.#options = options;
   }
 
-  /** Null if the namespace exists, or if the tool has no live release. */
+  /** Returns the tool's lost namespace. Null if the namespace exists, or if the tool has no live release. */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#options.live.of(tool)?.id ? null : lost;
   }
 
-  /** The tools that have lost their namespace. */
+  /** Lists the tools that have lost their namespace. */
   tools(): string[] {
     return this.#options.live.tools().filter((tool) => this.of(tool) !== null);
   }
 
   /**
-   * Explains a failure in the namespace of a tool. The rights in a namespace are deleted with it, so the API may report
-   * missing rights instead of a missing namespace.
+   * Finds out whether an error in a tool's namespace means that the namespace is missing. The rights in a namespace are
+   * deleted with it, so the API may report missing rights instead.
    *
    * @returns a DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if that is the reason, otherwise the same error.
    */
@@ -55,9 +55,9 @@ export class LostNamespaces {
   }
 
   /**
-   * Reads the state of a tool's namespace, and remembers it.
+   * Reads the state of a tool's namespace from the cluster, and remembers it.
    *
-   * @param otherwise - The state if this server may not read it, or gets no answer.
+   * @param otherwise - The state to assume if this server may not read it, or if the cluster does not answer.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
     const { parts, live } = this.#options;
@@ -70,7 +70,7 @@ export class LostNamespaces {
     return state;
   }
 
-  /** Call this when all objects of the live release exist again. */
+  /** Forgets that the namespace was lost. Call this when all objects of the live release exist again. */
   restored(tool: string): void {
     const lost = this.of(tool);
     this.#lost.delete(tool);
@@ -88,7 +88,7 @@ export class LostNamespaces {
     this.#lost.set(tool, { namespace, state, rolloutId: id });
     if (known !== null) return;
     const hint =
-      'Make it again, with the rights of this server in it. The live release then starts by itself.';
+      'Create the namespace again, with the rights of this server in it. The live release then starts by itself.';
     this.#options.log.error(
       { tool, version, namespace, state, hint },
       'namespace of a live release was deleted: nothing of the tool runs',

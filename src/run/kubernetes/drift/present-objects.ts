@@ -18,7 +18,7 @@ export interface PresentObjectsListener {
   readonly onGone: (object: PresentObject) => void;
 }
 
-// No Secrets, because this server has no right to read them.
+// The kinds of objects to watch. Secrets are missing here, because this server has no right to read them.
 const PATHS = {
   Deployment: '/apis/apps/v1/deployments',
   Service: '/api/v1/services',
@@ -28,14 +28,17 @@ const PATHS = {
 } as const;
 
 /**
- * The objects of all tools, updated by one watch for each kind. It requests and keeps only metadata, because a server
- * may have thousands of tools.
+ * Knows which objects of tools exist in the cluster, by one watch for each kind. Requests and keeps only metadata,
+ * because a server may have thousands of tools.
  */
 export class PresentObjects {
   readonly #listed = new Set<string>();
   readonly #present = new Set<string>();
 
-  /** Watches until the signal fires. If the API refuses a kind, the watch retries and logs that once. */
+  /**
+   * Watches all kinds of objects until the signal fires. If the API refuses a kind, the watch retries and logs that
+   * once.
+   */
   watch(cluster: Cluster, log: Log, listener: PresentObjectsListener, signal: AbortSignal): void {
     for (const [kind, path] of Object.entries(PATHS)) {
       let isTold = false;
@@ -66,7 +69,7 @@ export class PresentObjects {
     }
   }
 
-  /** True if the object exists. Null if its kind is not being watched. */
+  /** True if the object exists. Null if no watch knows the objects of its kind. */
   has({ kind, metadata }: Applied<object>): boolean | null {
     if (!this.#listed.has(kind)) return null;
     return this.#present.has(keyOf(kind, metadata.namespace, metadata.name));

@@ -23,7 +23,7 @@ export type RestoringParts = ObjectParts & { readonly present: PresentObjects };
 export interface Missing {
   readonly kind: string;
   readonly name: string;
-  /** The process that it belongs to, or null for the whole rollout. */
+  /** The type of the process that the object belongs to. Null if it belongs to the whole rollout. */
   readonly type: string | null;
 }
 
@@ -31,7 +31,7 @@ type Any = Applied<KubernetesObject>;
 
 const MADE_BEFORE: readonly string[] = ['NetworkPolicy', 'Secret', 'Deployment'];
 
-/** The missing objects of a live rollout. */
+/** Finds and restores the missing objects of a live rollout. */
 export class Gaps {
   readonly #parts: RestoringParts;
   readonly #options: ReleaseOptions;
@@ -49,7 +49,11 @@ export class Gaps {
     this.#deployments = deployments;
   }
 
-  /** Looks for each object. An object that is being deleted counts as existing. @throws as `retrying`. */
+  /**
+   * Looks for each object of the rollout in the cluster. An object that is being deleted counts as existing.
+   *
+   * @throws as `retrying` does.
+   */
   static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
     const gaps = new Gaps(parts, options, call);
     for (const object of gaps.#wanted()) {
@@ -66,14 +70,15 @@ export class Gaps {
     }));
   }
 
-  /** Makes the missing objects without changing others. @throws as `retrying`. */
+  /** Creates the missing objects without changing others. @throws as `retrying` does. */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
     if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
       await ensureNamespace(this.#parts, this.#options.rollout, this.#call.signal);
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (deployments.length > 0 || this.#missing.has(this.#secret)) {
-      // First, because the pods need it. Then again with owners, because it was deleted together with its old ones.
+      // Create the Secret first, because the pods need it. Later it gets owners, because it was deleted together with
+      // its old owners.
       await applyObject(cluster, this.#secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownedBy(await this.#present());
@@ -89,7 +94,7 @@ export class Gaps {
     }
   }
 
-  /** Makes missing disruption budgets. A rollout of an older server has none. @throws as `retrying`. */
+  /** Creates missing disruption budgets. The rollouts of older servers have none. @throws as `retrying` does. */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;
     for (const deployment of this.#deployments) {
@@ -103,7 +108,7 @@ export class Gaps {
     }
   }
 
-  /** The Deployments as the cluster has them. */
+  /** Reads the Deployments of the rollout from the cluster. */
   async #present(): Promise<V1Deployment[]> {
     const found = await Promise.all(
       this.#deployments.map((one) => findObject(this.#parts.cluster, one, this.#call)),
@@ -127,7 +132,7 @@ export class Gaps {
     ];
   }
 
-  /** Asks the API if the watch does not know the object, because the watch may be behind. */
+  /** True if the object exists. Asks the API if the watch does not know the object, because the watch may be behind. */
   async #isThere(object: Any): Promise<boolean> {
     const { cluster, present } = this.#parts;
     return present.has(object) === true || (await findObject(cluster, object, this.#call)) !== null;

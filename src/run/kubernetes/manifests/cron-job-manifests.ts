@@ -7,15 +7,18 @@ import { cronJobName, SCHEDULE } from './object-names.ts';
 import { podTemplate, scheduledLabels } from './pod-manifest.ts';
 import type { ReleaseOptions } from './rollout-manifests.ts';
 
-/** How long a finished run is kept, in seconds, unless a newer one replaces it. */
+/** How many seconds the cluster keeps a finished run, unless a newer run replaces it. */
 const KEPT_SECONDS = 86_400;
 
-/** The CronJobs of a release. They replace those of the previous release. */
+/** Returns the CronJobs of a release. They replace the CronJobs of the previous release. */
 export function cronJobs(options: ReleaseOptions): Applied<V1CronJob>[] {
   return scheduledIn(options.rollout.release).map((process) => cronJob(options, process));
 }
 
-/** Like Toolforge's jobs: one run at a time, and no late runs. */
+/**
+ * Returns the CronJob of a scheduled process. As in Toolforge's jobs, there is one run at a time, and no run starts
+ * late.
+ */
 function cronJob(
   { rollout, toolNumber, config }: ReleaseOptions,
   process: ScheduledProcess,

@@ -3,7 +3,10 @@ import type { Applied } from '../../../kubernetes/apply.ts';
 import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
-/** The label of a namespace that this server made with a quota. The server updates the quota by the settings. */
+/**
+ * The label of a namespace that this server created with a quota. The server updates that quota when its settings
+ * change.
+ */
 const LIMITS = 'push.toolforge.org/limits';
 const NAME = 'toolforge-push';
 const MIB = 1024 * 1024;
@@ -13,7 +16,7 @@ type LimitConfig = Pick<
   'namespace_pods' | 'run_memory' | 'pod_cpu' | 'pod_cpu_reserved' | 'pod_disk' | 'pod_disk_reserved'
 >;
 
-/** The namespace of a tool, for a server that makes namespaces itself. */
+/** Returns the namespace of a tool, for a server that creates namespaces itself. */
 export function toolNamespace(tool: string, namespace: string): Applied<V1Namespace> {
   return {
     apiVersion: 'v1',
@@ -29,12 +32,18 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
   };
 }
 
-/** False for a namespace of the platform, or of an older server without quotas. Its tool may need more. */
+/**
+ * True if this server sets the quota of the namespace. False for a namespace of the platform or of an older server
+ * without quotas, because its tool may need more.
+ */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';
 }
 
-/** A quota for `namespace_pods` of the largest processes, and default limits for containers without their own. */
+/**
+ * Returns a quota for `namespace_pods` processes of the largest size, and default limits for containers without their
+ * own.
+ */
 export function namespaceLimits(
   tool: string,
   namespace: string,

@@ -3,7 +3,8 @@ import type { V1NetworkPolicy, V1NetworkPolicyPeer } from '@kubernetes/client-no
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 
-// Inside addresses: private, shared, loopback and link-local. Clouds serve credentials on link-local addresses.
+// The inside addresses of a network: private, shared, loopback and link-local. Clouds serve credentials on link-local
+// addresses.
 const INSIDE_4 = [
   '10.0.0.0/8',
   '100.64.0.0/10',
@@ -22,7 +23,7 @@ export interface NetworkPolicyOptions {
   readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
 }
 
-/** The name of the tool's NetworkPolicy, as an object without a spec. */
+/** Returns the tool's NetworkPolicy as an object with only its name. */
 export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
   return {
     apiVersion: 'networking.k8s.io/v1',
@@ -32,10 +33,10 @@ export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
 }
 
 /**
- * The network policy of a tool's namespace, for a server that makes namespaces. For other platforms,
+ * Returns the network policy of a tool's namespace, for a server that creates namespaces. For other platforms,
  * deploy/kubernetes/tool has the same policy. The ingress controller, the tool's own pods and the API servers can reach
- * the tool; this server checks health through the API servers. The tool can reach DNS, its own pods and the internet,
- * but no inside address.
+ * the tool; this server checks its health through the API servers. The tool can reach DNS, its own pods and the
+ * internet, but no inside address.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
   const { tool, namespace, apiServers, config } = options;

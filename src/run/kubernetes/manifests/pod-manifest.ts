@@ -66,7 +66,7 @@ export const WEB_PORT = 8000;
 const DATA = 'data';
 const REPLICA_FILE = 'replica.my.cnf';
 
-/** The labels of objects of one process of one rollout. */
+/** Returns the labels for the objects of one process of a rollout. */
 export function labelsOf(rollout: Rollout, type: string): Record<string, string> {
   const { release, id } = rollout;
   return {
@@ -80,16 +80,16 @@ export function labelsOf(rollout: Rollout, type: string): Record<string, string>
   };
 }
 
-/** The labels of a scheduled process, as on Toolforge. */
+/** Returns the labels of a scheduled process, as on Toolforge. */
 export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
   return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };
 }
 
-/** The labels of all objects of a tool. */
+/** Returns the labels that all objects of a tool have. */
 export function toolLabels(tool: string): Record<string, string> {
   return {
     toolforge: 'tool',
-    // No selector uses it, because selectors cannot change and its value was the process type until 2026.
+    // No selector uses this label: selectors cannot change, and the label's value was the process type until 2026.
     'app.kubernetes.io/name': tool,
     'app.kubernetes.io/managed-by': MANAGED_BY,
     'app.kubernetes.io/created-by': tool,
@@ -98,7 +98,7 @@ export function toolLabels(tool: string): Record<string, string> {
 }
 
 /**
- * The label value of a process type. A label value begins and ends with a letter or digit, and has at most 63
+ * Returns the label value of a process type. A label value begins and ends with a letter or digit, and has at most 63
  * characters. Other types get a hash suffix after a full stop, which no type contains. So `web-` does not become `web`,
  * which gets the requests.
  */
@@ -109,7 +109,7 @@ export function labelValue(type: string): string {
   return `${plain.slice(0, 56)}.${hash}`;
 }
 
-/** The template of a pod that runs one process. It passes Pod Security `restricted`. */
+/** Returns the template of a pod that runs one process. The template passes Pod Security `restricted`. */
 export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
   const { rollout, process } = options;
   const labels =
@@ -167,7 +167,8 @@ function container(
     env: environment(options),
     ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
     ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
-    // During this time proxies that still send requests here learn that the pod is ending.
+    // The kubelet waits this long before it ends the process, so that proxies that still send requests here learn that
+    // the pod is ending.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
     resources: podResources(release, process.type, config),
     securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
@@ -176,13 +177,20 @@ function container(
   };
 }
 
-/** @see https://github.com/buildpacks/spec/blob/main/platform.md#launcher */
+/**
+ * Returns the container's command and arguments, which start the process through the buildpacks' launcher.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/platform.md#launcher
+ */
 function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'command' | 'args'> {
   if (launchedAs !== null) return { command: [`/cnb/process/${launchedAs ?? type}`] };
   return { command: ['/cnb/lifecycle/launcher'], args: ['--', ...command.map(literal)] };
 }
 
-/** These variables override the Secret. Defaults are left out if a config var has the same name. */
+/**
+ * Returns the variables that a container gets beside the config vars in the Secret, and which override the Secret.
+ * Leaves out a default if a config var has the same name.
+ */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
   const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment };
@@ -191,7 +199,7 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
 
-/** Escapes text, because Kubernetes replaces `$(NAME)` in values and commands, and `$$` by a dollar sign. */
+/** Escapes a text for values and commands, in which Kubernetes replaces `$(NAME)`, and `$$` by a dollar sign. */
 export function literal(value: string): string {
   return value.replaceAll('$', () => '$$');
 }
@@ -211,14 +219,14 @@ function probes(
             httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }],
           },
         };
-  // The rollout fails before the kubelet would restart the process.
+  // With this threshold, the rollout fails before the kubelet would restart the process.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
   return {
-    // The first request may load the tool, and then take long (patient-question.ts).
+    // The first request may load the tool, and may then take long (patient-question.ts).
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
-    // Not a request, because a busy process answers none, while its kernel still accepts connections. A process is
-    // restarted only if it accepts no connection for a quarter of an hour.
+    // This probe sends no request, because a busy process answers none while its kernel still accepts connections. A
+    // process is restarted only if it accepts no connection for a quarter of an hour.
     livenessProbe: {
       tcpSocket: { port: WEB_PORT },
       periodSeconds: 60,
@@ -267,7 +275,7 @@ function dataFolder(tool: string): string {
   return `/data/project/${tool}`;
 }
 
-/** How long an ending web process may still get requests. */
+/** Returns for how many seconds a web process that is ending may still get requests. */
 function preStopSeconds({ ingress_time }: ManifestConfig): number {
   return Math.ceil(ingress_time / 1000) + 1;
 }

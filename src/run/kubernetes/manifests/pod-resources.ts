@@ -5,7 +5,7 @@ import type { ManifestConfig } from './pod-manifest.ts';
 
 const MIB = 1024 * 1024;
 
-/** The limits of a process, and the requests that are reserved for it. */
+/** Returns the resource limits of a process, and the resources that the cluster reserves for it. */
 export function podResources(
   release: Release,
   type: string,
@@ -22,19 +22,22 @@ export function podResources(
     requests: {
       cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
       memory: `${Math.ceil(reservedMemory(memory, config) / MIB)}Mi`,
-      // Without a request Kubernetes reserves the whole limit.
+      // Without this request, Kubernetes would reserve the whole limit.
       'ephemeral-storage': `${diskReserved / MIB}Mi`,
     },
   };
 }
 
-/** By default, like Toolforge: small amounts are reserved whole, and large ones by half. */
+/**
+ * Returns how much memory is reserved for a process. By default, as on Toolforge, small amounts are reserved whole, and
+ * half of large amounts.
+ */
 function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
   if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;
   return bytes <= 512 * MIB ? bytes : bytes / 2;
 }
 
-/** `500m` or `0.5` → 500. */
+/** Converts a quantity of processor time to thousandths of a core: `500m` or `0.5` becomes 500. */
 export function milliCores(quantity: string): number {
   return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Math.round(Number(quantity) * 1000);
 }

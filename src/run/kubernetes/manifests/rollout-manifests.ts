@@ -27,7 +27,7 @@ export interface ReleaseOptions {
   readonly config: ManifestConfig;
 }
 
-/** The objects of one rollout, without those that give it traffic. */
+/** The objects of one rollout, without the objects that give it traffic. */
 export interface RolloutObjects {
   readonly config: Applied<V1Secret>;
   readonly deployments: readonly Applied<V1Deployment>[];
@@ -40,7 +40,7 @@ export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
   };
 }
 
-/** How many pods run a process of this type. */
+/** Returns how many pods run a process of this type. */
 export function replicaCount(
   { release, replicas }: Pick<Rollout, 'release' | 'replicas'>,
   type: string,
@@ -48,7 +48,7 @@ export function replicaCount(
   return countOf(replicasOf(release, replicas), type) ?? 0;
 }
 
-/** The release's config vars. */
+/** Returns the Secret that holds the release's config vars. */
 export function configSecret(rollout: Rollout): Applied<V1Secret> {
   const { release, id, namespace } = rollout;
   return {
@@ -74,8 +74,8 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
 }
 
 /**
- * Lets a drain of a node end one pod of a process at a time, and wait until it is replaced. It never blocks a drain for
- * ever, even for a process with one pod or for pods that are not ready.
+ * Returns a budget that lets the drain of a node end one pod of a process at a time, and wait until the pod is
+ * replaced. The budget never blocks a drain for ever, even for a process with one pod or for pods that are not ready.
  */
 export function disruptionBudget(
   deployment: Applied<V1Deployment>,
@@ -100,7 +100,7 @@ export function disruptionBudget(
   };
 }
 
-/** Owner references: the cluster deletes the object when the last of these Deployments is gone. */
+/** Returns owner references to these Deployments. The cluster deletes an object when its last owner is gone. */
 export function ownedBy(deployments: readonly V1Deployment[]): V1OwnerReference[] {
   return deployments.map(({ metadata }) => ({
     apiVersion: 'apps/v1',
@@ -131,7 +131,7 @@ function deployment(
       replicas: replicaCount(rollout, process.type),
       revisionHistoryLimit: 0,
       progressDeadlineSeconds: 600,
-      // For changes and restarts by hand: even a single replica is replaced without a gap.
+      // This strategy is for changes and restarts by hand: even a single pod is replaced without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: {
         matchLabels: { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: labelValue(process.type) },
@@ -141,7 +141,7 @@ function deployment(
   };
 }
 
-/** The Job of the release phase, which runs once without retries. */
+/** Returns the Job that runs the release command once, without retries. */
 export function releaseJob(
   { rollout, toolNumber, config }: ReleaseOptions,
   process: Process,
@@ -169,11 +169,11 @@ export function releaseJob(
 export interface TrafficOptions {
   readonly tool: string;
   readonly namespace: string;
-  /** The rollout that gets the traffic, or null if none does. */
+  /** The rollout that gets the traffic. Null if no rollout gets it. */
   readonly rolloutId: string | null;
 }
 
-/** The tool's Service. Its selector decides where the traffic goes. */
+/** Returns the tool's Service. The Service's selector decides which rollout gets the traffic. */
 export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
   return {
     apiVersion: 'v1',
@@ -191,17 +191,20 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
   };
 }
 
-/** The tool's public host, `TOOL.DOMAIN`. */
+/** Returns the tool's public host, `TOOL.DOMAIN`. */
 export function hostOf(tool: string, { domain }: Pick<ManifestConfig, 'domain'>): string {
   return `${tool}.${domain}`;
 }
 
-/** False if the host is this server's own, because the tool would get the passwords of people who push. */
+/**
+ * True if the tool may have a web address. False if its host is this server's own, because the tool would get the
+ * passwords of people who push.
+ */
 export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' | 'public_url'>): boolean {
   return !isOwnHost(hostOf(tool, config), config.public_url);
 }
 
-/** The Ingress for the tool's public host, `TOOL.DOMAIN`. */
+/** Returns the Ingress for the tool's public host, `TOOL.DOMAIN`. */
 export function ingress(
   { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
   config: Pick<ManifestConfig, 'domain' | 'ingress_class' | 'ingress_annotations' | 'ingress_tls_secret'>,

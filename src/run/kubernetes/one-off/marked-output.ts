@@ -1,8 +1,8 @@
-/** Passes on only the bytes of a stream between the first mark and the second. */
+/** Passes on only those bytes of a stream that come between a first and a second mark. */
 export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
-  /** The last bytes, if a mark may begin with them. */
+  /** The last bytes of the stream, if a mark may begin with them. */
   #held: Buffer = Buffer.alloc(0);
 
   /** @param isOpen - True if the stream begins after the first mark. */
@@ -11,17 +11,17 @@ export class MarkedOutput {
     this.#state = isOpen ? 'between' : 'before';
   }
 
-  /** True after the first mark. */
+  /** True once the first mark has come. */
   get hasBegun(): boolean {
     return this.#state !== 'before';
   }
 
-  /** True after the second mark. */
+  /** True once the second mark has come. */
   get isOver(): boolean {
     return this.#state === 'after';
   }
 
-  /** Returns the bytes to pass on now. May be empty. */
+  /** Adds bytes of the stream, and returns the bytes to pass on now, perhaps none. */
   pass(bytes: Uint8Array): Uint8Array {
     let rest = Buffer.concat([this.#held, bytes]);
     this.#held = Buffer.alloc(0);
@@ -43,7 +43,7 @@ export class MarkedOutput {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }
 
-  /** Holds back the longest end that may begin a mark. @returns the bytes before it. */
+  /** Holds back the longest end of the bytes that may begin a mark. @returns the bytes before it. */
   #hold(bytes: Buffer): Buffer {
     const longest = Math.min(bytes.length, this.#mark.length - 1);
     for (let length = longest; length > 0; length -= 1) {

@@ -22,7 +22,7 @@ import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
   readonly config: OneOffPodOptions['config'];
-  /** A label value that distinguishes the one-offs of this run of the server from older ones. */
+  /** A label value that distinguishes the one-off commands of this run of the server from older ones. */
   readonly serverRun: string;
   readonly log: Log;
 }
@@ -36,7 +36,7 @@ const LAST_OUTPUT_MS = 5000;
 const CTRL_D = Uint8Array.of(4);
 
 /**
- * Runs a one-off as a new pod in the tool's namespace, and removes the pod.
+ * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
  * @throws DeployError `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if
  * the signal fired before the command ran.
@@ -64,12 +64,12 @@ export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit
       removePod(parts, { namespace, name: pod.metadata.name, graceSeconds: 1 }),
       removeSecret(parts, namespace, configName(rollout)),
     ]).catch(() => {
-      // The pod has a deadline, and the next start of the server removes both.
+      // Ignore the failure: the pod has a deadline, and the next start of the server removes the pod and its Secret.
     });
   }
 }
 
-/** Removes the one-offs of a tool that earlier runs of the server left. Never rejects. */
+/** Removes the pods and Secrets of one-off commands that earlier runs of the server left. Never rejects. */
 export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Promise<void> {
   const { cluster, config, serverRun, log } = parts;
   const namespace = namespaceOf(tool, config.tool_namespace_prefix);
@@ -87,7 +87,7 @@ function assertImage({ release: { tool, version, artifact } }: OneOff): void {
   throw new DeployError(
     'ARTIFACT_UNUSABLE',
     `v${version} of ${tool} was built for a server, and tools run in a cluster now.`,
-    `Build it again: \`redeploy ${tool}\``,
+    `Build the release again: \`redeploy ${tool}\``,
   );
 }
 
@@ -97,7 +97,7 @@ interface Attaching {
   readonly mark: string;
 }
 
-/** Attaches to the pod, passes the streams, and waits for the end. */
+/** Attaches to the pod, passes the streams between client and command, and waits for the end. */
 async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Promise<Exit> {
   const { terminal, signal } = oneOff;
   const { namespace, name } = watched;
@@ -115,17 +115,17 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   if (signal.aborted) end();
   terminal?.onResize((size) => void attachment.resize(size));
   await attachment.write(Buffer.from(attachedLine(terminal?.size)));
-  // Not awaited, because a command may end before it has read its input.
+  // The input is not awaited, because a command may end before it has read its input.
   void feed(oneOff, attachment);
   await Promise.race([take(oneOff, attachment, mark), givenUp(watched, signal)]);
-  // The wrapper drains its unread input until this side detaches.
+  // Detach, because the wrapper reads and drops unread input until this side detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   signal.removeEventListener('abort', end);
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
 }
 
-/** The exit, or SIGTERM if the pod was gone before this server saw its end. */
+/** Returns how the command ended, or SIGTERM if the pod disappeared before this server saw its end. */
 function exitOrTerm(watched: WatchedPod): Exit {
   try {
     return watched.exit();
@@ -154,7 +154,7 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The size of the line has been set by now, but may be outdated.
+      // The terminal has the size from the first line by now, but the client's size may have changed since.
       await attachment.resize(terminal.size);
       terminal = null;
     }
@@ -173,7 +173,7 @@ async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment
     if (terminal === null) await attachment.end();
     else await attachment.write(CTRL_D);
   } catch {
-    // The client has gone, and its signal ends the command.
+    // The client has disconnected, and its signal ends the command.
   }
 }
 
@@ -202,7 +202,9 @@ async function removeSecret({ cluster }: OneOffParts, namespace: string, name: s
   await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
 }
 
-/** Retries without the signal of the one-off, because that signal may be the reason for the removal. */
+/**
+ * Retries an action without the signal of the one-off command, because that signal may be the reason for the removal.
+ */
 async function retryDetached(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

@@ -13,27 +13,30 @@ import {
 } from '../manifests/pod-manifest.ts';
 import { configSecret } from '../manifests/rollout-manifests.ts';
 
-/** The label of a one-off's objects. Its value names the run of the server that made them. No Service selects it. */
+/**
+ * The label of all objects of a one-off command. Its value names the run of the server that created them. No Service
+ * selects these pods.
+ */
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
 export interface OneOffPodOptions {
-  /** A rollout for this one-off alone. */
+  /** A rollout for this one-off command alone. */
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig & { readonly one_off_time: number };
-  /** A label value. */
+  /** The label value that names this run of the server. */
   readonly serverRun: string;
-  /** Random hexadecimal digits, see `markBytes`. */
+  /** The random hexadecimal digits of the mark, see `markBytes`. */
   readonly mark: string;
 }
 
-// https://github.com/buildpacks/spec/blob/main/platform.md#launcher: after `--` no shell interprets the words.
+// After `--`, no shell interprets the words: https://github.com/buildpacks/spec/blob/main/platform.md#launcher
 const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
- * Waits for a line that the server sends once it is attached, so that no output is lost, and prints a mark. After the
- * command, prints a mark to each output. Then it drains unread input until the server detaches; otherwise output in
- * flight is lost.
+ * The wrapper of a command without a terminal. It waits for a line that the server sends once it is attached, so that
+ * no output is lost, and prints a mark. After the command, it prints a mark to each output. Then it reads and drops
+ * unread input until the server detaches; otherwise output in flight is lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1
@@ -54,8 +57,8 @@ printf '\\0%s' "$mark" >&4
 cat >/dev/null
 exit "$status"`;
 /**
- * The same for a terminal. The line has the size and is not echoed. The shell becomes the command, because it would
- * also get the signals of the keys.
+ * The wrapper of a command with a terminal. The line that it waits for has the terminal's size and is not echoed. The
+ * shell becomes the command, because it would also get the signals of the keys.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns || exit 129
@@ -64,12 +67,12 @@ printf '\\0%s' "$1"
 shift
 exec "$@"`;
 
-/** The line that the container waits for, with the size of the terminal if there is one. */
+/** Returns the line that the wrapper in the container waits for, with the size of the terminal if there is one. */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }
 
-/** The mark that the container prints before and after the output of the command. */
+/** Returns the mark that the container prints before and after the output of the command. */
 export function markBytes(mark: string): Uint8Array {
   return Buffer.from(`\0${mark}`);
 }
@@ -94,11 +97,12 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
     },
     spec: {
       ...spec,
-      // In case no server comes back to remove the pod.
+      // The deadline ends the pod in case no server comes back to remove it.
       activeDeadlineSeconds: Math.ceil(
         (config.pod_start_time + config.one_off_time + config.grace_time) / 1000,
       ),
-      // The first process of a container gets no signals that it does not handle, not even from Ctrl-C.
+      // With its own process namespace, the command would be the first process of the container. Such a process gets no
+      // signals that it does not handle, not even from Ctrl-C.
       shareProcessNamespace: true,
       topologySpreadConstraints: [],
       containers: [
@@ -119,7 +123,7 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
   };
 }
 
-/** The Secret with the release's config vars, for this one-off alone. */
+/** Returns the Secret with the release's config vars, for this one-off command alone. */
 export function oneOffSecret(options: OneOffPodOptions): Applied<V1Secret> {
   const secret = configSecret(options.rollout);
   return { ...secret, metadata: { ...secret.metadata, labels: labels(options) } };

@@ -9,7 +9,7 @@ import { CONTAINER } from '../manifests/object-names.ts';
 import { exitOf } from '../pods/container-exit.ts';
 import { NamespaceEvents } from '../pods/namespace-events.ts';
 
-/** Watches the pod of a one-off from its start to its end. */
+/** Watches the pod of a one-off command from its start to its end. */
 export class WatchedPod {
   readonly namespace: string;
   readonly name: string;
@@ -25,7 +25,7 @@ export class WatchedPod {
     this.name = made.metadata?.name ?? '';
   }
 
-  /** Watches until the signal fires. */
+  /** Begins to watch the pod and the events of its namespace, until the signal fires. */
   watch(cluster: Cluster, signal: AbortSignal): void {
     this.#events.watch(cluster, this.namespace, signal);
     watchObjects<V1Pod>(cluster, {
@@ -49,9 +49,9 @@ export class WatchedPod {
   }
 
   /**
-   * Resolves when its container runs.
+   * Resolves when the pod's container runs.
    *
-   * @throws DeployError `ONE_OFF_FAILED` if it cannot run; AbortError when the signal fires.
+   * @throws DeployError `ONE_OFF_FAILED` if the container cannot run; AbortError when the signal fires.
    */
   async untilStarted(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.timeout(timeoutMs);
@@ -66,10 +66,12 @@ export class WatchedPod {
         throw new DeployError('ONE_OFF_FAILED', `The command ${fault.words}.`, fault.hint);
       }
       if (limit.aborted || this.#isGone || state.terminated !== undefined) {
-        const why = limit.aborted ? `within ${timeoutMs / 1000} s` : 'its pod ended before';
+        const message = limit.aborted
+          ? `The command was not started within ${timeoutMs / 1000} s.`
+          : 'The pod of the command ended before the command was started.';
         throw new DeployError(
           'ONE_OFF_FAILED',
-          `The command was not started: ${why}.`,
+          message,
           'Try again; if it happens again, tell the operator.',
         );
       }
@@ -77,7 +79,7 @@ export class WatchedPod {
     }
   }
 
-  /** Resolves when its container has ended, or the signal fires. */
+  /** Resolves when the pod's container has ended, or when the signal fires. */
   async untilEnded(signal: AbortSignal): Promise<void> {
     while (!this.#hasEnded() && !signal.aborted) await this.#next([signal]);
   }
@@ -85,7 +87,7 @@ export class WatchedPod {
   /**
    * Returns how the command ended.
    *
-   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended it, or does not say how it ended.
+   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended the command, or does not say how it ended.
    */
   exit(): Exit {
     const { terminated } = this.#state();
@@ -96,7 +98,7 @@ export class WatchedPod {
     if (terminated !== undefined) return exitOf(terminated);
     throw new DeployError(
       'ONE_OFF_FAILED',
-      'The connection to the command was lost, or somebody has removed its pod.',
+      'The connection to the command was lost, or somebody has deleted its pod.',
       'The command was ended. Check what it has done so far, and run it again.',
     );
   }

@@ -8,27 +8,33 @@ import type { ToolPod } from './tool-pods.ts';
 
 export interface PodRequest {
   readonly port: number;
-  /** Begins with a slash. It cannot lead out of the pod. */
+  /** The path of the request, which begins with a slash. It cannot lead out of the pod. */
   readonly path: string;
   /** How long the answer may take, in milliseconds. */
   readonly answerMs: number;
 }
 
-/** Errors of the API server are shorter. The answer of a pod may be endless. */
+/**
+ * How many bytes of an answer are read. Errors of the API server are shorter, and the answer of a pod may be endless.
+ */
 const MAX_READ_BYTES = 16 * 1024;
 
 /**
- * The status of the answer, or why there was none. `forbidden`: this server has no right to `pods/proxy`. `refused`:
- * nothing listens on the port. `unreached`: the API server cannot connect to the pod. `closed`: the pod closed the
- * connection. `late`: no answer came in time.
+ * The status of the pod's answer, or the reason why there was none:
+ *
+ * - `forbidden`: this server has no right to `pods/proxy`.
+ * - `refused`: nothing listens on the port.
+ * - `unreached`: the API server cannot connect to the pod.
+ * - `closed`: the pod closed the connection.
+ * - `late`: no answer came in time.
  */
 export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed' | 'not HTTP' | 'late';
 
 /**
  * Sends `GET path` to a pod through the API server, because this server may run outside of the cluster's network.
  *
- * @throws the system's error if the API server does not answer, ApiException if it is overloaded or knows no such pod;
- * AbortError when the signal fires.
+ * @throws the system's error if the API server does not answer; ApiException if the API server is overloaded or knows
+ * no such pod; AbortError when the signal fires.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
  */
 export async function askPod(
@@ -54,15 +60,15 @@ export async function askPod(
   } catch (error) {
     signal.throwIfAborted();
     if (limit.aborted) return 'late';
-    // The API server passes on an answer that is not HTTP, or has endless headers.
+    // The API server passes on answers that are not HTTP, or that have endless headers.
     if (systemCode(error)?.startsWith('HPE_')) return isOtherProtocol(error) ? 'not HTTP' : 'closed';
     throw error;
   }
 }
 
 /**
- * Removes `..` from a path in every spelling, as a browser does. The API server is asked with this server's rights, so
- * a path that leaves the pod could use all of them.
+ * Removes `..` from a path in every spelling, as a browser does. The API server answers with this server's rights, so a
+ * path that leads out of the pod could use all these rights.
  *
  * @see https://url.spec.whatwg.org/#double-dot-path-segment
  */
@@ -82,13 +88,17 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8', 0, MAX_READ_BYTES);
 }
 
-/** True if the API server itself may have answered: in JSON, or in plain text if it cannot reach the pod. */
+/** True if the answer may come from the API server itself: in JSON, or in plain text if it cannot reach the pod. */
 function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
   if (status === 403 || status === 502 || status === 503) return true;
   return status >= 400 && headers['content-type']?.startsWith('application/json') === true;
 }
 
-/** @throws ApiException if the answer is an error of the API server, not of the connection to the pod. */
+/**
+ * Finds out what an answer of the API server says about the pod.
+ *
+ * @throws ApiException if the answer is an error of the API server, not of the connection to the pod.
+ */
 function meaningOf(status: number, body: string): PodAnswer {
   if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
   if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';

@@ -5,12 +5,12 @@ import { exitHint } from '../../exit-words.ts';
 
 const NOT_FOUND = 127;
 
-/** How the newest finished run of a container ended, or null if none has finished. */
+/** Returns how the newest finished run of a container ended, or null if no run has finished. */
 export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerStateTerminated | null {
   return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
 }
 
-/** Converts it to the form of the local runtime, which the shared messages use. */
+/** Converts the end of a container to the form that the local runtime uses, because both share their messages. */
 export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
   // Shells and container runtimes report the signal N as the code 128 + N.
   const number = signal || (exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0);
@@ -22,14 +22,14 @@ export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated)
   };
 }
 
-/** The hint for an exit. The last output may say more than the exit code. */
+/** Returns the hint for the exit of a process. The last output may say more than the exit code. */
 export function endHint(exit: Exit, lastLines: readonly string[]): string {
-  // The launcher of Cloud Native Buildpacks uses its own exit code for this.
+  // The launcher of Cloud Native Buildpacks uses its own exit code if the command was not found.
   const isNotFound = lastLines.some((line) => /failed to launch: path lookup:/.test(line));
   return exitHint(isNotFound ? { ...exit, code: NOT_FOUND } : exit);
 }
 
-/** The pause before the node restarts the container: `10 s`. */
+/** Says how long the node waits before it restarts the container: `10 s`. */
 export function pauseWords(status: V1ContainerStatus | undefined): string {
   const seconds = /back-off (\d+m)?(\d+)s restarting/.exec(status?.state?.waiting?.message ?? '');
   if (seconds === null) return 'a moment';

@@ -18,7 +18,7 @@ export interface CrashParts {
   readonly progress: Progress;
 }
 
-/** Shows the last output of a process that has ended. @returns an error that says how it ended. */
+/** Shows the push the last output of a process that has ended. @returns an error that says how the process ended. */
 export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployError> {
   const isOver = pod.container?.state?.terminated !== undefined;
   const lines = await showLastLines(parts, pod, isOver ? 'current' : 'previous');
@@ -31,7 +31,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   return new DeployError('ROLLOUT_CRASHED', `${pod.name} ${words}.`, endHint(exit, lines));
 }
 
-/** Shows the last lines of a process to the push. Config vars are masked, because others may read the push. */
+/** Shows the push the last lines of a process. Config vars are masked, because other people may read the push. */
 export async function showLastLines(
   { cluster, release, progress }: CrashParts,
   { namespace, podName, name }: ToolPod,
@@ -52,6 +52,6 @@ export function faultError(
 
 const GONE = {
   code: 'NODE_LOST',
-  words: 'went away before it was healthy',
+  words: 'disappeared before it was healthy',
   hint: 'Push again; if it happens again, tell the operator.',
 } as const;

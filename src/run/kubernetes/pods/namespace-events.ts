@@ -4,18 +4,22 @@ import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { refusalIn } from '../../../kubernetes/faults/api-refusals.ts';
 import { watchObjects } from '../../../kubernetes/watch.ts';
 
-/** The events of a namespace during a start in it. */
+/** Collects the cluster's events about a namespace while processes start in it. */
 export class NamespaceEvents {
   readonly #events: CoreV1Event[] = [];
   readonly #since = Date.now() - CLOCK_MS;
   readonly #onEvent: (event: CoreV1Event) => void;
 
-  /** @param onEvent - Called with each new event. */
+  /**
+   * @param onEvent - Called with each new event of the namespace.
+   */
   constructor(onEvent: (event: CoreV1Event) => void) {
     this.#onEvent = onEvent;
   }
 
-  /** Watches until the signal fires. Errors are ignored, because events only explain. */
+  /**
+   * Begins to watch the events of a namespace, until the signal fires. Errors are ignored, because events only explain.
+   */
   watch(cluster: Cluster, namespace: string, signal: AbortSignal): void {
     watchObjects<CoreV1Event>(cluster, {
       path: `/api/v1/namespaces/${namespace}/events`,
@@ -33,7 +37,7 @@ export class NamespaceEvents {
     return this.#events.filter(({ involvedObject }) => involvedObject.uid === uid);
   }
 
-  /** Why the cluster makes no pod for the Deployment or Job of this name, or null if no event says. */
+  /** Returns why the cluster creates no pod for the Deployment or Job of this name, or null if no event says so. */
   refusalOf(name: string): DeployError | null {
     const said = this.#events.findLast(
       ({ involvedObject, reason }) =>
@@ -44,7 +48,7 @@ export class NamespaceEvents {
   }
 }
 
-/** The largest expected difference of clocks. */
+/** The largest expected difference between this server's clock and the cluster's, in milliseconds. */
 const CLOCK_MS = 5000;
 
 function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): number {
@@ -52,13 +56,13 @@ function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): numb
   return time === undefined || time === null ? Date.now() : new Date(time).getTime();
 }
 
-/** The text of an event for the person who pushed. Null if it does not matter to them. */
+/** Returns the text of an event for the person who pushed. Null if the event does not matter to them. */
 export function eventWords({ reason, message = '' }: CoreV1Event): string | null {
   switch (reason) {
     case 'Pulling':
       return 'gets its image';
     case 'Pulled': {
-      // kubelet: `Successfully pulled image "…" in 1.234s (1.234s including waiting). Image size: … bytes.`
+      // The kubelet writes: `Successfully pulled image "…" in 1.234s (1.234s including waiting). Image size: … bytes.`
       const took = /^Successfully pulled image \S+ in (\S+) /.exec(message)?.[1];
       return took === undefined ? null : `has its image after ${took}`;
     }

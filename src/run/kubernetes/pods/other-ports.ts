@@ -14,18 +14,22 @@ export interface OtherPortsParts {
   readonly signal: AbortSignal;
 }
 
-/** Default ports of web servers. */
+/** The default ports of common web servers. */
 const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8888, 9000];
 const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
-/** A port in a line: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a time of day. */
+/**
+ * Matches a port in a line of output: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a
+ * time of day.
+ */
 const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
 const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
- * Finds the ports of a web process that does not listen on PORT. They cannot be listed from outside of its pod, so the
- * ports that it names and the usual ones are asked. A server on 127.0.0.1 alone shows only in the output.
+ * Finds out on which ports a web process listens, if it does not listen on PORT. The ports cannot be listed from
+ * outside of its pod. So this class asks the ports that the process names and the usual ports. A server that listens
+ * only on 127.0.0.1 shows only in the output.
  */
 export class OtherPorts {
   readonly #parts: OtherPortsParts;
@@ -39,12 +43,12 @@ export class OtherPorts {
     this.#parts = parts;
   }
 
-  /** For how many milliseconds it has been seen on other ports. Null if the last look found none. */
+  /** For how many milliseconds the process has been seen on other ports. Null if the last look found none. */
   get elsewhereMs(): number | null {
     return this.#since === null ? null : this.#seenAt - this.#since;
   }
 
-  /** Describes the result of the last look. */
+  /** Describes, for the person who pushed, what the last look found. */
   seenOf({ name }: ToolPod): Seen {
     const port = { name, insidePort: WEB_PORT };
     if (this.#ports.length > 0) return wrongPort(port, this.#ports);
@@ -57,7 +61,11 @@ export class OtherPorts {
     };
   }
 
-  /** Looks, at most every 5 s. @throws the system's error if the API server does not answer. */
+  /**
+   * Looks for ports of the process, at most every 5 s.
+   *
+   * @throws the system's error if the API server does not answer.
+   */
   async look(pod: ToolPod): Promise<void> {
     if (performance.now() - this.#lookedAt < AGAIN_MS) return;
     const now = performance.now();
@@ -71,7 +79,7 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // If a network policy drops packets, every port is late, which says nothing about the ports.
+    // If a network policy drops packets, every port answers too late, which says nothing about the ports.
     const isLateOpen = answers.includes('refused');
     this.#ports = ports.filter((_, index) => {
       const answer = answers[index];
@@ -82,14 +90,17 @@ export class OtherPorts {
     this.#seenAt = now;
   }
 
-  /** Call this when the process listens on PORT. */
+  /** Forgets the ports that were found. Call this when the process listens on PORT. */
   forget(): void {
     this.#since = null;
     this.#ports = [];
   }
 }
 
-/** The ports that its command, config vars or newest lines name, and the usual ones, in ascending order. Never PORT. */
+/**
+ * Returns the ports to ask in ascending order: those that the command, the config vars or the newest lines name, and
+ * the usual ports. Leaves out PORT.
+ */
 export function portsToAsk({
   process,
   release,

@@ -11,7 +11,7 @@ import type { ToolPod } from './tool-pods.ts';
 export interface PodLogsOptions {
   readonly cluster: Cluster;
   readonly toolLog: (tool: string) => ToolLog;
-  /** True if this server has started or resumed the pod's rollout. Other pods may carry the same labels. */
+  /** True if this server has started or resumed the pod's rollout. Pods of others may carry the same labels. */
   readonly isKnown: (pod: ToolPod) => boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -22,22 +22,29 @@ const GATHER_MS = 20;
 /** How many of the newest log lines are compared to find where an earlier server stopped. */
 const LOOKED_AT = 1000;
 
-/** Copies the output of the tools' pods to the tools' logs, each pod once, over its restarts until its end. */
+/**
+ * Copies the output of all tools' pods to the tools' logs. Each pod is followed once, over its restarts, until its end.
+ */
 export class PodLogs {
   readonly #options: PodLogsOptions;
   readonly #followed = new Map<string, Promise<void>>();
-  /** Pods that were followed once. A node may report an old pod again, for example an evicted one. */
+  /** The pods that were followed once. A node may report an old pod again, for example an evicted pod. */
   readonly #begun = new Set<string>();
-  /** Pods whose output is complete, but which still exist. */
+  /** The pods whose output is complete, but which still exist in the cluster. */
   readonly #over = new Set<string>();
 
   constructor(options: PodLogsOptions) {
     this.#options = options;
   }
 
-  /** @param isOld - True if an earlier server may have followed the pod. Its lines are not written again. */
+  /**
+   * Begins to follow the output of a pod.
+   *
+   * @param isOld - True if an earlier server may have followed the pod. Lines that are in the log already are not
+   * written again.
+   */
   pod(pod: ToolPod, isOld: boolean): void {
-    // The release phase follows its own pod.
+    // Skip pods of the release phase, which follows its own pod.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
     if (this.#over.has(pod.uid)) return;
     const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))
@@ -54,7 +61,7 @@ export class PodLogs {
     this.#begun.add(pod.uid);
   }
 
-  /** Resolves when the output of a finished pod is in the log. */
+  /** Resolves when the output of a finished pod is in the tool's log. */
   async written(uid: string): Promise<void> {
     await this.#followed.get(uid);
   }
@@ -74,7 +81,10 @@ export class PodLogs {
     await lines.flush();
   }
 
-  /** Returns a test if a line comes after the last one in the log. Lines of the same millisecond are counted. */
+  /**
+   * Returns a function that tells whether a line comes after the last line in the log. Lines of the same millisecond
+   * are counted.
+   */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
     const written = await Array.fromAsync(toolLog.read(query));
@@ -89,7 +99,7 @@ export class PodLogs {
   }
 }
 
-/** Gathers lines of one process and writes them to its log together. */
+/** Gathers the log lines of one process and writes them to its log together. */
 export class LineGathering {
   readonly #toolLog: ToolLog;
   readonly #process: string;
@@ -106,7 +116,7 @@ export class LineGathering {
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
   }
 
-  /** Resolves when all added lines are in the log. */
+  /** Writes all gathered lines to the log, and resolves when they are there. */
   async flush(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -10,24 +10,28 @@ export interface RestartsOptions {
   readonly say: (tool: string, text: string) => void;
 }
 
-/** Writes each crash of a process to the tool's log, once. */
+/** Writes each crash of a live process to the tool's log, once. */
 export class Restarts {
   readonly #options: RestartsOptions;
-  /** By pod: the container whose end was reported last. */
+  /** For each pod: the id of the container whose end was reported last. */
   readonly #told = new Map<string, string>();
 
   constructor(options: RestartsOptions) {
     this.#options = options;
   }
 
-  /** @param isOld - True if an earlier server has already reported this state. */
+  /**
+   * Reports the crash of a pod's container, if there is a new one.
+   *
+   * @param isOld - True if an earlier server has already reported this state.
+   */
   pod(pod: ToolPod, isOld: boolean): void {
     if (pod.isTerminating) {
       this.#told.delete(pod.uid);
       return;
     }
     const { state, lastState } = pod.container ?? {};
-    // In the state `terminated`, the node has not yet announced how long it will wait.
+    // While the container's state is `terminated`, the node has not yet announced how long it will wait.
     const end = state?.terminated === undefined ? lastState?.terminated : undefined;
     const id = end?.containerID;
     if (end === undefined || id === undefined || this.#told.get(pod.uid) === id) return;

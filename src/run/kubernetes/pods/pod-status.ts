@@ -15,13 +15,13 @@ import type { ToolPod } from './tool-pods.ts';
 
 export interface StatusParts {
   readonly runMemory: number;
-  /** The release of a rollout, or null if this server does not know the rollout. */
+  /** Returns the release of a rollout, or null if this server does not know the rollout. */
   readonly release: (rolloutId: string) => Release | null;
-  /** True if a rollout is being drained. */
+  /** True if a rollout gets no new requests and is being ended. */
   readonly isDraining: (rolloutId: string) => boolean;
 }
 
-/** The status of a tool's running and missing processes, for people. */
+/** Returns the status that people see of a tool's running and missing processes. */
 export function toolStatus(
   pods: readonly ToolPod[],
   deployments: readonly V1Deployment[],
@@ -36,7 +36,7 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // Maintainers who scaled to 0 need no line. If somebody else did it, the status shows it.
+      // Maintainers who scaled a process to 0 need no line. If somebody else did it, the status shows it.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [
@@ -45,7 +45,7 @@ export function toolStatus(
   ];
 }
 
-/** The status of a pod, for people. */
+/** Returns the status that people see of a pod. */
 export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: StatusParts): ProcessStatus {
   const state = stateOf(pod, parts);
   const details = [detailOf(pod, state, parts), deployment === null ? null : foreignChange(deployment)];
@@ -61,7 +61,7 @@ export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: 
   };
 }
 
-/** The status of a process that should run but has no pod, for people. */
+/** Returns the status that people see of a process that should run but has no pod. */
 export function missingStatus(deployment: V1Deployment, parts: StatusParts): ProcessStatus {
   const { labels = {}, creationTimestamp } = deployment.metadata ?? {};
   const type = labels[LABELS.process] ?? '';
@@ -89,7 +89,10 @@ export function foreignChange(object: V1Deployment | V1CronJob): string | null {
   return others === null ? null : `changed outside of this server by ${others}`;
 }
 
-/** The same for the log: `kubectl-edit, kubectl (scale)`. */
+/**
+ * Names the programs, for the log, that have changed an object's spec: `kubectl-edit, kubectl (scale)`. Null if nobody
+ * else has.
+ */
 export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])
     .filter(
@@ -106,8 +109,9 @@ export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string 
 }
 
 /**
- * True if no manager owns the number of replicas of a Deployment. The subresource `scale`, used by `kubectl scale` and
- * autoscalers, takes the field from its manager, and is not always listed as a manager itself.
+ * True if no manager owns the number of replicas of a Deployment. Then `kubectl scale` or an autoscaler has changed it.
+ * They use the subresource `scale`, which takes the field from its manager and is not always listed as a manager
+ * itself.
  */
 function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   const specs = (metadata?.managedFields ?? []).map(
@@ -152,7 +156,7 @@ export function withNotes(
   return [...told, ...missing];
 }
 
-/** `web.1` → `web` */
+/** Returns the type of a process: `web` for `web.1`. */
 function typeOf({ name }: ProcessStatus): string {
   return name.slice(0, name.lastIndexOf('.'));
 }
@@ -178,7 +182,11 @@ function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: Sta
   return isUnanswered ? 'does not pass its health check' : null;
 }
 
-/** The command of a process, for people. Null if its release is unknown. @param type - The type as a label value. */
+/**
+ * Returns the command of a process as text for people. Null if its release is unknown.
+ *
+ * @param type - The type as a label value.
+ */
 export function commandOf(release: Release | null, type: string): string | null {
   const process = release?.artifact.processes.find((one: Process) => labelValue(one.type) === type);
   return process === undefined ? null : commandLine(process);

@@ -11,28 +11,28 @@ import type { ToolPod } from './tool-pods.ts';
 
 export type ProbeResult =
   | Verdict
-  /** This server cannot ask the pod; `why` gives the reason. */
+  /** This server cannot ask the pod. `why` gives the reason. */
   | { readonly kind: 'unknown'; readonly why: string }
-  /** Nothing listens on PORT. */
+  /** No program in the pod listens on PORT. */
   | { readonly kind: 'no-port' };
 
 export interface PodProbeOptions {
   readonly cluster: Cluster;
   readonly release: Release;
   readonly podUid: string;
-  /** How long the pod is asked, and how long one answer may take, in milliseconds. */
+  /** How many milliseconds the server keeps asking the pod. A single answer may take as long. */
   readonly answerMs: number;
   readonly signal: AbortSignal;
 }
 
 const LINES_AGAIN_MS = 5000;
-/** A busy API server needs this long to report that nothing listens. */
+/** How long a busy API server may need to report that nothing listens on the port. */
 const MIN_LOOK_MS = 1500;
 
 /**
- * Asks the web process of one pod, like the local runtime. The kubelet's probes decide when a pod gets traffic. But they
- * do not say what they saw. And an open port satisfies them, although a forking server opens it before it has loaded
- * the tool.
+ * Asks the web process of one pod whether it is healthy, as the local runtime does. The kubelet's probes decide when a
+ * pod gets traffic, but they do not say what they saw. They also accept an open port, although a forking server opens
+ * its port before it has loaded the tool.
  */
 export class PodProbe {
   readonly podUid: string;
@@ -41,7 +41,7 @@ export class PodProbe {
   readonly #question: PatientQuestion<PodAnswer>;
   readonly #end: AbortSignal;
   #pod: ToolPod | null = null;
-  /** True if the API server has ever connected to the pod, or was refused by it. */
+  /** True if the API server has once connected to the pod, or if the pod has refused its connection. */
   #wasReached = false;
   #tookMs = 0;
   #lines: readonly string[] = [];
@@ -60,17 +60,17 @@ export class PodProbe {
     );
   }
 
-  /** True if the time for an answer is over. */
+  /** True if the time for the pod's answers is over. */
   get isOver(): boolean {
     return this.#end.aborted;
   }
 
-  /** True if the time limit cut the newest look so short that it says nothing. */
+  /** True if the time limit cut the newest question so short that its result says nothing. */
   get wasCutShort(): boolean {
     return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
   }
 
-  /** @throws the system's error if the API server does not answer. */
+  /** Asks the pod once. @throws the system's error if the API server does not answer. */
   async look(pod: ToolPod): Promise<ProbeResult> {
     this.#pod = pod;
     const lookedAt = performance.now();
@@ -80,7 +80,7 @@ export class PodProbe {
       case 'forbidden':
         return { kind: 'unknown', why: 'this server may not ask its pod (pods/proxy)' };
       case 'unreached':
-        // The kubelet reaches the port but the API server does not, so a network policy blocks it.
+        // The kubelet reaches the port, but the API server does not, so a network policy blocks the API server.
         if (!this.#wasReached && pod.isReady)
           return { kind: 'unknown', why: 'the API server cannot reach its pod' };
         return await this.#judged(pod, 'too late');
@@ -101,7 +101,7 @@ export class PodProbe {
     return judge(answer, { name: pod.name, insidePort: WEB_PORT, path: this.#path, lines });
   }
 
-  /** The last lines of the pod, masked because the push shows them. */
+  /** Returns the last lines of the pod's output. Config vars are masked, because the push shows these lines. */
   async #newestLines({ namespace, podName }: ToolPod): Promise<readonly string[]> {
     if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
     this.#linesAt = performance.now();

@@ -22,36 +22,39 @@ export interface ToolPod {
   readonly namespace: string;
   readonly tool: string;
   readonly type: string;
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly version: number;
   readonly rolloutId: string;
-  /** The status of the container, or undefined until a node has accepted the pod. */
+  /** The status of the pod's container. Undefined until a node has accepted the pod. */
   readonly container: V1ContainerStatus | undefined;
   readonly isReady: boolean;
   readonly isTerminating: boolean;
-  /** The `performance.now()` when this server first saw that the pod is terminating. Null if it is not. */
+  /**
+   * When this server first saw that the pod is terminating, as `performance.now()` gives it. Null if the pod is not
+   * terminating.
+   */
   readonly terminatingSince: number | null;
-  /** True if a schedule started it. The pod then stays until its Job is deleted. */
+  /** True if a schedule started the pod. Such a pod stays until its Job is deleted. */
   readonly isScheduled: boolean;
-  /** True if it has ended for good. */
+  /** True if the pod has ended for good. */
   readonly isOver: boolean;
 }
 
 const WAIT_MS = 1000;
-/** The key of the alarm (alarms.ts). */
+/** The key of the alarm that the watch of pods fails, see alarms.ts. */
 const WATCH = 'POD_WATCH';
 
 export interface PodListener {
-  /** Called with each state of a pod. @param isOld - True if the pod is older than this server's watch. */
+  /** Called with each new state of a pod. @param isOld - True if the pod is older than this server's watch. */
   pod(pod: ToolPod, isOld: boolean): void;
   /** Called when the pod no longer exists. */
   gone?(uid: string): void;
 }
 
 /**
- * All pods of tools in the cluster, updated by one watch. Each gets a name such as `web.1`, with the lowest number that
- * is free in its rollout and type.
+ * Knows all pods of tools in the cluster, by one watch. Each pod gets a name such as `web.1`, with the lowest number
+ * that is free in its rollout and type.
  */
 export class ToolPods {
   readonly #pods = new Map<string, ToolPod>();
@@ -61,15 +64,17 @@ export class ToolPods {
   #isListed = false;
   #failure: unknown = null;
 
-  /** @param prefix - The prefix of tools' namespaces, because another server may use the same cluster. */
+  /**
+   * @param prefix - The prefix of this server's tool namespaces. Another server may use the same cluster.
+   */
   constructor(prefix: string) {
     this.#prefix = prefix;
   }
 
   /**
-   * Waits until the existing pods are known.
+   * Waits until this server knows the existing pods.
    *
-   * @param timeoutMs - Infinity to wait until the signal fires.
+   * @param timeoutMs - The time limit. Infinity waits until the signal fires.
    * @throws DeployError `CLUSTER_UNREACHABLE`, or an error if this server may not watch pods.
    */
   async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
@@ -82,7 +87,10 @@ export class ToolPods {
     }
   }
 
-  /** Watches until the signal fires, even if the API refuses it for a while. */
+  /**
+   * Begins to watch the pods of all tools, until the signal fires. Continues even if the API refuses the watch for a
+   * while.
+   */
   watch(cluster: Cluster, log: Log, signal: AbortSignal): void {
     const onRefused = (error: unknown): void => {
       alarm(log, { key: WATCH, message: 'cannot watch the pods of tools', facts: { err: error } });
@@ -113,7 +121,9 @@ export class ToolPods {
     return [...this.#pods.values()].filter((pod) => pod.tool === tool);
   }
 
-  /** The pods of a rollout. Compares the namespace too, because pods of another tool may carry the same labels. */
+  /**
+   * Returns the pods of a rollout. Compares the namespace too, because pods of another tool may carry the same labels.
+   */
   ofRollout({ id, namespace }: Pick<Rollout, 'id' | 'namespace'>): ToolPod[] {
     return [...this.#pods.values()].filter((pod) => pod.rolloutId === id && pod.namespace === namespace);
   }

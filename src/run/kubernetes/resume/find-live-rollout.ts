@@ -4,18 +4,18 @@ import type { Release } from '../../../core/types.ts';
 import { LABELS, LIVE } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 
-/** Which of a tool's rollouts is the live release, found when this server did not start it. */
+/** Says which of a tool's rollouts in the cluster is the live release, if this server did not start it. */
 export interface FoundRollout {
-  /** The complete rollout of the live release. Null if there is none, so that it must be made. */
+  /** The complete rollout of the live release. Null if the cluster has none, so that the server must create it. */
   readonly rolloutId: string | null;
   /** Rollouts that must be ended. */
   readonly others: readonly string[];
 }
 
 /**
- * Chooses the rollout to resume. Candidates are rollouts of this release with all processes that stay up, or all
- * scheduled ones if the release has no others. The one that gets the traffic wins, then one that got it, then the
- * newest.
+ * Chooses the rollout to resume. Candidates are rollouts of this release that have all processes which stay up. If the
+ * release has no such process, they must have all scheduled processes. The rollout that gets the traffic wins, then a
+ * rollout that once got it, then the newest.
  *
  * @param selected - The rollout that the tool's Service selects, or null.
  */

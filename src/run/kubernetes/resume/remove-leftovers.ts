@@ -14,12 +14,12 @@ export interface Leftovers {
 }
 
 /**
- * Removes what a killed server left unfinished for a tool: rollouts that never went live, release phases, and their
- * Secrets. Secrets are deleted by their labels, because this server may not read them.
+ * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, release phases,
+ * and their Secrets. Secrets are deleted by their labels, because this server may not read them.
  *
- * @returns false if nothing of the tool is live and its namespace is missing or not this server's. Then there are no
- * leftovers.
- * @throws as `retrying`.
+ * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
+ * are no leftovers then.
+ * @throws as `retrying` does.
  */
 export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<boolean> {
   try {
@@ -37,7 +37,7 @@ async function removeAll(parts: ObjectParts, { tool, namespace, live }: Leftover
   const { cluster, closing } = parts;
   for (const { metadata } of await deploymentsOf(parts, tool, namespace, closing)) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';
-    // Checked again before each removal, because a push may have begun meanwhile.
+    // `knownOf` is called again before each removal, because a push may have begun meanwhile.
     if (live.knownOf(tool).has(rolloutId)) continue;
     await removeRollout(parts, { namespace, rolloutId, how: 'now', types: null });
   }

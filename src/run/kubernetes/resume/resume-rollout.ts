@@ -12,15 +12,15 @@ import { findLiveRollout } from './find-live-rollout.ts';
 export interface ResumeRolloutParts {
   readonly parts: ObjectParts & { readonly config: ManifestConfig };
   readonly live: LiveRollouts;
-  /** Called when the rollout is known, before anything is changed. */
+  /** Called when the rollout to resume is known, before anything is changed. */
   readonly onKnown: () => void;
 }
 
 /**
- * Resumes the recorded release at the start of a server. Keeps its rollout or makes a new one, and ends all other
- * rollouts of the tool.
+ * Resumes the release that is recorded as live, at the start of a server. Keeps its rollout or creates a new one, and
+ * ends all other rollouts of the tool.
  *
- * @param fresh - The rollout to make if none is found.
+ * @param fresh - The rollout to create if the cluster has none.
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.
  */
@@ -46,7 +46,7 @@ export async function resumeRollout(
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
   const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
-  // An older server may have made an Ingress on this server's own host.
+  // An older server may have created an Ingress for this server's own host.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isSelected = selected === (hasWeb ? rollout.id : null);
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);

@@ -1,11 +1,11 @@
 import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../../core/names.ts';
 
-/** Tracks the tools whose live release is being resumed after an earlier server. */
+/** Keeps track of the tools whose live release is being resumed after a start of the server. */
 export class Resuming {
   readonly #byTool = new Map<ToolName, Promise<void>>();
 
-  /** Runs `work`, which resumes a tool. @throws what `work` throws. */
+  /** Runs `work`, which resumes a tool, and remembers it until it ends. @throws the error of `work`. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#byTool.set(
@@ -16,8 +16,8 @@ export class Resuming {
   }
 
   /**
-   * Resolves when the tool is no longer being resumed. Resuming removes everything beside the live release, so a new
-   * rollout must wait.
+   * Resolves when the tool is no longer being resumed. A new rollout must wait for this, because resuming removes
+   * everything beside the live release.
    *
    * @throws the reason of the signal.
    */

@@ -1,16 +1,16 @@
 import { DeployError } from '../../../core/errors.ts';
 
 /**
- * Undoes what a failed step began, and throws the step's error. If undoing fails too, a person reads both reasons, the
- * step's first.
+ * Undoes everything that a failed step began, and throws the step's error. If undoing fails too, the message gives both
+ * reasons, the step's first.
  *
- * @param error - Why the step failed.
+ * @param error - The error of the step.
  */
 export async function afterUndo(error: unknown, undo: () => Promise<void>): Promise<never> {
   try {
     await undo();
   } catch (failure) {
-    // Whoever aborted the step knows why.
+    // If the step was aborted, the caller knows the reason, so only the failure to undo matters.
     if (!(error instanceof DeployError)) throw failure;
     throw new DeployError(error.code, `${error.message} ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),
@@ -21,5 +21,5 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
 
 function notUndone(failure: unknown): string {
   const why = failure instanceof DeployError ? failure.message : 'The server failed.';
-  return `What was started could not be removed, so the next start of the server removes it: ${why}`;
+  return `The server could not remove the processes that it had started, so its next start removes them: ${why}`;
 }

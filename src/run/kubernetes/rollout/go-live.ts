@@ -15,10 +15,10 @@ export interface GoLiveParts {
 }
 
 /**
- * Starts a rollout beside the old one, records it, and moves the traffic to it.
+ * Starts a rollout beside the old rollout, records it as live, and moves the traffic to it.
  *
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
- * @throws as `Runtime.rollOut`. The rollout has then been removed.
+ * @throws as `Runtime.rollOut` does. The rollout has then been removed.
  */
 export async function goLive(
   { parts, live }: GoLiveParts,
@@ -54,10 +54,10 @@ export async function goLive(
 }
 
 /**
- * Scales a live rollout: adds pods, records the numbers, and then removes pods.
+ * Scales a live rollout: adds pods, records the numbers, and then removes surplus pods.
  *
  * @param rollout - The live rollout, with the new numbers.
- * @throws as `Runtime.scale`. The numbers then stay as before.
+ * @throws as `Runtime.scale` does. The numbers then stay as before.
  */
 export async function applyScale(
   { parts, live, log }: GoLiveParts,
@@ -71,7 +71,7 @@ export async function applyScale(
     await beforeSwitch();
   });
   live.resume(rollout, toolNumber);
-  // Once the numbers have been recorded, nothing may throw.
+  // Once the numbers have been recorded, nothing here may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     const facts = { tool: rollout.release.tool };
     logFailure(log, { error, message: 'cannot end surplus processes', facts });

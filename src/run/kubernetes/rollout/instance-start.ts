@@ -23,7 +23,7 @@ export interface InstanceParts {
 export interface Instance {
   readonly rollout: Rollout;
   readonly process: Process;
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -40,7 +40,7 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// When other ports are first asked if nothing listens on PORT, and how long a process may listen only there. Together
+// If nothing listens on PORT: when other ports are asked first, and how long a process may listen only there. Together
 // these are the 15 s of the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
@@ -66,7 +66,11 @@ export class InstanceStart {
     this.#others = new OtherPorts({ cluster: parts.cluster, release: rollout.release, process, signal });
   }
 
-  /** @throws DeployError that says why the pod is not healthy; AbortError when the signal fires. */
+  /**
+   * Waits until the pod is healthy.
+   *
+   * @throws DeployError that says why the pod is not healthy; AbortError when the signal fires.
+   */
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
@@ -109,7 +113,7 @@ export class InstanceStart {
     if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
     this.#looking = this.#lookAt(pod)
-      // The API server does not answer. The next look may succeed.
+      // Ignore that the API server does not answer, because the next look may succeed.
       .catch(() => {})
       .finally(() => {
         this.#looking = null;
@@ -125,7 +129,7 @@ export class InstanceStart {
       this.#looks = new PodProbe({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The time limit cuts the last question short, so an earlier result says more.
+    // The time limit cuts the last question short, so the result of an earlier question says more.
     const isIll = this.#look?.kind === 'not-yet';
     if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
@@ -145,7 +149,7 @@ export class InstanceStart {
     }
   }
 
-  /** A remark for the push, although the process counts as healthy. */
+  /** Returns a remark for the push about a process that counts as healthy, or null. */
   get #remark(): string | null {
     if (this.#look?.kind === 'healthy') return this.#look.remark;
     return this.#look?.kind === 'unknown' ? `not checked: ${this.#look.why}` : null;
@@ -184,7 +188,7 @@ export class InstanceStart {
     this.#tell(`${error.message.replace(/\.$/, '')}; the push waits a little for that to change`);
   }
 
-  /** True if older rollouts of the tool are ending, which will free resources. */
+  /** True if older rollouts of the tool are ending, which will free resources in the cluster. */
   #othersLeave(): boolean {
     const { release, id } = this.#instance.rollout;
     const others = this.#parts.pods
@@ -201,7 +205,7 @@ export class InstanceStart {
     return performance.now() - this.#faultSince >= ms;
   }
 
-  /** @throws DeployError if the process has not started within `pod_start_time`. */
+  /** Checks that the process has started in time. @throws DeployError if it has not started within `pod_start_time`. */
   #assertInTime(pod: ToolPod | null): void {
     const { pod_start_time } = this.#parts.config;
     if (this.#runningSince !== null || performance.now() - this.#startedAt < pod_start_time) return;
@@ -217,14 +221,15 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
-    // The look ends together with the time limit.
+    // The running look ends together with the time limit.
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
     await showLastLines(this.#crashParts, pod, 'current');
     const seen = this.#seen(pod);
     const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
-    const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
+    const hint =
+      seen?.hint ?? 'The last output of the process is above. The process must answer on PORT in time.';
     throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${Math.round(waitedMs / 1000)} s.`, hint);
   }
 
@@ -237,14 +242,17 @@ export class InstanceStart {
 
 const MAX_PROBE_CHARACTERS = 200;
 
-/** The process answers this server, but the readiness probe fails, so the pod gets no traffic. */
+/**
+ * Describes a process that answers this server but fails the cluster's readiness probe, so that its pod gets no
+ * traffic. Null if no event says so.
+ */
 function probeFails({ name, uid }: ToolPod, events: NamespaceEvents): Seen | null {
   const said = events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
   if (said === undefined) return null;
   const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
   return {
     message,
-    hint: 'The cluster asks the health check path again and again: it must answer within 10 s each time.',
+    hint: 'The cluster asks the health check path again and again. The tool must answer within 10 s each time.',
     soFar: message,
   };
 }

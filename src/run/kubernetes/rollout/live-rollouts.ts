@@ -27,12 +27,12 @@ export class LiveRollouts {
   readonly #options: LiveRolloutsOptions;
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
-  /** By tool: moving its traffic and restoring its live rollout exclude each other. */
+  /** For each tool: makes moving its traffic and restoring its live rollout take turns. */
   readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. */
   readonly #releases = new Map<string, Release>();
   readonly #begun = new Map<string, Set<string>>();
-  /** Rollouts that are starting and may go live. */
+  /** The ids of rollouts that are starting and may go live. */
   readonly #starting = new Set<string>();
 
   constructor(options: LiveRolloutsOptions) {
@@ -44,14 +44,14 @@ export class LiveRollouts {
     return this.#live.get(tool)?.rollout ?? null;
   }
 
-  /** The tools that have a live rollout. */
+  /** Lists the tools that have a live rollout. */
   tools(): string[] {
     return [...this.#live.keys()];
   }
 
   /**
-   * Runs `work` for the live rollout of a tool. A switch or a stop of its traffic waits meanwhile. Does nothing if there
-   * is no live rollout.
+   * Runs `work` for the live rollout of a tool. Meanwhile, switching or stopping the tool's traffic must wait. Does
+   * nothing if the tool has no live rollout.
    */
   async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
     await this.#turn(tool, async () => {
@@ -60,7 +60,7 @@ export class LiveRollouts {
     });
   }
 
-  /** Null if this server has neither started nor resumed the rollout. */
+  /** Returns the release of a rollout. Null if this server has neither started nor resumed the rollout. */
   releaseOf(rolloutId: string): Release | null {
     return this.#releases.get(rolloutId) ?? null;
   }
@@ -71,7 +71,7 @@ export class LiveRollouts {
     return processes.some((process) => labelValue(process.type) === type);
   }
 
-  /** The schedule of a pod's process. Null if its release is unknown, or if it has no schedule. */
+  /** Returns the schedule of a pod's process. Null if its release is unknown, or if the process has no schedule. */
   scheduleOf({ rolloutId, type }: ToolPod): Schedule | null {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
@@ -81,14 +81,17 @@ export class LiveRollouts {
     return this.#retirement.has(rolloutId);
   }
 
-  /** Returns the id for a rollout that this server will make. */
+  /** Returns the id for a rollout that this server will create. */
   newId(tool: string): string {
     const id = newRolloutId();
     this.#begun.set(tool, (this.#begun.get(tool) ?? new Set()).add(id));
     return id;
   }
 
-  /** The rollouts of a tool that this server has begun or resumed, or is ending. All others are leftovers. */
+  /**
+   * Returns the rollouts of a tool that this server has begun or resumed, or is ending. All other rollouts are
+   * leftovers.
+   */
   knownOf(tool: string): Set<string> {
     const own = [...this.#releases].filter(([, release]) => release.tool === tool).map(([id]) => id);
     return new Set([...(this.#begun.get(tool) ?? []), ...own, ...this.#retirement.of(tool)]);
@@ -100,7 +103,7 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** Makes the release of a rollout known. */
+  /** Remembers the release of a rollout. */
   remember({ id, release }: Rollout): void {
     this.#releases.set(id, release);
   }
@@ -110,7 +113,7 @@ export class LiveRollouts {
     this.#releases.delete(id);
   }
 
-  /** Registers a rollout that already has the traffic, without others beside it. */
+  /** Registers a rollout as live that already has the traffic and is the only rollout of its tool. */
   resume(rollout: Rollout, toolNumber: number): void {
     const { config } = this.#options.parts;
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
@@ -118,17 +121,17 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** How much memory a process may use. @param otherwise - The value if its release is unknown. */
+  /** Returns how much memory a process may use. @param otherwise - The value if its release is unknown. */
   memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
     const release = this.releaseOf(rolloutId);
     return release === null ? otherwise : memoryLimit(release, type, otherwise);
   }
 
   /**
-   * Sends the traffic to the rollout of the recorded release, sets its schedules, and ends all other rollouts. Failures
-   * are retried until another rollout goes live.
+   * Sends the traffic to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
+   * Failures are retried until another rollout goes live.
    *
-   * @returns `later` is the retry if it did not succeed at once, otherwise null.
+   * @returns `later` is the retry if this did not succeed at once, otherwise null.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);
@@ -138,12 +141,12 @@ export class LiveRollouts {
     return { later: this.#moveLater(rollout, move) };
   }
 
-  /** Stops the traffic of a tool and ends all its processes. Resolves when they are gone. */
+  /** Stops the traffic of a tool and ends all its processes. Resolves when they have ended. */
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this.#options;
     this.#live.delete(tool);
     await this.#turn(tool, async () => {
-      // Listed first, because rollouts that begin later must stay.
+      // List the rollouts first, because rollouts that begin later must stay.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
       await endSchedules(parts, tool, namespace);
@@ -170,7 +173,7 @@ export class LiveRollouts {
     try {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
-      // Listed first, because the next step moves each CronJob to the new rollout.
+      // List the rollouts first, because the next step moves each CronJob to the new rollout.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       const { config } = parts;
       await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
@@ -179,7 +182,7 @@ export class LiveRollouts {
       }
       return true;
     } catch (err) {
-      // If this server stops, the next one moves the traffic.
+      // If this server stops, the next server moves the traffic.
       if (!this.#isMeant(rollout)) return true;
       logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;
@@ -190,7 +193,7 @@ export class LiveRollouts {
     return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
-  /** The rollouts that have a Deployment or a CronJob. */
+  /** Returns the ids of a tool's rollouts that have a Deployment or a CronJob. */
   async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
     const { parts } = this.#options;
     const [deployments, cronJobs] = await Promise.all([

@@ -27,10 +27,11 @@ const TICK_MS = 200;
 const REMOVAL_MS = 30_000;
 
 /**
- * Runs the release phase as a Job to its end. Its output goes to the push and to the tool's log. All its objects are
- * removed afterwards.
+ * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. All objects of the
+ * Job are removed afterwards.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or why it could not be started; AbortError.
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started;
+ * AbortError.
  */
 export async function runReleaseJob(
   parts: ReleasePhaseParts,
@@ -68,7 +69,7 @@ async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string):
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
 
-/** Watches the pod, the output and the time of one release phase. */
+/** Watches the pod, the output and the duration of one release command. */
 class ReleaseRun {
   readonly #parts: ReleasePhaseParts;
   readonly #rollout: Rollout;
@@ -103,7 +104,7 @@ class ReleaseRun {
       this.#runningSince ??= performance.now();
       if (this.#output === null) {
         this.#output = this.#follow(pod);
-        // An error is reported when the command has ended.
+        // An error of following the output is reported when the command has ended.
         this.#output.catch(() => {});
       }
     }
@@ -121,8 +122,8 @@ class ReleaseRun {
       'RELEASE_FAILED',
       `The release command ${exitWords(exit, this.#parts.config.run_memory)}.`,
       exit.code === 127
-        ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
-        : 'Its output is above. Fix the error and push again.',
+        ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
+        : 'The output of the release command is above. Fix the error and push again.',
     );
   }
 
@@ -164,7 +165,7 @@ class ReleaseRun {
     throw new DeployError(
       'RELEASE_TIMED_OUT',
       `The release command took longer than ${release_time / 1000} s and was ended.`,
-      'Let it do less, or ask the operator for a higher release_time.',
+      'Make the release command do less, or ask the operator for a higher release_time.',
     );
   }
 }

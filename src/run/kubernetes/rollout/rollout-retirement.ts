@@ -15,12 +15,12 @@ const AGAIN_MS = 5000;
 
 interface Retiring {
   readonly tool: string;
-  /** Resolves with null, or with the error if the rollout could not be ended. */
+  /** Resolves with null when the rollout has ended, or with the error if it could not be ended. */
   readonly gone: Promise<unknown>;
   readonly hurry: AbortController;
 }
 
-/** Ends rollouts that get no new requests, after their open requests are done. */
+/** Ends rollouts that get no new requests, once their open requests are done. */
 export class RolloutRetirement {
   readonly #options: RolloutRetirementOptions;
   readonly #retiring = new Map<string, Retiring>();
@@ -38,8 +38,8 @@ export class RolloutRetirement {
   }
 
   /**
-   * Ends a rollout in the background: `web` after the drain time, other processes now. If the cluster does not answer,
-   * it keeps trying. Runs of schedules continue.
+   * Ends a rollout in the background: its `web` processes after the drain time, other processes now. If the cluster
+   * does not answer, keeps trying. Runs of schedules continue.
    */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#retiring.has(rolloutId)) return;
@@ -57,7 +57,11 @@ export class RolloutRetirement {
     this.#retiring.set(rolloutId, { tool, gone, hurry });
   }
 
-  /** Cuts drains of the tool short and waits until its old rollouts are gone. @throws the error if one was not ended. */
+  /**
+   * Cuts the drains of a tool's old rollouts short and waits until these have ended.
+   *
+   * @throws the error if a rollout was not ended.
+   */
   async hurry(tool: string): Promise<void> {
     const meant = [...this.#retiring.values()].filter((retiring) => retiring.tool === tool);
     for (const { hurry } of meant) hurry.abort();
@@ -74,7 +78,7 @@ export class RolloutRetirement {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    // If this fails, the removal of the whole rollout retries it.
+    // If removing these processes fails, the removal of the whole rollout tries again.
     const ending =
       others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
     const cut = AbortSignal.any([hurry, parts.closing]);

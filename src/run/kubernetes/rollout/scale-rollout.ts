@@ -16,7 +16,7 @@ import {
   type WantedInstance,
 } from './start-rollout.ts';
 
-/** How many pods a process has, and shall have. */
+/** How many pods a process type has (`from`), and how many it must have (`to`). */
 interface Change {
   readonly process: Process;
   readonly from: number;
@@ -27,7 +27,7 @@ const UNDO_MS = 30_000;
 
 /**
  * Adds pods to a live rollout, and waits until they are healthy. A web process gets requests as soon as its readiness
- * probe succeeds. If a pod does not become healthy, the number of pods is as before.
+ * probe succeeds. If a pod does not become healthy, restores the old number of pods.
  *
  * @returns a function that removes the new pods again.
  * @throws DeployError that says why; AbortError when the signal fires.
@@ -37,7 +37,7 @@ export async function grow(parts: RolloutParts, start: RolloutStart): Promise<()
   const changes = await changesOf(parts, rollout, signal);
   const growing = changes.filter(({ from, to }) => to > from);
   const undo = async (): Promise<void> => {
-    // Without the signal of the deployment, because it may be the reason for the undo.
+    // The undo has its own signal, because the deployment's signal may be the reason for the undo.
     const own = new AbortController().signal;
     for (const { process, from } of growing) await setReplicas(parts, rollout, { process, to: from }, own);
   };
@@ -55,7 +55,7 @@ export async function grow(parts: RolloutParts, start: RolloutStart): Promise<()
   }
 }
 
-/** Removes surplus pods of a live rollout. Each gets its grace time to finish open requests. */
+/** Removes surplus pods of a live rollout. Each pod gets its grace time to finish open requests. */
 export async function shrink(parts: ObjectParts, rollout: Rollout, signal: AbortSignal): Promise<void> {
   const changes = await changesOf(parts, rollout, signal);
   for (const change of changes) {
@@ -63,7 +63,7 @@ export async function shrink(parts: ObjectParts, rollout: Rollout, signal: Abort
   }
 }
 
-/** Runs after a start of the server. Sets the recorded numbers of pods, unless somebody else has set a number. */
+/** Sets the recorded numbers of pods after a start of the server, unless somebody else has set a number. */
 export async function restoreReplicas(
   parts: ObjectParts,
   rollout: Rollout,
@@ -94,11 +94,11 @@ async function changesOf(
   });
 }
 
-/** The pods that the cluster will make for the new number. They get the lowest free numbers. */
+/** Returns the pods that the cluster will create for the new number. They get the lowest free numbers. */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
   const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isTerminating);
-  // A pod that has ended for good, such as an evicted one, keeps its name and is replaced.
+  // A pod that has ended for good, such as an evicted pod, keeps its name and is replaced.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));
   return Array.from({ length: to + taken.size }, (_, index) => `${type}.${index + 1}`)

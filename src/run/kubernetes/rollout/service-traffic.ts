@@ -9,11 +9,11 @@ import { LABELS, LIVE, objectName, type Rollout } from '../manifests/object-name
 import { hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 
-/** After a restart of the API server, the cluster's controllers are slow to follow. */
+/** How long the cluster's controllers may take to follow: after a restart of the API server, they are slow. */
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** The rollout that a tool's Service selects. Null if it selects none, or if there is no Service. */
+/** Returns the rollout that a tool's Service selects. Null if the Service selects none, or does not exist. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
@@ -26,7 +26,10 @@ export async function liveRollout(
   return found?.spec?.selector?.[LABELS.rollout] ?? null;
 }
 
-/** Makes the tool's Service without a target if it is missing, and its Ingress, so that the controller knows the host. */
+/**
+ * Prepares the way to a tool: creates its Service without a target if it is missing, and its Ingress, so that the
+ * ingress controller knows the host.
+ */
 export async function prepareTraffic(
   parts: ObjectParts,
   rollout: Rollout,
@@ -44,8 +47,8 @@ export async function prepareTraffic(
 }
 
 /**
- * Sends the requests to this rollout. Resolves when the cluster has followed and `ingress_time` is over, so that no
- * request goes to another rollout.
+ * Sends the tool's requests to this rollout. Resolves when the cluster has followed and `ingress_time` is over, so that
+ * no request goes to another rollout.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -64,7 +67,7 @@ export async function switchTraffic(
   await wait(config.ingress_time, null, { signal });
 }
 
-/** Stops all requests. The ingress controller then answers that the service is unavailable. */
+/** Stops all requests to a tool. The ingress controller then answers that the service is unavailable. */
 export async function stopTraffic(
   parts: ObjectParts,
   tool: string,
@@ -99,10 +102,11 @@ function hasWeb(rollout: Rollout): boolean {
 }
 
 /**
- * Resolves when every endpoint of the Service is a pod of this rollout, and one is ready unless it is scaled to 0. Also
- * resolves after `followMs` if none of its pods is ready, because the cluster has then followed.
+ * Waits until the cluster sends a tool's requests only to this rollout. Every endpoint of the Service must then be a
+ * pod of this rollout, and one must be ready unless the rollout is scaled to 0. If none of its pods is ready, also
+ * resolves after `followMs`, because the cluster has then followed.
  *
- * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then. The old pods must stay then.
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then. The old pods must then stay.
  */
 export async function endpointsFollow(
   parts: Pick<ObjectParts, 'cluster' | 'pods'>,
@@ -112,7 +116,7 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  // Ignores slices that others have made by hand, because these never lead to this rollout.
+  // The selector leaves out slices that others have created by hand, because these never lead to this rollout.
   const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {

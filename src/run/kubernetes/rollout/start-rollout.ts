@@ -27,15 +27,15 @@ export interface RolloutStart {
 /** A process of a rollout that needs a pod. */
 export interface WantedInstance {
   readonly process: Process;
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
 }
 
 export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
 
 /**
- * Starts a rollout beside the running one, and waits until all its processes are healthy. If one is not, removes the
- * rollout.
+ * Starts a rollout beside the running rollout, and waits until all its processes are healthy. If a process does not
+ * become healthy, removes the new rollout.
  *
  * @throws DeployError that says why; AbortError when the signal fires.
  */
@@ -64,9 +64,10 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
 }
 
 /**
- * Calls `make` and waits until all `instances` are healthy. Does not check other pods.
+ * Calls `make`, which creates objects in the cluster, and waits until all `instances` are healthy. Does not check other
+ * pods.
  *
- * @throws as `startRollout`, with the first reason. The caller removes what was made.
+ * @throws as `startRollout` does, with the first reason. The caller removes what `make` has created.
  */
 export async function startInstances(
   parts: RolloutParts,
@@ -88,7 +89,7 @@ export async function startInstances(
       new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
         .untilHealthy()
         .catch((error: unknown) => {
-          // This also aborts the others, so that the first error is reported.
+          // This also aborts the other waits, so that the first error is reported.
           failed.abort(error);
           throw error;
         }),
@@ -103,7 +104,7 @@ export async function startInstances(
   }
 }
 
-/** Ends a rollout that never got traffic. Resolves when its pods are gone. */
+/** Ends a rollout that never got traffic. Resolves when its pods no longer exist. */
 export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout): Promise<void> {
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
@@ -113,7 +114,7 @@ async function make(parts: RolloutParts, start: RolloutStart, signal: AbortSigna
   await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
 }
 
-/** `web.1`, `web.2`, `worker.1` */
+/** Lists the processes of a rollout that need a pod, such as `web.1`, `web.2` and `worker.1`. */
 function instancesOf(rollout: Rollout): WantedInstance[] {
   return stayingUp(rollout.release).flatMap((process) =>
     Array.from({ length: replicaCount(rollout, process.type) }, (_, index) => ({
@@ -123,7 +124,7 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
   );
 }
 
-/** Shows the push the events of the pods with these names. */
+/** Watches the events of the namespace, and shows the push those of the pods with these names. */
 function watchEvents(
   { cluster, pods }: RolloutParts,
   { rollout: { id, namespace }, progress }: RolloutStart,
@@ -139,7 +140,10 @@ function watchEvents(
   return events;
 }
 
-/** Sentences about requests of service.template that exceed the operator's limits, and about this server's own host. */
+/**
+ * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a host
+ * that is this server's own.
+ */
 function unfulfilledInPods({ release }: Rollout, config: RolloutParts['config']): string[] {
   const { run_memory, pod_cpu } = config;
   const { memoryBytes, cpuCores } = release.artifact.service;
@@ -147,18 +151,21 @@ function unfulfilledInPods({ release }: Rollout, config: RolloutParts['config'])
   const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
   if (hasWeb && !hasAddress(release.tool, config)) {
     const host = hostOf(release.tool, config);
-    sentences.push(`${host} is the address of this server: the tool gets no web address.`);
+    sentences.push(`${host} is the address of this server, so the tool gets no web address.`);
   }
   if (cpuCores !== undefined && cpuCores * 1000 > milliCores(pod_cpu)) {
     const most = milliCores(pod_cpu) / 1000;
     sentences.push(
-      `cpu of service.template asks for ${cpuCores}: a process gets at most ${most} here (pod_cpu).`,
+      `cpu of service.template asks for ${cpuCores}, but a process gets at most ${most} here (pod_cpu).`,
     );
   }
   return sentences;
 }
 
-/** Fails if a process has ended while another was still starting. An ending pod may have the same name. */
+/**
+ * Throws an error if a process has ended while another process was still starting. Ignores pods that are ending, which
+ * may have the same name.
+ */
 async function assertAllUp(
   { cluster, config, pods }: RolloutParts,
   { rollout, progress }: RolloutStart,

@@ -7,11 +7,11 @@ import { commandOf, foreignChange, podStatus, type StatusParts } from '../pods/p
 import type { ToolPod } from '../pods/tool-pods.ts';
 
 export interface ScheduleStatusParts extends StatusParts {
-  /** The newest run of a type that this server has seen. */
+  /** Returns the newest run of a process type that this server has seen. */
   readonly lastRun: (type: string) => ScheduledRun | null;
 }
 
-/** The status of a tool's schedules, and of runs whose schedule is gone, for people. */
+/** Returns the status that people see of a tool's schedules, and of runs whose schedule was deleted. */
 export function scheduleStatuses(
   cronJobs: readonly V1CronJob[],
   pods: readonly ToolPod[],
@@ -68,7 +68,7 @@ function stateOf(pod: ToolPod | undefined, hasFault: boolean): ProcessState {
   return pod.container?.state?.running === undefined ? 'starting' : 'up';
 }
 
-/** The run that this server has seen, otherwise the run that the CronJob's status describes. */
+/** Returns the newest run: the run that this server has seen, otherwise the run that the CronJob's status describes. */
 function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledRun | null {
   const { lastScheduleTime, lastSuccessfulTime } = status ?? {};
   if (seen !== null || lastScheduleTime === undefined) return seen;
@@ -80,7 +80,9 @@ function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledR
     : { startedAt, endedAt: startedAt, exitCode: null, detail: 'its result is not known any more' };
 }
 
-/** Null if the schedule is not valid, because somebody else may have changed it. */
+/**
+ * Returns when a schedule is due next. Null if the schedule is not valid, because somebody else may have changed it.
+ */
 function nextOf(cron: string): number | null {
   try {
     return nextRun(cron, Date.now());

@@ -9,7 +9,7 @@ import { exitOf } from '../pods/container-exit.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 
 export interface ScheduledEndsOptions {
-  /** Null if the pod's rollout is unknown, or if its process has no schedule. */
+  /** Returns the schedule of the pod's process. Null if its rollout is unknown, or if the process has no schedule. */
   readonly scheduleOf: (pod: ToolPod) => Schedule | null;
   /** The operator's limit for a run. */
   readonly mostMs: number;
@@ -24,7 +24,7 @@ const APART_MS = 5000;
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs = new ScheduledRuns();
-  /** By pod: its schedule, remembered because its release may be forgotten. */
+  /** The schedule of each pod, remembered because its release may be forgotten. */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 
@@ -32,12 +32,16 @@ export class ScheduledEnds {
     this.#options = options;
   }
 
-  /** The newest run that this server has seen, or null. */
+  /** Returns the newest run of a process type that this server has seen, or null. */
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.last(tool, type);
   }
 
-  /** @param isOld - True if an earlier server has already reported this state. */
+  /**
+   * Records the state of a scheduled process's pod, and reports its end.
+   *
+   * @param isOld - True if an earlier server has already reported this state.
+   */
   pod(pod: ToolPod, isOld: boolean): void {
     if (!pod.isScheduled) return;
     const schedule = this.#schedules.get(pod.uid) ?? this.#options.scheduleOf(pod);
@@ -70,12 +74,12 @@ export function runOf(
 ): ScheduledRun {
   const madeAt = timeOf(pod.metadata?.creationTimestamp) ?? 0;
   const { running, terminated: end } = container?.state ?? {};
-  // A container that could not be started has the start time 1970.
+  // If a container could not be started, its start time is 1970.
   const startedAt = Math.max(timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt, madeAt);
   if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
-  // The Job deletes its pod when the time is over.
+  // The Job deletes its pod when the run takes too long.
   if (isTerminating && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };

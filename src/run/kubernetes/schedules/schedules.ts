@@ -29,7 +29,10 @@ const LOOK_MS = 200;
 const GONE_MS = 30_000;
 const LEAVING_MS = 60_000;
 
-/** The CronJobs that this server made for a tool. Empty without the right to list them, because it made none then. */
+/**
+ * Lists the CronJobs that this server created for a tool. The list is empty if this server may not list CronJobs,
+ * because it created none then.
+ */
 export async function cronJobsOf(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   tool: string,
@@ -46,7 +49,7 @@ export async function cronJobsOf(
   }
 }
 
-/** True if these include every schedule of a rollout. */
+/** True if these CronJobs include every schedule of a rollout. */
 export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout): boolean {
   return scheduledIn(release).every(({ type }) =>
     cronJobs.some(
@@ -55,7 +58,7 @@ export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout)
   );
 }
 
-/** Checks by a dry run that the cluster would accept these. @throws DeployError with the reason if not. */
+/** Checks by a dry run that the cluster would accept these CronJobs. @throws DeployError with the reason if not. */
 export async function assertSchedulable(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   cronJobs: readonly Applied<V1CronJob>[],
@@ -64,7 +67,7 @@ export async function assertSchedulable(
   await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
 }
 
-/** Sets the schedules of a tool and removes its other schedules. Runs in progress continue. */
+/** Creates or updates these CronJobs of a tool, and removes its other CronJobs. Runs in progress continue. */
 export async function setSchedules(
   parts: ScheduleParts,
   { tool, namespace }: { readonly tool: string; readonly namespace: string },
@@ -85,8 +88,8 @@ export async function setSchedules(
 }
 
 /**
- * Removes the schedules of a tool and ends their runs. Resolves when the runs are gone, or after a minute: a pod on a lost
- * node stays until somebody deletes the node.
+ * Removes the CronJobs of a tool and ends their runs. Resolves when the runs have ended, or after a minute: a pod on a
+ * lost node stays until somebody deletes the node.
  */
 export async function endSchedules(parts: ScheduleParts, tool: string, namespace: string): Promise<void> {
   const { cluster, pods, closing: signal } = parts;
@@ -94,7 +97,7 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
     await remove(parts, metadata?.name ?? '', namespace, 'Background');
   }
   const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
-  // Runs of schedules that an earlier release removed have no owner, so they are deleted by label.
+  // If an earlier release removed a schedule, its run has no owner, so runs are deleted by label.
   const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
   for (const end = performance.now() + LEAVING_MS; isThere() && performance.now() < end; ) {
     await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
@@ -103,8 +106,8 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
 }
 
 /**
- * Makes the current runs of a rollout's schedules the owners of its config vars, so that these are deleted with the
- * last run. Does nothing if there is no current run.
+ * Makes the current runs of a rollout's schedules the owners of its config vars, so that the cluster deletes these with
+ * the last run. Does nothing if there is no current run.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
@@ -117,7 +120,7 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // Without the right to list Jobs, this server has made no schedule either.
+      // If this server may not list Jobs, it has created no schedule either.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
@@ -136,7 +139,7 @@ export async function leaveConfigToRuns(
         name: metadata?.name ?? '',
         uid: metadata?.uid ?? '',
       })),
-      // The Secret no longer belongs to the rollout.
+      // Remove this label, because the Secret no longer belongs to the rollout.
       labels: { [LABELS.rollout]: null },
     },
   };
@@ -147,7 +150,10 @@ export async function leaveConfigToRuns(
     });
 }
 
-/** Applies a CronJob. A CronJob that is being deleted accepts the change and still disappears, so this retries. */
+/**
+ * Creates or updates a CronJob. A CronJob that is being deleted accepts the change and still disappears, so this
+ * retries.
+ */
 async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
   const end = performance.now() + GONE_MS;
   while (!isStaying(await applyObject(cluster, cronJob, { signal }))) {
@@ -157,7 +163,7 @@ async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied
   }
 }
 
-/** False if the CronJob is being deleted. It then still exists for a moment, but starts nothing. */
+/** False if the CronJob is being deleted. Such a CronJob still exists for a moment, but starts no runs. */
 function isStaying({ metadata }: V1CronJob): boolean {
   return metadata?.deletionTimestamp === undefined;
 }

@@ -24,9 +24,9 @@ const MAX_WORDS_CHARACTERS = 4096;
 const LAST_OUTPUT_MS = 5000;
 
 /**
- * Runs a one-off in a sandbox with fresh folders, like the processes of the tool.
+ * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
  *
- * @param name - `run.1`
+ * @param name - The name of the process, such as `run.1`.
  * @throws DeployError `ARTIFACT_UNUSABLE`, `NO_TERMINAL`, `ONE_OFF_FAILED`
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
@@ -34,8 +34,8 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   if (oneOff.terminal !== null && !existsSync(SCRIPT)) {
     throw new DeployError(
       'NO_TERMINAL',
-      `This server cannot give a terminal: it has no ${SCRIPT}.`,
-      'Run the command without one (ssh -T), or ask the operator to install util-linux.',
+      `This server cannot give the command a terminal, because it lacks ${SCRIPT}.`,
+      'Run the command without a terminal (ssh -T), or ask the operator to install util-linux.',
     );
   }
   const place = await makeRunFolders(parts.folder, oneOff.toolNumber, parts);
@@ -55,7 +55,7 @@ function assertUsable({ tool, version, artifact }: Release, { sandbox }: RunPart
   throw new DeployError(
     'ARTIFACT_UNUSABLE',
     `v${version} of ${tool} ${why}.`,
-    `Build it again: \`redeploy ${tool}\``,
+    `Build the release again: \`redeploy ${tool}\``,
   );
 }
 
@@ -89,7 +89,7 @@ async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: 
   };
 }
 
-/** A one-off whose process has been started. */
+/** A one-off command whose process has been started. */
 class LocalOneOff {
   readonly #oneOff: OneOff;
   readonly #process: SandboxProcess;
@@ -110,7 +110,7 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
-    // The size may have changed since the command was made. Setting the same size has no effect.
+    // The terminal's size may have changed since the command was created. Setting the same size has no effect.
     if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;
@@ -129,7 +129,11 @@ class LocalOneOff {
     return exit;
   }
 
-  /** Connects the streams once the pipes are open. @returns the other output of the wrapper. */
+  /**
+   * Waits until the wrapper has opened the pipes, then connects the client's streams.
+   *
+   * @returns the other output of the wrapper.
+   */
   async #watchWrapping(): Promise<string> {
     let words = '';
     for await (const chunk of this.#process.output) {
@@ -144,11 +148,11 @@ class LocalOneOff {
   #begin(): void {
     const { input, output, errors, signal } = this.#oneOff;
     this.#pipes.opened();
-    // Not awaited, because a command may end before it has read its input.
+    // The input is not awaited, because a command may end before it has read its input.
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, this.#givenUp(signal)]);
-    // An error is reported when the command has ended. Until then an unhandled one would end the server.
+    // An error is reported when the command has ended. Until then, an unhandled rejection would end the server.
     this.#taken.catch(() => {});
   }
 
@@ -163,7 +167,7 @@ class LocalOneOff {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#pipes.hangUp();
-    // With a terminal, script(1) would get SIGTERM, and it gives the command only two seconds.
+    // With a terminal, SIGTERM would reach script(1), which gives the command only two seconds.
     if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
     await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
     if (!ended.aborted) this.#process.kill();
@@ -178,12 +182,12 @@ async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise
   try {
     for await (const chunk of input) {
       if (writer.destroyed) return;
-      // The callback also runs if the pipe has been closed.
+      // The callback of `write` also runs if the pipe has been closed.
       await new Promise<void>((resolve) => writer.write(chunk, () => resolve()));
     }
     writer.end();
   } catch {
-    // The client has gone, or the process has closed its input.
+    // The client has disconnected, or the process has closed its input.
     writer.destroy();
   }
 }

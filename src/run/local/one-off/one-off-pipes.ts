@@ -8,12 +8,12 @@ import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 
-/** The names of the pipes in the folder. The command inside opens them. */
+/** The names of the pipes in the folder. The wrapper of the command opens the pipes inside the sandbox. */
 const NAMES = ['in', 'out', 'err', 'size'] as const;
 
 /**
- * Named pipes between this server and one process in a sandbox. Their folder is mounted read-only for this process
- * alone. The sandbox passes no other streams, and its wrapper uses the standard ones.
+ * The named pipes between this server and one process in a sandbox. The folder of the pipes is mounted read-only for
+ * this process alone. The sandbox passes no other streams, because its wrapper uses the standard streams.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -21,13 +21,19 @@ export class OneOffPipes implements AsyncDisposable {
   readonly output: Socket;
   readonly errors: Socket;
   readonly #sizes: Socket;
-  /** Each pipe opened for reading and writing, so that neither side waits for the other or sees an early end. */
+  /**
+   * Descriptors that hold each pipe open for reading and writing, so that neither side waits for the other or sees an
+   * early end.
+   */
   readonly #keepers: Map<(typeof NAMES)[number], number>;
-  /** The newest size, while an earlier one is being written. The loop inside may be stopped. */
+  /**
+   * The newest size of the terminal, while an earlier size is being written. The loop in the sandbox that reads sizes
+   * may be stopped.
+   */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Opens everything before any code of the tool runs. */
+  /** Opens all pipes before any code of the tool runs. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
     const { keepers, ends } = openAll(folder);
@@ -40,13 +46,13 @@ export class OneOffPipes implements AsyncDisposable {
     this.#sizes = writer(ends.size);
   }
 
-  /** @param parent - A folder that the tool's user may enter. */
+  /** Creates the pipes in a new folder. @param parent - A folder that the tool's user may enter. */
   static async make(parent: string, toolNumber: number, sandbox: Sandbox): Promise<OneOffPipes> {
     const folder = join(parent, randomUUID());
     const paths = NAMES.map((name) => join(folder, name));
     await mkdir(folder);
     try {
-      // The umask may have removed bits.
+      // The umask may have removed permissions of the folder.
       await chmod(folder, 0o711);
       await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
       await sandbox.own(paths, toolNumber);
@@ -58,14 +64,15 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * Call this when the process has opened its ends. From then on each side sees when the other closes. The pipe of sizes
-   * stays open, because its reader may not have opened it yet.
+   * Closes this server's extra descriptors. Call this when the process has opened its ends of the pipes. From then on,
+   * each side sees when the other side closes. The pipe for sizes stays open, because its reader may not have opened it
+   * yet.
    */
   opened(): void {
     this.#let('in', 'out', 'err');
   }
 
-  /** Sends the terminal inside its new size. */
+  /** Sends a new size to the terminal inside the sandbox. */
   resize(size: TerminalSize): void {
     this.#nextSize = size;
     if (!this.#isResizing) this.#tellSize();
@@ -82,7 +89,7 @@ export class OneOffPipes implements AsyncDisposable {
     });
   }
 
-  /** Hangs up the terminal inside (SIGHUP). */
+  /** Hangs up the terminal inside the sandbox, which gets SIGHUP. */
   hangUp(): void {
     this.#sizes.destroy();
     this.#let('size');
@@ -102,7 +109,10 @@ export class OneOffPipes implements AsyncDisposable {
   }
 }
 
-/** Opens the keepers of the pipes and this side's ends. If one cannot be opened, closes all. */
+/**
+ * Opens the pipes: each for reading and writing (`keepers`), and this server's own ends. If a pipe cannot be opened,
+ * closes all.
+ */
 function openAll(folder: string) {
   const opened: number[] = [];
   const open = (name: (typeof NAMES)[number], flags: number): number => {
@@ -126,7 +136,7 @@ function openAll(folder: string) {
   }
 }
 
-/** Ignores errors such as EPIPE: the process has closed the pipe or ended, and its exit gives the reason. */
+/** Ignores errors of a pipe, such as EPIPE: the process has closed the pipe or ended, and its exit gives the reason. */
 function quiet(socket: Socket): Socket {
   return socket.on('error', () => {});
 }

@@ -9,20 +9,20 @@ export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** The shortest time between two checks while the disk does not fill; 2000 by default. */
+  /** The shortest time between two checks while the disk does not fill quickly, in milliseconds; 2000 by default. */
   readonly pauseMs?: number;
   readonly log: Log;
 }
 
 /** The largest part of all files of the file system that one tool may have. */
 const MAX_ENTRIES_PART = 0.25;
-/** Growth between two checks that counts as fast. */
+/** How many files or bytes a folder must gain between two checks to count as growing fast. */
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
-/** If nothing grows fast, a large folder that grows at all is ended, at most once in this time. */
+/** If no folder grows fast, the process of a large folder that grows slowly is ended, at most once in this time. */
 const SLOW_MS = 10_000;
-/** If nothing grows visibly, the time between two searches for files in socket queues. */
+/** If no folder grows, the time between two searches for files in socket queues. */
 const QUEUES_MS = 2000;
-/** While nothing happens, the pause after a check is this many times as long as the check. */
+/** The pause after a check is this many times as long as the check, unless the disk fills quickly. */
 const REST = 19;
 
 /** The folder that one process writes to. */
@@ -41,8 +41,8 @@ interface Watched extends WatchedFolder {
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
  * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
- * sandbox still holds them. Files in a socket's queue cannot be measured. If the disk is nearly full and nothing grows
- * visibly, a process that keeps files in a queue is ended.
+ * sandbox still holds them open. Files in a socket's queue cannot be measured. If the disk is nearly full and no folder
+ * grows, a process that keeps files in a queue is ended.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -57,7 +57,7 @@ export class DiskWatch {
     this.#options = options;
   }
 
-  /** Calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
+  /** Watches a folder, and calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
     this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
@@ -68,18 +68,18 @@ export class DiskWatch {
   async #look(): Promise<void> {
     const { room, pauseMs = 2000, log } = this.#options;
     this.#isLooking = true;
-    // Walking over many files is expensive, so it gets at most a twentieth of the time while nothing happens.
+    // Walking over many files is expensive, so it takes at most a twentieth of the time unless the disk fills quickly.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(tookMs);
-        // Decides by the last check, because the next one takes long if there are many files.
+        // This decision uses the last check, because the next check takes long if there are many files.
         if (space.low !== null) this.#makeRoom(space.low);
         tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
       } catch (error) {
-        // The last process may have ended meanwhile, so that its folder is gone.
+        // The last process may have ended meanwhile, so that its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
         // The error may occur again at once, so the loop waits.
         tookMs = pauseMs;
@@ -93,7 +93,12 @@ export class DiskWatch {
     return bytes > 0 || entries > 0;
   }
 
-  /** If bytes or entries ran out quickly, checks only these. @returns how long the folders took, in milliseconds */
+  /**
+   * Measures all watched folders and ends processes that exceed a limit. If bytes or entries ran out quickly, measures
+   * only these.
+   *
+   * @returns how long the folders took, in milliseconds
+   */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
     const startedAt = performance.now();
@@ -102,7 +107,8 @@ export class DiskWatch {
       cause === 'bytes' ? null : entriesOf(folders, NEVER),
     ]);
     const tookMs = performance.now() - startedAt;
-    // The next check counts the result. Not awaited, because a process with many open files makes this slow.
+    // Deleted files are measured in the background, because a process with many open files makes this slow. The next
+    // check counts the result.
     void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
@@ -127,7 +133,10 @@ export class DiskWatch {
     return null;
   }
 
-  /** If the processes of a tool have more files than `most`, ends the growing ones, or else the largest one. */
+  /**
+   * Limits the files of each tool: if the processes of a tool have more files than `most`, ends the growing processes,
+   * or else the largest.
+   */
   #keepShares(most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
     for (const ofTool of tools.values()) {
@@ -139,7 +148,7 @@ export class DiskWatch {
     }
   }
 
-  /** Ends the largest growing process. */
+  /** Makes room on a disk that is nearly full: ends the largest growing process. */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const now = performance.now();
     const isSlowTurn = now - this.#endedAt > SLOW_MS;
@@ -151,7 +160,7 @@ export class DiskWatch {
     this.#end(largest, { kind: 'room' });
   }
 
-  /** Ends a process that had files in a socket's queue at the last search and still has. */
+  /** Ends a process that had files in a socket's queue at the last search and still has them. */
   async #endQueue(): Promise<void> {
     if (performance.now() < this.#nextQueuesAt) return;
     this.#nextQueuesAt = Infinity;
@@ -178,7 +187,7 @@ function isMuch({ bytes, entries }: DiskUse): boolean {
   return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
 }
 
-/** Sorts the largest first. */
+/** Returns a comparison that sorts the largest folder first. */
 function byUse(measure: 'bytes' | 'entries') {
   return (a: Watched, b: Watched) => b.use[measure] - a.use[measure];
 }

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-// Above the well-known ports, and below the range of outgoing connections on Linux (32768 and up).
+// The range of ports for processes: above the well-known ports, and below the range of outgoing connections on Linux
+// (32768 and up).
 const FIRST = 20_000;
 const COUNT = 12_000;
 
@@ -9,7 +10,7 @@ const COUNT = 12_000;
 export class Ports {
   readonly #taken = new Set<number>();
 
-  /** Returns a port that is free now. Another program may take it before it is used. */
+  /** Returns a port that is free now. Another program may take the port before the process uses it. */
   async take(): Promise<number> {
     for (let count = 0; count < 1000; count += 1) {
       const port = FIRST + Math.floor(Math.random() * COUNT);
@@ -26,7 +27,7 @@ export class Ports {
   }
 }
 
-/** True if nothing listens on the port of 127.0.0.1. */
+/** True if no program listens on this port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {

@@ -7,17 +7,17 @@ import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 
 /** The folders of one run of a process. */
 export interface RunFolders {
-  /** The folder on this machine. The process can write to disk only below it. */
+  /** The folder on this machine that holds `tmp` and `home`. The process can write to disk only below it. */
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];
-  /** The path of /tmp as the process sees it, like `home`. */
+  /** The path of /tmp as the process sees it. `home` is such a path too. */
   readonly tmp: string;
   readonly home: string;
   remove(): Promise<void>;
 }
 
-/** Makes an empty /tmp and home on disk, owned by the tool's user. */
+/** Creates an empty /tmp and home on disk, owned by the tool's user. */
 export async function makeRunFolders(
   parent: string,
   toolNumber: number,
@@ -28,7 +28,7 @@ export async function makeRunFolders(
   const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };
   for (const path of [folder, tmp.source, home.source]) await mkdir(path);
   await sandbox.own([tmp.source, home.source], toolNumber);
-  // The tool's user must reach its two folders, and the umask may have removed bits.
+  // The tool's user must reach its two folders, and the umask may have removed permissions.
   await chmod(folder, 0o711);
   return {
     folder,
@@ -40,7 +40,7 @@ export async function makeRunFolders(
       try {
         await removeTree(folder);
       } catch (error) {
-        // The next start of the server removes it.
+        // Only log the error, because the next start of the server removes the folder.
         log.warn({ err: error }, 'cannot remove a run folder');
       }
     },

@@ -40,7 +40,7 @@ export interface RunParts {
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
   readonly log: Log;
-  /** The parent of the folders of running processes. */
+  /** The folder that holds the folders of all running processes. */
   readonly folder: string;
 }
 
@@ -48,38 +48,38 @@ export interface Start {
   readonly release: Release;
   readonly toolNumber: number;
   readonly process: Process;
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly toolLog: ToolLog;
-  /** Gets each line of output, with config vars masked. */
+  /** Called with each line of output, with config vars masked. */
   readonly onLine?: (text: string) => void;
 }
 
 /** One run of one process. */
 export interface Running {
   readonly process: SandboxProcess;
-  /** The port at 127.0.0.1 and the value of PORT. Null for a process without a port. */
+  /** The port at 127.0.0.1 (`outside`) and the value of PORT (`inside`). Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
   /** The last lines of output, with config vars masked. */
   lastLines(): Promise<readonly string[]>;
-  /** Resolves when the process has ended, its output is in the log and its folders are gone. */
+  /** Resolves when the process has ended, its output is in the log and its folders are deleted. */
   readonly finished: Promise<Exit>;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** The value of PORT in a network namespace. */
+/** The value of PORT for a process with its own network namespace. */
 export const INSIDE_PORT = 8000;
-/** RLIMIT_FSIZE of each process. */
+/** The largest file that a process may write (RLIMIT_FSIZE). */
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
 
-/** Starts a process of a release in a sandbox, with fresh folders and a port if it is `web`. */
+/** Starts a process of a release in a sandbox, with new empty folders, and with a port if it is a `web` process. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
   const place = await makeRunFolders(parts.folder, start.toolNumber, parts);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
-    // Last, because requests may still be on their way to the port.
+    // The port is given back last, because requests may still be on their way to it.
     if (outside !== null) parts.ports.giveBack(outside);
   };
   try {
@@ -129,7 +129,7 @@ async function startIn(
   return { process, port, lastLines: () => output.lastLines(), finished };
 }
 
-/** Kills the process if it writes too much to disk. The exit then gives this reason. */
+/** Kills the process if it writes too much to disk. Its exit then gives this reason. */
 export function withinDisk(
   process: SandboxProcess,
   { folder, toolNumber }: RunFolders,
@@ -147,7 +147,9 @@ export function withinDisk(
   return { ...process, exited };
 }
 
-/** Writes the output of one run to the tool's log, unmasked: readers of `logs` may read config vars too. */
+/**
+ * Writes the output of one run to the tool's log without masking, because readers of `logs` may read config vars too.
+ */
 class RunOutput {
   readonly #start: Start;
   readonly #lines = new LogLines();
@@ -157,7 +159,7 @@ class RunOutput {
     this.#start = start;
   }
 
-  /** Resolves with the exit once the output is in the log. */
+  /** Writes all output of the process to the log, then resolves with the exit. */
   async taken(process: SandboxProcess): Promise<Exit> {
     const { onLine, toolNumber, name, toolLog } = this.#start;
     const mask = onLine === undefined ? null : await this.#masking();
@@ -177,12 +179,12 @@ class RunOutput {
     return await process.exited;
   }
 
-  /** Masks only now, because most output never goes to a push. */
+  /** Returns the last lines of output. They are masked only here, because most output never goes to a push. */
   async lastLines(): Promise<string[]> {
     return this.#last.map(await this.#masking());
   }
 
-  /** The masking of lines for a push. A line may have been cut anywhere. */
+  /** Returns a function that masks config vars in a line for a push. A line may have been cut anywhere. */
   async #masking(): Promise<(text: string) => string> {
     const { configVars } = this.#start.release;
     const mask = await masking(configVars);
@@ -195,13 +197,13 @@ class RunOutput {
   }
 }
 
-/** Removes the end of a cut line, because half a config var may stand there, which masking does not find. */
+/** Removes the end of a cut line. Half a config var may stand there, which masking does not find. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
-/** The mounts of an artifact's folders in the sandbox. */
+/** Returns the mounts that show an artifact's folders in the sandbox. */
 export async function artifactMounts({
   artifact,
 }: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
@@ -218,7 +220,9 @@ export async function artifactMounts({
   return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
 }
 
-/** All variables of a process: those of the machine, of the layers, and the config vars. */
+/**
+ * Returns all environment variables of a process: from the machine, from the artifact's layers, and the config vars.
+ */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,
   { sandbox, config, launchEnvironment }: RunParts,
@@ -247,7 +251,7 @@ export async function environment(
   return { ...launched, ...release.configVars, ...fixed };
 }
 
-/** An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */
+/** Returns the id of a buildpack. An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */
 function buildpackId(entry: string): string {
   const id = entry.split(' ')[0] ?? '';
   return id.includes('/') ? id : `toolforge/${id}`;

@@ -16,17 +16,21 @@ import type { Pauses } from './tool-process.ts';
 export interface TimedProcessParts extends RunParts {
   readonly pauses: Pauses;
   readonly clock: Clock;
-  /** Shared by all releases, because a run of an earlier release may still be running. */
+  /**
+   * The newest run of each scheduled process. All releases share this object, because a run of an earlier release may
+   * still be running.
+   */
   readonly runs: ScheduledRuns;
 }
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** How a run ended. `exit` is null if it took too long. */
+/** How a run of a scheduled process ended. `exit` is null if the run took too long. */
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, `update.1`. It starts when it is due, has one run at a time, and runs to its end.
+ * One scheduled process of a release, such as `update.1`. It starts when it is due, has one run at a time, and runs to
+ * its end.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
@@ -74,7 +78,7 @@ export class TimedProcess {
     };
   }
 
-  /** From now on starts a run whenever one is due, until `retire`. */
+  /** Starts a run whenever the schedule is due, until `retire` is called. */
   keepUp(): void {
     const { clock, log } = this.#parts;
     const timetable = {
@@ -91,18 +95,18 @@ export class TimedProcess {
     });
   }
 
-  /** Never starts a run. The status gives the reason. */
+  /** Makes sure that no run starts. The status of the process gives the reason. */
   refuse(detail: string): void {
     this.#retiring.abort();
     this.#refusal = detail;
   }
 
-  /** Starts no more runs. A current run continues. */
+  /** Makes sure that no more runs start. A current run continues. */
   retire(): void {
     this.#retiring.abort();
   }
 
-  /** Waits for the current run. If the signal fires, ends the run. */
+  /** Waits until the current run has ended. If the signal fires, ends the run. */
   async finish(hurry: AbortSignal): Promise<void> {
     this.retire();
     await this.#timetable;
@@ -118,7 +122,7 @@ export class TimedProcess {
     if (this.#running !== null) this.#endRun(this.#running);
   }
 
-  /** Sends SIGTERM, and SIGKILL after the grace time. */
+  /** Ends a run: sends SIGTERM, and SIGKILL after the grace time. */
   #endRun({ process, finished }: Running): void {
     process.terminate();
     const grace = setTimeout(() => {
@@ -157,7 +161,7 @@ export class TimedProcess {
       });
   }
 
-  /** One run, with the retries of its schedule. */
+  /** Runs the process to its end. If a run fails, retries as often as the schedule says. */
   async #runOnce(): Promise<End> {
     const { schedule } = this.#start.process;
     const { pauses, config } = this.#parts;
@@ -174,7 +178,7 @@ export class TimedProcess {
         return end;
       }
       await this.#say(`${after}; starting again in ${pauseMs / 1000} s (${retry} of ${schedule.retry})`);
-      // Rejects when a signal fires, and the next line checks them.
+      // The wait rejects when a signal fires, and the next line checks the signals.
       await wait(pauseMs, null, { signal: AbortSignal.any([limit, this.#ending.signal]) }).catch(() => {});
       if (this.#ending.signal.aborted || limit.aborted) return end;
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
@@ -185,7 +189,7 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const running = await startRun(this.#start, this.#parts);
     this.#running = running;
-    // The end may have been requested during the start.
+    // The end of the run may have been requested while the process was starting.
     if (this.#ending.signal.aborted) this.#endRun(running);
     const stop = (): void => this.#endRun(running);
     if (limit.aborted) stop();

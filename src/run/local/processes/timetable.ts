@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { nextRun, START_DEADLINE_MS } from '../../../core/schedule.ts';
 
-/** The time of day. Somebody may change it during a wait. */
+/** Tells the time of day. Somebody may change the clock during a wait. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
@@ -20,18 +20,18 @@ export interface Timetable {
   /** The cron fields, as `readSchedule` returns them. */
   readonly cron: string;
   readonly clock: Clock;
-  /** Called at each moment, within `START_DEADLINE_MS`. It must not throw. */
+  /** Called at each moment of the timetable, at most `START_DEADLINE_MS` late. It must not throw. */
   readonly onDue: (dueAt: number) => void;
   /** Called if a moment was missed because the machine slept or its clock was changed. */
   readonly onMissed: (dueAt: number) => void;
 }
 
-/** A change of the clock is noticed within this time, in milliseconds. */
+/** How many milliseconds it may take until a change of the clock is noticed. */
 const LOOK_MS = START_DEADLINE_MS / 2;
 
 /**
- * Calls `onDue` at each moment of a timetable until the signal fires. Missed moments are not made up for. If the clock
- * is set back, the timetable continues by the new time.
+ * Calls `onDue` at each moment of a timetable until the signal fires. Missed moments are not caught up. If the clock is
+ * set back, the timetable continues from the new time.
  */
 export async function keepTimetable(
   { cron, clock, onDue, onMissed }: Timetable,
@@ -41,7 +41,7 @@ export async function keepTimetable(
   while (due !== null && !signal.aborted) {
     const before = clock.now();
     if (before < due) {
-      // Rejects when the signal fires, and the loop checks the signal.
+      // The wait rejects when the signal fires, and the loop checks the signal.
       await clock.wait(Math.min(due - before, LOOK_MS), signal).catch(() => {});
       if (clock.now() < before) due = nextRun(cron, clock.now());
       continue;

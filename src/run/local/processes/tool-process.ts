@@ -12,7 +12,7 @@ export interface Pauses {
   /** The pause before the first restart. Each further pause is twice as long. */
   readonly firstMs: number;
   readonly mostMs: number;
-  /** After a process was up for this long, the next pause is the first one again. */
+  /** If a process was up for this long, the next pause is `firstMs` again. */
   readonly forgottenAfterMs: number;
 }
 
@@ -20,21 +20,25 @@ export const PAUSES: Pauses = { firstMs: 1000, mostMs: 60_000, forgottenAfterMs:
 
 export interface ToolProcessParts extends RunParts {
   readonly pauses: Pauses;
-  /** The Host header of health checks. */
+  /** The Host header that health checks send. */
   readonly host: string;
 }
 
-/** The result of one attempt to start, with the last output of the process. */
+/** The result of one attempt to start a process, with the last output of the process. */
 export type Attempt = Readiness & Pick<Running, 'lastLines'>;
-/** The state of a run. `crashed` means that it ended by itself. */
+/**
+ * The state of a process's run. `crashed` means that the run ended by itself, `leaving` that the server is ending it.
+ */
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;
 
 const MAX_PORTS = 3;
 
-/** One process of a release, `web.1`. Starts it, checks its health, restarts it and ends it. */
+/**
+ * One process of a release, such as `web.1`. This class starts the process, checks its health, restarts it and ends it.
+ */
 export class ToolProcess {
-  /** Its open requests and WebSockets. Only `web` has any. */
+  /** The open requests and WebSockets of the process. Only `web` processes have any. */
   readonly traffic = new OpenRequests();
   readonly #start: Start;
   readonly #parts: ToolProcessParts;
@@ -42,7 +46,7 @@ export class ToolProcess {
   #state: ProcessState = 'starting';
   #detail: string | null = null;
   #startedAt = Date.now();
-  /** When it became healthy, by `performance.now()`. Null before that. */
+  /** When the process became healthy, as `performance.now()` gives it. Null before that. */
   #upAt: number | null = null;
   #restarts = 0;
   #running: Running | null = null;
@@ -81,7 +85,7 @@ export class ToolProcess {
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
   }
 
-  /** A function that tells later what has happened to the current run. */
+  /** Returns a function that tells later what has happened to the current run. */
   get fate(): () => Fate {
     const running = this.#running;
     return () => {
@@ -94,26 +98,26 @@ export class ToolProcess {
     return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
   }
 
-  /** How its newest run ended, or null while it runs. */
+  /** How the newest run of the process ended. Null while it runs. */
   get end(): Ended | null {
     return this.#end;
   }
 
-  /** Starts it once and waits until it is healthy. @throws AbortError when the signal fires. */
+  /** Starts the process once and waits until it is healthy. @throws AbortError when the signal fires. */
   start(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
     const attempt = this.#attempt(AbortSignal.any([signal, this.#retiring.signal]), onSeen);
     this.#attempting = attempt.catch(() => {});
     return attempt;
   }
 
-  /** From now on restarts the process whenever it ends, until `retire`. */
+  /** Begins to restart the process whenever it ends, until `retire` is called. */
   keepUp(): void {
     this.#keeping = this.#keepUp().catch((error: unknown) => {
       this.#parts.log.error({ err: error, process: this.name }, 'supervision failed');
     });
   }
 
-  /** Never starts the process. The status and the log give the reason. */
+  /** Makes sure that the process never starts. Its status and the log give the reason. */
   async refuse(detail: string): Promise<void> {
     this.retire();
     this.#state = 'crashed';
@@ -121,13 +125,13 @@ export class ToolProcess {
     await this.#say(`${this.name} ${detail}`);
   }
 
-  /** Ends restarts. The process runs until `stop`. */
+  /** Makes sure that the process is not restarted any more. The process runs until `stop` is called. */
   retire(): void {
     this.#retiring.abort();
     if (this.#state === 'up') this.#state = 'stopping';
   }
 
-  /** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
+  /** Ends the process: sends SIGTERM, and SIGKILL after the grace time. Resolves when the process has ended. */
   async stop(): Promise<void> {
     this.retire();
     const running = this.#running;
@@ -220,7 +224,7 @@ export class ToolProcess {
       const again = `starting again in ${pauseMs / 1000} s`;
       this.#detail = `${why}; ${again}`;
       await this.#say(`${this.name} ${why}; ${again}`);
-      // Rejects when `retire` was called, and the loop checks that.
+      // The wait rejects when `retire` was called, and the loop checks that.
       await wait(pauseMs, null, { signal: this.#retiring.signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
       this.#restarts += 1;

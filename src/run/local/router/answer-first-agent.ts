@@ -4,8 +4,9 @@ import { systemCode } from '../../../core/errors.ts';
 import { PacedReading } from '../../../core/fair-share/paced-reading.ts';
 
 /**
- * Makes a new connection for each request. A tool may answer and close before it has read the whole body: then the
- * failed write is ignored and the answer is read. All connections to one process share its reading pace.
+ * Opens a new connection to a tool for each request. A tool may answer and close the connection before it has read the
+ * whole body. In that case the failed write is ignored and the answer is read. All connections to one process share one
+ * reading pace.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
@@ -39,7 +40,7 @@ class AnswerFirstSocket extends Socket {
   }
 }
 
-/** Ignores a closed connection here, because reading reports its end and the reason. */
+/** Ignores that the tool has closed the connection, because reading reports the end and its reason. */
 function unlessClosed(done: Done): Done {
   return (error) => {
     const code = systemCode(error);

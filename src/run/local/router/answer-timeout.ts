@@ -1,10 +1,10 @@
 import type { ClientRequest } from 'node:http';
 import { AnswerFirstAgent } from './answer-first-agent.ts';
 
-/** No client needs more interim answers than this. */
+/** How many interim answers a tool may send before its answer. */
 const MAX_INTERIM_ANSWERS = 16;
 
-/** Why a request to a tool was ended before its answer began. */
+/** The error with which a request to a tool is ended before the tool's answer begins. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
   readonly reason: 'too-late' | 'only-interim';

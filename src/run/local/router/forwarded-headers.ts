@@ -26,7 +26,8 @@ export function addressList(ranges: readonly string[]): BlockList {
   return list;
 }
 
-// RFC 9110 section 7.6.1, and fields of older proxies. Transfer-Encoding stays, because Node frames the body by it.
+// The hop-by-hop header fields of RFC 9110 section 7.6.1 and of older proxies. Transfer-Encoding stays, because Node
+// uses it to frame the body.
 const HOP_BY_HOP = [
   'connection',
   'keep-alive',
@@ -38,7 +39,7 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 
-/** Removes hop-by-hop fields, including those that Connection names. */
+/** Removes hop-by-hop header fields, including those that the field Connection names. */
 export function stripHopByHop(headers: IncomingMessage['headers']): void {
   const named = String(headers.connection ?? '')
     .split(',')
@@ -48,9 +49,9 @@ export function stripHopByHop(headers: IncomingMessage['headers']): void {
 }
 
 /**
- * Removes fields that CGI and WSGI programs could mistake for others. They see `X_Forwarded_For`, and with some servers
- * `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`. So names may have only letters, digits and hyphens, as in nginx.
- * `Proxy` becomes `HTTP_PROXY`, which many programs obey.
+ * Removes header fields that CGI and WSGI programs could mistake for others. Such programs see `X_Forwarded_For`, and
+ * with some servers `X.Forwarded.For`, as `HTTP_X_FORWARDED_FOR`. So field names may have only letters, digits and
+ * hyphens, as in nginx. `Proxy` is removed because it becomes `HTTP_PROXY`, which many programs obey.
  *
  * @see https://httpoxy.org/
  * @see https://nginx.org/en/docs/http/ngx_http_core_module.html#ignore_invalid_headers
@@ -62,8 +63,8 @@ export function keepPlainNames(headers: IncomingMessage['headers']): void {
 }
 
 /**
- * Sets the fields that tell the tool the client's address, scheme and host. Fields from the client itself are dropped,
- * unless it is a trusted proxy.
+ * Sets the header fields that tell the tool the client's address, scheme and host. Drops such fields from the client
+ * itself, unless the client is a trusted proxy.
  */
 export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
   const { headers, socket } = request;

@@ -1,17 +1,23 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 
-/** One link of a Link field (RFC 8288 section 3). Commas separate links, except in the target and in quotes. */
+/** Matches one link of a Link field (RFC 8288 section 3). Commas separate links, except in the target and in quotes. */
 const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
 
-/** A link that Node.js accepts. Its own check takes exponential time for some others, so it must never see them. */
+/**
+ * Matches a link that Node.js accepts. Node.js's own check takes exponential time for some links, so it must never see
+ * those.
+ */
 const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
 
-/** RFC 9110 section 6.5.1: fields that frame or route a message, or that control how it is used, are no trailers. */
+/**
+ * Matches fields that may not be trailers, because they frame or route a message, or control how it is used (RFC 9110
+ * section 6.5.1).
+ */
 const NO_TRAILER =
   /^(transfer-encoding|content-.*|trailer|host|connection|keep-alive|te|upgrade|proxy-.*|www-authenticate|authorization|set-cookie|cookie|cache-control|expires|date|age|location|retry-after|vary|warning|pragma|expect|max-forwards|range|if-.*)$/;
 
 /**
- * Passes `103 Early Hints` of a tool on to its client, with the links and nothing else. A client of HTTP/1.0 gets none.
+ * Passes `103 Early Hints` of a tool on to its client, with only the links. A client of HTTP/1.0 gets no hints.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8297
  */
@@ -25,7 +31,7 @@ export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse
     try {
       response.writeEarlyHints({ link: links });
     } catch {
-      // Node.js refuses a link that it does not understand. A hint may be lost.
+      // Node.js refuses links that it does not understand. Losing a hint does no harm.
     }
   });
 }
@@ -39,7 +45,7 @@ export function passTrailers(answer: IncomingMessage, response: ServerResponse):
     try {
       response.addTrailers(trailers);
     } catch {
-      // Node.js reads values that it refuses to write. The answer itself is complete.
+      // Node.js accepts some values that it then refuses to write. The answer itself is complete.
     }
   });
 }

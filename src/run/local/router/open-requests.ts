@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
-/** The open requests and WebSockets of a web process. */
+/** Counts the open requests of a web process, and keeps its open WebSockets. */
 export class OpenRequests {
   readonly #events = new EventEmitter();
   readonly #sockets = new Set<Duplex>();
@@ -11,7 +11,7 @@ export class OpenRequests {
     return this.#requests;
   }
 
-  /** Counts a request. @returns a function to call at its end; further calls do nothing. */
+  /** Counts a new request. @returns a function to call when the request ends; further calls do nothing. */
   enter(): () => void {
     let isOver = false;
     this.#requests += 1;
@@ -30,10 +30,10 @@ export class OpenRequests {
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
-  /** Waits until no request is open, or until the signal fires. */
+  /** Waits until no request is open or the signal fires. */
   async untilIdle(signal: AbortSignal): Promise<void> {
     if (this.#requests === 0 || signal.aborted) return;
-    // Rejects when the signal fires, which ends the wait too.
+    // The wait rejects when the signal fires, which ends it too.
     await once(this.#events, 'idle', { signal }).catch(() => {});
   }
 

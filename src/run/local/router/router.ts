@@ -12,24 +12,24 @@ import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers
 import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
 import type { OpenRequests } from './open-requests.ts';
 
-/** A process that answers. */
+/** A web process that can answer a request. */
 export interface WayIn {
   readonly kind: 'up';
   readonly port: number;
   readonly traffic: OpenRequests;
-  /** What has happened to the process since. */
+  /** Tells what has happened to the process since the route was chosen. */
   readonly fate: () => Fate;
 }
 
 export type Route = WayIn | Obstacle;
 
 export interface RouterOptions {
-  /** Where a tool's requests go now. */
+  /** Returns the process that gets a tool's requests now, or why none does. */
   readonly routeOf: (tool: string) => Route;
-  /** What a maintainer types to see the tool's logs. */
+  /** Returns the command that a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
   readonly trustedProxies: BlockList;
-  /** How long a tool has until its answer begins. */
+  /** How many milliseconds a tool has until its answer must begin. */
   readonly answerMs: number;
   readonly log: Log;
 }
@@ -39,9 +39,9 @@ interface Forwarding {
   readonly tool: string;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** The pauses before further attempts, in milliseconds. */
+  /** The pauses before the next attempts to forward the request, in milliseconds. */
   readonly pauses: readonly number[];
-  /** The process that got the request and did not answer, or null. */
+  /** The process that got the request but did not answer it, or null. */
   readonly lostBy: WayIn | null;
 }
 
@@ -49,8 +49,8 @@ interface Forwarding {
 const RETRY_PAUSES_MS = [20, 100, 400];
 
 /**
- * Forwards web requests to tools, streaming both ways. Each request gets its own connection, because a tool may close
- * a kept one just when it is used again.
+ * Forwards web requests to tools, streaming both ways. Each request gets its own connection, because a tool may close a
+ * kept connection just when it is used again.
  */
 export class Router {
   readonly #options: RouterOptions;
@@ -68,7 +68,8 @@ export class Router {
     }
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
     const takesTrailers = /\btrailers\b/i.test(String(request.headers['te'] ?? ''));
-    // Before our own fields are set, because a client may remove any field by naming it in Connection.
+    // Strip these fields before the server sets its own, because a client may remove any field by naming it in
+    // Connection.
     stripHopByHop(request.headers);
     this.#prepare(request);
     if (takesTrailers) request.headers['te'] = 'trailers';
@@ -78,7 +79,7 @@ export class Router {
 
     // Each attempt adds listeners.
     response.setMaxListeners(50);
-    // A client that gets an early answer may still be sending.
+    // A client that gets an early answer may still be sending its body.
     response.once('finish', () => request.resume());
     const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
     this.#forward({ tool, request, response, pauses, lostBy: null }, route);
@@ -87,7 +88,7 @@ export class Router {
   #forward(forwarding: Forwarding, route: WayIn): void {
     const { tool, request, response } = forwarding;
     const { port, traffic } = route;
-    // Counted before anything can wait, so that draining waits for this request.
+    // Count the request before anything waits, so that draining waits for this request.
     const leave = traffic.enter();
     response.once('close', leave);
     const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
@@ -97,7 +98,8 @@ export class Router {
       if (trailer !== undefined && isChunked(request, answer)) answer.headers.trailer = trailer;
       passTrailers(answer, response);
       makeSendable(answer);
-      // The body may come much later, as with Server-Sent Events. A body that came with the head is sent together with it.
+      // Send the head early, because the body may come much later, as with Server-Sent Events. A body that came with
+      // the head is sent together with it.
       setImmediate(() => {
         if (!response.headersSent && !response.destroyed) response.flushHeaders();
       });
@@ -106,14 +108,14 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
-      // The request was answered before its end, so only its rest failed.
+      // The request was answered before its body ended, so only the rest of the body failed.
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
       else this.#again({ ...forwarding, lostBy });
     };
     proxy.on('error', fail);
-    // A tool that changes to another protocol without being asked will not answer.
+    // A tool that switches to another protocol without being asked will not answer.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       passEarlyHints(outgoing, response);
@@ -124,7 +126,7 @@ export class Router {
     });
     // Only an empty body may be sent twice, and the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
-    // With a listener for errors, only a fault of the proxy itself rejects.
+    // Because there is a listener for errors, this rejects only if the proxy itself has a fault.
     proxy.web(request, response, options).catch((error: unknown) => {
       this.#options.log.error({ tool, err: error }, 'proxy failed');
       response.destroy();
@@ -132,8 +134,8 @@ export class Router {
   }
 
   /**
-   * Retries a request whose connection ended before an answer, with the process that is live by then, if repeating is
-   * harmless. A request that may have crashed one process is not given to the next.
+   * Retries a request whose connection ended before an answer came, if repeating is harmless. The request goes to the
+   * process that is live by then. If the request may have crashed a process, no other process gets it.
    */
   #again(forwarding: Forwarding): void {
     const { tool, response, pauses, lostBy } = forwarding;
@@ -153,7 +155,7 @@ export class Router {
   }
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // A reset ends this connection, and 'close' reports that.
+    // If the client resets the connection, 'close' reports that.
     socket.on('error', () => {});
     const route = this.#options.routeOf(tool);
     if (route.kind !== 'up') {
@@ -199,7 +201,7 @@ export class Router {
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
-  /** Why there was no answer. The process may have just ended. */
+  /** Returns why there was no answer: the process may have just ended. */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
@@ -223,14 +225,17 @@ const onlyWebSocket: Page = {
   retryAfterSeconds: null,
 };
 
-/** RFC 9110 section 9.2.2: true for a safe method without a body. */
+/** True if a request may be repeated: it has a safe method (RFC 9110 section 9.2.2) and no body. */
 function isRepeatable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
   return isSafe && isEmpty;
 }
 
-/** Whether Node sends the body in chunks. Otherwise it throws, where nobody can catch, if trailers are announced. */
+/**
+ * True if Node sends the body of the answer in chunks. If trailers are announced for another body, Node throws an error
+ * that nobody can catch.
+ */
 function isChunked(
   { method, httpVersion }: IncomingMessage,
   { headers, statusCode }: IncomingMessage,
@@ -239,11 +244,14 @@ function isChunked(
   return hasBody && httpVersion === '1.1' && headers['content-length'] === undefined;
 }
 
-/** Node reads some status lines that it refuses to write, and then throws where nobody can catch. It also writes any Transfer-Encoding. */
+/**
+ * Changes an answer of a tool so that Node can send it. Node accepts some status lines that it refuses to write, and
+ * then throws an error that nobody can catch. Node would also write any Transfer-Encoding.
+ */
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
-  // Readers disagree about where a body ends in any other encoding, and could take its rest for the next answer.
+  // With any other encoding, readers disagree about where the body ends, and could take its rest for the next answer.
   if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
     delete answer.headers['transfer-encoding'];
 }

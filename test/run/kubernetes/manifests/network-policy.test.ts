@@ -20,7 +20,7 @@ const namespaces = ['tool-wikibot', 'tool-other'] as const;
 const file = resolve(import.meta.dirname, '../../../../deploy/kubernetes/tool/network-policy.yaml');
 const ofPlatform = await readFile(file, 'utf8');
 
-/** As it is sent, because the library has another name for `from`. */
+/** The policy as it is sent to the cluster, because the library has another name for `from`. */
 function made(namespace: string, given: Partial<typeof manifestConfig> = {}): Policy {
   const policy = networkPolicy({
     tool: namespace.replace('tool-', ''),
@@ -71,12 +71,12 @@ for (const { who, policies } of [
       test(name, () => assert.equal(mayReach(policies, { from, to, port }), may));
     }
 
-    test('a tool reaches the internet, and no inside address', () => {
+    test('a tool’s NetworkPolicy lets it reach the internet, but no inside address', () => {
       for (const address of WORLD) assert.ok(mayReachAddress(policies, tool, address), address);
       for (const address of INSIDE) assert.ok(!mayReachAddress(policies, tool, address), address);
     });
 
-    test('the API servers reach a tool for health checks, and no other address does', () => {
+    test('a tool’s NetworkPolicy lets the API servers reach it for health checks, but no other address', () => {
       assert.ok(mayComeFrom(policies, tool, API_SERVER));
       for (const address of [...WORLD, ...INSIDE]) assert.ok(!mayComeFrom(policies, tool, address), address);
     });

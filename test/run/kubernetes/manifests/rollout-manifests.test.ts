@@ -70,7 +70,7 @@ const variables = (given: Given, changed: Partial<ManifestConfig> = {}) =>
   Object.fromEntries(webPod(given, changed).container.env?.map(({ name, value }) => [name, value]) ?? []);
 
 describe('manifests', () => {
-  test('each process type except the release phase gets a Deployment of this rollout', () => {
+  test('each process type except `release` gets its own Deployment in a rollout', () => {
     const { deployments } = objects();
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),
@@ -102,7 +102,7 @@ describe('manifests', () => {
     assert.equal(deployments[1]?.metadata.labels?.['app.kubernetes.io/component'], 'deployments');
   });
 
-  test('a container has the image by digest, the launcher as its command, and Toolforge’s name', () => {
+  test('a tool’s container has its image by digest, the launcher as its command, and the name that Toolforge uses', () => {
     const { container } = webPod();
     assert.equal(container.name, 'job');
     assert.equal(container.image, 'registry.example.org/tool-wikibot/tool-wikibot@sha256:0123');
@@ -110,7 +110,7 @@ describe('manifests', () => {
     assert.equal(container.args, undefined);
   });
 
-  test('pods pass Pod Security `restricted` and hold no token', () => {
+  test('a tool’s pods pass Pod Security `restricted` and hold no service account token', () => {
     const { pod, container } = webPod();
     assert.equal(pod.automountServiceAccountToken, false);
     assert.equal(pod.securityContext?.runAsNonRoot, true);
@@ -126,7 +126,7 @@ describe('manifests', () => {
     { name: "the image's own user", pod_uid: 0, uid: undefined },
     { name: "the tool's number above the base", pod_uid: 50_000, uid: 50_007 },
   ]) {
-    test(`pods run as ${name}`, () => {
+    test(`a tool’s pods run as ${name}`, () => {
       const { securityContext } = webPod({}, { pod_uid }).pod;
       assert.equal(securityContext?.runAsUser, uid);
       assert.equal(securityContext?.runAsGroup, uid);
@@ -134,7 +134,7 @@ describe('manifests', () => {
     });
   }
 
-  test('config vars are only in the Secret of the rollout', () => {
+  test('a tool’s config vars are only in the Secret of its rollout', () => {
     const made = objects({ configVars: { API_KEY: 'geheim', UMLAUT: 'ü' } });
     assert.equal(made.config.metadata.name, 'config-v42-k3x9q');
     assert.equal(Buffer.from(made.config.data?.['UMLAUT'] ?? '', 'base64').toString(), 'ü');
@@ -142,7 +142,7 @@ describe('manifests', () => {
     assert.deepEqual(webPod().container.envFrom, [{ secretRef: { name: 'config-v42-k3x9q' } }]);
   });
 
-  test('web gets PORT; a config var overrides a default but not PORT', () => {
+  test('a web process gets PORT; a config var overrides a default variable, but not PORT', () => {
     assert.equal(variables({})['PORT'], '8000');
     assert.equal(variables({})['TOOL_DATA_DIR'], '/data/project/wikibot');
     assert.equal(variables({ configVars: { PORT: '1', LANG: 'de_DE.UTF-8' } })['PORT'], '8000');
@@ -151,7 +151,7 @@ describe('manifests', () => {
     assert.ok(second?.spec?.template.spec?.containers[0]?.env?.every(({ name }) => name !== 'PORT'));
   });
 
-  test('a value that looks like a reference to a variable is not replaced', () => {
+  test('a config var that looks like a reference to a variable reaches the process unchanged', () => {
     assert.equal(variables({}, { build_environment: { A: 'x$(PORT)' } })['A'], 'x$$(PORT)');
   });
 
@@ -172,7 +172,7 @@ describe('manifests', () => {
       reserved: '512Mi',
     },
   ]) {
-    test(`resources of a tool that asks for ${name}`, () => {
+    test(`the pod’s resources are within the operator’s limits, if the tool asks for ${name}`, () => {
       const { resources } = webPod({ service: { healthCheckPath: null, ...settings } }).container;
       assert.deepEqual(resources, {
         limits: { cpu, memory, 'ephemeral-storage': '2048Mi' },
@@ -181,12 +181,12 @@ describe('manifests', () => {
     });
   }
 
-  test('half of a large amount of memory is reserved', () => {
+  test('a pod with a large memory limit reserves half of it', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
   });
 
-  test('the reserved memory is the part of the limit that the operator sets', () => {
+  test('a pod reserves the part of its memory limit that the operator has set', () => {
     const { resources } = webPod({}, { pod_memory_reserved: 25 }).container;
     assert.deepEqual([resources?.requests?.['memory'], resources?.limits?.['memory']], ['128Mi', '512Mi']);
   });
@@ -196,7 +196,7 @@ describe('manifests', () => {
     { name: 'a limit below the reservation', changed: { pod_disk: 50 * MIB }, reserved: '50Mi' },
     { name: 'nothing reserved', changed: { pod_disk_reserved: 0 }, reserved: '0Mi' },
   ]) {
-    test(`a pod does not reserve the disk that it may use: ${name}`, () => {
+    test(`a pod does not reserve all the disk space that it may use: ${name}`, () => {
       const { resources } = webPod({}, changed).container;
       assert.equal(resources?.requests?.['ephemeral-storage'], reserved);
     });
@@ -212,7 +212,7 @@ describe('manifests', () => {
     }
   });
 
-  test('a budget lets a drain end one pod of a process at a time, and never blocks it', () => {
+  test('a disruption budget lets the drain of a node end one pod of a process at a time, and never blocks the drain', () => {
     const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
     const [deployment] = deployments;
     assert.ok(deployment !== undefined);
@@ -226,7 +226,7 @@ describe('manifests', () => {
     assert.deepEqual((metadata as V1ObjectMeta).ownerReferences, [owner]);
   });
 
-  test('readiness checks the path if there is one, otherwise the port, within the time of the setting', () => {
+  test('the readiness probe asks the health check path if there is one, and otherwise connects to the port', () => {
     const port = webPod().container;
     assert.deepEqual(port.readinessProbe?.tcpSocket, { port: 8000 });
     assert.equal(port.startupProbe?.periodSeconds, 1);
@@ -240,14 +240,14 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('web waits before SIGTERM until no more requests come, and then has its grace time', () => {
+  test('a web pod waits before SIGTERM until no more requests come, and then has its grace time', () => {
     const { pod, container } = webPod();
     assert.deepEqual(container.lifecycle, { preStop: { sleep: { seconds: 3 } } });
     assert.equal(pod.terminationGracePeriodSeconds, 18);
     assert.equal(objects().deployments[1]?.spec?.template.spec?.terminationGracePeriodSeconds, 15);
   });
 
-  test('replicas in service.template apply to web alone', () => {
+  test('`replicas` in service.template applies only to web processes', () => {
     const { deployments } = objects({ service: { healthCheckPath: null, replicas: 3 } });
     assert.deepEqual(
       deployments.map(({ spec }) => spec?.replicas),
@@ -255,7 +255,7 @@ describe('manifests', () => {
     );
   });
 
-  test('a scale overrides service.template, and 0 is a valid number', () => {
+  test('the command `scale` overrides service.template, and 0 is a valid number of processes', () => {
     const service = { healthCheckPath: null, replicas: 3 };
     const { deployments } = objects({ service, replicas: { web: 0, worker: 2, gone: 5 } });
     assert.deepEqual(
@@ -264,7 +264,7 @@ describe('manifests', () => {
     );
   });
 
-  test('dumps and replica.my.cnf are mounted read-only if they are configured', () => {
+  test('a tool’s pod mounts dumps and replica.my.cnf read-only if the operator has configured them', () => {
     const { pod, container } = webPod({}, { dumps_claim: 'dumps', replica_secret: 'replica-credentials' });
     const mounts = container.volumeMounts?.filter(({ name }) => name !== 'data');
     assert.deepEqual(
@@ -314,7 +314,7 @@ describe('manifests', () => {
     assert.equal(plain.spec?.tls, undefined);
   });
 
-  test('the release phase is a Job without retries and with a deadline', () => {
+  test('the release command runs as a Job without retries and with a deadline', () => {
     const job = releaseJob({ rollout: rollout(), toolNumber: 7, config }, migrate, 900);
     assert.equal(job.metadata.name, 'release-v42-k3x9q');
     assert.equal(job.spec?.backoffLimit, 0);
@@ -324,14 +324,14 @@ describe('manifests', () => {
     assert.equal(job.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('a namespace that this server makes is restricted', () => {
+  test('a namespace that this server creates enforces Pod Security `restricted`', () => {
     const { labels } = toolNamespace('wikibot', 'tool-wikibot').metadata as {
       labels?: Record<string, string>;
     };
     assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
   });
 
-  test('the quota of a namespace that this server makes follows the settings', () => {
+  test('the quota of a namespace that this server creates follows the settings', () => {
     const [quota, range] = namespaceLimits('wikibot', 'tool-wikibot', config);
     assert.deepEqual(quota?.spec?.hard, { pods: '64', 'limits.cpu': '64000m', 'limits.memory': '32768Mi' });
     assert.deepEqual(range?.spec?.limits?.[0]?._default, {
@@ -345,19 +345,19 @@ describe('manifests', () => {
 
 describe('names of objects', () => {
   for (const type of ['web', 'my_worker', 'Celery', '-x-', 'a'.repeat(80), '_']) {
-    test(`the type ${type.slice(0, 20)} gives a name that Kubernetes accepts`, () => {
+    test(`an object of the process type ${type.slice(0, 20)} has a name that Kubernetes accepts`, () => {
       const name = objectName(type, { ...rollout(), id: newRolloutId() });
       // A pod adds a dash and up to ten letters, another dash and five.
       assert.match(name, /^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$/);
     });
   }
 
-  test('types that differ only in characters that names cannot have get different names', () => {
+  test('process types that differ only in characters that Kubernetes names cannot have get different object names', () => {
     const names = ['a-b', 'a_b', 'A-b'].map((type) => objectName(type, rollout()));
     assert.equal(new Set(names).size, 3);
   });
 
-  test('a process whose type is not a valid label gets neither the label nor the requests of another', () => {
+  test('a process whose type is not a valid label gets neither the label nor the requests of another process', () => {
     const long = 'a'.repeat(62);
     const labels = ['web', 'web-', 'web_', 'release', 'release--', `${long}-`, `${long}_`].map(labelValue);
     assert.equal(new Set(labels).size, labels.length);
@@ -371,7 +371,7 @@ describe('names of objects', () => {
     assert.equal(served.length, 1);
   });
 
-  test('a tool whose name cannot be part of a namespace is refused', () => {
+  test('a tool whose name cannot be part of a namespace’s name is refused', () => {
     assert.equal(namespaceOf('wikibot', 'tool-'), 'tool-wikibot');
     for (const tool of ['with_underscore', 'x'.repeat(62)]) {
       assert.throws(
@@ -386,6 +386,7 @@ describe('names of objects', () => {
     ['1', 1000],
     ['0.25', 250],
   ] as const) {
-    test(`${text} of a core`, () => assert.equal(milliCores(text), expected));
+    test(`the setting “${text}” for processor time is read in thousandths of a core`, () =>
+      assert.equal(milliCores(text), expected));
   }
 });

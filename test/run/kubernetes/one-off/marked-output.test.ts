@@ -4,7 +4,7 @@ import { MarkedOutput } from '../../../../src/run/kubernetes/one-off/marked-outp
 
 const mark = Buffer.from('\0mark');
 
-/** The part of a text that passes, if it comes in pieces of this length. */
+/** Returns the part of a text that is passed on, if the text comes in pieces of this length. */
 function passed(text: string, pieceLength: number, isOpen = false): string {
   const between = new MarkedOutput(mark, isOpen);
   let out = '';
@@ -25,13 +25,13 @@ for (const { name, text, expected, isOpen } of [
   { name: 'a stream that is open already', text: 'x\0marky', expected: 'x', isOpen: true },
 ]) {
   for (const pieceLength of [1, 2, 3, 7, 100]) {
-    test(`between marks: ${name}, in pieces of ${pieceLength}`, () => {
+    test(`only output between the two marks is passed on: ${name}, in pieces of ${pieceLength}`, () => {
       assert.equal(passed(text, pieceLength, isOpen), expected);
     });
   }
 }
 
-test('between marks: only bytes that may begin a mark are held back', () => {
+test('output between two marks is passed on at once, except bytes that may begin a mark', () => {
   const between = new MarkedOutput(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);

@@ -34,7 +34,7 @@ function options(command: readonly string[], terminal: Terminal | null = null) {
 async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 describe('the pod of a one-off', () => {
-  test('no Service, rollout or watch of the tool’s processes selects it', () => {
+  test('no Service, rollout or watch of the tool’s processes selects the pod of a one-off command', () => {
     const labels = oneOffPod(options(['true'])).metadata?.labels ?? {};
     const selector =
       service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: 'k3x9q' }).spec?.selector ?? {};
@@ -43,12 +43,12 @@ describe('the pod of a one-off', () => {
     assert.equal(oneOffSecret(options(['true'])).metadata?.labels?.[LABELS.rollout], undefined);
   });
 
-  test('threat 16: Kubernetes replaces no variables in its command', () => {
+  test('threat 16: Kubernetes replaces no variables in the command of a one-off', () => {
     const args = oneOffPod(options(['echo', '$(API_KEY)', '$$', "it's"])).spec?.containers[0]?.args ?? [];
     assert.deepEqual(args.slice(-4), ['echo', '$$(API_KEY)', '$$$$', "it's"]);
   });
 
-  test('it is confined like the tool’s other processes, has a deadline, and is not restarted', () => {
+  test('the pod of a one-off command is confined like the tool’s other pods, has a deadline, and is not restarted', () => {
     const { spec } = oneOffPod(options(['true']));
     assert.equal(spec?.restartPolicy, 'Never');
     assert.equal(spec?.activeDeadlineSeconds, 300 + 3600 + 15);
@@ -61,7 +61,7 @@ describe('the pod of a one-off', () => {
     assert.deepEqual([container?.stdin, container?.stdinOnce, container?.tty], [true, true, false]);
   });
 
-  test('with a terminal it has TERM, and the line that it waits for has the size', () => {
+  test('if a one-off command has a terminal, its pod gets TERM, and the line that it waits for has the terminal’s size', () => {
     const terminal = { type: 'xterm', size: { columns: 100, rows: 30 }, onResize: () => {} };
     const [container] = oneOffPod(options(['bash'], terminal)).spec?.containers ?? [];
     assert.equal(container?.tty, true);

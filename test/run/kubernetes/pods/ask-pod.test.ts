@@ -37,12 +37,12 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     });
   }
 
-  test('any other path is sent unchanged', async () => {
+  test('a health check path without `..` is sent to the pod unchanged', async () => {
     const { asked } = await ask('/a//b/.well-known/x..y/?q=../%2f', (response) => response.end());
     assert.deepEqual(asked, [`${proxy}/a//b/.well-known/x..y/?q=../%2f`]);
   });
 
-  test('only the beginning of an endless answer is read', async () => {
+  test('the server reads only the beginning of a pod’s endless answer', async () => {
     let sent = 0;
     const began = performance.now();
     const { answer } = await ask('/', (response) => {
@@ -60,21 +60,21 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     assert.ok(sent < 8 * 1024 * 1024, `${sent} bytes were sent`);
   });
 
-  test('endless headers count as an answer of the pod, not as a fault of the API server', async () => {
+  test('endless headers from a pod count as its answer, not as a fault of the API server', async () => {
     const { answer } = await ask('/', (response) => {
       response.writeHead(200, { 'x-long': 'x'.repeat(100_000) }).end();
     });
     assert.equal(answer, 'closed');
   });
 
-  test('an unrequested switch of protocols counts as an answer, and nothing waits', async () => {
+  test('if a pod switches protocols without being asked, that counts as its answer, and nothing waits', async () => {
     const { answer } = await ask('/', (response) => {
       response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
     });
     assert.equal(answer, 101);
   });
 
-  test('an unrequested switch that the API server reports counts as an answer', async () => {
+  test('if the API server reports that a pod switches protocols without being asked, that counts as the pod’s answer', async () => {
     const said = 'backend tried to switch protocol "websocket" when "" was requested';
     const { answer } = await ask('/', (response) => refuse(response, 500, '', said));
     assert.equal(answer, 101);
@@ -89,7 +89,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     ['net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x00"', 'not HTTP'],
     ['net/http: timeout awaiting response headers', 'late'],
   ] as const) {
-    test(`the API server reports that it cannot ask a pod: ${said}`, async () => {
+    test(`the server understands why the API server cannot ask a pod: ${said}`, async () => {
       const { answer } = await ask('/', (response) =>
         refuse(response, 503, 'ServiceUnavailable', `error trying to reach service: ${said}`),
       );
@@ -97,7 +97,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     });
   }
 
-  test('a redirect is an answer, and is not followed', async () => {
+  test('a redirect of a pod counts as its answer, and the server does not follow it', async () => {
     const { answer, asked } = await ask('/', (response) =>
       response.writeHead(302, { location: '/api/v1/secrets' }).end(),
     );
@@ -111,7 +111,7 @@ for (const [code, reason] of [
   [429, 'TooManyRequests'],
   [500, 'InternalError'],
 ] as const) {
-  test(`${code} from the API server itself is not taken for an answer of the pod`, async () => {
+  test(`the status ${code} from the API server itself is not taken for an answer of the pod`, async () => {
     await assert.rejects(
       ask('/', (response) => refuse(response, code, reason, 'the API is meant')),
       { code },

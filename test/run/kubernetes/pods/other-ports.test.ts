@@ -30,7 +30,7 @@ const closed = (response: ServerResponse) =>
     'error trying to reach service: dial tcp 10.88.0.9:1: connect: connection refused',
   );
 
-/** Looks at a pod with these answers by port and this output. All other ports are closed. */
+/** Looks for the ports of a pod that gives these answers and has printed this output. All other ports are closed. */
 async function look(answers: Readonly<Record<number, (response: ServerResponse) => void>>, printed = '') {
   const api = await fakeApi(({ pathname }, response) => {
     const port = Number(/:(\d+)\/proxy\//.exec(pathname)?.[1] ?? 0);
@@ -47,31 +47,31 @@ async function look(answers: Readonly<Record<number, (response: ServerResponse) 
 }
 
 describe('the other ports of a process that does not listen on PORT', () => {
-  test('a usual port that gives any answer is named', async () => {
+  test('if a web process does not listen on PORT, a usual port that gives any answer is named', async () => {
     const { seen, isElsewhere } = await look({ 5000: (response) => response.writeHead(500).end('boom') });
     assert.equal(seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
     assert.ok(isElsewhere);
   });
 
-  test('a silent port counts as open if others are closed', async () => {
+  test('a port of a pod that does not answer counts as open if other ports are closed', async () => {
     const { seen } = await look({ 9123: () => {} });
     assert.equal(seen.message, 'web.1 listens on port 9123, not on PORT (8000)');
   });
 
-  test('if every port is silent, none counts as open', async () => {
+  test('if no port of a pod answers, none counts as open', async () => {
     const { seen, isElsewhere } = await look({ 0: () => {} });
     assert.equal(seen.message, 'web.1 never opened a port that others can reach');
     assert.ok(!isElsewhere);
   });
 
-  test('a port of 127.0.0.1 in the output is shown, but does not count as open', async () => {
+  test('a port of 127.0.0.1 in a process’s output is shown to the person who pushed, but does not count as open', async () => {
     const { seen, isElsewhere } = await look({}, ' * Debug mode: off\n * Running on http://127.0.0.1:8000\n');
     assert.equal(seen.message, 'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000');
     assert.match(seen.hint, /on 0\.0\.0\.0.*127\.0\.0\.1/);
     assert.ok(!isElsewhere);
   });
 
-  test('frequent calls do not ask the pod more often', async () => {
+  test('the search for other ports asks the pod only at intervals, however often it is called', async () => {
     const api = await fakeApi((_url, response) => closed(response));
     const others = new OtherPorts({ cluster: api.cluster, release, process, signal });
     await others.look(pod);
@@ -93,7 +93,7 @@ describe('the ports that are asked', () => {
     test(line, () => assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
   }
 
-  test('include ports in the command and in config vars, but never PORT or a time of day', () => {
+  test('the ports that are asked include ports in the command and in config vars, but never PORT or a time of day', () => {
     const ports = portsToAsk({ process, release, lines: ['[12:34:88] port 8000 of 10', 'port 99999'] });
     assert.ok(ports.includes(9123) && ports.includes(7777) && ports.includes(5000));
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));
@@ -106,14 +106,14 @@ describe('the ports that are asked', () => {
     ['almost ports', 'a:1'.repeat(70_000)],
     ['ports', 'port '.repeat(40_000)],
   ] as const) {
-    test(`a line of many ${name} delays nobody`, () => {
+    test(`a line of output with many ${name} does not slow down the search for ports`, () => {
       const began = performance.now();
       portsToAsk({ process, release, lines: [line] });
       assert.ok(performance.now() - began < 1000);
     });
   }
 
-  test('have a limit, even if a process prints endless ports', () => {
+  test('the number of ports that are asked is limited, even if a process prints endless ports', () => {
     const lines = Array.from({ length: 500 }, (_, index) => `port ${10_000 + index}`);
     const ports = portsToAsk({ process, release, lines });
     assert.ok(ports.length <= 32);

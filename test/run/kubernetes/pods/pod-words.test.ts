@@ -45,7 +45,7 @@ const backOff = (pause: string) => ({
 });
 
 describe('the state of a pod', () => {
-  test('the command comes from its release, for any process type; it is null if the release is unknown', () => {
+  test('the status shows a process’s command from its release, or no command if the release is unknown', () => {
     const process = { type: 'web-', command: ['bash', '-c', 'python app.py'], isDefault: true };
     const release = () => ({ artifact: { processes: [process] } }) as unknown as Release;
     const pod = podOf({ state: { running: {} } }, { type: labelValue('web-') });
@@ -93,7 +93,7 @@ describe('the state of a pod', () => {
     });
   }
 
-  test('a Deployment without a pod says why', () => {
+  test('the status says why a Deployment has no pod', () => {
     const deployment: V1Deployment = {
       metadata: { labels: { 'push.toolforge.org/process': 'web', 'push.toolforge.org/version': '3' } },
       status: {
@@ -112,7 +112,7 @@ describe('the state of a pod', () => {
     assert.match(detail ?? '', /quota q is used up \(pods: 1 more asked for, 2 of 2 in use\)/);
   });
 
-  test('a Deployment that an operator has scaled to 0 is off, not crashed', () => {
+  test('the status of a Deployment that an operator has scaled to 0 is off, not crashed', () => {
     const deployment: V1Deployment = {
       metadata: { labels: {}, managedFields: [{ manager: 'kubectl-scale', fieldsV1: { 'f:spec': {} } }] },
       spec: { replicas: 0, selector: {}, template: {} },
@@ -190,7 +190,7 @@ describe('how a container ended', () => {
     test(name, () => assert.deepEqual(exitOf(end), exit));
   }
 
-  test('a command that the launcher of Cloud Native Buildpacks does not find is named as the reason', () => {
+  test('if the launcher of Cloud Native Buildpacks does not find a command, the push names this as the reason', () => {
     const exit = { code: 82, signal: null, isOutOfMemory: false };
     const line = 'ERROR: failed to launch: path lookup: exec: "gunicorn": executable file not found in $PATH';
     assert.match(endHint(exit, [line]), /not found/);
@@ -201,12 +201,12 @@ describe('how a container ended', () => {
     ['10s', '10 s'],
     ['2m40s', '160 s'],
   ] as const) {
-    test(`a pause of ${pause}`, () =>
+    test(`the status says how long the node waits before it restarts a container: ${pause}`, () =>
       assert.equal(pauseWords(podOf({ state: backOff(pause) }).container), words));
   }
 });
 
-test('a crash is logged once, unless it happened before this server started', () => {
+test('a crash of a pod is logged once, unless it happened before this server started', () => {
   const said: string[] = [];
   const restarts = new Restarts({
     isLive: ({ rolloutId }) => rolloutId === 'new',

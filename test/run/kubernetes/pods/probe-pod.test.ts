@@ -21,7 +21,7 @@ const refused: Answer = (response) =>
 const forbidden: Answer = (response) =>
   refuse(response, 403, 'Forbidden', 'User "x" cannot get resource "pods/proxy" in API group ""');
 
-/** The results of several looks at a pod, with these answers of the API. */
+/** Returns the results of several looks at a pod, if the API gives these answers. */
 async function looks(
   answers: readonly Answer[],
   { isReady = true, answerMs = 5000 } = {},
@@ -49,16 +49,16 @@ async function looks(
 const kinds = async (...options: Parameters<typeof looks>) =>
   (await looks(...options)).map(({ kind }) => kind);
 
-test('a server without the right to ask pods says so, and relies on the kubelet', async () => {
+test('if the server may not ask pods, the push says so, and the kubelet’s probes decide', async () => {
   assert.deepEqual(await kinds([forbidden]), ['unknown']);
 });
 
-test('if the API server cannot reach a pod, the kubelet decides, unless it cannot reach the pod either', async () => {
+test('if the API server cannot reach a pod, the kubelet’s probes decide, unless the kubelet cannot reach the pod either', async () => {
   assert.deepEqual(await kinds([unreachable]), ['unknown']);
   assert.deepEqual(await kinds([unreachable], { isReady: false }), ['not-yet']);
 });
 
-test('promise 2: a pod whose queue of connections is full is not taken for an unreachable one', async () => {
+test('promise 2: the server does not mistake a pod whose queue of connections is full for an unreachable pod', async () => {
   assert.deepEqual(await kinds([refused, unreachable]), ['no-port', 'not-yet']);
 });
 

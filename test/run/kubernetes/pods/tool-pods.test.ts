@@ -17,7 +17,7 @@ function podOf(uid: string, namespace: string, tool: string): V1Pod {
   return { metadata: { uid, name: uid, namespace, labels }, status: { conditions } };
 }
 
-test('threat 72: a pod with the labels of another tool’s rollout does not count as its pod', async () => {
+test('threat 72: a pod that carries the labels of another tool’s rollout does not count as that tool’s pod', async () => {
   const items = [
     podOf('own', 'tool-victim', 'victim'),
     podOf('twin', 'tool-evil', 'evil'),
@@ -46,7 +46,7 @@ test('threat 72: a pod with the labels of another tool’s rollout does not coun
   }
 });
 
-test('if the API refuses this server for a while, the reason is reported, and then the pods again', async () => {
+test('if the API refuses the watch of pods for a while, the reason is reported, and later the pods are known again', async () => {
   let isRefusing = false;
   let watches = 0;
   let items = [podOf('old', 'tool-wikibot', 'wikibot')];

@@ -12,7 +12,7 @@ interface Found {
   readonly version?: number;
   readonly types?: readonly string[];
   readonly isLive?: boolean;
-  /** When it was made, in seconds. */
+  /** When the object was created, in seconds. */
   readonly at?: number;
 }
 

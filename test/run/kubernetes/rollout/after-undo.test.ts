@@ -6,7 +6,7 @@ import { afterUndo } from '../../../../src/run/kubernetes/rollout/after-undo.ts'
 const crashed = new DeployError('CRASHED', 'web exited with code 1 while starting.', 'Read its last lines.');
 const away = new DeployError('CLUSTER_UNREACHABLE', 'The cluster does not answer.', 'Tell the operator.');
 
-test('the reason of a failed rollout comes first when undoing it fails too', async () => {
+test('if a rollout fails and undoing it fails too, the message gives the rollout’s reason first', async () => {
   await assert.rejects(
     afterUndo(crashed, () => Promise.reject(away)),
     {
@@ -17,7 +17,7 @@ test('the reason of a failed rollout comes first when undoing it fails too', asy
   );
 });
 
-test('the reason stays as it is when undoing works', async () => {
+test('if a rollout fails and is undone, the message gives only the rollout’s reason', async () => {
   await assert.rejects(
     afterUndo(crashed, () => Promise.resolve()),
     crashed,

@@ -10,7 +10,7 @@ import { type InstanceParts, InstanceStart } from '../../../../src/run/kubernete
 import { releaseOf } from '../../contract-steps.ts';
 import { web } from '../../tool-sources.ts';
 
-test('a waiting push says that the cluster makes no pod', async () => {
+test('while the cluster creates no pod, the push says so', async () => {
   const artifact: Artifact = {
     ...{ id: 'b1', kind: 'image', reference: 'r/x@sha256:0', buildpacks: [], bytes: 1 },
     processes: [web()],

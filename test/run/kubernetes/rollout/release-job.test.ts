@@ -30,7 +30,7 @@ function podIn(state: V1ContainerState, resourceVersion: string) {
   };
 }
 
-test('if the output of a release phase cannot be read, only the release phase fails, after its end', async () => {
+test('if the output of a release command cannot be read, only its release phase fails, after the command has ended', async () => {
   const log = pino({ enabled: false });
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;

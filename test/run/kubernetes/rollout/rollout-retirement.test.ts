@@ -89,7 +89,7 @@ for (const { apiClock, leavesAt } of [
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
 
-test('if a worker cannot be ended, the drain of web still waits for its requests', async (t) => {
+test('if a worker of an old release cannot be ended, its web process still finishes its requests', async (t) => {
   const { gone, said } = await leavingOf(t, 500, forbid);
   await wait(300);
   assert.deepEqual(said, []);
@@ -97,7 +97,7 @@ test('if a worker cannot be ended, the drain of web still waits for its requests
   assert.deepEqual(said, ['cluster does not allow what this server needs', 'cannot end an old release']);
 });
 
-test('a failed end is reported to the caller that waits for it', async (t) => {
+test('if an old rollout cannot be ended, the caller that waits for its end gets the error', async (t) => {
   const { leaving } = await leavingOf(t, 60_000, forbid);
   await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
 });

@@ -32,7 +32,7 @@ const made = (...processes: Process[]) => {
 };
 
 describe('CronJobs', () => {
-  test('a scheduled process has one with a constant name, and no Deployment', () => {
+  test('a scheduled process has a CronJob with a constant name, and no Deployment', () => {
     const rollout = rolloutOf([update, web()]);
     const { deployments } = rolloutObjects({ rollout, toolNumber: 7, config });
     assert.deepEqual(
@@ -51,7 +51,7 @@ describe('CronJobs', () => {
     assert.deepEqual(one?.spec?.jobTemplate.metadata?.labels, labels);
   });
 
-  test('are like Toolforge’s: UTC, one run at a time, no late starts, kept for a day', () => {
+  test('CronJobs work like Toolforge’s: in UTC, one run at a time, no late starts, finished runs kept for a day', () => {
     const spec = made(update)[0]?.spec;
     const { jobTemplate, ...rest } = spec ?? {};
     assert.deepEqual(rest, {
@@ -72,13 +72,13 @@ describe('CronJobs', () => {
     { name: 'less', timeoutSeconds: 90, seconds: 90 },
     { name: 'more than allowed', timeoutSeconds: 90_000, seconds: 3600 },
   ]) {
-    test(`the time of a run that asks for ${name}`, () => {
+    test(`the time limit of a scheduled run is within the operator’s limit, if it asks for ${name}`, () => {
       const [one] = made({ ...update, schedule: { ...daily, timeoutSeconds } });
       assert.equal(one?.spec?.jobTemplate.spec?.activeDeadlineSeconds, seconds);
     });
   }
 
-  test('their pods pass Pod Security `restricted`, have no token and no port, and run as the tool', () => {
+  test('the pods of CronJobs pass Pod Security `restricted`, have no token and no port, and run as the tool', () => {
     const spec = made(update)[0]?.spec?.jobTemplate.spec?.template.spec;
     const [container] = spec?.containers ?? [];
     assert.equal(spec?.automountServiceAccountToken, false);
@@ -94,7 +94,7 @@ describe('CronJobs', () => {
     assert.ok(!container?.env?.some(({ name }) => name === 'PORT'));
   });
 
-  test('a command is passed to the launcher unchanged; a process type uses the image’s process', () => {
+  test('a CronJob passes a command to the launcher unchanged; a process type uses the image’s process', () => {
     const containerOf = (process: Process) =>
       made(process)[0]?.spec?.jobTemplate.spec?.template.spec?.containers[0];
     const own = containerOf(update);
@@ -104,7 +104,7 @@ describe('CronJobs', () => {
     assert.deepEqual([typed?.command, typed?.args], [['/cnb/process/sync'], undefined]);
   });
 
-  test('types with the same beginning get different names, short enough for a Job', () => {
+  test('process types with the same beginning get different CronJob names, short enough for a Job', () => {
     const types = ['a'.repeat(50), `${'a'.repeat(49)}b`, 'up_date', 'up-date'];
     const names = made(...types.map((type) => ({ ...update, type }))).map(({ metadata }) => metadata.name);
     assert.equal(new Set(names).size, 4);
@@ -118,7 +118,7 @@ function cronJob(change: Partial<V1CronJob> = {}): V1CronJob {
 
 describe('a starting server', () => {
   const release = rolloutOf([update]).release;
-  test('resumes the rollout of its CronJobs, if no process stays up', () => {
+  test('a starting server resumes the rollout of a tool’s CronJobs, if the tool has no other processes', () => {
     assert.deepEqual(findLiveRollout([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
     assert.deepEqual(findLiveRollout([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
       rolloutId: null,
@@ -126,7 +126,7 @@ describe('a starting server', () => {
     });
   });
 
-  test('replaces schedules of the previous release', () => {
+  test('a starting server replaces the CronJobs of an earlier release', () => {
     assert.equal(areSet([cronJob()], rolloutOf([update])), true);
     assert.equal(areSet([cronJob()], rolloutOf([update], { version: 43, id: 'other' })), false);
     assert.equal(areSet([], rolloutOf([update])), false);
@@ -323,14 +323,14 @@ describe('the status of a schedule', () => {
     });
   }
 
-  test('that somebody else has suspended or changed', () => {
+  test('the status of a schedule says if somebody else has suspended or changed its CronJob', () => {
     const job = cronJob();
     const changed = { ...job, spec: { ...job.spec, suspend: true, schedule: 'nonsense' } } as V1CronJob;
     const [status] = scheduleStatuses([changed], [], parts);
     assert.deepEqual([status?.detail, status?.schedule?.nextAt], ['suspended', null]);
   });
 
-  test('that is gone shows its run until the run ends', () => {
+  test('if a schedule was deleted, the status shows its current run until the run ends', () => {
     const running = runPod({ running: { startedAt: start } });
     assert.deepEqual(
       scheduleStatuses([], [running, runPod(terminated(0, 1))], parts).map(({ name, state }) => [

@@ -8,7 +8,7 @@ import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
 import { OneOffPipes } from '../../../../src/run/local/one-off/one-off-pipes.ts';
 import type { Sandbox } from '../../../../src/sandbox/sandbox.ts';
 
-test('a size that is sent before the reader inside opens the pipe is not lost', async () => {
+test('a terminal size that is sent before a one-off command opens its pipe is not lost', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
@@ -33,7 +33,7 @@ test('a size that is sent before the reader inside opens the pipe is not lost', 
   }
 });
 
-test('endless resizing fills no memory if nothing inside reads the sizes', async () => {
+test('resizing a terminal endlessly fills no memory, even if nothing in the sandbox reads the sizes', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
@@ -62,7 +62,7 @@ for (const { name, own } of [
   },
   { name: 'a folder that cannot be given away', own: () => Promise.reject(new Error('no')) },
 ]) {
-  test(`${name} leaves no open file and no folder`, async () => {
+  test(`a one-off command whose start fails leaves no open file and no folder: ${name}`, async () => {
     const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
     try {
       const before = await readdir('/proc/self/fd');
@@ -77,7 +77,7 @@ for (const { name, own } of [
   });
 }
 
-/** @returns the number of bytes read, or 0 if there are none yet. */
+/** Reads from a pipe without waiting. @returns the number of bytes read, or 0 if there are none yet. */
 function readSome(reader: number, buffer: Buffer): number {
   try {
     return readSync(reader, buffer);

@@ -22,7 +22,7 @@ while True:
     os.close(file)
     kept.append((one, other))`;
 
-test('threat 83: a process that fills the disk with files in socket queues is ended', {
+test('threat 83: if a process fills the disk with files in socket queues, the server ends it', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });

@@ -9,7 +9,7 @@ import { web, worker } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
 const MIB = 1024 * 1024;
-/** Writes endless files, each of them small enough. */
+/** A program that writes endless files, each of them small enough. */
 const filling = `
 import os, time
 print('writing', flush=True)
@@ -19,7 +19,7 @@ for number in range(1000):
 time.sleep(600)
 `;
 
-/** Ways to hold files without a name: the expression that holds one, and a call before the first. */
+/** The ways to hold deleted files: an expression that holds one, and a call before the first. */
 const HIDING = {
   open: ['os.dup(f.fileno())', ''],
   mapped: ['mmap.mmap(f.fileno(), 0)', ''],
@@ -27,7 +27,7 @@ const HIDING = {
     'os.dup(f.fileno())',
     'libc.syscall(436, 1 << 20, 1 << 20, 2)',
   ],
-  // For such a process, /proc shows no files and no mounts, except below the id of another thread.
+  // If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
   'open in a process whose first thread has ended': ['os.dup(f.fileno())', ''],
 } as const;
 const hiding = (how: keyof typeof HIDING) => `
@@ -49,7 +49,7 @@ ${how.endsWith('has ended') ? "libc.syscall(60 if os.uname().machine == 'x86_64'
 time.sleep(600)
 `;
 
-/** Holds many sockets whose files have lost their names: each takes an inode. */
+/** A program that holds many sockets whose files have lost their names: each takes an inode. */
 const hidingSockets = `
 import os, resource, socket, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -63,7 +63,7 @@ for number in range(min(most, 10_000) - 100):
 time.sleep(600)
 `;
 
-/** Holds many empty files without a name. */
+/** A program that holds many empty files that it has deleted. */
 const hidingMany = `
 import os, resource, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -72,7 +72,7 @@ held = [os.open(os.environ['TMPDIR'], os.O_TMPFILE | os.O_RDWR) for number in ra
 time.sleep(600)
 `;
 
-/** Makes empty files as fast as it can. */
+/** A program that creates empty files as fast as it can. */
 const crowding = `
 import os, time
 folder = os.environ['TMPDIR']
@@ -93,7 +93,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     const processFolders = async () =>
       (await readdir(join(bench.data, 'run'))).filter((name) => /^[0-9a-f-]{36}$/.test(name));
 
-    test('a process that exceeds it during its start fails the rollout with the reason, and its files are gone', async () => {
+    test('if a process exceeds its disk limit during its start, the rollout fails with the reason, and its files are deleted', async () => {
       const artifact = await bench.artifact({ 'web.py': filling }, [web()]);
       const { error } = await failingRollOut(bench.runtime, releaseOf('filling' as ToolName, 1, artifact));
       assert.equal(error.message, 'web.1 was ended because it wrote more than 20 MiB to disk.');
@@ -101,7 +101,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await processFolders(), []);
     });
 
-    test('a running process that exceeds it is killed and restarted', async () => {
+    test('a running process that exceeds its disk limit is killed and restarted', async () => {
       const tool = 'late' as ToolName;
       const source = `import time\ntime.sleep(1.2)\n${filling}`;
       const artifact = await bench.artifact({ 'worker.py': source }, [worker()]);
@@ -131,7 +131,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
 
     // Only root can see mapped files.
     for (const how of Object.keys(HIDING) as (keyof typeof HIDING)[]) {
-      test(`threat 83: a process that holds files without a name is killed: ${how}`, {
+      test(`threat 83: a process that exceeds its disk limit with deleted files that it holds is killed: ${how}`, {
         skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': hiding(how) }, [web()]);
@@ -150,7 +150,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     }
 
     for (const [what, source] of Object.entries({ files: hidingMany, sockets: hidingSockets }))
-      test(`threat 83: a process that holds too many ${what} without a name is killed`, {
+      test(`threat 83: a process that holds too many deleted ${what} is killed`, {
         skip: mode === 'trusted',
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
@@ -159,7 +159,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
       });
 
-    test('so is a one-off, and whoever runs it is told', async () => {
+    test('a one-off command that exceeds its disk limit is killed, and the person who runs it is told', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
       const release = releaseOf('once' as ToolName, 1, artifact);
       const { status, why } = await oneOff(bench.runtime, release, ['python3', '-u', 'fill.py']);

@@ -20,7 +20,7 @@ function kept(cron: string, clock: SetClock) {
   };
 }
 
-test('each moment is due once, beginning with the next one', async () => {
+test('a schedule calls for a run once at each due moment, beginning with the next moment', async () => {
   const clock = new SetClock('2026-01-01T00:10:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.pass(25 * 60);
@@ -30,7 +30,7 @@ test('each moment is due once, beginning with the next one', async () => {
   assert.equal(said.length, 2);
 });
 
-test('a moment that was missed while the machine slept is reported once and not made up for', async () => {
+test('if the machine sleeps at a schedule’s moment, this is reported once, and the run is not caught up', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T03:05:00');
@@ -40,7 +40,7 @@ test('a moment that was missed while the machine slept is reported once and not 
   await end();
 });
 
-test('a moment that has only just passed still counts', async () => {
+test('a schedule’s moment that has only just passed still starts a run', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T00:10:29');
@@ -48,7 +48,7 @@ test('a moment that has only just passed still counts', async () => {
   await end();
 });
 
-test('if the clock is set back, the timetable continues by the new time', async () => {
+test('if the clock is set back, schedules continue by the new time', async () => {
   const clock = new SetClock('2036-01-01T00:09:00');
   const { said, end } = kept('0 0 1 1 *', clock);
   await clock.set('2026-12-31T23:59:00');

@@ -72,7 +72,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
   });
 
-  test('a port is given to another process only when the old process is gone', async () => {
+  test('a port is given to another process only when the old process has ended', async () => {
     const left: number[] = [];
     class WatchedPorts extends Ports {
       override giveBack(port: number): void {
@@ -85,7 +85,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual(left, [0]);
   });
 
-  test('a long config var in a cut line is not shown in part', async () => {
+  test('if a line of output is cut within a long config var, no part of the config var is shown', async () => {
     const KEY = Array.from({ length: 2000 }, (_, index) => `key${index}`).join('');
     const source = "import os\nprint('x' * 8000 + os.environ['KEY'] + 'y' * 10_000)";
     const { process } = await processOf(source, {}, { KEY });

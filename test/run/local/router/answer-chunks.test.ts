@@ -8,7 +8,7 @@ import { releaseOf, rollOut } from '../../contract-steps.ts';
 import { web } from '../../tool-sources.ts';
 import { localBench } from '../local-bench.ts';
 
-/** Answers in chunks of one byte: at `/letters` 20,000 of them, otherwise endlessly. */
+/** A tool that answers in chunks of one byte: 20,000 of them at `/letters`, otherwise endlessly. */
 const tool = `
 import os, socketserver
 class Handler(socketserver.StreamRequestHandler):
@@ -32,7 +32,7 @@ function ask(port: number, path: string): Socket {
   return socket;
 }
 
-test('endless one-byte chunks do not use up the server’s time, and a page of such chunks is complete', async (context) => {
+test('a tool that sends endless one-byte chunks does not use up the server’s time, and a page of such chunks is complete', async (context) => {
   const bench = await localBench({ mode: 'trusted' });
   context.after(() => bench.close());
   const artifact = await bench.artifact({ 'web.py': tool }, [web()]);

@@ -10,8 +10,9 @@ import { type LocalBench, localBench } from '../local-bench.ts';
 const ANSWER_MS = 1_500;
 
 /**
- * At `/never` no answer comes, at `/events` a line each half second for three seconds, at `/hints` a 103 and then the
- * answer, at `/interim` endless 102 answers. A body is read slowly, over three seconds, and then answered.
+ * A tool whose path decides the answer: at `/never` none comes, at `/events` a line each half second for three seconds,
+ * at `/hints` a 103 and then the answer, at `/interim` endless 102 answers. It reads a body slowly, over three seconds,
+ * and then answers.
  */
 const tool = `
 import os, socket, socketserver, time
@@ -47,7 +48,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** The whole answer, and how long it took. */
+/** Reads the whole answer, and measures how long it took. */
 async function ask(path: string, fields = '', send?: (socket: Socket) => void) {
   const startedAt = performance.now();
   const socket = connect(bench.port, '127.0.0.1');
@@ -78,13 +79,13 @@ test('a WebSocket that is not answered in time is refused with 504', async () =>
   assert.match(text, /^HTTP\/1\.1 504 [\s\S]*slow did not answer in time/);
 });
 
-test('an answer that has begun has no time limit', async () => {
+test('an answer of a tool that has begun has no time limit', async () => {
   const { text, ms } = await ask('/events');
   assert.match(text, /^HTTP\/1\.1 200 [\s\S]*data: 5/);
   assert.ok(ms > ANSWER_MS);
 });
 
-test('the time for an answer does not run while the tool reads the body', async () => {
+test('the time limit for a tool’s answer does not run while the tool reads the request’s body', async () => {
   const size = 12_000_000;
   const fields = `Connection: close\r\nContent-Length: ${size}\r\n`;
   const { text, ms } = await ask('/', fields, (socket) => socket.write(Buffer.alloc(size)));
@@ -92,7 +93,7 @@ test('the time for an answer does not run while the tool reads the body', async 
   assert.ok(ms > ANSWER_MS);
 });
 
-test('early hints are passed on, and the final answer follows', async () => {
+test('early hints of a tool reach the client, and the final answer follows', async () => {
   const { text } = await ask('/hints');
   assert.match(text, /^HTTP\/1\.1 103 Early Hints\r\n.*\r\n\r\nHTTP\/1\.1 200 /s);
 });
@@ -101,7 +102,7 @@ for (const { name, fields } of [
   { name: 'a request', fields: '' },
   { name: 'a request for a WebSocket', fields: upgrade },
 ]) {
-  test(`endless interim answers to ${name} end it with 502`, async () => {
+  test(`if a tool sends endless interim answers to ${name}, the client gets 502`, async () => {
     const { text, ms } = await ask('/interim', fields);
     assert.match(text, /^HTTP\/1\.1 502 [\s\S]*interim answers/);
     assert.ok(ms < ANSWER_MS, `${ms} ms`);

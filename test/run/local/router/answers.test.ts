@@ -90,14 +90,14 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
-  test('hints that cannot be passed on are left out, and the answer comes', async () => {
+  test('early hints that cannot be passed on are left out, and the answer of the tool comes', async () => {
     const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
     assert.match(answer, /HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
     assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
   });
 
-  test('a link of a hint that is slow to check does not hold up the server', async () => {
+  test('a link in early hints that is slow to check does not slow down the server', async () => {
     const slow = `<a>${';a=b'.repeat(40)} x, </fine.css>; rel=preload`;
     const hints = hex(`HTTP/1.1 103 Early Hints\r\nLink: ${slow}\r\n\r\n`);
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
@@ -105,7 +105,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.doesNotMatch(answer, /a=b/);
   });
 
-  test('trailers of a tool come after the body, but none that belongs in the head', async () => {
+  test('trailers of a tool come after the body, except fields that belong in the head', async () => {
     const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n';
     const trailers = 'X-Sum: 42\r\nSet-Cookie: a=b\r\nX-Odd: \u00e9\r\n';
     const answer = await text(open(`/${hex(`${head}2\r\nok\r\n0\r\n${trailers}\r\n`)}`));
@@ -115,7 +115,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.doesNotMatch(answer, /set-cookie/i);
   });
 
-  test('a request that is tried again and again leaves no warning of Node.js', async (t) => {
+  test('a request that is retried many times causes no warning of Node.js', async (t) => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on('warning', onWarning);
@@ -134,7 +134,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
-  test('the head of an answer is sent before its body comes', async () => {
+  test('the server passes on the head of a tool’s answer before the body comes', async () => {
     const head = hex('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
     const socket = open(`/${head}/${hex('data: 1\n\n')}`);
     const [first] = (await once(socket, 'data')) as [Buffer];

@@ -27,7 +27,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** The HTTP_ variables that the tool sees for a request with these lines. */
+/** Returns the HTTP_ variables that the tool sees for a request with these lines. */
 async function environOf(...lines: string[]): Promise<Record<string, string>> {
   const socket = connect(bench.port, '127.0.0.1');
   socket.setTimeout(10_000, () => socket.destroy());
@@ -63,7 +63,7 @@ for (const { name, lines } of [
     lines: ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: x', 'Sec-WebSocket-Version: 13'],
   },
 ]) {
-  test(`httpoxy: ${name} with a Proxy field or underscores forges no variable of a WSGI tool`, async () => {
+  test(`httpoxy: a Proxy field or a field with underscores in ${name} forges no variable of a WSGI tool`, async () => {
     const seen = await environOf(...forged, ...lines);
     assert.equal(seen['HTTP_X_FORWARDED_FOR'], '127.0.0.1');
     assert.equal(seen['HTTP_X_FORWARDED_PROTO'], 'http');
@@ -75,7 +75,7 @@ for (const { name, lines } of [
   });
 }
 
-test('a host name in trusted_proxies is refused if the server runs tools itself', () => {
+test('if the server runs tools itself, a host name in trusted_proxies is refused', () => {
   assert.throws(() => addressList(['192.0.2.7', 'proxy.example.org']), { code: 'BAD_SETTING' });
   assert.ok(addressList(['192.0.2.7']).check('192.0.2.7'));
 });

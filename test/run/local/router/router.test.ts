@@ -10,7 +10,7 @@ import { releaseOf, rollOut, until } from '../../contract-steps.ts';
 import { silentTool, web, webTool } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
-/** Echoes the bytes of a WebSocket's connection, after a handshake by hand (RFC 6455 section 4.2.2). */
+/** A tool that echoes the bytes of a WebSocket connection, after a handshake by hand (RFC 6455 section 4.2.2). */
 const echoTool = `
 import base64, hashlib, os, socketserver
 class Handler(socketserver.StreamRequestHandler):
@@ -31,7 +31,10 @@ class Server(socketserver.ThreadingTCPServer): daemon_threads = True
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-/** Closes after the first line: at `/gone` without an answer, at `/switch` after a switch of protocols. */
+/**
+ * A tool that closes after the request's first line: at `/gone` without an answer, at `/switch` after a switch of
+ * protocols.
+ */
 const hastyTool = `
 import os, socketserver
 class Handler(socketserver.StreamRequestHandler):
@@ -87,7 +90,7 @@ describe('Router', { concurrency: 1 }, () => {
     return socket;
   }
 
-  test('host names: case and port do not matter, and the server’s own name is no tool', async () => {
+  test('in a Host header, case and port do not matter, and the server’s own name is no tool', async () => {
     assert.match(await get(`PLAIN.LocalHost:${bench.port}`, '/'), /\r\n\r\nplain$/);
     assert.equal(bench.runtime.toolOf('localhost'), null);
     assert.equal(bench.runtime.toolOf(`127.0.0.1:${bench.port}`), null);
@@ -146,7 +149,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal(await header('host'), 'plain.localhost');
   });
 
-  test('threat 23: a client that names these fields in Connection cannot have them removed', async () => {
+  test('threat 23: a client cannot remove the server’s X-Forwarded fields by naming them in Connection', async () => {
     for (const name of ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host']) {
       const lines = [
         `GET /header/${name.toLowerCase()} HTTP/1.1`,
@@ -160,7 +163,7 @@ describe('Router', { concurrency: 1 }, () => {
     }
   });
 
-  test('hop-by-hop fields are not forwarded', async () => {
+  test('hop-by-hop header fields are not forwarded to a tool', async () => {
     const text = `GET /header/x-private HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n`;
     assert.equal((await raw(text)).split('\r\n\r\n')[1], '');
   });
@@ -174,7 +177,7 @@ describe('Router', { concurrency: 1 }, () => {
     );
   });
 
-  test('a large body passes', async () => {
+  test('a request with a large body reaches the tool unchanged', async () => {
     const size = 20_000_000;
     const outgoing = request({
       host: '127.0.0.1',
@@ -191,7 +194,7 @@ describe('Router', { concurrency: 1 }, () => {
     );
   });
 
-  test('an answer before the end of a large body reaches the client, whose connection stays open', async () => {
+  test('if a tool answers before it has read a large body, the client gets the answer, and its connection stays open', async () => {
     const tool = 'hasty' as ToolName;
     const artifact = await bench.artifact({ 'web.py': hastyTool }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
@@ -231,7 +234,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('a tool that closes without an answer gives a 502 page', async () => {
+  test('if a tool closes the connection without an answer, the client gets a 502 page', async () => {
     const tool = 'gone' as ToolName;
     await rollOut(
       bench.runtime,
@@ -241,7 +244,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('a client that leaves during a request harms nobody', async () => {
+  test('a client that disconnects during a request harms no other request', async () => {
     const socket = connect(bench.port, '127.0.0.1');
     socket.write('GET /slow HTTP/1.1\r\nHost: plain.localhost\r\n\r\n');
     await once(socket, 'connect');
@@ -249,7 +252,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.match(await get('plain.localhost', '/'), /plain$/);
   });
 
-  test('WebSockets pass both ways, and close when the drain of their release ends', async () => {
+  test('WebSockets pass data both ways, and close when the drain of their release ends', async () => {
     const tool = 'echo' as ToolName;
     const artifact = await bench.artifact({ 'web.py': echoTool }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
@@ -265,7 +268,7 @@ describe('Router', { concurrency: 1 }, () => {
     await until(async () => (await bench.runtime.status(tool)).length === 1, 'the old one to be gone');
   });
 
-  test('only the WebSocket ends if the tool dies, does not exist or refuses it', async () => {
+  test('if a tool dies, does not exist or refuses a WebSocket, only that WebSocket ends', async () => {
     const socket = await openSocket('echo');
     const closed = once(socket, 'close');
     socket.write('die');
