@@ -130,14 +130,14 @@ while True: a.append(b'x' * 10_000_000)"`,
       message: /more than its limit of 2 MiB/,
     },
   ] as const) {
-    test(`threat 78: ${name} is reported in a sentence, and nothing of the build stays`, async () => {
+    test(`threat 78: a failed build in the cluster is reported in a sentence, and no object of the build is left: ${name}`, async () => {
       await using builder = await open(config);
       await assert.rejects(builder.build(script(text)), failsWith(code, message));
       await assertNothingLeft(builder);
     });
   }
 
-  test('threat 78: a build without room on a node says so while it waits, then fails with what it asked for', async () => {
+  test('threat 78: a build that finds no room on a node says so while it waits, then fails and names what it asked for', async () => {
     await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
     await assert.rejects(
       builder.build(script('')),
@@ -153,7 +153,7 @@ while True: a.append(b'x' * 10_000_000)"`,
       body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
     });
 
-  test('threat 77: a quota that is too small for any build is reported as the operator’s, with its numbers', async () => {
+  test('threat 77: a quota that is too small for any build is reported as a task for the operator, with its numbers', async () => {
     await using builder = await open();
     await limitPods(builder, '0');
     await assert.rejects(
@@ -163,7 +163,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build waits until the quota of the build namespace has room for it', async () => {
+  test('a build in the cluster waits until the quota of the build namespace has room for it', async () => {
     await using builder = await open();
     await limitPods(builder, '1');
     const first = builder.build(script('echo begun; sleep 15'));
@@ -180,7 +180,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build that finds no room in the quota in time says whose quota it is', async () => {
+  test('a build that finds no room in the quota in time says which namespace the quota belongs to', async () => {
     await using builder = await open({ build_time: 30_000 });
     await limitPods(builder, '1');
     const { namespace } = builder;
@@ -214,7 +214,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('a missing namespace is named before anything is built', async () => {
+  test('if the namespace for builds is missing, a push says so before anything is built', async () => {
     await using builder = await open({ build_namespace: 'no-such-namespace' });
     await assert.rejects(
       builder.build(script('')),
@@ -228,7 +228,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('a namespace that is being deleted is reported as such', async () => {
+  test('if the namespace for builds is being deleted, a push says so', async () => {
     await using builder = await open();
     const { core } = builder.cluster;
     const name = `${builder.namespace}-leaving`;
@@ -251,14 +251,14 @@ while True: a.append(b'x' * 10_000_000)"`,
     }
   });
 
-  test('a missing or unsuitable builder image is named before anything is built', async () => {
+  test('if the builder image is missing or unsuitable, a push says so before anything is built', async () => {
     await using builder = await open({ builder_image: `${registryHost}/no-such-builder:1` });
     await assert.rejects(builder.build(script('')), failsWith('BUILDER_IMAGE', /no-such-builder:1/));
     await using other = await open({ builder_image: `${registryHost}/library/debian:bookworm-slim` });
     await assert.rejects(other.build(script('')), failsWith('BUILDER_IMAGE', /CNB_USER_ID/));
   });
 
-  test('threat 78: an image that cannot be pulled is reported with its name', async () => {
+  test('threat 78: if the builder image cannot be pulled, the push names the image', async () => {
     const name = `no-longer-there-${process.pid}`;
     const copy = `docker://${registryHost}/${name}:1`;
     const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
@@ -280,7 +280,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('threat 70: a registry that does not answer before the build is named at once', async () => {
+  test('threat 70: if the registry does not answer before the build, the push says so at once', async () => {
     await using builder = await open({
       registry: '127.0.0.1:59999/none',
       registry_plain_http: [registryHost, '127.0.0.1:59999'],
@@ -291,7 +291,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('threat 70: a registry that stops answering during the build is reported', async () => {
+  test('threat 70: if the registry stops answering during the build, the push says so', async () => {
     const gate = await Gate.open();
     after(() => gate.close());
     await using builder = await open({
@@ -307,7 +307,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a cancelled build is removed at once, with all its processes', async () => {
+  test('a build in the cluster that is cancelled is removed at once, with all its processes', async () => {
     await using builder = await open();
     const cancel = new AbortController();
     const building = builder.build(script('echo begun; trap "" TERM; sleep 300'), {}, cancel.signal);
@@ -320,7 +320,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     assert.deepEqual(await builder.leftovers(), []);
   });
 
-  test('threat 86: the next start removes the build of a server that was killed during it', async () => {
+  test('threat 86: if a server is killed during a build, its next start removes the build from the cluster', async () => {
     await using builder = await open();
     const building = builder.build(script('echo begun; sleep 300'));
     const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
@@ -330,7 +330,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('the source can be fetched once, and then its token is not valid', async () => {
+  test('a build can fetch its source once, and then its token is no longer valid', async () => {
     await using builder = await open();
     await builder.build(script('true'));
     assert.equal(builder.sourcesAsked, 1);

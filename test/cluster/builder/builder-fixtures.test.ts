@@ -8,7 +8,7 @@ import { isNoWait } from '../../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 
 for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site', 'django-15']) {
-  test(`${fixture} is built the same in the cluster and on this machine`, async () => {
+  test(`the fixture ${fixture} is built the same in the cluster and on this machine`, async () => {
     await using there = await AClusterBuilder.open();
     await using here = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const source = join(fixtures, fixture);
@@ -21,7 +21,7 @@ for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site
   });
 }
 
-test('after a change of the source, the installed packages are reused', async () => {
+test('after a change of the source, a build in the cluster reuses the installed packages', async () => {
   await using builder = await AClusterBuilder.open();
   const source = await mkdtemp(join(tmpdir(), 'flask-'));
   await cp(join(fixtures, 'flask'), source, { recursive: true });

@@ -33,7 +33,7 @@ async function open(harbor: AHarbor): Promise<AClusterBuilder> {
   });
 }
 
-test('with Harbor, a build makes the tool’s project and pushes with an account that is deleted afterwards', async () => {
+test('with Harbor, a build creates the tool’s project and pushes with an account that is deleted afterwards', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const artifact = await builder.build(checkOut({ 'build.sh': 'true' }));
@@ -47,7 +47,7 @@ test('with Harbor, a build makes the tool’s project and pushes with an account
   assert.equal(harbor.robots.size, 0);
 });
 
-test('threat 70: a project without room is reported before anything is made in the cluster', async () => {
+test('threat 70: if the tool’s Harbor project has no room, a push says so before anything is created in the cluster', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   await builder.build(checkOut({ 'build.sh': 'true' }));
@@ -58,7 +58,7 @@ test('threat 70: a project without room is reported before anything is made in t
   );
 });
 
-test('with Harbor, the account of a build that will be resumed stays until the build ends', async () => {
+test('with Harbor, the account of a build that will be resumed is kept until the build ends', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const request = builder.request(checkOut({ 'build.sh': 'echo here; sleep 10' }));

@@ -23,7 +23,7 @@ async function open() {
 }
 
 suite('images in the registry', { concurrency: 3 }, () => {
-  test('threat 69: an image is named by its digest, and tagged with its build, its release and latest', async () => {
+  test('threat 69: a built image is named by its digest, and tagged with its build, its release and `latest`', async () => {
     await using there = await open();
     const { builder, name, tags } = there;
     const one = await builder.build(source);
@@ -62,7 +62,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.deepEqual(await tags(), ['latest', 'second', 'third']);
   });
 
-  test('a refused image is deleted', async () => {
+  test('an image that the server refuses after the build is deleted from the registry', async () => {
     await using there = await open();
     const { builder, tags } = there;
     const noProcess = checkOut({ 'build.sh': 'rm /layers/sample_script/launch.toml' });
@@ -70,7 +70,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.deepEqual(await tags(), []);
   });
 
-  test('an image names its commit and its build', async () => {
+  test('a built image names its commit and its build', async () => {
     await using there = await open();
     const { builder, name } = there;
     const { id } = await builder.build(source);
@@ -80,7 +80,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     });
   });
 
-  test('an unchanged layer is not stored again, and not built again except with no-cache', async () => {
+  test('an unchanged layer is not stored again, and is built again only with the option no-cache', async () => {
     await using there = await open();
     const { builder, cache } = there;
     const layer = `

@@ -146,7 +146,7 @@ for (const { name, buildpacks, order: text } of cases) {
   });
 }
 
-test('for every sample tool, both give the product’s buildpacks the same group and plans', async () => {
+test('for every sample tool, the lifecycle and the embedded builder give the buildpacks the same group and plans', async () => {
   const recording = await mkdtemp(join(tmpdir(), 'recording-'));
   await cp(productBuildpacks, recording, { recursive: true });
   for (const name of await readdir(recording)) {
@@ -159,7 +159,7 @@ test('for every sample tool, both give the product’s buildpacks the same group
 });
 
 for (const fixture of ['web-and-worker', 'static-site', 'flask', 'seed-example', 'flask-apt']) {
-  test(`both build ${fixture} the same`, async () => {
+  test(`the lifecycle and the embedded builder build ${fixture} the same`, async () => {
     await compare(productBuildpacks, join(fixtures, fixture), registryEnvironment);
   });
 }

@@ -27,13 +27,13 @@ after(async () => {
   await run('kubectl', ['delete', 'pod', pod, '--ignore-not-found', '--wait=false']);
 });
 
-test('the image runs as a plain user with Node 24 and becomes healthy', async () => {
+test('the server’s image runs as a plain user with Node 24 and becomes healthy', async () => {
   await until(async () => (await inside('node src/cli/health.ts')).exitCode === 0, 'healthy', 60_000);
   const { text } = await inside('id -u; node --version');
   assert.match(text, /^10001\nv24\./);
 });
 
-test('a push inside the container goes live', async () => {
+test('a push to a server in its container image goes live', async () => {
   const told = await kubectl('logs', pod);
   const password = /Password:\s+(\S+)/.exec(told)?.[1] ?? '';
   assert.notEqual(password, '', told);

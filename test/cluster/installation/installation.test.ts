@@ -47,7 +47,7 @@ async function objects(namespace: string, kinds: string, ...words: string[]): Pr
   return found.split('\n').filter((name) => name !== '');
 }
 
-test('threat 1: over HTTP without TLS a password is refused, and with TLS a wrong one', async () => {
+test('threat 1: a password is refused over HTTP without TLS, and a wrong password over HTTPS', async () => {
   const ask = (remote: string) => run('git', ['ls-remote', remote], { env: installation.clientEnvironment });
   const plain = await ask(installation.remote('plain http', 'by-password'));
   assert.notEqual(plain.exitCode, 0);
@@ -72,7 +72,7 @@ test('pushes by key over SSH and by password over HTTPS go live and answer throu
   assert.deepEqual(await installation.get('by-password'), { status: 200, body: 'by password' });
 });
 
-test('a crashing release is refused with its output, and the old release serves', async () => {
+test('a push of a tool that crashes is refused with the tool’s output, and the old release still serves', async () => {
   const before = await byKey.head();
   await byKey.commit('broken', { 'server.py': "raise SystemExit('no database here')\n" });
   const pushed = await byKey.push();
@@ -82,7 +82,7 @@ test('a crashing release is refused with its output, and the old release serves'
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
-test('a release that listens on another port is refused with that port, without the right to run commands in pods', async () => {
+test('a push of a tool that listens on another port is refused and names the port, without exec rights in pods', async () => {
   const before = await byKey.head();
   const { 'server.py': server = '', ...files } = politeTool('elsewhere');
   const source = server.replace("int(os.environ['PORT'])", '5000');
@@ -96,7 +96,7 @@ test('a release that listens on another port is refused with that port, without 
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
-test('commands: ps, logs, stop and restart', async () => {
+test('the commands ps, logs, stop and restart work in an installation on a cluster', async () => {
   const command = async (...words: string[]) => {
     const { exitCode, stdout, stderr } = await installation.command(...words);
     assert.equal(exitCode, 0, `${words.join(' ')}: ${stderr}`);
@@ -110,7 +110,7 @@ test('commands: ps, logs, stop and restart', async () => {
   await until(async () => (await installation.get('by-password')).status === 200, 'the tool answers again');
 });
 
-test('a release without a web process removes the tool’s Ingress', async () => {
+test('when a release without a web process goes live, the tool’s Ingress is deleted', async () => {
   await byPassword.commit('a worker', { Procfile: 'worker: sleep 100000\n' });
   const pushed = await byPassword.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);
@@ -122,7 +122,7 @@ test('a release without a web process removes the tool’s Ingress', async () =>
   assert.match(stdout, /worker\.1/);
 });
 
-test('threat 8: a maintainer who is removed in LDAP is refused at both doors', async () => {
+test('threat 8: a maintainer who was removed in LDAP is refused over SSH and HTTP', async () => {
   const member = async (operation: 'add' | 'delete', tool: string) => {
     const modification = new Attribute({ type: 'member', values: [personDn(installation.user)] });
     const change = new Change({ operation, modification });
@@ -144,7 +144,7 @@ test('threat 8: a maintainer who is removed in LDAP is refused at both doors', a
   }
 });
 
-test('the server is killed during a build: the tool still answers, and the build goes live after the restart', async () => {
+test('if the server is killed during a build, the tool still answers, and the build goes live after the restart', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
   await byKey.commit('slow build', politeTool('two', { build: 'echo it builds; sleep 45' }));
@@ -169,7 +169,7 @@ test('the server is killed during a build: the tool still answers, and the build
   );
 });
 
-test('the server is killed during a rollout: the tool still answers, and nothing of the rollout is left', async () => {
+test('if the server is killed during a rollout, the tool still answers, and the rollout is removed', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
   const namespace = namespaceOf('by-key');
@@ -201,14 +201,14 @@ test('the server is killed during a rollout: the tool still answers, and nothing
   assert.equal((await installation.get('by-key')).body, 'three');
 });
 
-test('a drain of the node moves the server, which finds everything unchanged', async () => {
+test('when the server’s node is drained, the server moves and finds everything unchanged', async () => {
   const live = await mainOf(byPassword);
   await installation.evict();
   assert.equal(await mainOf(byPassword), live);
   assert.equal((await installation.command('ps', 'by-key')).exitCode, 0, 'the host key has changed');
 });
 
-test('no call needed more rights than the manifests give, and the log has no error for an operator', async () => {
+test('the server needs no more rights than the manifests give, and its log has no error for an operator', async () => {
   const log = await installation.wholeLog();
   assert.deepEqual(
     log.filter((line) => /forbidden/i.test(line)),
@@ -226,7 +226,7 @@ test('no call needed more rights than the manifests give, and the log has no err
   );
 });
 
-test('the volume has no source of a build, and only the server can read the keys', async () => {
+test('the server’s volume contains no source of a build, and only the server can read its keys', async () => {
   const volume = join(installation.folder, 'volume');
   const sources = await readdir(join(volume, 'data'), { recursive: true });
   assert.deepEqual(
@@ -239,7 +239,7 @@ test('the volume has no source of a build, and only the server can read the keys
 
 const asServer = '--as=system:serviceaccount:toolforge-push:toolforge-push';
 
-test('the server may make pods only in the namespaces that the platform gave it', async () => {
+test('the server may create pods only in the namespaces that the platform gave it', async () => {
   const may = async (namespace: string, what: string) =>
     (await run('kubectl', ['auth', 'can-i', 'create', what, '-n', namespace, asServer])).stdout;
   assert.equal(await may(namespaceOf('by-key'), 'pods'), 'yes');
@@ -249,7 +249,7 @@ test('the server may make pods only in the namespaces that the platform gave it'
   }
 });
 
-test('the page’s additions to the overlay change the manifests, and leave the rest unchanged', async () => {
+test('the additions to the overlay in docs/operating.md change the manifests as described, and nothing else', async () => {
   const manifests = await kubectl('kustomize', installation.overlay);
   assert.match(manifests, /kubernetes.io\/metadata.name: kube-system[\s\S]*name: doors/);
   assert.match(manifests, /cidr: 10\.99\.0\.1\/32/);
@@ -260,7 +260,7 @@ test('the page’s additions to the overlay change the manifests, and leave the 
   assert.match(wide, /cidr: 10\.99\.0\.1\/32/);
 });
 
-test('threat 85: a second server of the set refuses to start with advice, and gets no pushes', async () => {
+test('threat 85: a second server of the StatefulSet refuses to start, gives advice, and gets no pushes', async () => {
   await using _ = await installation.secondVolume();
   await kubectl('-n', HOME, 'scale', 'statefulset', HOME, '--replicas=2');
   const second = `${HOME}-1`;
@@ -285,7 +285,7 @@ test('threat 85: a second server of the set refuses to start with advice, and ge
   await kubectl('-n', HOME, 'wait', '--for=delete', `pod/${second}`, '--timeout=120s');
 });
 
-test('threat 85: a server that loses its Lease ends with an error, and returns when the other Lease has expired', async () => {
+test('threat 85: a server that loses its Lease ends with an error, and returns when the other server’s Lease has expired', async () => {
   const uid = await installation.uid();
   const patch = { spec: { holderIdentity: 'another-0_x' } };
   await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));
@@ -299,7 +299,7 @@ test('threat 85: a server that loses its Lease ends with an error, and returns w
   await installation.untilServed();
 });
 
-test('a bad setting crashes the server, and correcting it is enough to bring it back', async () => {
+test('if a bad setting stops the server, correcting the setting is enough to bring the server back', async () => {
   await installation.change({ ssh: 'nowhere' });
   await kubectl('apply', '-k', installation.overlay);
   const crashes = 'jsonpath={.status.containerStatuses[0].restartCount}';
@@ -322,7 +322,7 @@ test('an existing StatefulSet is replaced without its pod and its volume', async
   assert.equal(await installation.uid(), uid);
 });
 
-test('a backup made as on the page can be restored as on the page', async () => {
+test('a backup that is made as docs/operating.md says can be restored as it says', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   assert.match(key, /SHA256:\S+ .* \(ED25519\)/);
   await installation.page.walk('Backup and restore', 'kind: Pod');

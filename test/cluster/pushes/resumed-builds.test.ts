@@ -138,7 +138,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     assert.equal(builds.length, version);
   }
 
-  test('killed during the build: the next start resumes it, and a push of the same commit joins it', async () => {
+  test('if the server is killed during a build, its next start resumes it, and a push of the same commit joins it', async () => {
     const tree = await newTool('killed');
     await using gate = await Gate.shut();
     const commit = await tree.commit('one', countingTool('after the kill', gate));
@@ -157,7 +157,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('killed', commit, 'after the kill');
   });
 
-  test('stopped twice during the build: the push is told so, and the build goes live by itself', async () => {
+  test('if the server is stopped twice during a build, the push is told so, and the build goes live by itself', async () => {
     const tree = await newTool('stopped');
     await using gate = await Gate.shut();
     const commit = await tree.commit('one', countingTool('after the stop', gate));
@@ -180,7 +180,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('stopped', commit, 'after the stop');
   });
 
-  test('down until the build has ended: the next start reads the result, and it goes live', async () => {
+  test('if the server is down until a build has ended, its next start reads the result, and the build goes live', async () => {
     const tree = await newTool('away');
     await tree.commit('zero', countingTool('before', { lines: 0 }));
     assert.equal((await tree.push()).exitCode, 0);
@@ -197,7 +197,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('away', commit, 'after all', 2);
   });
 
-  test('a build that fails while the server is down is reported as failed, with its reason', async () => {
+  test('if a build fails while the server is down, its deployment is reported as failed, with the reason', async () => {
     const tree = await newTool('failing');
     await tree.commit('one', webTool('never', 'echo begun; sleep 8; echo "no such luck"; exit 3'));
     const cut = tree.push();
@@ -212,7 +212,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
   });
 });
 
-test('killed before the build has its source: the next start marks it interrupted and deletes its Job', async () => {
+test('if the server is killed before a build has its source, its next start marks the build as interrupted and deletes its Job', async () => {
   await using cluster = await ClusterServer.start(await builderImage(), {
     // More than any node has.
     TOOLFORGE_PUSH_BUILD_CPU: '64000',

@@ -44,7 +44,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
       { signal },
     );
 
-  test('no line is lost or doubled although the connection keeps breaking', async () => {
+  test('no line of a container’s log is lost or doubled, although the connection keeps breaking', async () => {
     await start(
       'chatty',
       `for ((i=1;i<=${LINES};i++)); do echo "line $i"; ((i%20)) || sleep 0.02; done`,
@@ -64,7 +64,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
     );
   });
 
-  test('a restarted container is followed further, until its pod is deleted', async () => {
+  test('the log of a container that restarts is followed until its pod is deleted', async () => {
     await start('again', 'echo begin; sleep 1; echo end; exit 3', 'Always');
     const lines: string[] = [];
     const place = { namespace, pod: 'again', container: 'job' };
@@ -81,7 +81,7 @@ describe('followContainerLog', { concurrency: 1 }, () => {
     assert.deepEqual(lines.slice(0, 4), ['begin', 'end', 'begin', 'end']);
   });
 
-  test('a missing pod has no lines', async () => {
+  test('following the log of a pod that does not exist returns no lines', async () => {
     const place = { namespace, pod: 'nobody', container: 'job' };
     await followContainerLog(api.cluster, place, () => assert.fail('a line'), signal);
     assert.deepEqual(await lastLines(api.cluster, place, 'current'), []);

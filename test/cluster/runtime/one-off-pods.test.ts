@@ -38,13 +38,13 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     return [...pods.items, ...secrets.items].map(({ metadata }) => metadata?.name ?? '');
   }
 
-  test('a one-off that has ended leaves nothing', async () => {
+  test('a one-off command that has ended leaves no object in the cluster', async () => {
     const release = await goodRelease('tidy');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     await until(async () => (await leftOf('tidy')).length === 0, 'pod and Secret to go');
   });
 
-  test('the next start removes the one-offs of a killed server', async () => {
+  test('if the server was killed, its next start removes the pods of its one-off commands', async () => {
     const release = await goodRelease('orphan');
     const running = startOneOff(bench.runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
       input: new Keyboard().keys,
@@ -56,7 +56,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('orphan')).length === 0, 'pod and Secret to go');
   });
 
-  test('an image that cannot be pulled is reported', async () => {
+  test('if the image of a one-off command cannot be pulled, the client is told', async () => {
     const release = await goodRelease('unpulled');
     const reference = release.artifact.reference.replace(/[0-9a-f]{60}$/, '0'.repeat(60));
     await assert.rejects(
@@ -66,7 +66,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('unpulled')).length === 0, 'pod and Secret to go');
   });
 
-  test('a used-up quota is reported with its numbers', async () => {
+  test('if the quota for a one-off command is used up, the client is told, with its numbers', async () => {
     const release = await goodRelease('quota');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     const quota = {
@@ -85,7 +85,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await assert.rejects(oneOff(bench.runtime, release, ['true']), { code: 'QUOTA_EXCEEDED' });
   });
 
-  test('the rights of deploy/kubernetes are enough', async () => {
+  test('the rights in deploy/kubernetes suffice for one-off commands', async () => {
     const limited = await clusterBench({
       config: { make_namespaces: false },
       cluster: await withRights(bench.cluster, bench.prefix),
@@ -108,7 +108,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('the launcher of a real build gives a one-off the environment and folder of other processes', async () => {
+  test('with a really built image, a one-off command gets the environment and folder of the tool’s other processes', async () => {
     await using builder = await AClusterBuilder.open();
     const source = await mkdtemp(join(tmpdir(), 'one-off-'));
     await writeFile(

@@ -114,7 +114,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal(spec, '2', 'a server that starts leaves it too');
   });
 
-  test('objects that are deleted during the next rollout are not made again beside it', async () => {
+  test('objects of the live release that are deleted during the next rollout are not created again beside it', async () => {
     const tool = 'replaced' as ToolName;
     const [one, two] = await Promise.all(
       ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),
@@ -134,7 +134,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal((await bench.request(tool, '/')).body, 'two');
   });
 
-  test('nothing is made again for a stopped tool, or in a deleted namespace', async () => {
+  test('objects of a stopped tool, or in a deleted namespace, are not created again', async () => {
     const [stopped, gone] = ['stopped', 'gone'] as [ToolName, ToolName];
     const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
     await Promise.all([stopped, gone].map((tool) => rollOut(bench.runtime, releaseOf(tool, 1, artifact))));

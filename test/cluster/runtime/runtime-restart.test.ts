@@ -40,7 +40,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     (await bench.cluster.core.listNamespacedPod({ namespace: `${bench.prefix}${tool}` })).items;
   const uids = async (tool: string) => (await podsOf(tool)).map(({ metadata }) => metadata?.uid).sort();
 
-  test('a rollout right at the start waits until the live release is resumed, and replaces it', async () => {
+  test('a rollout right at the server’s start waits until the live release is resumed, and then replaces it', async () => {
     const tool = 'at-once' as ToolName;
     const one = releaseOf(tool, 1, await webArtifact('one'));
     const first = bench.startAnother(tool);
@@ -94,7 +94,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('killed during a rollout: the old release is resumed, and the begun one is removed', async () => {
+  test('if the server is killed during a rollout, the next server resumes the old release and removes the new one', async () => {
     const tool = 'midway' as ToolName;
     const old = releaseOf(tool, 1, await webArtifact('old'));
     const first = bench.startAnother(tool);
@@ -110,7 +110,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('killed between the record and the switch: the next start switches the traffic', async () => {
+  test('if the server is killed after it recorded a release as live, its next start switches the traffic', async () => {
     const tool = 'between' as ToolName;
     const first = bench.startAnother(tool);
     await rollOut(first, releaseOf(tool, 1, await webArtifact('old')));
@@ -137,7 +137,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('the API is away for five seconds during a rollout: it continues, and the old release serves', async () => {
+  test('if the cluster’s API is away for five seconds during a rollout, the rollout continues, and the old release serves', async () => {
     const tool = 'away' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('old')));
     const slow = `import time\ntime.sleep(2)\n${webTool('new')}`;
@@ -151,7 +151,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'new');
   });
 
-  test('a server that starts while the API is away resumes running releases when it is back', async () => {
+  test('a server that starts while the cluster’s API is away resumes running releases when the API is back', async () => {
     const tool = 'early' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('early'));
     const first = bench.startAnother(tool);
@@ -169,7 +169,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('changes by others are kept, and the status says who made them', async () => {
+  test('changes of a tool’s objects by others are kept, and the status says who made them', async () => {
     const tool = 'edited' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('mine')));
     const namespace = `${bench.prefix}${tool}`;
@@ -193,7 +193,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     ]);
   });
 
-  test('a deleted pod is replaced without this server, and the log continues', async () => {
+  test('a pod that somebody deletes is replaced even without this server, and the tool’s log continues', async () => {
     const tool = 'drained' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('drained')));
     const [pod] = await podsOf(tool);
@@ -206,7 +206,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
   });
 
-  test('killed in a first rollout and in a release phase: both are removed, with their Secrets', async () => {
+  test('if the server is killed in a first rollout and in a release phase, both are removed, with their Secrets', async () => {
     const tool = 'never' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const releasing = {
@@ -252,7 +252,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('cleaning up works for a tool without a namespace', async () => {
+  test('a start of the server cleans up even for a tool without a namespace', async () => {
     await bench.runtime.cleanUp('nowhere' as ToolName);
   });
 

@@ -70,7 +70,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await running(tool, 2);
   });
 
-  test('after a kill during scale, the next server runs the recorded number', async () => {
+  test('if the server is killed during a scale, the next server runs the recorded number of processes', async () => {
     const tool = 'killed' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('killed'));
     const first = bench.startAnother(tool);
@@ -92,7 +92,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('a number that somebody else has set stays at a start, the status says who, and scale overrides it', async () => {
+  test('a number of pods that somebody else has set stays when the server starts, the status says who, and `scale` overrides it', async () => {
     const tool = 'handled' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('handled'));
     const first = bench.startAnother(tool);

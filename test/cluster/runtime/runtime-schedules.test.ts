@@ -62,7 +62,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     });
   }
 
-  test('a run outlives its release, with its config vars, and a stopped tool has no objects left', async () => {
+  test('a scheduled run outlives its release and keeps its config vars, and a stopped tool has no objects left', async () => {
     const tool = 'outlives' as ToolName;
     const { runtime } = bench;
     const timed = everyMinute('update.py', yearly);
@@ -139,7 +139,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal(await textOf(runtime, tool, 'by-type'), 'said type hello $(WORD)');
   });
 
-  test('a restarted server finds the schedules, and the runs in the meantime', async () => {
+  test('a restarted server finds a tool’s schedules, and the runs that happened in the meantime', async () => {
     const tool = 'away' as ToolName;
     const artifact = await bench.artifact({ 'update.py': 'print("hello")' }, [
       everyMinute('update.py', yearly),
@@ -165,7 +165,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal((await cronJobsOf(tool)).length, 1);
   });
 
-  test('a run on a node that is lost holds up no stop for good, and no push after it', async () => {
+  test('a scheduled run on a lost node does not block a stop of the tool for ever, nor a later push', async () => {
     const tool = 'lost-node' as ToolName;
     const { runtime } = bench;
     const artifact = await bench.artifact({ 'update.py': slow }, [everyMinute('update.py', yearly)]);
@@ -186,7 +186,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     await held([]);
   });
 
-  test('a run that takes too long is ended, and a failed run is retried as often as its schedule says', async () => {
+  test('a scheduled run that takes too long is ended, and a failed run is retried as often as its schedule says', async () => {
     const tool = 'limits' as ToolName;
     const { runtime } = bench;
     const long = { ...everyMinute('update.py', { ...yearly, timeoutSeconds: 6 }), type: 'long' };

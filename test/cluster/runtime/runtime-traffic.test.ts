@@ -59,7 +59,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
   });
 
-  test('a drain moves the pods of a tool one after the other, and no request fails', async (t) => {
+  test('the drain of a node moves the pods of a tool one after the other, and no request fails', async (t) => {
     const tool = 'drained' as ToolName;
     const [artifact] = await artifacts(1);
     assert.ok(artifact !== undefined);
@@ -73,7 +73,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.deepEqual(failures, []);
   });
 
-  test('a tool with one pod does not block a drain', async () => {
+  test('a tool with one pod does not block the drain of its node', async () => {
     const tool = 'single' as ToolName;
     const [artifact] = await artifacts(1);
     assert.ok(artifact !== undefined);
@@ -81,7 +81,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
   });
 
-  test('the host of this server is no tool’s, whatever its name: the tool would get the passwords of people', async () => {
+  test('no tool gets this server’s own host, whatever its name, because the tool would get people’s passwords', async () => {
     const domain = `own-${bench.config.domain}`;
     await using stack = new AsyncDisposableStack();
     const own = await clusterBench({ config: { domain, public_url: `https://push.${domain}` } });

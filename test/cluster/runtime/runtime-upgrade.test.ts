@@ -42,7 +42,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
     return old;
   }
 
-  test('they are resumed and still serve with the same pods, and the next release replaces them', async () => {
+  test('releases of an older server are resumed and still serve with the same pods, and the next release replaces them', async () => {
     const tool = 'older' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const [one, two] = await Promise.all(
