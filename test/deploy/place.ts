@@ -11,7 +11,7 @@ import {
   ResumeLater,
 } from '../../src/builder/builder.ts';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
-import { createLog } from '../../src/core/log/log.ts';
+import { createLog, type Log } from '../../src/core/log/log.ts';
 import { commitId } from '../../src/core/names.ts';
 import type { Progress } from '../../src/core/progress.ts';
 import type { Artifact } from '../../src/core/types.ts';
@@ -90,6 +90,7 @@ export class Place implements AsyncDisposable {
   builder = new ElsewhereBuilder();
   runtime = new NullRuntime();
   buildsADay = 2;
+  serverLog: Log = createLog('silent');
   /** Tests replace this with a function that throws. */
   assertStillMay: DeploymentLineOptions['assertStillMay'] = async () => undefined;
   readonly #made: DeploymentLine[] = [];
@@ -110,7 +111,7 @@ export class Place implements AsyncDisposable {
   }
 
   get context(): DeployContext {
-    const { store, repositories, builder, runtime, buildsADay } = this;
+    const { store, repositories, builder, runtime, buildsADay, serverLog } = this;
     return {
       store,
       repositories,
@@ -118,7 +119,7 @@ export class Place implements AsyncDisposable {
       runtime,
       buildsADay,
       maxReplicas: 4,
-      log: createLog('silent'),
+      log: serverLog,
     };
   }
 

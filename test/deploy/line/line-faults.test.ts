@@ -3,7 +3,10 @@ import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { mock, test } from 'node:test';
+import { stepFailed } from '../../../src/builder/build-failures.ts';
+import { registryUnavailable } from '../../../src/builder/registry/registry-requests.ts';
 import { DeployError } from '../../../src/core/errors.ts';
+import { createLog } from '../../../src/core/log/log.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Principal } from '../../../src/core/types.ts';
 import { alice } from '../../support/alice.ts';
@@ -151,4 +154,31 @@ test('a cancel without an id ends only the deployment that the person saw runnin
   assert.equal(line.cancel(wikibot, 'p2', bob).id, 'p2');
   const verdict = await next.verdict;
   assert.deepEqual(verdict, { isLive: false, reason: 'cancelled by bob; v1 is still live' });
+});
+
+test('a failure that an operator must fix is one error in the log, and that of a tool is none', async () => {
+  await using place = await Place.make();
+  place.buildsADay = 9;
+  const told: string[] = [];
+  const write = (line: string) => {
+    const { level, msg } = JSON.parse(line);
+    if (level === 'error' || msg === 'trouble is over') told.push(msg);
+  };
+  place.serverLog = createLog('info', { write });
+  const { line } = await place.start();
+  const limits = { processes: 1, memoryBytes: 1, fileBytes: 1 };
+  const ended = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [] };
+  const away = registryUnavailable('registry.test', 'ECONNREFUSED');
+  const good = place.builder.build;
+  for (const [index, error] of [away, away, stepFailed(ended, limits)].entries()) {
+    place.builder.build = () => Promise.reject(error);
+    const { verdict } = await line.submit(await place.park(`p${index}`));
+    assert.equal((await verdict).isLive, false);
+  }
+  assert.deepEqual(told, ['registry does not answer']);
+  place.builder.build = good;
+  place.builder.may.resolve();
+  const last = await line.submit(await place.park('p3'));
+  assert.equal((await last.verdict).isLive, true);
+  assert.deepEqual(told, ['registry does not answer', 'trouble is over']);
 });
