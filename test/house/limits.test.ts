@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
+import { concurrentDeployments } from '../../src/choose-back-ends.ts';
 import { readConfig } from '../../src/config.ts';
 import { settings } from '../../src/settings/settings-table.ts';
 
@@ -34,6 +35,16 @@ test('docs/limits.md has every setting that is a number, with its default', () =
       `${name} has another default on the page`,
     );
   }
+});
+
+test('docs/limits.md tells the deployments at once of one machine and of a cluster, unless a setting says otherwise', () => {
+  const row = rows.find((line) => line.includes('`concurrent_deployments`'));
+  const { concurrent_deployments } = readConfig({});
+  const local = concurrentDeployments({ builder: 'local', concurrent_deployments });
+  const cluster = concurrentDeployments({ builder: 'kubernetes', concurrent_deployments });
+  assert.ok(row?.includes(` ${local} on one machine, ${cluster} in a cluster `), row);
+  assert.ok(cluster > local);
+  assert.equal(concurrentDeployments({ builder: 'local', concurrent_deployments: 7 }), 7);
 });
 
 for (const { file, constant, row } of [
