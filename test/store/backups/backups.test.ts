@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mock, test } from 'node:test';
@@ -9,6 +9,8 @@ import { SecretsKey } from '../../../src/store/secrets.ts';
 import { SqliteStore } from '../../../src/store/sqlite-store.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 import { wikibot } from '../../support/store-records.ts';
+
+const HOUR_MS = 3600_000;
 
 test('threat 83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
   skip: SmallDisk.whyNot,
@@ -68,6 +70,38 @@ test('threat 87: the first release is backed up within a minute, not only an hou
   assert.equal((await backups.list('store')).length, 2);
   assert.notEqual(await backups.newestGoodStore(), null);
   await clock[Symbol.asyncDispose]();
+});
+
+test('threat 87: the store is backed up every hour, and not more often', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'backups-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  t.after(() => store.close());
+  store.tool(wikibot);
+  const backups = new Backups(folder);
+  const made: (() => void)[] = [];
+  const backedUp = () => new Promise<void>((resolve) => made.push(resolve));
+  const log = { info: () => made.shift()?.(), error: assert.fail } as unknown as Log;
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.now() });
+  t.after(() => mock.timers.reset());
+  const atStart = backedUp();
+  const options = { data: folder, hasLive: () => true, isDirectoryGood: async () => false, log };
+  await using _clock = new BackupClock(options);
+  await atStart;
+  for (let count = 1; count <= 3; count += 1) {
+    const [newest = ''] = await backups.list('store');
+    // The file system has the time of this machine.
+    utimesSync(newest, (Date.now() - 1) / 1000, (Date.now() - 1) / 1000);
+    const next = backedUp();
+    // The clock sets its timer after it has logged the backup.
+    await new Promise(setImmediate);
+    mock.timers.tick(HOUR_MS - 1000);
+    await new Promise(setImmediate);
+    assert.equal((await backups.list('store')).length, count);
+    mock.timers.tick(1000);
+    await next;
+    assert.equal((await backups.list('store')).length, count + 1);
+  }
 });
 
 test('a user directory without a backup is backed up at the start, although that of the store is new', async (t) => {
