@@ -37,7 +37,8 @@ test('threat 55: whoever makes much work leaves the same time to the others', as
   const end = AbortSignal.timeout(2000);
   const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));
   const [one, other] = [await work(shares, 'one', 1, end), (await many).reduce((sum, ms) => sum + ms, 0)];
-  assert.ok(one > 0.6 * other, `${one} ms beside ${other} ms`);
+  // Without shares it is a sixtieth; on a busy machine each loses time to other programs.
+  assert.ok(one > 0.3 * other, `${one} ms beside ${other} ms`);
 });
 
 test('threat 55: one line comes through while another tool prints without a pause', async () => {
