@@ -45,6 +45,10 @@ NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x
 # library makes such threads.
 CLONE_FILES, CLONE_THREAD, CLOSE_RANGE_UNSHARE = 0x00000400, 0x00010000, 2
 
+# A process that is not dumpable hides its open files from a server that is not root. The call succeeds without effect,
+# because some programs (sftp-server) end if it fails.
+PR_SET_DUMPABLE = 4
+
 # With the requests of Btrfs, a program could make subvolumes. No limit of disk counts those, and read-only ones cannot be
 # removed. Three requests of the same kind are for all file systems: they let files share blocks.
 BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
@@ -71,7 +75,7 @@ def make(architecture, name_in_list):
         add(made, ERRNO(errno.EPERM), architecture, name)
     for rule in rules:
         for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW" else []:
-            if name not in refused | MISSING | {"clone", "clone3", "close_range", "ioctl", "socket", "socketpair"}:
+            if name not in refused | MISSING | {"clone", "clone3", "close_range", "ioctl", "prctl", "socket", "socketpair"}:
                 add(made, ALLOW, architecture, name, *map(argument, rule["args"] or []))
     thread, namespaces = CLONE_THREAD | CLONE_FILES, sum(NEW_NAMESPACES)
     made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, namespaces | CLONE_THREAD, 0))
@@ -81,6 +85,11 @@ def make(architecture, name_in_list):
         made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
     made.add_rule(ALLOW, "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, 0))
     made.add_rule(ERRNO(errno.EPERM), "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE))
+    # Each option that differs in at least one bit.
+    for bit in [1 << place for place in range(32)]:
+        made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, bit, ~PR_SET_DUMPABLE & bit))
+    made.add_rule(ERRNO(0), "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, EQ, 0))
+    made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, NE, 0))
     # Each request whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))

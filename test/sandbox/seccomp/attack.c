@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,6 +40,13 @@ static int end_thread(void *nothing) {
 
 static long try_thread(int flags) {
   return clone(end_thread, memory + sizeof memory, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | flags, 0);
+}
+
+// The call may claim success. EPERM if this process can still be looked at.
+static long try_hiding(unsigned long option) {
+  if (syscall(SYS_prctl, option, 0, 0, 0, 0) < 0) return -1;
+  errno = EPERM;
+  return prctl(PR_GET_DUMPABLE) == 1 ? -1 : 0;
 }
 
 #ifdef __x86_64__
@@ -95,6 +103,8 @@ int main(void) {
   { TRY("landlock", syscall(SYS_landlock_create_ruleset, 0, 0, 1)); }
   { TRY("thread with files of its own", try_thread(0)); }
   { TRY("close_range with files of its own", syscall(SYS_close_range, 1000, 1000, 2)); }
+  { TRY("not dumpable", try_hiding(PR_SET_DUMPABLE)); }
+  { TRY("not dumpable, high bits set", try_hiding(0xffffffff00000000 | PR_SET_DUMPABLE)); }
   { TRY("btrfs subvolume", ioctl(open("/tmp", O_RDONLY), 0x5000940e, memory)); }
   { TRY("btrfs snapshot, high bits set", syscall(SYS_ioctl, open("/tmp", O_RDONLY), 0xffffffff50009417, memory)); }
   { TRY("reflink", ioctl(open("/tmp", O_RDONLY), FICLONE, 0)); }
@@ -114,6 +124,9 @@ int main(void) {
   { TRY("fork", try_clone(0)); }
   { TRY("thread", try_thread(CLONE_FILES)); }
   { TRY("close_range", syscall(SYS_close_range, 1000, 1000, 4)); }
+  { TRY("prctl not dumpable", prctl(PR_SET_DUMPABLE, 0)); }
+  { TRY("prctl dumpable", prctl(PR_SET_DUMPABLE, 1)); }
+  { TRY("prctl name", prctl(PR_SET_NAME, "attack")); }
   { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
   { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }
   { TRY("socketpair unix", socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)memory)); }
