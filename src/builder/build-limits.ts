@@ -6,7 +6,7 @@ import type { Progress } from '../core/progress.ts';
 import { duration } from '../core/text/duration.ts';
 import { DiskPace, type LookCause } from '../sandbox/disk/disk-pace.ts';
 import { type DiskUse, diskUse } from '../sandbox/disk/disk-use.ts';
-import { foldersWithQueues, HiddenUse } from '../sandbox/disk/hidden-disk-use.ts';
+import { foldersWithSecrets, HiddenUse } from '../sandbox/disk/hidden-disk-use.ts';
 import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
@@ -130,9 +130,9 @@ export class BuildLimits implements AsyncDisposable {
     await this.#watching;
   }
 
-  /** Whether files are in transit through the sockets of the build, where they cannot be measured. */
-  async #hasQueue(): Promise<boolean> {
-    return (await foldersWithQueues([this.#options.folder])).size > 0;
+  /** Whether the build may hide files from the measurement. */
+  async #hasSecrets(): Promise<boolean> {
+    return (await foldersWithSecrets([this.#options.folder])).size > 0;
   }
 
   #speak(): void {
@@ -157,7 +157,7 @@ export class BuildLimits implements AsyncDisposable {
         const { low, cause } = await pace.next(performance.now() - startedAt, this.#ended.signal);
         why = cause;
         const isFull = low !== null;
-        if (isFull && (isFilling(before, this.#use) || (this.#isPuzzled && (await this.#hasQueue()))))
+        if (isFull && (isFilling(before, this.#use) || (this.#isPuzzled && (await this.#hasSecrets()))))
           this.#limit.abort(filledTheDisk());
         this.#isPuzzled = isFull;
       } catch (error) {

@@ -67,19 +67,32 @@ interface Look {
   readonly isCutShort: boolean;
 }
 
-const QUEUES = `${LEADERLESS}
+// Three ways to hide files: in the queue of a socket (SCM_RIGHTS, unix(7)); in a process that may not be looked at, because
+// its program can be run but not read (execve(2)); and, if this server is not root, mapped and closed (see above).
+const HIDING = `device=$1; shift
+${LEADERLESS}
 grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
 awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
-  timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' "/proc/$pid/fdinfo" && echo "$name"
-done`;
+  cd "/proc/$pid" || continue
+  if [ ! -r fd ] && [ -d fd ]; then echo "$name"
+  elif timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' fdinfo; then echo "$name"
+  else
+    { timeout 1 find -L fd map_files -maxdepth 1 -links 0 -printf '%D %i\\n'; timeout 1 cat maps; } |
+      awk -v name="$name" -v device="$device" '
+        NF == 2 { if ($1 == device) counted[$2]; next }
+        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV)" && !($5 in counted) { print name; exit }'
+  fi
+done 2>/dev/null`;
 
 /**
- * Returns the folders of processes that have open files waiting in a socket (SCM_RIGHTS, unix(7)). The disk use of such
- * files cannot be measured. Honest programs leave files there only for a moment.
+ * The folders with a process that may hide files, whose disk use cannot be measured. Honest programs do so rarely, or only
+ * for a moment.
  */
-export async function foldersWithQueues(folders: readonly string[]): Promise<Set<string>> {
-  if (folders.length === 0) return new Set();
-  const lines = await linesOf(QUEUES, wordsFor(folders));
+export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
+  const [first] = folders;
+  if (first === undefined) return new Set();
+  const { dev } = await stat(dirname(first));
+  const lines = await linesOf(HIDING, [String(dev), ...wordsFor(folders)]);
   return new Set(folders.filter((folder) => lines.includes(basename(folder))));
 }
 

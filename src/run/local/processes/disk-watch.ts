@@ -2,7 +2,7 @@ import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
-import { foldersWithQueues, HiddenUse } from '../../../sandbox/disk/hidden-disk-use.ts';
+import { foldersWithSecrets, HiddenUse } from '../../../sandbox/disk/hidden-disk-use.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
@@ -20,8 +20,8 @@ const MAX_ENTRIES_PART = 0.25;
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /** If no folder grows fast, the process of a large folder that grows slowly is ended, at most once in this time. */
 const SLOW_MS = 10_000;
-/** If no folder grows, the time between two searches for files in socket queues. */
-const QUEUES_MS = 2000;
+/** If no folder grows, the time between two searches for processes that may hide files. */
+const SECRETS_MS = 2000;
 /** The pause after a check is this many times as long as the check, unless the disk fills quickly. */
 const REST = 19;
 
@@ -41,8 +41,7 @@ interface Watched extends WatchedFolder {
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
  * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
- * sandbox still holds them open. Files in a socket's queue cannot be measured. If the disk is nearly full and no folder
- * grows, a process that keeps files in a queue is ended.
+ * sandbox still holds them open. If the disk is nearly full and no folder grows, a process that may hide files is ended.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -50,8 +49,8 @@ export class DiskWatch {
   #isLooking = false;
   #endedAt = Number.NEGATIVE_INFINITY;
   readonly #hidden = new HiddenUse();
-  #queues: ReadonlySet<string> = new Set();
-  #nextQueuesAt = 0;
+  #secretive: ReadonlySet<string> = new Set();
+  #nextSearchAt = 0;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -155,19 +154,19 @@ export class DiskWatch {
     const [largest] = [...this.#watched.values()]
       .filter(({ grew, use }) => grew === 'fast' || (isSlowTurn && grew === 'slowly' && isMuch(use)))
       .sort(byUse(measure));
-    if (largest === undefined) return void this.#endQueue();
+    if (largest === undefined) return void this.#endSecretive();
     this.#endedAt = now;
     this.#end(largest, { kind: 'room' });
   }
 
-  /** Ends a process that had files in a socket's queue at the last search and still has them. */
-  async #endQueue(): Promise<void> {
-    if (performance.now() < this.#nextQueuesAt) return;
-    this.#nextQueuesAt = Infinity;
-    const found = await foldersWithQueues([...this.#watched.keys()]).catch(() => new Set<string>());
-    const [folder = ''] = [...found].filter((one) => this.#queues.has(one));
-    this.#queues = found;
-    this.#nextQueuesAt = performance.now() + QUEUES_MS;
+  /** Ends a process that could hide files at the last search and still can. */
+  async #endSecretive(): Promise<void> {
+    if (performance.now() < this.#nextSearchAt) return;
+    this.#nextSearchAt = Infinity;
+    const found = await foldersWithSecrets([...this.#watched.keys()]).catch(() => new Set<string>());
+    const [folder = ''] = [...found].filter((one) => this.#secretive.has(one));
+    this.#secretive = found;
+    this.#nextSearchAt = performance.now() + SECRETS_MS;
     const watched = this.#watched.get(folder);
     if (watched !== undefined) this.#end(watched, { kind: 'room' });
   }

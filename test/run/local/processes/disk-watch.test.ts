@@ -1,49 +1,68 @@
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
-import { createLog } from '../../../../src/core/log/log.ts';
-import { DiskWatch } from '../../../../src/run/local/processes/disk-watch.ts';
-import type { DiskEnd } from '../../../../src/sandbox/sandbox.ts';
-import { sandboxIn, startIn } from '../../../sandbox/sandbox-bench.ts';
+import { execa } from 'execa';
 import { SmallDisk } from '../../../support/small-disk.ts';
 
-/** Makes deleted files that no process holds open, because each is in a socket's queue. */
-const queueing = `
-import array, os, socket, time
+const child = join(import.meta.dirname, 'disk-watch-child.ts');
+const PLAIN_USER = 65_534;
+const MIB = 1024 * 1024;
+
+/** Makes deleted files without end, 1 MiB each, and holds each of them in this way. */
+const hiding = (hold: string) => `
+import array, ctypes, mmap, os, socket, sys, time
+${hold.includes('undumpable') ? 'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)' : ''}
 kept = []
 while True:
-    one, other = socket.socketpair()
     file = os.open('/tmp', os.O_TMPFILE | os.O_RDWR)
-    try: os.write(file, bytes(1 << 20))
+    try: os.write(file, bytes(${MIB}))
     except OSError: time.sleep(1)
-    one.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [file]))])
-    os.close(file)
-    kept.append((one, other))`;
+    ${hold}
+    time.sleep(0.02)`;
+
+const queueing = hiding(`kept.append(socket.socketpair())
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [file]))
+    kept[-1][0].sendmsg([b'x'], [rights])
+    os.close(file)`);
+const python = (program: string) => ['python3', '-c', program];
+
+/** @returns why the program was ended; null = not at all. */
+async function endOf(uid: number, argv: readonly string[], bytes = 0): Promise<unknown> {
+  using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });
+  await execa('chown', [`${uid}:${uid}`, disk.folder]);
+  const user = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
+  const server = [process.execPath, child, disk.folder, `${bytes}`, ...argv];
+  const { stdout } = await execa('setpriv', [...user, ...server], { stdin: 'ignore' });
+  return JSON.parse(stdout);
+}
 
 test('threat 83: if a process fills the disk with files in socket queues, the server ends it', {
   skip: SmallDisk.whyNot,
 }, async () => {
-  using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });
-  const sandbox = await sandboxIn(disk.folder, 'isolated');
-  const folder = join(disk.folder, 'run', `queue-${process.pid}`);
-  const source = join(folder, 'tmp');
-  await mkdir(source, { recursive: true });
-  await sandbox.own([source], 1);
-  const child = startIn(sandbox, ['python3', '-c', queueing], {
-    mounts: [{ source, target: '/tmp', isWritable: true }],
-    limits: { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 },
-  });
-  child.output.resume();
-  const limits = { bytes: 0, entries: 0 };
-  const watch = new DiskWatch({ limits, room: new DiskRoom(disk.folder), log: createLog('error') });
-  const { promise: over, resolve } = Promise.withResolvers<DiskEnd | null>();
-  using watching = watch.watch({ folder, toolNumber: 1 }, resolve);
-  assert.ok(watching);
-  const limit = setTimeout(() => resolve(null), 60_000);
-  assert.deepEqual(await over, { kind: 'room' });
-  clearTimeout(limit);
-  child.kill();
-  await child.exited;
+  assert.deepEqual(await endOf(0, python(queueing)), { kind: 'room' });
+});
+
+test('threat 60: files of a process that asked to be undumpable count, also if the server is not root', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable')), 20 * MIB);
+  assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
+});
+
+test('threat 83: a program that can be run but not read is ended if it fills the disk of a server that is not root', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const closed =
+    'cp /usr/bin/python3 /tmp/closed; chmod 111 /tmp/closed; PYTHONHOME=/usr exec /tmp/closed -c "$0"';
+  const end = await endOf(PLAIN_USER, ['sh', '-c', closed, hiding('kept.append(file)')]);
+  assert.deepEqual(end, { kind: 'room' });
+});
+
+test('threat 83: a process that fills the disk of a server that is not root with mapped files is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const mapping = hiding(`libc = ctypes.CDLL(None)
+    libc.mmap(None, ctypes.c_size_t(4096), 1, 1, file, ctypes.c_long(0))
+    os.close(file)`);
+  assert.deepEqual(await endOf(PLAIN_USER, python(mapping)), { kind: 'room' });
 });
