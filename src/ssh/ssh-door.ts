@@ -5,6 +5,7 @@ import { LoginQueue } from '../auth/login-queue.ts';
 import type { LoginThrottle } from '../auth/login-throttle.ts';
 import type { Config } from '../config.ts';
 import { PacedReading } from '../core/fair-share/paced-reading.ts';
+import { Shares } from '../core/fair-share/shares.ts';
 import { networkOf, plainAddress } from '../core/network/ip-address.ts';
 import { cannotListen } from '../core/network/listen-error.ts';
 import { Admission } from './admission.ts';
@@ -18,9 +19,11 @@ const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
 /** The most logged-in connections that all people together may have. */
 const MAX_LOGGED_IN = 1000;
+/** The most commands of all people at the same time. */
+const MAX_COMMANDS = 500;
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 
-export interface SshDoorOptions extends Omit<SessionServices, 'stallMs'> {
+export interface SshDoorOptions extends Omit<SessionServices, 'stallMs' | 'commands'> {
   readonly config: Pick<
     Config,
     'ssh' | 'ssh_grace_time' | 'ssh_startups' | 'ssh_per_address' | 'ssh_per_person'
@@ -53,6 +56,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const connections = new Map<Socket, ServedConnection>();
   const clients = new Map<Socket, Connection>();
   const turns = new LoginQueue();
+  const commands = new Shares(MAX_COMMANDS);
   const limits = {
     graceMs: config.ssh_grace_time,
     startups: config.ssh_startups,
@@ -91,6 +95,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         ...options,
         stallMs,
         idleMs,
+        commands,
         login: {
           directory,
           throttle,

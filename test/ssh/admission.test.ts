@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import ssh2 from 'ssh2';
-import { connect } from '../support/ssh/ssh-attacker.ts';
+import { connect, exec, readAll } from '../support/ssh/ssh-attacker.ts';
 import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const config = {
@@ -155,6 +156,41 @@ test('threat 20: the number of all logged-in connections is limited, and one per
   const limit = AbortSignal.timeout(20_000);
   while ((await bench.ssh('alice', 'alice', ['x'])).code !== 0)
     assert.ok(!limit.aborted, 'no place was released');
+});
+
+test('threat 20: one person gets only a part of the places for SSH commands, so others still get one', async () => {
+  const bench = await open();
+  const over = Promise.withResolvers<void>();
+  bench.command = async ({ argv }) => {
+    if (argv[0] === 'hold') await over.promise;
+    return 0;
+  };
+  const privateKey = readFileSync(bench.path('alice'));
+  const clients = await Promise.all(
+    Array.from({ length: 5 }, () => connect({ port: bench.port, username: 'alice', privateKey })),
+  );
+  ends.push(() => clients.map((client) => client.end()));
+  const refused: string[] = [];
+  const asked = clients.flatMap((client) =>
+    Array.from({ length: 10 }, async () => {
+      const { code, stderr } = await readAll(await exec(client, 'hold'));
+      if (code !== 0) refused.push(String(stderr));
+      return code;
+    }),
+  );
+  const limit = AbortSignal.timeout(20_000);
+  while (refused.length < 4) {
+    assert.ok(!limit.aborted, `${refused.length} of 50 commands were refused`);
+    await delay(10);
+  }
+  for (const text of refused) assert.match(text, /alice has too many commands under way over SSH\./);
+  const stranger = await bench.ssh('bob', 'bob', ['x']);
+  assert.equal(stranger.code, 0, stranger.stderr);
+  const listed = await bench.git(['ls-remote', bench.url('hello')]);
+  assert.equal(listed.code, 0, listed.stderr);
+  over.resolve();
+  assert.equal((await Promise.all(asked)).filter((code) => code === 0).length, 46);
+  assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0, 'no place was released');
 });
 
 test('threat 20: silent SSH connections replace only other silent connections', async () => {

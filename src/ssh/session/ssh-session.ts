@@ -5,6 +5,8 @@ import { authorize } from '../../auth/authorize.ts';
 import type { Directory } from '../../auth/directory.ts';
 import type { CommandLine, Services } from '../../cli/command.ts';
 import { takesTerminal } from '../../cli/command-table.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Shares } from '../../core/fair-share/shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { Principal } from '../../core/types.ts';
 import { gitProtocol, type PackServices } from '../../git/pack-services.ts';
@@ -16,6 +18,9 @@ import { isGitCommand, parseExec } from './parse-exec.ts';
 import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
 import { TerminalRequest } from './ssh-terminal.ts';
 
+/** A person gets another place only while they hold less than a tenth of the free ones: 46 of 500 alone. */
+const WEIGHT_OF_PERSON = 0.1;
+
 export interface SessionServices {
   readonly directory: Directory;
   readonly packServices: PackServices;
@@ -24,6 +29,8 @@ export interface SessionServices {
   readonly log: Log;
   /** If a client makes no progress for this long although it should, it counts as disconnected. */
   readonly stallMs: number;
+  /** The places for commands, over all connections. Clones and pushes have limits of their own. */
+  readonly commands: Shares;
 }
 
 export interface SessionContext extends SessionServices {
@@ -96,6 +103,8 @@ async function answer(
 ): Promise<number> {
   const { directory, packServices, principal, services, log } = context;
   const signal = AbortSignal.any([client.gone, context.signal]);
+  using held = new DisposableStack();
+  if (command === null || !isGitCommand(command)) held.defer(takePlace(context));
   await context.confirm(signal);
   if (command === null) {
     await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
@@ -121,6 +130,17 @@ async function answer(
   await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
   const git = { tool, principal, packServices, client, log };
   return service === 'receive-pack' ? await receivePack(git) : await uploadPack(git, protocol());
+}
+
+/** @returns a function that gives the place back. @throws DeployError `TOO_MANY_COMMANDS` */
+function takePlace({ commands, principal: { uid } }: SessionContext): () => void {
+  const taken = commands.take({ [uid]: WEIGHT_OF_PERSON });
+  if (taken.kind === 'taken') return taken.giveBack;
+  throw new DeployError(
+    'TOO_MANY_COMMANDS',
+    `${taken.holder ?? 'This server'} has too many commands under way over SSH.`,
+    'Wait until some of them have ended, or end one of them, and try again.',
+  );
 }
 
 async function refuse(
