@@ -21,6 +21,7 @@ import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { DeploymentLine } from './deploy/line/deployment-line.ts';
 import { mendRepositories } from './deploy/reconciliation/read-back-releases.ts';
 import { reconcile } from './deploy/reconciliation/reconcile.ts';
+import { repairRepository } from './deploy/reconciliation/repair-repository.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
 import { upToDate, whatIsLive } from './deploy/release/live-release.ts';
 import { applyRetention } from './deploy/retention.ts';
@@ -174,6 +175,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     maxRefs: config.push_refs,
     maxRepositoryBytes: config.repository_size,
     room,
+    repair: (tool) => repairRepository(context, tool, new SetAside(data)),
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
       return await line.submit(push);

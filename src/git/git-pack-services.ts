@@ -13,6 +13,7 @@ import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './
 import { parkedFolder, parkedRef, TruthfulPush } from './push/push-session.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
+import { isDamaged } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 
@@ -34,6 +35,8 @@ export interface GitPackServicesOptions {
   readonly maxRepositoryBytes: number;
   /** The free space of the disk that holds the repositories. */
   readonly room: DiskRoom;
+  /** Repairs a repository whose refs or settings were damaged while the server runs. */
+  readonly repair: (tool: ToolName) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
@@ -204,10 +207,13 @@ export class GitPackServices implements PackServices {
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
   }
 
-  /** @throws DeployError `DISK_NEARLY_FULL` */
+  /** Returns the tool's repository, made or repaired if necessary. @throws DeployError `DISK_NEARLY_FULL` */
   async #ensure(tool: ToolName): Promise<string> {
+    const { repositories, repair } = this.#options;
     try {
-      return await this.#options.repositories.ensure(tool);
+      const folder = await repositories.ensure(tool);
+      if (await isDamaged(repositories, tool)) await repair(tool);
+      return folder;
     } catch (error) {
       await this.#options.room.assertRoom();
       throw error;

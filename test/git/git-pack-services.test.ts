@@ -35,6 +35,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     maxRefs: 10,
     maxRepositoryBytes: 1024 * 1024,
     room: new DiskRoom(folder),
+    repair: () => assert.fail('nothing is repaired here'),
     submit: () => assert.fail('nothing is submitted here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',

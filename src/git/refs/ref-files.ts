@@ -16,7 +16,7 @@ export async function readRefs(
 ): Promise<ReadonlyMap<string, CommitId>> {
   const folder = repositories.folder(tool);
   // Reads loose refs before packed refs. git packs a ref before it deletes the loose file, so no ref is missed.
-  const files = await Promise.all(names.map((name) => textOf(join(folder, name))));
+  const files = await Promise.all(names.map((name) => readRefFile(join(folder, name))));
   const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
   if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
   const packed = files.includes(null) ? await packedRefs(folder) : new Map<string, string>();
@@ -65,7 +65,7 @@ function toCommit(name: string, text: string): [string, CommitId][] {
 }
 
 async function packedRefs(folder: string): Promise<Map<string, string>> {
-  const text = (await textOf(join(folder, 'packed-refs'))) ?? '';
+  const text = (await readRefFile(join(folder, 'packed-refs'))) ?? '';
   // The filter skips the comment at the top and lines like `^ID`, which give the commit behind a tag object.
   const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
   return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
@@ -80,7 +80,8 @@ async function filesBelow(folder: string, parent: string): Promise<string[]> {
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
 }
 
-async function textOf(path: string): Promise<string | null> {
+/** The text of a file in a repository. Null if no file has this path. */
+export async function readRefFile(path: string): Promise<string | null> {
   return readFile(path, 'utf8').catch(noneWhereAbsent);
 }
 

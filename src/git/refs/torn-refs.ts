@@ -6,6 +6,7 @@ import type { SetAside } from '../../core/disk/set-aside.ts';
 import { noneIfGone } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
+import { readRefFile } from './ref-files.ts';
 
 /** A damaged part of a repository that the server moved to the folder `set-aside`. */
 export interface Damaged {
@@ -50,16 +51,25 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const refs = entries
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
-  const torn = [];
-  for (const name of ['HEAD', ...refs]) {
-    if (!LOOSE.test(textOf(join(folder, name)) ?? '')) torn.push(name);
-  }
-  for (const [name, whole] of LINES) {
-    const text = textOf(join(folder, name)) ?? '';
-    if (text !== wholeLines(text, whole)) torn.push(name);
-  }
-  if (!isConfig(textOf(join(folder, 'config')) ?? '')) torn.push('config');
-  return torn;
+  const names = ['HEAD', ...refs, ...LINES.keys(), 'config'];
+  return names.filter((name) => isTorn(name, textOf(join(folder, name)) ?? ''));
+}
+
+/** True if a file that each push needs is torn. Reads few files, so that each push and each clone can ask. */
+export async function isDamaged(repositories: Repositories, tool: ToolName): Promise<boolean> {
+  const branches = [repositories.deployBranch, 'master'].map((branch) => `refs/heads/${branch}`);
+  const names = ['HEAD', ...branches, ...LINES.keys(), 'config'];
+  const read = async (name: string) => {
+    const text = await readRefFile(join(repositories.folder(tool), name));
+    return text !== null && isTorn(name, text);
+  };
+  return (await Promise.all(names.map(read))).includes(true);
+}
+
+function isTorn(name: string, text: string): boolean {
+  const whole = LINES.get(name);
+  if (whole !== undefined) return text !== wholeLines(text, whole);
+  return name === 'config' ? !isConfig(text) : !LOOSE.test(text);
 }
 
 /**

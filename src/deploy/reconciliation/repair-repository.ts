@@ -1,0 +1,27 @@
+import type { SetAside } from '../../core/disk/set-aside.ts';
+import type { ToolName } from '../../core/names.ts';
+import { setTornAside } from '../../git/refs/torn-refs.ts';
+import type { DeployContext } from '../deploy-context.ts';
+import { followLive } from './follow-live.ts';
+import { restoreReleaseRefs } from './read-back-releases.ts';
+
+/**
+ * Repairs a repository whose refs or settings were damaged while the server runs, as a start does: sets the torn files
+ * aside, and makes the branch and the refs of releases again from the store.
+ */
+export async function repairRepository(
+  context: DeployContext,
+  tool: ToolName,
+  setAside: SetAside,
+): Promise<void> {
+  const { repositories, log } = context;
+  const letGo = await repositories.takeRefs(tool);
+  try {
+    const damaged = await setTornAside(repositories, tool, setAside);
+    for (const part of damaged) log.warn(part, 'damaged part of a repository set aside');
+  } finally {
+    letGo();
+  }
+  await restoreReleaseRefs(context, tool);
+  await followLive(context, tool);
+}

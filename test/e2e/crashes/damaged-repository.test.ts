@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { appendFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { TestServer } from '../../support/server.ts';
+import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
+
+let server: TestServer;
+let tree: WorkTree;
+before(async () => {
+  server = await TestServer.start();
+  ({ tree } = await liveTool(server, 'kept'));
+});
+after(async () => server[Symbol.asyncDispose]());
+
+const garbage = Buffer.from([0, 255, 1, 254, 10, 80, 75, 3, 4]);
+const path = (name: string) => join(server.folder, 'data/repositories/kept.git', name);
+const main = () => server.inRepository('kept', 'rev-parse', 'refs/heads/main');
+
+const harms = [
+  { what: 'HEAD', harm: () => writeFile(path('HEAD'), garbage) },
+  { what: 'config', harm: () => writeFile(path('config'), garbage) },
+  { what: 'refs/heads/main', harm: () => writeFile(path('refs/heads/main'), garbage) },
+  {
+    what: 'packed-refs',
+    harm: async () => {
+      await server.inRepository('kept', 'pack-refs', '--all', '--prune');
+      await writeFile(path('packed-refs'), garbage);
+    },
+  },
+  {
+    what: 'the end of packed-refs',
+    harm: async () => {
+      await server.inRepository('kept', 'pack-refs', '--all', '--prune');
+      await appendFile(path('packed-refs'), garbage);
+    },
+  },
+];
+
+for (const { what, harm } of harms) {
+  for (const how of ['push', 'clone'] as const) {
+    test(`threat 87: garbage in ${what} under a running server is set aside before a ${how}`, async () => {
+      const live = await main();
+      const asides = await names();
+      await harm();
+      const file = what.split(' ').at(-1) ?? '';
+      const doctor = await server.local('doctor');
+      assert.match(doctor.stdout, new RegExp(`${file} in the repository of kept is torn`));
+      if (how === 'clone') {
+        const listed = await tree.git('ls-remote', 'toolforge');
+        assert.equal(listed.exitCode, 0, listed.stderr);
+        assert.ok(listed.stdout.includes(`${live}\trefs/heads/main`), listed.stdout);
+        assert.ok(listed.stdout.includes(`${live}\tHEAD`), listed.stdout);
+      } else {
+        const head = await tree.commit(what, webTool(what));
+        const pushed = await tree.push();
+        assert.equal(pushed.exitCode, 0, pushed.stderr);
+        assert.equal(await main(), head);
+      }
+      assert.equal((await names()).length, asides.length + 1, 'nothing was set aside');
+      assert.equal((await server.local('doctor')).exitCode, 0);
+      const releases = await server.inRepository(
+        'kept',
+        'for-each-ref',
+        '--format=%(refname)',
+        'refs/releases',
+      );
+      const { stdout } = await server.command('releases', 'kept', '--json');
+      assert.equal(releases.split('\n').length, JSON.parse(stdout).length);
+    });
+  }
+}
+
+/** The torn files that were set aside. */
+async function names(): Promise<string[]> {
+  const files = await readdir(join(server.folder, 'data/set-aside'), {
+    recursive: true,
+    withFileTypes: true,
+  }).catch(() => []);
+  return files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+}
