@@ -76,8 +76,8 @@ export interface Builder {
    */
   resumable(tool: ToolName): Promise<ReadonlySet<string>>;
   /**
-   * Follows a build of `resumable` to its end. Needs the request that the build was started with. Progress gets all
-   * output from the first line on, as from `build`.
+   * Follows a build of `resumable` to its end, or a build for which `resumable` could not be asked. Needs the request
+   * that the build was started with. Progress gets all output from the first line on, as from `build`.
    *
    * @throws as `build`; DeployError `BUILD_GONE` if the build no longer exists.
    */

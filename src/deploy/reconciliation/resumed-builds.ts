@@ -49,7 +49,7 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     // A build that ended while its server was being stopped has left its artifact.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
-    if (isRunning && !(await isResumable(context, deployment.tool, deployment.id))) continue;
+    if (isRunning && !(await mayBeResumable(context, deployment.tool, deployment.id))) continue;
     if (await hasCommit(context, deployment)) found.push({ deployment, request });
   }
   return found;
@@ -74,12 +74,13 @@ export async function resumedEntry(
   });
 }
 
-async function isResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
+/** True also if the cluster does not answer, because `resume` asks again while the server already listens. */
+async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
     return (await builder.resumable(tool)).has(id);
   } catch (err) {
-    log.warn({ err, tool, deployment: id }, 'cannot find out whether a build still runs');
-    return false;
+    log.warn({ err, tool, deployment: id }, 'cannot find out yet whether a build still runs');
+    return true;
   }
 }
 

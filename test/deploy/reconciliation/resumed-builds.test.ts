@@ -121,12 +121,6 @@ for (const { name, change } of [
     name: 'whose commit is gone',
     change: (place: Place) => place.repositories.git(wikibot, ['update-ref', '-d', 'refs/deployments/p1']),
   },
-  {
-    name: 'whose build cannot be asked for',
-    change: (place: Place) => {
-      place.builder.resumable = () => Promise.reject(new Error('the cluster is away'));
-    },
-  },
 ]) {
   test(`after a restart of the server, a deployment ${name} counts as interrupted`, async () => {
     await using place = await Place.make();
@@ -144,6 +138,23 @@ for (const { name, change } of [
     assert.match(place.log('p1'), /Interrupted: the server was restarted\. Push again\.\n$/);
   });
 }
+
+test('threat 86: a build is resumed although the cluster does not answer while the server starts', async () => {
+  await using place = await Place.make();
+  const push = await place.park('p1');
+  const first = await place.start();
+  await first.line.submit(push);
+  await place.builder.told.promise;
+  await first.line.close();
+  place.builder.resumable = () => Promise.reject(new Error('the cluster is away'));
+  const { line, resumed } = await place.start();
+  assert.equal(resumed, 1);
+  assert.deepEqual(place.builder.spared, ['p1']);
+  place.builder.may.resolve();
+  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  assert.equal(place.store.deployment('p1')?.state, 'live');
+  assert.equal(place.builder.builds, 1);
+});
 
 test('if a build is cancelled while the server is being stopped, the build ends', async () => {
   await using place = await Place.make();
