@@ -15,7 +15,7 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a missing tool, for somebody else's tool and for a tool that the
  * credential does not open; `TOKEN_SCOPE` if the deploy token does not allow the action; `TOOL_DISABLED` to a
- * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`.
+ * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
  */
 export async function authorize(
   directory: Directory,

@@ -34,9 +34,19 @@ export function unavailable(message: string, cause: unknown): DeployError {
 
 /** The refusal if many already wait for the directory or for a password check. */
 export function tooManyLogins(): DeployError {
+  return busy('Too many people are logging in just now.');
+}
+
+/** The error if the directory works, but has too many questions to answer. No operator needs to act. */
+export function busy(message: string): DeployError {
   return new DeployError(
-    'DIRECTORY_UNAVAILABLE',
-    'Too many people are logging in just now.',
+    'DIRECTORY_BUSY',
+    message,
     'Your key or password is not the reason. Try again in a few seconds.',
   );
+}
+
+/** True if the directory gave no answer, so nothing is known about the person's rights. */
+export function isUnanswered(error: DeployError): boolean {
+  return error.code === 'DIRECTORY_UNAVAILABLE' || error.code === 'DIRECTORY_BUSY';
 }

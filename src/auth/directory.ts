@@ -32,7 +32,7 @@ export interface FindOptions {
  * Knows the people, the tools, and who maintains which tool. Every back end passes test/contracts/directory.ts.
  *
  * Every method ends within 5 s or when the signal aborts. If the directory cannot answer, the method throws DeployError
- * `DIRECTORY_UNAVAILABLE`. It never returns null for that reason.
+ * `DIRECTORY_UNAVAILABLE`, or `DIRECTORY_BUSY` if too many questions wait. It never returns null for these reasons.
  */
 export interface Directory {
   /**

@@ -51,7 +51,7 @@ export class LoginQueue {
   /**
    * Runs the check in its turn.
    *
-   * @throws DeployError `DIRECTORY_UNAVAILABLE` if too many wait, or for too long. @throws the signal's reason.
+   * @throws DeployError `DIRECTORY_BUSY` if too many wait, or for too long. @throws the signal's reason.
    */
   async run<Result>(
     attempt: LoginAttempt,

@@ -1,3 +1,4 @@
+import { isUnanswered } from '../auth/directory-timeout.ts';
 import { assertHolds } from '../auth/reauthorize.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
@@ -29,7 +30,7 @@ export async function whileAllowed<Result>(
       assertHolds(services.tokens, principal);
       await assertMay({ services, principal, signal }, tool, action, true);
     } catch (error) {
-      if (error instanceof DeployError && error.code !== 'DIRECTORY_UNAVAILABLE') lost.abort(error);
+      if (error instanceof DeployError && !isUnanswered(error)) lost.abort(error);
     }
   };
   const asking = setInterval(() => void ask(), againMs).unref();

@@ -40,6 +40,7 @@ const STATUS: Readonly<Record<string, number>> = {
   DISK_NEARLY_FULL: 503,
   STORE_FULL: 503,
   DIRECTORY_UNAVAILABLE: 503,
+  DIRECTORY_BUSY: 503,
   SHUTTING_DOWN: 503,
 };
 

@@ -27,7 +27,7 @@ export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 /**
  * Logs in by the Authorization header, with the user's password or a deploy token. A token works with any user name.
  *
- * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`.
+ * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
  */
 export function createBasicAuth(
   directory: Directory,

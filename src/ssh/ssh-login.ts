@@ -65,7 +65,7 @@ export class Login {
   /**
    * Checks again that the key of the login still belongs to the person, because a connection may outlive the key.
    *
-   * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`.
+   * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
    */
   async confirm(signal: AbortSignal): Promise<void> {
     const identity =
@@ -188,8 +188,10 @@ export class Login {
     if (this.#options.gone.aborted) return;
     const answer = answerTo(error);
     const { log, address } = this.#options;
-    const message = error instanceof DeployError ? 'login impossible' : 'login broke';
-    logFailure(log, { error, message, facts: { id: answer.id, login: shown(this.#name), address } });
+    const facts = { id: answer.id, login: shown(this.#name), address };
+    const code = error instanceof DeployError ? error.code : null;
+    if (code === 'DIRECTORY_BUSY') log.warn(facts, 'ssh login refused: too many people are logging in');
+    else logFailure(log, { error, message: code === null ? 'login broke' : 'login impossible', facts });
     this.#end(answer.message, answer.hint);
   }
 

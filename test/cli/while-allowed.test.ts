@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { credentialOf } from '../../src/auth/deploy-tokens.ts';
+import { tooManyLogins, unavailable } from '../../src/auth/directory-timeout.ts';
 import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
 import { assertMay } from '../../src/cli/assert-may.ts';
 import { whileAllowed } from '../../src/cli/while-allowed.ts';
-import { DeployError } from '../../src/core/errors.ts';
 import type { Principal } from '../../src/core/types.ts';
 import { Desk } from '../support/cli-services.ts';
 import { wikibot } from '../support/store-records.ts';
@@ -57,17 +57,22 @@ test('what a deploy token runs ends when it is revoked', async () => {
   await assert.rejects(running, { code: 'TOKEN_OVER' });
 });
 
-test('a directory that does not answer takes nothing away', async () => {
-  using desk = new Desk();
-  desk.maintain(wikibot, 'alice');
-  let asked = 0;
-  desk.directory.findTool = async () => {
-    asked += 1;
-    throw new DeployError('DIRECTORY_UNAVAILABLE', 'It is away.', 'Try again.');
-  };
-  assert.equal(await start(desk, desk.alice, 200), 'ended');
-  assert.ok(asked > 2);
-});
+for (const { name, error } of [
+  { name: 'that does not answer', error: unavailable('The user directory is away.', null) },
+  { name: 'with too many questions', error: tooManyLogins() },
+]) {
+  test(`a directory ${name} takes nothing away`, async () => {
+    using desk = new Desk();
+    desk.maintain(wikibot, 'alice');
+    let asked = 0;
+    desk.directory.findTool = async () => {
+      asked += 1;
+      throw error;
+    };
+    assert.equal(await start(desk, desk.alice, 200), 'ended');
+    assert.ok(asked > 2);
+  });
+}
 
 test('a failure of the work itself is told as it is', async () => {
   using desk = new Desk();

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { tooManyLogins } from '../../src/auth/directory-timeout.ts';
 import type { CommandLine } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { DeployError } from '../../src/core/errors.ts';
@@ -55,6 +56,7 @@ for (const { name, error, status } of [
     error: new DeployError('DIRECTORY_UNAVAILABLE', 'Down.', 'Wait.'),
     status: 503,
   },
+  { name: 'DIRECTORY_BUSY', error: tooManyLogins(), status: 503 },
   { name: 'anything else', error: new DeployError('BAD_USAGE', 'No.', 'Read help.'), status: 400 },
 ]) {
   test(`${name} before any output is answered ${status} with its message and hint`, async (context) => {

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import ssh2 from 'ssh2';
+import type { Directory } from '../../src/auth/directory.ts';
+import { tooManyLogins } from '../../src/auth/directory-timeout.ts';
 import { checkBlob } from '../../src/auth/public-key.ts';
 import { hardwareKeyBlob, startFakeAgent } from '../support/ssh/fake-ssh-agent.ts';
 import { connect, exec, LyingAgent, logInWith, readAll } from '../support/ssh/ssh-attacker.ts';
@@ -212,6 +214,29 @@ test('threat 6: if the directory fails, nobody can log in, and nobody is told th
   assert.match(gone.stderr, /The user directory cannot be read just now\./);
   assert.doesNotMatch(gone.stderr, /Permission denied/);
   await bench.waitForLog('login impossible');
+});
+
+test('threat 6: a login that is refused because too many wait is told so, and raises no alarm', async () => {
+  const busy = async (): Promise<never> => {
+    throw tooManyLogins();
+  };
+  const directory: Directory = {
+    ...{ identifyByKey: busy, identifyByPassword: busy, findTool: busy, toolsOf: busy },
+    close: async () => {},
+  };
+  const crowded = await SshWorkbench.open({ directory });
+  try {
+    const { code, stderr } = await crowded.ssh('alice', 'alice', ['tools']);
+    assert.equal(code, 255);
+    assert.match(stderr, /Too many people are logging in just now\./);
+    await crowded.waitForLog('ssh login refused: too many people are logging in');
+    assert.deepEqual(
+      crowded.logged.filter(({ level }) => Number(level) >= 50),
+      [],
+    );
+  } finally {
+    await crowded.close();
+  }
 });
 
 test('threat 9: failed SSH logins slow down only clients that fail, never a client that proves its key', async () => {

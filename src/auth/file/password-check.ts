@@ -20,7 +20,7 @@ export class PasswordCheck {
   readonly #fitted = new Map<string, number>();
   readonly #turns = new ConcurrencyLimit(MAX_AT_ONCE, { most: MAX_WAITING, refusal: tooManyLogins });
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if too many checks wait; the signal's reason. */
+  /** @throws DeployError `DIRECTORY_BUSY` if too many checks wait; the signal's reason. */
   async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {
     if (password === '') return false;
     const against = stored ?? this.#decoy;

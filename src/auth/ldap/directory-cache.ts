@@ -3,7 +3,7 @@ import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from '../directory.ts';
-import { inTime, unavailable } from '../directory-timeout.ts';
+import { busy, inTime } from '../directory-timeout.ts';
 import { normalise } from '../user-name.ts';
 
 const MAX_REMEMBERED = 10_000;
@@ -44,7 +44,7 @@ export class CachedDirectory implements Directory {
   readonly #asked = new Map<string, Promise<unknown>>();
   readonly #turns = new KeyedConcurrencyLimit(MAX_AT_ONCE_OF_PERSON, {
     most: MAX_WAITING_OF_PERSON,
-    refusal: () => unavailable('Too many questions about your tools are under way.', null),
+    refusal: () => busy('Too many questions about your tools are under way.'),
   });
 
   /** @param now - A clock in milliseconds that never goes back. */

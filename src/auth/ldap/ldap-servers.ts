@@ -41,7 +41,7 @@ export class LdapServers {
     this.#attemptMs = Math.floor(settings.limitMs / (settings.servers.length + 0.25));
   }
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; the signal's reason. */
+  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY`; the signal's reason. */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     return await this.#searches.run(
       () => this.#ask(signal, (server, attempt) => this.#searchOn(server, question, attempt)),

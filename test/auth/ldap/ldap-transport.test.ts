@@ -208,7 +208,8 @@ test('threat 6: many questions to a silent server fail in time, and the server i
     const took = await timed(async () => {
       const results = await all;
       for (const result of results) {
-        assert.ok(result.status === 'rejected' && result.reason.code === 'DIRECTORY_UNAVAILABLE');
+        assert.ok(result.status === 'rejected');
+        assert.match(result.reason.code, /^DIRECTORY_(BUSY|UNAVAILABLE)$/);
       }
     });
     assert.ok(took < 2500, `${took} ms`);
