@@ -6,9 +6,12 @@ import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { mayHave } from '../git/hollow-repository.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
+import { Backups } from '../store/backups/backups.ts';
 import { storeNewer } from '../store/migrate.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** A fact about a data folder that an operator should know. */
 export interface Finding {
@@ -46,12 +49,14 @@ export function assertStartable(findings: readonly Finding[]): void {
   throw new DeployError('DATA_DISAGREES', first.what, `${first.advice}${more}`);
 }
 
-/** Logs the findings of the start, and deletes old folders in `set-aside`. */
+/** Logs the findings of the start, and deletes old folders in `set-aside`, unless the clock may be wrong. */
 export async function tellFindings(findings: readonly Finding[], data: string, log: Log): Promise<void> {
   for (const { kind, what, advice } of findings) {
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
+  // After a jump of the clock, the newest backup looks old too, as after days without a server.
+  if ((await new Backups(data).ageOfNewest(Date.now())) > DAY_MS) return;
   const dropped = await dropOldSetAside(data, removeTree);
   if (dropped.length > 0) log.warn({ folders: dropped }, 'old folders in set-aside deleted');
 }
@@ -144,7 +149,8 @@ function wholeFolders(facts: DataFacts): Finding[] {
 function directoryFindings(facts: DataFacts): Finding[] {
   const { directory, directoryBackup, repositories } = facts;
   const tools = storedTools(facts);
-  if (directory.state === 'elsewhere' || (tools.length === 0 && repositories.length === 0)) return [];
+  if (directory.state === 'elsewhere') return [];
+  if (tools.length === 0 && repositories.length === 0 && directoryBackup === null) return [];
   if (directory.state === 'whole') {
     const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
     return orphans.map(({ name }) => ({
@@ -153,9 +159,10 @@ function directoryFindings(facts: DataFacts): Finding[] {
       advice: `If you removed it on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give it maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
     }));
   }
+  const hadUsers = directoryBackup === null ? 'tools have been pushed here' : 'there is a backup of it';
   const what = {
-    missing: 'is missing, but tools have been pushed here',
-    empty: 'has no users, but tools have been pushed here',
+    missing: `is missing, but ${hadUsers}`,
+    empty: `has no users, but ${hadUsers}`,
     damaged: `cannot be read: ${directory.state === 'damaged' ? directory.why : ''}`,
   }[directory.state];
   const advice =
@@ -180,11 +187,13 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
-      return { kind: 'repaired', what, advice: 'The start sets it aside and makes a new one.' };
-    if (name !== 'packed-refs' && !name.startsWith('refs/tags/'))
-      return { kind: 'repaired', what, advice: 'The start sets it aside and makes it again from the store.' };
-    const advice =
-      'The start sets it aside and continues with the refs that can be read. Lost tags must be pushed again.';
+      return { kind: 'repaired', what, advice: 'The next push or start sets it aside and makes a new one.' };
+    const when = name.startsWith('refs/') && !name.startsWith('refs/heads/') ? 'start' : 'push or start';
+    if (name !== 'packed-refs' && !name.startsWith('refs/tags/')) {
+      const advice = `The next ${when} sets it aside and makes it again from the store.`;
+      return { kind: 'repaired', what, advice };
+    }
+    const advice = `The next ${when} sets it aside and continues with the refs that can be read. Push lost tags again.`;
     return { kind: 'act', what, advice };
   });
 }
