@@ -61,13 +61,18 @@ function outOfMemory(limitBytes: number, name: string): DeployError {
   );
 }
 
-function outOfProcesses(limit: number, name: string): DeployError {
+function outOfProcesses(limit: number | null, name: string): DeployError {
+  const setting = limit === null ? 'podPidsLimit' : 'build_processes';
+  const whose = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
   return new DeployError(
     'BUILD_OUT_OF_PROCESSES',
-    `${name} started more processes and threads than the build’s limit of ${limit} (build_processes).`,
-    'Run fewer jobs at once (for example make -j2), or ask the operator to raise build_processes.',
+    `${name} started more processes and threads than ${whose} (${setting}).`,
+    `Run fewer jobs at once (for example make -j2), or ask the operator to raise ${setting}.`,
   );
 }
+
+/** The limits of a build. `processes` is null in a cluster, because the kubelet limits them there. */
+export type StepLimits = Omit<Limits, 'processes'> & { readonly processes: number | null };
 
 /** How a buildpack failed. */
 export interface FailedStep {
@@ -89,7 +94,7 @@ const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** Says why a buildpack failed. If a limit was the reason, names the limit. */
-export function stepFailed(step: FailedStep, limits: Limits): DeployError {
+export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   // Some expressions scan the rest of the line at each word, so a long line would block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);

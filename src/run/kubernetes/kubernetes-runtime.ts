@@ -51,6 +51,7 @@ export interface KubernetesRuntimeOptions {
     Pick<
       Config,
       | 'data'
+      | 'build_namespace'
       | 'settle_time'
       | 'release_time'
       | 'drain_time'

@@ -1,9 +1,9 @@
+import type { Config } from '../../config.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { preflight, type Right } from '../../kubernetes/preflight.ts';
 import { namespaceOf } from './manifests/object-names.ts';
-import type { ManifestConfig } from './manifests/pod-manifest.ts';
 
 /** The rights that every rollout needs in the namespace of its tool. */
 const RIGHTS: readonly Right[] = [
@@ -14,7 +14,8 @@ const RIGHTS: readonly Right[] = [
 /**
  * Checks, before anything is built, that this server has its rights in the tool's namespace.
  *
- * @throws as `preflight` does, except for a missing namespace that this server creates before the rollout.
+ * @throws DeployError `NO_NAMESPACE`; as `preflight` does, except for a missing namespace that this server creates before
+ * the rollout.
  */
 export async function assertToolNamespace(
   {
@@ -22,12 +23,19 @@ export async function assertToolNamespace(
     config,
   }: {
     readonly cluster: Cluster;
-    readonly config: Pick<ManifestConfig, 'tool_namespace_prefix' | 'make_namespaces'>;
+    readonly config: Pick<Config, 'tool_namespace_prefix' | 'make_namespaces' | 'build_namespace'>;
   },
   tool: ToolName,
   signal: AbortSignal,
 ): Promise<void> {
   const namespace = namespaceOf(tool, config.tool_namespace_prefix);
+  if (namespace === config.build_namespace || namespace === cluster.podNamespace) {
+    throw new DeployError(
+      'NO_NAMESPACE',
+      `The tool ${tool} cannot run on Kubernetes: the server uses the namespace ${namespace} itself.`,
+      'Make a tool with another name.',
+    );
+  }
   await preflight({ cluster, namespace, rights: RIGHTS, signal }).catch((error: unknown) => {
     const isToCome = error instanceof DeployError && error.code === 'NAMESPACE_MISSING';
     if (!isToCome || !config.make_namespaces) throw error;

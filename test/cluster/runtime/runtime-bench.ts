@@ -45,6 +45,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
   const cluster = options.cluster ?? connectCluster({ context: '' });
   const config: KubernetesRuntimeOptions['config'] = {
     data: join(data, 'main'),
+    build_namespace: 'toolforge-push-builds',
     domain,
     public_url: '',
     health_time: 3000,

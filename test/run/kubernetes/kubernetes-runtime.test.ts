@@ -20,7 +20,10 @@ function runtimeOf({ cluster }: Awaited<ReturnType<typeof fakeApi>>, data: strin
   const times = { settle_time: 500, release_time: 1000, drain_time: 0, one_off_time: 1000 };
   return new KubernetesRuntime({
     cluster,
-    config: { ...manifestConfig, ...times, data, log_size: 1000, concurrent_one_offs: 1 },
+    config: {
+      ...{ ...manifestConfig, ...times, data, log_size: 1000, concurrent_one_offs: 1 },
+      build_namespace: 'tool-builds',
+    },
     httpOrigin: () => 'http://127.0.0.1:1',
     log: pino({ enabled: false }),
   });
@@ -61,7 +64,7 @@ test('if a tool is stopped while a starting server resumes it, the tool stays st
   }
 });
 
-test('a push to a tool whose name cannot be part of a namespace’s name is refused before the build', async () => {
+test('a push to a tool that can have no namespace of its own is refused before the build', async () => {
   const api = await fakeApi((url, response) => {
     if (answerKinds(url, response)) return;
     if (url.searchParams.has('watch')) return response.writeHead(200).flushHeaders();
@@ -70,10 +73,15 @@ test('a push to a tool whose name cannot be part of a namespace’s name is refu
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-runtime-'));
   const runtime = runtimeOf(api, data);
   try {
-    await assert.rejects(runtime.assertReady('old_name' as ToolName, AbortSignal.timeout(10_000)), {
-      code: 'NO_NAMESPACE',
-      message: 'The tool old_name cannot run on Kubernetes: tool-old_name cannot be the name of a namespace.',
-    });
+    for (const [name, why] of [
+      ['old_name', 'tool-old_name cannot be the name of a namespace'],
+      ['builds', 'the server uses the namespace tool-builds itself'],
+    ] as const) {
+      await assert.rejects(runtime.assertReady(name as ToolName, AbortSignal.timeout(10_000)), {
+        code: 'NO_NAMESPACE',
+        message: `The tool ${name} cannot run on Kubernetes: ${why}.`,
+      });
+    }
   } finally {
     await runtime.close();
     await api.close();

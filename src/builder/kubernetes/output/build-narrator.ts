@@ -1,7 +1,6 @@
 import type { Progress } from '../../../core/progress.ts';
 import { duration } from '../../../core/text/duration.ts';
-import type { Limits } from '../../../sandbox/sandbox.ts';
-import { stepFailed } from '../../build-failures.ts';
+import { type StepLimits, stepFailed } from '../../build-failures.ts';
 import type { BuildLimits } from '../../build-limits.ts';
 import { KEPT_LINES } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
@@ -20,7 +19,7 @@ const NOT_DETECTED = new Set([20, 21]);
 export class BuildNarrator {
   readonly #progress: Progress;
   readonly #source: PreparedSource;
-  readonly #limits: Limits;
+  readonly #limits: StepLimits;
   readonly #buildMs: number;
   readonly #registryHost: string;
   readonly #detection = new DetectionOutput();
@@ -33,10 +32,7 @@ export class BuildNarrator {
     readonly progress: Progress;
     readonly guard: BuildLimits;
     readonly source: PreparedSource;
-    readonly config: Pick<
-      KubernetesBuilderConfig,
-      'build_time' | 'build_memory' | 'build_disk' | 'build_processes'
-    >;
+    readonly config: Pick<KubernetesBuilderConfig, 'build_time' | 'build_memory' | 'build_disk'>;
     readonly job: Pick<BuildJob, 'image'>;
   }) {
     const { progress, guard, source, config, job } = options;
@@ -44,7 +40,7 @@ export class BuildNarrator {
     this.#source = source;
     this.#buildMs = config.build_time;
     this.#limits = {
-      processes: config.build_processes,
+      processes: null,
       memoryBytes: config.build_memory,
       fileBytes: config.build_disk,
     };

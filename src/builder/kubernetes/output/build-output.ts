@@ -1,6 +1,5 @@
 import type { Progress } from '../../../core/progress.ts';
-import type { Limits } from '../../../sandbox/sandbox.ts';
-import { brokenBuildpack, stepFailed } from '../../build-failures.ts';
+import { brokenBuildpack, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { say } from '../../buildpack-api/build-phase.ts';
 import { nameOf } from '../../buildpack-api/detection.ts';
 import { KEPT_LINES } from '../../failure-reason.ts';
@@ -87,7 +86,7 @@ export class BuildOutput {
   }
 
   /** @throws DeployError always; it says why the phase failed. */
-  fail(end: ContainerEnd, limits: Limits): never {
+  fail(end: ContainerEnd, limits: StepLimits): never {
     const name = this.#buildpack === null ? 'The build' : nameOf(this.#buildpack);
     const code = /^exit status (\d+)$/.exec(this.#error)?.[1];
     const signal = /^signal: (.*)$/.exec(this.#error)?.[1];

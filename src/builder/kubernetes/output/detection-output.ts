@@ -1,6 +1,5 @@
 import type { Progress } from '../../../core/progress.ts';
-import type { Limits } from '../../../sandbox/sandbox.ts';
-import { noBuildpack, stepFailed } from '../../build-failures.ts';
+import { noBuildpack, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { NOTE, nameOf } from '../../buildpack-api/detection.ts';
 import { KEPT_LINES } from '../../failure-reason.ts';
 import { misspeltProcfile } from '../../source/procfile.ts';
@@ -76,7 +75,7 @@ export class DetectionOutput {
    * @param files - The names at the top of the source.
    * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke.
    */
-  failFound(progress: Progress, files: readonly string[], limits: Limits): never {
+  failFound(progress: Progress, files: readonly string[], limits: StepLimits): never {
     const notes: string[] = [];
     for (const [id, { lines }] of this.#told) {
       for (const line of lines) {

@@ -2,8 +2,7 @@ import { DeployError } from '../../../core/errors.ts';
 import { duration } from '../../../core/text/duration.ts';
 import type { PodFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { registryTrouble } from '../../../kubernetes/faults/registry-trouble.ts';
-import type { Limits } from '../../../sandbox/sandbox.ts';
-import { outOfDisk, stepFailed } from '../../build-failures.ts';
+import { outOfDisk, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { registryUnavailable } from '../../registry/registry-requests.ts';
 import type { Phase } from '../job/build-job.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
@@ -28,7 +27,7 @@ export function phaseFailed(options: {
   /** Its last lines, masked. */
   readonly lines: readonly string[];
   readonly registryHost: string;
-  readonly limits: Limits;
+  readonly limits: StepLimits;
 }): DeployError {
   const { phase, end, lines, registryHost, limits } = options;
   const words = sentenceBegin(PHASE_WORDS[phase]);

@@ -21,7 +21,7 @@ const end = (id: string) => [
   'Updating process list',
   `Finished running build for buildpack ${id}@0.1.0`,
 ];
-const limits = { processes: 512, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
+const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
 const failed = { exitCode: 51, isOutOfMemory: false, message: '' };
 
 function reading(lines: readonly string[]) {
@@ -95,6 +95,13 @@ for (const { name, lines, exit, code, message } of [
     exit: { ...failed, exitCode: 137, isOutOfMemory: true },
     code: 'BUILD_OUT_OF_MEMORY',
     message: /^pip needs more/,
+  },
+  {
+    name: 'a buildpack that started too many processes',
+    lines: ['fork: Resource temporarily unavailable', 'ERROR: failed to build: exit status 1'],
+    exit: failed,
+    code: 'BUILD_OUT_OF_PROCESSES',
+    message: /^pip started more processes and threads than the kubelet allows one pod \(podPidsLimit\)/,
   },
   {
     name: 'a buildpack that breaks the rules',

@@ -47,7 +47,7 @@ fail: toolforge/node@0.1.0
 ERROR: No buildpack groups passed detection.
 `;
 
-const limits = { processes: 512, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
+const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
 
 function reading(text: string): DetectionOutput {
   const output = new DetectionOutput();

@@ -4,7 +4,7 @@ import { phaseFailed, podFailed } from '../../../../src/builder/kubernetes/outpu
 import type { PodFault } from '../../../../src/kubernetes/faults/pod-faults.ts';
 import { failsWith } from '../../with-builder.ts';
 
-const limits = { processes: 512, memoryBytes: 2 ** 31, fileBytes: 2 ** 30 };
+const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 30 };
 const host = 'registry.example.org';
 
 for (const [phase, line, code, message] of [
