@@ -87,9 +87,11 @@ async function inodes(folder: string, names: readonly string[]): Promise<Map<str
  */
 async function isAlone(folder: string): Promise<boolean> {
   const place = await realpath(folder);
+  const { dev, ino } = await stat(place);
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
-  const processes = await Promise.all(pids.map(lookAt));
-  const here = processes.filter((one) => one !== null && `${one.folder}/`.startsWith(`${place}/`));
+  const processes = await Promise.all(pids.map((pid) => lookAt(pid, place)));
+  // A process of a sandbox may be in another folder of the same name.
+  const here = processes.filter((one) => one?.seen?.dev === dev && one.seen.ino === ino);
   return (
     pids.length > 0 &&
     here.every((one) => {
@@ -99,14 +101,14 @@ async function isAlone(folder: string): Promise<boolean> {
   );
 }
 
-async function lookAt(pid: string) {
+/** A process in this folder. `seen` is what the process itself finds there. Null if the process is elsewhere. */
+async function lookAt(pid: string, place: string) {
   try {
-    const [folder, status] = await Promise.all([
-      readlink(`/proc/${pid}/cwd`),
-      readFile(`/proc/${pid}/status`, 'utf8'),
-    ]);
+    if (!`${await readlink(`/proc/${pid}/cwd`)}/`.startsWith(`${place}/`)) return null;
+    const status = await readFile(`/proc/${pid}/status`, 'utf8');
+    const seen = await stat(`/proc/${pid}/root${place}`).catch(noneIfGone);
     const name = /^Name:\t(.*)$/m.exec(status)?.[1] ?? '';
-    return { pid, folder, name, parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '' };
+    return { pid, seen, name, parent: /^PPid:\t(\d+)$/m.exec(status)?.[1] ?? '' };
   } catch (error) {
     // The process has ended, belongs to another user, or has lost its folder.
     if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return null;
