@@ -179,6 +179,6 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   throw new DeployError(
     'MOVED_ON',
     `${at} went live while you waited`,
-    `Fetch it and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
+    `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
   );
 }

@@ -39,7 +39,7 @@ export class FetchPlaces {
     throw new DeployError(
       'TOO_MANY_FETCHES',
       `${who} too many clones and fetches under way.`,
-      'Wait until some of them have ended, and try again.',
+      'Wait until some clones or fetches have ended, and try again.',
     );
   }
 }

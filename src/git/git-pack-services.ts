@@ -235,7 +235,7 @@ export class GitPackServices implements PackServices {
       isPersonFull
         ? `${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already.`
         : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already.`,
-      'Wait until some of them have ended, and push again.',
+      'Wait until some pushes have ended, and push again.',
     );
   }
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * Answers a web request for a tool that reached this server by mistake, because an ingress controller serves the tools.
+ * Answers a web request that reached this server, although an ingress controller serves its tool elsewhere.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request
  */

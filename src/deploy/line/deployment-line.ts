@@ -31,8 +31,9 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
   readonly treeLimits: TreeLimits;
   readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
   /**
-   * Checks that the person may still deploy the tool. @throws DeployError if they may not, or if the directory does not
-   * answer.
+   * Checks that the person may still deploy the tool.
+   *
+   * @throws DeployError if they may not, or if the directory does not answer.
    */
   readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
 }

@@ -81,8 +81,8 @@ async function withOtherRefs(
 }
 
 /**
- * Returns the result for a push of the commit that is live already. If a tool that has master pushes main, or the
- * reverse, one transaction renames the branch.
+ * Returns the result for a push of the commit that is live already. If a tool that has master pushes this commit to
+ * main, one transaction renames the branch.
  */
 export async function alreadyLive(
   repositories: Repositories,

@@ -69,7 +69,7 @@ export class Turns {
       isToolFull
         ? `${ofTool} deployments of ${tool} are waiting already`
         : `${ofPerson} deployments of ${uid} are waiting already`,
-      `Wait until some of them have ended, or cancel one: \`cancel ${tool}\``,
+      `Wait until some deployments have ended, or cancel one: \`cancel ${tool}\``,
     );
   }
 

@@ -73,7 +73,7 @@ export class Incoming extends Transform {
     return Buffer.alloc(0);
   }
 
-  /** How many bytes git has received after the command list. */
+  /** How many bytes git has received after the chunk that completed the command list. */
   get passedBytes(): number {
     return this.#passed;
   }

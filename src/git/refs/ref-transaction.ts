@@ -13,8 +13,8 @@ const PAUSES_MS = [20, 100, 400, 1500];
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands for git-update-ref(1) `--stdin`. If this is a function, it is called when no other change of the tool's refs
- * can run, so that no ref moves before the update.
+ * Commands for git-update-ref(1) `--stdin`. A function is called when no other change of the tool's refs can run, so
+ * that no ref moves before the update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 

@@ -80,7 +80,7 @@ test('a deployment log that is opened again keeps its lines and gets only new li
   );
 });
 
-test('threat 55: a build whose log is made to be slow to compare delays nobody when the build is resumed', async () => {
+test('threat 55: a build that makes its log slow to compare delays nobody when the build is resumed', async () => {
   const told = await LoggedLines.read(file('\n'.repeat(5_000_000)));
   const began = performance.now();
   for (let count = 0; count < 20_000; count += 1) assert.notEqual(told.untold(`new ${count}\n`), '');

@@ -74,7 +74,7 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
 }
 
 /**
- * Returns a budget that lets the drain of a node end one pod of a process at a time, and wait until the pod is
+ * Returns a budget for drains of nodes. A drain then ends one pod of a process at a time, and waits until the pod is
  * replaced. The budget never blocks a drain for ever, even for a process with one pod or for pods that are not ready.
  */
 export function disruptionBudget(

@@ -76,7 +76,7 @@ export async function applyScale(
     const facts = { tool: rollout.release.tool };
     logFailure(log, { error, message: 'cannot end surplus processes', facts });
     progress.warn(
-      'Surplus processes still run: the cluster does not answer. The next scale ends them, or the next start of this server.',
+      'Surplus processes still run: the cluster does not answer. The next command `scale`, or the next start of this server, ends them.',
     );
   });
 }

@@ -53,7 +53,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     ['HTTP/1.1 000 X', /^HTTP\/1\.1 502 .*ok$/s],
     ['HTTP/1.1 200 \u0001', /^HTTP\/1\.1 200 .*ok$/s],
   ] as const) {
-    test(`threat 60: the status line ${JSON.stringify(line)} harms no other tool`, async () => {
+    test(`threat 60: a tool that answers with the status line ${JSON.stringify(line)} harms no other tool`, async () => {
       const answer = await text(open(`/${hex(`${line}\r\nContent-Length: 2\r\n\r\nok`)}`));
       assert.match(answer, expected);
       assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
