@@ -35,7 +35,7 @@ export interface GitPackServicesOptions {
   readonly maxRepositoryBytes: number;
   /** The free space of the disk that holds the repositories. */
   readonly room: DiskRoom;
-  /** Repairs a repository whose refs or settings were damaged while the server runs. */
+  /** Repairs a repository whose refs or settings files were damaged while the server runs. */
   readonly repair: (tool: ToolName) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
@@ -207,7 +207,11 @@ export class GitPackServices implements PackServices {
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
   }
 
-  /** Returns the tool's repository, made or repaired if necessary. @throws DeployError `DISK_NEARLY_FULL` */
+  /**
+   * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
+   *
+   * @throws DeployError `DISK_NEARLY_FULL`
+   */
   async #ensure(tool: ToolName): Promise<string> {
     const { repositories, repair } = this.#options;
     try {

@@ -74,7 +74,10 @@ export async function resumedEntry(
   });
 }
 
-/** True also if the cluster does not answer, because `resume` asks again while the server already listens. */
+/**
+ * True if a build may still run. Also true if the cluster does not answer, because `resume` asks again while the server
+ * already listens.
+ */
 async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
     return (await builder.resumable(tool)).has(id);

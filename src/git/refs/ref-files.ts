@@ -80,7 +80,7 @@ async function filesBelow(folder: string, parent: string): Promise<string[]> {
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
 }
 
-/** The text of a file in a repository. Null if no file has this path. */
+/** Reads the text of a file in a repository. Null if no file has this path. */
 export async function readRefFile(path: string): Promise<string | null> {
   return readFile(path, 'utf8').catch(noneWhereAbsent);
 }

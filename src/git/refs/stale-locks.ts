@@ -90,7 +90,7 @@ async function isAlone(folder: string): Promise<boolean> {
   const { dev, ino } = await stat(place);
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
   const processes = await Promise.all(pids.map((pid) => lookAt(pid, place)));
-  // A process of a sandbox may be in another folder of the same name.
+  // A process in a sandbox may see another folder at the same path, so compare the folders themselves.
   const here = processes.filter((one) => one?.seen?.dev === dev && one.seen.ino === ino);
   return (
     pids.length > 0 &&
@@ -101,7 +101,10 @@ async function isAlone(folder: string): Promise<boolean> {
   );
 }
 
-/** A process in this folder. `seen` is what the process itself finds there. Null if the process is elsewhere. */
+/**
+ * Describes a process whose folder is in `place`. `seen` is the folder that the process itself finds at this path. Null
+ * if the process is elsewhere.
+ */
 async function lookAt(pid: string, place: string) {
   try {
     if (!`${await readlink(`/proc/${pid}/cwd`)}/`.startsWith(`${place}/`)) return null;

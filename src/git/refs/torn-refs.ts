@@ -55,7 +55,10 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   return names.filter((name) => isTorn(name, textOf(join(folder, name)) ?? ''));
 }
 
-/** True if a file that each push needs is torn. Reads few files, so that each push and each clone can ask. */
+/**
+ * True if a file of the repository that each push needs is damaged. Reads only a few files, because each push and each
+ * clone asks.
+ */
 export async function isDamaged(repositories: Repositories, tool: ToolName): Promise<boolean> {
   const branches = [repositories.deployBranch, 'master'].map((branch) => `refs/heads/${branch}`);
   const names = ['HEAD', ...branches, ...LINES.keys(), 'config'];

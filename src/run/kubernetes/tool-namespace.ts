@@ -12,10 +12,11 @@ const RIGHTS: readonly Right[] = [
 ];
 
 /**
- * Checks, before anything is built, that this server has its rights in the tool's namespace.
+ * Checks, before anything is built, that this server has its rights in the tool's namespace, and that the server does
+ * not use this namespace itself.
  *
- * @throws DeployError `NO_NAMESPACE`; as `preflight` does, except for a missing namespace that this server creates before
- * the rollout.
+ * @throws DeployError `NO_NAMESPACE`; as `preflight` does, except for a missing namespace that this server creates
+ * before the rollout.
  */
 export async function assertToolNamespace(
   {
@@ -33,7 +34,7 @@ export async function assertToolNamespace(
     throw new DeployError(
       'NO_NAMESPACE',
       `The tool ${tool} cannot run on Kubernetes: the server uses the namespace ${namespace} itself.`,
-      'Make a tool with another name.',
+      'Create a tool with another name.',
     );
   }
   await preflight({ cluster, namespace, rights: RIGHTS, signal }).catch((error: unknown) => {

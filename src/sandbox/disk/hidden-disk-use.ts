@@ -67,8 +67,9 @@ interface Look {
   readonly isCutShort: boolean;
 }
 
-// Three ways to hide files: in the queue of a socket (SCM_RIGHTS, unix(7)); in a process that may not be looked at, because
-// its program can be run but not read (execve(2)); and, if this server is not root, mapped and closed (see above).
+// This script finds three ways to hide files. Files may wait in the queue of a socket (SCM_RIGHTS, unix(7)). A process
+// may not be inspected, because its program can be run but not read (execve(2)). And if this server is not root, files
+// may be mapped and closed (see above).
 const HIDING = `device=$1; shift
 ${LEADERLESS}
 grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
@@ -85,8 +86,8 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done 2>/dev/null`;
 
 /**
- * The folders with a process that may hide files, whose disk use cannot be measured. Honest programs do so rarely, or only
- * for a moment.
+ * Returns the folders of processes that may hide files, whose disk use cannot be measured. Honest programs do so
+ * rarely, or only for a moment.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;

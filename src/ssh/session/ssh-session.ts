@@ -18,7 +18,9 @@ import { isGitCommand, parseExec } from './parse-exec.ts';
 import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
 import { TerminalRequest } from './ssh-terminal.ts';
 
-/** A person gets another place only while they hold less than a tenth of the free ones: 46 of 500 alone. */
+/**
+ * A person gets another place for a command only if they hold less than a tenth of the free places: alone, 46 of 500.
+ */
 const WEIGHT_OF_PERSON = 0.1;
 
 export interface SessionServices {
@@ -29,7 +31,7 @@ export interface SessionServices {
   readonly log: Log;
   /** If a client makes no progress for this long although it should, it counts as disconnected. */
   readonly stallMs: number;
-  /** The places for commands, over all connections. Clones and pushes have limits of their own. */
+  /** The places for commands of all connections together. Clones and pushes have their own limits. */
   readonly commands: Shares;
 }
 
@@ -132,14 +134,19 @@ async function answer(
   return service === 'receive-pack' ? await receivePack(git) : await uploadPack(git, protocol());
 }
 
-/** @returns a function that gives the place back. @throws DeployError `TOO_MANY_COMMANDS` */
+/**
+ * Takes a place for a command.
+ *
+ * @returns a function that gives the place back.
+ * @throws DeployError `TOO_MANY_COMMANDS`
+ */
 function takePlace({ commands, principal: { uid } }: SessionContext): () => void {
   const taken = commands.take({ [uid]: WEIGHT_OF_PERSON });
   if (taken.kind === 'taken') return taken.giveBack;
   throw new DeployError(
     'TOO_MANY_COMMANDS',
     `${taken.holder ?? 'This server'} has too many commands under way over SSH.`,
-    'Wait until some of them have ended, or end one of them, and try again.',
+    'Wait until some of these commands have ended, or end one of them, and try again.',
   );
 }
 

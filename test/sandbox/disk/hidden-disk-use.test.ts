@@ -23,7 +23,7 @@ print('ready', flush=True)
 time.sleep(60)`;
 
 for (const uid of [0, 65_534]) {
-  test(`an honest program does not count as one that hides files, for a server with uid ${uid}`, {
+  test(`an honest program does not count as a program that hides files, if the server runs with uid ${uid}`, {
     skip: !isRoot,
   }, async () => {
     await using data = await dataFolder();

@@ -20,7 +20,7 @@ const MAX_ENTRIES_PART = 0.25;
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /** If no folder grows fast, the process of a large folder that grows slowly is ended, at most once in this time. */
 const SLOW_MS = 10_000;
-/** If no folder grows, the time between two searches for processes that may hide files. */
+/** If no folder grows, the time between two searches for processes that may hide files, in milliseconds. */
 const SECRETS_MS = 2000;
 /** The pause after a check is this many times as long as the check, unless the disk fills quickly. */
 const REST = 19;
@@ -41,7 +41,7 @@ interface Watched extends WatchedFolder {
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
  * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
- * sandbox still holds them open. If the disk is nearly full and no folder grows, a process that may hide files is ended.
+ * sandbox still holds them open. If the disk is nearly full and no folder grows, ends a process that may hide files.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
