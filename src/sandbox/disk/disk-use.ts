@@ -29,8 +29,8 @@ export async function bytesOf(folders: readonly string[], signal: AbortSignal): 
 }
 
 /**
- * Counts the files and folders in each folder, itself included. The result leaves out folders that do not exist. Takes
- * a quarter of the time of `du --inodes`.
+ * Counts the files and folders below each folder, including the folder itself. The result leaves out folders that do
+ * not exist. Takes a quarter of the time of `du --inodes`.
  */
 export async function entriesOf(
   folders: readonly string[],

@@ -63,7 +63,7 @@ export function namespaceOf(tool: string, prefix: string): string {
   throw new DeployError(
     'NO_NAMESPACE',
     `The tool ${tool} cannot run on Kubernetes: ${namespace} cannot be the name of a namespace.`,
-    'Make a tool whose name has only lower-case letters, digits and hyphens, and is not too long.',
+    'Create a tool with a shorter name, or a name of only lower-case letters, digits and hyphens.',
   );
 }
 
