@@ -63,7 +63,13 @@ export class AClusterBuilder implements AsyncDisposable {
   }
 
   static async open(
-    options: { config?: Partial<KubernetesBuilderConfig>; quietMs?: number; patienceMs?: number } = {},
+    options: {
+      config?: Partial<KubernetesBuilderConfig>;
+      quietMs?: number;
+      patienceMs?: number;
+      /** The server's connection, for a server with few rights; by default with those of KUBECONFIG. */
+      clusterFor?: (namespace: string) => Promise<Cluster>;
+    } = {},
   ): Promise<AClusterBuilder> {
     if (registryHost === '') throw new Error('CLUSTER_REGISTRY is not set: this suite needs the cluster');
     const cluster = connectCluster({ context: '' });
@@ -106,7 +112,7 @@ export class AClusterBuilder implements AsyncDisposable {
         harbor_project_size: -1,
         ...options.config,
       },
-      cluster,
+      cluster: (await options.clusterFor?.(name)) ?? cluster,
       log: pino({ level: 'info' }, { write: (line) => void log.push(JSON.parse(line)) }),
       sourceOrigin: () => `http://${address}:${port}`,
       quietMs: options.quietMs ?? 30_000,

@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
 import { failsWith } from '../../builder/with-builder.ts';
 import { checkOut } from '../../contracts/builder.ts';
 import { run, until } from '../../support/server.ts';
 import { registry, registryHost } from '../images.ts';
+import { kubectl } from '../installation/kubectl.ts';
+import { NarrowRights } from '../installation/narrow-rights.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 import { scriptBuilderImage } from './script-builder.ts';
 
@@ -18,7 +24,8 @@ before(async () => {
 
 type Config = NonNullable<NonNullable<Parameters<typeof AClusterBuilder.open>[0]>['config']>;
 
-const open = (config: Config = {}, more: { patienceMs?: number } = {}) =>
+type More = { patienceMs?: number; clusterFor?: (namespace: string) => Promise<Cluster> };
+const open = (config: Config = {}, more: More = {}) =>
   AClusterBuilder.open({ config: { builder_image: image, ...config }, ...more });
 const script = (text: string) => checkOut({ 'build.sh': text });
 
@@ -147,15 +154,15 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  const limitPods = (builder: AClusterBuilder, pods: string) =>
+  const limit = (builder: AClusterBuilder, hard: Readonly<Record<string, string>>) =>
     builder.cluster.core.createNamespacedResourceQuota({
       namespace: builder.namespace,
-      body: { metadata: { name: 'few' }, spec: { hard: { pods } } },
+      body: { metadata: { name: 'few' }, spec: { hard } },
     });
 
   test('threat 77: a quota that is too small for any build is reported as a task for the operator, with its numbers', async () => {
     await using builder = await open();
-    await limitPods(builder, '0');
+    await limit(builder, { pods: '0' });
     await assert.rejects(
       builder.build(script('')),
       failsWith('BUILD_QUOTA', /quota few \(pods: 1 more asked for, 0 of 0 in use\) of the build namespace/),
@@ -163,26 +170,32 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build in the cluster waits until the quota of the build namespace has room for it', async () => {
-    await using builder = await open();
-    await limitPods(builder, '1');
-    const first = builder.build(script('echo begun; sleep 15'));
-    await until(async () => builder.said.includes('begun'), 'the first build runs', 60_000);
-    const second = builder.build(script('echo second'));
-    await until(
-      async () => builder.said.includes('waiting: the build finds no room'),
-      'the second waits',
-      20_000,
-    );
-    await Promise.all([first, second]);
-    assert.match(builder.said, /pods: 1 more asked for, 1 of 1 in use/);
-    assert.match(builder.said, /second/);
-    await assertNothingLeft(builder);
-  });
+  for (const [resource, name] of [
+    ['pods', 'pods'],
+    // The API refuses the Job itself, not its pod.
+    ['count/jobs.batch', 'jobs.batch'],
+  ] as const) {
+    test(`a build in the cluster waits until the quota of the build namespace has room for it: ${name}`, async () => {
+      await using builder = await open();
+      await limit(builder, { [resource]: '1' });
+      const first = builder.build(script('echo begun; sleep 15'));
+      await until(async () => builder.said.includes('begun'), 'the first build runs', 60_000);
+      const second = builder.build(script('echo second'));
+      await until(
+        async () => builder.said.includes('waiting: the build finds no room'),
+        'the second waits',
+        20_000,
+      );
+      await Promise.all([first, second]);
+      assert.match(builder.said, new RegExp(`${name}: 1 more asked for, 1 of 1 in use`));
+      assert.match(builder.said, /second/);
+      await assertNothingLeft(builder);
+    });
+  }
 
   test('a build that finds no room in the quota in time says which namespace the quota belongs to', async () => {
     await using builder = await open({ build_time: 30_000 });
-    await limitPods(builder, '1');
+    await limit(builder, { pods: '1' });
     const { namespace } = builder;
     const container = {
       name: 'c',
@@ -226,6 +239,29 @@ while True: a.append(b'x' * 10_000_000)"`,
       alarms.map(({ msg }) => msg),
       ['build namespace cannot be used'],
     );
+  });
+
+  test('a right that the server lacks is named before anything is built', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'narrow-'));
+    after(() => rm(folder, { recursive: true }));
+    await using narrow = await NarrowRights.create(folder);
+    const withoutLogs = async (namespace: string) => {
+      await narrow.letBuild(namespace);
+      const isTheRule = { op: 'test', path: '/rules/3/resources', value: ['pods/log'] };
+      const patch = JSON.stringify([isTheRule, { op: 'remove', path: '/rules/3' }]);
+      await kubectl('-n', namespace, 'patch', 'role', 'toolforge-push-builds', '--type=json', '-p', patch);
+      return connectCluster({ context: '', kubeconfig: narrow.kubeconfig });
+    };
+    await using builder = await open({}, { clusterFor: withoutLogs });
+    await assert.rejects(
+      builder.build(script('')),
+      failsWith(
+        'CLUSTER_FORBIDDEN',
+        new RegExp(`may not get pods/log in the namespace ${builder.namespace}`),
+      ),
+    );
+    assert.equal(builder.sourcesAsked, 0);
+    assert.deepEqual(await builder.leftovers(), []);
   });
 
   test('if the namespace for builds is being deleted, a push says so', async () => {

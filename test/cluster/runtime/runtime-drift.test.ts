@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { KubernetesListObject, KubernetesObject } from '@kubernetes/client-node';
 import { pino } from 'pino';
 import type { ToolName } from '../../../src/core/names.ts';
 import { cronJobName } from '../../../src/run/kubernetes/manifests/object-names.ts';
-import { releaseOf, rollOut, until } from '../../run/contract-steps.ts';
+import { releaseOf, rollOut, scale, until } from '../../run/contract-steps.ts';
 import { web, webTool, worker } from '../../run/tool-sources.ts';
 import { kubectl } from '../installation/kubectl.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
@@ -132,6 +133,39 @@ describe('drift', { concurrency: 1 }, () => {
     }, 'only the new release is left');
     for (const name of left) assert.match(name, /-v2-/);
     assert.equal((await bench.request(tool, '/')).body, 'two');
+  });
+
+  test('the Secret and the budget of a release are deleted with its Deployments, also while no server runs', async () => {
+    const tool = 'owned' as ToolName;
+    const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
+    const server = bench.startAnother(tool);
+    await rollOut(server, releaseOf(tool, 1, artifact, { API_KEY: 'secret' }));
+    await server.close();
+    const left = () => named(tool, 'secret,poddisruptionbudget');
+    assert.equal((await left()).length, 2);
+    await kubectl('-n', namespaceOf(tool), 'delete', 'deployment', '--all', '--wait=false');
+    await until(async () => (await left()).length === 0, 'both to be gone', BACK_SECONDS);
+  });
+
+  test('the objects of a release have one manager, so that an operator sees who else has changed them', async () => {
+    const tool = 'managed' as ToolName;
+    const artifacts = await Promise.all(
+      ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),
+    );
+    for (const [index, artifact] of artifacts.entries()) {
+      const release = releaseOf(tool, index + 1, artifact, { API_KEY: 'secret' });
+      await rollOut(bench.runtime, release);
+      await scale(bench.runtime, release, { web: 2 });
+    }
+    const kinds = 'deployment,service,ingress,secret,poddisruptionbudget,networkpolicy';
+    const words = ['-n', namespaceOf(tool), 'get', kinds, '-o', 'json', '--show-managed-fields'];
+    const { items } = JSON.parse(await kubectl(...words)) as KubernetesListObject<KubernetesObject>;
+    assert.ok(items.length >= 6);
+    for (const { kind, metadata } of items) {
+      const own = (metadata?.managedFields ?? []).filter(({ subresource }) => subresource === undefined);
+      const managers = own.filter(({ fieldsV1 = {} }) => 'f:spec' in fieldsV1 || 'f:data' in fieldsV1);
+      assert.deepEqual([...new Set(managers.map(({ manager }) => manager))], ['toolforge-push'], kind);
+    }
   });
 
   test('objects of a stopped tool, or in a deleted namespace, are not created again', async () => {
