@@ -81,9 +81,10 @@ const ALIKE = [
 for (const { name, vars, line } of ALIKE) {
   test(`threat 55: a line like the beginnings of secrets costs little: ${name}`, async () => {
     const mask = await masking(vars);
-    const startedAt = performance.now();
+    // Processor time, because a busy machine does other work meanwhile.
+    const before = process.cpuUsage();
     for (let count = 0; count < 100; count++) assert.equal(mask(line), line);
-    const perLineMs = (performance.now() - startedAt) / 100;
+    const perLineMs = process.cpuUsage(before).user / 1000 / 100;
     // Comparing each place with each secret took 15 to 30 ms.
     assert.ok(perLineMs < 8, `${perLineMs} ms`);
   });
