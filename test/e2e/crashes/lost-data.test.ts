@@ -69,10 +69,11 @@ async function inventory() {
   };
 }
 
+const stamps = () => readdir(join(data, 'set-aside')).catch(() => []);
+
 /** The names in a folder of the data folder, and in its set-aside copies. */
 async function names(path: string): Promise<string[]> {
-  const aside = await readdir(join(data, 'set-aside')).catch(() => []);
-  const places = [path, ...aside.map((stamp) => join('set-aside', stamp, path))];
+  const places = [path, ...(await stamps()).map((stamp) => join('set-aside', stamp, path))];
   const found = await Promise.all(places.map((place) => readdir(join(data, place)).catch(() => [])));
   return found.flat();
 }
@@ -157,7 +158,11 @@ interface Case {
   readonly next?: number;
   /** Whether the repository has lost the live commit. */
   readonly isCommitLost?: boolean;
+  /** Damaged files that must be set aside, not deleted. */
+  readonly aside?: readonly string[];
 }
+
+const TORN = ['HEAD', 'refs/heads/main', 'refs/releases/v4', 'refs/releases/v2'];
 
 const cases: readonly Case[] = [
   { what: 'store missing', harm: () => remove(...STORE), refused: 'restore store' },
@@ -191,6 +196,7 @@ const cases: readonly Case[] = [
       await truncate(file('store.sqlite'), 8192);
     },
     refused: 'restore store',
+    aside: ['store.sqlite'],
   },
   {
     what: 'store overwritten',
@@ -220,11 +226,11 @@ const cases: readonly Case[] = [
     what: 'refs torn',
     harm: async () => {
       const repository = 'repositories/kept.git';
-      for (const name of ['HEAD', 'refs/heads/main', 'refs/releases/v4', 'refs/releases/v2'])
-        await writeFile(file(join(repository, name)), '');
+      for (const name of TORN) await writeFile(file(join(repository, name)), '');
       await appendFile(file(join(repository, 'packed-refs')), '0123456789ab');
     },
     refused: null,
+    aside: [...TORN, 'packed-refs'].map((name) => join('repositories/kept.git', name)),
   },
   {
     what: 'store older, and the copy of v4 torn',
@@ -336,10 +342,12 @@ const cases: readonly Case[] = [
       await appendFile(file('directory.yaml'), '\n"');
     },
     refused: 'restore directory',
+    aside: ['directory.yaml'],
   },
 ];
 
-for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLost = false } of cases) {
+for (const { what, harm, refused, ...more } of cases) {
+  const { serves = 'three secret', next = 5, isCommitLost = false, aside = [] } = more;
   test(`threat 87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
@@ -371,6 +379,8 @@ for (const { what, harm, refused, serves = 'three secret', next = 5, isCommitLos
     if (!isDown) await until(async () => (await server.get('kept')).body === serves, `it serves ${serves}`);
     if (!isCommitLost) assert.equal(await main(), live);
     await assertNothingLost(had);
+    for (const path of aside)
+      assert.ok(existsSync(file(join('set-aside', (await stamps())[0] ?? '', path))), path);
 
     await server.addTool('kept');
     if (refused === 'start-over directory') return;
