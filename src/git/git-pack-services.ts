@@ -13,7 +13,7 @@ import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './
 import { parkedFolder, parkedRef, TruthfulPush } from './push/push-session.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
-import { isDamaged } from './refs/torn-refs.ts';
+import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
 import { repositoryBytes } from './repository-size.ts';
 
@@ -59,6 +59,9 @@ export class GitPackServices implements PackServices {
   readonly #fetches = new FetchPlaces();
   /** Caches the size of each tool's repository in bytes. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, number>();
+
+  /** The tools whose last push was refused by git itself, perhaps because of a torn ref. */
+  readonly #suspects = new Set<ToolName>();
 
   constructor(options: GitPackServicesOptions) {
     this.#options = options;
@@ -108,6 +111,7 @@ export class GitPackServices implements PackServices {
       hints: hints(tool, principal.uid),
       audit,
       log,
+      onGitRefusal: () => void this.#suspects.add(tool),
       onClose: (wasKilled) => {
         if (!this.#pushes.delete(id)) return;
         this.#left({ tool, principal });
@@ -216,7 +220,8 @@ export class GitPackServices implements PackServices {
     const { repositories, repair } = this.#options;
     try {
       const folder = await repositories.ensure(tool);
-      if (await isDamaged(repositories, tool)) await repair(tool);
+      const scope = this.#suspects.delete(tool) ? 'all' : 'branch';
+      if ((await findTorn(repositories, tool, scope)).length > 0) await repair(tool);
       return folder;
     } catch (error) {
       await this.#options.room.assertRoom();

@@ -1,6 +1,6 @@
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import type { ToolName } from '../../core/names.ts';
-import { setTornAside } from '../../git/refs/torn-refs.ts';
+import { findTorn, setTornAside } from '../../git/refs/torn-refs.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
@@ -17,7 +17,8 @@ export async function repairRepository(
   const { repositories, log } = context;
   const letGo = await repositories.takeRefs(tool);
   try {
-    const damaged = await setTornAside(repositories, tool, setAside);
+    const torn = await findTorn(repositories, tool, 'all');
+    const damaged = await setTornAside(repositories, tool, setAside, torn);
     for (const part of damaged) log.warn(part, 'damaged part of a repository set aside');
   } finally {
     letGo();

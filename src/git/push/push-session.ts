@@ -46,6 +46,8 @@ export interface PushContext {
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
+  /** Called if git itself refuses the push, or a ref of it. */
+  readonly onGitRefusal: () => void;
   /** Called when git has ended, and at each further `close`. */
   readonly onClose: (wasKilled: boolean) => void;
 }
@@ -268,6 +270,7 @@ export class TruthfulPush implements PushSession {
     if (this.#list === null || this.#list.commands.length === 0) return { kind: 'none' };
     const isAllRefused = this.#fates.every((fate) => fate.kind === 'refuse');
     if (isAllRefused) await this.#whenClientListens();
+    else if (gitsReport === null || !isWell(gitsReport)) this.#context.onGitRefusal();
     const report = pushReport({
       fates: this.#fates,
       parkedAs: (fate, index) => this.#parkedAs(fate, index),
@@ -276,7 +279,7 @@ export class TruthfulPush implements PushSession {
       isAtomic: this.#has('atomic'),
       hasOptions: this.#has('report-status-v2'),
     });
-    this.#exitStatus = report.unpack === 'ok' && report.refs.every(({ reason }) => reason === null) ? 0 : 1;
+    this.#exitStatus = isWell(report) ? 0 : 1;
     this.#note(report);
     const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
     return { kind: 'report', report, progress };
@@ -309,4 +312,9 @@ export class TruthfulPush implements PushSession {
       unpack: `the push is larger than ${mebibytes(this.#context.maxPackBytes)}, the limit for one push (pack_size); leave large files out of the history`,
     };
   }
+}
+
+/** True if everything was done. */
+function isWell({ unpack, refs }: Report): boolean {
+  return unpack === 'ok' && refs.every(({ reason }) => reason === null);
 }

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { noneIfGone } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
-import { readRefFile } from './ref-files.ts';
+import { filesBelow, readRefFile } from './ref-files.ts';
 
 /** A damaged part of a repository that the server moved to the folder `set-aside`. */
 export interface Damaged {
@@ -24,6 +25,9 @@ export interface Damaged {
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
+
+/** Enough to keep Node's four file threads busy. */
+const FILES_AT_ONCE = 8;
 
 /** For files whose lines are independent of each other: the pattern that an undamaged line matches. */
 const LINES: ReadonlyMap<string, RegExp> = new Map([
@@ -56,17 +60,25 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
 }
 
 /**
- * True if a file of the repository that each push needs is damaged. Reads only a few files, because each push and each
- * clone asks.
+ * Lists torn files as `tornRefs` does, without blocking the server.
+ *
+ * @param scope - `branch` reads only the few files that each push and each clone needs.
  */
-export async function isDamaged(repositories: Repositories, tool: ToolName): Promise<boolean> {
+export async function findTorn(
+  repositories: Repositories,
+  tool: ToolName,
+  scope: 'branch' | 'all',
+): Promise<string[]> {
+  const folder = repositories.folder(tool);
+  if (existsSync(join(folder, 'reftable'))) return [];
   const branches = [repositories.deployBranch, 'master'].map((branch) => `refs/heads/${branch}`);
-  const names = ['HEAD', ...branches, ...LINES.keys(), 'config'];
-  const read = async (name: string) => {
-    const text = await readRefFile(join(repositories.folder(tool), name));
+  const refs = scope === 'all' ? await filesBelow(folder, 'refs') : branches;
+  const names = ['HEAD', ...refs, ...LINES.keys(), 'config'];
+  const torn = await mapWithLimit(names, FILES_AT_ONCE, async (name) => {
+    const text = await readRefFile(join(folder, name));
     return text !== null && isTorn(name, text);
-  };
-  return (await Promise.all(names.map(read))).includes(true);
+  });
+  return names.filter((_, index) => torn[index]);
 }
 
 function isTorn(name: string, text: string): boolean {
@@ -83,10 +95,11 @@ export async function setTornAside(
   repositories: Repositories,
   tool: ToolName,
   setAside: SetAside,
+  torn: readonly string[] = tornRefs(repositories, tool),
 ): Promise<Damaged[]> {
   const folder = repositories.folder(tool);
   const found: Damaged[] = [];
-  for (const name of tornRefs(repositories, tool)) {
+  for (const name of torn) {
     const path = join(folder, name);
     const text = textOf(path) ?? '';
     const whole = LINES.get(name);

@@ -71,6 +71,23 @@ for (const { what, harm } of harms) {
   }
 }
 
+test('threat 87: a torn tag under a running server is set aside after git has refused a push', async () => {
+  await tree.git('tag', 'one');
+  await tree.git('push', 'toolforge', 'refs/tags/one');
+  const asides = await names();
+  await writeFile(path('refs/tags/one'), garbage);
+  const head = await tree.commit('a torn tag', webTool('a torn tag'));
+  const refused = await tree.push();
+  assert.match(refused.stderr, /! \[remote rejected\] main -> main/);
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  assert.equal(await main(), head);
+  assert.equal((await names()).length, asides.length + 1);
+  const again = await tree.git('push', 'toolforge', 'refs/tags/one');
+  assert.equal(again.exitCode, 0, again.stderr);
+  assert.equal((await server.local('doctor')).exitCode, 0);
+});
+
 /** The torn files that were set aside. */
 async function names(): Promise<string[]> {
   const files = await readdir(join(server.folder, 'data/set-aside'), {
