@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { copyFilter } from '../../../src/sandbox/seccomp/filter.ts';
-import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
+import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 const source = resolve(import.meta.dirname, '../../../src/sandbox/seccomp');
 const MADE_WITH = '2.5.4';
+const PLAIN_USER = 65_534;
 
 /** Compiles the attack into a folder that is mounted at /attack in a sandbox. */
 async function attackIn(
@@ -58,29 +59,37 @@ test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or
   assert.equal(usual.match(/^.* allowed$/gm)?.length, 9, usual);
 });
 
-test('promise 4: a tool cannot see the keyring of the session in which the server was started', async () => {
-  await using data = await dataFolder();
-  const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
-  // Python makes the system calls itself, so that the test needs no program for keys.
-  const session = `
+for (const uid of [process.getuid?.() ?? 0, PLAIN_USER]) {
+  const isOther = uid !== process.getuid?.();
+  test(`promise 4: a tool cannot see the keyring of the session in which the server was started (uid ${uid})`, {
+    skip: isOther && !isRoot,
+  }, async () => {
+    await using data = await dataFolder();
+    const { mounts } = await attackIn(data.path);
+    if (isOther) await chown(data.path, uid, uid);
+    const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
+    // Python makes the system calls itself, so that the test needs no program for keys.
+    const session = `
 import ctypes, os, sys
+${isOther ? `os.setgroups([]); os.setgid(${uid}); os.setuid(${uid})` : ''}
 libc = ctypes.CDLL(None, use_errno=True)
 keyctl, add_key = (250, 248) if os.uname().machine == 'x86_64' else (219, 217)
 assert libc.syscall(keyctl, 1, None) > 0
 assert libc.syscall(add_key, b'user', b'secret', b'of a tool', 9, -3) > 0
 os.execvp(sys.argv[1], sys.argv[1:])`;
-  const server = `
+    const server = `
 import { runIn, sandboxIn } from ${JSON.stringify(bench)};
 const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
-const mounts = ${JSON.stringify((await attackIn(data.path)).mounts)};
+const mounts = ${JSON.stringify(mounts)};
 console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:; cat /proc/keys'], { mounts })).output);`;
-  const argv = ['-c', session, process.execPath, '--input-type=module', '-e', server];
-  const { stdout } = await execa('/usr/bin/python3', argv);
-  assert.match(stdout, /^keyctl read session EPERM$/m);
-  assert.match(stdout, /^keyctl clear session EPERM$/m);
-  assert.doesNotMatch(stdout, /user +secret/);
-  assert.match(stdout, /^keys:/m);
-});
+    const argv = ['-c', session, process.execPath, '--input-type=module', '-e', server];
+    const { stdout } = await execa('/usr/bin/python3', argv);
+    assert.match(stdout, /^keyctl read session EPERM$/m);
+    assert.match(stdout, /^keyctl clear session EPERM$/m);
+    assert.doesNotMatch(stdout, /user +secret/);
+    assert.match(stdout, /^keys:/m);
+  });
+}
 
 test('ordinary programs work behind the seccomp filter: threads, processes, packages', async () => {
   await using data = await dataFolder();
