@@ -61,11 +61,16 @@ for (const step of ['silent', 'introduced', 'exchanged'] as const) {
 test('threat 20: a logged-in connection no longer counts against the limit of its address before the login', async () => {
   const bench = await open({ ssh_per_address: 3 });
   const privateKey = readFileSync(bench.path('alice'));
+  let closed = 0;
   for (let count = 0; count < 5; count += 1) {
     const client = await connect({ port: bench.port, username: 'alice', privateKey });
+    client.once('close', () => {
+      closed += 1;
+    });
     ends.push(() => client.end());
   }
   assert.equal((await bench.ssh('bob', 'bob', ['x'])).code, 0);
+  assert.equal(closed, 0, 'a logged-in connection gave way to a newer one');
 });
 
 const REASON =
