@@ -1,5 +1,24 @@
 /** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
-export const KEPT_LINES = 40;
+const KEPT_LINES = 40;
+
+/** Keeps the last lines of a step's output, masked. */
+export class LastLines {
+  readonly #lines: string[] = [];
+
+  /** The newest is the last. */
+  get all(): readonly string[] {
+    return this.#lines;
+  }
+
+  add(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
+  }
+
+  clear(): void {
+    this.#lines.length = 0;
+  }
+}
 
 const MAX_LENGTH = 160;
 const REFUSAL = /^ !\s+/;

@@ -1,11 +1,11 @@
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../../sandbox/sandbox.ts';
 import type { BuildLimits } from '../build-limits.ts';
-import { KEPT_LINES } from '../failure-reason.ts';
+import { LastLines } from '../failure-reason.ts';
 import { OutputLines } from '../output-lines.ts';
 
 export interface StepEnd extends Exit {
-  /** The last lines of output, masked, at most KEPT_LINES. */
+  /** The last lines of output, masked. */
   readonly lastLines: readonly string[];
 }
 
@@ -33,13 +33,12 @@ export async function runStep(
   const exited = process.exited.finally(kill);
   // The key is the tool, because a tool's builds and processes share one part of the time.
   const share = String(command.toolNumber);
-  const lastLines: string[] = [];
+  const lastLines = new LastLines();
   const lines = new OutputLines({
     mask: options.mask,
     line: (text) => {
       if (guard.signal.aborted) return;
-      lastLines.push(text);
-      if (lastLines.length > KEPT_LINES) lastLines.shift();
+      lastLines.add(text);
       options.line(text);
     },
   });
@@ -51,7 +50,7 @@ export async function runStep(
     lines.end();
     const exit = await exited;
     guard.signal.throwIfAborted();
-    return { ...exit, lastLines };
+    return { ...exit, lastLines: lastLines.all };
   } finally {
     kill();
     await exited;

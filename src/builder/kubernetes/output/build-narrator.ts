@@ -2,7 +2,7 @@ import type { Progress } from '../../../core/progress.ts';
 import { duration } from '../../../core/text/duration.ts';
 import { type StepLimits, stepFailed } from '../../build-failures.ts';
 import type { BuildLimits } from '../../build-limits.ts';
-import { KEPT_LINES } from '../../failure-reason.ts';
+import { LastLines } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
 import type { PreparedSource } from '../../source/prepared-source.ts';
 import type { BuildJob, Phase } from '../job/build-job.ts';
@@ -26,7 +26,7 @@ export class BuildNarrator {
   readonly #output: BuildOutput;
   readonly #reached = new Set<Phase>();
   /** The last lines of the running phase. */
-  #lastLines: string[] = [];
+  readonly #lastLines = new LastLines();
 
   constructor(options: {
     readonly progress: Progress;
@@ -54,14 +54,13 @@ export class BuildNarrator {
 
   enter(phase: Phase): void {
     this.#reached.add(phase);
-    this.#lastLines = [];
+    this.#lastLines.clear();
     if (phase === 'export') this.#progress.step('Storing the image');
   }
 
   /** @param text - Masked. */
   line(phase: Phase, text: string): void {
-    this.#lastLines.push(text);
-    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
+    this.#lastLines.add(text);
     if (phase === 'detect') this.#detection.read(text);
     if (phase === 'build') this.#output.read(text);
   }
@@ -77,7 +76,7 @@ export class BuildNarrator {
     throw phaseFailed({
       phase,
       end,
-      lines: this.#lastLines,
+      lines: this.#lastLines.all,
       registryHost: this.#registryHost,
       limits: this.#limits,
     });
@@ -94,7 +93,7 @@ export class BuildNarrator {
       this.#detection.failFound(this.#progress, this.#source.files, this.#limits);
     }
     const { exitCode: code, isOutOfMemory } = end;
-    const step = { name: 'The detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines };
+    const step = { name: 'The detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines.all };
     throw stepFailed(step, this.#limits);
   }
 }

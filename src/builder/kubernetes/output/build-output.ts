@@ -2,7 +2,7 @@ import type { Progress } from '../../../core/progress.ts';
 import { brokenBuildpack, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { say } from '../../buildpack-api/build-phase.ts';
 import { nameOf } from '../../buildpack-api/detection.ts';
-import { KEPT_LINES } from '../../failure-reason.ts';
+import { LastLines } from '../../failure-reason.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
 
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/cli/command.go, phase/builder.go, buildpack/build.go
@@ -26,7 +26,7 @@ const BUILDPACK_FAILED = 51;
 export class BuildOutput {
   readonly #progress: Progress;
   readonly #entered: (buildpack: string) => void;
-  readonly #lastLines: string[] = [];
+  readonly #lastLines = new LastLines();
   #buildpack: string | null = null;
   #isOutput = false;
   #error = '';
@@ -50,7 +50,7 @@ export class BuildOutput {
     if (next !== null) {
       this.#before = null;
       this.#buildpack = next[1] ?? '';
-      this.#lastLines.length = 0;
+      this.#lastLines.clear();
       this.#entered(nameOf(this.#buildpack));
       return;
     }
@@ -106,15 +106,14 @@ export class BuildOutput {
         code: code !== undefined ? Number(code) : signal === undefined ? end.exitCode : null,
         signal: signal === undefined ? null : signal === 'killed' ? 'SIGKILL' : signal,
         isOutOfMemory: end.isOutOfMemory,
-        lastLines: this.#lastLines,
+        lastLines: this.#lastLines.all,
       },
       limits,
     );
   }
 
   #say(text: string): void {
-    this.#lastLines.push(text);
-    if (this.#lastLines.length > KEPT_LINES) this.#lastLines.shift();
+    this.#lastLines.add(text);
     say(this.#progress, text);
   }
 }

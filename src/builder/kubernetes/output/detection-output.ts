@@ -1,7 +1,6 @@
 import type { Progress } from '../../../core/progress.ts';
 import { noBuildpack, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { NOTE, nameOf } from '../../buildpack-api/detection.ts';
-import { KEPT_LINES } from '../../failure-reason.ts';
 import { misspeltProcfile } from '../../source/procfile.ts';
 
 /** The result and output of one buildpack's detection. */
@@ -88,7 +87,7 @@ export class DetectionOutput {
     if (broken !== undefined) {
       const [id, { code, lines }] = broken;
       const step = { name: `The detection of ${nameOf(id)}`, signal: null, isOutOfMemory: false };
-      throw stepFailed({ ...step, code: code ?? 1, lastLines: lines.slice(-KEPT_LINES) }, limits);
+      throw stepFailed({ ...step, code: code ?? 1, lastLines: lines }, limits);
     }
     const misspelt = misspeltProcfile(files);
     if (misspelt !== null) notes.push(misspelt);
