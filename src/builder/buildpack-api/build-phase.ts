@@ -6,8 +6,8 @@ import type { Progressed } from '../local/tool-cache.ts';
 import type { BuildContext } from './build-context.ts';
 import { entriesFor, type PlanEntry, withoutMet } from './build-plan.ts';
 import { runStep } from './buildpack-step.ts';
-import type { Buildpack } from './buildpack-store.ts';
-import { type Detection, nameOf } from './detection.ts';
+import { type Buildpack, nameOf } from './buildpack-store.ts';
+import type { Detection } from './detection.ts';
 import { mergeProcesses, readProcesses, readUnmet } from './launch-processes.ts';
 import {
   addEnvFolder,

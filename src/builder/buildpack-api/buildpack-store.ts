@@ -124,3 +124,8 @@ async function openToAll(folder: string): Promise<void> {
     await chmod(join(entry.parentPath, entry.name), isProgram ? 0o755 : 0o644);
   }
 }
+
+/** `toolforge/python` → `python` */
+export function nameOf(id: string): string {
+  return id.slice(id.lastIndexOf('/') + 1);
+}

@@ -2,25 +2,20 @@ import { writeFile } from 'node:fs/promises';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
-import type { Progress } from '../../core/progress.ts';
 import { fromStatus } from '../../sandbox/sandbox.ts';
-import { noBuildpack, stepFailed } from '../build-failures.ts';
 import { makeFolder } from '../folders.ts';
 import { OutputLines } from '../output-lines.ts';
-import { misspeltProcfile } from '../source/procfile.ts';
 import { readPlainFile, readStart } from '../source/safe-files.ts';
 import type { BuildContext } from './build-context.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
 import { runStep, type StepEnd } from './buildpack-step.ts';
 import type { Buildpack, BuildpackStore, GroupMember } from './buildpack-store.ts';
+import { type DetectionEnd, failDetection, MAX_LINES, sayDetected } from './detection-report.ts';
 import { escapeId, withPlatformVariables } from './layer-environment.ts';
 
 /** The result of one buildpack's detection. */
-interface Detected {
-  readonly result: 'pass' | 'fail' | 'error';
+interface Detected extends DetectionEnd {
   readonly alternatives: readonly PlanSections[];
-  readonly lines: readonly string[];
-  readonly end: StepEnd;
 }
 
 /** The group that will build, and its plan. */
@@ -40,13 +35,8 @@ const PASS = 0;
 const FAIL = 100;
 /** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
 const MAX_PLAN_BYTES = 64 * 1024;
-/** How much of one detection's output is kept. */
-const MAX_LINES = 100;
+/** How much of one detection's output is read. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
-/**
- * Detections begin a line with this to say why a file was ignored. Such lines are shown even if the detection fails.
- */
-export const NOTE = 'note: ';
 
 /**
  * Runs the detection of each group in turn, and of the buildpacks of one group at the same time. Takes the first
@@ -72,10 +62,14 @@ export async function detect(
     }
     const found = chooseGroup(group, asked);
     if (found === null) continue;
-    sayFound(context.progress, found.buildpacks, asked);
+    sayDetected(
+      context.progress,
+      found.buildpacks.map(({ id }) => id),
+      asked,
+    );
     return found;
   }
-  return nothingFound(context, asked, files);
+  failDetection(context.progress, asked, { files, limits: context.limits });
 }
 
 type Asked = Map<string, Detected>;
@@ -198,7 +192,7 @@ async function readDetected(
     return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
   const exit = fromStatus(status);
   const isKilled = exit.signal === 'SIGKILL';
-  const end = { ...exit, isOutOfMemory: isKilled && whole.isOutOfMemory, lastLines: lines };
+  const end = { ...exit, isOutOfMemory: isKilled && whole.isOutOfMemory };
   if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
@@ -212,44 +206,4 @@ async function readDetected(
   } catch {
     return { result: 'error', alternatives: [], lines: [...lines, 'its build plan cannot be read'], end };
   }
-}
-
-/** Prints one line with what was found, then all notes, then each detection that broke. */
-function sayFound(progress: Progress, buildpacks: readonly Buildpack[], asked: Asked): void {
-  const seen = [];
-  for (const buildpack of buildpacks) {
-    const lines = asked.get(buildpack.id)?.lines ?? [];
-    const first = lines.find((line) => !line.startsWith(NOTE))?.trim() ?? '';
-    seen.push(first === '' ? nameOf(buildpack.id) : first);
-  }
-  progress.line(seen.join(' · '));
-  for (const [id, { lines, result }] of asked) {
-    for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
-    if (result !== 'error') continue;
-    progress.warn(`The detection of ${nameOf(id)} broke; the build goes on without it.`);
-    for (const line of lines) progress.line(line);
-  }
-}
-
-function nothingFound(context: BuildContext, asked: Asked, files: readonly string[]): never {
-  const failures = [];
-  const notes: string[] = [];
-  for (const [id, { lines, result, end }] of asked) {
-    for (const line of lines) {
-      const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
-      if (note !== null) notes.push(note);
-      context.progress.line(`${nameOf(id)}: ${note ?? line}`);
-    }
-    if (result === 'error')
-      failures.push({ ...end, name: `The detection of ${nameOf(id)}`, lastLines: lines });
-  }
-  const misspelt = misspeltProcfile(files);
-  if (misspelt !== null) notes.push(misspelt);
-  const [failure] = failures;
-  throw failure === undefined ? noBuildpack(files, notes) : stepFailed(failure, context.limits);
-}
-
-/** `toolforge/python` → `python` */
-export function nameOf(id: string): string {
-  return id.slice(id.lastIndexOf('/') + 1);
 }

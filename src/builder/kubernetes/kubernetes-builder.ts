@@ -163,10 +163,9 @@ export class KubernetesBuilder implements Builder {
   ): Promise<Artifact> {
     const { config, cluster } = this.#options;
     const { tool, id, commit } = request;
-    progress.step('Detecting buildpacks');
     // The checks run while git writes files. Wait for all of them, because the folder is deleted afterwards.
     const [preparing, ...asking] = await Promise.allSettled([
-      this.#prepareSource(request, folder, guard.signal),
+      this.#prepareSource(request, folder, progress, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
       this.place.assertUsable(guard.signal),
     ]);
@@ -210,8 +209,7 @@ export class KubernetesBuilder implements Builder {
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
       untilItEnds(this.#login.known(known.account), async () => {
-        progress.step('Detecting buildpacks');
-        const preparing = this.#prepareSource(request, folder, guard.signal);
+        const preparing = this.#prepareSource(request, folder, progress, guard.signal);
         const source = await preparing.catch((error: unknown) => {
           throw signal.reason instanceof ResumeLater ? new BuildResumesLater(id, { cause: error }) : error;
         });
@@ -221,9 +219,14 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
-  #prepareSource(request: BuildRequest, folder: string, signal: AbortSignal): Promise<PreparedSource> {
+  #prepareSource(
+    request: BuildRequest,
+    folder: string,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<PreparedSource> {
     const mostScheduled = this.#options.config.scheduled_processes;
-    return prepareSource({ ...request, mostScheduled }, join(folder, 'workspace'), signal);
+    return prepareSource({ ...request, mostScheduled }, join(folder, 'workspace'), progress, signal);
   }
 
   async #follow(

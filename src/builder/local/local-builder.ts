@@ -7,7 +7,6 @@ import type { Log } from '../../core/log/log.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
-import { duration } from '../../core/text/duration.ts';
 import type { Artifact } from '../../core/types.ts';
 import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
@@ -22,6 +21,7 @@ import { buildPlaces, foldersOf, isVariableName, makePlaces } from '../buildpack
 import { buildAll } from '../buildpack-api/build-phase.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpack-api/buildpack-store.ts';
 import { detect } from '../buildpack-api/detection.ts';
+import { sayBuilding } from '../buildpack-api/detection-report.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
 import { targetVariables } from '../buildpack-api/target-variables.ts';
@@ -158,15 +158,17 @@ export class LocalBuilder implements Builder {
   ): Promise<Artifact> {
     const { sandbox, guard, progress, places } = context;
     const { folders } = places;
-    progress.step('Detecting buildpacks');
     const mostScheduled = this.#options.config.scheduled_processes;
-    const source = await prepareSource({ ...request, mostScheduled }, folders.workspace, guard.signal);
+    const source = await prepareSource(
+      { ...request, mostScheduled },
+      folders.workspace,
+      progress,
+      guard.signal,
+    );
     if (source.leftOut !== null) progress.line(source.leftOut);
     await sandbox.own([folders.artifact], request.toolNumber);
     const detection = await detect(context, store, source.files);
-    for (const warning of source.warnings) progress.warn(warning);
-
-    progress.step(`Building (limit ${duration(this.#options.config.build_time)})`);
+    sayBuilding(progress, source, this.#options.config.build_time);
     for (const id of detection.group) {
       state.reached.set(id, 'not started');
       await makeFolder(join(folders.layers, escapeId(id)), 0o755);

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { BuildRequest } from '../builder.ts';
 import { namesIn } from '../folders.ts';
@@ -30,8 +31,10 @@ export interface PreparedSource {
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
   folder: string,
+  progress: Progress,
   signal: AbortSignal,
 ): Promise<PreparedSource> {
+  progress.step('Detecting buildpacks');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await request.checkOut(folder);
   signal.throwIfAborted();

@@ -1,7 +1,7 @@
 import type { Progress } from '../../../core/progress.ts';
-import { duration } from '../../../core/text/duration.ts';
 import { type StepLimits, stepFailed } from '../../build-failures.ts';
 import type { BuildLimits } from '../../build-limits.ts';
+import { sayBuilding } from '../../buildpack-api/detection-report.ts';
 import { LastLines } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
 import type { PreparedSource } from '../../source/prepared-source.ts';
@@ -84,8 +84,7 @@ export class BuildNarrator {
 
   #sayDetected(): void {
     this.#detection.sayFound(this.#progress);
-    for (const warning of this.#source.warnings) this.#progress.warn(warning);
-    this.#progress.step(`Building (limit ${duration(this.#buildMs)})`);
+    sayBuilding(this.#progress, this.#source, this.#buildMs);
   }
 
   #failDetection(end: ContainerEnd): never {

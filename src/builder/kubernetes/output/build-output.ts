@@ -1,7 +1,7 @@
 import type { Progress } from '../../../core/progress.ts';
 import { brokenBuildpack, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { say } from '../../buildpack-api/build-phase.ts';
-import { nameOf } from '../../buildpack-api/detection.ts';
+import { nameOf } from '../../buildpack-api/buildpack-store.ts';
 import { LastLines } from '../../failure-reason.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
 

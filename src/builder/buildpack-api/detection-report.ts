@@ -1,0 +1,77 @@
+import type { Progress } from '../../core/progress.ts';
+import { duration } from '../../core/text/duration.ts';
+import type { Exit } from '../../sandbox/sandbox.ts';
+import { noBuildpack, type StepLimits, stepFailed } from '../build-failures.ts';
+import type { PreparedSource } from '../source/prepared-source.ts';
+import { misspeltProcfile } from '../source/procfile.ts';
+import { nameOf } from './buildpack-store.ts';
+
+/** How the detection of one buildpack ended. */
+export interface DetectionEnd {
+  readonly result: 'pass' | 'fail' | 'error';
+  readonly lines: readonly string[];
+  readonly end: Exit;
+}
+
+/** By the id of the buildpack, in the order of the detections. */
+export type DetectionEnds = ReadonlyMap<string, DetectionEnd>;
+
+/** How many lines of one detection's output are kept. */
+export const MAX_LINES = 100;
+/**
+ * Detections begin a line with this to say why a file was ignored. Such lines are shown even if the detection fails.
+ */
+const NOTE = 'note: ';
+
+/** Prints one line with what the chosen buildpacks found, then all notes, then each detection that broke. */
+export function sayDetected(progress: Progress, chosen: readonly string[], ends: DetectionEnds): void {
+  const seen = chosen.map((id) => {
+    const first = ends.get(id)?.lines.find((line) => !line.startsWith(NOTE));
+    return first?.trim() || nameOf(id);
+  });
+  progress.line(seen.join(' · '));
+  for (const [id, { lines, result }] of ends) {
+    for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
+    if (result !== 'error') continue;
+    progress.warn(`${detectionOf(id)} broke; the build goes on without it.`);
+    for (const line of lines) progress.line(line);
+  }
+}
+
+/** Prints the warnings about the source, and that the build begins. */
+export function sayBuilding(progress: Progress, { warnings }: PreparedSource, limitMs: number): void {
+  for (const warning of warnings) progress.warn(warning);
+  progress.step(`Building (limit ${duration(limitMs)})`);
+}
+
+/**
+ * Prints the output of all detections, because no group of buildpacks fits.
+ *
+ * @param files - The names at the top of the source.
+ * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke.
+ */
+export function failDetection(
+  progress: Progress,
+  ends: DetectionEnds,
+  { files, limits }: { readonly files: readonly string[]; readonly limits: StepLimits },
+): never {
+  const notes: string[] = [];
+  for (const [id, { lines }] of ends) {
+    for (const line of lines) {
+      const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
+      if (note !== null) notes.push(note);
+      progress.line(`${nameOf(id)}: ${note ?? line}`);
+    }
+  }
+  const broken = [...ends].find(([, { result }]) => result === 'error');
+  if (broken !== undefined) {
+    const [id, { end, lines }] = broken;
+    throw stepFailed({ ...end, name: detectionOf(id), lastLines: lines }, limits);
+  }
+  const misspelt = misspeltProcfile(files);
+  throw noBuildpack(files, misspelt === null ? notes : [...notes, misspelt]);
+}
+
+function detectionOf(id: string): string {
+  return `The detection of ${nameOf(id)}`;
+}
