@@ -1,7 +1,9 @@
 import { constants } from 'node:os';
 import type { Config } from '../config.ts';
+import { assertArtifactUsable } from '../core/assert-artifact-usable.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
+import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './exit-words.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
@@ -31,21 +33,24 @@ interface Entry {
 /** Counts the running one-off commands, limits their time, and lists them for `ps`. Every Runtime uses this class. */
 export class OneOffs {
   readonly #config: OneOffConfig;
+  readonly #mode: RunMode;
   readonly #entries = new Set<Entry>();
   readonly #closing = new AbortController();
 
-  constructor(config: OneOffConfig) {
+  constructor(config: OneOffConfig, mode: RunMode) {
     this.#config = config;
+    this.#mode = mode;
   }
 
   /**
-   * Takes one of the tool's places for one-off commands at once, and runs the command.
+   * Takes a place at once, and runs the one-off.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`
    */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;
     const number = this.#takeNumber(oneOff.release.tool);
+    assertArtifactUsable(oneOff.release, whyUnusable(oneOff.release.artifact, this.#mode));
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     const entry: Entry = { oneOff, number, startedAt: Date.now(), gone, isEnding: false };
     this.#entries.add(entry);

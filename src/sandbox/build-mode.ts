@@ -7,10 +7,10 @@ import type { Sandbox } from './sandbox.ts';
 /** This file marks an artifact that was built without isolation, so that it contains real paths of this machine. */
 const MARK = 'trusted';
 
-/**
- * Records in an artifact's folder whether the artifact was built with isolation. An artifact can run only in the mode
- * in which it was built.
- */
+/** How tools run: in this machine's sandbox, or in a cluster. */
+export type RunMode = Sandbox['mode'] | 'kubernetes';
+
+/** Records in an artifact's folder in which mode it was built. It can run only in that mode. */
 export async function markBuiltFor(folder: string, mode: Sandbox['mode']): Promise<void> {
   if (mode === 'trusted') await writeFile(join(folder, MARK), '', { mode: 0o600, flag: 'wx', flush: true });
 }
@@ -21,13 +21,17 @@ export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
 }
 
 /**
- * Returns why an artifact cannot run with this machine's present settings, or null if it can. The text continues a
- * sentence about the artifact.
+ * Why an artifact cannot run with the present settings of this server, or null if it can. The text continues a sentence
+ * about the artifact.
+ *
+ * @param mode - How tools run now.
  */
 export function whyUnusable(
   { kind, reference }: Pick<Artifact, 'kind' | 'reference'>,
-  mode: Sandbox['mode'],
+  mode: RunMode,
 ): string | null {
+  if (mode === 'kubernetes')
+    return kind === 'image' ? null : 'was built for this server alone, and tools run in a cluster now';
   if (kind === 'image') return 'was built for a cluster, and tools run on this server now';
   if (!existsSync(join(reference, 'workspace'))) return 'has lost its files';
   if (isBuiltFor(reference, mode)) return null;

@@ -6,6 +6,7 @@ import { SOURCE_PATH } from '../../core/network/addresses.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
+import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { BuildLimits } from '../build-limits.ts';
 import { type Builder, type BuildRequest, BuildResumesLater, type FateOf, ResumeLater } from '../builder.ts';
@@ -112,8 +113,8 @@ export class KubernetesBuilder implements Builder {
     await this.#images.tag(tool, artifact, version, signal);
   }
 
-  whyUnusable({ kind }: Artifact): string | null {
-    return kind === 'image' ? null : 'was built for this server alone, and tools run in a cluster now';
+  whyUnusable(artifact: Artifact): string | null {
+    return whyUnusable(artifact, 'kubernetes');
   }
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { ResumeLater } from '../../builder/builder.ts';
+import { assertArtifactUsable } from '../../core/assert-artifact-usable.ts';
 import { PerToolQueue } from '../../core/concurrency/per-tool-queue.ts';
 import { DeployError } from '../../core/errors.ts';
 import { newId, short, type ToolName } from '../../core/names.ts';
 import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
-import type { Deployment, Principal, Replicas } from '../../core/types.ts';
+import type { Deployment, Principal, Release, Replicas } from '../../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
 import { isAncestor } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
@@ -15,7 +16,6 @@ import type { Deployments, ParkedPush, Ticket } from '../deployments.ts';
 import { planDeployment } from '../plan-deployment.ts';
 import { BranchFollowers } from '../reconciliation/branch-followers.ts';
 import { keptRequest, type ResumedBuild, resumedEntry } from '../reconciliation/resumed-builds.ts';
-import { assertArtifactUsable } from '../release/assert-artifact-usable.ts';
 import { changeConfigVars } from '../release/config-vars.ts';
 import { liveRelease } from '../release/live-release.ts';
 import { assertScalable } from '../release/planned-replicas.ts';
@@ -75,7 +75,7 @@ export class DeploymentLine implements Deployments {
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
     const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
-    assertArtifactUsable(this.#options.builder, release, buildAgain(release.version));
+    this.#assertUsable(release, buildAgain(release.version));
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({
       tool,
@@ -110,7 +110,7 @@ export class DeploymentLine implements Deployments {
 
   restart(tool: ToolName, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
-    assertArtifactUsable(this.#options.builder, live, `Build the release again: \`redeploy ${tool}\``);
+    this.#assertUsable(live);
     const { commit } = live;
     return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
   }
@@ -118,7 +118,7 @@ export class DeploymentLine implements Deployments {
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
     assertScalable(live, changes, this.#options.maxReplicas);
-    assertArtifactUsable(this.#options.builder, live, `Build the release again: \`redeploy ${tool}\``);
+    this.#assertUsable(live);
     const { commit } = live;
     const message = replicasLine(changes);
     return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
@@ -218,6 +218,10 @@ export class DeploymentLine implements Deployments {
       },
       ({ log }) => introducePush(push, facts, this.#options.licencePolicy === 'warn', log.progress),
     );
+  }
+
+  #assertUsable(release: Release, hint?: string): void {
+    assertArtifactUsable(release, this.#options.builder.whyUnusable(release.artifact), hint);
   }
 
   #join(entry: Entry, push: ParkedPush): Ticket {

@@ -94,7 +94,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     this.#logs = new ToolLogs(options);
     const { cluster, config, log } = options;
     const { signal } = this.#closing;
-    this.#oneOffs = new OneOffs(config);
+    this.#oneOffs = new OneOffs(config, 'kubernetes');
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({

@@ -102,7 +102,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const { data, run_disk: bytes, run_files: entries } = options.config;
     const room = new DiskRoom(data);
     this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
-    this.#oneOffs = new OneOffs(options.config);
+    this.#oneOffs = new OneOffs(options.config, options.sandbox.mode);
     this.#retirement = new LocalRetirement(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { DeployError } from '../../../core/errors.ts';
 import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { applyObject } from '../../../kubernetes/apply.ts';
@@ -38,13 +37,12 @@ const CTRL_D = Uint8Array.of(4);
 /**
  * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if
- * the signal fired before the command ran.
+ * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if the signal fired before
+ * the command ran.
  */
 export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
   const { cluster, config, serverRun } = parts;
   const { release, signal } = oneOff;
-  assertImage(oneOff);
   const namespace = namespaceOf(release.tool, config.tool_namespace_prefix);
   const rollout = { release, id: newRolloutId(), namespace, replicas: {} };
   const mark = randomBytes(16).toString('hex');
@@ -80,15 +78,6 @@ export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Prom
   } catch (err) {
     log.warn({ err, tool }, 'cannot remove old one-offs');
   }
-}
-
-function assertImage({ release: { tool, version, artifact } }: OneOff): void {
-  if (artifact.kind === 'image') return;
-  throw new DeployError(
-    'ARTIFACT_UNUSABLE',
-    `v${version} of ${tool} was built for a server, and tools run in a cluster now.`,
-    `Build the release again: \`redeploy ${tool}\``,
-  );
 }
 
 interface Attaching {

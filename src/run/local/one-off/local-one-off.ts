@@ -3,8 +3,6 @@ import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { DeployError } from '../../../core/errors.ts';
-import type { Release } from '../../../core/types.ts';
-import { whyUnusable } from '../../../sandbox/build-mode.ts';
 import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
@@ -26,11 +24,10 @@ const LAST_OUTPUT_MS = 5000;
 /**
  * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
  *
- * @param name - The name of the process, such as `run.1`.
- * @throws DeployError `ARTIFACT_UNUSABLE`, `NO_TERMINAL`, `ONE_OFF_FAILED`
+ * @param name - `run.1`
+ * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
-  assertUsable(oneOff.release, parts);
   if (oneOff.terminal !== null && !existsSync(SCRIPT)) {
     throw new DeployError(
       'NO_TERMINAL',
@@ -47,16 +44,6 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   } finally {
     await place.remove();
   }
-}
-
-function assertUsable({ tool, version, artifact }: Release, { sandbox }: RunParts): void {
-  const why = whyUnusable(artifact, sandbox.mode);
-  if (why === null) return;
-  throw new DeployError(
-    'ARTIFACT_UNUSABLE',
-    `v${version} of ${tool} ${why}.`,
-    `Build the release again: \`redeploy ${tool}\``,
-  );
 }
 
 interface Around {
