@@ -1,12 +1,12 @@
-import { DeployError } from '../../core/errors.ts';
+import { allOrFirstError } from '../../core/concurrency/all-or-first-error.ts';
+import type { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
 import { countOf, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
-import { exitHint, exitWords } from '../exit-words.ts';
 import type { ToolLog } from '../logs/tool-log.ts';
+import { crashed, notHealthy, outputOf, startedWords } from '../rollout-words.ts';
 import type { ProcessStatus } from '../runtime.ts';
 import { scheduledWords } from '../schedule-words.ts';
-import { memoryLimit } from '../service-limits.ts';
 import { TimedProcess, type TimedProcessParts } from './processes/timed-process.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './processes/tool-process.ts';
 import type { Route } from './router/router.ts';
@@ -120,26 +120,19 @@ export class LocalRollout {
 
   /** Starts every process and waits until all are healthy. If a process fails, kills all of them. */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
-    const failed = new AbortController();
-    const whole = AbortSignal.any([signal, failed.signal]);
-    const starts = this.#processes.map((process) =>
-      this.#startOne(process, progress, whole).catch((error: unknown) => {
-        // This also aborts the other starts, so that the first error is reported.
-        failed.abort(error);
-        throw error;
-      }),
-    );
-    await Promise.allSettled(starts);
-    // A healthy process may have ended while another process was still starting.
-    const ended = this.#processes.find((process) => process.end !== null);
-    if (ended?.end && !failed.signal.aborted) failed.abort(await this.#failure(ended, ended.end, progress));
-    if (!failed.signal.aborted) {
-      const now = this.#options.parts.clock.now();
-      for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
-      return;
+    try {
+      await allOrFirstError(this.#processes, signal, (process, whole) =>
+        this.#startOne(process, progress, whole),
+      );
+      // A healthy process may have ended while another was still starting.
+      const ended = this.#processes.find((process) => process.end !== null);
+      if (ended?.end) throw await this.#failure(ended, ended.end, progress);
+    } catch (error) {
+      await this.kill();
+      throw error;
     }
-    await this.kill();
-    throw failed.signal.reason;
+    const now = this.#options.parts.clock.now();
+    for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
   }
 
   /** Begins to restart processes that end, and to run scheduled processes when they are due. */
@@ -191,10 +184,7 @@ export class LocalRollout {
     const startedAt = performance.now();
     const attempt = await process.start(signal, ({ soFar }) => progress.line(soFar));
     if (attempt.kind !== 'healthy') throw await this.#failure(process, attempt, progress);
-    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-    const how = process.type === 'web' ? 'healthy' : 'up';
-    const remark = attempt.remark === null ? '' : ` (${attempt.remark})`;
-    progress.line(`${process.name} started · ${how} after ${seconds} s${remark}`);
+    progress.line(startedWords(process, startedAt, attempt.remark));
   }
 
   async #failure(
@@ -202,14 +192,10 @@ export class LocalRollout {
     attempt: Exclude<Attempt, { kind: 'healthy' }>,
     progress: Progress,
   ): Promise<DeployError> {
-    for (const line of await attempt.lastLines()) progress.line(`${process.name} | ${line}`);
+    for (const line of await attempt.lastLines()) progress.line(outputOf(process.name, line));
+    if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs);
     const { run_memory } = this.#options.parts.config;
-    if (attempt.kind === 'exited') {
-      const words = exitWords(attempt.exit, memoryLimit(this.release, process.type, run_memory));
-      return new DeployError('ROLLOUT_CRASHED', `${process.name} ${words}.`, exitHint(attempt.exit));
-    }
-    const message = `${attempt.seen.message}; waited ${attempt.waitedMs / 1000} s.`;
-    return new DeployError('ROLLOUT_TIMED_OUT', message, attempt.seen.hint);
+    return crashed(process, { release: this.release, exit: attempt.exit, run_memory });
   }
 }
 

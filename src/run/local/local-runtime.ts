@@ -15,6 +15,7 @@ import { BackgroundWork } from '../background-work.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
+import { sayDraining } from '../rollout-words.ts';
 import type {
   Gateway,
   LogLine,
@@ -235,7 +236,7 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#start(next, rollOut);
     const before = this.#switchTo(next);
     next.keepUp();
-    if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+    sayDraining(progress, before, release);
   }
 
   async #scale(rollOut: RollOut): Promise<void> {

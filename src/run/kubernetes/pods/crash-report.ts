@@ -5,8 +5,7 @@ import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
 import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
-import { exitWords } from '../../exit-words.ts';
-import { memoryLimit } from '../../service-limits.ts';
+import { crashed, outputOf } from '../../rollout-words.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
 import { endHint, exitOf, lastEnd } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
@@ -27,8 +26,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   const end = lastEnd(pod.container);
   if (!isEnd || end === null) return faultError(pod.name, fault ?? GONE);
   const exit = exitOf(end);
-  const words = exitWords(exit, memoryLimit(parts.release, pod.type, parts.config.run_memory));
-  return new DeployError('ROLLOUT_CRASHED', `${pod.name} ${words}.`, endHint(exit, lines));
+  return crashed(pod, { release: parts.release, exit, ...parts.config }, endHint(exit, lines));
 }
 
 /** Shows the push the last lines of a process. Config vars are masked, because other people may read the push. */
@@ -39,7 +37,7 @@ export async function showLastLines(
 ): Promise<string[]> {
   const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, run);
   const mask = await masking(release.configVars);
-  for (const line of lines) progress.line(`${name} | ${mask(line)}`);
+  for (const line of lines) progress.line(outputOf(name, mask(line)));
   return lines;
 }
 

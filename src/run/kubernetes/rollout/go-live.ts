@@ -1,5 +1,6 @@
 import { logFailure } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
+import { sayDraining } from '../../rollout-words.ts';
 import type { RollOut } from '../../runtime.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import type { ManifestConfig } from '../manifests/pod-manifest.ts';
@@ -49,7 +50,7 @@ export async function goLive(
       'Requests do not reach the new processes yet: the cluster does not answer. The server keeps trying.',
     );
   }
-  if (before !== null && before !== release.version) progress.line(`v${before} draining`);
+  sayDraining(progress, before, release);
   return { later };
 }
 

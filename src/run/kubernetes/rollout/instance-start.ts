@@ -4,6 +4,7 @@ import type { Process } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import type { Seen } from '../../health/health-check.ts';
+import { notHealthy, startedWords } from '../../rollout-words.ts';
 import { objectName, type Rollout } from '../manifests/object-names.ts';
 import type { ManifestConfig } from '../manifests/pod-manifest.ts';
 import { lastEnd } from '../pods/container-exit.ts';
@@ -81,10 +82,7 @@ export class InstanceStart {
       this.#assertInTime(pod);
       await pods.change(TICK_MS, signal);
     }
-    const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
-    const how = process.type === 'web' ? 'healthy' : 'up';
-    const remark = this.#remark === null ? '' : ` (${this.#remark})`;
-    progress.line(`${name} started · ${how} after ${seconds} s${remark}`);
+    progress.line(startedWords({ name, type: process.type }, this.#startedAt, this.#remark));
   }
 
   async #isHealthy(pod: ToolPod): Promise<boolean> {
@@ -228,9 +226,8 @@ export class InstanceStart {
     await showLastLines(this.#crashParts, pod, 'current');
     const seen = this.#seen(pod);
     const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
-    const hint =
-      seen?.hint ?? 'The last output of the process is above. The process must answer on PORT in time.';
-    throw new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${Math.round(waitedMs / 1000)} s.`, hint);
+    const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
+    throw notHealthy({ message, hint }, Math.round(waitedMs / 1000) * 1000);
   }
 
   get #crashParts(): CrashParts {

@@ -6,9 +6,10 @@ import { applyObject } from '../../../kubernetes/apply.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
 import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
-import { exitWords } from '../../exit-words.ts';
+import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { limitedOutput } from '../../output-limit.ts';
+import { releaseTimedOut, runReleaseCommand } from '../../release-command.ts';
 import type { ReleasePhase } from '../../runtime.ts';
 import { CONTAINER, objectName, type Rollout } from '../manifests/object-names.ts';
 import { configSecret, releaseJob } from '../manifests/rollout-manifests.ts';
@@ -41,20 +42,20 @@ export async function runReleaseJob(
   const { cluster, config } = parts;
   const { progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
-  progress.step('Running the release command');
-  const ended = new AbortController();
-  try {
-    await ensureNamespace(parts, rollout, signal);
-    await applyObject(cluster, configSecret(rollout), { signal });
-    const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
-    await applyObject(cluster, releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds), {
-      signal,
-    });
-    await new ReleaseRun(parts, rollout, phase, ended.signal).untilEnded();
-  } finally {
-    ended.abort();
-    await remove(parts, rollout, process.type);
-  }
+  await runReleaseCommand({ progress, memoryBytes: config.run_memory }, async () => {
+    const ended = new AbortController();
+    try {
+      await ensureNamespace(parts, rollout, signal);
+      await applyObject(cluster, configSecret(rollout), { signal });
+      const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
+      const job = releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds);
+      await applyObject(cluster, job, { signal });
+      return await new ReleaseRun(parts, rollout, phase, ended.signal).untilEnded();
+    } finally {
+      ended.abort();
+      await remove(parts, rollout, process.type);
+    }
+  });
 }
 
 async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string): Promise<void> {
@@ -86,19 +87,21 @@ class ReleaseRun {
     this.#events.watch(parts.cluster, rollout.namespace, ended);
   }
 
-  async untilEnded(): Promise<void> {
+  async untilEnded(): Promise<Exit> {
     const { pods } = this.#parts;
     const { signal } = this.#phase;
     for (;;) {
       const pod = pods.ofRollout(this.#rollout)[0];
       if (pod === undefined) this.#assertMayCome();
-      else if (await this.#hasEnded(pod)) return;
+      const exit = pod === undefined ? null : await this.#exitOf(pod);
+      if (exit !== null) return exit;
       this.#assertInTime();
       await pods.change(TICK_MS, signal);
     }
   }
 
-  async #hasEnded(pod: ToolPod): Promise<boolean> {
+  /** Null while it runs. */
+  async #exitOf(pod: ToolPod): Promise<Exit | null> {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {
       this.#runningSince ??= performance.now();
@@ -113,18 +116,10 @@ class ReleaseRun {
     if (end === null) {
       if (fault !== null && !fault.mayPass)
         throw new DeployError('RELEASE_FAILED', `The release command ${fault.words}.`, fault.hint);
-      return false;
+      return null;
     }
     await this.#output;
-    const exit = exitOf(end);
-    if (exit.code === 0) return true;
-    throw new DeployError(
-      'RELEASE_FAILED',
-      `The release command ${exitWords(exit, this.#parts.config.run_memory)}.`,
-      exit.code === 127
-        ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
-        : 'The output of the release command is above. Fix the error and push again.',
-    );
+    return exitOf(end);
   }
 
   async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
@@ -162,10 +157,6 @@ class ReleaseRun {
       );
     }
     if (performance.now() - this.#runningSince < release_time) return;
-    throw new DeployError(
-      'RELEASE_TIMED_OUT',
-      `The release command took longer than ${release_time / 1000} s and was ended.`,
-      'Make the release command do less, or ask the operator for a higher release_time.',
-    );
+    throw releaseTimedOut(release_time);
   }
 }

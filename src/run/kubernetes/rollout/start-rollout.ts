@@ -1,3 +1,4 @@
+import { allOrFirstError } from '../../../core/concurrency/all-or-first-error.ts';
 import type { Progress } from '../../../core/progress.ts';
 import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
@@ -78,29 +79,21 @@ export async function startInstances(
   }: { readonly instances: readonly WantedInstance[]; readonly make: (signal: AbortSignal) => Promise<void> },
 ): Promise<void> {
   const { rollout, progress, signal } = start;
-  const failed = new AbortController();
-  const whole = AbortSignal.any([signal, failed.signal]);
+  const over = new AbortController();
   const names = new Set(instances.map(({ name }) => name));
-  const events = watchEvents(parts, start, names, whole);
+  const events = watchEvents(parts, start, names, AbortSignal.any([signal, over.signal]));
   try {
-    whole.throwIfAborted();
-    await make(whole);
-    const waits = instances.map(({ process, name }) =>
-      new InstanceStart({ ...parts, events }, { rollout, process, name, progress, signal: whole })
-        .untilHealthy()
-        .catch((error: unknown) => {
-          // This also aborts the other waits, so that the first error is reported.
-          failed.abort(error);
-          throw error;
-        }),
+    signal.throwIfAborted();
+    await make(signal);
+    await allOrFirstError(instances, signal, ({ process, name }, whole) =>
+      new InstanceStart(
+        { ...parts, events },
+        { rollout, process, name, progress, signal: whole },
+      ).untilHealthy(),
     );
-    await Promise.allSettled(waits);
-    whole.throwIfAborted();
     await assertAllUp(parts, start, names);
-  } catch (error) {
-    throw failed.signal.aborted ? failed.signal.reason : error;
   } finally {
-    failed.abort();
+    over.abort();
   }
 }
 

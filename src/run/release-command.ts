@@ -1,0 +1,36 @@
+import { DeployError } from '../core/errors.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Exit } from '../sandbox/sandbox.ts';
+import { exitWords } from './exit-words.ts';
+
+/**
+ * Tells the push about the release command, and judges its end.
+ *
+ * @param run - Runs it to its end.
+ * @throws DeployError `RELEASE_FAILED`; what `run` throws.
+ * @see https://devcenter.heroku.com/articles/release-phase
+ */
+export async function runReleaseCommand(
+  { progress, memoryBytes }: { readonly progress: Progress; readonly memoryBytes: number },
+  run: () => Promise<Exit>,
+): Promise<void> {
+  progress.step('Running the release command');
+  const exit = await run();
+  if (exit.code === 0) return;
+  throw new DeployError(
+    'RELEASE_FAILED',
+    `The release command ${exitWords(exit, memoryBytes)}.`,
+    exit.code === 127
+      ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
+      : 'Its output is above. Fix the error and push again.',
+  );
+}
+
+/** The error of a release command that ran longer than `release_time`. */
+export function releaseTimedOut(limitMs: number): DeployError {
+  return new DeployError(
+    'RELEASE_TIMED_OUT',
+    `The release command took longer than ${limitMs / 1000} s and was ended.`,
+    'Let it do less, or ask the operator for a higher release_time.',
+  );
+}

@@ -1,0 +1,56 @@
+import { DeployError } from '../core/errors.ts';
+import type { Progress } from '../core/progress.ts';
+import type { Release } from '../core/types.ts';
+import type { Exit } from '../sandbox/sandbox.ts';
+import { exitHint, exitWords } from './exit-words.ts';
+import type { Seen } from './health/health-check.ts';
+import { memoryLimit } from './service-limits.ts';
+
+/** A process of a rollout. */
+interface Named {
+  /** `web.1` */
+  readonly name: string;
+  /** `web` */
+  readonly type: string;
+}
+
+/**
+ * `web.1 started · healthy after 1.2 s`
+ *
+ * @param startedAt - By `performance.now()`.
+ * @param remark - A problem although the process counts as healthy, or null.
+ */
+export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const how = type === 'web' ? 'healthy' : 'up';
+  return `${name} started · ${how} after ${seconds} s${remark === null ? '' : ` (${remark})`}`;
+}
+
+/** Tells the push that the processes of the version before end. @param before - Null if none ran. */
+export function sayDraining(progress: Progress, before: number | null, { version }: Release): void {
+  if (before !== null && before !== version) progress.line(`v${before} draining`);
+}
+
+/** The last output of a process, as the push shows it. */
+export function outputOf(name: string, line: string): string {
+  return `${name} | ${line}`;
+}
+
+/** The error of a rollout in which a process ended by itself. */
+export function crashed(
+  { name, type }: Named,
+  {
+    release,
+    exit,
+    run_memory,
+  }: { readonly release: Release; readonly exit: Exit; readonly run_memory: number },
+  hint = exitHint(exit),
+): DeployError {
+  const words = exitWords(exit, memoryLimit(release, type, run_memory));
+  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}.`, hint);
+}
+
+/** The error of a rollout in which a process did not become healthy in time. */
+export function notHealthy({ message, hint }: Omit<Seen, 'soFar'>, waitedMs: number): DeployError {
+  return new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${waitedMs / 1000} s.`, hint);
+}
