@@ -3,6 +3,11 @@ import type { Process, Release, Replicas, Schedule } from './types.ts';
 /** The process type that runs once, before a release gets any traffic. */
 export const RELEASE_TYPE = 'release';
 
+/** The process that runs once before a release gets any traffic, if it has one. */
+export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
+  return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+}
+
 /** The processes of a release that run all the time. */
 export function stayingUp({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
   return artifact.processes.filter(({ type, schedule }) => type !== RELEASE_TYPE && schedule === undefined);
@@ -41,6 +46,13 @@ export function replicasOf(
 /** Undefined if `asked` does not have the type. Safe for names such as `constructor`. */
 export function countOf(replicas: Replicas, type: string): number | undefined {
   return Object.hasOwn(replicas, type) ? replicas[type] : undefined;
+}
+
+/** The lowest free names of a process type: `web.2`, `web.3`. */
+export function freeNames(type: string, taken: ReadonlySet<string>, count: number): string[] {
+  return Array.from({ length: count + taken.size }, (_, index) => `${type}.${index + 1}`)
+    .filter((name) => !taken.has(name))
+    .slice(0, count);
 }
 
 /** `web=2 worker=1` */

@@ -1,5 +1,6 @@
-/** Keeps track of running work that must end before a shutdown is complete. */
+/** Tracks the work of a runtime, which must end before a shutdown is complete. */
 export class BackgroundWork {
+  readonly #closing = new AbortController();
   readonly #works = new Set<Promise<void>>();
 
   /** Registers a piece of work and waits until it ends. @throws the error of the work. */
@@ -11,8 +12,19 @@ export class BackgroundWork {
     await work;
   }
 
-  /** Resolves when all registered work has ended, even by an error. */
-  async ended(): Promise<void> {
+  /** Fires when the runtime is being closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** A signal that fires with this one, and when the runtime is being closed. */
+  with(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal]);
+  }
+
+  /** Resolves when all work has ended, even by an error. */
+  async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#works);
   }
 }

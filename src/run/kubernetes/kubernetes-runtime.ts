@@ -5,7 +5,7 @@ import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
-import { RELEASE_TYPE } from '../../core/replicas.ts';
+import { releaseProcess } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
@@ -79,7 +79,6 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #ends: ScheduledEnds;
   readonly #drift: Drift;
   readonly #lost: LostNamespaces;
-  readonly #closing = new AbortController();
   readonly #logs: ToolLogs;
   /** Limits how many tools are resumed at the same time at the start of the server. */
   readonly #resumes = new ConcurrencyLimit(8);
@@ -93,7 +92,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     this.#options = options;
     this.#logs = new ToolLogs(options);
     const { cluster, config, log } = options;
-    const { signal } = this.#closing;
+    const signal = this.#backgroundWork.closing;
     this.#oneOffs = new OneOffs(config, 'kubernetes');
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
@@ -133,11 +132,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
     const { release } = phase;
-    const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+    const process = releaseProcess(release);
     if (process === undefined) return;
     const rollout = this.#rollout(release, {});
     const parts = { ...this.#parts, toolLog: this.#logs.of(release.tool) };
-    const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
+    const signal = this.#backgroundWork.with(phase.signal);
     await this.#pods.known(signal, KNOWN_MS);
     const run = () => runReleaseJob(parts, { rollout, process }, { ...phase, signal });
     await this.#backgroundWork.own(this.#inPlace(release.tool, run));
@@ -155,9 +154,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
-      // The wait has no time limit: while the cluster's API does not answer, the tools may still run, so the resume
-      // must not fail.
-      await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+      // No time limit: while the cluster's API does not answer, the tools may still run, so the resume must not fail.
+      await this.#pods.known(this.#backgroundWork.closing, Number.POSITIVE_INFINITY);
       await this.#backgroundWork.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
       );
@@ -166,7 +164,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async stop(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
-    await this.#untilKnown(tool, this.#closing.signal);
+    await this.#untilKnown(tool, this.#backgroundWork.closing);
     const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
     await stopping.catch((error: unknown) => {
       // The processes have been deleted, or are being deleted, with the namespace.
@@ -199,14 +197,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   /** Ends the watches of the cluster and all one-off commands. The tools keep running. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await Promise.all([this.#backgroundWork.ended(), this.#oneOffs.close()]);
+    await Promise.all([this.#backgroundWork.close(), this.#oneOffs.close()]);
   }
 
   async cleanUp(tool: ToolName): Promise<void> {
     if (!this.#canRun(tool)) return;
     const namespace = this.#namespace(tool);
-    await this.#pods.known(this.#closing.signal, Number.POSITIVE_INFINITY);
+    await this.#pods.known(this.#backgroundWork.closing, Number.POSITIVE_INFINITY);
     if (this.#lost.of(tool) !== null) return;
     const leftovers = { tool, namespace, live: this.#live };
     await this.#backgroundWork.own(
@@ -248,7 +245,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   /** Waits until the tool's pods are known and its live release has been resumed. */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
-    const whole = AbortSignal.any([signal, this.#closing.signal]);
+    const whole = this.#backgroundWork.with(signal);
     await this.#pods.known(whole, KNOWN_MS);
     await this.#resuming.ended(tool, whole);
   }
@@ -321,7 +318,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
     const { cluster, config } = this.#options;
-    return { cluster, config, pods: this.#pods, closing: this.#closing.signal };
+    return { cluster, config, pods: this.#pods, closing: this.#backgroundWork.closing };
   }
 
   get #goLiveParts(): GoLiveParts {

@@ -1,7 +1,7 @@
 import { allOrFirstError } from '../../core/concurrency/all-or-first-error.ts';
 import type { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
-import { countOf, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
+import { countOf, freeNames, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { ToolLog } from '../logs/tool-log.ts';
 import { crashed, notHealthy, outputOf, startedWords } from '../rollout-words.ts';
@@ -84,9 +84,9 @@ export class LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
     const processes = stayingUp(release).flatMap((process) => {
-      const count = countOf(counts, process.type) ?? 0;
-      const free = this.#freeNumbers(process.type, count);
-      const names = free.map((number) => `${process.type}.${number}`);
+      const { type } = process;
+      const taken = new Set(this.#processes.flatMap((one) => (one.type === type ? [one.name] : [])));
+      const names = freeNames(type, taken, Math.max(0, (countOf(counts, type) ?? 0) - taken.size));
       return names.map((name) => new ToolProcess({ release, toolNumber, process, name, toolLog }, parts));
     });
     return new LocalRollout(this.#options, processes);
@@ -171,13 +171,6 @@ export class LocalRollout {
   async kill(): Promise<void> {
     for (const { traffic } of this.#processes) traffic.closeSockets();
     await Promise.all(this.#processes.map((process) => process.kill()));
-  }
-
-  /** Returns the lowest free numbers for the processes of a type that are missing for `count`. */
-  #freeNumbers(type: string, count: number): number[] {
-    const taken = new Set(this.#processes.filter((process) => process.type === type).map(numberOf));
-    const numbers = Array.from({ length: count + taken.size }, (_, index) => index + 1);
-    return numbers.filter((number) => !taken.has(number)).slice(0, Math.max(0, count - taken.size));
   }
 
   async #startOne(process: ToolProcess, progress: Progress, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import type { Config } from '../../config.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
-import { RELEASE_TYPE } from '../../core/replicas.ts';
+import { RELEASE_TYPE, releaseProcess } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
@@ -88,7 +88,6 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #router: Router;
   readonly #ports = new Ports();
   readonly #oneOffs: OneOffs;
-  readonly #closing = new AbortController();
   readonly #live = new Map<string, LocalRollout>();
   readonly #stopped = new Set<string>();
   readonly #runs = new ScheduledRuns();
@@ -128,7 +127,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
     const { release, toolNumber } = phase;
-    const process = release.artifact.processes.find(({ type }) => type === RELEASE_TYPE);
+    const process = releaseProcess(release);
     if (process === undefined) return;
     const start = {
       release,
@@ -137,7 +136,7 @@ export class LocalRuntime implements Runtime, Gateway {
       name: `${RELEASE_TYPE}.1`,
       toolLog: this.#logs.of(release.tool),
     };
-    const signal = AbortSignal.any([phase.signal, this.#closing.signal]);
+    const signal = this.#backgroundWork.with(phase.signal);
     await this.#backgroundWork.own(runReleasePhase(start, { ...phase, signal }, this.#parts(release)));
   }
 
@@ -151,7 +150,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async assertReady(): Promise<void> {}
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
-    this.#closing.signal.throwIfAborted();
+    this.#backgroundWork.closing.throwIfAborted();
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
@@ -194,8 +193,7 @@ export class LocalRuntime implements Runtime, Gateway {
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {
-    this.#closing.abort();
-    await Promise.all([this.#backgroundWork.ended(), this.#oneOffs.close()]);
+    await Promise.all([this.#backgroundWork.close(), this.#oneOffs.close()]);
     for (const live of this.#live.values()) this.#retirement.add(live);
     this.#live.clear();
     await this.#retirement.hurry(() => true);
@@ -252,7 +250,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   /** Starts the processes of a rollout and calls `beforeSwitch`. If anything fails, kills these processes. */
   async #start(next: LocalRollout, { progress, signal, beforeSwitch }: RollOut): Promise<void> {
-    const whole = AbortSignal.any([signal, this.#closing.signal]);
+    const whole = this.#backgroundWork.with(signal);
     try {
       await next.start(progress, whole);
       whole.throwIfAborted();

@@ -1,5 +1,5 @@
 import { PatchStrategy, type V1Deployment } from '@kubernetes/client-node';
-import { stayingUp } from '../../../core/replicas.ts';
+import { freeNames, stayingUp } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
@@ -101,10 +101,7 @@ function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Chan
   // A pod that has ended for good, such as an evicted pod, keeps its name and is replaced.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));
-  return Array.from({ length: to + taken.size }, (_, index) => `${type}.${index + 1}`)
-    .filter((name) => !taken.has(name))
-    .slice(0, Math.max(0, to - active.length))
-    .map((name) => ({ process, name }));
+  return freeNames(type, taken, Math.max(0, to - active.length)).map((name) => ({ process, name }));
 }
 
 async function setReplicas(

@@ -1,6 +1,6 @@
 import { allOrFirstError } from '../../../core/concurrency/all-or-first-error.ts';
 import type { Progress } from '../../../core/progress.ts';
-import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
+import { freeNames, scheduledIn, stayingUp } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { scheduledWords } from '../../schedule-words.ts';
 import { tooMuchMemory } from '../../service-limits.ts';
@@ -110,9 +110,9 @@ async function make(parts: RolloutParts, start: RolloutStart, signal: AbortSigna
 /** Lists the processes of a rollout that need a pod, such as `web.1`, `web.2` and `worker.1`. */
 function instancesOf(rollout: Rollout): WantedInstance[] {
   return stayingUp(rollout.release).flatMap((process) =>
-    Array.from({ length: replicaCount(rollout, process.type) }, (_, index) => ({
+    freeNames(labelValue(process.type), new Set(), replicaCount(rollout, process.type)).map((name) => ({
       process,
-      name: `${labelValue(process.type)}.${index + 1}`,
+      name,
     })),
   );
 }
