@@ -12,6 +12,7 @@ export interface Retrying {
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 3000;
 const PATIENCE_MS = 60_000;
+const REMOVAL_MS = 30_000;
 
 /**
  * Calls the cluster's API until it answers. Retries after a conflict, a lost connection, or while the API is overloaded
@@ -39,7 +40,15 @@ export async function retrying<Result>(
   }
 }
 
-/** True if the same call may succeed when it is repeated later. */
+/**
+ * Retries a removal for at most 30 s. Has no signal, because the signal of the work that made the object may be the reason
+ * for the removal.
+ */
+export async function retryRemoval(action: () => Promise<unknown>): Promise<void> {
+  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
+}
+
+/** True if the same call may succeed later. */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;

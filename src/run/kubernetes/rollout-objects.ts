@@ -2,7 +2,7 @@ import type { V1Deployment, V1Secret } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
 import { applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
-import { retrying } from '../../kubernetes/retry.ts';
+import { retrying, retryRemoval } from '../../kubernetes/retry.ts';
 import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests/namespace-manifests.ts';
 import { networkPolicy } from './manifests/network-policy.ts';
 import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './manifests/object-names.ts';
@@ -26,8 +26,7 @@ export interface ObjectParts {
 
 const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
-const REMOVAL_MS = 30_000;
-/** If a pod still exists this long after its grace time, its node does not answer. */
+/** A pod that is still there this long after its grace time is on a node that does not answer. */
 const OVERDUE_MS = 30_000;
 
 /**
@@ -138,11 +137,11 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
   // Delete the Secret first, because the leftovers of a killed server are found by their Deployments. Running processes
   // no longer need the Secret.
   if (types === null) {
-    if (how === 'gracefully') await retryDetached(() => leaveConfigToRuns(parts, namespace, rolloutId));
-    await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
+    if (how === 'gracefully') await retryRemoval(() => leaveConfigToRuns(parts, namespace, rolloutId));
+    await retryRemoval(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
   }
-  await retryDetached(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
-  if (how === 'now') await retryDetached(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
+  await retryRemoval(() => cluster.apps.deleteCollectionNamespacedDeployment(call));
+  if (how === 'now') await retryRemoval(() => cluster.apps.deleteCollectionNamespacedReplicaSet(call));
   const end = performance.now() + GONE_MS;
   for (let hurriedAt = -AGAIN_MS; performance.now() < end; ) {
     const isMeant = ({ type, isScheduled }: ToolPod) =>
@@ -151,7 +150,7 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
     if (left.every(isOverdue)) return left.map(({ podName }) => podName);
     if (how === 'now' && performance.now() - hurriedAt > AGAIN_MS) {
       hurriedAt = performance.now();
-      await retryDetached(() =>
+      await retryRemoval(() =>
         cluster.core.deleteCollectionNamespacedPod({
           namespace,
           labelSelector: `${labelSelector},${COMPONENT}!=${SCHEDULED}`,
@@ -173,12 +172,4 @@ function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
   if (terminatingSince === null) return false;
   const graceMs = (pod.metadata?.deletionGracePeriodSeconds ?? 0) * 1000;
   return performance.now() - terminatingSince > graceMs + OVERDUE_MS;
-}
-
-/**
- * Retries an action without the signal of the rollout or the server, because that signal may be the reason for the
- * removal.
- */
-async function retryDetached(action: () => Promise<unknown>): Promise<void> {
-  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }

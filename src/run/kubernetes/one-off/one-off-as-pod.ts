@@ -3,7 +3,7 @@ import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { applyObject } from '../../../kubernetes/apply.ts';
 import { ContainerAttachment } from '../../../kubernetes/container-attach.ts';
-import { retrying } from '../../../kubernetes/retry.ts';
+import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { OneOff } from '../../runtime.ts';
 import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
@@ -26,7 +26,6 @@ export interface OneOffParts extends ObjectParts {
   readonly log: Log;
 }
 
-const REMOVAL_MS = 30_000;
 const ATTACH_MS = 30_000;
 /** How long the cluster may take to report the end of a container after the end of its streams. */
 const END_MS = 30_000;
@@ -73,8 +72,8 @@ export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Prom
   const namespace = namespaceOf(tool, config.tool_namespace_prefix);
   const call = { namespace, labelSelector: `${ONE_OFF_LABEL},${ONE_OFF_LABEL}!=${serverRun}` };
   try {
-    await retryDetached(() => cluster.core.deleteCollectionNamespacedPod(call));
-    await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret(call));
+    await retryRemoval(() => cluster.core.deleteCollectionNamespacedPod(call));
+    await retryRemoval(() => cluster.core.deleteCollectionNamespacedSecret(call));
   } catch (err) {
     log.warn({ err, tool }, 'cannot remove old one-offs');
   }
@@ -177,7 +176,7 @@ async function removePod(
   { namespace, name, graceSeconds }: PodRemoval,
 ): Promise<void> {
   const fieldSelector = `metadata.name=${name}`;
-  await retryDetached(() =>
+  await retryRemoval(() =>
     cluster.core.deleteCollectionNamespacedPod({
       namespace,
       fieldSelector,
@@ -188,12 +187,5 @@ async function removePod(
 
 async function removeSecret({ cluster }: OneOffParts, namespace: string, name: string): Promise<void> {
   const fieldSelector = `metadata.name=${name}`;
-  await retryDetached(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
-}
-
-/**
- * Retries an action without the signal of the one-off command, because that signal may be the reason for the removal.
- */
-async function retryDetached(action: () => Promise<unknown>): Promise<void> {
-  await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
+  await retryRemoval(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, fieldSelector }));
 }

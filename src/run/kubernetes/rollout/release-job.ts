@@ -5,7 +5,7 @@ import type { Process } from '../../../core/types.ts';
 import { applyObject } from '../../../kubernetes/apply.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
 import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
-import { retrying } from '../../../kubernetes/retry.ts';
+import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { limitedOutput } from '../../output-limit.ts';
@@ -25,7 +25,6 @@ export interface ReleasePhaseParts extends ObjectParts {
 }
 
 const TICK_MS = 200;
-const REMOVAL_MS = 30_000;
 
 /**
  * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. All objects of the
@@ -61,11 +60,9 @@ export async function runReleaseJob(
 async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string): Promise<void> {
   const { cluster } = parts;
   const { namespace, id } = rollout;
-  const { signal } = new AbortController();
   const name = objectName(type, rollout);
-  await retrying(
-    () => cluster.batch.deleteNamespacedJob({ name, namespace, propagationPolicy: 'Background' }),
-    { signal, timeoutMs: REMOVAL_MS },
+  await retryRemoval(() =>
+    cluster.batch.deleteNamespacedJob({ name, namespace, propagationPolicy: 'Background' }),
   ).catch(() => {});
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
