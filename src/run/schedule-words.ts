@@ -1,4 +1,5 @@
 import { nextRun } from '../core/schedule.ts';
+import { took } from '../core/text/duration.ts';
 import type { Schedule } from '../core/types.ts';
 
 /** Says when a scheduled process runs: `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC`. */
@@ -12,17 +13,7 @@ export function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** Formats a duration: `0.4 s`, `14 s`, `3 min 5 s`, `2 h 10 min`. */
-export function took(ms: number): string {
-  const seconds = ms / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
-
-/** Says that a scheduled run was ended because it took too long. */
+/** Says that a run was ended because it took too long. */
 export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
   const isOwn = timeoutSeconds !== null && timeoutSeconds * 1000 === limitMs;
   return `took longer than ${took(limitMs)} (${isOwn ? 'timeout in toolforge.yaml' : 'schedule_time'}) and was ended`;

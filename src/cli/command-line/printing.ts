@@ -65,14 +65,6 @@ export function ago(at: number, now: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-/** A duration for people: `0.4 s`, `14 s`, `2 min 3 s`. */
-export function duration(ms: number): string {
-  const seconds = Math.max(0, ms) / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-}
-
 /** ISO 8601 for JSON; null stays null. */
 export function iso(at: number | null): string | null {
   return at === null ? null : new Date(at).toISOString();

@@ -1,12 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ScheduledProcess } from '../../../core/replicas.ts';
 import { nextRun } from '../../../core/schedule.ts';
+import { took } from '../../../core/text/duration.ts';
 import type { Schedule } from '../../../core/types.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import { commandLine } from '../../command-line.ts';
 import { exitWords } from '../../exit-words.ts';
 import type { ProcessStatus, ScheduledRun } from '../../runtime.ts';
-import { moment, runLimit, took, tooLong } from '../../schedule-words.ts';
+import { moment, runLimit, tooLong } from '../../schedule-words.ts';
 import type { ScheduledRuns } from '../../scheduled-runs.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { type Running, type RunParts, type Start, startRun } from './running-process.ts';

@@ -1,0 +1,39 @@
+import { outputTime } from '../../core/fair-share/time-shares.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Services, ToolCommand, ToolContext } from '../command.ts';
+import { countOf } from './parse-words.ts';
+import { columns, json } from './printing.ts';
+
+/** A list of the newest things of a tool. */
+export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details'> {
+  /** `build` */
+  readonly one: string;
+  readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];
+  readonly heads: readonly string[];
+  readonly row: (item: Item) => readonly string[];
+  /** The objects of `--json`. */
+  readonly fields: (items: readonly Item[], context: ToolContext) => Promise<object[]> | object[];
+}
+
+/** The command that prints a list as a table, or as JSON. */
+export function listCommand<Item>({ one, items, heads, row, fields, ...shape }: List<Item>): ToolCommand {
+  const tableOf = (tool: ToolName, found: readonly Item[]): string =>
+    found.length === 0
+      ? `${tool} has no ${one} yet: git push toolforge main\n`
+      : columns([heads, ...found.map(row)]);
+  return {
+    ...shape,
+    usage: 'TOOL [-n COUNT] [--json]',
+    action: 'read',
+    options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
+    words: { min: 0, max: 0 },
+    async run(context) {
+      const { services, tool, flags, out } = context;
+      const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
+      const found = await outputTime.run(tool, () => items(services.store, tool, limit));
+      const objects = flags['json'] === true ? await fields(found, context) : null;
+      await out(await outputTime.run(tool, () => (objects === null ? tableOf(tool, found) : json(objects))));
+      return 0;
+    },
+  };
+}
