@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createFirstDirectory } from './auth/file/first-directory.ts';
 import { generatePassword } from './auth/file/password-hash.ts';
 import { userName } from './auth/user-name.ts';
-import { systemCode } from './core/errors.ts';
+import { noneIfGone } from './core/errors.ts';
 import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from './core/network/addresses.ts';
 
 /** The user and the tool that the first start made. */
@@ -64,13 +64,7 @@ export async function firstStart(options: {
  * @throws the system's error if that cannot be determined, for example EACCES on its folder.
  */
 export async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
+  return (await stat(path).catch(noneIfGone)) !== null;
 }
 
 /**

@@ -1,8 +1,20 @@
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Process, Release } from '../core/types.ts';
 import { ONE_OFF_TYPE } from './one-offs.ts';
 import type { TerminalSize } from './runtime.ts';
 
-/** The wrapped command prints this text on its first output when it has opened the pipes. */
+/** How long a client that does not read may delay the end of a killed command. */
+const LAST_OUTPUT_MS = 5000;
+
+/** Resolves when a client that does not read gets no more output: the command has ended, and its signal has fired. */
+export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  await ended;
+  if (!signal.aborted) await once(signal, 'abort');
+  await wait(LAST_OUTPUT_MS, null, { ref: false });
+}
+
+/** The process prints this on its first output when the pipes are open. */
 export const OPENED = 'opened\n';
 
 /**

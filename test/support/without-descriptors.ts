@@ -21,7 +21,7 @@ const path = process.env['PATH'] ?? '';
 const repositories = new Repositories({ folder: join(folder, 'repositories'), path, deployBranch: 'main' });
 const environment = repositories.environment();
 const repository = { folder: await repositories.ensure(wikibot), environment };
-const served = await ServedRepository.open(repository);
+const served = ServedRepository.open(repository);
 
 const starts: Readonly<Record<string, () => Promise<unknown>>> = {
   ssh: async () => await startGit(['--version'], environment).status,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { tooLargeToPass } from '../../sandbox/process/argument-limits.ts';
-import { isThere, listPlainFolder, readPlainFile } from '../source/safe-files.ts';
+import { hasEntry, listPlainFolder, readPlainFile } from '../source/safe-files.ts';
 
 export type Environment = Record<string, string>;
 
@@ -51,7 +51,7 @@ export async function addLayerFolders(
   kind: keyof typeof folderVariables,
 ): Promise<void> {
   for (const [folder, variable] of folderVariables[kind]) {
-    if (!(await isThere(place.folder, [...layer, folder]))) continue;
+    if (!(await hasEntry(place.folder, [...layer, folder]))) continue;
     const path = join(place.path, ...layer, folder);
     environment[variable] = joined(path, ':', environment[variable] ?? '');
   }

@@ -74,7 +74,7 @@ export async function isPlainFolder(root: string, parts: readonly string[]): Pro
 }
 
 /** Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link. */
-export async function isThere(root: string, parts: readonly string[]): Promise<boolean> {
+export async function hasEntry(root: string, parts: readonly string[]): Promise<boolean> {
   return (await isPlainFolder(root, parts.slice(0, -1))) && (await statOf(join(root, ...parts))) !== null;
 }
 

@@ -104,7 +104,7 @@ async function advertise(
   const repository = await (service === 'receive-pack'
     ? packServices.advertise(tool)
     : packServices.upload(tool, gitProtocol(request.headers['git-protocol']), null));
-  const served = await ServedRepository.open(repository);
+  const served = ServedRepository.open(repository);
   const outlet = outletFor(exchange, served.advertise(service), `application/x-git-${service}-advertisement`);
   outlet.release();
   finish(exchange, await outlet.ended);
@@ -120,7 +120,7 @@ async function upload(
   const protocol = gitProtocol(request.headers['git-protocol']);
   const session = await packServices.upload(tool, protocol, principal);
   try {
-    const served = await ServedRepository.open(session);
+    const served = ServedRepository.open(session);
     const output = atMost(Number.POSITIVE_INFINITY);
     const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
     const git = served.run('upload-pack', output);
@@ -144,7 +144,7 @@ async function receive(
   const session = await open();
   let wasKilled = false;
   try {
-    const served = await ServedRepository.open(session);
+    const served = ServedRepository.open(session);
     const outlet = outletFor(exchange, session.outgoing, 'application/x-git-receive-pack-result');
     const git = served.run('receive-pack', session.outgoing);
     void git.exited.then(({ code }) => {

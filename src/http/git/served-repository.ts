@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { access } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
 import { Git, type InfoData, Service } from 'node-git-server';
@@ -44,10 +44,10 @@ export class ServedRepository extends Git {
   }
 
   /** @throws Error if git might use another folder instead of this one. */
-  static async open({ folder, environment }: Repository): Promise<ServedRepository> {
+  static open({ folder, environment }: Repository): ServedRepository {
     // enter_repo() in git's path.c tries these before or after the folder itself.
     for (const odd of ['/.git', '.git/.git', '.git']) {
-      if (await isThere(folder + odd)) throw new Error(`git could take ${folder}${odd} for ${folder}`);
+      if (existsSync(folder + odd)) throw new Error(`git could take ${folder}${odd} for ${folder}`);
     }
     return new ServedRepository({ folder, environment });
   }
@@ -194,11 +194,4 @@ class Advertisement extends Transform {
   override _flush(done: TransformCallback): void {
     done(this.#preamble === null ? null : new Error('git advertised nothing'));
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

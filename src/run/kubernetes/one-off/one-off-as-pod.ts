@@ -5,6 +5,7 @@ import { applyObject } from '../../../kubernetes/apply.ts';
 import { ContainerAttachment } from '../../../kubernetes/container-attach.ts';
 import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
+import { untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
@@ -29,8 +30,6 @@ export interface OneOffParts extends ObjectParts {
 const ATTACH_MS = 30_000;
 /** How long the cluster may take to report the end of a container after the end of its streams. */
 const END_MS = 30_000;
-/** How long a client that does not read may delay the end of a killed command. */
-const LAST_OUTPUT_MS = 5000;
 const CTRL_D = Uint8Array.of(4);
 
 /**
@@ -105,8 +104,9 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   await attachment.write(Buffer.from(attachedLine(terminal?.size)));
   // The input is not awaited, because a command may end before it has read its input.
   void feed(oneOff, attachment);
-  await Promise.race([take(oneOff, attachment, mark), givenUp(watched, signal)]);
-  // Detach, because the wrapper reads and drops unread input until this side detaches.
+  const ended = watched.untilEnded(new AbortController().signal);
+  await Promise.race([take(oneOff, attachment, mark), untilGivenUp(ended, signal)]);
+  // The wrapper drains its unread input until this side detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   signal.removeEventListener('abort', end);
@@ -120,16 +120,6 @@ function exitOrTerm(watched: WatchedPod): Exit {
   } catch {
     return { code: null, signal: 'SIGTERM', isOutOfMemory: false };
   }
-}
-
-/** Resolves `LAST_OUTPUT_MS` after the signal has fired and the pod has ended. */
-async function givenUp(watched: WatchedPod, signal: AbortSignal): Promise<void> {
-  await watched.untilEnded(new AbortController().signal);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const later = (): void => void setTimeout(resolve, LAST_OUTPUT_MS).unref();
-  signal.addEventListener('abort', later, { once: true });
-  if (signal.aborted) later();
-  await promise;
 }
 
 /** Passes the output of the command to the client. */

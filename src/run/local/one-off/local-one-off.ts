@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { DeployError } from '../../../core/errors.ts';
 import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
-import { inTerminal, OPENED, onPipes, processOf, SCRIPT } from '../../one-off-command.ts';
+import { inTerminal, OPENED, onPipes, processOf, SCRIPT, untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { makeRunFolders } from '../processes/run-folders.ts';
 import {
@@ -18,8 +18,6 @@ import {
 import { OneOffPipes } from './one-off-pipes.ts';
 
 const MAX_WORDS_CHARACTERS = 4096;
-/** How long a client that does not read may delay the end of a killed command. */
-const LAST_OUTPUT_MS = 5000;
 
 /**
  * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
@@ -55,7 +53,7 @@ interface Around {
 async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: Around) {
   const { release, toolNumber, terminal } = oneOff;
   const { sandbox, config } = parts;
-  const { workspace, layers } = await artifactMounts(release);
+  const { workspace, layers } = artifactMounts(release);
   const process = processOf(release, oneOff.command);
   const env = await environment({ release, process }, parts, { place, layers, port: INSIDE_PORT });
   const folder = sandbox.path(pipes.mount);
@@ -138,16 +136,9 @@ class LocalOneOff {
     // The input is not awaited, because a command may end before it has read its input.
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
-    this.#taken = Promise.race([all, this.#givenUp(signal)]);
-    // An error is reported when the command has ended. Until then, an unhandled rejection would end the server.
+    this.#taken = Promise.race([all, untilGivenUp(this.#process.exited, signal)]);
+    // An error is reported when the command has ended. Until then an unhandled one would end the server.
     this.#taken.catch(() => {});
-  }
-
-  /** Resolves `LAST_OUTPUT_MS` after the signal has fired and the process has ended. */
-  async #givenUp(signal: AbortSignal): Promise<void> {
-    await this.#process.exited;
-    if (!signal.aborted) await once(signal, 'abort');
-    await wait(LAST_OUTPUT_MS, null, { ref: false });
   }
 
   async #endWith(signal: AbortSignal, ended: AbortSignal): Promise<void> {

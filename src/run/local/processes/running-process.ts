@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
@@ -104,7 +104,7 @@ async function startIn(
   const { sandbox, config } = parts;
   const port =
     outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? INSIDE_PORT : outside };
-  const { workspace, layers } = await artifactMounts(start.release);
+  const { workspace, layers } = artifactMounts(start.release);
   const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
   const started = sandbox.start({
     name: `${start.name} of ${start.release.tool}`,
@@ -203,21 +203,15 @@ function withoutHalves(text: string, longest: number): string {
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
-/** Returns the mounts that show an artifact's folders in the sandbox. */
-export async function artifactMounts({
-  artifact,
-}: Release): Promise<{ workspace: Mount; layers: Mount | null }> {
+/** The mounts of an artifact's folders in the sandbox. */
+export function artifactMounts({ artifact }: Release): { workspace: Mount; layers: Mount | null } {
   const mount = (name: string): Mount => ({
     source: join(artifact.reference, name),
     target: `/${name}`,
     isWritable: false,
   });
   const layers = mount('layers');
-  const hasLayers = await access(layers.source).then(
-    () => true,
-    () => false,
-  );
-  return { workspace: mount('workspace'), layers: hasLayers ? layers : null };
+  return { workspace: mount('workspace'), layers: existsSync(layers.source) ? layers : null };
 }
 
 /**
