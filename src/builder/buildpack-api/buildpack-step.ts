@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../../sandbox/sandbox.ts';
 import type { BuildLimits } from '../build-limits.ts';
@@ -28,7 +29,7 @@ export async function runStep(
   guard.signal.throwIfAborted();
   const process = sandbox.start(command);
   const kill = () => process.kill();
-  guard.signal.addEventListener('abort', kill, { once: true });
+  using _killing = addAbortListener(guard.signal, kill);
   // A process that the program left behind would keep the output open.
   const exited = process.exited.finally(kill);
   // The key is the tool, because a tool's builds and processes share one part of the time.
@@ -54,6 +55,5 @@ export async function runStep(
   } finally {
     kill();
     await exited;
-    guard.signal.removeEventListener('abort', kill);
   }
 }

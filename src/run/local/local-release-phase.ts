@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { limitedOutput } from '../output-limit.ts';
 import { releaseTimedOut, runReleaseCommand } from '../release-command.ts';
 import type { ReleasePhase } from '../runtime.ts';
@@ -19,11 +20,8 @@ export async function runReleasePhase(
   whole.throwIfAborted();
   await runReleaseCommand({ progress, memoryBytes }, async () => {
     const running = await startRun({ ...start, onLine: limitedOutput((text) => progress.line(text)) }, parts);
-    const kill = (): void => running.process.kill();
-    if (whole.aborted) kill();
-    else whole.addEventListener('abort', kill, { once: true });
+    using _killing = addAbortListener(whole, () => running.process.kill());
     const exit = await running.finished;
-    whole.removeEventListener('abort', kill);
     signal.throwIfAborted();
     if (limit.aborted) throw releaseTimedOut(release_time);
     return exit;

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
@@ -94,18 +95,13 @@ async function fetchFrom(git: GitSession, { folder, environment }: FetchSession)
   const { client } = git;
   const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];
   const child = startGit(args, environment);
-  const kill = () => child.kill();
-  client.gone.addEventListener('abort', kill);
-  try {
-    // The copy of the input is not awaited, because the client may keep its end open after git has ended.
-    pump(client.input(), child.stdin).catch(() => undefined);
-    const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
-    const problem = report(git, child, status);
-    if (problem !== null) await client.err(problem);
-    return status ?? 1;
-  } finally {
-    client.gone.removeEventListener('abort', kill);
-  }
+  using _killing = addAbortListener(client.gone, () => child.kill());
+  // Not awaited, because the client may keep its end open after git has ended.
+  pump(client.input(), child.stdin).catch(() => undefined);
+  const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
+  const problem = report(git, child, status);
+  if (problem !== null) await client.err(problem);
+  return status ?? 1;
 }
 
 async function forward(source: AsyncIterable<Uint8Array>, client: ClientStreams): Promise<void> {

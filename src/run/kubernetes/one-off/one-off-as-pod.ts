@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { addAbortListener } from 'node:events';
 import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { applyObject } from '../../../kubernetes/apply.ts';
@@ -94,12 +95,10 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
     timeoutMs: ATTACH_MS,
     signal,
   });
-  const end = () => {
+  using _ending = addAbortListener(signal, () => {
     const graceSeconds = Math.ceil(parts.config.grace_time / 1000);
     removePod(parts, { namespace, name, graceSeconds }).catch(() => {});
-  };
-  signal.addEventListener('abort', end, { once: true });
-  if (signal.aborted) end();
+  });
   terminal?.onResize((size) => void attachment.resize(size));
   await attachment.write(Buffer.from(attachedLine(terminal?.size)));
   // The input is not awaited, because a command may end before it has read its input.
@@ -109,7 +108,6 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   // The wrapper drains its unread input until this side detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
-  signal.removeEventListener('abort', end);
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
 }
 

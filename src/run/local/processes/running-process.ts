@@ -203,6 +203,21 @@ function withoutHalves(text: string, longest: number): string {
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
+/** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
+export async function endGracefully(
+  { name, toolLog }: Start,
+  { process, finished }: Running,
+  { config }: RunParts,
+): Promise<void> {
+  process.terminate();
+  const grace = setTimeout(() => {
+    void toolLog.append('push', [`${name} did not end within the grace time and was killed`]);
+    process.kill();
+  }, config.grace_time);
+  await finished;
+  clearTimeout(grace);
+}
+
 /** The mounts of an artifact's folders in the sandbox. */
 export function artifactMounts({ artifact }: Release): { workspace: Mount; layers: Mount | null } {
   const mount = (name: string): Mount => ({

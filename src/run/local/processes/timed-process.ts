@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ScheduledProcess } from '../../../core/replicas.ts';
 import { nextRun } from '../../../core/schedule.ts';
@@ -10,7 +11,7 @@ import type { ProcessStatus, ScheduledRun } from '../../runtime.ts';
 import { moment, runLimit, tooLong } from '../../schedule-words.ts';
 import type { ScheduledRuns } from '../../scheduled-runs.ts';
 import { memoryLimit } from '../../service-limits.ts';
-import { type Running, type RunParts, type Start, startRun } from './running-process.ts';
+import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
 import { type Clock, keepTimetable } from './timetable.ts';
 import type { Pauses } from './tool-process.ts';
 
@@ -111,26 +112,13 @@ export class TimedProcess {
   async finish(hurry: AbortSignal): Promise<void> {
     this.retire();
     await this.#timetable;
-    const stop = (): void => this.#terminate();
-    if (hurry.aborted) stop();
-    else hurry.addEventListener('abort', stop, { once: true });
+    using _hurrying = addAbortListener(hurry, () => this.#terminate());
     await this.#run;
-    hurry.removeEventListener('abort', stop);
   }
 
   #terminate(): void {
     this.#ending.abort();
-    if (this.#running !== null) this.#endRun(this.#running);
-  }
-
-  /** Ends a run: sends SIGTERM, and SIGKILL after the grace time. */
-  #endRun({ process, finished }: Running): void {
-    process.terminate();
-    const grace = setTimeout(() => {
-      void this.#say(`${this.name} did not end within the grace time and was killed`);
-      process.kill();
-    }, this.#parts.config.grace_time);
-    void finished.finally(() => clearTimeout(grace));
+    if (this.#running !== null) void endGracefully(this.#start, this.#running, this.#parts);
   }
 
   #begin(dueAt: number): void {
@@ -190,13 +178,10 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const running = await startRun(this.#start, this.#parts);
     this.#running = running;
-    // The end of the run may have been requested while the process was starting.
-    if (this.#ending.signal.aborted) this.#endRun(running);
-    const stop = (): void => this.#endRun(running);
-    if (limit.aborted) stop();
-    else limit.addEventListener('abort', stop, { once: true });
+    // The end may have been requested during the start.
+    if (this.#ending.signal.aborted) void endGracefully(this.#start, running, this.#parts);
+    using _limiting = addAbortListener(limit, () => void endGracefully(this.#start, running, this.#parts));
     const exit = await running.finished;
-    limit.removeEventListener('abort', stop);
     this.#running = null;
     if (limit.aborted) return { exit: null, words: tooLong(limitMs, process.schedule) };
     return {

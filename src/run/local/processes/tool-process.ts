@@ -6,7 +6,7 @@ import type { ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { OpenRequests } from '../router/open-requests.ts';
 import { isFree } from './ports.ts';
-import { type Running, type RunParts, type Start, startRun } from './running-process.ts';
+import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
 
 export interface Pauses {
   /** The pause before the first restart. Each further pause is twice as long. */
@@ -134,16 +134,7 @@ export class ToolProcess {
   /** Ends the process: sends SIGTERM, and SIGKILL after the grace time. Resolves when the process has ended. */
   async stop(): Promise<void> {
     this.retire();
-    const running = this.#running;
-    if (running !== null) {
-      running.process.terminate();
-      const grace = setTimeout(() => {
-        void this.#say(`${this.name} did not end within the grace time and was killed`);
-        running.process.kill();
-      }, this.#parts.config.grace_time);
-      await running.finished;
-      clearTimeout(grace);
-    }
+    if (this.#running !== null) await endGracefully(this.#start, this.#running, this.#parts);
     await this.#gone();
   }
 
