@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import { signalName } from '../core/text/signal-name.ts';
 
 export interface Mount {
   /** A folder of this machine. */
@@ -95,6 +95,6 @@ export interface Sandbox {
  * command.
  */
 export function fromStatus(status: number): Omit<Exit, 'isOutOfMemory'> {
-  const name = Object.entries(constants.signals).find(([, number]) => number + 128 === status)?.[0];
-  return name === undefined ? { code: status, signal: null } : { code: null, signal: name as NodeJS.Signals };
+  const signal = signalName(status - 128);
+  return { code: signal === null ? status : null, signal };
 }

@@ -16,7 +16,7 @@ import {
   escapeId,
   withPlatformVariables,
 } from './layer-environment.ts';
-import { type Layer, readLayers } from './layers.ts';
+import { type Layer, layerVersion, readLayers } from './layers.ts';
 
 /**
  * Runs `bin/build` of each buildpack in turn. Each one gets the build environment as the earlier ones have changed it.
@@ -133,7 +133,6 @@ async function unmetOf(
 
 /** The version of the runtime that the buildpack installed, if its layers say so; otherwise its own version. */
 function broughtBy(buildpack: Buildpack, layers: readonly Layer[]): string {
-  const versions = layers.filter((layer) => layer.isLaunch).map((layer) => layer.metadata['version']);
-  const version = versions.find((value) => typeof value === 'string' && /^[\w.+-]{1,40}$/.test(value));
-  return typeof version === 'string' ? version : buildpack.version;
+  const versions = layers.filter((layer) => layer.isLaunch).map(({ metadata }) => layerVersion(metadata));
+  return versions.find((version) => version !== null) ?? buildpack.version;
 }

@@ -35,22 +35,30 @@ export async function readProcesses(root: string, buildpack: string): Promise<Pr
   if (processes.filter((process) => process.default).length > 1) {
     throw brokenBuildpack(buildpack, 'more than one process is the default');
   }
-  return processes.map((process) => {
-    if (!processType.test(process.type)) {
-      const shown = JSON.stringify(process.type.slice(0, 80));
-      throw brokenBuildpack(buildpack, `${shown} is no process type (lower-case letters, digits, - and _)`);
-    }
-    const command = [...process.command, ...process.args];
-    return {
-      type: process.type,
-      command: process['working-dir'] === undefined ? command : startedIn(process['working-dir'], command),
-      isDefault: process.default,
-    };
-  });
+  return processes.map((process) => definedProcess(buildpack, process, process.default));
+}
+
+/** A process as a buildpack defines it, in launch.toml or in the label of an image. */
+export interface DefinedProcess {
+  readonly type: string;
+  readonly command: readonly string[];
+  readonly args?: readonly string[] | null | undefined;
+  readonly 'working-dir'?: string | undefined;
+}
+
+/** Checks a process that a buildpack defined. @throws DeployError `BUILD_FAILED` if its type is invalid. */
+export function definedProcess(buildpack: string, process: DefinedProcess, isDefault: boolean): Process {
+  const { type, 'working-dir': folder } = process;
+  if (!processType.test(type)) {
+    const shown = JSON.stringify(type.slice(0, 80));
+    throw brokenBuildpack(buildpack, `${shown} is no process type (lower-case letters, digits, - and _)`);
+  }
+  const command = [...process.command, ...(process.args ?? [])];
+  return { type, command: folder === undefined ? command : startedIn(folder, command), isDefault };
 }
 
 /** A command that starts another one in a folder. `$0` is the folder, and the other arguments are the command. */
-export function startedIn(folder: string, command: readonly string[]): string[] {
+function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }
 

@@ -105,3 +105,9 @@ export function restoredLayerFile(layer: Layer): string {
 export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name'>): string {
   return join(root, escapeId(layer.buildpack), layer.name);
 }
+
+/** The version of a runtime in the metadata of the layer that holds it. Null if the layer has none. */
+export function layerVersion(metadata: unknown): string | null {
+  const { version } = (metadata ?? {}) as { version?: unknown };
+  return typeof version === 'string' && /^[\w.+-]{1,40}$/.test(version) ? version : null;
+}

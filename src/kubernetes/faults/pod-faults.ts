@@ -1,4 +1,5 @@
 import type { CoreV1Event, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import { signalName } from '../../core/text/signal-name.ts';
 import { refusalIn } from './api-refusals.ts';
 import { amountWords, quotaFaultWords, quotaRefusal } from './quota-words.ts';
 import { registryTrouble } from './registry-trouble.ts';
@@ -41,12 +42,6 @@ export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFa
     unschedulable(pod) ??
     statuses(pod).reduce<PodFault | null>((found, status) => found ?? ofContainer(status, pod, events), null)
   );
-}
-
-/** Returns how the newest finished run of a container ended, or null if no run has finished. */
-export function containerExit({ state, lastState }: V1ContainerStatus): PodFault | null {
-  const ended = state?.terminated ?? lastState?.terminated;
-  return ended === undefined ? null : exited(ended.exitCode, ended.reason, ended.signal);
 }
 
 function ofWholePod({ status, metadata }: V1Pod): PodFault | null {
@@ -187,31 +182,8 @@ function exited(exitCode: number, reason = '', signal?: number): PodFault {
   const number =
     signal !== undefined && signal !== 0 ? signal : exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0;
   const words =
-    number === 0 ? `exited with code ${exitCode}` : `was ended by the signal ${signalName(number)}`;
-  return fault(
-    'EXITED',
-    words,
-    'The last output of the process, if any, is above. Fix the error and push again.',
-    about,
-  );
-}
-
-const SIGNALS: Readonly<Record<number, string>> = {
-  1: 'SIGHUP',
-  2: 'SIGINT',
-  3: 'SIGQUIT',
-  4: 'SIGILL',
-  6: 'SIGABRT',
-  7: 'SIGBUS',
-  8: 'SIGFPE',
-  9: 'SIGKILL',
-  11: 'SIGSEGV',
-  13: 'SIGPIPE',
-  15: 'SIGTERM',
-};
-
-function signalName(number: number): string {
-  return SIGNALS[number] ?? String(number);
+    number === 0 ? `exited with code ${exitCode}` : `was ended by the signal ${signalName(number) ?? number}`;
+  return fault('EXITED', words, 'Its last output, if any, is above. Fix the error and push again.', about);
 }
 
 function pullFault(message: string): { words: string; mayPass: boolean } {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Process } from '../../../core/types.ts';
-import { brokenBuildpack } from '../../build-failures.ts';
-import { processType, startedIn } from '../../buildpack-api/launch-processes.ts';
+import { definedProcess } from '../../buildpack-api/launch-processes.ts';
+import { layerVersion } from '../../buildpack-api/layers.ts';
 
 // https://github.com/buildpacks/spec/blob/main/platform.md#labels
 const buildLabel = z.object({
@@ -44,35 +44,17 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   const build = buildLabel.parse(JSON.parse(labels['io.buildpacks.build.metadata'] ?? '{}'));
   const layers = layersLabel.parse(JSON.parse(labels['io.buildpacks.lifecycle.metadata'] ?? '{}'));
   const byDefault = build['buildpack-default-process-type'];
-  const processes = (build.processes ?? []).map((process): Process => {
-    if (!processType.test(process.type)) {
-      const shown = JSON.stringify(process.type.slice(0, 80));
-      throw brokenBuildpack(
-        process.buildpackID,
-        `${shown} is no process type (lower-case letters, digits, - and _)`,
-      );
-    }
-    const command = [...process.command, ...(process.args ?? [])];
-    const folder = process['working-dir'];
-    return {
-      type: process.type,
-      command: folder === undefined ? command : startedIn(folder, command),
-      isDefault: process.type === byDefault,
-    };
-  });
+  const processes = (build.processes ?? []).map((process) =>
+    definedProcess(process.buildpackID, process, process.type === byDefault),
+  );
   const buildpacks = (build.buildpacks ?? []).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
     // Sorted by name, like the layers of the embedded builder.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)
-      .map((name) => versionIn(own[name]?.data));
+      .map((name) => layerVersion(own[name]?.data));
     return `${id} ${brought.find((found) => found !== null) ?? version}`;
   });
   return { processes: processes.sort((a, b) => (a.type < b.type ? -1 : 1)), buildpacks };
-}
-
-function versionIn(data: unknown): string | null {
-  const { version } = (data ?? {}) as { version?: unknown };
-  return typeof version === 'string' && /^[\w.+-]{1,40}$/.test(version) ? version : null;
 }

@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import type { V1ContainerStateTerminated, V1ContainerStatus } from '@kubernetes/client-node';
+import { signalName } from '../../../core/text/signal-name.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import { exitHint } from '../../exit-words.ts';
 
@@ -14,10 +14,10 @@ export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerState
 export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
   // Shells and container runtimes report the signal N as the code 128 + N.
   const number = signal || (exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0);
-  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
+  const name = signalName(number);
   return {
     code: name === null ? exitCode : null,
-    signal: name as NodeJS.Signals | null,
+    signal: name,
     isOutOfMemory: reason === 'OOMKilled',
   };
 }
