@@ -1,7 +1,7 @@
 import { DeployError } from '../core/errors.ts';
+import { oneLine } from '../core/progress.ts';
 import type { Deployment } from '../core/types.ts';
 import type { ToolContext } from './command.ts';
-import { oneLine } from './command-line/printing.ts';
 
 /**
  * Finds a deployment of this tool by its id or by the id of its build.

@@ -1,11 +1,12 @@
 import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
+import { oneLine } from '../core/progress.ts';
 import { nearest } from '../core/text/nearest-names.ts';
 import { assertMay } from './assert-may.ts';
 import type { Command, CommandLine, CommandShape, Typed } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
 import { checkCount, parseWords, type Words } from './command-line/parse-words.ts';
-import { oneLine, warning } from './command-line/printing.ts';
+import { warning } from './command-line/printing.ts';
 import { UsageError } from './command-line/usage-error.ts';
 import { commands } from './command-table.ts';
 import { asTyped, describeCommand, typedAt } from './commands/help.ts';

@@ -85,3 +85,8 @@ function paintLine(line: string): string {
   if (line.startsWith(PREFIX.warn)) return chalk.yellow(line);
   return line;
 }
+
+/** Makes an untrusted text safe for a terminal and for one line. */
+export function oneLine(text: string): string {
+  return paint(clean(text), false).replace(/\s+/g, ' ').trim();
+}

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { dataInUse } from '../core/disk/data-folder.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 import { alarm, calm } from '../core/log/alarms.ts';
 import type { Log } from '../core/log/log.ts';
@@ -159,11 +160,7 @@ export async function assertNobodyListens(path: string): Promise<void> {
   } finally {
     socket.destroy();
   }
-  throw new DeployError(
-    'DATA_IN_USE',
-    'The data folder is in use by another server, and its lock, server.lock, was deleted.',
-    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
-  );
+  throw dataInUse('another server, and its lock, server.lock, was deleted');
 }
 
 async function readFirstLine(socket: Socket): Promise<{ firstLine: string; rest: Buffer } | null> {

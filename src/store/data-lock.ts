@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { DeployError } from '../core/errors.ts';
+import { dataInUse } from '../core/disk/data-folder.ts';
+import type { DeployError } from '../core/errors.ts';
 import { Database, isBusy } from './database.ts';
 
 interface Holder {
@@ -62,10 +63,5 @@ function inUse(holder: Holder | null, cause: unknown): DeployError {
     holder === null
       ? 'another server'
       : `another server (process ${holder.pid}, since ${new Date(holder.since).toISOString()})`;
-  return new DeployError(
-    'DATA_IN_USE',
-    `The data folder is in use by ${who}.`,
-    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
-    { cause },
-  );
+  return dataInUse(who, cause);
 }

@@ -4,7 +4,8 @@ import { generatePassword } from '../../auth/file/password-hash.ts';
 import { fingerprint, keyKind, type PublicKey } from '../../auth/public-key.ts';
 import { normalise } from '../../auth/user-name.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
-import { columns, json, oneLine } from '../command-line/printing.ts';
+import { oneLine } from '../../core/progress.ts';
+import { columns, json } from '../command-line/printing.ts';
 import { readText } from '../command-line/read-text.ts';
 import { type AdminCommand, type AdminContext, LeftUndone } from './admin-command.ts';
 

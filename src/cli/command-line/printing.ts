@@ -1,9 +1,4 @@
-import { clean, paint, progressTo } from '../../core/progress.ts';
-
-/** Makes an untrusted text safe for a terminal and for one line of a table. */
-export function oneLine(text: string): string {
-  return paint(clean(text), false).replace(/\s+/g, ' ').trim();
-}
+import { clean, oneLine, paint, progressTo } from '../../core/progress.ts';
 
 /** Makes a line of a tool's output safe for a terminal. Keeps its spaces. */
 export function oneLineOfLog(text: string): string {

@@ -1,6 +1,6 @@
 import { short } from '../../core/names.ts';
+import { oneLine } from '../../core/progress.ts';
 import type { ToolCommand } from '../command.ts';
-import { oneLine } from '../command-line/printing.ts';
 import { findDeployment } from '../find-deployment.ts';
 
 export const cancelCommand: ToolCommand = {

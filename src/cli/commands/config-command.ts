@@ -1,7 +1,8 @@
 import { DeployError } from '../../core/errors.ts';
+import { oneLine } from '../../core/progress.ts';
 import { assertMay } from '../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { json, oneLine, quoted } from '../command-line/printing.ts';
+import { json, quoted } from '../command-line/printing.ts';
 import { readText } from '../command-line/read-text.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';

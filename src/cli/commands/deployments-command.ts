@@ -1,7 +1,8 @@
 import { short } from '../../core/names.ts';
+import { oneLine } from '../../core/progress.ts';
 import type { Deployment } from '../../core/types.ts';
 import { listCommand } from '../command-line/list-command.ts';
-import { ago, iso, oneLine } from '../command-line/printing.ts';
+import { ago, iso } from '../command-line/printing.ts';
 
 export const deploymentsCommand = listCommand<Deployment>({
   name: 'deployments',

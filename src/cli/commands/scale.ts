@@ -1,8 +1,9 @@
+import { oneLine } from '../../core/progress.ts';
 import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { columns, json, oneLine } from '../command-line/printing.ts';
+import { columns, json } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
 

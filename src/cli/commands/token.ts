@@ -1,10 +1,11 @@
 import { normalise } from '../../auth/user-name.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
+import { oneLine } from '../../core/progress.ts';
 import type { DeployToken } from '../../core/types.ts';
 import type { ToolCommand } from '../command.ts';
 import { countOf } from '../command-line/parse-words.ts';
-import { ago, columns, iso, json, oneLine } from '../command-line/printing.ts';
+import { ago, columns, iso, json } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
 const DAY_MS = 24 * 3600_000;

@@ -20,3 +20,13 @@ export async function openDataFolder(data: string): Promise<void> {
     );
   }
 }
+
+/** The refusal of a start if another server runs. @param by - Continues `is in use by`. */
+export function dataInUse(by: string, cause?: unknown): DeployError {
+  return new DeployError(
+    'DATA_IN_USE',
+    `The data folder is in use by ${by}.`,
+    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
+    { cause },
+  );
+}

@@ -1,4 +1,4 @@
-import { clean, paint } from '../../core/progress.ts';
+import { oneLine } from '../../core/progress.ts';
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
 /** The result for one ref. */
@@ -40,13 +40,13 @@ export function encodeReport(report: Report): Buffer {
   const lines = report.refs.flatMap(({ ref, reason, options }) =>
     reason === null
       ? [pktLine(`ok ${ref}\n`), ...options.map((option) => pktLine(`option ${option}\n`))]
-      : [pktLine(`ng ${ref} ${oneLine(reason)}\n`)],
+      : [pktLine(`ng ${ref} ${shortLine(reason)}\n`)],
   );
-  return Buffer.concat([pktLine(`unpack ${oneLine(report.unpack)}\n`), ...lines, flushPacket]);
+  return Buffer.concat([pktLine(`unpack ${shortLine(report.unpack)}\n`), ...lines, flushPacket]);
 }
 
-function oneLine(text: string): string {
-  // A reason may quote the last line of a build, and git prints the reason unchanged.
-  const line = paint(clean(text), false).replace(/\s+/g, ' ').trim();
+function shortLine(text: string): string {
+  // A reason may quote the last line of a build, and git prints it unchanged.
+  const line = oneLine(text);
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

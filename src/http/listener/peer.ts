@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
+import { plainAddress } from '../../core/network/ip-address.ts';
+import { isLoopback } from '../../core/network/loopback.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** The client, as far as its address can be trusted. */
@@ -26,7 +28,7 @@ const FORWARDING = [
 export function createPeerReader(trustedProxies: TrustedProxies): (request: IncomingMessage) => Peer {
   const isTrusted = (address: string) => trustedProxies.check(address);
   return (request) => {
-    const address = plainAddress(request.socket.remoteAddress ?? '');
+    const address = plainAddress(request.socket.remoteAddress);
     const isEncrypted = 'encrypted' in request.socket && request.socket.encrypted === true;
     if (isTrusted(address)) {
       const isSecure = lastOf(request.headers, 'x-forwarded-proto')?.toLowerCase() === 'https';
@@ -36,15 +38,6 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
     return { address, isConfidential: isEncrypted || isLoopback(address) };
   };
 }
-
-/** Whether `host` is `localhost` or an address that only this machine can reach. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || (isIP(host) !== 0 && loopback.check(host, isIPv4(host) ? 'ipv4' : 'ipv6'));
-}
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 /** The rightmost address that is no trusted proxy. A client may have written those to its left. */
 function clientBehind(
@@ -56,7 +49,7 @@ function clientBehind(
   for (const hop of String(headers['x-forwarded-for'] ?? '')
     .split(',')
     .reverse()) {
-    const address = plainAddress(hop.trim());
+    const address = plainAddress(withoutPort(hop.trim()));
     if (isIP(address) === 0) return nearest;
     nearest = address;
     if (!isTrusted(address)) return nearest;
@@ -71,9 +64,7 @@ function lastOf(headers: IncomingHttpHeaders, name: string): string | undefined 
     ?.trim();
 }
 
-/** Removes brackets, port and zone, and turns IPv4 in IPv6 form into IPv4. */
-function plainAddress(text: string): string {
-  const bare =
-    /^\[([^\]]+)\](?::\d+)?$/.exec(text)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text)?.[1] ?? text;
-  return bare.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
+/** Removes brackets and port. */
+function withoutPort(text: string): string {
+  return /^\[([^\]]+)\](?::\d+)?$/.exec(text)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text)?.[1] ?? text;
 }

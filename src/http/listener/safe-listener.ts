@@ -1,6 +1,6 @@
 import type { Config } from '../../config.ts';
 import { DeployError } from '../../core/errors.ts';
-import { isLoopback } from './peer.ts';
+import { isLoopback } from '../../core/network/loopback.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
 
 export type ListenerConfig = Pick<Config, 'http' | 'tls_certificate' | 'tls_key' | 'trusted_proxies'>;
