@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
+import { createInterface } from 'node:readline';
+import { Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import { readConfig } from '../config.ts';
@@ -13,7 +14,6 @@ import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
 import { findCommand } from './command-line/find-command.ts';
-import { hiddenLine } from './command-line/hidden-line.ts';
 import { warning } from './command-line/printing.ts';
 import { commands, takesTerminal } from './command-table.ts';
 import { listCommands, typedHere } from './commands/help.ts';
@@ -204,6 +204,34 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
 async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
   if (stream.errored !== null) throw stream.errored;
   if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
+}
+
+/**
+ * Asks the person at the terminal for one line, without showing it. Asks only when the line is read.
+ *
+ * @throws DeployError `NO_PASSWORD`
+ */
+async function* hiddenLine(
+  terminal: ReadStream,
+  say: (text: string) => Promise<void>,
+): AsyncGenerator<Uint8Array> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  // This comes before the question, so that the terminal does not show a key that is pressed early.
+  const lines = createInterface({ input: terminal, output: nowhere, terminal: true });
+  try {
+    const line = new Promise<string | null>((resolve) => {
+      lines.once('line', resolve);
+      lines.once('close', () => resolve(null));
+    });
+    await say('Password: ');
+    const typed = await line;
+    await say('\n');
+    if (typed === null)
+      throw new DeployError('NO_PASSWORD', 'No password was given.', 'Nothing has changed.');
+    yield Buffer.from(`${typed}\n`);
+  } finally {
+    lines.close();
+  }
 }
 
 if (import.meta.main) await main();

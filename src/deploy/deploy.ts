@@ -12,8 +12,8 @@ import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { commitLost } from './line/line-refusals.ts';
 import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
+import { assertReleaseRoom } from './release/config-vars.ts';
 import { plannedReplicas, warnOfTooMany } from './release/planned-replicas.ts';
-import { assertReleaseRoom } from './release/release-quota.ts';
 
 /** The result of a deployment. */
 export interface Deployed {

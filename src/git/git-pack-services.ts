@@ -15,7 +15,6 @@ import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
-import { repositoryBytes } from './repository-size.ts';
 
 /**
  * How many pushes may run at the same time. Each push keeps git processes running, even while it waits for its
@@ -197,7 +196,7 @@ export class GitPackServices implements PackServices {
   }
 
   async #weigh(tool: ToolName): Promise<number> {
-    const bytes = await repositoryBytes(this.#options.repositories, tool);
+    const bytes = await this.#options.repositories.bytes(tool);
     this.#sizes.set(tool, bytes);
     return bytes;
   }

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, opendir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import type { SetAside } from '../core/disk/set-aside.ts';
+import { systemCode } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
@@ -28,7 +29,10 @@ const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** Manages the bare git repositories, at most one for each tool. */
+/** Even a short file takes a block. */
+const REF_BYTES = 4096;
+
+/** The bare repositories, one for each tool after its first push. */
 export class Repositories {
   readonly #root: string;
   readonly #path: string;
@@ -170,10 +174,18 @@ export class Repositories {
     return damaged.flat();
   }
 
-  /**
-   * Removes the lock files that a killed git process left in the tool's repository. Call this only while no push is
-   * running.
-   */
+  /** The bytes on disk of a repository's objects, packed and loose (git-count-objects(1)), and of its tags. */
+  async bytes(tool: ToolName): Promise<number> {
+    const [text, tags] = await Promise.all([
+      this.git(tool, ['count-objects', '-v']),
+      countFiles(join(this.folder(tool), 'refs/tags')),
+    ]);
+    const kibibytes = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    const objects = (kibibytes('size') + kibibytes('size-pack') + kibibytes('size-garbage')) * 1024;
+    return objects + tags * REF_BYTES;
+  }
+
+  /** Removes the files that the killed git of a push left. Callers run it only while no push is running. */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
     try {
@@ -216,4 +228,15 @@ async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const quarantines = objects.filter((name) => /^(tmp_objdir-)?incoming-|^tmp_objdir-/.test(name));
   const left = [...top, ...locks, ...quarantines.map((name) => join(folder, 'objects', name))];
   await Promise.all(left.map((path) => rm(path, { recursive: true, force: true })));
+}
+
+async function countFiles(folder: string): Promise<number> {
+  let count = 0;
+  try {
+    for await (const _ of await opendir(folder, { recursive: true, bufferSize: 256 })) count += 1;
+  } catch (error) {
+    // The folder does not exist yet, or an entry was deleted meanwhile.
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+  return count;
 }

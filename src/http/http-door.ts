@@ -14,7 +14,7 @@ import type { PackServices } from '../git/pack-services.ts';
 import type { Gateway } from '../run/runtime.ts';
 import { servePage } from '../web/serve-page.ts';
 import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
-import { CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
+import { assertSameSite, CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
 import { sendContinue, watchBody } from './body.ts';
 import {
   MAX_ADVERTISEMENTS,
@@ -30,7 +30,6 @@ import { assertSafeListener, type ListenerConfig } from './listener/safe-listene
 import { TrustedProxies } from './listener/trusted-proxies.ts';
 import { RequestShares } from './request-shares.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
-import { assertSameSite } from './same-site.ts';
 import { serveCommand } from './serve-command.ts';
 import { type Sources, serveSource } from './sources/serve-source.ts';
 

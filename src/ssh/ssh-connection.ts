@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Connection } from 'ssh2';
-import { BY_APPLICATION, disconnect } from './protocol/disconnect.ts';
-import { announceSignatureAlgorithms } from './protocol/signature-algorithms.ts';
+import { announceSignatureAlgorithms } from './protocol/algorithms.ts';
+import { BY_APPLICATION, disconnect } from './protocol/messages.ts';
 import { largestPacketOf } from './protocol/ssh2-internals.ts';
 import type { ClientStreams } from './session/client-streams.ts';
 import { type SessionServices, serveSession } from './session/ssh-session.ts';

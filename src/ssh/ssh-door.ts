@@ -10,7 +10,7 @@ import { networkOf, plainAddress } from '../core/network/ip-address.ts';
 import { cannotListen } from '../core/network/listen-error.ts';
 import { Admission } from './admission.ts';
 import { algorithms, hasNativeCiphers } from './protocol/algorithms.ts';
-import { disconnect, disconnectUnmet, TOO_MANY_CONNECTIONS } from './protocol/disconnect.ts';
+import { disconnect, disconnectUnmet, TOO_MANY_CONNECTIONS } from './protocol/messages.ts';
 import { socketOf } from './protocol/ssh2-internals.ts';
 import type { SessionServices } from './session/ssh-session.ts';
 import { ServedConnection } from './ssh-connection.ts';

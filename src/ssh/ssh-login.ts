@@ -10,7 +10,7 @@ import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import type { Principal } from '../core/types.ts';
 import type { Place } from './admission.ts';
-import { sendBanner } from './protocol/banner.ts';
+import { sendBanner } from './protocol/messages.ts';
 import { answerTo, asWarning } from './session/ssh-answers.ts';
 
 /** How many times a login may fail before the connection ends: the default of OpenSSH's MaxAuthTries. */

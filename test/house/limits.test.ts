@@ -178,7 +178,7 @@ for (const { file, constant, row } of [
     row: /all config vars of a tool +\| 512 KiB /,
   },
   {
-    file: 'deploy/release/release-quota.ts',
+    file: 'deploy/release/config-vars.ts',
     constant: 'MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024',
     row: /releases of a day keep +\| 64 MiB /,
   },

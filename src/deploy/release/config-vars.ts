@@ -1,4 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
+import type { Store } from '../../store/store.ts';
 
 const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 // Names that a tool may not set: the platform sets these variables itself, or they would change how its own programs
@@ -9,6 +11,10 @@ const MAX_VARS = 200;
 // The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
 // MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
+/** Config vars of one tool's new releases. The store, the copy and each backup hold them. */
+const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
+const DAY_MS = 24 * 3600_000;
+const ELSEWHERE = 'Keep large data in the repository or in a database.';
 
 /**
  * Returns the tool's config vars after a change. The value null unsets a variable.
@@ -32,10 +38,7 @@ export function changeConfigVars(
     throw bad(`More than ${MAX_VARS} config vars.`, 'Unset config vars that the tool does not use.');
   const bytes = Buffer.byteLength([...vars].flat().join(''));
   if (bytes > MAX_TOTAL_BYTES) {
-    throw bad(
-      `The config vars together are longer than ${MAX_TOTAL_BYTES} bytes.`,
-      'Keep large data in the repository or in a database.',
-    );
+    throw bad(`The config vars together are longer than ${MAX_TOTAL_BYTES} bytes.`, ELSEWHERE);
   }
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -76,13 +79,25 @@ function check(name: string, value: string): void {
   if (value.includes('\0'))
     throw bad(`The value of ${name} holds a NUL byte.`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) {
-    throw bad(
-      `The value of ${name} is longer than ${MAX_VALUE_BYTES} bytes.`,
-      'Keep large data in the repository or in a database.',
-    );
+    throw bad(`The value of ${name} is longer than ${MAX_VALUE_BYTES} bytes.`, ELSEWHERE);
   }
 }
 
 function bad(message: string, hint: string): DeployError {
   return new DeployError('BAD_CONFIG_VAR', message, hint);
+}
+
+/**
+ * Limits the config vars that releases store, because each release keeps its own for ever.
+ *
+ * @throws DeployError `RELEASE_LIMIT`
+ */
+export function assertReleaseRoom(store: Store, tool: ToolName): void {
+  const now = Date.now();
+  if (store.releaseBytes(tool, now - DAY_MS, now) < MAX_RELEASE_BYTES_A_DAY) return;
+  throw new DeployError(
+    'RELEASE_LIMIT',
+    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars in 24 hours, which is the limit`,
+    'Deploy again tomorrow. Make the config vars smaller, or change several of them with one command.',
+  );
 }

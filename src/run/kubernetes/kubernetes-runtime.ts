@@ -10,6 +10,7 @@ import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import { BackgroundWork } from '../background-work.ts';
+import { servedElsewhere } from '../error-pages.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
@@ -24,7 +25,6 @@ import type {
   RollOut,
   Runtime,
 } from '../runtime.ts';
-import { servedElsewhere } from '../served-elsewhere.ts';
 import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './manifests/object-names.ts';
@@ -36,8 +36,7 @@ import { Restarts } from './pods/pod-restarts.ts';
 import { ToolPods } from './pods/tool-pods.ts';
 import { processStatuses } from './process-statuses.ts';
 import { removeLeftovers } from './resume/remove-leftovers.ts';
-import { resumeRollout } from './resume/resume-rollout.ts';
-import { Resuming } from './resume/resuming.ts';
+import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
 import { applyScale, type GoLiveParts, goLive } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';

@@ -1,10 +1,19 @@
-import { appendFile, mkdir, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  truncate,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LogLine, LogQuery } from '../runtime.ts';
 import { LineRoom, LogFollower } from './log-follower.ts';
-import { lastLines } from './log-tail.ts';
 
 export interface ToolLogOptions {
   /** The tool's own log folder. It is created when the first line is written. */
@@ -23,6 +32,7 @@ const MAX_PAST_BYTES = 5 * 1024 * 1024;
  * deleted.
  */
 const MAX_PROCESSES = 200;
+const CHUNK_BYTES = 64 * 1024;
 
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIME TEXT`, and `web.1.log.1` is the
@@ -191,4 +201,36 @@ async function statOf(path: string) {
     if (systemCode(error) === 'ENOENT') return null;
     throw error;
   }
+}
+
+/** Reads the last whole lines of a file, at most `count`, within about `maxBytes` of its end. Empty if it does not exist. */
+async function lastLines(path: string, count: number, maxBytes: number): Promise<string[]> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+  try {
+    return await readBack(file, count, maxBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readBack(file: FileHandle, count: number, maxBytes: number): Promise<string[]> {
+  const { size } = await file.stat();
+  let position = size;
+  let chunks: Buffer[] = [];
+  let newLines = 0;
+  while (position > 0 && newLines <= count && size - position < maxBytes) {
+    const length = Math.min(CHUNK_BYTES, position);
+    position -= length;
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);
+    for (const byte of buffer) if (byte === 0x0a) newLines += 1;
+    chunks = [buffer, ...chunks];
+  }
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n').slice(0, -1);
+  return lines.slice(position > 0 ? 1 : 0).slice(-count);
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
 import type { Log } from '../../core/log/log.ts';
-import { chownTrees } from '../disk/chown-tree.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
@@ -20,7 +21,6 @@ import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from '../sa
 import { copyFilter } from '../seccomp/filter.ts';
 import { bwrapArguments, secretArguments } from './bwrap-arguments.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
-import { closeInherited } from './inherited-descriptors.ts';
 
 export interface IsolatedOptions {
   /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
@@ -40,7 +40,10 @@ export interface IsolatedOptions {
 /** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-/** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
+// fcntl(2), on the processors that sandboxes run on.
+const O_CLOEXEC = 0o2000000;
+
+/** Gives each command a file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly #options: IsolatedOptions;
@@ -154,4 +157,28 @@ function commandOf(pastaPid: number): number | null {
   const insides = childrenOf(pastaPid).flatMap(childrenOf);
   const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);
   return commands.find((pid) => namespaceIds(pid).at(-1) === 2) ?? null;
+}
+
+/** Gives folders with their content to a user and the group of the same number. Changes links, not their targets. */
+async function chownTrees(folders: readonly string[], uid: number): Promise<void> {
+  await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...folders], {
+    env: WRAPPER_ENVIRONMENT,
+    extendEnv: false,
+    stdin: 'ignore',
+  });
+}
+
+/**
+ * Closes all descriptors that this process inherited, except the standard streams. Node keeps only the first few from its
+ * children, and pasta and bwrap pass on the rest: an open folder would let every tool out of its sandbox.
+ */
+function closeInherited(): void {
+  for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+    try {
+      const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+      if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
+    } catch {
+      // It was the descriptor of `readdirSync` itself.
+    }
+  }
 }

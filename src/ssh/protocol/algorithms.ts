@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
-import type { Algorithms } from 'ssh2';
+import type { Algorithms, Connection } from 'ssh2';
+import { sendAsExtensions, sshString, uint32 } from './ssh2-internals.ts';
 
 /** True if ssh2's native ciphers are loaded. Without them, chacha20 takes 2.4 times the CPU. */
 export function hasNativeCiphers(): boolean {
@@ -40,4 +41,32 @@ export function algorithms(isNative: boolean): Algorithms {
     ],
     compress: ['none'],
   };
+}
+
+const EXT_INFO = 7;
+
+/**
+ * The signature algorithms that clients are told. The sk- algorithms are refused, but listed: otherwise clients would not
+ * offer such keys, and their owners would see only “Permission denied” instead of our advice.
+ */
+const SIGNATURE_ALGORITHMS = [
+  'ssh-ed25519',
+  'ecdsa-sha2-nistp256',
+  'ecdsa-sha2-nistp384',
+  'ecdsa-sha2-nistp521',
+  'rsa-sha2-512',
+  'rsa-sha2-256',
+  'sk-ssh-ed25519@openssh.com',
+  'sk-ecdsa-sha2-nistp256@openssh.com',
+];
+
+/**
+ * Sends our list instead of ssh2's own, which has SHA-1 and DSA and, because of a missing comma, neither
+ * ecdsa-sha2-nistp521 nor rsa-sha2-512.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8308#section-3.1
+ */
+export function announceSignatureAlgorithms(client: Connection): void {
+  const extension = [sshString('server-sig-algs'), sshString(SIGNATURE_ALGORITHMS.join(','))];
+  sendAsExtensions(client, Buffer.concat([Buffer.from([EXT_INFO]), uint32(1), ...extension]));
 }

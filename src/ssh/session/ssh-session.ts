@@ -13,7 +13,6 @@ import { gitProtocol, type PackServices } from '../../git/pack-services.ts';
 import type { Terminal } from '../../run/runtime.ts';
 import { ClientStreams } from './client-streams.ts';
 import { receivePack, uploadPack } from './git-session.ts';
-import { greeting } from './greeting.ts';
 import { isGitCommand, parseExec } from './parse-exec.ts';
 import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
 import { TerminalRequest } from './ssh-terminal.ts';
@@ -177,4 +176,27 @@ async function refuse(
 /** True if this command may have a terminal. */
 function wantsTerminal(command: string): boolean {
   return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
+}
+
+/** The answer to `ssh HOST` without a command: the user's name and tools, and what to type. */
+async function greeting(
+  directory: Directory,
+  principal: Principal,
+  address: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const tools = await directory.toolsOf(principal.uid, signal);
+  const { host, port } = new URL(address.includes('://') ? address : `ssh://${address}`);
+  const bare = port === '' ? host : host.slice(0, -port.length - 1);
+  const ssh = `ssh ${port === '' ? '' : `-p ${port} `}${principal.uid}@${bare.replace(/^\[|\]$/g, '')}`;
+  return [
+    `Hello ${principal.uid}, you are logged in with ${principal.credential}.`,
+    tools.length === 0 ? 'You maintain no tool here.' : `Your tools: ${tools.join(', ')}.`,
+    '',
+    'There is no shell here. To deploy a tool:',
+    `    git push ssh://${principal.uid}@${host}/${tools[0] ?? 'TOOL'}.git main`,
+    'All commands:',
+    `    ${ssh} help`,
+    '',
+  ].join('\n');
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { DeployError } from '../../../src/core/errors.ts';
 import { isLoopback } from '../../../src/core/network/loopback.ts';
+import { assertSameSite } from '../../../src/http/basic-auth.ts';
 import { createPeerReader } from '../../../src/http/listener/peer.ts';
 import { assertSafeListener } from '../../../src/http/listener/safe-listener.ts';
 import { TrustedProxies } from '../../../src/http/listener/trusted-proxies.ts';
-import { assertSameSite } from '../../../src/http/same-site.ts';
 
 function requestFrom(
   remoteAddress: string,

@@ -1,3 +1,5 @@
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import type { ToolName } from '../../../core/names.ts';
 import { stayingUp } from '../../../core/replicas.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import type { ManifestConfig } from '../manifests/pod-manifest.ts';
@@ -55,4 +57,30 @@ export async function resumeRollout(
     return { later: null };
   }
   return await live.switchTo(rollout, toolNumber);
+}
+
+/** Tracks the tools whose live release is being resumed after an earlier server. */
+export class Resuming {
+  readonly #byTool = new Map<ToolName, Promise<void>>();
+
+  /** Runs `work`, which resumes a tool. @throws what `work` throws. */
+  async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
+    const resuming = work();
+    this.#byTool.set(
+      tool,
+      resuming.catch(() => {}),
+    );
+    await resuming.finally(() => this.#byTool.delete(tool));
+  }
+
+  /**
+   * Resolves when the tool is no longer being resumed. Resuming removes everything beside the live release, so a new
+   * rollout must wait.
+   *
+   * @throws the reason of the signal.
+   */
+  async ended(tool: ToolName, signal: AbortSignal): Promise<void> {
+    const resuming = this.#byTool.get(tool);
+    if (resuming !== undefined) await untilAborted(resuming, signal);
+  }
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { servedElsewhere } from '../../src/run/served-elsewhere.ts';
+import { servedElsewhere } from '../../src/run/error-pages.ts';
 
 for (const { name, address, says } of [
   {

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 import type { Connection } from 'ssh2';
-import { sendTransportMessage, sshString, uint32 } from './ssh2-internals.ts';
+import { sendMessage, sendTransportMessage, sshString, uint32 } from './ssh2-internals.ts';
 
 const DISCONNECT = 1;
+const USERAUTH_BANNER = 53;
 export const TOO_MANY_CONNECTIONS = 12;
 export const BY_APPLICATION = 11;
 /** An unencrypted packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
@@ -32,4 +33,16 @@ export function disconnectUnmet(socket: Socket, reason: number, text: string): v
 
 function disconnectMessage(reason: number, text: string): Buffer {
   return Buffer.concat([Buffer.from([DISCONNECT]), uint32(reason), sshString(text), sshString('')]);
+}
+
+/**
+ * Shows a text to the person who is logging in, at any time before the login succeeds. Clients print it unless they are
+ * told to be quiet. No other message reaches a person whose login fails. ssh2's own banner is sent before it knows the
+ * user name.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc4252#section-5.4
+ */
+export function sendBanner(client: Connection, text: string): void {
+  const message = `${text.trimEnd().replaceAll(/\r?\n/g, '\r\n')}\r\n`;
+  sendMessage(client, Buffer.concat([Buffer.from([USERAUTH_BANNER]), sshString(message), sshString('')]));
 }
