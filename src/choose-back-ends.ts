@@ -5,7 +5,7 @@ import { LocalBuilder } from './builder/local/local-builder.ts';
 import type { Config } from './config.ts';
 import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log/log.ts';
-import { type Addresses, sshCommand } from './core/network/addresses.ts';
+import { type ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
@@ -25,10 +25,8 @@ export interface BackEnds {
 
 export interface BackEndOptions {
   readonly config: Config;
-  /** Filled in when the doors listen. */
-  readonly addresses: Addresses;
-  /** The origin for sources if `source_url` is not set. Known only after the doors listen. */
-  readonly sourceOrigin: () => string;
+  /** Empty until the doors listen. */
+  readonly addresses: ServerAddresses;
   /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
   readonly countPeople: () => Promise<number | 'many'>;
   /** Replaces the back ends that the settings choose, for callers that start a server from code. */
@@ -102,12 +100,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
   }
 }
 
-async function kubernetesBackEnds({
-  config,
-  addresses,
-  sourceOrigin,
-  log,
-}: BackEndOptions): Promise<BackEnds> {
+async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): Promise<BackEnds> {
   const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
     await Promise.all([
       import('./kubernetes/cluster.ts'),
@@ -117,7 +110,7 @@ async function kubernetesBackEnds({
     ]);
   const cluster = connectCluster({ context: config.kubernetes_context });
   await assertCredentials(cluster.kubeConfig);
-  const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin });
+  const builder = new KubernetesBuilder({ config, cluster, log, sourceOrigin: () => addresses.sources });
   void builder.place.checkAtStart();
   if (config.registry_secret === '' && config.harbor_url === '')
     log.warn(

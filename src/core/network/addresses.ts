@@ -34,6 +34,34 @@ export function addressesOf(
   };
 }
 
+/** The addresses of this server. They are empty until its doors listen. */
+export class ServerAddresses implements Addresses {
+  #people: Addresses = { ssh: '', http: '' };
+  #sources = '';
+
+  get ssh(): string {
+    return this.#people.ssh;
+  }
+
+  get http(): string {
+    return this.#people.http;
+  }
+
+  /** Where builds in a cluster get their source if `source_url` is not set: `http://HOST:PORT`. */
+  get sources(): string {
+    return this.#sources;
+  }
+
+  /** @param doors - `sources` is null if the HTTP door serves the sources. */
+  set(
+    config: Parameters<typeof addressesOf>[0],
+    doors: { readonly ssh: Listening; readonly http: Listening; readonly sources: Listening | null },
+  ): void {
+    this.#people = addressesOf(config, doors);
+    this.#sources = doors.sources === null ? this.#people.http : `http://${hostPort(doors.sources)}`;
+  }
+}
+
 /** A command over SSH as one types it: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
 export function sshCommand(addresses: Addresses, uid: string, words: string): string {
   const { hostname, port } = new URL(addresses.ssh);

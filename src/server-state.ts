@@ -1,0 +1,119 @@
+import { join } from 'node:path';
+import { DeployTokens } from './auth/deploy-tokens.ts';
+import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
+import { type ChosenDirectory, chooseDirectory } from './choose-directory.ts';
+import type { Config } from './config.ts';
+import { openDataFolder } from './core/disk/data-folder.ts';
+import { DiskRoom } from './core/disk/disk-space.ts';
+import { SetAside } from './core/disk/set-aside.ts';
+import type { Audit } from './core/log/audit.ts';
+import type { Log } from './core/log/log.ts';
+import type { ServerAddresses } from './core/network/addresses.ts';
+import type { DeployContext } from './deploy/deploy-context.ts';
+import { DeploymentLogs } from './deploy/deployment-log.ts';
+import { mendRepositories } from './deploy/reconciliation/read-back-releases.ts';
+import { reconcile } from './deploy/reconciliation/reconcile.ts';
+import type { ResumedBuild } from './deploy/reconciliation/resumed-builds.ts';
+import { Repositories } from './git/repositories.ts';
+import { assertNobodyListens } from './local-socket/local-socket.ts';
+import { makeKeysFolder, openKeys } from './open-keys.ts';
+import { isWhole, readDataFacts } from './recovery/data-facts.ts';
+import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
+import { behind } from './recovery/expected-live.ts';
+import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/process/marked-processes.ts';
+import { auditFile } from './store/audit-file.ts';
+import { DataLock } from './store/data-lock.ts';
+import { SqliteStore } from './store/sqlite-store.ts';
+
+export interface StateOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** The person for whom the first start makes a user. */
+  readonly owner: { readonly userName: string; readonly homeFolder: string };
+  /** PATH for git. */
+  readonly path: string;
+  /** Replaces the back ends that the settings choose, for callers that start a server from code. */
+  readonly backEnds?: Pick<BackEnds, 'builder' | 'runtime'>;
+}
+
+/** What exists before the first deployment: the data of this server, repaired, and its back ends. */
+export interface ServerState extends Pick<ChosenDirectory, 'directory' | 'makeFirst'> {
+  readonly store: SqliteStore;
+  readonly context: DeployContext;
+  readonly backEnds: BackEnds;
+  readonly tokens: DeployTokens;
+  readonly audit: Audit;
+  readonly room: DiskRoom;
+  readonly logs: DeploymentLogs;
+  /** The builds that an earlier server started and that still run. */
+  readonly resumed: ResumedBuild[];
+  readonly hostKeys: Buffer[];
+}
+
+/** The socket of hooks and of the local binary. */
+export function socketPathOf({ data }: Pick<Config, 'data'>): string {
+  return join(data, 'run/server.sock');
+}
+
+/**
+ * Opens the data folder, chooses the back ends, and repairs what an earlier server left behind.
+ *
+ * @param addresses - Known once the doors listen.
+ * @throws DeployError if a setting, the machine or another server prevents the start.
+ */
+export async function openState(options: StateOptions, addresses: ServerAddresses): Promise<ServerState> {
+  const { config, log, owner, backEnds: given = null } = options;
+  const { data } = config;
+  // The users of sandboxes must pass through the data folder to their own folders. Everything inside has its own mode.
+  await openDataFolder(data);
+  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
+  // The lock comes before anything is read or ended, because another server may be using this folder.
+  using opening = new DisposableStack();
+  const lock = opening.use(new DataLock(data));
+  await assertNobodyListens(socketPathOf(config));
+  // The folder must exist before the sandbox is chosen, because the sandbox hides only folders that exist.
+  await makeKeysFolder(config.keys);
+  // A killed server may have left processes running. The locks of its git processes are dead only after these have
+  // ended.
+  await endLeftovers(data);
+  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given });
+  // `choosing` is awaited later, so that a fault of the data folder is reported first. It ends before the lock is
+  // released.
+  const settled = choosing.then(noop, noop);
+  await using _chosen = { [Symbol.asyncDispose]: () => settled };
+  const facts = await readDataFacts(config);
+  const findings = examine(facts);
+  const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
+  assertStartable(findings);
+  const { secretsKey, hostKeys } = await openKeys(config.keys);
+  const store = new SqliteStore(data, secretsKey, lock);
+  opening.move();
+  const repositories = new Repositories({
+    folder: join(data, 'repositories'),
+    path: options.path,
+    deployBranch: config.deploy_branch,
+    marks: { [INSTANCE_VARIABLE]: instanceId(data) },
+  });
+  await tellFindings(findings, data, log);
+  await mendRepositories({ store, repositories, log }, new SetAside(data), {
+    mayBeDamaged: (tool) => !whole.has(tool),
+    isBehind: (tool) => behind(facts, tool).length > 0,
+  });
+  const backEnds = await choosing;
+  const { builder, runtime } = backEnds;
+  const context: DeployContext = {
+    ...{ store, repositories, builder, runtime, log },
+    buildsADay: config.builds_a_day,
+    maxReplicas: config.max_replicas,
+  };
+  const logs = new DeploymentLogs(join(data, 'deployments'));
+  return {
+    ...{ directory, makeFirst, store, context, backEnds, logs, hostKeys },
+    tokens: new DeployTokens(store),
+    audit: auditFile(data, log),
+    room: new DiskRoom(data),
+    resumed: await reconcile(context, logs),
+  };
+}
+
+function noop(): void {}
