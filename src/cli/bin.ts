@@ -37,7 +37,7 @@ const closedPipeStatus = 141;
  *
  * @returns the exit status. After `start`, the process continues to run.
  */
-export async function runBinary(terminal: Terminal): Promise<number> {
+async function runBinary(terminal: Terminal): Promise<number> {
   const { argv, err } = terminal;
   // Without a listener, an error of these streams would end the process with a stack. Writing reports the same error.
   terminal.out.on('error', () => undefined);

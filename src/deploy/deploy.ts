@@ -230,8 +230,8 @@ async function refLines(
   ];
 }
 
-/** Formats a duration in seconds, for example `0.4 s` or `14 s`. */
-export function inSeconds(milliseconds: number): string {
+/** `0.4 s`, `14 s` */
+function inSeconds(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }

@@ -7,7 +7,7 @@ export type GitSettings = readonly (readonly [key: string, value: string])[];
 const MAX_AT_ONCE = '256m';
 
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
-export const baseSettings: GitSettings = [
+const baseSettings: GitSettings = [
   ['safe.directory', '*'],
   ['core.fsync', 'committed,reference'],
   ['gc.auto', '0'],

@@ -200,7 +200,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
 }
 
 /** Reads all keys. Skips empty lines and comments. @throws DeployError `BAD_KEY` with the line's number. */
-export function readKeys(lines: readonly string[]): PublicKey[] {
+function readKeys(lines: readonly string[]): PublicKey[] {
   return lines.flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
     const key = readKeyLine(line);

@@ -18,7 +18,7 @@ export interface LdapPerson {
 }
 
 /** The number of names in one filter. */
-export const NAMES_PER_SEARCH = 100;
+const NAMES_PER_SEARCH = 100;
 
 /** Finds people in LDAP. No filter is made by joining text: ldapts encodes each value by itself (RFC 4511). */
 export class LdapPeople {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 
 /** The largest metadata file of a build that is read. */
-export const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_FILE_BYTES = 1024 * 1024;
 
 /** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
 const MAX_ENTRIES = 5000;

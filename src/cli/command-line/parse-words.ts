@@ -63,7 +63,7 @@ function explain(error: unknown, command: CommandShape): string {
 }
 
 /** All flags of a command, as people type them. */
-export function knownFlags(command: CommandShape): string[] {
+function knownFlags(command: CommandShape): string[] {
   return Object.entries({ ...command.options, ...everywhere }).map(([name, { short }]) =>
     short === undefined ? `--${name}` : `-${short} or --${name}`,
   );

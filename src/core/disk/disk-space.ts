@@ -54,7 +54,7 @@ export class DiskRoom {
   }
 }
 
-export function diskNearlyFull(complaint: string): DeployError {
+function diskNearlyFull(complaint: string): DeployError {
   return new DeployError(
     'DISK_NEARLY_FULL',
     `${complaint[0]?.toUpperCase()}${complaint.slice(1)}.`,

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { systemCode } from '../errors.ts';
 
 /** How many days the server keeps files that were set aside. */
-export const MAX_SET_ASIDE_DAYS = 30;
+const MAX_SET_ASIDE_DAYS = 30;
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const FOLDER = 'set-aside';

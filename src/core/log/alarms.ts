@@ -5,7 +5,7 @@ import type { Log } from './log.ts';
  * The failures that only an operator can end. Maps the code of the DeployError to the message of the log line. Failures
  * that the person who pushes can fix are not in this table.
  */
-export const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
+const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   BUILDER_IMAGE: 'builder image cannot be used',
   BAD_IMAGE: 'builder image cannot be used',
   BUILD_IMAGE_PULL: 'image of a build cannot be pulled',

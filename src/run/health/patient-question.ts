@@ -2,7 +2,7 @@
 export type TooLate = 'too late';
 
 /** How long a second question waits, in milliseconds. */
-export const MAX_SECOND_MS = 10_000;
+const MAX_SECOND_MS = 10_000;
 
 /**
  * Asks a process until it answers, with at most two open questions at once. The first question stays open, because a

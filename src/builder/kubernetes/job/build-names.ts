@@ -2,11 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { ToolName } from '../../../core/names.ts';
 
 /** The labels of all objects of builds, for people, NetworkPolicies and cleaning up. */
-export const BUILD_LABELS = {
+const BUILD_LABELS = {
   'app.kubernetes.io/managed-by': 'toolforge-push',
   'app.kubernetes.io/component': 'build',
 } as const;
-export const TOOL_LABEL = 'push.toolforge.org/tool';
+const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
 /** Its value is the Job's name, because an earlier Job may have had the same build id. */

@@ -68,7 +68,7 @@ export class ScheduledEnds {
 }
 
 /** Returns when the scheduled run of this pod began and ended, and how. `endedAt` is null while it runs. */
-export function runOf(
+function runOf(
   { pod, container, isTerminating, isOver }: ToolPod,
   schedule: Schedule | null,
   { mostMs, memoryBytes }: Pick<ScheduledEndsOptions, 'mostMs' | 'memoryBytes'>,
