@@ -80,9 +80,7 @@ export class FileDirectory implements Directory {
 
   async #read(signal: AbortSignal): Promise<Snapshot> {
     return await inTime(signal, LIMIT_MS, async (limit) => {
-      await using file = await open(this.#path, 'r').catch((cause: unknown) => {
-        throw unavailable('The user directory cannot be read just now.', cause);
-      });
+      await using file = await open(this.#path, 'r');
       const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
       const version = `${dev}:${ino}:${size}:${mtimeNs}`;
       if (this.#snapshot?.version === version) return this.#snapshot;

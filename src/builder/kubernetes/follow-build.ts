@@ -13,6 +13,7 @@ import { selectorOf } from './job/build-names.ts';
 import { BuildPod } from './job/build-pod.ts';
 import { deleteJob } from './job/job-objects.ts';
 import type { FollowedJob } from './job/plan-job.ts';
+import { sayWaiting } from './job/quota-wait.ts';
 import type { KubernetesBuilderConfig } from './kubernetes-builder-config.ts';
 import { BuildNarrator } from './output/build-narrator.ts';
 import { followPhases } from './output/follow-phases.ts';
@@ -68,7 +69,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
       limits: job.limits,
       patienceMs: following.patienceMs,
       roomMs: following.roomMs,
-      waiting: (words) => progress.line(`waiting: the build ${words}`),
+      waiting: (words) => sayWaiting(progress, words),
       enter: (phase) => telling.enter(phase),
       line: (phase, text) => telling.line(phase, text),
       ended: (phase, containerEnd) => telling.ended(phase, containerEnd),

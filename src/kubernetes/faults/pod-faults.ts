@@ -30,6 +30,8 @@ export interface PodFault {
 }
 
 const OPERATOR = 'Tell the operator this message.';
+/** The hint for what the tool did not cause. */
+export const PUSH_AGAIN = 'Push again; if it happens again, tell the operator.';
 
 /**
  * Returns the first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
@@ -86,8 +88,8 @@ function evictedWords(message: string): string {
 
 function evictedHint(message: string): string {
   return /low on resource/.test(message)
-    ? 'Push again; if it happens again, tell the operator.'
-    : 'Make the process write less or delete files that it no longer needs, or ask the operator for more disk.';
+    ? PUSH_AGAIN
+    : 'Make it write less, make it delete files that it no longer needs, or ask the operator for more disk.';
 }
 
 function unschedulable(pod: V1Pod): PodFault | null {

@@ -24,17 +24,21 @@ const AGAIN_MS = 2000;
 /** The part of its time in which a build may wait for room. It needs the rest to build. */
 export const ROOM_SHARE = 0.5;
 
+/** @param words - A sentence without its subject. */
+export function sayWaiting(progress: Progress, words: string): void {
+  progress.line(`waiting: the build ${words}`);
+}
+
 export function roomOf(
   config: Pick<KubernetesBuilderConfig, 'build_namespace' | 'build_time'>,
   progress: Progress,
   guard: Pick<BuildLimits, 'signal' | 'spentMs'>,
 ): Room {
-  const onWait = (words: string) => progress.line(`waiting: the build ${words}`);
   return {
     namespace: config.build_namespace,
     waitMs: config.build_time * ROOM_SHARE,
     spentMs: () => guard.spentMs,
-    onWait,
+    onWait: (words) => sayWaiting(progress, words),
     signal: guard.signal,
   };
 }

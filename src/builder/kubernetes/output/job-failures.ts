@@ -1,6 +1,6 @@
 import { DeployError } from '../../../core/errors.ts';
 import { duration } from '../../../core/text/duration.ts';
-import type { PodFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { type PodFault, PUSH_AGAIN } from '../../../kubernetes/faults/pod-faults.ts';
 import { registryTrouble } from '../../../kubernetes/faults/registry-trouble.ts';
 import { outOfDisk, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { registryUnavailable } from '../../registry/registry-requests.ts';
@@ -16,6 +16,8 @@ export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   build: 'the build',
   export: 'storing the image',
 };
+
+const NOT_YOURS = 'This is not your tool’s fault: push again.';
 
 /** The step of a build that waits because its namespace is full. */
 export const ROOM_WORDS = 'waiting for other builds to end';
@@ -92,9 +94,9 @@ export function podFailed(
       'Push again when there is room, or ask the operator: build_memory and build_cpu say what a build asks for.',
     IMAGE_PULL:
       'This is not your tool’s fault: push again. Operators: see builder_image and registry_secret.',
-    EVICTED: 'This is not your tool’s fault: push again.',
-    NODE_LOST: 'This is not your tool’s fault: push again.',
-    DEADLINE: 'Push again; if it happens again, tell the operator.',
+    EVICTED: NOT_YOURS,
+    NODE_LOST: NOT_YOURS,
+    DEADLINE: PUSH_AGAIN,
   };
   return new DeployError(
     fault.code === 'REFUSED' ? 'BUILD_REFUSED' : `BUILD_${fault.code}`,

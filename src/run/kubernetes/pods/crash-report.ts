@@ -4,7 +4,7 @@ import type { Progress } from '../../../core/progress.ts';
 import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
-import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { type PodFault, PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { crashed, outputOf } from '../../rollout-words.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
 import { endHint, exitOf, lastEnd } from './container-exit.ts';
@@ -50,6 +50,6 @@ export function faultError(
 
 const GONE = {
   code: 'NODE_LOST',
-  words: 'disappeared before it was healthy',
-  hint: 'Push again; if it happens again, tell the operator.',
+  words: 'went away before it was healthy',
+  hint: PUSH_AGAIN,
 } as const;

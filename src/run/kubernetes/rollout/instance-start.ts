@@ -2,7 +2,7 @@ import { DeployError } from '../../../core/errors.ts';
 import type { Progress } from '../../../core/progress.ts';
 import type { Process } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
-import { type PodFault, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { type PodFault, PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import type { Seen } from '../../health/health-check.ts';
 import { notHealthy, startedWords } from '../../rollout-words.ts';
 import { objectName, type Rollout } from '../manifests/object-names.ts';
@@ -211,7 +211,7 @@ export class InstanceStart {
     throw new DeployError(
       'ROLLOUT_TIMED_OUT',
       `${this.#instance.name} ${what} within ${pod_start_time / 1000} s.`,
-      'Push again; if it happens again, tell the operator.',
+      PUSH_AGAIN,
     );
   }
 

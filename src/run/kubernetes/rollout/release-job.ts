@@ -4,7 +4,7 @@ import { RELEASE_TYPE } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { applyObject } from '../../../kubernetes/apply.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
-import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
@@ -150,7 +150,7 @@ class ReleaseRun {
       throw new DeployError(
         'RELEASE_TIMED_OUT',
         `The release command was not started within ${pod_start_time / 1000} s.`,
-        'Push again; if it happens again, tell the operator.',
+        PUSH_AGAIN,
       );
     }
     if (performance.now() - this.#runningSince < release_time) return;
