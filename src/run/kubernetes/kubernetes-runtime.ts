@@ -37,27 +37,17 @@ import { ToolPods } from './pods/tool-pods.ts';
 import { processStatuses } from './process-statuses.ts';
 import { removeLeftovers } from './resume/remove-leftovers.ts';
 import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
-import { applyScale, type GoLiveParts, goLive } from './rollout/go-live.ts';
+import { applyScale, goLive } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';
-import type { RolloutParts } from './rollout/start-rollout.ts';
+import type { ObjectParts } from './rollout-objects.ts';
 import { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { assertToolNamespace } from './tool-namespace.ts';
 
 export interface KubernetesRuntimeOptions {
   readonly cluster: Cluster;
   readonly config: ManifestConfig &
-    Pick<
-      Config,
-      | 'data'
-      | 'build_namespace'
-      | 'settle_time'
-      | 'release_time'
-      | 'drain_time'
-      | 'log_size'
-      | 'concurrent_one_offs'
-      | 'one_off_time'
-    >;
+    Pick<Config, 'data' | 'build_namespace' | 'drain_time' | 'log_size' | 'concurrent_one_offs'>;
   /** Returns the origin of this server's HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
@@ -118,8 +108,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
         void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
     });
     this.#pods.listen(this.#ends);
-    this.#lost = new LostNamespaces({ parts: this.#parts, live: this.#live, log });
-    this.#drift = new Drift({ parts: this.#parts, live: this.#live, lost: this.#lost, log });
+    this.#lost = new LostNamespaces(this.#live);
+    this.#drift = new Drift(this.#live, this.#lost);
     this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
     void this.#backgroundWork.own(this.#drift.watch());
@@ -133,11 +123,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const process = releaseProcess(release);
     if (process === undefined) return;
-    const rollout = this.#rollout(release, {});
-    const parts = { ...this.#parts, toolLog: this.#logs.of(release.tool) };
+    const command = { rollout: this.#rollout(release, {}), process, toolLog: this.#logs.of(release.tool) };
     const signal = this.#backgroundWork.with(phase.signal);
     await this.#pods.known(signal, KNOWN_MS);
-    const run = () => runReleaseJob(parts, { rollout, process }, { ...phase, signal });
+    const run = () => runReleaseJob(this.#parts, command, { ...phase, signal });
     await this.#backgroundWork.own(this.#inPlace(release.tool, run));
   }
 
@@ -153,7 +142,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     await this.#resuming.run(release.tool, async () => {
-      // No time limit: while the cluster's API does not answer, the tools may still run, so the resume must not fail.
+      // The wait has no time limit: while the cluster's API does not answer, the tools may still run, so the resume
+      // must not fail.
       await this.#pods.known(this.#backgroundWork.closing, Number.POSITIVE_INFINITY);
       await this.#backgroundWork.own(
         this.#resumes.run(() => this.#resume(this.#rollout(release, replicas), toolNumber)),
@@ -173,9 +163,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
-    const [live, drift, lost] = [this.#live, this.#drift, this.#lost];
-    const parts = { ...this.#parts, live, drift, lost, ends: this.#ends };
-    const statuses = await processStatuses(parts, tool, this.#namespace(tool));
+    const seen = { live: this.#live, drift: this.#drift, lost: this.#lost, ends: this.#ends };
+    const statuses = await processStatuses(seen, tool, this.#namespace(tool));
     return [...statuses, ...this.#oneOffs.statuses(tool)];
   }
 
@@ -204,10 +193,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const namespace = this.#namespace(tool);
     await this.#pods.known(this.#backgroundWork.closing, Number.POSITIVE_INFINITY);
     if (this.#lost.of(tool) !== null) return;
-    const leftovers = { tool, namespace, live: this.#live };
     await this.#backgroundWork.own(
       this.#resumes.run(async () => {
-        const hasPlace = await removeLeftovers(this.#parts, leftovers);
+        const hasPlace = await removeLeftovers(this.#live, tool, namespace);
         if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool);
       }),
     );
@@ -250,11 +238,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async #rollOut(rollOut: RollOut): Promise<void> {
-    const { later } = await goLive(
-      this.#goLiveParts,
-      this.#rollout(rollOut.release, rollOut.replicas),
-      rollOut,
-    );
+    const { later } = await goLive(this.#live, this.#rollout(rollOut.release, rollOut.replicas), rollOut);
     if (later !== null) void this.#backgroundWork.own(later);
   }
 
@@ -263,17 +247,16 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const live = this.#live.of(release.tool);
     const isHere = live?.release.version === release.version && this.#lost.of(release.tool) === null;
     if (!isHere) return await this.#rollOut(rollOut);
-    await applyScale(this.#goLiveParts, { ...live, replicas }, rollOut);
+    await applyScale(this.#live, { ...live, replicas }, rollOut);
   }
 
   async #resume(fresh: Rollout, toolNumber: number): Promise<void> {
     const onKnown = (): void => {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
-    const parts = { parts: this.#parts, live: this.#live, onKnown };
     const { tool } = fresh.release;
     try {
-      const { later } = await resumeRollout(parts, fresh, toolNumber);
+      const { later } = await resumeRollout(this.#live, { fresh, toolNumber, onKnown });
       if (later !== null) void this.#backgroundWork.own(later);
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
@@ -315,13 +298,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     };
   }
 
-  get #parts(): RolloutParts & { readonly config: KubernetesRuntimeOptions['config'] } {
+  get #parts(): ObjectParts {
     const { cluster, config } = this.#options;
     return { cluster, config, pods: this.#pods, closing: this.#backgroundWork.closing };
-  }
-
-  get #goLiveParts(): GoLiveParts {
-    return { parts: this.#parts, live: this.#live, log: this.#options.log };
   }
 
   get #oneOffParts() {

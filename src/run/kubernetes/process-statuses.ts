@@ -7,12 +7,13 @@ import type { Drift } from './drift/drift.ts';
 import type { LostNamespaces } from './drift/lost-namespaces.ts';
 import { type StatusParts, toolStatus, withNotes } from './pods/pod-status.ts';
 import type { LiveRollouts } from './rollout/live-rollouts.ts';
-import { deploymentsOf, type ObjectParts } from './rollout-objects.ts';
+import { deploymentsOf } from './rollout-objects.ts';
 import { scheduleStatuses } from './schedules/schedule-status.ts';
 import type { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { cronJobsOf } from './schedules/schedules.ts';
 
-export interface ProcessStatusesParts extends ObjectParts {
+/** Those who know something about the processes of tools. */
+export interface Observers {
   readonly live: LiveRollouts;
   readonly drift: Drift;
   readonly lost: LostNamespaces;
@@ -25,13 +26,14 @@ export interface ProcessStatusesParts extends ObjectParts {
  * @throws as `retrying` does.
  */
 export async function processStatuses(
-  parts: ProcessStatusesParts,
+  observers: Observers,
   tool: ToolName,
   namespace: string,
 ): Promise<ProcessStatus[]> {
-  const { live, drift, ends, config } = parts;
-  const { deployments, schedules } = await objectsOf(parts, tool, namespace);
-  const all = parts.pods.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
+  const { live, drift, ends } = observers;
+  const { config, pods: known } = live.parts;
+  const { deployments, schedules } = await objectsOf(observers, tool, namespace);
+  const all = known.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
   const pods = all.filter(({ isScheduled }) => !isScheduled);
   const ofStatus: StatusParts = {
     runMemory: config.run_memory,
@@ -51,17 +53,17 @@ export async function processStatuses(
  * has not been started in a new namespace.
  */
 async function objectsOf(
-  parts: ProcessStatusesParts,
+  { live, lost }: Observers,
   tool: ToolName,
   namespace: string,
 ): Promise<{ readonly deployments: V1Deployment[]; readonly schedules: V1CronJob[] }> {
-  const { live, lost, closing } = parts;
+  const { parts } = live;
   const none = { deployments: [], schedules: [] };
   if (lost.of(tool) !== null) return none;
   try {
     const [deployments, schedules] = await Promise.all([
-      deploymentsOf(parts, tool, namespace, closing),
-      cronJobsOf(parts, tool, namespace, closing),
+      deploymentsOf(parts, tool, namespace, parts.closing),
+      cronJobsOf(parts, tool, namespace, parts.closing),
     ]);
     // This server may list objects in all namespaces, so an empty list may mean that the namespace is missing.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);

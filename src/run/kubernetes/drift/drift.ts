@@ -3,7 +3,6 @@ import type { V1Deployment } from '@kubernetes/client-node';
 import { ConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts';
 import { DeployError } from '../../../core/errors.ts';
 import { alarmAbout } from '../../../core/log/alarms.ts';
-import type { Log } from '../../../core/log/log.ts';
 import { lostWords } from '../../../core/lost-namespace.ts';
 import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
 import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
@@ -13,19 +12,12 @@ import { type ReleaseOptions, replicaCount } from '../manifests/rollout-manifest
 import { foreignManagers } from '../pods/pod-status.ts';
 import type { PodListener, ToolPod } from '../pods/tool-pods.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
-import { deploymentsOf, ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
+import { deploymentsOf, ensureNamespace } from '../rollout-objects.ts';
 import type { LostNamespaces } from './lost-namespaces.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restore-objects.ts';
 
-export interface DriftOptions {
-  readonly parts: ObjectParts;
-  readonly live: LiveRollouts;
-  readonly lost: LostNamespaces;
-  readonly log: Log;
-}
-
-/** A remark that `ps` shows about a process. */
+/** A remark of `ps` about a process. */
 export interface DriftNote {
   /** The process type, or null for all processes. */
   readonly type: string | null;
@@ -73,21 +65,23 @@ const NOTED_MS = 3600_000;
  * Secret, the Secret is restored at once.
  */
 export class Drift implements PodListener {
-  readonly #options: DriftOptions;
+  readonly #live: LiveRollouts;
+  readonly #lost: LostNamespaces;
   readonly #present = new PresentObjects();
   readonly #tools = new Map<string, ToolDrift>();
   readonly #changes = new Map<string, Change>();
   readonly #suspected = new Set<string>();
   readonly #looks = new ConcurrencyLimit(4);
 
-  constructor(options: DriftOptions) {
-    this.#options = options;
+  constructor(live: LiveRollouts, lost: LostNamespaces) {
+    this.#live = live;
+    this.#lost = lost;
   }
 
   /** Watches the objects of all tools until the server stops. */
   async watch(): Promise<void> {
-    const { parts, live, lost, log } = this.#options;
-    const { cluster, closing } = parts;
+    const [live, lost] = [this.#live, this.#lost];
+    const { cluster, closing } = live.parts;
     const listener = {
       onState: (object: PresentObject) => this.#note(object),
       onGone: ({ metadata }: PresentObject) => {
@@ -95,7 +89,7 @@ export class Drift implements PodListener {
         this.#suspect(metadata.labels?.[LABELS.tool] ?? '', metadata.namespace);
       },
     };
-    this.#present.watch(cluster, log, listener, closing);
+    this.#present.watch(cluster, live.log, listener, closing);
     await Promise.all([
       this.#passes(() => live.tools().filter((tool) => lost.of(tool) === null)),
       this.#passes(() => lost.tools()),
@@ -103,7 +97,7 @@ export class Drift implements PodListener {
   }
 
   async #passes(toolsNow: () => readonly string[]): Promise<void> {
-    const { closing } = this.#options.parts;
+    const { closing } = this.#live.parts;
     while (!closing.aborted) {
       const tools = toolsNow();
       for (const tool of tools) {
@@ -117,16 +111,15 @@ export class Drift implements PodListener {
   /** Checks the tool at once if its pod waits for a missing Secret. @see PodListener */
   pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
-    if (isWithout && this.#options.live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
+    if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
   /** Returns the remarks that people see about a tool's processes. */
   notes(tool: string): readonly DriftNote[] {
-    const { live, lost } = this.#options;
-    const [place, rollout] = [lost.of(tool), live.of(tool)];
+    const [place, rollout] = [this.#lost.of(tool), this.#live.of(tool)];
     if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));
     const drift = this.#tools.get(tool);
-    if (drift === undefined || drift.rolloutId !== this.#options.live.of(tool)?.id) return [];
+    if (drift === undefined || drift.rolloutId !== rollout?.id) return [];
     return drift.notes.filter(({ at }) => Date.now() - at < NOTED_MS);
   }
 
@@ -136,18 +129,17 @@ export class Drift implements PodListener {
    * @param namespace - The namespace of the object. Other namespaces may hold objects with the tool's labels.
    */
   #suspect(tool: string, namespace: string | undefined): void {
-    const { live, parts } = this.#options;
-    if (live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
+    if (this.#live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
     this.#suspected.add(tool);
-    void pause(SETTLE_MS, parts.closing)
+    void pause(SETTLE_MS, this.#live.parts.closing)
       .then(() => this.#suspected.delete(tool))
       .then(() => this.#looks.run(() => this.#look(tool)));
   }
 
   /** Restores the missing objects of a tool. Failures are reported, and the next pass tries again. */
   async #look(tool: string): Promise<void> {
-    const { live, parts } = this.#options;
-    if (parts.closing.aborted) return;
+    const live = this.#live;
+    if (live.parts.closing.aborted) return;
     let drift: ToolDrift | null = null;
     try {
       await live.whileLive(tool, async (options) => {
@@ -161,7 +153,8 @@ export class Drift implements PodListener {
   }
 
   async #restore(options: ReleaseOptions, drift: ToolDrift): Promise<void> {
-    const { parts, lost, log } = this.#options;
+    const { parts, log } = this.#live;
+    const lost = this.#lost;
     const { tool, version } = options.rollout.release;
     const call = { signal: parts.closing, timeoutMs: CALL_MS };
     if (lost.of(tool) !== null) {
@@ -197,7 +190,8 @@ export class Drift implements PodListener {
   }
 
   async #failed(tool: string, drift: ToolDrift, thrown: unknown): Promise<void> {
-    const { parts, lost, log } = this.#options;
+    const { parts, log } = this.#live;
+    const lost = this.#lost;
     const error = await lost.explain(tool, thrown);
     const code = error instanceof DeployError ? error.code : null;
     // The next pass tries again. Other parts of the server already report that the cluster does not answer.
@@ -226,8 +220,8 @@ export class Drift implements PodListener {
   }
 
   async #tellChanges(tool: string): Promise<void> {
-    const { live, parts, log } = this.#options;
-    const rollout = live.of(tool);
+    const { parts, log } = this.#live;
+    const rollout = this.#live.of(tool);
     if (rollout === null) return;
     const changes = [...this.#changes.values()].filter(
       (one) => one.rolloutId === rollout.id && one.namespace === rollout.namespace && !one.isTold,

@@ -1,40 +1,32 @@
 import { DeployError } from '../../../core/errors.ts';
 import { calm } from '../../../core/log/alarms.ts';
-import type { Log } from '../../../core/log/log.ts';
 import type { LostNamespace } from '../../../core/lost-namespace.ts';
 import { isNoNamespace, noNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { type NamespaceState, namespaceState } from '../../../kubernetes/namespace-state.ts';
 import { namespaceOf, type Rollout } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
-import type { ObjectParts } from '../rollout-objects.ts';
-
-export interface LostNamespacesOptions {
-  readonly parts: ObjectParts;
-  readonly live: LiveRollouts;
-  readonly log: Log;
-}
 
 const LOOK_MS = 10_000;
 
 /** Keeps track of live releases whose namespace others have deleted. Each such namespace is logged once. */
 export class LostNamespaces {
-  readonly #options: LostNamespacesOptions;
-  /** The lost namespace of each tool that has lost its namespace. */
+  readonly #live: LiveRollouts;
+  /** The lost namespaces, by tool. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
-  constructor(options: LostNamespacesOptions) {
-    this.#options = options;
+  constructor(live: LiveRollouts) {
+    this.#live = live;
   }
 
   /** Returns the tool's lost namespace. Null if the namespace exists, or if the tool has no live release. */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
-    return lost === undefined || lost.rolloutId !== this.#options.live.of(tool)?.id ? null : lost;
+    return lost === undefined || lost.rolloutId !== this.#live.of(tool)?.id ? null : lost;
   }
 
   /** Lists the tools that have lost their namespace. */
   tools(): string[] {
-    return this.#options.live.tools().filter((tool) => this.of(tool) !== null);
+    return this.#live.tools().filter((tool) => this.of(tool) !== null);
   }
 
   /**
@@ -48,7 +40,7 @@ export class LostNamespaces {
       return error;
     const said = isNoNamespace(error) ? (error.code === 'NAMESPACE_MISSING' ? 'gone' : 'leaving') : null;
     const state = await this.look(tool, said);
-    const { tool_namespace_prefix } = this.#options.parts.config;
+    const { tool_namespace_prefix } = this.#live.parts.config;
     return state === null || state === 'there'
       ? error
       : noNamespace(namespaceOf(tool, tool_namespace_prefix), state, error);
@@ -60,12 +52,11 @@ export class LostNamespaces {
    * @param otherwise - The state to assume if this server may not read it, or if the cluster does not answer.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
-    const { parts, live } = this.#options;
-    const { cluster, config, closing } = parts;
+    const { cluster, config, closing } = this.#live.parts;
     const namespace = namespaceOf(tool, config.tool_namespace_prefix);
     const call = { signal: closing, timeoutMs: LOOK_MS };
     const state = (await namespaceState(cluster, namespace, call).catch(() => null)) ?? otherwise;
-    const rollout = live.of(tool);
+    const rollout = this.#live.of(tool);
     if (rollout !== null && state !== null) this.#remember(rollout, state);
     return state;
   }
@@ -75,8 +66,8 @@ export class LostNamespaces {
     const lost = this.of(tool);
     this.#lost.delete(tool);
     if (lost === null) return;
-    const { live, log } = this.#options;
-    const version = live.of(tool)?.release.version;
+    const { log } = this.#live;
+    const version = this.#live.of(tool)?.release.version;
     log.info({ tool, version, namespace: lost.namespace }, 'live release started in its new namespace');
     calm(log, ['CLUSTER_FORBIDDEN'], { tool });
   }
@@ -88,8 +79,8 @@ export class LostNamespaces {
     this.#lost.set(tool, { namespace, state, rolloutId: id });
     if (known !== null) return;
     const hint =
-      'Create the namespace again, with the rights of this server in it. The live release then starts by itself.';
-    this.#options.log.error(
+      'Make it again, with the rights of this server in it. The live release then starts by itself.';
+    this.#live.log.error(
       { tool, version, namespace, state, hint },
       'namespace of a live release was deleted: nothing of the tool runs',
     );

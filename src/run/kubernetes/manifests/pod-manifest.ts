@@ -22,6 +22,7 @@ import {
 } from './object-names.ts';
 import { podResources } from './pod-resources.ts';
 
+/** The settings of rollouts and their manifests. */
 export type ManifestConfig = Pick<
   Config,
   | 'domain'
@@ -29,6 +30,9 @@ export type ManifestConfig = Pick<
   | 'health_time'
   | 'grace_time'
   | 'schedule_time'
+  | 'settle_time'
+  | 'release_time'
+  | 'one_off_time'
   | 'run_memory'
   | 'build_environment'
   | 'tool_namespace_prefix'

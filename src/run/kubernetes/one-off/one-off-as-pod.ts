@@ -11,19 +11,11 @@ import type { OneOff } from '../../runtime.ts';
 import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
 import { MarkedOutput } from './marked-output.ts';
-import {
-  attachedLine,
-  markBytes,
-  ONE_OFF_LABEL,
-  type OneOffPodOptions,
-  oneOffPod,
-  oneOffSecret,
-} from './one-off-pod.ts';
+import { attachedLine, markBytes, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from './one-off-pod.ts';
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
-  readonly config: OneOffPodOptions['config'];
-  /** A label value that distinguishes the one-off commands of this run of the server from older ones. */
+  /** A label value that distinguishes the one-offs of this run of the server from older ones. */
   readonly serverRun: string;
   readonly log: Log;
 }

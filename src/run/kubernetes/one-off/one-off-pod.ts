@@ -23,8 +23,8 @@ export interface OneOffPodOptions {
   /** A rollout for this one-off command alone. */
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
-  readonly config: ManifestConfig & { readonly one_off_time: number };
-  /** The label value that names this run of the server. */
+  readonly config: ManifestConfig;
+  /** A label value. */
   readonly serverRun: string;
   /** The random hexadecimal digits of the mark, see `markBytes`. */
   readonly mark: string;

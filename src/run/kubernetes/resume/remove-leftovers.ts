@@ -4,14 +4,7 @@ import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import { LABELS, MANAGED_BY } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
-import { deploymentsOf, type ObjectParts, removeRollout } from '../rollout-objects.ts';
-
-export interface Leftovers {
-  readonly tool: string;
-  readonly namespace: string;
-  /** The rollouts that stay. */
-  readonly live: LiveRollouts;
-}
+import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
 
 /**
  * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, release phases,
@@ -21,19 +14,20 @@ export interface Leftovers {
  * are no leftovers then.
  * @throws as `retrying` does.
  */
-export async function removeLeftovers(parts: ObjectParts, leftovers: Leftovers): Promise<boolean> {
+export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
   try {
-    await removeAll(parts, leftovers);
+    await removeAll(live, tool, namespace);
     return true;
   } catch (error) {
     const isForbidden = error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN';
     const isNowhere = isForbidden || isNoNamespace(error);
-    if (!isNowhere || leftovers.live.of(leftovers.tool) !== null) throw error;
+    if (!isNowhere || live.of(tool) !== null) throw error;
     return false;
   }
 }
 
-async function removeAll(parts: ObjectParts, { tool, namespace, live }: Leftovers): Promise<void> {
+async function removeAll(live: LiveRollouts, tool: string, namespace: string): Promise<void> {
+  const { parts } = live;
   const { cluster, closing } = parts;
   for (const { metadata } of await deploymentsOf(parts, tool, namespace, closing)) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';

@@ -2,19 +2,19 @@ import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { stayingUp } from '../../../core/replicas.ts';
 import type { Rollout } from '../manifests/object-names.ts';
-import type { ManifestConfig } from '../manifests/pod-manifest.ts';
 import { hasAddress } from '../manifests/rollout-manifests.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { restoreReplicas } from '../rollout/scale-rollout.ts';
 import { liveRollout, prepareTraffic, removeIngress } from '../rollout/service-traffic.ts';
-import { deploymentsOf, ensureNamespace, makeRollout, type ObjectParts } from '../rollout-objects.ts';
+import { deploymentsOf, ensureNamespace, makeRollout } from '../rollout-objects.ts';
 import { areSet, cronJobsOf } from '../schedules/schedules.ts';
 import { findLiveRollout } from './find-live-rollout.ts';
 
-export interface ResumeRolloutParts {
-  readonly parts: ObjectParts & { readonly config: ManifestConfig };
-  readonly live: LiveRollouts;
-  /** Called when the rollout to resume is known, before anything is changed. */
+export interface Resumption {
+  /** The rollout to make if none is found. */
+  readonly fresh: Rollout;
+  readonly toolNumber: number;
+  /** Called when the rollout is known, before anything is changed. */
   readonly onKnown: () => void;
 }
 
@@ -22,15 +22,14 @@ export interface ResumeRolloutParts {
  * Resumes the release that is recorded as live, at the start of a server. Keeps its rollout or creates a new one, and
  * ends all other rollouts of the tool.
  *
- * @param fresh - The rollout to create if the cluster has none.
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.
  */
 export async function resumeRollout(
-  { parts, live, onKnown }: ResumeRolloutParts,
-  fresh: Rollout,
-  toolNumber: number,
+  live: LiveRollouts,
+  { fresh, toolNumber, onKnown }: Resumption,
 ): Promise<{ readonly later: Promise<void> | null }> {
+  const { parts } = live;
   const { config, closing: signal } = parts;
   signal.throwIfAborted();
   const { namespace, release } = fresh;

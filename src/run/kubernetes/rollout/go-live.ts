@@ -1,19 +1,11 @@
 import { logFailure } from '../../../core/log/alarms.ts';
-import type { Log } from '../../../core/log/log.ts';
 import { sayDraining } from '../../rollout-words.ts';
 import type { RollOut } from '../../runtime.ts';
 import type { Rollout } from '../manifests/object-names.ts';
-import type { ManifestConfig } from '../manifests/pod-manifest.ts';
 import { afterUndo } from './after-undo.ts';
 import type { LiveRollouts } from './live-rollouts.ts';
 import { grow, shrink } from './scale-rollout.ts';
-import { type RolloutParts, startRollout, undoRollout } from './start-rollout.ts';
-
-export interface GoLiveParts {
-  readonly parts: RolloutParts & { readonly config: ManifestConfig };
-  readonly live: LiveRollouts;
-  readonly log: Log;
-}
+import { startRollout, undoRollout } from './start-rollout.ts';
 
 /**
  * Starts a rollout beside the old rollout, records it as live, and moves the traffic to it.
@@ -22,11 +14,12 @@ export interface GoLiveParts {
  * @throws as `Runtime.rollOut` does. The rollout has then been removed.
  */
 export async function goLive(
-  { parts, live }: GoLiveParts,
+  live: LiveRollouts,
   rollout: Rollout,
   { toolNumber, progress, signal, beforeSwitch }: RollOut,
 ): Promise<{ readonly later: Promise<void> | null }> {
   const { release } = rollout;
+  const { parts } = live;
   const whole = AbortSignal.any([signal, parts.closing]);
   live.start(rollout);
   try {
@@ -61,10 +54,11 @@ export async function goLive(
  * @throws as `Runtime.scale` does. The numbers then stay as before.
  */
 export async function applyScale(
-  { parts, live, log }: GoLiveParts,
+  live: LiveRollouts,
   rollout: Rollout,
   { toolNumber, progress, signal, beforeSwitch }: RollOut,
 ): Promise<void> {
+  const { parts, log } = live;
   const whole = AbortSignal.any([signal, parts.closing]);
   const undo = await grow(parts, { rollout, toolNumber, progress, signal: whole });
   await orUndo(undo, async () => {

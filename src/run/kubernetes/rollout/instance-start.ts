@@ -18,7 +18,7 @@ export interface InstanceParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly events: NamespaceEvents;
-  readonly config: ManifestConfig & { readonly settle_time: number };
+  readonly config: ManifestConfig;
 }
 
 export interface Instance {

@@ -24,7 +24,8 @@ const AGAIN_MS = 5000;
 
 /** Knows which rollout of each tool gets the traffic, moves the traffic, and ends old rollouts. */
 export class LiveRollouts {
-  readonly #options: LiveRolloutsOptions;
+  readonly parts: ObjectParts;
+  readonly log: Log;
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
   /** For each tool: makes moving its traffic and restoring its live rollout take turns. */
@@ -36,7 +37,8 @@ export class LiveRollouts {
   readonly #starting = new Set<string>();
 
   constructor(options: LiveRolloutsOptions) {
-    this.#options = options;
+    this.parts = options.parts;
+    this.log = options.log;
     this.#retirement = new RolloutRetirement({ ...options, onGone: (id) => void this.#releases.delete(id) });
   }
 
@@ -115,7 +117,7 @@ export class LiveRollouts {
 
   /** Registers a rollout as live that already has the traffic and is the only rollout of its tool. */
   resume(rollout: Rollout, toolNumber: number): void {
-    const { config } = this.#options.parts;
+    const { config } = this.parts;
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });
     this.#starting.delete(rollout.id);
     this.remember(rollout);
@@ -143,7 +145,7 @@ export class LiveRollouts {
 
   /** Stops the traffic of a tool and ends all its processes. Resolves when they have ended. */
   async stop(tool: string, namespace: string): Promise<void> {
-    const { parts } = this.#options;
+    const { parts } = this;
     this.#live.delete(tool);
     await this.#turn(tool, async () => {
       // List the rollouts first, because rollouts that begin later must stay.
@@ -162,12 +164,12 @@ export class LiveRollouts {
   }
 
   async #moveLater(rollout: Rollout, move: () => Promise<boolean>): Promise<void> {
-    do await wait(AGAIN_MS, null, { signal: this.#options.parts.closing }).catch(() => {});
+    do await wait(AGAIN_MS, null, { signal: this.parts.closing }).catch(() => {});
     while (this.#isMeant(rollout) && !(await move()));
   }
 
   async #move(rollout: Rollout, toolNumber: number): Promise<boolean> {
-    const { parts, log } = this.#options;
+    const { parts, log } = this;
     const { namespace, release, id } = rollout;
     const { tool, version } = release;
     try {
@@ -190,12 +192,12 @@ export class LiveRollouts {
   }
 
   #isMeant(rollout: Rollout): boolean {
-    return !this.#options.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
+    return !this.parts.closing.aborted && this.of(rollout.release.tool)?.id === rollout.id;
   }
 
   /** Returns the ids of a tool's rollouts that have a Deployment or a CronJob. */
   async #rolloutsOf(tool: string, namespace: string): Promise<Set<string>> {
-    const { parts } = this.#options;
+    const { parts } = this;
     const [deployments, cronJobs] = await Promise.all([
       deploymentsOf(parts, tool, namespace, parts.closing),
       cronJobsOf(parts, tool, namespace, parts.closing),

@@ -20,7 +20,6 @@ import type { ToolPod } from '../pods/tool-pods.ts';
 import { ensureNamespace, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 
 export interface ReleasePhaseParts extends ObjectParts {
-  readonly config: ObjectParts['config'] & { readonly release_time: number };
   readonly toolLog: ToolLog;
 }
 

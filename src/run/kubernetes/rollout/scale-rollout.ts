@@ -9,12 +9,7 @@ import { replicaCount } from '../manifests/rollout-manifests.ts';
 import { foreignChange } from '../pods/pod-status.ts';
 import { deploymentsOf, type ObjectParts } from '../rollout-objects.ts';
 import { afterUndo } from './after-undo.ts';
-import {
-  type RolloutParts,
-  type RolloutStart,
-  startInstances,
-  type WantedInstance,
-} from './start-rollout.ts';
+import { type RolloutStart, startInstances, type WantedInstance } from './start-rollout.ts';
 
 /** How many pods a process type has (`from`), and how many it must have (`to`). */
 interface Change {
@@ -32,7 +27,7 @@ const UNDO_MS = 30_000;
  * @returns a function that removes the new pods again.
  * @throws DeployError that says why; AbortError when the signal fires.
  */
-export async function grow(parts: RolloutParts, start: RolloutStart): Promise<() => Promise<void>> {
+export async function grow(parts: ObjectParts, start: RolloutStart): Promise<() => Promise<void>> {
   const { rollout, signal } = start;
   const changes = await changesOf(parts, rollout, signal);
   const growing = changes.filter(({ from, to }) => to > from);

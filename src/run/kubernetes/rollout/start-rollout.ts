@@ -6,7 +6,7 @@ import { scheduledWords } from '../../schedule-words.ts';
 import { tooMuchMemory } from '../../service-limits.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
 import type { Rollout } from '../manifests/object-names.ts';
-import { labelValue } from '../manifests/pod-manifest.ts';
+import { labelValue, type ManifestConfig } from '../manifests/pod-manifest.ts';
 import { milliCores } from '../manifests/pod-resources.ts';
 import { hasAddress, hostOf, replicaCount } from '../manifests/rollout-manifests.ts';
 import { lastEnd } from '../pods/container-exit.ts';
@@ -15,7 +15,7 @@ import { eventWords, NamespaceEvents } from '../pods/namespace-events.ts';
 import { ensureNamespace, makeRollout, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 import { assertSchedulable } from '../schedules/schedules.ts';
 import { afterUndo } from './after-undo.ts';
-import { type InstanceParts, InstanceStart } from './instance-start.ts';
+import { InstanceStart } from './instance-start.ts';
 import { prepareTraffic } from './service-traffic.ts';
 
 export interface RolloutStart {
@@ -32,15 +32,13 @@ export interface WantedInstance {
   readonly name: string;
 }
 
-export type RolloutParts = ObjectParts & Pick<InstanceParts, 'config'>;
-
 /**
  * Starts a rollout beside the running rollout, and waits until all its processes are healthy. If a process does not
  * become healthy, removes the new rollout.
  *
  * @throws DeployError that says why; AbortError when the signal fires.
  */
-export async function startRollout(parts: RolloutParts, start: RolloutStart): Promise<void> {
+export async function startRollout(parts: ObjectParts, start: RolloutStart): Promise<void> {
   const { rollout, progress } = start;
   try {
     await startInstances(parts, start, {
@@ -71,7 +69,7 @@ export async function startRollout(parts: RolloutParts, start: RolloutStart): Pr
  * @throws as `startRollout` does, with the first reason. The caller removes what `make` has created.
  */
 export async function startInstances(
-  parts: RolloutParts,
+  parts: ObjectParts,
   start: RolloutStart,
   {
     instances,
@@ -102,7 +100,7 @@ export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
 
-async function make(parts: RolloutParts, start: RolloutStart, signal: AbortSignal): Promise<void> {
+async function make(parts: ObjectParts, start: RolloutStart, signal: AbortSignal): Promise<void> {
   const { rollout, toolNumber } = start;
   await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal);
 }
@@ -119,7 +117,7 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
 
 /** Watches the events of the namespace, and shows the push those of the pods with these names. */
 function watchEvents(
-  { cluster, pods }: RolloutParts,
+  { cluster, pods }: ObjectParts,
   { rollout: { id, namespace }, progress }: RolloutStart,
   names: ReadonlySet<string>,
   signal: AbortSignal,
@@ -133,11 +131,8 @@ function watchEvents(
   return events;
 }
 
-/**
- * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a host
- * that is this server's own.
- */
-function unfulfilledInPods({ release }: Rollout, config: RolloutParts['config']): string[] {
+/** Sentences about requests of service.template that exceed the operator's limits, and about this server's own host. */
+function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string[] {
   const { run_memory, pod_cpu } = config;
   const { memoryBytes, cpuCores } = release.artifact.service;
   const sentences = tooMuchMemory(memoryBytes, run_memory);
@@ -160,7 +155,7 @@ function unfulfilledInPods({ release }: Rollout, config: RolloutParts['config'])
  * may have the same name.
  */
 async function assertAllUp(
-  { cluster, config, pods }: RolloutParts,
+  { cluster, config, pods }: ObjectParts,
   { rollout, progress }: RolloutStart,
   names: ReadonlySet<string>,
 ): Promise<void> {

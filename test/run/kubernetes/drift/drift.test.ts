@@ -39,9 +39,9 @@ test('if others have deleted a tool’s namespace, the server does not create it
     const pods = new ToolPods('tool-');
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const live = new LiveRollouts({ parts, drainMs: 0, log });
-    const lost = new LostNamespaces({ parts, live, log });
+    const lost = new LostNamespaces(live);
     live.resume(rollout, 1);
-    new Drift({ parts, live, lost, log }).pod(waitingPod);
+    new Drift(live, lost).pod(waitingPod);
     const end = performance.now() + 10_000;
     while (lost.of('wikibot') === null && changed.length === 0 && performance.now() < end) await wait(50);
     assert.deepEqual(changed, []);

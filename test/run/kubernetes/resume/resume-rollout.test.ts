@@ -40,7 +40,7 @@ for (const { whose, public_url, removed } of [
       };
       const live = new LiveRollouts({ parts, drainMs: 0, log: pino({ enabled: false }) });
       const fresh = rolloutOf([web], { id: 'fresh' });
-      const { later } = await resumeRollout({ parts, live, onKnown: () => {} }, fresh, 1);
+      const { later } = await resumeRollout(live, { fresh, toolNumber: 1, onKnown: () => {} });
       assert.equal(later, null);
       assert.equal(live.of('wikibot')?.id, 'k3x9q');
       assert.deepEqual(deleted, removed);
