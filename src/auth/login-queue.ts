@@ -1,5 +1,6 @@
 import { networkOf } from '../core/network/ip-address.ts';
 import { tooManyLogins } from './directory-timeout.ts';
+import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
 /** How many passwords or offered keys are checked at once. Two places are reserved for people who logged in lately. */
@@ -45,7 +46,7 @@ export class LoginQueue {
   #waiting: Waiting[] = [];
   readonly #running = new Set<Waiting>();
   /** When the last check of an address or a name began, counted in checks. */
-  readonly #begunAt = new Map<string, number>();
+  readonly #begunAt = new RecentMap<number>(MAX_REMEMBERED);
   #begun = 0;
 
   /**
@@ -128,8 +129,8 @@ export class LoginQueue {
       this.#waiting = this.#waiting.filter((waiting) => waiting !== next);
       this.#running.add(next);
       this.#begun += 1;
-      this.#remember(next.address);
-      this.#remember(nameKey(next));
+      this.#begunAt.set(next.address, this.#begun);
+      this.#begunAt.set(nameKey(next), this.#begun);
       next.start();
     }
   }
@@ -160,13 +161,6 @@ export class LoginQueue {
     // Among addresses without any check, the newest goes first.
     if (one.address !== other.address) return true;
     return begunAt(nameKey(one)) < begunAt(nameKey(other));
-  }
-
-  #remember(key: string): void {
-    this.#begunAt.delete(key);
-    this.#begunAt.set(key, this.#begun);
-    const oldest = this.#begunAt.keys().next().value;
-    if (this.#begunAt.size > MAX_REMEMBERED && oldest !== undefined) this.#begunAt.delete(oldest);
   }
 }
 

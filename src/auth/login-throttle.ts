@@ -1,4 +1,5 @@
 import { networkOf } from '../core/network/ip-address.ts';
+import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
 /** How many failures of one user name from one address cause no wait. */
@@ -28,9 +29,9 @@ interface Failures {
  * The memory is limited: when there are 10,000 entries, the oldest is dropped.
  */
 export class LoginThrottle {
-  readonly #pairs = new Map<string, Failures>();
-  readonly #addresses = new Map<string, Failures>();
-  readonly #known = new Map<string, number>();
+  readonly #pairs = new RecentMap<Failures>(MAX_ENTRIES);
+  readonly #addresses = new RecentMap<Failures>(MAX_ENTRIES);
+  readonly #known = new RecentMap<number>(MAX_ENTRIES);
   readonly #now: () => number;
 
   /** @param now - A monotonic clock in milliseconds. */
@@ -62,7 +63,7 @@ export class LoginThrottle {
   succeeded(login: string, address: string): void {
     const pair = pairKey(login, address);
     this.#pairs.delete(pair);
-    put(this.#known, pair, this.#now() + KNOWN_MS);
+    this.#known.set(pair, this.#now() + KNOWN_MS);
   }
 
   #count(table: Map<string, Failures>, key: string, free: number, longestMs: number): void {
@@ -70,15 +71,8 @@ export class LoginThrottle {
     const before = table.get(key);
     const count = before !== undefined && now - before.at < FORGET_MS ? before.count + 1 : 1;
     const waitMs = count <= free ? 0 : Math.min(longestMs, 1000 * 2 ** Math.min(20, count - free - 1));
-    put(table, key, { count, at: now, until: now + waitMs });
+    table.set(key, { count, at: now, until: now + waitMs });
   }
-}
-
-function put<T>(table: Map<string, T>, key: string, value: T): void {
-  table.delete(key);
-  table.set(key, value);
-  const oldest = table.keys().next().value;
-  if (table.size > MAX_ENTRIES && oldest !== undefined) table.delete(oldest);
 }
 
 function pairKey(login: string, address: string): string {

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { tooManyLogins } from '../directory-timeout.ts';
+import { RecentMap } from '../recent-map.ts';
 import { decoy, isPassword, type PasswordHash } from './password-hash.ts';
 
 // Each check needs 32 MiB and a processor for 0.1 s. One processor stays free, and so do two of libuv's four threads.
@@ -17,7 +18,7 @@ const REMEMBER_MS = 5 * 60_000;
 export class PasswordCheck {
   readonly #decoy = decoy();
   readonly #secret = randomBytes(32);
-  readonly #fitted = new Map<string, number>();
+  readonly #fitted = new RecentMap<number>(REMEMBERED);
   readonly #turns = new ConcurrencyLimit(MAX_AT_ONCE, { most: MAX_WAITING, refusal: tooManyLogins });
 
   /** @throws DeployError `DIRECTORY_BUSY` if too many checks wait; the signal's reason. */
@@ -32,14 +33,7 @@ export class PasswordCheck {
     if (stored !== null && (this.#fitted.get(digest) ?? 0) > performance.now()) return true;
     const isRight = await this.#turns.run(() => isPassword(password, against), signal);
     if (stored === null || !isRight) return false;
-    this.#remember(digest);
-    return true;
-  }
-
-  #remember(digest: string): void {
-    this.#fitted.delete(digest);
     this.#fitted.set(digest, performance.now() + REMEMBER_MS);
-    const oldest = this.#fitted.keys().next().value;
-    if (this.#fitted.size > REMEMBERED && oldest !== undefined) this.#fitted.delete(oldest);
+    return true;
   }
 }

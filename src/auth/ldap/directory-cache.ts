@@ -4,6 +4,7 @@ import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from '../directory.ts';
 import { busy, inTime } from '../directory-timeout.ts';
+import { RecentMap } from '../recent-map.ts';
 import { normalise } from '../user-name.ts';
 
 const MAX_REMEMBERED = 10_000;
@@ -40,7 +41,7 @@ export class CachedDirectory implements Directory {
   readonly #times: CacheTimes;
   readonly #now: () => number;
   readonly #secret = randomBytes(32);
-  readonly #remembered = new Map<string, Remembered>();
+  readonly #remembered = new RecentMap<Remembered>(MAX_REMEMBERED);
   readonly #asked = new Map<string, Promise<unknown>>();
   readonly #turns = new KeyedConcurrencyLimit(MAX_AT_ONCE_OF_PERSON, {
     most: MAX_WAITING_OF_PERSON,
@@ -122,16 +123,9 @@ export class CachedDirectory implements Directory {
     const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>
       by === undefined ? ask(limit) : this.#turns.run(by, () => ask(limit), limit),
     );
-    if (isWorthIt(value)) this.#remember(name, { value, until });
+    if (isWorthIt(value) && until > this.#now()) this.#remembered.set(name, { value, until });
     else this.#remembered.delete(name);
     return value;
-  }
-
-  #remember(question: string, answer: Remembered): void {
-    this.#remembered.delete(question);
-    if (answer.until > this.#now()) this.#remembered.set(question, answer);
-    const oldest = this.#remembered.keys().next().value;
-    if (this.#remembered.size > MAX_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
   }
 
   /** A keyed hash under a secret of this process, so that no password stays in memory longer than necessary. */
