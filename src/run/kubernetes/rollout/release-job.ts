@@ -19,7 +19,10 @@ import { LineGathering } from '../pods/pod-logs.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 import { ensureNamespace, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 
-export interface ReleasePhaseParts extends ObjectParts {
+/** The release phase of one rollout. */
+interface ReleaseCommand {
+  readonly rollout: Rollout;
+  readonly process: Process;
   readonly toolLog: ToolLog;
 }
 
@@ -33,11 +36,12 @@ const TICK_MS = 200;
  * AbortError.
  */
 export async function runReleaseJob(
-  parts: ReleasePhaseParts,
-  { rollout, process }: { readonly rollout: Rollout; readonly process: Process },
+  parts: ObjectParts,
+  command: ReleaseCommand,
   phase: ReleasePhase,
 ): Promise<void> {
   const { cluster, config } = parts;
+  const { rollout, process } = command;
   const { progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
   await runReleaseCommand({ progress, memoryBytes: config.run_memory }, async () => {
@@ -48,7 +52,7 @@ export async function runReleaseJob(
       const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
       const job = releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds);
       await applyObject(cluster, job, { signal });
-      return await new ReleaseRun(parts, rollout, phase, ended.signal).untilEnded();
+      return await new ReleaseRun(parts, command, phase, ended.signal).untilEnded();
     } finally {
       ended.abort();
       await remove(parts, rollout, process.type);
@@ -56,7 +60,7 @@ export async function runReleaseJob(
   });
 }
 
-async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string): Promise<void> {
+async function remove(parts: ObjectParts, rollout: Rollout, type: string): Promise<void> {
   const { cluster } = parts;
   const { namespace, id } = rollout;
   const name = objectName(type, rollout);
@@ -68,26 +72,26 @@ async function remove(parts: ReleasePhaseParts, rollout: Rollout, type: string):
 
 /** Watches the pod, the output and the duration of one release command. */
 class ReleaseRun {
-  readonly #parts: ReleasePhaseParts;
-  readonly #rollout: Rollout;
+  readonly #parts: ObjectParts;
+  readonly #command: ReleaseCommand;
   readonly #phase: ReleasePhase;
   readonly #events = new NamespaceEvents(() => {});
   readonly #startedAt = performance.now();
   #output: Promise<void> | null = null;
   #runningSince: number | null = null;
 
-  constructor(parts: ReleasePhaseParts, rollout: Rollout, phase: ReleasePhase, ended: AbortSignal) {
+  constructor(parts: ObjectParts, command: ReleaseCommand, phase: ReleasePhase, ended: AbortSignal) {
     this.#parts = parts;
-    this.#rollout = rollout;
+    this.#command = command;
     this.#phase = phase;
-    this.#events.watch(parts.cluster, rollout.namespace, ended);
+    this.#events.watch(parts.cluster, command.rollout.namespace, ended);
   }
 
   async untilEnded(): Promise<Exit> {
     const { pods } = this.#parts;
     const { signal } = this.#phase;
     for (;;) {
-      const pod = pods.ofRollout(this.#rollout)[0];
+      const pod = pods.ofRollout(this.#command.rollout)[0];
       if (pod === undefined) this.#assertMayCome();
       const exit = pod === undefined ? null : await this.#exitOf(pod);
       if (exit !== null) return exit;
@@ -119,7 +123,8 @@ class ReleaseRun {
   }
 
   async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
-    const { cluster, toolLog } = this.#parts;
+    const { cluster } = this.#parts;
+    const { toolLog } = this.#command;
     const { release, progress, signal } = this.#phase;
     const lines = new LineGathering(toolLog, name);
     const mask = await masking(release.configVars);
@@ -138,7 +143,7 @@ class ReleaseRun {
   }
 
   #assertMayCome(): void {
-    const refusal = this.#events.refusalOf(objectName(RELEASE_TYPE, this.#rollout));
+    const refusal = this.#events.refusalOf(objectName(RELEASE_TYPE, this.#command.rollout));
     if (refusal !== null) throw refusal;
   }
 

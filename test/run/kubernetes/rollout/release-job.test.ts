@@ -54,10 +54,10 @@ test('if the output of a release command cannot be read, only its release phase 
     await pods.known(stop.signal, 5000);
     const config = { ...manifestConfig, release_time: 10_000 };
     const toolLog = new ToolLogs({ config: { data: '/nowhere', log_size: 1 }, log }).of('wikibot');
-    const parts = { cluster: api.cluster, pods, config, toolLog, closing: stop.signal };
+    const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const phase = { release: rollout.release, toolNumber: 1, progress: progressTo(() => {}) };
     await assert.rejects(
-      runReleaseJob(parts, { rollout, process }, { ...phase, signal: AbortSignal.timeout(20_000) }),
+      runReleaseJob(parts, { rollout, process, toolLog }, { ...phase, signal: AbortSignal.timeout(20_000) }),
       { code: 'CLUSTER_FORBIDDEN' },
     );
   } finally {
