@@ -230,7 +230,7 @@ async function refLines(
   ];
 }
 
-/** `0.4 s`, `14 s` */
+/** Formats a duration in seconds, for example `0.4 s` or `14 s`. */
 function inSeconds(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;

@@ -29,10 +29,10 @@ const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** Even a short file takes a block. */
+/** The space that one tag takes on disk: even a short file fills a whole block. */
 const REF_BYTES = 4096;
 
-/** The bare repositories, one for each tool after its first push. */
+/** Manages the bare git repositories, at most one for each tool. */
 export class Repositories {
   readonly #root: string;
   readonly #path: string;
@@ -174,7 +174,9 @@ export class Repositories {
     return damaged.flat();
   }
 
-  /** The bytes on disk of a repository's objects, packed and loose (git-count-objects(1)), and of its tags. */
+  /**
+   * Returns how many bytes a repository takes on disk: its packed and loose objects (git-count-objects(1)), and its tags.
+   */
   async bytes(tool: ToolName): Promise<number> {
     const [text, tags] = await Promise.all([
       this.git(tool, ['count-objects', '-v']),
@@ -185,7 +187,10 @@ export class Repositories {
     return objects + tags * REF_BYTES;
   }
 
-  /** Removes the files that the killed git of a push left. Callers run it only while no push is running. */
+  /**
+   * Removes the lock files that a killed git process left in the tool's repository. Call this only while no push is
+   * running.
+   */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
     try {

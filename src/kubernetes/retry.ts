@@ -48,7 +48,7 @@ export async function retryRemoval(action: () => Promise<unknown>): Promise<void
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }
 
-/** True if the same call may succeed later. */
+/** True if the same call may succeed when it is repeated later. */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;

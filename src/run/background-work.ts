@@ -1,4 +1,4 @@
-/** Tracks the work of a runtime, which must end before a shutdown is complete. */
+/** Keeps track of the work of a runtime, which must end before a shutdown is complete. */
 export class BackgroundWork {
   readonly #closing = new AbortController();
   readonly #works = new Set<Promise<void>>();
@@ -22,7 +22,7 @@ export class BackgroundWork {
     return AbortSignal.any([signal, this.#closing.signal]);
   }
 
-  /** Resolves when all work has ended, even by an error. */
+  /** Resolves when all registered work has ended, even by an error. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#works);

@@ -14,7 +14,7 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
   await wait(LAST_OUTPUT_MS, null, { ref: false });
 }
 
-/** The process prints this on its first output when the pipes are open. */
+/** The wrapped command prints this text on its first output when it has opened the pipes. */
 export const OPENED = 'opened\n';
 
 /**

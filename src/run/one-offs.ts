@@ -43,7 +43,7 @@ export class OneOffs {
   }
 
   /**
-   * Takes a place at once, and runs the one-off.
+   * Takes one of the tool's places for one-off commands at once, and runs the command.
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`
    */

@@ -21,8 +21,8 @@ export async function runReleaseCommand(
     'RELEASE_FAILED',
     `The release command ${exitWords(exit, memoryBytes)}.`,
     exit.code === 127
-      ? 'It was not found: check the line `release:` in the Procfile and what the build installs.'
-      : 'Its output is above. Fix the error and push again.',
+      ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
+      : 'The output of the release command is above. Fix the error and push again.',
   );
 }
 
@@ -31,6 +31,6 @@ export function releaseTimedOut(limitMs: number): DeployError {
   return new DeployError(
     'RELEASE_TIMED_OUT',
     `The release command took longer than ${limitMs / 1000} s and was ended.`,
-    'Let it do less, or ask the operator for a higher release_time.',
+    'Make the release command do less, or ask the operator for a higher release_time.',
   );
 }

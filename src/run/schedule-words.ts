@@ -13,7 +13,7 @@ export function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** Says that a run was ended because it took too long. */
+/** Says that a scheduled run was ended because it took too long. */
 export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
   const isOwn = timeoutSeconds !== null && timeoutSeconds * 1000 === limitMs;
   return `took longer than ${took(limitMs)} (${isOwn ? 'timeout in toolforge.yaml' : 'schedule_time'}) and was ended`;

@@ -10,7 +10,10 @@ const MARK = 'trusted';
 /** How tools run: in this machine's sandbox, or in a cluster. */
 export type RunMode = Sandbox['mode'] | 'kubernetes';
 
-/** Records in an artifact's folder in which mode it was built. It can run only in that mode. */
+/**
+ * Records in an artifact's folder whether the artifact was built with isolation. An artifact can run only in the mode
+ * in which it was built.
+ */
 export async function markBuiltFor(folder: string, mode: Sandbox['mode']): Promise<void> {
   if (mode === 'trusted') await writeFile(join(folder, MARK), '', { mode: 0o600, flag: 'wx', flush: true });
 }
@@ -21,7 +24,7 @@ export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
 }
 
 /**
- * Why an artifact cannot run with the present settings of this server, or null if it can. The text continues a sentence
+ * Returns why an artifact cannot run with the present settings of this server, or null if it can. The text continues a sentence
  * about the artifact.
  *
  * @param mode - How tools run now.

@@ -7,7 +7,7 @@ export function duration(ms: number): string {
   return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`;
 }
 
-/** How long something took: `0.4 s`, `14 s`, `3 min 5 s`, `2 h 10 min`. */
+/** Formats how long something took: `0.4 s`, `14 s`, `3 min 5 s`, `2 h 10 min`. */
 export function took(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

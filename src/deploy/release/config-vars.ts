@@ -11,7 +11,10 @@ const MAX_VARS = 200;
 // The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
 // MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
-/** Config vars of one tool's new releases. The store, the copy and each backup hold them. */
+/**
+ * How many bytes of config vars the new releases of one tool may store in a day. The store, its copy and each backup
+ * hold these bytes.
+ */
 const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
 const ELSEWHERE = 'Keep large data in the repository or in a database.';
@@ -88,7 +91,8 @@ function bad(message: string, hint: string): DeployError {
 }
 
 /**
- * Limits the config vars that releases store, because each release keeps its own for ever.
+ * Checks that a tool's new releases have not stored too many config vars today, because each release keeps its own
+ * config vars for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */

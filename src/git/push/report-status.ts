@@ -46,7 +46,7 @@ export function encodeReport(report: Report): Buffer {
 }
 
 function shortLine(text: string): string {
-  // A reason may quote the last line of a build, and git prints it unchanged.
+  // A reason may quote the last line of a build, and git prints the reason unchanged.
   const line = oneLine(text);
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

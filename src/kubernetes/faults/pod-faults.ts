@@ -89,7 +89,7 @@ function evictedWords(message: string): string {
 function evictedHint(message: string): string {
   return /low on resource/.test(message)
     ? PUSH_AGAIN
-    : 'Make it write less, make it delete files that it no longer needs, or ask the operator for more disk.';
+    : 'Make the process write less or delete files that it no longer needs, or ask the operator for more disk.';
 }
 
 function unschedulable(pod: V1Pod): PodFault | null {
@@ -185,7 +185,12 @@ function exited(exitCode: number, reason = '', signal?: number): PodFault {
     signal !== undefined && signal !== 0 ? signal : exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0;
   const words =
     number === 0 ? `exited with code ${exitCode}` : `was ended by the signal ${signalName(number) ?? number}`;
-  return fault('EXITED', words, 'Its last output, if any, is above. Fix the error and push again.', about);
+  return fault(
+    'EXITED',
+    words,
+    'The last output of the process, if any, is above. Fix the error and push again.',
+    about,
+  );
 }
 
 function pullFault(message: string): { words: string; mayPass: boolean } {

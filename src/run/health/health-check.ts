@@ -211,7 +211,7 @@ interface Dying {
   readonly line: string;
 }
 
-/** Finds output about dying workers of a server with several processes, or null. */
+/** Finds lines that say that workers of the server program die, or returns null. */
 function dyingWorkers(lines: readonly string[]): Dying | null {
   const dead = lines.filter((line) => DEATH.test(line.slice(0, 1000)));
   const line = dead.at(-1)?.trim().slice(0, MAX_LINE_CHARACTERS);

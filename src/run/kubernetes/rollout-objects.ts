@@ -26,7 +26,7 @@ export interface ObjectParts {
 
 const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
-/** A pod that is still there this long after its grace time is on a node that does not answer. */
+/** If a pod still exists this long after its grace time, its node does not answer. */
 const OVERDUE_MS = 30_000;
 
 /**

@@ -124,7 +124,7 @@ export class LocalRollout {
       await allOrFirstError(this.#processes, signal, (process, whole) =>
         this.#startOne(process, progress, whole),
       );
-      // A healthy process may have ended while another was still starting.
+      // A healthy process may have ended while another process was still starting.
       const ended = this.#processes.find((process) => process.end !== null);
       if (ended?.end) throw await this.#failure(ended, ended.end, progress);
     } catch (error) {

@@ -203,7 +203,10 @@ async function statOf(path: string) {
   }
 }
 
-/** Reads the last whole lines of a file, at most `count`, within about `maxBytes` of its end. Empty if it does not exist. */
+/**
+ * Reads the last complete lines of a file: at most `count`, within about `maxBytes` of its end. Returns an empty list
+ * if the file does not exist.
+ */
 async function lastLines(path: string, count: number, maxBytes: number): Promise<string[]> {
   let file: FileHandle;
   try {

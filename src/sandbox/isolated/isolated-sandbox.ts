@@ -40,10 +40,10 @@ export interface IsolatedOptions {
 /** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-// fcntl(2), on the processors that sandboxes run on.
+// The flag's value in fcntl(2) on the processors that sandboxes run on.
 const O_CLOEXEC = 0o2000000;
 
-/** Gives each command a file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
+/** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly #options: IsolatedOptions;
@@ -159,7 +159,10 @@ function commandOf(pastaPid: number): number | null {
   return commands.find((pid) => namespaceIds(pid).at(-1) === 2) ?? null;
 }
 
-/** Gives folders with their content to a user and the group of the same number. Changes links, not their targets. */
+/**
+ * Makes a user and the group with the same number the owner of these folders and of everything in them. Changes
+ * symbolic links themselves, not their targets.
+ */
 async function chownTrees(folders: readonly string[], uid: number): Promise<void> {
   await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...folders], {
     env: WRAPPER_ENVIRONMENT,
@@ -169,8 +172,9 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
 }
 
 /**
- * Closes all descriptors that this process inherited, except the standard streams. Node keeps only the first few from its
- * children, and pasta and bwrap pass on the rest: an open folder would let every tool out of its sandbox.
+ * Closes all descriptors that this process inherited, except the standard streams. Node closes only the first few in
+ * its children, and pasta and bwrap pass the rest on. An open folder among them would let every tool out of its
+ * sandbox.
  */
 function closeInherited(): void {
   for (const fd of readdirSync('/proc/self/fd').map(Number)) {
@@ -178,7 +182,7 @@ function closeInherited(): void {
       const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
       if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
     } catch {
-      // It was the descriptor of `readdirSync` itself.
+      // This descriptor belonged to `readdirSync` itself and is closed already.
     }
   }
 }

@@ -46,8 +46,9 @@ export function algorithms(isNative: boolean): Algorithms {
 const EXT_INFO = 7;
 
 /**
- * The signature algorithms that clients are told. The sk- algorithms are refused, but listed: otherwise clients would not
- * offer such keys, and their owners would see only “Permission denied” instead of our advice.
+ * The signature algorithms that the server announces to clients. The server refuses the sk- algorithms but lists them.
+ * Otherwise clients would not offer such keys, and their owners would see only “Permission denied” instead of the
+ * server's advice.
  */
 const SIGNATURE_ALGORITHMS = [
   'ssh-ed25519',
@@ -61,8 +62,8 @@ const SIGNATURE_ALGORITHMS = [
 ];
 
 /**
- * Sends our list instead of ssh2's own, which has SHA-1 and DSA and, because of a missing comma, neither
- * ecdsa-sha2-nistp521 nor rsa-sha2-512.
+ * Sends `SIGNATURE_ALGORITHMS` to the client instead of ssh2's own list. ssh2's list has SHA-1 and DSA and, because of a
+ * missing comma, neither ecdsa-sha2-nistp521 nor rsa-sha2-512.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8308#section-3.1
  */

@@ -96,7 +96,7 @@ async function fetchFrom(git: GitSession, { folder, environment }: FetchSession)
   const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];
   const child = startGit(args, environment);
   using _killing = addAbortListener(client.gone, () => child.kill());
-  // Not awaited, because the client may keep its end open after git has ended.
+  // The copy of the input is not awaited, because the client may keep its end open after git has ended.
   pump(client.input(), child.stdin).catch(() => undefined);
   const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
   const problem = report(git, child, status);

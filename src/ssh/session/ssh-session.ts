@@ -178,7 +178,9 @@ function wantsTerminal(command: string): boolean {
   return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
 }
 
-/** The answer to `ssh HOST` without a command: the user's name and tools, and what to type. */
+/**
+ * Returns the answer to `ssh HOST` without a command. It names the user, the user's tools, and the commands to type.
+ */
 async function greeting(
   directory: Directory,
   principal: Principal,

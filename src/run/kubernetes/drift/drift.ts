@@ -17,7 +17,7 @@ import type { LostNamespaces } from './lost-namespaces.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restore-objects.ts';
 
-/** A remark of `ps` about a process. */
+/** A remark that `ps` shows about a process. */
 export interface DriftNote {
   /** The process type, or null for all processes. */
   readonly type: string | null;

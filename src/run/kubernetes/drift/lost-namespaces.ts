@@ -11,7 +11,7 @@ const LOOK_MS = 10_000;
 /** Keeps track of live releases whose namespace others have deleted. Each such namespace is logged once. */
 export class LostNamespaces {
   readonly #live: LiveRollouts;
-  /** The lost namespaces, by tool. */
+  /** The lost namespace of each tool that has lost its namespace. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
   constructor(live: LiveRollouts) {
@@ -79,7 +79,7 @@ export class LostNamespaces {
     this.#lost.set(tool, { namespace, state, rolloutId: id });
     if (known !== null) return;
     const hint =
-      'Make it again, with the rights of this server in it. The live release then starts by itself.';
+      'Create the namespace again, with the rights of this server in it. The live release then starts by itself.';
     this.#live.log.error(
       { tool, version, namespace, state, hint },
       'namespace of a live release was deleted: nothing of the tool runs',

@@ -15,7 +15,7 @@ import { attachedLine, markBytes, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from 
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
-  /** A label value that distinguishes the one-offs of this run of the server from older ones. */
+  /** A label value that distinguishes the one-off commands of this run of the server from older ones. */
   readonly serverRun: string;
   readonly log: Log;
 }
@@ -97,7 +97,7 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   void feed(oneOff, attachment);
   const ended = watched.untilEnded(new AbortController().signal);
   await Promise.race([take(oneOff, attachment, mark), untilGivenUp(ended, signal)]);
-  // The wrapper drains its unread input until this side detaches.
+  // Detach, because the wrapper reads and drops unread input until this side detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   return signal.aborted ? exitOrTerm(watched) : watched.exit();

@@ -24,7 +24,7 @@ export interface OneOffPodOptions {
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig;
-  /** A label value. */
+  /** The label value that names this run of the server. */
   readonly serverRun: string;
   /** The random hexadecimal digits of the mark, see `markBytes`. */
   readonly mark: string;

@@ -50,6 +50,6 @@ export function faultError(
 
 const GONE = {
   code: 'NODE_LOST',
-  words: 'went away before it was healthy',
+  words: 'disappeared before it was healthy',
   hint: PUSH_AGAIN,
 } as const;

@@ -11,10 +11,10 @@ import { areSet, cronJobsOf } from '../schedules/schedules.ts';
 import { findLiveRollout } from './find-live-rollout.ts';
 
 export interface Resumption {
-  /** The rollout to make if none is found. */
+  /** The rollout to create if the cluster has none. */
   readonly fresh: Rollout;
   readonly toolNumber: number;
-  /** Called when the rollout is known, before anything is changed. */
+  /** Called when the rollout to resume is known, before anything is changed. */
   readonly onKnown: () => void;
 }
 
@@ -58,11 +58,11 @@ export async function resumeRollout(
   return await live.switchTo(rollout, toolNumber);
 }
 
-/** Tracks the tools whose live release is being resumed after an earlier server. */
+/** Keeps track of the tools whose live release is being resumed after a start of the server. */
 export class Resuming {
   readonly #byTool = new Map<ToolName, Promise<void>>();
 
-  /** Runs `work`, which resumes a tool. @throws what `work` throws. */
+  /** Runs `work`, which resumes a tool, and remembers it until it ends. @throws the error of `work`. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#byTool.set(
@@ -73,8 +73,8 @@ export class Resuming {
   }
 
   /**
-   * Resolves when the tool is no longer being resumed. Resuming removes everything beside the live release, so a new
-   * rollout must wait.
+   * Resolves when the tool is no longer being resumed. A new rollout must wait for this, because resuming removes
+   * everything beside the live release.
    *
    * @throws the reason of the signal.
    */

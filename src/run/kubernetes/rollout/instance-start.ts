@@ -226,7 +226,8 @@ export class InstanceStart {
     await showLastLines(this.#crashParts, pod, 'current');
     const seen = this.#seen(pod);
     const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
-    const hint = seen?.hint ?? 'See what it printed above; it must answer on PORT in time.';
+    const hint =
+      seen?.hint ?? 'The last output of the process is above. The process must answer on PORT in time.';
     throw notHealthy({ message, hint }, Math.round(waitedMs / 1000) * 1000);
   }
 

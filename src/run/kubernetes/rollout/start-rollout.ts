@@ -131,7 +131,10 @@ function watchEvents(
   return events;
 }
 
-/** Sentences about requests of service.template that exceed the operator's limits, and about this server's own host. */
+/**
+ * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a host
+ * that is this server's own.
+ */
 function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string[] {
   const { run_memory, pod_cpu } = config;
   const { memoryBytes, cpuCores } = release.artifact.service;

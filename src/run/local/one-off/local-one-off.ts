@@ -22,7 +22,7 @@ const MAX_WORDS_CHARACTERS = 4096;
 /**
  * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
  *
- * @param name - `run.1`
+ * @param name - The name of the process, such as `run.1`.
  * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
@@ -137,7 +137,7 @@ class LocalOneOff {
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, untilGivenUp(this.#process.exited, signal)]);
-    // An error is reported when the command has ended. Until then an unhandled one would end the server.
+    // An error is reported when the command has ended. Until then, an unhandled rejection would end the server.
     this.#taken.catch(() => {});
   }
 

@@ -218,7 +218,7 @@ export async function endGracefully(
   clearTimeout(grace);
 }
 
-/** The mounts of an artifact's folders in the sandbox. */
+/** Returns the mounts that show an artifact's folders in the sandbox. */
 export function artifactMounts({ artifact }: Release): { workspace: Mount; layers: Mount | null } {
   const mount = (name: string): Mount => ({
     source: join(artifact.reference, name),

@@ -178,7 +178,7 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const running = await startRun(this.#start, this.#parts);
     this.#running = running;
-    // The end may have been requested during the start.
+    // The end of the run may have been requested while the process was starting.
     if (this.#ending.signal.aborted) void endGracefully(this.#start, running, this.#parts);
     using _limiting = addAbortListener(limit, () => void endGracefully(this.#start, running, this.#parts));
     const exit = await running.finished;
