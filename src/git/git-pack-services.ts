@@ -59,7 +59,7 @@ export class GitPackServices implements PackServices {
   /** Caches the size of each tool's repository in bytes. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, number>();
 
-  /** The tools whose last push was refused by git itself, perhaps because of a torn ref. */
+  /** The tools whose last push git itself refused, perhaps because of a damaged ref. */
   readonly #suspects = new Set<ToolName>();
 
   constructor(options: GitPackServicesOptions) {

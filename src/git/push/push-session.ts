@@ -46,7 +46,7 @@ export interface PushContext {
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
-  /** Called if git itself refuses the push, or a ref of it. */
+  /** Called if git itself refuses the push or one of its refs. */
   readonly onGitRefusal: () => void;
   /** Called when git has ended, and at each further `close`. */
   readonly onClose: (wasKilled: boolean) => void;
@@ -314,7 +314,7 @@ export class TruthfulPush implements PushSession {
   }
 }
 
-/** True if everything was done. */
+/** True if the report has no refusal: the pack was accepted, and no ref was refused. */
 function isWell({ unpack, refs }: Report): boolean {
   return unpack === 'ok' && refs.every(({ reason }) => reason === null);
 }

@@ -26,7 +26,7 @@ const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
 
-/** Enough to keep Node's four file threads busy. */
+/** How many files are read at the same time: enough to keep Node's four file threads busy. */
 const FILES_AT_ONCE = 8;
 
 /** For files whose lines are independent of each other: the pattern that an undamaged line matches. */
@@ -60,7 +60,7 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
 }
 
 /**
- * Lists torn files as `tornRefs` does, without blocking the server.
+ * Lists damaged ref and settings files as `tornRefs` does, without blocking the server.
  *
  * @param scope - `branch` reads only the few files that each push and each clone needs.
  */
