@@ -12,7 +12,7 @@ export interface Mount {
 export interface Limits {
   /** The most processes and threads that may run in the sandbox. */
   readonly processes: number;
-  /** The most memory of each process (RLIMIT_DATA). If there are control groups, also of all processes together. */
+  /** The most memory of all processes together (`trusted`: if there are control groups), and of each one (RLIMIT_DATA). */
   readonly memoryBytes: number;
   /** The size in bytes of the largest file that a process may write. */
   readonly fileBytes: number;

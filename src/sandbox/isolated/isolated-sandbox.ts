@@ -8,6 +8,7 @@ import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
 import { endMarked, PROCESS_VARIABLE } from '../process/marked-processes.ts';
+import { MemoryWatch } from '../process/memory-watch.ts';
 import {
   childrenOf,
   descendantsOf,
@@ -50,6 +51,8 @@ export class IsolatedSandbox implements Sandbox {
   readonly #hostFiles: HostFiles;
   readonly #fence: Fence;
   readonly #filter: string;
+  /** Null if control groups limit the memory. */
+  readonly #memory: MemoryWatch | null;
   readonly #isRoot = process.getuid?.() === 0;
 
   private constructor(options: IsolatedOptions, files: HostFiles, fence: Fence, filter: string) {
@@ -57,6 +60,7 @@ export class IsolatedSandbox implements Sandbox {
     this.#hostFiles = files;
     this.#fence = fence;
     this.#filter = filter;
+    this.#memory = options.cgroups.resources.includes('memory') ? null : new MemoryWatch();
   }
 
   /** Prepares the sandbox. @throws Error that says why this machine cannot isolate. */
@@ -101,17 +105,29 @@ export class IsolatedSandbox implements Sandbox {
     const { pid: pastaPid } = child;
     if (pastaPid !== undefined) this.#fence.add(pastaPid);
     let hasEnded = false;
+    let isOverMemory = false;
     let wrappers: number[] = [];
+    const kill = () => {
+      if (child.pid === undefined || hasEnded) return;
+      wrappers = descendantsOf(child.pid);
+      for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
+    };
+    const onOver = () => {
+      isOverMemory = true;
+      kill();
+    };
+    const watching = pastaPid && this.#memory?.watch(pastaPid, command.limits.memoryBytes, onOver);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
+      if (watching) watching[Symbol.dispose]();
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
       // After a SIGKILL, the kernel ends the processes inside a moment later.
       await untilGone(wrappers, 5000);
       // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
       // holds the output open.
       if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
-      const isOutOfMemory = cgroup.isOutOfMemory();
+      const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
       await cgroup.remove();
       return { ...exit, isOutOfMemory };
     });
@@ -122,11 +138,7 @@ export class IsolatedSandbox implements Sandbox {
       terminate: () => {
         if (child.pid !== undefined) void terminate(child.pid, () => hasEnded);
       },
-      kill: () => {
-        if (child.pid === undefined || hasEnded) return;
-        wrappers = descendantsOf(child.pid);
-        for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
-      },
+      kill,
       listeningPorts: async () => {
         const inside = child.pid === undefined || hasEnded ? null : commandOf(child.pid);
         if (inside === null) return [];

@@ -1,0 +1,139 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
+
+const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
+/** How often the free memory is read, which costs almost nothing. */
+const TICK_MS = 100;
+/** The shortest pause between two looks at the processes, unless this much memory was taken meanwhile. */
+const PAUSE_MS = 2000;
+const FAST_BYTES = 256 * 1024 * 1024;
+/** The pause is at least this many times as long as the last look: usually, and while memory is taken quickly. */
+const [REST, SHORT_REST] = [19, 4];
+
+interface Watched {
+  readonly limitBytes: number;
+  readonly onOver: () => void;
+}
+
+/**
+ * Limits the memory of sandboxes if no control groups do. Memory that several processes share counts once, and so do files
+ * in memory (`memfd_create`) that a process holds open.
+ */
+export class MemoryWatch {
+  readonly #watched = new Map<number, Watched>();
+  #isLooking = false;
+
+  /**
+   * Calls `onOver` once if the descendants of a process together use more memory than the limit. Disposing the result
+   * ends the watch.
+   */
+  watch(pid: number, limitBytes: number, onOver: () => void): Disposable {
+    this.#watched.set(pid, { limitBytes, onOver });
+    if (!this.#isLooking) void this.#look();
+    return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
+  }
+
+  async #look(): Promise<void> {
+    this.#isLooking = true;
+    let [most, tookMs, endedAt] = [0, 0, performance.now()];
+    while (this.#watched.size > 0) {
+      await wait(TICK_MS, null, { ref: false });
+      const { availableBytes, sharedBytes } = await memoryOfMachine();
+      most = Math.max(most, availableBytes);
+      const startedAt = performance.now();
+      const restedMs = startedAt - endedAt;
+      const isFast = most - availableBytes > FAST_BYTES && restedMs > SHORT_REST * tookMs;
+      if (!isFast && restedMs < Math.max(PAUSE_MS, REST * tookMs)) continue;
+      await this.#weigh(sharedBytes);
+      most = availableBytes;
+      endedAt = performance.now();
+      tookMs = endedAt - startedAt;
+    }
+    this.#isLooking = false;
+  }
+
+  async #weigh(sharedBytes: number): Promise<void> {
+    const children = Map.groupBy(await processes(), ({ parent }) => parent);
+    for (const [pid, { limitBytes, onOver }] of this.#watched) {
+      const family = descendants(pid, children);
+      // This sum may be too large, but never too small. The exact one takes longer.
+      const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
+      if (sum <= limitBytes || (await exactBytes(family)) <= limitBytes) continue;
+      if (this.#watched.delete(pid)) onOver();
+    }
+  }
+}
+
+/** The memory of this machine. If it cannot be read, because no descriptors are left, everything counts as 0. */
+async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes: number }> {
+  const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
+  const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+  return { availableBytes: bytes('MemAvailable'), sharedBytes: bytes('Shmem') };
+}
+
+interface ProcessMemory {
+  readonly pid: number;
+  readonly parent: number;
+  /** Without shared memory and files. */
+  readonly bytes: number;
+}
+
+// The kernel shows the memory of a process whose first thread has ended only below the id of another thread.
+const PROCESSES = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
+  thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
+done)
+grep -hsE '^(Pid|PPid|RssAnon|VmSwap):' /proc/[0-9]*/status $leaderless | awk '
+  /^Pid:/ { if (pid) print pid, parent, bytes; pid = $2; bytes = 0 }
+  /^PPid:/ { parent = $2 }
+  /kB$/ { bytes += 1024 * $2 }
+  END { print pid, parent, bytes }'`;
+
+async function processes(): Promise<ProcessMemory[]> {
+  return (await outputOf(PROCESSES)).split('\n').map((line) => {
+    const [pid = 0, parent = 0, bytes = 0] = line.split(' ').map(Number);
+    return { pid, parent, bytes };
+  });
+}
+
+function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>): ProcessMemory[] {
+  const found = [...(children.get(pid) ?? [])];
+  // The list grows while it is read.
+  for (const one of found) found.push(...(children.get(one.pid) ?? []));
+  return found;
+}
+
+// Memory that is shared counts for each process in proportion (proc_pid_smaps(5)). It may count there and as a file in
+// memory or a segment of System V, so only the larger of the two sums counts. The segments are in the namespace of the last
+// process, which belongs to the user namespace of the first. Only root sees files in memory that are mapped and not open.
+const EXACT = `each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
+for last; do :; done
+{ timeout 5 cat $(each smaps_rollup "$@")
+  timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
+    \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0 | timeout 5 xargs -0r stat -Lc 'file %i %b' | sort -u
+  # While a sandbox starts, it still has the namespace of this machine.
+  [ "$(readlink "/proc/$last/ns/ipc")" = "$(readlink /proc/self/ns/ipc)" ] ||
+    nsenter --preserve-credentials --user="/proc/$1/ns/user" --ipc="/proc/$last/ns/ipc" \\
+      sed -n '2,$s/^/segment /p' /proc/sysvipc/shm
+} 2>/dev/null | awk '
+  /^(Pss_Anon|SwapPss):/ { own += $2 }
+  /^Pss_Shmem:/ { shared += $2 }
+  /^file/ { files += $3 / 2 }
+  /^segment/ { files += ($16 + $17) / 1024 }
+  END { printf "%d", 1024 * (own + (shared > files ? shared : files)) }'`;
+
+async function exactBytes(family: readonly ProcessMemory[]): Promise<number> {
+  return Number(await outputOf(EXACT, ...family.map(({ pid }) => String(pid))));
+}
+
+async function outputOf(script: string, ...argv: string[]): Promise<string> {
+  const { stdout } = await execa('/bin/sh', ['-c', script, 'sh', ...argv], {
+    env: environment,
+    extendEnv: false,
+    stdin: 'ignore',
+    stderr: 'ignore',
+    reject: false,
+  });
+  // Undefined if the shell could not be started.
+  return stdout ?? '';
+}

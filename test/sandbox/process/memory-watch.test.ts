@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
+
+const MIB = 1024 * 1024;
+const limits = { processes: 32, memoryBytes: 96 * MIB, fileBytes: 1024 * MIB };
+
+/** Ways to take 512 MiB that the limit of each single process does not count. */
+const TAKING = {
+  'files in memory': `
+held = [os.memfd_create('x') for _ in range(512)]
+for file in held: os.write(file, bytes(${MIB}))`,
+  'files in memory that other processes hold': `
+for _ in range(16):
+    file = os.memfd_create('x')
+    if os.fork() == 0:
+        for _ in range(32): os.write(file, bytes(${MIB}))
+        time.sleep(120)
+    os.close(file)`,
+  'shared memory': `
+held = mmap.mmap(-1, 512 * ${MIB})
+for place in range(0, len(held), 4096): held[place] = 1`,
+  'segments of System V that no process uses': `
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+for _ in range(16):
+    segment = libc.shmget(0, ctypes.c_size_t(32 * ${MIB}), 0o1600)
+    place = libc.shmat(segment, None, 0)
+    ctypes.memset(place, 1, 32 * ${MIB})
+    libc.shmdt(ctypes.c_void_p(place))`,
+  'many processes': `
+for _ in range(16):
+    if os.fork() == 0:
+        held = os.urandom(32 * ${MIB})
+        time.sleep(120)`,
+  'a process whose first thread has ended': `
+def take():
+    held = [os.urandom(16 * ${MIB}) for _ in range(32)]
+    time.sleep(120)
+threading.Thread(target=take).start()
+ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)`,
+} as const;
+
+for (const [what, program] of Object.entries(TAKING)) {
+  test(`threat 60: memory beyond the limit ends a sandbox: ${what}`, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const code = `import ctypes, mmap, os, threading, time\n${program}\ntime.sleep(120)`;
+    const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
+    assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
+  });
+}
+
+test('memory that processes share counts once', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const code = `
+import mmap, os, time
+held = os.urandom(32 * ${MIB})
+shared = mmap.mmap(-1, 32 * ${MIB})
+for place in range(0, len(shared), 4096): shared[place] = 1
+for _ in range(8):
+    if os.fork() == 0:
+        sum(shared[place] for place in range(0, len(shared), 4096))
+        time.sleep(6)
+        os._exit(0)
+time.sleep(6)
+print('done')`;
+  const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
+  assert.equal(exit.isOutOfMemory, false);
+  assert.equal(exit.output, 'done\n');
+});
