@@ -6,20 +6,21 @@ import { test } from 'node:test';
 const source = resolve(import.meta.dirname, '../../src');
 
 /**
- * Who may import whom, as the table of docs/architecture.md says: the names of rooms (`core/`) and of single files. Below the
- * table stands what several rooms share of another one.
+ * Reads from the table of docs/architecture.md which rooms (`core/`) and single files each room may import. The line
+ * below the table lists the files of the sandbox that two other rooms share.
  */
 async function rooms(): Promise<Map<string, string[]>> {
   const page = await readFile(resolve(source, '../docs/architecture.md'), 'utf8');
   const paths = (text: string) =>
     Array.from(text.matchAll(/`([^`]+)`/g), ([, path = '']) => path.replace(/\/$/, ''));
-  const shared = paths(/^Builds and runs share of the sandbox: (.+?)\.\n\n/ms.exec(page)?.[1] ?? '');
+  const line = /^The shared files of the sandbox, for `builder\/` and `run\/`: (.+?)\.\n\n/ms.exec(page);
+  const shared = paths(line?.[1] ?? '');
   const rows = page.matchAll(/^\| (`[-a-z/`, ]+`) +\| [^|]+ \| ([^|]+) \|$/gm);
   return new Map(
     Array.from(rows).flatMap(([, names = '', allowed = '']) =>
       paths(names).map((room): [string, string[]] => [
         room,
-        [...paths(allowed), ...(allowed.includes('what is shared') ? shared : [])],
+        [...paths(allowed), ...(allowed.includes('shared files') ? shared : [])],
       ]),
     ),
   );
@@ -50,7 +51,7 @@ async function imports(): Promise<{ file: string; target: string }[]> {
   return found.flat();
 }
 
-test('rooms import only what docs/architecture.md lets them', async () => {
+test('each folder of src imports only what docs/architecture.md allows', async () => {
   const rules = await rooms();
   const folders = (await readdir(source, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   assert.deepEqual([...rules.keys()].sort(), folders.map(({ name }) => name).sort());
@@ -66,7 +67,7 @@ test('rooms import only what docs/architecture.md lets them', async () => {
   assert.deepEqual(wrong, []);
 });
 
-test('packages stay behind their walls', async () => {
+test('packages with a restricted place are imported only there', async () => {
   const wrong = (await imports()).filter(({ file, target }) => {
     const wall = fences[target];
     return wall !== undefined && !wall.test(file);
@@ -74,7 +75,7 @@ test('packages stay behind their walls', async () => {
   assert.deepEqual(wrong, []);
 });
 
-test('no two files have the same name', async () => {
+test('no two files in src have the same name', async () => {
   const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
   const same = Object.values(Object.groupBy(files, (file) => basename(file))).filter(
     (group) => (group?.length ?? 0) > 1,
@@ -82,7 +83,7 @@ test('no two files have the same name', async () => {
   assert.deepEqual(same, []);
 });
 
-test('only config.ts and the ways in read the environment, and only they exit', async () => {
+test('only config.ts and the entry points read the environment, and only they exit', async () => {
   const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
   const ways = /^(main|demo)\.ts$|^cli\/(bin|health)\.ts$|^install\/|^http\/git\/process-environment\.ts$/;
   const found = await Promise.all(
