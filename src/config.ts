@@ -34,7 +34,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     throw new DeployError(
       'BAD_SETTING',
       `There is no setting ${unknown}.`,
-      meant.length === 0 ? 'All of them: docs/configuration.md' : `Did you mean ${meant.join(' or ')}?`,
+      meant.length === 0
+        ? 'docs/configuration.md lists all settings.'
+        : `Did you mean ${meant.join(' or ')}?`,
     );
   }
   const entries = Object.entries(settings).map(([name, [schema, byDefault]]) => {
@@ -46,7 +48,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     throw new DeployError(
       'BAD_SETTING',
       `The setting ${name} is ${JSON.stringify(given)}, but must be ${why}.`,
-      `Mend it in the configuration file or in ${environmentName(name)}.`,
+      `Correct the setting in the configuration file or in the variable ${environmentName(name)}.`,
     );
   });
   return Object.freeze(Object.fromEntries(entries)) as Config;
@@ -76,12 +78,12 @@ function readFile(path: string | undefined): Record<string, unknown> {
     throw badFile(
       path,
       `is not YAML${line === undefined ? '' : ` in line ${line}`}`,
-      `Mend it: ${firstLine(wrong.message)}`,
+      `Correct this error: ${firstLine(wrong.message)}`,
     );
   }
   const file = z.record(z.string(), z.unknown()).safeParse(contentOf(document, path) ?? {});
   if (file.success) return file.data;
-  throw badFile(path, 'holds no settings', 'Write one `name: value` a line.');
+  throw badFile(path, 'has no settings', 'Write each setting as `name: value`, one per line.');
 }
 
 /** The parser reports an alias without an anchor only here. */
@@ -90,7 +92,7 @@ function contentOf(document: Document, path: string): unknown {
     return document.toJS();
   } catch (cause) {
     if (!(cause instanceof ReferenceError)) throw cause;
-    throw badFile(path, 'is not YAML', `Mend it: ${firstLine(cause.message)}`, cause);
+    throw badFile(path, 'is not YAML', `Correct this error: ${firstLine(cause.message)}`, cause);
   }
 }
 
@@ -102,8 +104,8 @@ function textOf(path: string): string {
     if (code === null) throw cause;
     throw badFile(
       path,
-      code === 'ENOENT' ? 'is not there' : `cannot be read (${code})`,
-      'Check TOOLFORGE_PUSH_CONFIG.',
+      code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`,
+      'Check the path in TOOLFORGE_PUSH_CONFIG.',
       cause,
     );
   }

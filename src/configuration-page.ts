@@ -1,7 +1,7 @@
 import { environmentName } from './config.ts';
 import { settings } from './settings/settings-table.ts';
 
-// The texts of defaults that depend on the machine.
+// How the page shows defaults that depend on the machine.
 const defaults: Readonly<Record<string, string>> = {
   data: '`/var/lib/toolforge-push` for root, else `~/.local/share/toolforge-push`',
   keys: '`keys/` in the folder of the project',
@@ -16,9 +16,10 @@ export function configurationPage(): string {
   });
   return `# Settings
 
-Set each one in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, or in the environment. The environment wins. The server
-does not start with a wrong value, or with an unknown name in the file, and says which one and why. An unknown name in the
-environment is only a warning in the log, because Kubernetes itself sets names like these for a Service of this name.
+Set each setting in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, or in the environment. The environment wins. The server
+does not start if a value is wrong or the file has an unknown setting, and says which setting is wrong and why. For an unknown
+\`TOOLFORGE_PUSH_…\` variable in the environment, the server only logs a warning: Kubernetes sets such variables for a Service
+named \`toolforge-push\`.
 
 | setting | environment | default | what it does |
 | --- | --- | --- | --- |

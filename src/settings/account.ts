@@ -11,7 +11,7 @@ export function accountName(): string {
   }
 }
 
-/** The home folder of that user, or the root folder if it has none. */
+/** The home folder of the user that this process runs as, or the root folder if the user has no home folder. */
 export function homeFolder(): string {
   try {
     return homedir();

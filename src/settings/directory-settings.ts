@@ -7,8 +7,12 @@ export const directorySettings = {
     'file',
     'The user directory. `file`: directory.yaml in the data folder. `ldap`: the servers of `ldap_servers` (docs/ldap.md).',
   ],
-  ldap_servers: [list, '', 'LDAP servers in order of preference, `ldaps://HOST` or `ldap://HOST:PORT`.'],
-  ldap_starttls: [flag, 'true', 'Use StartTLS with servers of the form `ldap://`.'],
+  ldap_servers: [
+    list,
+    '',
+    'The LDAP servers in order of preference, each as `ldaps://HOST` or `ldap://HOST:PORT`.',
+  ],
+  ldap_starttls: [flag, 'true', 'Use StartTLS with `ldap://` servers.'],
   ldap_plain: [
     flag,
     'false',
@@ -17,19 +21,23 @@ export const directorySettings = {
   ldap_ca: [
     optionalFile,
     '',
-    'PEM file with the certificate authorities for LDAP; empty: those that Node.js trusts.',
+    'PEM file with the certificate authorities for LDAP. If empty, the certificate authorities that Node.js trusts.',
   ],
-  ldap_bind_dn: [text, '', 'The account that searches; empty: anonymous.'],
-  ldap_bind_password_file: [optionalFile, '', 'File with the password of `ldap_bind_dn`, in its first line.'],
+  ldap_bind_dn: [
+    text,
+    '',
+    'The DN of the account with which the server searches in LDAP. If empty, the server searches anonymously.',
+  ],
+  ldap_bind_password_file: [optionalFile, '', 'File whose first line is the password of `ldap_bind_dn`.'],
   ldap_people: [
     text.min(1, 'not empty'),
     'ou=people,dc=wikimedia,dc=org',
-    'People are directly under this entry.',
+    'The LDAP entry directly below which the entries of people are.',
   ],
   ldap_people_filter: [
     text.min(1, 'not empty'),
     '(objectClass=posixAccount)',
-    'Selects the entries below `ldap_people` that are people.',
+    'The LDAP filter that selects people among the entries below `ldap_people`.',
   ],
   ldap_login_attribute: [
     text.regex(/^[A-Za-z][-A-Za-z0-9]{0,63}$/, 'the name of an attribute, as uid'),
@@ -39,36 +47,36 @@ export const directorySettings = {
   ldap_tools: [
     text.min(1, 'not empty'),
     'ou=servicegroups,dc=wikimedia,dc=org',
-    'The groups that are tools are directly under this entry; `member` holds the maintainers.',
+    'The LDAP entry directly below which the groups of the tools are. The attribute `member` of a group lists the maintainers.',
   ],
   ldap_tools_filter: [
     text.min(1, 'not empty'),
     '(objectClass=posixGroup)',
-    'Selects the entries below `ldap_tools` that are tools.',
+    'The LDAP filter that selects tools among the entries below `ldap_tools`.',
   ],
   ldap_tool_prefix: [
     text.regex(/^[-_.a-z0-9]{0,64}$/, 'lower-case letters, digits, dots, - and _'),
     'tools.',
-    'The prefix of the name (`cn`) of a tool’s group.',
+    'The prefix in the name (`cn`) of a tool’s group, before the name of the tool.',
   ],
   ldap_tool_accounts: [
     text,
     'ou=people,ou=servicegroups,dc=wikimedia,dc=org',
-    'The tools’ own accounts are directly under this entry; empty: they have none.',
+    'The LDAP entry directly below which the tools’ own accounts are. If empty, tools have no accounts.',
   ],
   ldap_time: [
     seconds(1, 5),
     '5',
-    'Seconds for an answer from LDAP, together for all servers that are tried.',
+    'Seconds within which LDAP must answer. This time is for all servers together that are tried.',
   ],
   ldap_cache_time: [
     seconds(0, 60),
     '60',
-    'Seconds that an answer from LDAP is cached. Refusals are never cached.',
+    'Seconds that a positive answer from LDAP is cached. Refusals are never cached.',
   ],
   ldap_lockout_time: [
     seconds(0, 31_536_000),
     '0',
-    'Seconds that `pwdAccountLockedTime` locks an account, like `pwdLockoutDuration` of the password policy; 0: until the attribute is removed.',
+    'Seconds for which `pwdAccountLockedTime` locks an account. Use the value of `pwdLockoutDuration` in the password policy. 0: until the attribute is removed.',
   ],
 } as const satisfies Record<string, Setting>;

@@ -19,14 +19,18 @@ export const kubernetesBuilderSettings = {
   build_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
     'toolforge-push-builds',
-    'The namespace that builds run in. It holds nothing else.',
+    'The namespace in which builds run. Use this namespace for nothing else.',
   ],
   builder_image: [
     text,
     '',
-    'The image in which builds run: the one that deploy/builder/build-images made, or any builder of Cloud Native Buildpacks. Its buildpacks, their order and its user stay unchanged.',
+    'The builder image of builds: an image made by deploy/builder/build-images, or any other builder of Cloud Native Buildpacks. The server uses the buildpacks of the image, their order and its user unchanged.',
   ],
-  run_image: [text, '', 'The base of the tools’ images; empty: the run image that the builder image names.'],
+  run_image: [
+    text,
+    '',
+    'The base image of the tools’ images. If empty, the run image that the builder image names.',
+  ],
   registry: [
     text.regex(
       /^(|[A-Za-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*)$/,
@@ -38,41 +42,45 @@ export const kubernetesBuilderSettings = {
   registry_plain_http: [
     list,
     '',
-    'Registries that use HTTP without TLS, as `HOST` or `HOST:PORT`, as in the names of images. For a registry in the cluster or on this machine.',
+    'Registries that the server and builds reach by HTTP without TLS: `HOST` or `HOST:PORT`, as in the names of images. Only for registries in the cluster or on this machine.',
   ],
   registry_credentials: [
     optionalFile,
     '',
-    'File in the format of docker (config.json, .dockerconfigjson) with the credentials of this server for registries.',
+    'File with the credentials of this server for registries, in the format of docker (config.json, .dockerconfigjson).',
   ],
   registry_secret: [
     text.regex(/^[a-z0-9.-]{0,253}$/, 'the name of a Secret'),
     '',
-    'Secret of type kubernetes.io/dockerconfigjson in `build_namespace`, with the credentials of builds. No buildpack sees it. With Harbor, each build gets its own account instead.',
+    'Secret in `build_namespace` with the registry credentials of builds, of type kubernetes.io/dockerconfigjson. Buildpacks cannot read this Secret. With Harbor, each build gets its own account instead.',
   ],
   source_url: [
     origin,
     '',
-    'The address from which builds in the cluster fetch their source. It leads to `sources_listen`, for example http://toolforge-push.toolforge-push.svc:8081; if that is not set, to the HTTP server. Empty: the address of `sources_listen`, or `public_url`.',
+    'The address from which builds in the cluster fetch their source, for example http://toolforge-push.toolforge-push.svc:8081. This address must lead to `sources_listen` or, without `sources_listen`, to the HTTP server. If empty, the address in `sources_listen`, otherwise `public_url`.',
   ],
   sources_listen: [
     optionalHostPort,
     '',
-    'The address at which the server gives builds their source, and nothing else, for a token that can be used once. Without TLS, for the network of the cluster. Empty: the HTTP server gives out the sources, so builds must be able to reach it.',
+    'The address at which builds, and nobody else, fetch their source. Each token for a source works once. This listener has no TLS, so use it only in the network of the cluster. If empty, builds fetch their source from the HTTP server, and must be able to reach the HTTP server.',
   ],
-  build_cpu: [wholeNumber(50, 256_000), '2000', 'Thousandths of a processor core for one build.'],
+  build_cpu: [wholeNumber(50, 256_000), '2000', 'The maximum CPU of one build, in thousandths of a core.'],
   harbor_url: [
     origin,
     '',
-    'The address of Harbor, if the registry is one. The server makes the project of each tool through its API.',
+    'The address of Harbor, if the registry is a Harbor. The server makes a project for each tool through Harbor’s API.',
   ],
-  harbor_user: [text, '', 'The account that makes projects and accounts for builds in Harbor.'],
-  harbor_password_file: [optionalFile, '', 'File with the password of `harbor_user`, in its first line.'],
+  harbor_user: [
+    text,
+    '',
+    'The Harbor account with which the server makes projects, and accounts for builds.',
+  ],
+  harbor_password_file: [optionalFile, '', 'File whose first line is the password of `harbor_user`.'],
   harbor_project_size: [
     z.union([z.literal(['0', 0]).transform(() => -1), mebibytes(1, 10_485_760)], {
       error: 'a whole number of MiB, or 0',
     }),
     '1024',
-    'The quota in MiB for the images of one tool, in a project that this server makes; 0: no limit.',
+    'The quota for the images of one tool in Harbor, in MiB. It applies to projects that this server makes. 0: no limit.',
   ],
 } as const satisfies Record<string, Setting>;

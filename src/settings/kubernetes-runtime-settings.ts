@@ -23,37 +23,37 @@ export const kubernetesRuntimeSettings = {
   make_namespaces: [
     flag,
     'false',
-    'Make the namespace of a tool if it is missing, with Pod Security `restricted` and a NetworkPolicy. For this the server needs rights in every namespace: docs/operating.md. `false`: the platform makes the namespaces.',
+    'Whether the server makes the missing namespace of a tool, with Pod Security `restricted` and a NetworkPolicy. The server then needs rights in every namespace: docs/operating.md. `false`: the platform makes the namespaces.',
   ],
   ingress_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
     'ingress-nginx',
-    'With `make_namespaces`: the namespace of the ingress controller. Its pods can reach the tools.',
+    'With `make_namespaces`: the namespace of the ingress controller. Pods in this namespace can reach the tools.',
   ],
   tool_networks_in: [
     networks,
     '',
-    'With `make_namespaces`: networks that can reach the tools, for example those of the nodes if the ingress controller is not in the pod network.',
+    'With `make_namespaces`: networks that can reach the tools, for example the network of the nodes if the ingress controller is not in the pod network.',
   ],
   tool_networks_out: [
     networks,
     '',
-    'With `make_namespaces`: internal networks that tools can reach, for example those of databases. Tools can reach the internet in any case.',
+    'With `make_namespaces`: internal networks that tools can reach, for example networks of databases. Tools can always reach the internet.',
   ],
   namespace_pods: [
     wholeNumber(0, 100_000),
     '64',
-    'With `make_namespaces`: the ResourceQuota of a namespace allows this many processes of the largest size. A rollout needs enough for two releases. 0: no quota.',
+    'With `make_namespaces`: how many processes of the largest size the ResourceQuota of a namespace allows. A rollout needs quota for two releases. 0: no quota.',
   ],
   ingress_class: [
     text.regex(objectName, 'the name of an IngressClass'),
     '',
-    'The ingress controller that serves the tools; empty: the cluster’s default.',
+    'The IngressClass of the tools’ Ingresses. If empty, the default class of the cluster.',
   ],
   ingress_url: [
     text.regex(/^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/, 'https://TOOL.DOMAIN/, http or with a port'),
     'https://TOOL.DOMAIN/',
-    'The address at which people reach a tool through the ingress controller. TOOL stands for its name, DOMAIN for the setting `domain`.',
+    'The address at which people reach a tool through the ingress controller. TOOL stands for the name of the tool, DOMAIN for the setting `domain`.',
   ],
   ingress_annotations: [
     annotations,
@@ -66,7 +66,7 @@ export const kubernetesRuntimeSettings = {
       'the name of a Secret, with TOOL for that of the tool',
     ),
     '',
-    'Secret in the namespace of each tool with the certificate of its Ingress. TOOL stands for the tool’s name. Empty: the controller’s own certificate.',
+    'Secret in the namespace of each tool with the certificate of its Ingress. TOOL stands for the tool’s name. If empty, the ingress controller uses its own certificate.',
   ],
   ingress_time: [
     wholeNumber(0, 60_000),
@@ -76,47 +76,51 @@ export const kubernetesRuntimeSettings = {
   pod_uid: [
     wholeNumber(0, 4_000_000_000),
     '0',
-    'The tool with number N runs under this uid plus N. 0: it runs under the uid of its image, which must be a number.',
+    'The tool with the number N runs under this uid plus N. 0: tools run under the uid of their image, which must be a number.',
   ],
   pod_cpu: [
     cores('cores'),
     '1',
-    'Cores that one process may use; `cpu` of service.template may ask for less.',
+    'The maximum CPU of one process, in cores. `cpu` in service.template can set less.',
   ],
-  pod_cpu_reserved: [cores('cores'), '100m', 'Cores that are reserved for one process.'],
+  pod_cpu_reserved: [
+    cores('cores'),
+    '100m',
+    'The CPU that is reserved for one process (the request), in cores.',
+  ],
   pod_memory_reserved: [
     wholeNumber(0, 100),
     '0',
-    'Percent of its memory that is reserved for one process; 0: as on Toolforge, all of up to 512 MiB and half of more.',
+    'Percent of a process’s memory limit that is reserved for it (the request). 0: as on Toolforge, all of a limit up to 512 MiB, and half of a larger limit.',
   ],
   pod_disk: [
     mebibytes(0, 1_048_576),
     '2048',
-    'MiB that one process may write to its node’s disk; 0: no limit.',
+    'The maximum disk space of one process on its node, in MiB. 0: no limit.',
   ],
   pod_disk_reserved: [
     mebibytes(0, 1_048_576),
     '100',
-    'MiB of its node’s disk that are reserved for one process.',
+    'The disk space that is reserved for one process on its node (the request), in MiB.',
   ],
   pod_start_time: [
     seconds(1, 3600),
     '300',
-    'Seconds that a new pod has to find a node and get its image, before `health_time` begins.',
+    'Seconds within which a new pod must get a node and its image. `health_time` begins afterwards.',
   ],
   image_pull_secrets: [
     list,
     '',
-    'Secrets of type dockerconfigjson in the namespace of each tool, for images that are not public.',
+    'Secrets in the namespace of each tool with the credentials to pull images that are not public, of type dockerconfigjson.',
   ],
   dumps_claim: [
     text.regex(objectName, 'the name of a PersistentVolumeClaim'),
     '',
-    'PersistentVolumeClaim in the namespace of each tool that is mounted read-only at /public/dumps; empty: none.',
+    'PersistentVolumeClaim in the namespace of each tool that is mounted read-only at /public/dumps. If empty, nothing is mounted there.',
   ],
   replica_secret: [
     text.regex(objectName, 'the name of a Secret'),
     '',
-    'Secret in the namespace of each tool whose key replica.my.cnf is mounted in TOOL_DATA_DIR; empty: none.',
+    'Secret in the namespace of each tool whose key replica.my.cnf is mounted as a file in TOOL_DATA_DIR. If empty, nothing is mounted there.',
   ],
 } as const satisfies Record<string, Setting>;

@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 // Each kind checks and converts the value of a setting. Its error text follows the words "must be".
 
-/** A setting: its kind, its default as the file would spell it, and its description. */
+/** A setting: its kind, its default as text in the configuration file, and its description. */
 export type Setting = readonly [kind: z.ZodType, byDefault: string, meaning: string];
 
 export const text = z.string({ error: 'text' });
@@ -47,7 +47,7 @@ export const hostPort = z.string({ error: hostPortMessage }).transform((address,
   }
   return { host: match[1] ?? match[2] ?? '', port };
 });
-/** The address that people are told: a host or IP address, with or without a port. Empty: the listening address. */
+/** The public address of the SSH server: a host name or IP address, with or without a port. May be empty. */
 export const publicHost = text.refine(
   (address) => {
     const form = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?)(:\d{1,5})?$/;
@@ -55,7 +55,7 @@ export const publicHost = text.refine(
   },
   { error: 'host:port, as push.example.org:22' },
 );
-/** The HTTP address that people are told. Empty: the listening address. */
+/** The public URL of the HTTP server. May be empty. */
 export const publicUrl = text.refine(
   (url) => url === '' || (/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(url) && URL.canParse(url)),
   { error: 'an address as https://push.example.org' },
@@ -77,14 +77,15 @@ export const networks = list.superRefine((items, context) => {
   if (wrong !== undefined)
     context.addIssue({
       code: 'custom',
-      message: `networks as 10.0.0.0/8 or fd00::/8, which ${wrong} is not`,
+      message: `networks such as 10.0.0.0/8 or fd00::/8; ${wrong} is not a network`,
     });
 });
 export const flag = z.union([z.boolean(), z.stringbool()], { error: 'true or false' });
 export const oneOf = <const Choice extends string>(...choices: Choice[]) =>
   z.enum(choices, { error: `one of ${choices.join(', ')}` });
 
-const pairsMessage = 'NAME=value, separated by spaces; where a value has spaces, a map of texts in the file';
+const pairsMessage =
+  'NAME=value, separated by spaces; if a value has spaces, write a map in the configuration file';
 /** Variables: `NAME=value`, separated by spaces, or a map. */
 export const variables = z.union(
   [
@@ -110,7 +111,10 @@ const annotationName =
 export const annotations = variables.superRefine((given, context) => {
   const wrong = Object.keys(given).find((name) => !annotationName.test(name));
   if (wrong !== undefined)
-    context.addIssue({ code: 'custom', message: `annotations as example.org/name, which ${wrong} is not` });
+    context.addIssue({
+      code: 'custom',
+      message: `annotations such as example.org/name; ${wrong} is not the name of an annotation`,
+    });
 });
 
 function isNetwork(text: string): boolean {

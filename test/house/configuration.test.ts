@@ -18,12 +18,12 @@ function file(name: string, text: string): string {
   return path;
 }
 
-test('docs/configuration.md is what `npm run docs` makes of the settings', async () => {
+test('docs/configuration.md equals the output of `npm run docs`', async () => {
   const page = await readFile(resolve(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
   assert.equal(page, configurationPage());
 });
 
-test('all settings have a default that is right', () => {
+test('the default of every setting is valid', () => {
   const config = readConfig({});
   assert.deepEqual(config.ssh, { host: '127.0.0.1', port: 2222 });
   assert.equal(config.build_time, 900_000);
@@ -49,7 +49,7 @@ for (const { name, environment, expected } of [
   {
     name: 'a file that is not there',
     environment: { TOOLFORGE_PUSH_CONFIG: '/nowhere.yaml' },
-    expected: /\/nowhere\.yaml is not there/,
+    expected: /\/nowhere\.yaml does not exist/,
   },
   {
     name: 'a file that is no YAML',
@@ -69,7 +69,7 @@ for (const { name, environment, expected } of [
   {
     name: 'a file that is a list',
     environment: { TOOLFORGE_PUSH_CONFIG: file('list.yaml', '- domain\n') },
-    expected: /list\.yaml holds no settings/,
+    expected: /list\.yaml has no settings/,
   },
   ...[
     { what: 'an empty text', line: 'run_disk: ""' },
@@ -102,7 +102,7 @@ for (const { name, environment, expected } of [
   {
     name: 'a variable that a space has cut in two',
     environment: { TOOLFORGE_PUSH_BUILD_ENVIRONMENT: 'JAVA_OPTS=-Xmx1g -Xms2g' },
-    expected: /setting build_environment.*NAME=value.*a map of texts/,
+    expected: /setting build_environment.*NAME=value.*a map in the configuration file/,
   },
   {
     name: 'an annotation that is none',
@@ -112,7 +112,7 @@ for (const { name, environment, expected } of [
   {
     name: 'an annotation without a name after its /',
     environment: { TOOLFORGE_PUSH_INGRESS_ANNOTATIONS: 'cert-manager.io/=x' },
-    expected: /ingress_annotations.*annotations as example\.org\/name, which cert-manager\.io\/ is not/,
+    expected: /ingress_annotations.*annotations such as example\.org\/name; cert-manager\.io\/ is not/,
   },
   {
     name: 'a Secret that can be none',
@@ -130,7 +130,7 @@ for (const { name, environment, expected } of [
     expected: /no setting domian\. Did you mean domain\?/,
   },
 ]) {
-  test(`${name} is refused by name`, () => {
+  test(`${name} is refused with the name of the setting`, () => {
     assert.throws(
       () => readConfig(environment),
       (error) =>
@@ -141,7 +141,7 @@ for (const { name, environment, expected } of [
   });
 }
 
-test('numbers may have space around them, and public addresses a port or none', () => {
+test('numbers in settings may have spaces around them, and the port of a public address is optional', () => {
   assert.equal(readConfig({ TOOLFORGE_PUSH_MAX_REPLICAS: ' 3\n' }).max_replicas, 3);
   for (const address of [
     '',
@@ -162,7 +162,7 @@ test('numbers may have space around them, and public addresses a port or none', 
   }
 });
 
-test('deploy_branch may be what git takes for a branch', () => {
+test('deploy_branch may be any valid name of a git branch', () => {
   for (const name of [
     'main',
     'v1.0',
@@ -183,7 +183,7 @@ test('deploy_branch may be what git takes for a branch', () => {
   }
 });
 
-test('an empty build_environment is as good as none', () => {
+test('an empty build_environment counts as not set', () => {
   const environment = { HTTPS_PROXY: 'http://proxy', TOOLFORGE_PUSH_BUILD_ENVIRONMENT: '' };
   assert.deepEqual(readConfig(environment).build_environment, { HTTPS_PROXY: 'http://proxy' });
 });
@@ -193,7 +193,7 @@ test('only proxies, certificates and indexes of the server’s own environment r
   assert.deepEqual(config.build_environment, { HTTPS_PROXY: 'http://proxy' });
 });
 
-test('an unknown name in the environment is told with what may have been meant', () => {
+test('an unknown TOOLFORGE_PUSH_ variable is reported with the setting that was probably meant', () => {
   const names = {
     TOOLFORGE_PUSH_DOMIAN: 'x',
     TOOLFORGE_PUSH_PORT_80_TCP_ADDR: 'y',
