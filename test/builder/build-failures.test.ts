@@ -6,7 +6,7 @@ const limits = { processes: 64, memoryBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
 const why = (...lastLines: string[]) =>
   stepFailed({ name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).message;
 
-test('an error is told with the cause that follows it', () => {
+test('the reason of a failed build step is its error line, with the cause that follows', () => {
   const cause = 'Because flaskk was not found in the package registry, nothing can be installed.';
   const error = 'error: No solution found when resolving dependencies:';
   const told = `pip exited 1: error: No solution found when resolving dependencies: ${cause}`;
@@ -15,7 +15,7 @@ test('an error is told with the cause that follows it', () => {
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('what does not fit on a line is told by its cause, or else by the error, or not at all', () => {
+test('if error and cause do not fit into one line, the reason is the cause alone, or the error alone, or nothing', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: error: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -23,13 +23,14 @@ test('what does not fit on a line is told by its cause, or else by the error, or
   assert.equal(why(`error: ${long}${long}`), 'pip exited 1');
 });
 
-test('without an error the last line with words is told, and a refusal of the buildpack before all', () => {
+test('without an error line, the reason is the last line with words; a refusal of the buildpack always wins', () => {
   assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
   assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
 });
 
-test('a warning of the buildpack is not taken for the reason of what fails after it', () => {
-  const warning = ' !     node_modules is in the repository: it is not used. Add it to .gitignore.';
+test('a warning of a buildpack is not the reason of a failure that comes later', () => {
+  const warning =
+    ' !     node_modules is in the repository, but is not used. Add node_modules to .gitignore.';
   assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: ERESOLVE');
   assert.equal(
     why(warning, '-----> npm run build', 'src/a.ts: no such name'),
@@ -37,7 +38,7 @@ test('a warning of the buildpack is not taken for the reason of what fails after
   );
 });
 
-test('threat 55: the last lines of a build hold nobody up, however long they are', () => {
+test('threat 55: finding the reason in the last lines of a build is fast, however long they are', () => {
   const began = performance.now();
   assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
   assert.ok(performance.now() - began < 500);

@@ -1,6 +1,6 @@
-# What the update-alternatives of a maintainer script would link, as PRIORITY<TAB>LINK<TAB>PATH. The script is read, never
-# run: of the shell this knows comments, continued lines, assignments and `for … in … do`, which is what such scripts use.
-# A command with anything else in its words is left out.
+# Prints the links that update-alternatives in a maintainer script would make, as PRIORITY<TAB>LINK<TAB>PATH. The script is
+# read, never run. This parser knows the shell syntax that such scripts use: comments, continued lines, assignments and
+# `for … in … do`. It skips commands with any other syntax in their words.
 {
   sub(/\r$/, "")
   if (sub(/\\$/, "")) { held = held $0 " "; next }
@@ -31,7 +31,7 @@ function read_line(line,    words, count, i, name) {
   if (match(line, /(^|[ ;&|])update-alternatives /)) each(substr(line, RSTART + RLENGTH), 1)
 }
 
-# The command once for each value of each loop that it stands in
+# Repeats the command for each value of each loop around it
 function each(words, level,    values, count, i, name) {
   if (level > depth) { command(words); return }
   name = variable[level]
@@ -57,7 +57,7 @@ function emit(priority, link, path) {
   if (link ~ /^\/[-A-Za-z0-9\/._+@]+$/ && path ~ /^\/[-A-Za-z0-9\/._+@]+$/ && link path !~ /\.\.\//) print priority "\t" link "\t" path
 }
 
-# Words without quotes and with the variables that are known; `?` in place of those that are not
+# Removes quotes and expands known variables. An unknown variable becomes `?`
 function plain(text,    result, name) {
   gsub(/["']/, "", text)
   result = ""

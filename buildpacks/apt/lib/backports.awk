@@ -1,5 +1,5 @@
-# The source of another release at the place where the machine has its own: -v codename=bookworm -v release=bookworm-backports
-# deb822 (a paragraph) and one-line sources: sources.list(5).
+# Prints a source for another release on the machine's own mirror: -v codename=bookworm -v release=bookworm-backports
+# Reads sources in deb822 format (paragraphs) and in one-line format: sources.list(5).
 BEGIN { RS = ""; FS = "\n" }
 /(^|\n)Types:[^\n]*deb/ && !/(^|\n)[Ee]nabled:[[:space:]]*(no|false|0)/ {
   for (i = 1; i <= NF; i++) if ($i ~ /^Suites:/ && (" " $i " ") ~ ("[: \t]" codename "[ \t]")) found = i

@@ -1,5 +1,5 @@
-# Whether sources one after another, with an empty line between them, have packages of a release: -v release=bookworm-backports
-# What is switched off, or has no packages but their sources, does not count: sources.list(5).
+# Tells whether a list of sources, separated by empty lines, has packages of a release: -v release=bookworm-backports
+# Disabled sources and pure source-code entries do not count: sources.list(5).
 BEGIN { RS = "" }
 {
   gsub(/\n[ \t]+/, " ")

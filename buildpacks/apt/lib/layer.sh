@@ -1,14 +1,14 @@
-# From packages to a layer that works where it stands. Sourced by bin/build.
+# Makes a layer from packages that works in its own folder. Sourced by bin/build.
 
 triplet=$(uname -m)-linux-gnu
 
-# Unpacks the packages of the plan into an empty layer. All links in it are relative, so that it can be copied elsewhere.
+# Unpacks the packages of the plan into an empty layer. All links in the layer are relative, so that it can be copied.
 make_layer() {
   rm -rf "$layer"
   mkdir -p "$layer" "$work/links"
   awk -v folder="$state/archives" '{ print folder "/" $2 }' "$work/plan" |
     xargs -r -d '\n' -n 1 -P "$(nproc)" bash "$CNB_BUILDPACK_DIR/lib/unpack.sh" "$layer" "$work/links"
-  # Read by people, not by tools. The copyright files stay.
+  # Tools do not need documentation. The copyright files stay.
   rm -rf "$layer"/usr/share/{man,info,lintian,bug,locale} "$layer"/var
   [[ -d $layer/usr/share/doc ]] && find "$layer/usr/share/doc" ! -type d ! -name copyright -delete
   link_alternatives
@@ -17,7 +17,7 @@ make_layer() {
   list_graphviz_plugins
 }
 
-# dpkg -x runs no maintainer script: the links of update-alternatives are made here, the highest priority first.
+# dpkg -x runs no maintainer script, so the links of update-alternatives are made here, the highest priority first.
 link_alternatives() {
   local priority link path
   while IFS=$'\t' read -r priority link path; do
@@ -27,7 +27,7 @@ link_alternatives() {
   done < <(cat "$work/links"/* /dev/null | LC_ALL=C sort -s -k 1,1nr)
 }
 
-# Absolute links to what is in the layer become relative ones.
+# Makes absolute links to files in the layer relative.
 link_within() {
   local link target inner ups
   while IFS= read -r -d '' link; do
@@ -39,7 +39,7 @@ link_within() {
   done < <(find "$layer" -type l -lname '/*' -print0)
 }
 
-# In .pc files /usr is where the file is.
+# Replaces /usr in .pc files by the folder of the layer, relative to the .pc file.
 relocate_pkgconfig() {
   local file inner ups
   while IFS= read -r -d '' file; do
@@ -49,7 +49,7 @@ relocate_pkgconfig() {
   done < <(find "$layer" -name '*.pc' -type f -print0)
 }
 
-# join VARIABLE KIND PATH…: puts the paths that are there in front of the variable. KIND is env, env.build or env.launch.
+# join VARIABLE KIND PATH…: puts the existing paths in front of the variable. KIND is env, env.build or env.launch.
 join() {
   local variable=$1 kind=$2 path text=''
   shift 2
@@ -60,7 +60,7 @@ join() {
   printf : >"$layer/$kind/$variable.delim"
 }
 
-# point VARIABLE PATH…: sets the variable to the last path that is there, unless something else did
+# point VARIABLE PATH…: sets the variable to the last existing path, unless it is already set
 point() {
   local variable=$1 path found=''
   shift
@@ -70,7 +70,8 @@ point() {
   printf %s "$found" >"$layer/env/$variable.default"
 }
 
-# Where things are, for the tool and for later buildpacks. Written at each build: the layer may stand elsewhere.
+# Sets the variables that name folders of the layer, for the tool and later buildpacks. Each build writes them again, because
+# the layer may be in another folder.
 write_environment() {
   local usr=$layer/usr lib=$layer/usr/lib/$triplet folders=() line file java=''
   rm -rf "$layer"/env "$layer"/env.build "$layer"/env.launch
@@ -94,7 +95,7 @@ write_environment() {
   point TESSDATA_PREFIX "$usr"/share/tesseract-ocr/*/tessdata
   point FIGLET_FONTDIR "$usr/share/figlet"
   [[ -n $java ]] && point JAVA_HOME "$java"
-  # Fonts and icons; without the variable programs look in these two.
+  # For fonts and icons. Without the variable, programs use these two folders.
   join XDG_DATA_DIRS env "$usr/share"
   [[ -f $layer/env/XDG_DATA_DIRS.prepend ]] && printf /usr/local/share:/usr/share >"$layer/env/XDG_DATA_DIRS.default"
   [[ -f /etc/fonts/fonts.conf ]] || point FONTCONFIG_PATH "$layer/etc/fonts"
@@ -103,7 +104,7 @@ write_environment() {
   shopt -u nullglob
 }
 
-# The list of image loaders of gdk-pixbuf holds whole paths; a maintainer script would write it.
+# Writes the list of gdk-pixbuf's image loaders, with absolute paths, as a maintainer script would do.
 list_pixbuf_loaders() {
   local lister cache loaders
   loaders=("$layer/usr/lib/$triplet"/gdk-pixbuf-2.0/*/loaders/*.so)
@@ -118,12 +119,12 @@ list_pixbuf_loaders() {
   return 0
 }
 
-# The same of the plugins of Graphviz, by their names only
+# Writes the list of Graphviz plugins, with names only, as a maintainer script would do
 list_graphviz_plugins() {
   local folder=$layer/usr/lib/$triplet/graphviz
   [[ -x $layer/usr/bin/dot && -d $folder ]] || return 0
   GVBINDIR=$folder with_libraries "$layer/usr/bin/dot" -c >/dev/null 2>&1 || true
 }
 
-# with_libraries PROGRAM ARGUMENT…: a program of the layer, before its environment is in force
+# with_libraries PROGRAM ARGUMENT…: runs a program of the layer with the libraries of the layer
 with_libraries() { LD_LIBRARY_PATH=$layer/usr/lib/$triplet:$layer/usr/lib:$layer/lib/$triplet "$@"; }

@@ -1,4 +1,4 @@
-# Which packages are asked for. Sourced by bin/detect and bin/build. The files are data: no part of them is run.
+# Reads which packages the tool asks for. Sourced by bin/detect and bin/build. The files are data: no part of them runs.
 
 has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
 
@@ -7,11 +7,11 @@ fail() {
   exit 1
 }
 
-# plain FILE: refuses what is no short text
+# plain FILE: refuses a file that is not a short text
 plain() {
   [[ $(wc -c <"$1") -le 65536 ]] || fail "The $1 is larger than 64 kB."
   iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "The $1 is not UTF-8 text."
-  LC_ALL=C grep -q $'[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' "$1" && fail "The $1 holds a control character."
+  LC_ALL=C grep -q $'[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' "$1" && fail "The $1 contains a control character."
   return 0
 }
 
@@ -25,7 +25,7 @@ read_packages() {
       number=$((number + 1))
       line=${line%$'\r'}
       [[ $number -eq 1 ]] && line=${line#$'\xef\xbb\xbf'}
-      # A # begins a comment at the start and after a space: https://example.org/#x is no comment.
+      # A # begins a comment only at the start of a line or after a space: the # in https://example.org/#x does not.
       [[ $line =~ ^[[:space:]]*# ]] && continue
       line=${line%%[[:space:]]#*}
       line=${line#"${line%%[![:space:]]*}"}
@@ -40,10 +40,10 @@ read_packages() {
       add_package "$word" "Line $number of project.toml"
     done < <(LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
   fi
-  [[ ${#wanted[@]} -le 200 ]] || fail "More than 200 packages are asked for: ask for fewer."
+  [[ ${#wanted[@]} -le 200 ]] || fail "The tool asks for more than 200 packages: ask for fewer."
 }
 
-# add_package TEXT PLACE. The grammar: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
+# add_package TEXT PLACE: adds a package. The grammar of names: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
 add_package() {
   local text=$1 where=$2 shown=$1
   [[ ${#shown} -gt 40 ]] && shown=${shown:0:40}…
@@ -52,11 +52,11 @@ add_package() {
     return 0
   fi
   case $text in
-    :repo:*) fail "$where: other repositories are not taken, only packages of this machine's: remove $shown" ;;
-    -*) fail "$where: options of apt are not taken, only names of packages: remove $shown" ;;
-    *://* | *.deb) fail "$where: files and addresses are not taken, only names of Debian packages: remove $shown" ;;
-    *[[:space:]]*) fail "$where names more than one package: put each on a line of its own: $shown" ;;
-    *=*) fail "$where: a version cannot be asked for, since Debian removes old ones: write ${shown%%=*} alone" ;;
+    :repo:*) fail "$where: other repositories are not supported, only the package sources of this server: remove $shown" ;;
+    -*) fail "$where: options of apt are not supported, only names of packages: remove $shown" ;;
+    *://* | *.deb) fail "$where: files and addresses are not supported, only names of Debian packages: remove $shown" ;;
+    *[[:space:]]*) fail "$where names more than one package: put each package on its own line: $shown" ;;
+    *=*) fail "$where: you cannot ask for a version, because Debian removes old versions: write only ${shown%%=*}" ;;
     *) fail "$where is not the name of a Debian package (small letters, digits, + - .): $shown" ;;
   esac
 }

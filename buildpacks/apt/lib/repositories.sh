@@ -1,11 +1,11 @@
-# apt with folders of its own and without root. Sourced by bin/build. Of the machine it uses the sources, keys, pins,
-# proxies and certificates; the state is in the layer `state`. No pipe has a `head`, which ends before all is written: that
-# would end the build without its reason.
+# Runs apt with its own folders and without root. Sourced by bin/build. apt uses the machine's sources, keys, pins, proxies and
+# certificates; its state is in the layer `state`. No pipe ends in `head`, because `head` ends before all is written, and the
+# build would then fail without a reason.
 
-# Lists younger than this are not fetched again.
+# Lists of packages that are younger than this are not fetched again.
 day=86400
 
-# Sets sources, a copy of the machine's without what would allow unsigned repositories, and writes apt's configuration.
+# Copies the machine's sources without options that allow unsigned repositories, and writes apt's configuration.
 prepare_apt() {
   local file name release
   sources=$state/sources
@@ -57,13 +57,13 @@ Dir::State::status "$status";
 C
 }
 
-# add_release RELEASE: the backports of this Debian where the machine has no source for them
+# add_release RELEASE: adds a source for the backports of this Debian if the machine has none
 add_release() {
   local release=$1 codename
   cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   if [[ -z $codename || $release != "$codename-backports" ]]; then
-    fail "$(place_of_release "$release"): there is no release $release here. Leave /$release away${codename:+, or ask for $codename-backports}."
+    fail "$(place_of_release "$release"): the release $release is not available on this server. Remove /$release${codename:+, or ask for $codename-backports}."
   fi
   # shellcheck disable=SC2016
   cat_sources | awk -v codename="$codename" -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/backports.awk" >"$work/backports"
@@ -73,7 +73,7 @@ add_release() {
   mv "$work/backports" "$sources/backports.sources"
 }
 
-# The sources one after another, with an empty line between them
+# Prints all sources, separated by empty lines
 cat_sources() {
   local file
   for file in "$sources"/*; do
@@ -90,15 +90,15 @@ place_of_release() {
 
 apt() { LC_ALL=C APT_CONFIG='' apt-get -c "$state/apt.conf" "$@"; }
 
-# Whether the lists are of the last day and of these sources
+# Tells whether the lists of packages are from the last day and from the same sources
 lists_are_fresh() {
   local at='' of=''
-  # In the file, since caches do not keep the time of a file.
+  # The time is in the file, because caches do not keep the times of files.
   [[ -f $state/refreshed ]] && read -r at of <"$state/refreshed"
   [[ $of == "$sources_key" ]] && (($(date +%s) - at < day))
 }
 
-# Fetches the lists of packages. Where that fails, those of an earlier build will do.
+# Fetches the lists of packages. If that fails, uses the lists of an earlier build.
 refresh_lists() {
   local file has_lists=''
   echo "-----> Fetching Debian's lists of packages"
@@ -110,11 +110,11 @@ refresh_lists() {
   for file in "$state"/lists/*Packages*; do [[ -f $file ]] && has_lists=1; done
   { grep -E '^[EW]: ' "$work/update" || true; } | cut -c 1-300 | sed -n '1,10s/^/       /p'
   if [[ -n $has_lists ]]; then
-    echo " !     Not all lists of packages could be fetched: those that are here are used."
+    echo " !     Not all lists of packages could be fetched: the lists of an earlier build are used."
     return 0
   fi
   if grep -qE 'is not signed|NO_PUBKEY|EXPKEYSIG|couldn.t be verified' "$work/update"; then
-    fail "The package sources of this server are not signed by a key that it has: tell the operator."
+    fail "The package sources of this server are signed by an unknown key: tell the operator."
   fi
   fail "The package sources could not be reached ($(unreachable_host)): push again later, or tell the operator."
 }
@@ -125,30 +125,30 @@ unreachable_host() {
   echo "${host:-no address known}"
 }
 
-# Works out what is to be downloaded beside what the base has: lines of `URI FILE SIZE SHA256` in $work/plan. Returns 1 where
-# that cannot be; then $work/resolve says why.
+# Writes the packages to download, which the base does not have, to $work/plan as lines of `URI FILE SIZE SHA256`. Returns 1 if
+# apt cannot resolve the packages; then $work/resolve says why.
 resolve() {
   local name
   for name in "${wanted[@]%%/*}"; do
     if is_misread "$name"; then : >"$work/resolve" && return 1; fi
   done
-  # With no archives at hand, or those would be left out of the list.
+  # The folder of archives is empty, because apt leaves packages that it finds there out of the list.
   mkdir -p "$work/none/partial"
   apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
-  # The base's own libc and its loader belong together: never a newer one over it.
+  # A newer libc must not be put over the base's own, because libc and its loader belong together.
   sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
     { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"
   [[ $(grep -cE "^'[^']+' " "$work/resolve") -eq $(grep -cE ' SHA256:[0-9a-f]{64}$' "$work/resolve") ]] ||
     fail "A package source of this server has no SHA-256 of its packages: tell the operator."
 }
 
-# Of a name with . or + that no package has apt makes a regular expression, or leaves the + at its end away: apt-get(8), install.
+# If no package has a name with . or +, apt reads the name as a regular expression or drops the final +: apt-get(8), install.
 is_misread() {
   [[ $1 == *[.+]* ]] &&
     ! LC_ALL=C APT_CONFIG='' apt-cache -c "$state/apt.conf" pkgnames "$1" 2>/dev/null | grep -xF -- "$1" >/dev/null
 }
 
-# Why the packages cannot be had, in one sentence
+# Prints in one sentence why the packages cannot be installed
 explain() {
   local index name missing line
   for index in "${!wanted[@]}"; do
@@ -157,7 +157,7 @@ explain() {
       fail "${place[index]}: there is no package $name. Search: https://packages.debian.org/$name"
     fi
     if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then
-      fail "${place[index]}: ${wanted[index]#*/} has no package $name. Leave /${wanted[index]#*/} away, or search: https://packages.debian.org/$name"
+      fail "${place[index]}: ${wanted[index]#*/} has no package $name. Remove /${wanted[index]#*/}, or search: https://packages.debian.org/$name"
     fi
   done
   sed -n '/unmet dependencies/,/^E: /p' "$work/resolve" | sed -n '1,20s/^/       /p'
@@ -165,15 +165,15 @@ explain() {
   if [[ -n $line ]]; then
     read -r name missing line <<<"$line"
     case $missing in
-      *Depends) fail "$name cannot be installed: it depends on $line, which cannot be had in the version that it needs." ;;
-      *) fail "$name cannot be installed beside $line, which the base system or another package brings." ;;
+      *Depends) fail "$name cannot be installed: it depends on $line, which is not available in the needed version." ;;
+      *) fail "$name cannot be installed together with $line, which is in the base system or another package needs." ;;
     esac
   fi
   line=$(grep -E '^E: ' "$work/resolve" | tail -n 1 | cut -c 4-140)
-  fail "apt cannot work out the packages: ${line:-it gave no reason}"
+  fail "apt cannot resolve the packages: ${line:-it gave no reason}"
 }
 
-# Downloads what the plan names and checks it. Returns 1 where that fails; then $work/download says why.
+# Downloads the packages of the plan and checks them. Returns 1 if that fails; then $work/download says why.
 download() {
   apt install -q -y -d -- "${wanted[@]}" >"$work/download" 2>&1 || return 1
   (cd "$state/archives" && awk '{ print $4 "  " $2 }' "$work/plan" | sha256sum -c --quiet --strict >>"$work/download" 2>&1)

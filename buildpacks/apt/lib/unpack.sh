@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# unpack.sh LAYER LINKS PACKAGE: the files of one package, and what its alternatives would link. No script of it is run.
+# unpack.sh LAYER LINKS PACKAGE: unpacks one package, and lists the links of its alternatives. Its scripts do not run.
 set -euo pipefail
 dpkg-deb --extract "$3" "$1"
 { dpkg-deb --info "$3" postinst 2>/dev/null || true; } |

@@ -1,5 +1,5 @@
-# JSON → lines of PATH<TAB>VALUE, one for each text, number, true, false and null. The keys on the way are
-# joined by `|`. For small files: package.json and what a registry says of one version. Any POSIX awk.
+# Prints a JSON file as lines of PATH<TAB>VALUE, one for each string, number, true, false and null. PATH is the keys,
+# joined by `|`. For small files: package.json, and a registry's answer about one version. Works with any POSIX awk.
 
 function fail(why) { print "not valid JSON: " why > "/dev/stderr"; failed = 1; exit 1 }
 
@@ -17,7 +17,7 @@ function unescape(text,    out, pair) {
   return out text
 }
 
-# Sets `token` and takes it off `json`.
+# Sets `token` to the next token and removes it from `json`.
 function scan() {
   sub(/^[ \t\r\n]+/, "", json)
   if (json == "") fail("it ends too early")

@@ -1,6 +1,6 @@
-# Which Node is asked for. Sourced by bin/detect and bin/build.
+# Finds out which Node version the tool asks for. Sourced by bin/detect and bin/build.
 
-# The long-term support release for those who do not say.
+# The long-term support release for tools that ask for no version.
 default_major=24
 
 # Sets $wanted (an npm range; empty = any) and $said_by. Takes the lines of package.json.
@@ -21,14 +21,14 @@ wanted_node() {
   wanted='' said_by=''
 }
 
-# fits MAJOR RANGE: whether some release of the major version is in the range, as far as major versions tell
+# fits MAJOR RANGE: tells whether the range allows the major version
 fits() {
   local major=$1 part word words operator number minor isin
   while IFS= read -r part; do
     isin=1
     # `>= 18` is `>=18`, and `18 - 20` is `>=18 <=20`
     part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
-    # An array, for `*` alone would become the names of all files here.
+    # An array, because a bare `*` would expand to the names of all files.
     read -ra words <<<"$part"
     for word in "${words[@]}"; do
       [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
@@ -47,7 +47,7 @@ fits() {
   return 1
 }
 
-# choose_major RANGE MAJORS…: the default where it fits, else the newest even one that fits, else the newest
+# choose_major RANGE MAJORS…: prints the default if it fits, else the newest even major version that fits, else the newest
 choose_major() {
   local range=$1 major best=''
   shift
@@ -61,8 +61,8 @@ choose_major() {
   echo "$best"
 }
 
-# choose_version RANGE MAJOR VERSIONS…: an exact version or the newest of a minor one where the range is that and it is there,
-# else the newest of the major version. VERSIONS are sorted. No pipe into `grep -q`: it ends before all is written.
+# choose_version RANGE MAJOR VERSIONS…: prints the exact version, or the newest of a minor version, if the range is one and it
+# exists, else the newest of the major version. VERSIONS are sorted. No pipe into `grep -q`, which ends before all is written.
 choose_version() {
   local range=$1 major=$2 minor version found=''
   shift 2

@@ -1,9 +1,9 @@
-# What package.json says. Sourced by the buildpacks node and npm.
+# Reads package.json. Sourced by the buildpacks node and npm.
 
-# The byte order mark that editors of Windows put first, perhaps
+# A byte order mark, which editors on Windows may write
 bom=$'(\xef\xbb\xbf)?'
 
-# json FILE: its values as lines of PATH<TAB>VALUE
+# json FILE: prints the values of the file as lines of PATH<TAB>VALUE
 json() {
   if [[ $(wc -c <"$1") -gt 1000000 ]]; then
     echo "$1 is larger than 1 MB" >&2
@@ -12,13 +12,13 @@ json() {
   LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/json.awk" "$1"
 }
 
-# field LINES PATH: the value, or nothing
+# field LINES PATH: prints the value, or nothing
 field() { awk -F '\t' -v path="$2" '$1 == path { print substr($0, length(path) + 2); exit }' <<<"$1"; }
 
-# has LINES PREFIX: whether there is a value at or below the path
+# has LINES PREFIX: tells whether there is a value at or below the path
 has() { awk -F '\t' -v path="$2" '$1 == path || index($1, path "|") == 1 { found = 1; exit } END { exit !found }' <<<"$1"; }
 
-# Whether package.json is more than a list of development tools. Takes its lines.
+# Tells from the lines of package.json whether it is more than a list of development tools.
 is_node_tool() {
   has "$1" dependencies || has "$1" 'scripts|start' || has "$1" 'scripts|build' ||
     grep -qsE "^$bom"'type:[[:space:]]*["'\'']?node' service.template ||

@@ -1,6 +1,6 @@
-# Which files say what to install. Sourced by bin/build, after requirements.sh.
+# Lists the files that say what to install. Sourced by bin/build, after requirements.sh.
 
-# inputs FILE: it, those with a usual name, and whatever these take in by -r and -c; each with a NUL after it
+# inputs FILE: prints FILE, files with usual names, and all files that these include by -r and -c, each with a NUL after it
 inputs() {
   local file line queue
   local -A known=()
@@ -14,7 +14,7 @@ inputs() {
     [[ -f $file && -z ${known[$file]:-} ]] || continue
     known[$file]=1
     printf '%s\0' "$file"
-    # More than anybody has: names that grow by `-r ./…` would never end.
+    # A limit, because files that include themselves as `-r ./…` would never end.
     [[ ${#known[@]} -lt 200 ]] || return 0
     while IFS= read -r line || [[ -n $line ]]; do queue+=("${file%/*}/$line"); done < <(
       text_of "$file" | sed -nE 's/^[[:space:]]*(-r|--requirement|-c|--constraint)[[:space:]=]*([^#[:space:]]+).*/\2/p'
@@ -22,7 +22,7 @@ inputs() {
   done
 }
 
-# has_local_path FILE: whether it or the others install something from a path of this source
+# has_local_path FILE: tells whether FILE or an included file installs a package from the tool's own source
 has_local_path() {
   local file
   while IFS= read -r -d '' file; do

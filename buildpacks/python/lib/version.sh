@@ -1,10 +1,10 @@
-# Which Python is asked for, and which one is here. Sourced by bin/detect and bin/build, beside requirements.sh.
+# Finds which Python the tool asks for, and which is installed. Sourced by bin/detect and bin/build, with requirements.sh.
 
 # Sets $wanted (3.11; empty = any) and $said_by (the file).
 wanted_python() {
   local text file
   wanted='' said_by=''
-  # The places where webservice looks; more than one file is refused.
+  # The places where Toolforge's webservice looks. More than one file is refused.
   for file in service.template www/python/src/service.template; do
     [[ -f $file ]] || continue
     text=$(text_of "$file" | sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/v\1/p' | sed -n 1p)
@@ -32,7 +32,7 @@ take() {
   return 0
 }
 
-# All python3.N of the base system, as minor numbers
+# Prints all python3.N of the base system, as minor numbers
 minors_here() {
   local folder file
   for folder in /usr/local/bin /usr/bin /opt/homebrew/bin; do
@@ -42,7 +42,7 @@ minors_here() {
   done | sort -nu
 }
 
-# Sets $chosen (3.11; empty = there is no Python at all): the one asked for, else the nearest, the newer of two
+# Sets $chosen (3.11; empty = there is no Python): the wanted version, else the nearest, else the newer of two
 choose_python() {
   local minor distance best='' want=${wanted#3.}
   chosen=''

@@ -1,6 +1,6 @@
-# Sourced by the buildpacks pip and uwsgi, for the one package that each of them brings.
+# Sourced by the buildpacks pip and uwsgi, to install the one package that each of them needs.
 
-# Any pip will do: the system's, or the one that Python or Debian brings for new environments.
+# Uses any pip: the system's pip, or the pip that Python or Debian has for new environments.
 any_pip() {
   local wheel
   if python3 -m pip --version >/dev/null 2>&1; then

@@ -1,9 +1,9 @@
-# Where a Python tool says what it needs. Sourced by the buildpacks python, pip and uwsgi.
+# Finds the file with the requirements of a Python tool. Sourced by the buildpacks python, pip and uwsgi.
 
-# text_of FILE: its lines, whatever Windows made of them (a byte order mark, CR, UTF-16 of Latin letters)
+# text_of FILE: prints the lines of a file, also of a Windows file (byte order mark, CR, UTF-16 of Latin letters)
 text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
 
-# The file with the requirements, or nothing: at the top, else where `webservice` has its source.
+# Prints the file with the requirements, or nothing: at the top, else where Toolforge's `webservice` has its source.
 requirements_file() {
   local file
   for file in requirements.txt www/python/src/requirements.txt; do
@@ -12,7 +12,7 @@ requirements_file() {
   if [[ -f pyproject.toml ]] && text_of pyproject.toml | grep -E '^\[project\]' >/dev/null; then echo pyproject.toml; fi
 }
 
-# Whether gunicorn is among them
+# Tells whether gunicorn is among the requirements
 uses_gunicorn() {
   local file
   file=$(requirements_file)
@@ -23,5 +23,5 @@ uses_gunicorn() {
   fi
 }
 
-# Whether the Procfile says what serves the web
+# Tells whether the Procfile has a web process
 has_web() { [[ -f Procfile ]] && text_of Procfile | grep -E '^[[:space:]]*web:' >/dev/null; }

@@ -96,7 +96,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('project.toml names packages in the forms that TOML has for it, in its own table only', async () => {
+test('packages in project.toml are read in all forms of TOML, but only from the table [apt]', async () => {
   await using source = await ASource.of({
     'project.toml':
       '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n',
@@ -109,14 +109,14 @@ test('project.toml names packages in the forms that TOML has for it, in its own 
   assert.equal(stdout, '5\ta2ps\n7\tfiglet');
 });
 
-test('off Debian a sentence says so', async () => {
+test('on a system that is not Debian, the apt buildpack fails with a sentence that says so', async () => {
   await using source = await ASource.of({ Aptfile: 'figlet\n' });
   const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'fedora' });
   assert.equal(code, 1);
-  assert.match(output, /need a server that runs on Debian: this one runs on fedora/);
+  assert.match(output, /need a server that runs on Debian: this server runs on fedora/);
 });
 
-test('alternatives are read from a script: continued lines, loops, variables; never what is not plain', async () => {
+test('alternatives are read from plain lines of maintainer scripts, with loops and variables, and nothing else', async () => {
   const script = `#!/bin/sh
 base=/usr/lib/jvm
 tools='java jar'
@@ -168,7 +168,7 @@ for (const { name, source: text, expected } of [
   },
   { name: 'another release', source: 'deb http://x bookworm-security main\n', expected: '' },
 ]) {
-  test(`backports come from where the machine has its own packages: ${name}`, async () => {
+  test(`backports come from the same mirror as the machine’s own packages: ${name}`, async () => {
     const variables = ['-v', 'codename=bookworm', '-v', 'release=bookworm-backports'];
     const { stdout } = await execa('awk', [...variables, '-f', join(lib, 'backports.awk')], { input: text });
     assert.equal(stdout, expected);
@@ -203,7 +203,7 @@ for (const { name, line, says } of [
   {
     name: 'threat 68: a source that is not signed is not used, even where the machine would trust it',
     line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
-    says: /not signed by a key that it has/,
+    says: /signed by an unknown key/,
   },
 ]) {
   test(name, async () => {
@@ -238,7 +238,7 @@ for (const { name, text, isAdded } of [
     isAdded: true,
   },
 ]) {
-  test(`a source of backports is ${isAdded ? '' : 'not '}added where the machine ${name}`, async () => {
+  test(`a source of backports is ${isAdded ? '' : 'not '}added if the machine ${name}`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));
@@ -251,7 +251,7 @@ for (const { name, text, isAdded } of [
   });
 }
 
-test('packages are used again where the lifecycle has written the file of their layer anew', async () => {
+test('packages are reused after the lifecycle has rewritten the file of their layer', async () => {
   await using source = await ASource.of({ Aptfile: 'figlet\n' });
   const env = { ...registryEnvironment, CNB_TARGET_DISTRO_NAME: 'debian' };
   const first = await source.run('apt', 'build', env);
@@ -273,7 +273,7 @@ const build = (builder: ABuilder, files: Readonly<Record<string, string>>) =>
     },
   });
 
-test('an Aptfile and a Procfile are enough for a tool, in a release of its own too, and it is built once', async () => {
+test('a tool with only an Aptfile and a Procfile is built, and its packages are reused by the next build', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   const files = { Aptfile: 'figlet\nfortune-mod/bookworm-backports\n', Procfile: 'web: figlet hello\n' };
   await assert.rejects(
@@ -285,7 +285,7 @@ test('an Aptfile and a Procfile are enough for a tool, in a release of its own t
   );
   const artifact = await build(builder, { ...files, Aptfile: 'figlet\n' });
   assert.match(builder.said, /apt \(Aptfile\) · Procfile \(web\)/);
-  assert.match(builder.said, /1 package that the base system has not, with what they depend on: 0\.1 MB/);
+  assert.match(builder.said, /1 package that the base system lacks, including dependencies: 0\.1 MB/);
   const layer = join(artifact.reference, 'layers/toolforge_apt/apt');
   assert.ok((await stat(join(layer, 'usr/bin/figlet'))).size > 1000, 'figlet is linked as an alternative');
   assert.equal(
@@ -300,7 +300,7 @@ test('an Aptfile and a Procfile are enough for a tool, in a release of its own t
   assert.doesNotMatch(builder.said, /Fetching Debian/);
 });
 
-test('a package of the backports is taken from there, and the others are not', async () => {
+test('only packages that the Aptfile asks from backports come from backports', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   await build(builder, { Aptfile: 'dehydrated/bookworm-backports\nfiglet\n', Procfile: 'web: true\n' });
   const downloads = await readdir(join(builder.data, 'cache/wikibot/toolforge_apt/state/archives'));
@@ -327,10 +327,10 @@ for (const { name, aptfile, why } of [
   {
     name: 'packages that exclude each other',
     aptfile: 'exim4-daemon-heavy\npostfix\n',
-    why: /cannot be installed beside/,
+    why: /cannot be installed together with/,
   },
 ]) {
-  test(`what cannot be installed is the reason in the verdict: ${name}`, async () => {
+  test(`if a package of the Aptfile cannot be installed, the push fails with this reason: ${name}`, async () => {
     await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     await assert.rejects(
       build(builder, { Aptfile: aptfile, Procfile: 'web: true\n' }),

@@ -44,7 +44,7 @@ for (const { buildpack, name, files, code, says } of [
     name: '.python-version',
     files: { '.python-version': '3.99.1\n' },
     code: PASS,
-    says: /\(\.python-version asks for 3\.99, which is not here\)$/,
+    says: /\(\.python-version asks for 3\.99, which is not installed here\)$/,
   },
   {
     buildpack: 'python',
@@ -65,7 +65,7 @@ for (const { buildpack, name, files, code, says } of [
     name: 'a version with a zero before its number',
     files: { '.python-version': '3.09\n' },
     code: PASS,
-    says: /^python 3\.\d+ \(\.python-version asks for 3\.9, which is not here\)$/,
+    says: /^python 3\.\d+ \(\.python-version asks for 3\.9, which is not installed here\)$/,
   },
   {
     buildpack: 'python',
@@ -113,7 +113,7 @@ for (const { buildpack, name, files, code, says } of [
     name: 'Python 2',
     files: { 'runtime.txt': 'python-2.7.18\n' },
     code: PASS,
-    says: /asks for 2\.7, which is not here/,
+    says: /asks for 2\.7, which is not installed here/,
   },
   { buildpack: 'python', name: 'only a README', files: { 'README.md': '' }, code: FAIL, says: /^$/ },
   {
@@ -149,7 +149,7 @@ for (const { buildpack, name, files, code, says } of [
     name: 'service.template in the folder of webservice',
     files: { 'www/python/src/service.template': 'type: python3.99\n' },
     code: PASS,
-    says: /\(service\.template asks for 3\.99, which is not here\)$/,
+    says: /\(service\.template asks for 3\.99, which is not installed here\)$/,
   },
   {
     buildpack: 'pip',
@@ -163,7 +163,7 @@ for (const { buildpack, name, files, code, says } of [
     name: 'two requirements.txt',
     files: { 'www/python/src/requirements.txt': '', 'requirements.txt': '' },
     code: PASS,
-    says: /^pip\nnote: www\/python\/src\/requirements\.txt is left aside/,
+    says: /^pip\nnote: www\/python\/src\/requirements\.txt is not used, because/,
   },
   ...Object.entries({
     'app = Flask(__name__)\n': PASS,
@@ -303,7 +303,7 @@ for (const { buildpack, name, files, code, says } of [
   });
 }
 
-test('threat 66: a Procfile is data: nothing of it is run, and its commands arrive as they were written', async () => {
+test('threat 66: the procfile buildpack runs no part of a Procfile, and its commands arrive as they were written', async () => {
   const command = `echo "a\\b" 'c' $(touch hacked) \`touch hacked\` & \\" ]\\ncommand = ["x"] # €`;
   await using source = await ASource.of({
     Procfile: `web: ${command}\r\nevil: x"]\ntype = "root"\n[[processes]]\nBad: y\n  late: z  \n`,
@@ -389,7 +389,7 @@ for (const { name, files, web, says } of [
     says: /Using Python/,
   },
 ]) {
-  test(`python finds the web process: ${name}`, async () => {
+  test(`the python buildpack finds the web process: ${name}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('python', 'build');
     assert.equal(code, 0, output);
@@ -404,7 +404,7 @@ test('the python buildpack says which version it uses if the requested one is no
   const { output } = await source.run('python', 'build');
   assert.match(
     output,
-    / ! {5}\.python-version asks for Python 3\.99, which is not here: Python 3\.\d+ is used/,
+    / ! {5}\.python-version asks for Python 3\.99, which is not installed here: the nearest, Python 3\.\d+, is used/,
   );
 });
 
@@ -412,7 +412,7 @@ for (const { file, folders } of [
   { file: 'requirements.sh', folders: ['python', 'pip', 'uwsgi'] },
   { file: 'any_pip.sh', folders: ['pip', 'uwsgi'] },
 ]) {
-  test(`${file} is the same in ${folders.join(', ')}: a buildpack is a folder of its own`, async () => {
+  test(`${file} is the same file in ${folders.join(', ')}, because buildpacks share no folder`, async () => {
     const texts = folders.map((folder) => readFile(join(productBuildpacks, folder, 'lib', file), 'utf8'));
     assert.equal(new Set(await Promise.all(texts)).size, 1);
   });

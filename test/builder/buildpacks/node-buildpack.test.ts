@@ -23,7 +23,7 @@ for (const [range, major] of Object.entries({
   '16': '',
   '$(touch hacked)': '24',
 })) {
-  test(`node for ${JSON.stringify(range)} is ${major === '' ? 'none of those here' : major}`, async () => {
+  test(`the Node version for ${JSON.stringify(range)} is ${major === '' ? 'none of the supported versions' : major}`, async () => {
     const script = 'source "$0"; choose_major "$1" 18 19 20 21 22 23 24 25';
     const library = join(productBuildpacks, 'node/lib/versions.sh');
     const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, library, range]);
@@ -32,7 +32,7 @@ for (const [range, major] of Object.entries({
 }
 
 for (const range of ['*', '22.* || *', '>= 2*']) {
-  test(`node for ${JSON.stringify(range)} does not depend on the names of the files beside package.json`, async () => {
+  test(`the Node version for ${JSON.stringify(range)} does not depend on the names of other files`, async () => {
     await using source = await ASource.of({ '404.html': '', '2024': '', '17.txt': '', '>=99': '' });
     const script = 'source "$0"; choose_major "$1" 18 20 22 24';
     const library = join(productBuildpacks, 'node/lib/versions.sh');
@@ -61,7 +61,7 @@ for (const [range, version] of Object.entries({
   '>=18': '18.25.2',
   '': '18.25.2',
 })) {
-  test(`the version of Node 18 for ${JSON.stringify(range)} is ${version}, each time`, async () => {
+  test(`the version of Node 18 for ${JSON.stringify(range)} is always ${version}`, async () => {
     const script = 'source "$0"; for n in 1 2 3 4 5; do choose_version "$@"; done | sort -u';
     const library = join(productBuildpacks, 'node/lib/versions.sh');
     const words = ['-euo', 'pipefail', '-c', script, library, range, '18', ...versions];
@@ -71,7 +71,7 @@ for (const [range, version] of Object.entries({
 
 const jsonAwk = join(productBuildpacks, 'node/lib/json.awk');
 
-test('package.json is read as JSON, whatever is in its texts', async () => {
+test('package.json is parsed correctly, whatever characters its strings contain', async () => {
   const content = { a: 'x"}, {\\', 'k|"]': [1, -2500, true, null, {}, []], e: '\u00e9\n' };
   const { stdout } = await execa('awk', ['-f', jsonAwk], { input: JSON.stringify(content, null, 2) });
   assert.deepEqual(stdout.split('\n'), [
@@ -95,13 +95,13 @@ for (const text of [
   '["\\"]',
   `${'['.repeat(200)}`,
 ]) {
-  test(`threat 66: ${JSON.stringify(text.slice(0, 20))} is not taken for JSON`, async () => {
+  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is not parsed as JSON`, async () => {
     const { exitCode } = await execa('awk', ['-f', jsonAwk], { input: text, reject: false });
     assert.equal(exitCode, 1);
   });
 }
 
-test('what node and npm share is the same file in both', async () => {
+test('the node and npm buildpacks have the same copies of their shared files', async () => {
   for (const file of ['json.awk', 'package.sh']) {
     const [one, two] = await Promise.all(
       ['node', 'npm'].map((name) => readFile(join(productBuildpacks, name, 'lib', file), 'utf8')),

@@ -60,7 +60,7 @@ for (const { name, files, found } of [
     found: ['requirements.txt'],
   },
 ]) {
-  test(`what is installed depends on ${name}`, async () => {
+  test(`the pip buildpack installs again after a change of ${name}`, async () => {
     await using source = await ASource.of(files);
     const [requirements = ''] = Object.keys(files);
     const { stdout } = await run(source, `inputs ${requirements} | xargs -0 realpath --relative-to=.`);
@@ -68,7 +68,7 @@ for (const { name, files, found } of [
   });
 }
 
-test('what is installed depends on a file that requirements.txt is a link to', async () => {
+test('the pip buildpack installs again after a change of the target of a requirements.txt link', async () => {
   await using source = await ASource.of({ 'deps.txt': 'a\n' });
   await symlink('deps.txt', join(source.folder, 'requirements.txt'));
   const { stdout } = await run(source, 'inputs requirements.txt | xargs -0 cat');
@@ -97,7 +97,7 @@ for (const { isLocal, files } of [
   { isLocal: false, files: { 'requirements.txt': '-r deps/base.txt\n', 'deps/base.txt': 'flask\n' } },
   { isLocal: false, files: { 'pyproject.toml': '[tool.x]\ninclude = [\n  "src/a",\n]\n' } },
 ]) {
-  test(`${JSON.stringify(Object.values(files).map(String))} installs ${isLocal ? 'from' : 'nothing from'} the source`, async () => {
+  test(`${JSON.stringify(Object.values(files).map(String))} ${isLocal ? 'installs packages' : 'installs no package'} from the tool’s own source`, async () => {
     await using source = await ASource.of(files);
     const [requirements = ''] = Object.keys(files);
     const { exitCode, stderr } = await run(source, `has_local_path ${requirements}`);

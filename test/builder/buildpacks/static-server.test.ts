@@ -135,14 +135,14 @@ for (const path of [
   });
 }
 
-test('a folder without its slash is redirected within the site, never to another host', async () => {
+test('the static server redirects a folder without a slash within the site, never to another host', async () => {
   const plain = await get('/docs?a=b');
   assert.deepEqual([plain.status, plain.headers['location']], [301, '/docs/?a=b']);
   const tricky = await get('//docs');
   assert.equal(tricky.headers['location'], '/docs/');
 });
 
-test('what a browser has is not sent again', async () => {
+test('the static server does not send a file again that a browser has cached', async () => {
   const first = await get('/numbers.txt');
   const tag = String(first.headers['etag']);
   const second = await get('/numbers.txt', { headers: { 'if-none-match': `"other", ${tag}` } });
@@ -159,29 +159,29 @@ for (const { range, status, body } of [
   { range: 'bytes=0-1,3-4', status: 200, body: '0123456789' },
   { range: 'lines=1-2', status: 200, body: '0123456789' },
 ]) {
-  test(`a request for ${range} gets ${status}`, async () => {
+  test(`the static server answers a request for the range ${range} with ${status}`, async () => {
     const answer = await get('/numbers.txt', { headers: { range } });
     assert.deepEqual([answer.status, answer.body], [status, body]);
   });
 }
 
-test('a range of another version gets the whole file', async () => {
+test('if a file has changed, a range of the old version gets the whole file', async () => {
   const answer = await get('/numbers.txt', { headers: { range: 'bytes=0-1', 'if-range': '"other"' } });
   assert.deepEqual([answer.status, answer.body.length], [200, 10]);
 });
 
-test('HEAD tells the length and sends no body; other methods are refused', async () => {
+test('the static server answers HEAD with the length and no body, and refuses other methods than GET', async () => {
   const head = await get('/big.bin', { method: 'HEAD' });
   assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '3000000', '']);
   const post = await get('/', { method: 'POST' });
   assert.deepEqual([post.status, post.headers['allow']], [405, 'GET, HEAD']);
 });
 
-test('a path whose bytes are not written with percent signs is the same path', async () => {
+test('the static server accepts a path with raw bytes instead of percent signs', async () => {
   assert.equal((await get(Buffer.from('/a%20b%20é.txt').toString('latin1'))).body, 'odd name');
 });
 
-test('a large file comes whole to a client that pauses for longer than a connection may be idle', async () => {
+test('a client that pauses longer than the idle limit still gets a large file complete', async () => {
   await writeFile(join(source.folder, 'huge.bin'), Buffer.alloc(30_000_000, 1));
   const impatient = serve(source.folder, { idleSeconds: 1 });
   try {
@@ -197,7 +197,7 @@ test('a large file comes whole to a client that pauses for longer than a connect
   }
 });
 
-test('a large file comes whole', async () => {
+test('the static server sends a large file complete', async () => {
   assert.equal((await get('/big.bin')).body.length, 3_000_000);
 });
 
@@ -205,7 +205,7 @@ for (const { files, says } of [
   { files: { 'index.html': '' }, says: 'Serving 1 file, without' },
   { files: { 'index.html': '', 'a b.css': '', '.hidden': '' }, says: 'Serving 2 files, without' },
 ]) {
-  test(`the build counts what is served: ${says}`, async () => {
+  test(`the build of a static site says how many files it serves: ${says}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('static', 'build');
     assert.equal(code, 0, output);
