@@ -8,31 +8,31 @@ import { failureReason } from './failure-reason.ts';
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TIMED_OUT',
-    `The build was ended after its limit of ${duration(limitMs)} (build_time), during ${during}.`,
-    'Push again: what was downloaded is kept and the next build is quicker. If it needs longer by nature, ask the operator to raise build_time.',
+    `The build took longer than its limit of ${duration(limitMs)} (build_time) and was ended during ${during}.`,
+    'Push again: downloads are kept, so the next build is quicker. If every build needs longer, ask the operator to raise build_time.',
   );
 }
 
 export function outOfDisk(limitBytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `The build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Largest: ${largest}.`,
-    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so push again if the cache was the largest.',
+    `The build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Its largest folders: ${largest}.`,
+    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so if it was the largest folder, just push again.',
   );
 }
 
 export function outOfFiles(limit: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `The build made more than its limit of ${limit} files and folders (build_files). Most are in: ${largest}.`,
-    'Leave out what the build does not need, or ask the operator to raise build_files. The build cache was emptied, so push again if the cache had the most.',
+    `The build made more than its limit of ${limit} files and folders (build_files). Most of them are in: ${largest}.`,
+    'Leave out files that the build does not need, or ask the operator to raise build_files. The build cache was emptied, so if it had the most files, just push again.',
   );
 }
 
 export function filledTheDisk(): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    'The disk of this server is nearly full, and the build was ended because it was filling it.',
+    'The build was ended because it was filling the disk of this server, which is nearly full.',
     'Tell the operator, and push again later. The build cache was emptied.',
   );
 }
@@ -40,16 +40,16 @@ export function filledTheDisk(): DeployError {
 export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_TOO_LARGE',
-    `What the build made has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limitBytes)} (artifact_size). Largest: ${largest}.`,
-    'Leave out what the tool does not need to run (a .slugignore names files of the repository), or ask the operator to raise artifact_size.',
+    `The result of the build has ${mebibytes(bytes)}, more than the limit of ${mebibytes(limitBytes)} (artifact_size). Its largest folders: ${largest}.`,
+    'Leave out files that the tool does not need to run (name them in a .slugignore), or ask the operator to raise artifact_size.',
   );
 }
 
 export function tooMuchOutput(limitBytes: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TOO_MUCH_OUTPUT',
-    `The build printed more than its limit of ${mebibytes(limitBytes)} (build_output), during ${during}.`,
-    'Make the build quieter (look for a verbose or debug option, or for a loop), and push again.',
+    `The build printed more than its limit of ${mebibytes(limitBytes)} (build_output) and was ended during ${during}.`,
+    'Make the build print less (look for a verbose or debug option, or for an endless loop), and push again.',
   );
 }
 
@@ -57,7 +57,7 @@ function outOfMemory(limitBytes: number, name: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_MEMORY',
     `${name} needs more than the build’s limit of ${mebibytes(limitBytes)} of memory (build_memory).`,
-    'Use packages that come ready-made (wheels), run fewer compilers at once, or ask the operator to raise build_memory.',
+    'Use packages that need no compiler (for Python: wheels), run fewer compilers at once, or ask the operator to raise build_memory.',
   );
 }
 
@@ -107,7 +107,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   if (NO_SPACE.test(text)) {
     return new DeployError(
       'BUILD_FAILED',
-      `${step.name} found the disk of this server full.`,
+      `${step.name} failed because the disk of this server is full.`,
       'This is not your tool’s fault: tell the operator, and push again later.',
     );
   }
@@ -117,7 +117,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${how}${why}`,
-    'Read the lines above for the first error, mend it, commit and push again.',
+    'Look for the first error in the lines above, correct it, commit and push again.',
   );
 }
 
@@ -125,7 +125,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
   return new DeployError(
     'BUILD_FAILED',
-    `The buildpack ${id} gave something that cannot be used: ${why}.`,
+    `The buildpack ${id} wrote a result that the server cannot use: ${why}.`,
     'This is a mistake in the buildpack, not in your tool: tell the operator.',
     options,
   );
@@ -148,7 +148,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
     'NO_BUILDPACK',
     ['No buildpack recognises this tool.', ...notes.map((note) => `${note}.`), seen].join(' '),
     'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
-      'a static site needs an index.html; anything else needs a Procfile with `web: COMMAND`. Add one at the top, commit and push again.',
+      'a static site needs an index.html; any other tool needs a Procfile with `web: COMMAND`. Add such a file at the top of the repository, commit and push again.',
   );
 }
 
@@ -156,7 +156,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
-    'The build succeeded, but it is not known how to start this tool.',
+    'The build succeeded, but nothing in the repository says how to start this tool.',
     'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
   );
 }
@@ -165,7 +165,7 @@ export function noProcess(): DeployError {
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(
     'TOO_MANY_PROCESSES',
-    `The tool has ${count} process types that stay up, and may have ${most} (process_types).`,
-    'Let one of them do the work of several, or ask the operator for a higher process_types.',
+    `The tool has ${count} process types that run all the time, but at most ${most} are allowed (process_types).`,
+    'Let one process type do the work of several, or ask the operator to raise process_types.',
   );
 }

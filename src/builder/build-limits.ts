@@ -95,7 +95,7 @@ export class BuildLimits implements AsyncDisposable {
     await this.#judge(await diskUse(this.#options.folder, this.#ended.signal));
   }
 
-  /** Measures the folder while the build runs. Counts files that the build holds open without a name, too. */
+  /** Measures the folder while the build runs. Also counts deleted files that the build still holds open. */
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
     const { bytes, entries } = await diskUse(folder, this.#ended.signal);

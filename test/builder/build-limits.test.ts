@@ -5,7 +5,7 @@ import { artifactsOf, aSource, failsWith, withBuilder } from './with-builder.ts'
 
 const source = aSource();
 
-test('cancelling ends a build with an AbortError, and everything that it started', async () => {
+test('a cancelled build ends with an AbortError, and all its processes end', async () => {
   const cancel = new AbortController();
   await withBuilder(
     { one: { build: '(sleep 1000 & sleep 1000) & echo started; sleep 1000' } },
@@ -29,7 +29,7 @@ test('cancelling ends a build with an AbortError, and everything that it started
 });
 
 for (const sandbox of ['auto', 'trusted'] as const) {
-  test(`threat 61: what a buildpack leaves running in the background is ended with it (${sandbox})`, async () => {
+  test(`threat 61: background processes of a buildpack end when the buildpack ends (${sandbox})`, async () => {
     const build = `(sleep 1000; echo late) & setsid sleep 1000 & ${webProcess}`;
     await withBuilder(
       { one: { build } },
@@ -43,7 +43,7 @@ for (const sandbox of ['auto', 'trusted'] as const) {
 }
 
 for (const sandbox of ['auto', 'trusted'] as const) {
-  test(`config vars that together are larger than a program can be given are told as such (${sandbox})`, async () => {
+  test(`config vars that are too large for the environment of a program fail the build with this reason (${sandbox})`, async () => {
     const configVars = Object.fromEntries(
       Array.from({ length: 100 }, (_, n) => [`V${n}`, 'x'.repeat(32_000)]),
     );
@@ -52,7 +52,7 @@ for (const sandbox of ['auto', 'trusted'] as const) {
       async (builder) => {
         await assert.rejects(
           builder.build(source.folder, { configVars }),
-          failsWith('NOT_PASSABLE', /too large to start a program with/),
+          failsWith('NOT_PASSABLE', /together are too large to start a program/),
         );
         assert.deepEqual(await artifactsOf(builder), []);
       },
@@ -61,7 +61,7 @@ for (const sandbox of ['auto', 'trusted'] as const) {
   });
 }
 
-test('threat 60: the time limit ends a build and is named', async () => {
+test('threat 60: a build that takes too long is ended, and the error names the time limit', async () => {
   await withBuilder(
     { slow: { build: 'sleep 1000' } },
     async (builder) => {
@@ -75,7 +75,7 @@ test('threat 60: the time limit ends a build and is named', async () => {
   );
 });
 
-test('an artifact over its limit fails the build by name, with the largest places, and leaves nothing', async () => {
+test('an artifact over artifact_size fails the build; the error names the largest folders, and no file stays', async () => {
   await withBuilder(
     { big: { build: `head -c 6000000 /dev/urandom > data; ${webProcess}` } },
     async (builder) => {
@@ -83,7 +83,7 @@ test('an artifact over its limit fails the build by name, with the largest place
         builder.build(source.folder),
         failsWith(
           'BUILD_TOO_LARGE',
-          /has 6 MiB, more than its limit of 4 MiB \(artifact_size\)\. Largest: \/workspace\/data \(6 MiB\)/,
+          /has 6 MiB, more than the limit of 4 MiB \(artifact_size\)\. Its largest folders: \/workspace\/data \(6 MiB\)/,
         ),
       );
       assert.deepEqual(await artifactsOf(builder), []);
@@ -92,7 +92,7 @@ test('an artifact over its limit fails the build by name, with the largest place
   );
 });
 
-test('a silent build says that it goes on, and how long it still may', async () => {
+test('if a build prints nothing, the push says that the build still runs and how much time is left', async () => {
   await withBuilder(
     { quiet: { build: `sleep 1.2; ${webProcess}` } },
     async (builder) => {
@@ -103,7 +103,7 @@ test('a silent build says that it goes on, and how long it still may', async () 
   );
 });
 
-test('threat 60: files without a name count against the disk limit of a build', async () => {
+test('threat 60: deleted files that a process still holds open count against the disk limit of a build', async () => {
   const program = `import os, time
 held = []
 for _ in range(60):
@@ -123,7 +123,7 @@ time.sleep(1000)`;
   );
 });
 
-test('threat 60: the disk limit ends a build and names the largest folders', async () => {
+test('threat 60: a build over the disk limit is ended, and the error names the largest folders', async () => {
   const build =
     'mkdir data; for n in 1 2 3 4 5 6; do dd if=/dev/zero of=data/$n bs=1M count=10 status=none; done; sleep 1000';
   await withBuilder(
@@ -133,7 +133,7 @@ test('threat 60: the disk limit ends a build and names the largest folders', asy
         builder.build(source.folder),
         failsWith(
           'BUILD_OUT_OF_DISK',
-          /limit of 32 MiB of disk \(build_disk\)\. Largest: \/workspace\/data \(\d+ MiB\)/,
+          /limit of 32 MiB of disk \(build_disk\)\. Its largest folders: \/workspace\/data \(\d+ MiB\)/,
         ),
       );
       assert.deepEqual(await artifactsOf(builder), []);
@@ -142,7 +142,7 @@ test('threat 60: the disk limit ends a build and names the largest folders', asy
   );
 });
 
-test('threat 60: one file larger than the disk limit is told so by name', async () => {
+test('threat 60: if one file is larger than the disk limit, the build fails with the name of the limit', async () => {
   await withBuilder(
     { big: { build: 'dd if=/dev/zero of=file bs=1M count=40 status=none' } },
     async (builder) => {
@@ -155,7 +155,7 @@ test('threat 60: one file larger than the disk limit is told so by name', async 
   );
 });
 
-test('threat 60: the output limit ends a build, and memory stays small', async () => {
+test('threat 60: a build that prints more than build_output is ended, and the server’s memory stays small', async () => {
   await withBuilder(
     { loud: { build: 'yes "some line of output" | head -c 50000000; sleep 1000' } },
     async (builder) => {
@@ -168,7 +168,7 @@ test('threat 60: the output limit ends a build, and memory stays small', async (
   );
 });
 
-test('threat 60: a fork bomb ends in an error that names the limit', async () => {
+test('threat 60: a fork bomb ends a build with an error that names the limit', async () => {
   await withBuilder(
     {
       bomb: {
@@ -187,7 +187,7 @@ for n in range(300):
   );
 });
 
-test('threat 60: a build that needs too much memory is told so by name', async () => {
+test('threat 60: a build that needs too much memory fails with the name of the limit', async () => {
   await withBuilder(
     { fat: { build: `python3 -c 'x = bytearray(1600 * 1024 * 1024); print(len(x))'` } },
     async (builder) => {

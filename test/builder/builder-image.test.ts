@@ -31,7 +31,7 @@ async function gather(buildpacks: Readonly<Record<string, string>>) {
   }
 }
 
-test('the builder image has each buildpack where the lifecycle looks, however its file is written', async () => {
+test('the builder image has each buildpack where the lifecycle looks, however buildpack.toml is formatted', async () => {
   const { files } = await gather({
     ours: 'api = "0.10"\n\n[buildpack]\nid = "toolforge/pip"\nversion = "0.1.0"\n',
     indented:
@@ -45,7 +45,7 @@ test('the builder image has each buildpack where the lifecycle looks, however it
   ]);
 });
 
-test('a buildpack without a version makes no builder image', async () => {
+test('build-images refuses a buildpack without a version', async () => {
   const { exitCode, stderr } = await gather({ nameless: '[buildpack]\nid = "example/one"\n' });
   assert.notEqual(exitCode, 0);
   assert.match(stderr, /no id or version in .*nameless\/buildpack\.toml/);

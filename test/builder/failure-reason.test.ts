@@ -170,7 +170,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
 ];
 
 for (const [what, output, reason] of FAILURES) {
-  test(`the reason of a failure is found: ${what}`, () => {
+  test(`the reason of a failed build is found in its output: ${what}`, () => {
     const lines = output.split('\n').map((line) => line.replace(/^ {5}/, '       '));
     assert.equal(failureReason(lines), reason);
   });

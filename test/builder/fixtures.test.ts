@@ -112,7 +112,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
     prints: /site\.css/,
   },
 ]) {
-  test(`${fixture} is built from the real registries, and again from its cache`, async () => {
+  test(`the sample tool ${fixture} is built with packages from the real registries, and again from its cache`, async () => {
     await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const artifact = await builder.build(join(fixtures, fixture));
     // The exact Python depends on the machine.

@@ -15,7 +15,7 @@ before(async () => {
 after(() => rm(root, { recursive: true, force: true }));
 
 for (const file of ['...toml', '..toml', '.toml']) {
-  test(`threat 66: a layer file ${file} is refused, since its layer would be another folder`, async () => {
+  test(`threat 66: a layer file ${file} is refused, because its layer would be another folder`, async () => {
     const folder = await mkdtemp(join(root, 'layers-'));
     await mkdir(join(folder, 'test_x'));
     await writeFile(join(folder, 'test_x', file), '[types]\nlaunch = true\n');
@@ -23,7 +23,7 @@ for (const file of ['...toml', '..toml', '.toml']) {
   });
 }
 
-test('threat 82: a tree deeper than any path is removed at the next start', async () => {
+test('threat 82: a folder tree deeper than the longest path is removed at the next start', async () => {
   const folder = await mkdtemp(join(root, 'deep-'));
   const script = 'import os\nfor i in range(60):\n    os.mkdir("x" * 100); os.chdir("x" * 100)';
   await execa('python3', ['-c', script], { cwd: folder });
@@ -31,7 +31,7 @@ test('threat 82: a tree deeper than any path is removed at the next start', asyn
   await assert.rejects(stat(folder), { code: 'ENOENT' });
 });
 
-test('threat 65: a pipe deeper than any path is removed, and a file there is no longer to be written', async () => {
+test('threat 65: below the longest path, a pipe is removed and a file is made read-only', async () => {
   const folder = await mkdtemp(join(root, 'deep-'));
   const script = `import os
 for i in range(60):
@@ -45,7 +45,7 @@ os.close(os.open("plain", os.O_CREAT, 0o666))`;
   await removeTree(folder);
 });
 
-test('threat 88: a folder of very many files is removed without the memory of this server', async () => {
+test('threat 88: a folder of very many files is removed with little memory', async () => {
   const folder = await mkdtemp(join(root, 'many-'));
   const script = 'for i in range(40000): open(str(i), "w").close()';
   await execa('python3', ['-c', script], { cwd: folder });
@@ -55,7 +55,7 @@ test('threat 88: a folder of very many files is removed without the memory of th
   assert.ok(grownKilobytes < 32 * 1024, `${grownKilobytes} kB`);
 });
 
-test('a link in place of a folder is removed, and what it leads to stays', async () => {
+test('a link in place of a folder is removed, and the target of the link stays', async () => {
   const kept = await mkdtemp(join(root, 'kept-'));
   const link = join(root, 'link');
   await symlink(kept, link);

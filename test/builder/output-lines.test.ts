@@ -11,20 +11,20 @@ function linesOf(chunks: readonly (string | Buffer)[], mask = (text: string) => 
   return lines;
 }
 
-test('lines come whole, however the output is cut', () => {
+test('output lines arrive complete, however the output is cut into chunks', () => {
   assert.deepEqual(linesOf(['on', 'e\ntw', 'o\r\n', '\nthree']), ['one', 'two', '', 'three']);
 });
 
-test('threat 57: a character of several bytes is whole when it came in two chunks', async () => {
+test('threat 57: a character of several bytes stays whole if it arrives in two chunks', async () => {
   const bytes = Buffer.from('é€😀\n');
   assert.deepEqual(linesOf([bytes.subarray(0, 1), bytes.subarray(1, 4), bytes.subarray(4)]), ['é€😀']);
 });
 
-test('bytes that are no UTF-8 are replaced', () => {
+test('bytes in the output that are not UTF-8 are replaced', () => {
   assert.deepEqual(linesOf([Buffer.from([0x61, 0xff, 0x62, 0x0a])]), ['a\ufffdb']);
 });
 
-test('a line of megabytes is cut and the next one is whole', () => {
+test('an output line of megabytes is cut, and the next line is complete', () => {
   const lines = linesOf([...Array.from({ length: 100 }, () => 'x'.repeat(65_536)), '\nnext\n']);
   assert.equal(lines.length, 2);
   assert.ok(Buffer.byteLength(lines[0] ?? '') < MAX_LINE_BYTES + 100);
@@ -32,20 +32,20 @@ test('a line of megabytes is cut and the next one is whole', () => {
   assert.equal(lines[1], 'next');
 });
 
-test('threat 63: values of config vars are masked by name, also split over chunks', async () => {
+test('threat 63: values of config vars are replaced by their names, even if split over chunks', async () => {
   const mask = await masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' });
   assert.deepEqual(linesOf(['key hunter2-', 'hunter2 end abc\n'], mask), [
     'key [config var API_KEY] end abc',
   ]);
 });
 
-test('threat 63: a secret where a long line is cut does not come through in part', async () => {
+test('threat 63: no part of a secret is printed where a long line is cut', async () => {
   const secret = 'S'.repeat(4000);
   const [line = ''] = linesOf([`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`], await masking({ KEY: secret }));
   assert.doesNotMatch(line, /S/);
 });
 
-test('threat 55: lines that are made to be slow to cut hold nobody up', () => {
+test('threat 55: lines that are made to be slow to cut are cut quickly', () => {
   const line = Buffer.concat([Buffer.alloc(5_000, 0xff), Buffer.from('x'.repeat(60_000))]);
   const began = performance.now();
   for (let count = 0; count < 400; count += 1) {
@@ -55,7 +55,7 @@ test('threat 55: lines that are made to be slow to cut hold nobody up', () => {
   assert.ok(performance.now() - began < 1500);
 });
 
-test('a cut line ends in a whole character', () => {
+test('a line that is cut ends in a complete character', () => {
   for (const before of [0, 1, 2, 3]) {
     const [shown = ''] = linesOf([`${'a'.repeat(before)}${'🦊'.repeat(20_000)}\n`]);
     assert.match(shown, /^a*(?:🦊)+ … \(line cut\)$/u);

@@ -88,11 +88,14 @@ export function builderContract(
     assert.ok(artifact.bytes > 0);
   });
 
-  promise('buildpacks are told by id, then a space and what they brought', async (builder) => {
-    const artifact = await builder.build(request('one', worker), silent, signal);
-    assert.match(artifact.buildpacks[0] ?? '', /^toolforge\/python 3\.\d+\.\d+$/);
-    assert.ok(artifact.buildpacks.some((entry) => entry.split(' ')[0] === 'toolforge/procfile'));
-  });
+  promise(
+    'an artifact lists its buildpacks, each with its id, a space and the installed version',
+    async (builder) => {
+      const artifact = await builder.build(request('one', worker), silent, signal);
+      assert.match(artifact.buildpacks[0] ?? '', /^toolforge\/python 3\.\d+\.\d+$/);
+      assert.ok(artifact.buildpacks.some((entry) => entry.split(' ')[0] === 'toolforge/procfile'));
+    },
+  );
 
   promise('the health check path comes from service.template', async (builder) => {
     const source = { ...worker, 'service.template': 'health-check-path: /healthz\n' };
@@ -128,16 +131,19 @@ export function builderContract(
     );
   });
 
-  promise('a tool may have scheduled processes alone, by a process type of its Procfile', async (builder) => {
-    const named = scheduled('command: worker, schedule: "@daily"');
-    const source = { 'app.py': '', Procfile: 'worker: python3 app.py\n', 'toolforge.yaml': named };
-    const artifact = await builder.build(request('one', source), silent, signal);
-    assert.deepEqual(
-      artifact.processes.map(({ type, launchedAs, schedule }) => [type, launchedAs, schedule?.text]),
-      [['nightly', 'worker', '@daily']],
-    );
-    assert.equal(artifact.processes[0]?.command.at(-1), 'python3 app.py');
-  });
+  promise(
+    'a tool can have only scheduled processes, whose command is a process type of the Procfile',
+    async (builder) => {
+      const named = scheduled('command: worker, schedule: "@daily"');
+      const source = { 'app.py': '', Procfile: 'worker: python3 app.py\n', 'toolforge.yaml': named };
+      const artifact = await builder.build(request('one', source), silent, signal);
+      assert.deepEqual(
+        artifact.processes.map(({ type, launchedAs, schedule }) => [type, launchedAs, schedule?.text]),
+        [['nightly', 'worker', '@daily']],
+      );
+      assert.equal(artifact.processes[0]?.command.at(-1), 'python3 app.py');
+    },
+  );
 
   promise('a schedule that cannot be read fails the build, naming file and component', async (builder) => {
     const bad = scheduled('command: worker, schedule: "61 * * * *"');
@@ -157,7 +163,7 @@ export function builderContract(
     assert.deepEqual(first.processes, second.processes);
   });
 
-  promise('a source that nothing recognises is refused with what was seen', async (builder) => {
+  promise('a source that no buildpack detects is refused with the names of its files', async (builder) => {
     await assert.rejects(
       builder.build(request('one', { 'notes.txt': 'x' }), silent, signal),
       (error) =>
@@ -174,13 +180,13 @@ export function builderContract(
   });
 
   promise(
-    'more process types than a tool may have are refused, and a release command is none',
+    'a tool with more process types than process_types is refused; a release command does not count',
     async (builder) => {
       const procfile = (count: number) =>
         ['release: true', ...Array.from({ length: count }, (_, index) => `p${index}: sleep 9`)].join('\n');
       await assert.rejects(builder.build(request('one', { Procfile: procfile(21) }), silent, signal), {
         code: 'TOO_MANY_PROCESSES',
-        message: /^The tool has 21 process types that stay up, and may have 20/,
+        message: /^The tool has 21 process types that run all the time, but at most 20 are allowed/,
       });
       const { processes } = await builder.build(request('one', { Procfile: procfile(20) }), silent, signal);
       assert.equal(processes.length, 21);
@@ -197,7 +203,7 @@ export function builderContract(
     );
   });
 
-  promise('after a failed build the next one works', async (builder) => {
+  promise('after a failed build, the next build works', async (builder) => {
     await assert.rejects(builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal));
     const artifact = await builder.build(request('one', worker), silent, signal);
     assert.equal(artifact.processes.length, 2);
@@ -209,7 +215,7 @@ export function builderContract(
   });
 
   promise(
-    'a build that is cancelled while it runs ends with an AbortError, and the next one works',
+    'a build that is cancelled while it runs ends with an AbortError, and the next build works',
     async (builder) => {
       const cancel = new AbortController();
       const cancelling = progressTo((text) => {
@@ -222,7 +228,7 @@ export function builderContract(
     },
   );
 
-  promise('values of config vars are not shown', async (builder) => {
+  promise('the output of a build does not show values of config vars', async (builder) => {
     let said = '';
     const listening = progressTo((text) => {
       said += text;
@@ -234,7 +240,7 @@ export function builderContract(
     assert.doesNotMatch(said, /s3cr3t/);
   });
 
-  promise('what was found and what buildpacks print is told, in that order', async (builder) => {
+  promise('the push shows the detected buildpacks, and then their output', async (builder) => {
     const all: string[] = [];
     await builder.build(
       request('one', worker),
@@ -248,15 +254,18 @@ export function builderContract(
     assert.match(steps[2] ?? '', /^-----> Using Python 3\.\d+\.\d+$/);
   });
 
-  promise('removing an artifact twice, or one that never was, is no error', async (builder) => {
-    const { tool } = request('one', worker);
-    await builder.build(request('one', worker), silent, signal);
-    await builder.remove(tool, 'one');
-    await builder.remove(tool, 'one');
-    await builder.remove(tool, 'never');
-  });
+  promise(
+    'removing an artifact twice, or an artifact that never existed, is not an error',
+    async (builder) => {
+      const { tool } = request('one', worker);
+      await builder.build(request('one', worker), silent, signal);
+      await builder.remove(tool, 'one');
+      await builder.remove(tool, 'one');
+      await builder.remove(tool, 'never');
+    },
+  );
 
-  promise('cleaning up leaves what is to be kept', async (builder) => {
+  promise('cleaning up keeps the artifacts that must be kept', async (builder) => {
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);
     await builder.build(request('two', worker), silent, signal);
@@ -282,7 +291,7 @@ export function builderContract(
 
   if (outlivesServer) {
     promise(
-      'a build whose server is stopped goes on, and is resumed from its first line',
+      'a build whose server is stopped continues, and is resumed with its output from the first line',
       async (builder) => {
         const build = request('one', worker);
         const [error, said] = await stopped(builder, build);
@@ -303,15 +312,18 @@ export function builderContract(
       },
     );
 
-    promise('a build that went on and is not wanted any more is cleaned up', async (builder) => {
-      const build = request('one', worker);
-      await stopped(builder, build);
-      await builder.cleanUp(build.tool, () => 'remove', new Set());
-      assert.equal((await builder.resumable(build.tool)).size, 0);
-    });
+    promise(
+      'a build that continued without a server and is no longer wanted is cleaned up',
+      async (builder) => {
+        const build = request('one', worker);
+        await stopped(builder, build);
+        await builder.cleanUp(build.tool, () => 'remove', new Set());
+        assert.equal((await builder.resumable(build.tool)).size, 0);
+      },
+    );
   } else {
     promise(
-      'a build whose server is stopped ends with an AbortError, and none is under way',
+      'a build whose server is stopped ends with an AbortError, and no build is under way',
       async (builder) => {
         const build = request('one', worker);
         const [error] = await stopped(builder, build);
@@ -322,7 +334,7 @@ export function builderContract(
     );
   }
 
-  promise('a build that has ended is not under way', async (builder) => {
+  promise('a build that has ended does not count as under way', async (builder) => {
     const build = request('one', worker);
     await builder.build(build, silent, signal);
     assert.equal((await builder.resumable(build.tool)).size, 0);

@@ -87,9 +87,9 @@ interface Dependency {
   readonly name: string;
   readonly providers: Option[];
   readonly requires: Require[];
-  /** Options that require it before anything provides it. */
+  /** Options that require the dependency before any option provides it. */
   readonly early: Option[];
-  /** Options that provide it and that nothing has required since. */
+  /** Options that provide the dependency and that nothing has required since. */
   readonly unused: Option[];
 }
 

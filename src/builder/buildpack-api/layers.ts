@@ -9,11 +9,11 @@ import { escapeId } from './layer-environment.ts';
 export interface Layer {
   readonly buildpack: string;
   readonly name: string;
-  /** The running tool needs it. */
+  /** True if the running tool needs the layer. */
   readonly isLaunch: boolean;
-  /** Later buildpacks of this build need it. */
+  /** True if later buildpacks of this build need the layer. */
   readonly isBuild: boolean;
-  /** The next build may reuse it. */
+  /** True if the next build may reuse the layer. */
   readonly isCache: boolean;
   readonly metadata: Readonly<Record<string, unknown>>;
   /** Whether the layer has a folder beside its file. */

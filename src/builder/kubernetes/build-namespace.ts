@@ -48,7 +48,7 @@ export class BuildNamespace {
     const { log } = this.#options;
     for (const check of await this.#check(AbortSignal.timeout(START_MS))) {
       if (check.status === 'fulfilled' || alarmAbout(log, check.reason, {})) continue;
-      log.warn({ err: check.reason }, 'builds could not be checked');
+      log.warn({ err: check.reason }, 'cannot check whether builds can run in the build namespace');
     }
   }
 

@@ -92,11 +92,13 @@ export async function followBuild(following: Following): Promise<Artifact> {
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
     if (end === 'ended' && telling.hasReached('export')) {
       // A failure here must not hide why the build failed.
-      await following
-        .removeImage()
-        .catch((error: unknown) =>
-          logFailure(log, { error, message: 'image not removed', facts: { tool, build: id } }),
-        );
+      await following.removeImage().catch((error: unknown) =>
+        logFailure(log, {
+          error,
+          message: 'cannot delete the image of a failed build',
+          facts: { tool, build: id },
+        }),
+      );
     }
   }
 }

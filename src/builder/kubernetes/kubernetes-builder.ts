@@ -198,14 +198,14 @@ export class KubernetesBuilder implements Builder {
     });
   }
 
-  /** Follows a build that an earlier server started. Its output is told again from the first line. */
+  /** Follows a build that an earlier server started. Reports its output again from the first line. */
   async #resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
     const { cluster, config } = this.#options;
     const { tool, id, commit } = request;
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // A build that ended in time must be read, however late. The cluster ends one that did not.
+    // A build that ended in time must be read, however late. The cluster ends a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
@@ -280,7 +280,7 @@ export class KubernetesBuilder implements Builder {
       const isAway =
         error instanceof DeployError || (error instanceof DOMException && error.name === 'TimeoutError');
       if (!isAway) throw error;
-      this.#options.log.warn({ tool, what, err: error }, 'not removed from the registry');
+      this.#options.log.warn({ tool, what, err: error }, 'cannot delete from the registry');
     }
   }
 

@@ -123,7 +123,7 @@ export class LocalBuilder implements Builder {
     return whyUnusable(artifact, this.#options.sandbox.mode);
   }
 
-  /** Does nothing: a folder has only one name. */
+  /** Does nothing, because an artifact in a folder has no tags. */
   async tag(): Promise<void> {}
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
@@ -134,11 +134,10 @@ export class LocalBuilder implements Builder {
   async cleanUp(tool: ToolName, fateOf: FateOf): Promise<void> {
     const { config, log } = this.#options;
     const moved = await this.#artifacts.sort(tool, fateOf, new SetAside(config.data));
-    if (moved.length > 0)
-      log.warn({ tool, artifacts: moved }, 'artifacts that the store does not know set aside');
+    if (moved.length > 0) log.warn({ tool, artifacts: moved }, 'unknown artifacts moved to set-aside');
   }
 
-  /** None: these builds are child processes of the server and end with it. */
+  /** Returns no builds, because local builds are child processes of the server and end with it. */
   async resumable(): Promise<ReadonlySet<string>> {
     return new Set();
   }
@@ -216,7 +215,7 @@ export class LocalBuilder implements Builder {
       if (isFull) await removeTree(places.cache);
       else await giveBack(places, state.moved, state.reached);
     } catch (cause) {
-      this.#options.log.error({ err: cause }, 'build cache lost');
+      this.#options.log.error({ err: cause }, 'the build cache of a tool is lost');
       await removeTree(places.cache);
     } finally {
       await removeTree(folder);

@@ -138,7 +138,7 @@ export class Harbor {
       throw new DeployError(
         'REGISTRY_UNAVAILABLE',
         `Harbor at ${url} cannot be used at the moment: ${why}.`,
-        'This is not your tool’s fault: push again in some minutes, and tell the operator if it stays so.',
+        'This is not your tool’s fault: push again in some minutes. If it still fails, tell the operator.',
         { cause },
       );
     }
@@ -149,7 +149,7 @@ export class Harbor {
     return new DeployError(
       answer.status >= 500 ? 'REGISTRY_UNAVAILABLE' : 'REGISTRY_REFUSED',
       `Harbor at ${this.#options.url} did not let this server ${what} (${answer.status}).`,
-      'This is not your tool’s fault. Operators: see harbor_user, its password and its rights.',
+      'This is not your tool’s fault. Operators: check the account of the setting harbor_user, its password and its rights.',
       { cause },
     );
   }
@@ -159,8 +159,8 @@ export class Harbor {
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',
-    `The images of ${name} take ${mebibytes(usedBytes)} of the ${mebibytes(limitBytes)} that they may, too much for another build.`,
-    'Make the tool smaller (a .slugignore names files of the repository), or ask the operator for a larger quota, or to clean up old images.',
+    `The images of ${name} take ${mebibytes(usedBytes)} of their quota of ${mebibytes(limitBytes)}, which leaves too little for another build.`,
+    'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator to raise the quota or to delete old images.',
   );
 }
 

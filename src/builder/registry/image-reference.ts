@@ -34,7 +34,7 @@ export function parseReference(text: string): ImageReference {
     throw new DeployError(
       'BAD_IMAGE',
       `${JSON.stringify(text.slice(0, 200))} is no reference to an image.`,
-      'Write it as registry.example.org/name:tag, or with @sha256:DIGEST.',
+      'Write the image as registry.example.org/name:tag, or with @sha256:DIGEST.',
     );
   }
   return {

@@ -38,8 +38,8 @@ export function credentialsIn(path: string | null): FindCredentials {
     } catch (cause) {
       throw new DeployError(
         'BAD_SETTING',
-        'The file of registry_credentials cannot be read as a configuration of docker.',
-        'Operators: write it with `docker login`, or mount the Secret’s .dockerconfigjson there.',
+        'The file of the setting registry_credentials is not a configuration file of docker.',
+        'Operators: write this file with `docker login`, or mount the .dockerconfigjson of a Secret as this file.',
         { cause },
       );
     }

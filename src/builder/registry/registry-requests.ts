@@ -145,7 +145,7 @@ export class RegistryRequests {
     return new DeployError(
       'REGISTRY_REFUSED',
       `The registry ${this.#options.host} refuses ${method} of ${path.replace(/\/(manifests|blobs|tags)\/.*$/, '')} (${status}).`,
-      'This is not your tool’s fault. Operators: see registry_credentials and the rights of that account.',
+      'This is not your tool’s fault. Operators: check the setting registry_credentials and the rights of its account.',
     );
   }
 }
@@ -155,7 +155,7 @@ export function registryUnavailable(host: string, why: string, cause?: unknown):
   return new DeployError(
     'REGISTRY_UNAVAILABLE',
     `The image registry ${host} cannot be used at the moment: ${why}.`,
-    'This is not your tool’s fault: push again in some minutes, and tell the operator if it stays so.',
+    'This is not your tool’s fault: push again in some minutes. If it still fails, tell the operator.',
     cause === undefined ? {} : { cause },
   );
 }

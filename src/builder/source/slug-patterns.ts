@@ -138,8 +138,8 @@ export class Matcher {
     if (this.#steps <= MAX_STEPS) return;
     throw new DeployError(
       'BUILD_SLUGIGNORE',
-      `The patterns of .slugignore take too long over this many files.`,
-      'Use fewer patterns and fewer wildcards in each, and push again.',
+      `Matching the patterns of .slugignore against all files of the repository takes too long.`,
+      'Use fewer patterns in .slugignore and fewer wildcards in each pattern, and push again.',
     );
   }
 }

@@ -101,7 +101,7 @@ for (const { name, candidates, group } of [
   test(`a build plan: ${name}`, () => assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
 }
 
-test('each buildpack is handed everything that was asked of what it provides, with metadata', () => {
+test('a buildpack gets all plan entries for the names that it provides, with their metadata', () => {
   const plan = resolvePlan([
     must('python', { provides: ['python'], requires: [{ name: 'python', metadata: { version: '3.11' } }] }),
     must('pip', { provides: [], requires: [{ name: 'python', metadata: { launch: true } }] }),
@@ -113,7 +113,7 @@ test('each buildpack is handed everything that was asked of what it provides, wi
   assert.deepEqual(entriesFor(plan?.entries ?? [], 'pip'), []);
 });
 
-test('what a buildpack met is not handed to the next provider, what it left unmet is', () => {
+test('the next provider of a plan entry gets it only if the provider before left it unmet', () => {
   const plan = resolvePlan([
     must('a', sections(['x', 'y'])),
     must('b', sections(['x', 'y'])),
@@ -126,7 +126,7 @@ test('what a buildpack met is not handed to the next provider, what it left unme
   );
 });
 
-test('threat 60: alternatives without end do not hold up everybody else', () => {
+test('threat 60: resolving a build plan with thousands of alternatives is given up in time', () => {
   const many = Array.from({ length: 2000 }, (_, index) => sections([], [`never-${index}`]));
   const startedAt = performance.now();
   assert.equal(

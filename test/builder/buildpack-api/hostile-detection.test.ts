@@ -10,7 +10,7 @@ import { aSource } from '../with-builder.ts';
 const source = aSource();
 
 // Config vars as LD_LIBRARY_PATH make a detection run code of the tool.
-test('threat 39: what one detection leaves is never in the way of what the server makes for the next', async () => {
+test('threat 39: a link that one bin/detect leaves in place of the next one’s folder is not followed', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   try {
     await chmod(outside, 0o711);
@@ -33,7 +33,7 @@ test('threat 39: what one detection leaves is never in the way of what the serve
   }
 });
 
-test('threat 39: a detection that puts links and pipes in place of its files shows nothing else and holds up nothing', async () => {
+test('threat 39: a bin/detect that replaces its output files by links and pipes shows no other file and blocks nothing', async () => {
   const folder = '"$(dirname "$CNB_BUILD_PLAN_PATH")"';
   const detect = `cd ${folder}; rm output plan.toml; ln -s /etc/passwd output; mkfifo plan.toml; exit 0`;
   await using buildpacks = await SampleBuildpacks.write(

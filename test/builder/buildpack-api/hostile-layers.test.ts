@@ -41,7 +41,7 @@ for (const action of ['', '.append']) {
   });
 }
 
-test('threat 60: values that replace each other cost no more time than those that stay', async () => {
+test('threat 60: many large values of one variable that replace each other are limited like values that stay', async () => {
   const folder = await newFolder('one');
   const file = join(folder, 'big');
   await writeFile(file, 'x'.repeat(MIB));
@@ -56,14 +56,14 @@ test('threat 60: values that replace each other cost no more time than those tha
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
-test('threat 60: a buildpack has no more layers than a start can look into', async () => {
+test('threat 60: a buildpack with more than 100 layers fails the build', async () => {
   const folder = await newFolder('test_x');
   for (const name of numbered(101, '.toml'))
     await writeFile(join(folder, 'test_x', name), '[types]\nlaunch = true\n');
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
 });
 
-test('threat 60: env files of many layers do not fill it together', async () => {
+test('threat 60: env files of many layers together do not fill the server’s memory', async () => {
   const folder = await newFolder('one');
   const file = join(folder, 'big');
   await writeFile(file, 'x'.repeat(MIB));
@@ -86,7 +86,7 @@ test('threat 60: layer files that take no room on disk do not fill the server’
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
 });
 
-test('threat 60: more entries than a folder of layers or variables has are not all read', async () => {
+test('threat 60: a folder of layers or variables with thousands of entries is refused before all are read', async () => {
   const folder = await newFolder('many');
   for (const name of numbered(6000, '')) await writeFile(join(folder, 'many', name), '');
   await assert.rejects(listPlainFolder(folder, ['many']), RangeError);
@@ -96,7 +96,7 @@ test('threat 60: more entries than a folder of layers or variables has are not a
   await assert.rejects(keepLayers(places, ['test/x']), { code: 'BUILD_FAILED' });
 });
 
-test('a layer of many entries has its bin and lib found all the same', async () => {
+test('bin and lib of a layer are found even if the layer has thousands of entries', async () => {
   const folder = await newFolder('one/l/bin');
   for (const name of numbered(6000, '')) await writeFile(join(folder, 'one/l', name), '');
   const environment: Record<string, string> = {};

@@ -34,7 +34,7 @@ async function environmentOf(
   }
 }
 
-test('bin and lib come first on their paths, later buildpacks before earlier ones', async () => {
+test('bin and lib of layers come first on their paths, and later buildpacks come before earlier buildpacks', async () => {
   const environment = await environmentOf(
     {
       'x_a/one/bin/x': '',
@@ -81,7 +81,7 @@ for (const { name, files, base, expected } of [
   });
 }
 
-test('env, then env.launch, then what is for this process type; nothing of the build or of other types', async () => {
+test('a process gets env, then env.launch, then its own type’s folder, but no variables of builds or other types', async () => {
   const environment = await environmentOf({
     'x_a/l/env/A': 'env',
     'x_a/l/env/B': 'env',
@@ -94,11 +94,11 @@ test('env, then env.launch, then what is for this process type; nothing of the b
   assert.deepEqual(environment, { A: 'env', B: 'launch', C: 'web' });
 });
 
-test('buildpacks that took no part and layers that are not there change nothing', async () => {
+test('layers of buildpacks that took no part in the build do not change the environment', async () => {
   assert.deepEqual(await environmentOf({ 'x_c/l/env/A': '1' }, { B: '2' }, ['x/a']), { B: '2' });
 });
 
-test('threat 39: a link in a layer gives nothing of this machine', async () => {
+test('threat 39: a link in a layer does not bring files of this machine into the environment', async () => {
   const root = await layersOf({ 'x_a/l/env/OWN': 'yes', 'x_a/m/keep': '' });
   const secret = await layersOf({ env: 'secret', 'folder/STOLEN': 'secret' });
   await symlink(join(secret, 'env'), join(root, 'x_a/l/env/STOLEN'));
@@ -116,7 +116,7 @@ test('threat 39: a link in a layer gives nothing of this machine', async () => {
   await rm(secret, { recursive: true });
 });
 
-test('variables of the user win over those of a build, and come first on paths', () => {
+test('config vars win over variables of a build, and come first on paths', () => {
   assert.deepEqual(withPlatformVariables({ PATH: '/bin', A: '1', B: '2' }, { PATH: '/mine', A: '3' }), {
     PATH: '/mine:/bin',
     A: '3',
@@ -124,6 +124,6 @@ test('variables of the user win over those of a build, and come first on paths',
   });
 });
 
-test('a variable that is larger than a file of a layer may be is told as one that no program can be given', async () => {
+test('a variable in a file of more than 1 MiB is refused as too large for a program', async () => {
   await assert.rejects(environmentOf({ 'x_a/one/env/V': 'v'.repeat(2 ** 20 + 1) }), { code: 'NOT_PASSABLE' });
 });

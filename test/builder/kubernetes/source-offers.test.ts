@@ -21,7 +21,7 @@ after(() => rm(folder, { recursive: true }));
 
 const signal = new AbortController().signal;
 
-test('an offer gives an archive of the folder once', async () => {
+test('a build gets the archive of its source once', async () => {
   const offers = new SourceOffers();
   const { token } = offers.offer(folder, 60_000);
   const open = offers.take(token);
@@ -37,7 +37,7 @@ test('an offer gives an archive of the folder once', async () => {
   await rm(target, { recursive: true });
 });
 
-test('a file name that is not UTF-8 is unchanged in the archive', async () => {
+test('a file name that is not UTF-8 is unchanged in the archive of a source', async () => {
   const odd = await mkdtemp(join(tmpdir(), 'odd-'));
   const name = Buffer.from([0x63, 0x61, 0x66, 0xe9]);
   await writeFile(Buffer.concat([Buffer.from(`${odd}/`), name]), 'text');
@@ -51,7 +51,7 @@ test('a file name that is not UTF-8 is unchanged in the archive', async () => {
   await rm(odd, { recursive: true });
 });
 
-test('a token is refused if it has expired, if its build has ended, or if it is unknown', async () => {
+test('the token for a source is refused if it has expired, if its build has ended, or if it is unknown', async () => {
   const offers = new SourceOffers();
   assert.equal(offers.take(offers.offer(folder, -1).token), null);
   const offer = offers.offer(folder, 60_000);
@@ -60,14 +60,14 @@ test('a token is refused if it has expired, if its build has ended, or if it is 
   assert.equal(offers.take('x'.repeat(43)), null);
 });
 
-test('tokens are long and unique', () => {
+test('tokens for sources are long and unique', () => {
   const offers = new SourceOffers();
   const tokens = Array.from({ length: 100 }, () => offers.offer(folder, 1000).token);
   assert.equal(new Set(tokens).size, 100);
   assert.ok(tokens.every((token) => /^[\w-]{43}$/.test(token)));
 });
 
-test('an archive that cannot be completed ends in an error', async () => {
+test('an archive of a source that cannot be completed ends in an error', async () => {
   const gone = await mkdtemp(join(tmpdir(), 'gone-'));
   const offers = new SourceOffers();
   const open = offers.take(offers.offer(gone, 1000).token);

@@ -6,7 +6,7 @@ import { Artifacts } from '../../../src/builder/local/artifact-folders.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 import { wikibot } from '../../support/store-records.ts';
 
-test('threat 82: after a loss of power a finished artifact has its files', {
+test('threat 82: a finished artifact has all its files after a loss of power', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

@@ -20,7 +20,7 @@ for (const [mode, other] of [
   ['trusted', 'isolated'],
   ['isolated', 'trusted'],
 ] as const) {
-  test(`what was built ${mode} is usable so alone, and a build that is ${other} begins without it`, async () => {
+  test(`an artifact that was built ${mode} is usable only ${mode}, and a build that is ${other} does not reuse its layers`, async () => {
     await using buildpacks = await SampleBuildpacks.write({ one: { build } });
     await using first = await ABuilder.open({
       buildpacks: buildpacks.folder,
@@ -61,7 +61,7 @@ for (const [mode, other] of [
   });
 }
 
-test('what was built for a cluster is not usable here', async () => {
+test('an artifact that was built for a cluster is not usable on one machine', async () => {
   await using builder = await ABuilder.open();
   const image = {
     id: 'b1',

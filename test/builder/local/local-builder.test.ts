@@ -9,7 +9,7 @@ import { artifactsOf, aSource, failsWith, withBuilder } from '../with-builder.ts
 
 const source = aSource();
 
-test('detection and build run in the workspace, with what the Buildpack API names', async () => {
+test('bin/detect and bin/build run in the workspace, with the variables of the Buildpack API', async () => {
   const asked = 'pwd; cat file.txt; echo "$CNB_TARGET_OS $CNB_TARGET_ARCH $CNB_TARGET_DISTRO_NAME"';
   const show = `${asked}; ls "$CNB_PLATFORM_DIR/env" "$CNB_BUILDPACK_DIR"; test "$2" = "$CNB_PLATFORM_DIR"; test "$3" = "$CNB_BP_PLAN_PATH"; test "$1" = "$CNB_LAYERS_DIR"; ${webProcess}`;
   const detect = `test "$(cat file.txt)" = 'of the tool'; test "$2" = "$CNB_BUILD_PLAN_PATH"; test "$1" = "$CNB_PLATFORM_DIR"; echo seen`;
@@ -23,7 +23,7 @@ test('detection and build run in the workspace, with what the Buildpack API name
   });
 });
 
-test('a build sees what earlier buildpacks put into the build environment, and its plan', async () => {
+test('a buildpack sees the build environment of earlier buildpacks, and its own plan', async () => {
   const one = `mkdir -p "$CNB_LAYERS_DIR/l/bin" "$CNB_LAYERS_DIR/l/env" "$CNB_LAYERS_DIR/not/env"
     printf '#!/bin/sh\\necho tool of one\\n' >"$CNB_LAYERS_DIR/l/bin/of-one"; chmod +x "$CNB_LAYERS_DIR/l/bin/of-one"
     printf yes >"$CNB_LAYERS_DIR/l/env/FROM_ONE"; printf yes >"$CNB_LAYERS_DIR/not/env/NOT"
@@ -82,7 +82,7 @@ test('threat 63: config vars are masked in the output and in the error', async (
   });
 });
 
-test('of a failed build nothing is left, and its files are not in the next one', async () => {
+test('a failed build leaves no files, and the next build does not see its files', async () => {
   const build = `echo x >made-by-build; test ! -e "$CNB_LAYERS_DIR/old"; mkdir "$CNB_LAYERS_DIR/old"; ${webProcess}; exit "\${STATUS:-0}"`;
   await withBuilder({ one: { build } }, async (builder) => {
     await assert.rejects(
@@ -97,7 +97,7 @@ test('of a failed build nothing is left, and its files are not in the next one',
   });
 });
 
-test('an artifact that is there is never built over', async () => {
+test('a build never overwrites an existing artifact', async () => {
   await withBuilder({ one: { build: webProcess } }, async (builder) => {
     const { reference } = await builder.build(source.folder, { id: 'same' });
     await assert.rejects(builder.build(source.folder, { id: 'same' }), { code: 'EEXIST' });
@@ -105,7 +105,7 @@ test('an artifact that is there is never built over', async () => {
   });
 });
 
-test('threat 65: set-user bits, pipes and sockets do not get into an artifact', async () => {
+test('threat 65: an artifact has no set-user bits, pipes or sockets', async () => {
   const build = `cp /bin/true suid; chmod 6755 suid; mkfifo pipe; mkfifo "$CNB_LAYERS_DIR/pipe"; chmod 777 file.txt
     mkdir closed; echo x >closed/inner; chmod 0 closed
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'; ${webProcess}`;
@@ -121,7 +121,7 @@ test('threat 65: set-user bits, pipes and sockets do not get into an artifact', 
   });
 });
 
-test('threat 39: links that a build puts in the way of the server lead nowhere', async () => {
+test('threat 39: the server does not follow links that a build puts in place of folders', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   await writeFile(join(outside, 'precious'), 'keep');
   await writeFile(join(outside, 'launch.toml'), '[[processes]]\ntype = "stolen"\ncommand = ["x"]\n');
@@ -171,14 +171,14 @@ for (const { name, build, why } of [
     why: /nobody asked/,
   },
 ]) {
-  test(`a buildpack that breaks the rules is named: ${name}`, async () => {
+  test(`a buildpack that breaks the rules of the Buildpack API fails the build with its name: ${name}`, async () => {
     await withBuilder({ one: { build } }, async (builder) => {
       await assert.rejects(builder.build(source.folder), failsWith('BUILD_FAILED', why));
     });
   });
 }
 
-test('a process with a working folder is started there, and arguments follow the command', async () => {
+test('a process with working-dir starts in this folder, and its args follow the command', async () => {
   const build = `printf '[[processes]]\\ntype = "web"\\ncommand = ["a", "b"]\\nargs = ["c"]\\nworking-dir = "/tmp"\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
   await withBuilder({ one: { build } }, async (builder) => {
     const { processes } = await builder.build(source.folder);
@@ -186,7 +186,7 @@ test('a process with a working folder is started there, and arguments follow the
   });
 });
 
-test('where a required detection breaks, the next group is tried, and the break is shown', async () => {
+test('if a required bin/detect fails, the next group is tried, and the failure is shown', async () => {
   const order =
     '[[order]]\n[[order.group]]\nid = "sample/broken"\n[[order]]\n[[order.group]]\nid = "sample/good"\n';
   await using buildpacks = await SampleBuildpacks.write(
@@ -196,10 +196,10 @@ test('where a required detection breaks, the next group is tried, and the break 
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
   const { buildpacks: took } = await builder.build(source.folder);
   assert.deepEqual(took, ['sample/good 1']);
-  assert.match(builder.said, /The detection of broken broke[^\n]*\n {7}oh no\n/);
+  assert.match(builder.said, /The bin\/detect of the buildpack broken failed[^\n]*\n {7}oh no\n/);
 });
 
-test('where nothing is detected and one broke, that is the error; else all that was printed is shown', async () => {
+test('if no buildpack detects the tool, a failed bin/detect is the reason; otherwise the outputs are shown', async () => {
   await withBuilder({ broken: { detect: 'echo oh no; exit 7', build: '' } }, async (builder) => {
     await assert.rejects(
       builder.build(source.folder),

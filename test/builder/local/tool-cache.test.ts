@@ -52,7 +52,7 @@ for (const { types, file, content, isInArtifact } of [
   { types: 'build cache', file: METADATA, content: 'first', isInArtifact: false },
   { types: 'build', file: 'none', content: 'none', isInArtifact: false },
 ]) {
-  test(`the next build finds of a layer for ${types} what the lifecycle would restore`, async () => {
+  test(`the next build finds the parts of a layer for ${types} that the lifecycle would restore`, async () => {
     await withBuilder(async (builder) => {
       const artifact = await builder.build(source.folder, { configVars: firstVars(types) });
       const kept = await readdir(join(artifact.reference, 'layers/sample_one'));
@@ -63,7 +63,7 @@ for (const { types, file, content, isInArtifact } of [
   });
 }
 
-test('a layer that is only for launch is used again where the buildpack says so', async () => {
+test('a layer that is only for launch is reused if the buildpack asks for it', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: firstVars('launch') });
     const second = await builder.build(source.folder, { configVars: { TYPES: 'launch', VERSION: '1' } });
@@ -71,7 +71,7 @@ test('a layer that is only for launch is used again where the buildpack says so'
   });
 });
 
-test('threat 39: a layer that is used again is never put where a link in its place leads', async () => {
+test('threat 39: a reused layer replaces a link in its place, and is not written to the target of the link', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   try {
     // To list it and to pass, for whom the build runs as.
@@ -93,7 +93,7 @@ test('threat 39: a layer that is used again is never put where a link in its pla
   }
 });
 
-test('a later build changes its copy of a layer, never the artifact that has it', async () => {
+test('a later build changes only its own copy of a layer, not the artifact that contains the layer', async () => {
   await withBuilder(async (builder) => {
     const first = await builder.build(source.folder, { configVars: firstVars('launch cache') });
     const second = await builder.build(source.folder, {
@@ -104,7 +104,7 @@ test('a later build changes its copy of a layer, never the artifact that has it'
   });
 });
 
-test('threat 64: a later build changes no artifact by a file that its cache shares with it', async () => {
+test('threat 64: a later build cannot change an artifact through a file that the cache shares with it', async () => {
   const build = `
     cd "$CNB_LAYERS_DIR"
     if [ -d c ]; then chmod u+w c/content; echo changed >c/content; exit 1; fi
@@ -118,7 +118,7 @@ test('threat 64: a later build changes no artifact by a file that its cache shar
   assert.equal(await contentOf(reference), 'first\n');
 });
 
-test('layers are restored from the artifact that was finished last, whatever its id', async () => {
+test('a build restores layers from the artifact that was finished last, whatever its id', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { id: 'z', configVars: firstVars('launch cache') });
     await builder.build(source.folder, {
@@ -131,7 +131,7 @@ test('layers are restored from the artifact that was finished last, whatever its
   });
 });
 
-test('a layer that a build no longer wants is gone for the next one', async () => {
+test('a layer that one build does not use is no longer there for the next build', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: firstVars('cache') });
     await builder.build(source.folder);
@@ -140,7 +140,7 @@ test('a layer that a build no longer wants is gone for the next one', async () =
   });
 });
 
-test('threat 64: without the cache nothing of an earlier build is used, and the cache is emptied', async () => {
+test('threat 64: with no-cache, a build uses nothing of an earlier build, and the cache is emptied', async () => {
   for (const types of ['cache', 'launch cache']) {
     await withBuilder(async (builder) => {
       await builder.build(source.folder, { configVars: firstVars(types) });
@@ -151,7 +151,7 @@ test('threat 64: without the cache nothing of an earlier build is used, and the 
   }
 });
 
-test('threat 64: no byte passes from one tool’s builds to another’s', async () => {
+test('threat 64: builds of one tool never see the cached layers of another tool', async () => {
   for (const types of ['cache', 'launch cache']) {
     await withBuilder(async (builder) => {
       await builder.build(source.folder, { configVars: firstVars(types) });
@@ -171,7 +171,7 @@ test('threat 4: a build cannot read artifacts and caches of other tools', async 
   assert.doesNotMatch(builder.said, /of the tool|artifacts/);
 });
 
-test('after a failure the cache is there again, save what the failed buildpack describes by metadata', async () => {
+test('after a failed build the cache is kept, except layers with metadata of the failed buildpack', async () => {
   for (const { version, content } of [
     { version: '', content: 'first' },
     { version: '1', content: 'none' },
@@ -188,7 +188,7 @@ test('after a failure the cache is there again, save what the failed buildpack d
   }
 });
 
-test('what a first build downloaded before it failed is there for the next', async () => {
+test('the next build finds the downloads of a first build that failed', async () => {
   await withBuilder(async (builder) => {
     await assert.rejects(
       builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache', STATUS: '1' } }),
@@ -198,7 +198,7 @@ test('what a first build downloaded before it failed is there for the next', asy
   });
 });
 
-test('a build that filled its disk leaves an empty cache, so that the next one can work', async () => {
+test('a build that filled its disk leaves an empty cache, so that the next build can succeed', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
     await assert.rejects(builder.build(source.folder, { configVars: { FILL: '1' } }), {
@@ -209,7 +209,7 @@ test('a build that filled its disk leaves an empty cache, so that the next one c
   });
 });
 
-test('threat 82: cleaning up removes what was half made, what nobody keeps, and not the cache', async () => {
+test('threat 82: cleaning up removes unfinished artifacts and artifacts that nobody needs, but not the cache', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache' } });
     await builder.build(source.folder, { configVars: { TYPES: 'cache' } });

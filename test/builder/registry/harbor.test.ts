@@ -34,7 +34,7 @@ function loginWith(url: string, password: string | null, secret = 'of-the-operat
   return new RegistryLogin(config, pino({ level: 'silent' }));
 }
 
-test('a tool’s project is made where it is not there, with the size of the setting, and made once', async () => {
+test('a missing Harbor project of a tool is made once, with the quota of harbor_project_size', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor);
   const id = await client.ensureProject('tool-wc', signal);
@@ -43,14 +43,14 @@ test('a tool’s project is made where it is not there, with the size of the set
   assert.equal(harbor.asked.filter((line) => line === 'POST /projects').length, 1);
 });
 
-test('a project that somebody else made meanwhile is taken', async () => {
+test('a Harbor project that somebody else makes at the same time is used', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor);
   const ids = await Promise.all([client.ensureProject('p', signal), client.ensureProject('p', signal)]);
   assert.equal(ids[0], ids[1]);
 });
 
-test('threat 70: a quota that is nearly used up is told with its numbers before anything is built', async () => {
+test('threat 70: if a tool’s Harbor quota is nearly full, the push fails with the numbers before the build', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor);
   const id = await client.ensureProject('tool-wc', signal);
@@ -64,7 +64,7 @@ test('threat 70: a quota that is nearly used up is told with its numbers before 
   );
 });
 
-test('no limit, or a quota that may not be read, stops nothing', async () => {
+test('a build starts if its Harbor project has no quota, or a quota that the server cannot read', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor, -1);
   const id = await client.ensureProject('tool-wc', signal);
@@ -73,7 +73,7 @@ test('no limit, or a quota that may not be read, stops nothing', async () => {
   await client.assertRoom('tool-wc', id, signal);
 });
 
-test('each build logs in as an account of its own that may push to its tool alone and ends with it', async () => {
+test('each build gets its own Harbor account, which can push only to its tool and is deleted after the build', async () => {
   await using harbor = await AHarbor.open();
   const repositories = repositoriesOf('harbor.example.org', tool('wc'));
   {
@@ -101,7 +101,7 @@ test('each build logs in as an account of its own that may push to its tool alon
   assert.equal(harbor.robots.size, 0);
 });
 
-test('an account that cannot be removed ends by itself, and does not fail the build', async () => {
+test('a build’s Harbor account that cannot be deleted expires by itself and does not fail the build', async () => {
   await using harbor = await AHarbor.open();
   const repositories = repositoriesOf('harbor.example.org', tool('wc'));
   const login = await loginWith(harbor.url, await passwordFile(harbor)).open(repositories, 'one', signal);
@@ -110,7 +110,7 @@ test('an account that cannot be removed ends by itself, and does not fail the bu
   assert.equal(harbor.robots.size, 1);
 });
 
-test('without Harbor a build logs in by the operator’s Secret, or not at all', async () => {
+test('without Harbor, a build logs in to the registry with the operator’s Secret, or not at all', async () => {
   const repositories = repositoriesOf('registry.example.org', tool('wc'));
   await using one = await loginWith('', null, 'pusher').open(repositories, 'a', signal);
   assert.deepEqual([one.secret, one.dockerConfig], ['pusher', null]);
@@ -123,7 +123,7 @@ for (const [status, code] of [
   [401, 'REGISTRY_REFUSED'],
   [400, 'REGISTRY_REFUSED'],
 ] as const) {
-  test(`Harbor that answers ${status} is named, without what it said`, async () => {
+  test(`if Harbor answers ${status}, the error names Harbor but does not repeat its answer`, async () => {
     await using harbor = await AHarbor.open();
     harbor.always = status;
     await assert.rejects(
@@ -134,7 +134,7 @@ for (const [status, code] of [
   });
 }
 
-test('Harbor that is away is named', async () => {
+test('if Harbor cannot be reached, the error names Harbor', async () => {
   const harbor = await AHarbor.open();
   const client = clientOf(harbor);
   await harbor[Symbol.asyncDispose]();

@@ -13,7 +13,7 @@ for (const [text, host, name, tag, isByDigest] of [
   [`registry.example.org/a@${digest}`, 'registry.example.org', 'a', null, true],
   [`registry.example.org/a:v1@${digest}`, 'registry.example.org', 'a', 'v1', true],
 ] as const) {
-  test(`the reference ${text} is understood`, () => {
+  test(`the image reference ${text} is parsed`, () => {
     assert.deepEqual(parseReference(text), { host, name, tag, digest: isByDigest ? digest : null });
   });
 }
@@ -29,11 +29,11 @@ for (const text of [
   'registry.example.org/a/../b',
   'a:tag/b',
 ]) {
-  test(`${JSON.stringify(text)} is no reference to an image`, () => {
+  test(`${JSON.stringify(text)} is not an image reference`, () => {
     assert.throws(() => parseReference(text), { code: 'BAD_IMAGE' });
   });
 }
 
-test('an image by its digest has no tag', () => {
+test('an image reference with a digest has no tag', () => {
   assert.equal(byDigest({ host: 'h.example', name: 'a/b' }, digest), `h.example/a/b@${digest}`);
 });

@@ -40,7 +40,7 @@ const plain = (host: string, login: { user: string; password: string } | null = 
 const login = { user: 'pusher', password: 'pass:word' };
 const basic = `Basic ${Buffer.from('pusher:pass:word').toString('base64')}`;
 
-test('a registry that asks for a password gets it by Basic, once it has asked', async () => {
+test('a registry gets the password by Basic authentication only after it has asked for it', async () => {
   const seen: (string | undefined)[] = [];
   await withRegistry(
     (request, response) => {
@@ -60,7 +60,7 @@ test('a registry that asks for a password gets it by Basic, once it has asked', 
   assert.deepEqual(seen, [undefined, basic, basic]);
 });
 
-test('a registry that sends to a token server is asked with a token of the scope that is needed', async () => {
+test('if a registry names a token server, the server uses a token with the needed scope', async () => {
   const tokens: string[] = [];
   await withRegistry(
     (request, response) => {
@@ -89,7 +89,7 @@ test('a registry that sends to a token server is asked with a token of the scope
   assert.deepEqual(tokens, ['repository:a/b:pull', 'repository:a/b:pull,push,delete']);
 });
 
-test('a password does not go to a token server without TLS, when the registry has it', async () => {
+test('a password is not sent without TLS to a token server of a registry that uses TLS', async () => {
   await withRegistry(
     (request, response) => {
       assert.equal(request.headers.authorization, undefined);
@@ -104,7 +104,7 @@ test('a password does not go to a token server without TLS, when the registry ha
   );
 });
 
-test('threat 70: what fails for a moment is asked again', async () => {
+test('threat 70: a request to a registry that fails for a moment is retried', async () => {
   await withRegistry(
     (_request, response, asked) => void response.writeHead(asked === 1 ? 503 : asked === 2 ? 429 : 404).end(),
     async (host, asked) => {
@@ -120,7 +120,7 @@ for (const [name, answer, message] of [
   ['hangs up', (request) => void request.socket.destroy(), /cannot be used at the moment/],
   ['does not answer', () => {}, /no answer in time/],
 ] as const satisfies readonly (readonly [string, Answer, RegExp])[]) {
-  test(`threat 70: a registry that ${name} is unavailable, by name`, async () => {
+  test(`threat 70: a registry that ${name} is reported as unavailable with its name`, async () => {
     await withRegistry(answer, async (host) => {
       const registry = new Registry({
         host,
@@ -133,7 +133,7 @@ for (const [name, answer, message] of [
   });
 }
 
-test('threat 70: a token server that cannot answer is told as such, not as a refusal', async () => {
+test('threat 70: a registry’s token server that cannot answer is reported as an outage, not as a refusal', async () => {
   await withRegistry(
     (request, response) => {
       if (request.url?.startsWith('/token')) return void response.writeHead(503).end();
@@ -149,7 +149,7 @@ test('threat 70: a token server that cannot answer is told as such, not as a ref
   );
 });
 
-test('threat 70: a registry that breaks off its answer is unavailable', async () => {
+test('threat 70: a registry that breaks off its answer is reported as unavailable', async () => {
   await withRegistry(
     (request, response) => {
       response.writeHead(200, { 'content-type': 'x/y', 'content-length': '100' }).write('{"tags":');
@@ -163,7 +163,7 @@ test('threat 70: a registry that breaks off its answer is unavailable', async ()
   );
 });
 
-test('waiting for a registry ends when the build is cancelled', async () => {
+test('a cancelled build does not wait for the registry’s answer', async () => {
   await withRegistry(
     () => {},
     async (host) => {
@@ -175,7 +175,7 @@ test('waiting for a registry ends when the build is cancelled', async () => {
   );
 });
 
-test('an image of several machines is that of this one, under the digest of the whole', async () => {
+test('an image for several platforms is read for this platform, with the digest of the whole index', async () => {
   const config = JSON.stringify({ config: { Env: ['A=b=c', 'D='], Labels: { l: 'v' } } });
   const manifest = JSON.stringify({
     config: { digest: sha(config), size: 10 },
@@ -213,7 +213,7 @@ test('an image of several machines is that of this one, under the digest of the 
   );
 });
 
-test('threat 69: something else than what the digest names is not taken', async () => {
+test('threat 69: an answer of a registry that does not match the digest is refused', async () => {
   await withRegistry(
     (_request, response) => void response.writeHead(200, { 'content-type': 'x/y' }).end('{}'),
     async (host) => {
@@ -222,7 +222,7 @@ test('threat 69: something else than what the digest names is not taken', async 
   );
 });
 
-test('an answer without end is not read to its end', async () => {
+test('an endless answer of a registry is not read to its end', async () => {
   await withRegistry(
     (_request, response) => {
       response.writeHead(200, { 'content-type': 'x/y' });
@@ -238,14 +238,14 @@ test('an answer without end is not read to its end', async () => {
   );
 });
 
-test('a registry that deletes nothing says so, and that is no error', async () => {
+test('a registry that does not allow deletion causes no error', async () => {
   await withRegistry(
     (_request, response) => void response.writeHead(405).end(),
     async (host) => assert.equal(await plain(host).delete('a/b', sha('x'), signal), false),
   );
 });
 
-test('all pages of tags are read', async () => {
+test('tags of an image are read from all pages of the registry’s list', async () => {
   await withRegistry(
     (request, response) => {
       const last = new URL(request.url ?? '', 'http://x').searchParams.get('last');
@@ -256,7 +256,7 @@ test('all pages of tags are read', async () => {
   );
 });
 
-test('credentials come from a file of docker’s form, read anew each time', async () => {
+test('registry credentials are read again from the docker configuration file each time', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'docker-'));
   const path = join(folder, 'config.json');
   const find = credentialsIn(path);

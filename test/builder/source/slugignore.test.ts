@@ -89,7 +89,7 @@ for (const { name, patterns, paths, left } of [
   });
 }
 
-test('.slugignore: how much was left out is told, and what is not understood', async () => {
+test('.slugignore: the push says how many files were left out, and which lines are not understood', async () => {
   await withSource('big\n!big/keep\n', ['big/one', 'big/keep', 'small'], async (folder) => {
     await writeFile(join(folder, 'big/one'), Buffer.alloc(3 * 1024 * 1024));
     const leftOut = await applySlugignore(folder);
@@ -101,7 +101,7 @@ test('.slugignore: how much was left out is told, and what is not understood', a
   });
 });
 
-test('.slugignore: names that are no UTF-8 stop no build, and go with the folder that holds them', async () => {
+test('.slugignore: file names that are not UTF-8 fail no build, and are removed with their folder', async () => {
   await withSource('big\n*.log', ['big/one', 'small'], async (folder) => {
     for (const place of ['big/', '']) {
       const name = Buffer.concat([Buffer.from(`${folder}/${place}caf`), Buffer.of(0xe9)]);
@@ -113,14 +113,14 @@ test('.slugignore: names that are no UTF-8 stop no build, and go with the folder
   });
 });
 
-test('a source without .slugignore is left as it is', async () => {
+test('a source without a .slugignore is not changed', async () => {
   await withSource('', ['a'], async (folder) => {
     await rm(join(folder, '.slugignore'));
     assert.equal(await applySlugignore(folder), null);
   });
 });
 
-test('threat 39: .slugignore follows no link and removes nothing outside', async () => {
+test('threat 39: .slugignore follows no links, and removes no file outside of the source', async () => {
   await withSource('precious', ['precious'], async (outside) => {
     await withSource('*/precious\nlink\nprecious', ['a'], async (folder) => {
       await symlink(outside, join(folder, 'folder'));
@@ -132,11 +132,14 @@ test('threat 39: .slugignore follows no link and removes nothing outside', async
   });
 });
 
-test('threat 66: patterns that are made to take for ever are refused or left out', async () => {
+test('threat 66: patterns in .slugignore that would take endless time are refused or ignored', async () => {
   const paths = Array.from({ length: 400 }, (_, n) => `${'a'.repeat(200)}${n}`);
   const hostile = `*${'a'.repeat(100)}b\n`.repeat(200);
   await withSource(hostile, paths, async (folder) => {
-    await assert.rejects(applySlugignore(folder), failsWith('BUILD_SLUGIGNORE', /take too long/));
+    await assert.rejects(
+      applySlugignore(folder),
+      failsWith('BUILD_SLUGIGNORE', /against all files of the repository takes too long/),
+    );
   });
   await withSource(`${'x\n'.repeat(300)}${'y'.repeat(300)}\n`, ['a'], async (folder) => {
     assert.match((await applySlugignore(folder))?.warnings.join() ?? '', /more than 200 patterns/);
@@ -146,7 +149,7 @@ test('threat 66: patterns that are made to take for ever are refused or left out
   });
 });
 
-test('threat 66: long sets in patterns hold up nobody else', async () => {
+test('threat 66: long character sets in patterns of .slugignore do not slow down others', async () => {
   const letters = Array.from({ length: 240 }, (_, index) => String.fromCodePoint(0x4e00 + index)).join('');
   const hostile = `*[${letters}]!\n`.repeat(60);
   const paths = Array.from({ length: 50 }, (_, index) => letters.slice(-1).repeat(80) + index);
@@ -158,7 +161,7 @@ test('threat 66: long sets in patterns hold up nobody else', async () => {
   });
 });
 
-test('a build does not see what .slugignore names, and says how much that is', async () => {
+test('a build does not see the files that .slugignore names, and the push says how many they are', async () => {
   const build = `ls; printf '[[processes]]\\ntype = "web"\\ncommand = ["true"]\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
   await withBuilder({ one: { build } }, async (builder) => {
     await withSource('large\n', ['large', 'small'], async (folder) => {
@@ -169,7 +172,7 @@ test('a build does not see what .slugignore names, and says how much that is', a
   });
 });
 
-test('threat 60: folders that are left out start no program each', async () => {
+test('threat 60: .slugignore removes many folders without starting a program for each folder', async () => {
   let programs = 0;
   const count = () => {
     programs += 1;

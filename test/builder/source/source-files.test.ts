@@ -101,7 +101,7 @@ for (const { name, text, why } of [
   });
 }
 
-test('service.template is found where webservice looks for it, and two of them are refused', async () => {
+test('service.template is found where Toolforge’s webservice looks for it, and two such files are refused', async () => {
   const source = await sourceOf({});
   await mkdir(join(source, 'www/python/src'), { recursive: true });
   await writeFile(join(source, 'www/python/src/service.template'), 'health-check-path: /inner\n');
@@ -137,12 +137,12 @@ for (const { name, text, warnings } of [
   });
 }
 
-test('a Procfile under another spelling is told', async () => {
+test('a misspelt Procfile causes a warning', async () => {
   const warnings = await procfileWarnings(await sourceOf({ procfile: 'web: a\n' }));
   assert.deepEqual(warnings, ['procfile is not used: rename it to Procfile, with that spelling.']);
 });
 
-test('threat 41: submodules, LFS pointers and links that lead out are told', async () => {
+test('threat 41: submodules, LFS pointers and links to outside of the source cause warnings', async () => {
   const source = await sourceOf({
     '.gitmodules': '[submodule "x"]\n',
     '.gitattributes': '*.bin filter=lfs\n',
@@ -160,7 +160,7 @@ test('threat 41: submodules, LFS pointers and links that lead out are told', asy
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
 });
 
-test('files of git that are too large to look at stop no build', async () => {
+test('a .gitattributes or .gitmodules that is too large to read fails no build', async () => {
   const source = await sourceOf({
     '.gitattributes': '*.bin -text\n'.repeat(100_000),
     '.gitmodules': '#\n'.repeat(600_000),
@@ -169,7 +169,7 @@ test('files of git that are too large to look at stop no build', async () => {
   assert.match(warnings.join(), /^Submodules are not checked out/);
 });
 
-test('names that are no UTF-8 are passed over, and what is beside them is told', async () => {
+test('warnings about a source skip file names that are not UTF-8, but not the files beside them', async () => {
   const source = await sourceOf({});
   const folder = Buffer.concat([Buffer.from(`${source}/caf`), Buffer.of(0xe9)]);
   await mkdir(folder);
@@ -180,6 +180,6 @@ test('names that are no UTF-8 are passed over, and what is beside them is told',
   assert.match(warnings.join(), /no target in a build: absolute\.$/);
 });
 
-test('an ordinary source gets no warning', async () => {
+test('an ordinary source causes no warnings', async () => {
   assert.deepEqual(await sourceWarnings(await sourceOf({ 'app.py': '' })), []);
 });

@@ -27,7 +27,7 @@ const one = (run: string, kind = 'scheduled', name = 'update') =>
 const scheduled = (run: string) => one(`command: ./update, schedule: "1 2 * * *", ${run}`);
 
 describe('what toolforge.yaml asks for', () => {
-  test('a scheduled component', async () => {
+  test('a scheduled component of toolforge.yaml is read with its schedule, command and limits', async () => {
     const { components, warnings } = await read(
       one('command: "launcher python3 update.py --all", schedule: " 0  3 * * sun ", retry: 2, timeout: 180'),
     );
@@ -42,14 +42,14 @@ describe('what toolforge.yaml asks for', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('a word of Toolforge stays what people see', async () => {
+  test('a schedule such as @daily is shown as it is written in toolforge.yaml', async () => {
     const [component] = (await read(one('command: update, schedule: "@daily"'))).components;
     assert.equal(component?.schedule?.text, '@daily');
     assert.match(component?.schedule?.cron ?? '', /^\d+ \d+ \* \* \*$/);
     assert.equal(component?.schedule?.timeoutSeconds, null);
   });
 
-  test('the example of Toolforge itself, with nothing to say about it', async () => {
+  test('the example in Toolforge’s documentation of toolforge.yaml causes no warnings', async () => {
     const { components, service, warnings } = await read(`
 config_version: "v1beta1"
 components:
@@ -99,7 +99,7 @@ components:
       warning: /^memory of update .*512Mi/,
     },
   ]) {
-    test(`a warning or none: ${name}`, async () => {
+    test(`warnings about toolforge.yaml: ${name}`, async () => {
       const { warnings } = await read(text, file);
       if (warning === undefined) assert.deepEqual(warnings, []);
       else assert.match(warnings.join('\n'), warning);
@@ -188,7 +188,7 @@ describe('the processes of an artifact', () => {
     return { processes, warnings, types: processes.map(({ type }) => type) };
   };
 
-  test('a command of its own is run by a shell, and needs no process type', () => {
+  test('a component’s command that is not a process type runs in a shell', () => {
     const { processes, warnings } = merge([], [component('update', 'python3 update.py && echo done')]);
     assert.deepEqual(warnings, []);
     assert.deepEqual(processes, [
@@ -202,7 +202,7 @@ describe('the processes of an artifact', () => {
     ]);
   });
 
-  test('a process type that a schedule names runs by it and does not stay up too', () => {
+  test('a process type that a scheduled component names runs only by its schedule', () => {
     const { processes, types } = merge(['web', 'sync'], [component('nightly', 'sync')]);
     assert.deepEqual(types, ['nightly', 'web']);
     assert.deepEqual(processes[0], {
@@ -234,19 +234,19 @@ describe('the processes of an artifact', () => {
     test(name, () => assert.deepEqual(merge(built, components).types, types));
   }
 
-  test('a published command is the web process', () => {
+  test('the command of a published component is the web process', () => {
     const published = { ...component('site', 'gunicorn app:app', false), isPublished: true };
     const { processes } = merge([], [published]);
     assert.deepEqual([processes[0]?.type, processes[0]?.schedule], ['web', undefined]);
   });
 
-  test('a word that is no process type may be a program, and is told', () => {
+  test('a component’s command of one word that is not a process type causes a warning', () => {
     const { warnings } = merge(['web', 'sync'], [component('nightly', 'snyc')]);
     assert.match(warnings.join('\n'), /snyc is no process type \(there are web, sync\).*program/);
   });
 });
 
-test('threat 66: a file that is made to be slow to parse takes another thread than the one that serves everybody', async () => {
+test('threat 66: a toolforge.yaml that is slow to parse is parsed in another thread, so that nobody waits', async () => {
   const before = { all: process.cpuUsage(), main: process.threadCpuUsage() };
   await assert.rejects(read(`[${','.repeat(16_000)}`), /is not valid YAML/);
   const all = process.cpuUsage(before.all);

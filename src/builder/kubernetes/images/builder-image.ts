@@ -59,6 +59,6 @@ function unusable(text: string, why: string): DeployError {
   return new DeployError(
     'BUILDER_IMAGE',
     `The builder image ${text} cannot be used: ${why}.`,
-    'This is not your tool’s fault. Operators: see builder_image; deploy/builder/build-images makes one.',
+    'This is not your tool’s fault. Operators: check the setting builder_image; deploy/builder/build-images makes such an image.',
   );
 }

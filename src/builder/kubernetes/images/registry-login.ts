@@ -85,7 +85,7 @@ export class RegistryLogin {
     } catch (error) {
       // The account expires within a day, and this must not fail the build.
       if (!(error instanceof DeployError)) throw error;
-      this.#log.warn({ err: error, robot: id }, 'account of a build not removed');
+      this.#log.warn({ err: error, robot: id }, 'cannot delete the registry account of a build');
     }
   }
 }

@@ -111,6 +111,6 @@ export class ToolImages {
 
   async #delete(tool: ToolName, name: string, digest: string, signal: AbortSignal): Promise<void> {
     const isDone = await this.registry(tool).delete(name, digest, signal);
-    if (!isDone) this.#options.log.warn({ tool, digest }, 'the registry deletes no images');
+    if (!isDone) this.#options.log.warn({ tool, digest }, 'the registry does not allow images to be deleted');
   }
 }

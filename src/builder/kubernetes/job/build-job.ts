@@ -11,7 +11,7 @@ export interface BuildJob {
   readonly name: string;
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** What another server needs to resume the build (resumable-jobs.ts). */
+  /** The facts with which a later server can resume the build (resumable-jobs.ts). */
   readonly annotations: Readonly<Record<string, string>>;
   /** Names the image by digest if that is known. */
   readonly builderImage: string;

@@ -9,7 +9,7 @@ const BUILD_LABELS = {
 const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
-/** Its value is the Job's name, because an earlier Job may have had the same build id. */
+/** The value of this label is the Job's name, because an earlier Job may have had the same build id. */
 export const JOB_LABEL = 'push.toolforge.org/job';
 
 /** The labels of one build’s objects. */

@@ -16,7 +16,7 @@ export function assertConfigured(config: KubernetesBuilderConfig): void {
   throw new DeployError(
     'BAD_SETTING',
     `The setting ${missing} is empty, but builds in a cluster need it.`,
-    'deploy/builder/build-images makes the images and prints what to write there.',
+    'The script deploy/builder/build-images makes the images for builds and prints the value of this setting.',
   );
 }
 

@@ -30,7 +30,7 @@ export class BuildOutput {
   #buildpack: string | null = null;
   #isOutput = false;
   #error = '';
-  /** Lines that look like the lifecycle's last ones. */
+  /** Lines that look like the last lines of the lifecycle, and are held back until the end of the output. */
   readonly #held: string[] = [];
   /**
    * Lines before the first buildpack; null once the beginning of the log was seen. The node drops the beginning of a
@@ -64,7 +64,7 @@ export class BuildOutput {
     }
     const last = LAST.exec(text)?.[1] ?? null;
     if (last !== null) this.#error = last;
-    // A buildpack may print such lines too. They are the lifecycle's own if nothing else follows.
+    // A buildpack may print lines like the last lines of the lifecycle. At the very end, they are the lifecycle's own.
     if (last !== null || TIMER.test(text)) {
       if (this.#held.length < MAX_HELD) this.#held.push(text);
       return;
@@ -81,7 +81,9 @@ export class BuildOutput {
     this.#before = null;
     this.#isOutput = true;
     if (lines.length > 0)
-      this.#progress.warn('Lines may be missing here: the cluster keeps only the newest.');
+      this.#progress.warn(
+        'Lines of the build’s output may be missing here, because the cluster keeps only the newest lines.',
+      );
     for (const line of lines) this.read(line);
   }
 

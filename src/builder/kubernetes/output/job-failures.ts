@@ -45,7 +45,7 @@ export function phaseFailed(options: {
     return new DeployError(
       'BUILD_SOURCE',
       `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
-      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if that is not set, to the HTTP door.',
+      'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if sources_listen is not set, to the HTTP server.',
       cause,
     );
   }
@@ -56,7 +56,7 @@ export function phaseFailed(options: {
     return new DeployError(
       'REGISTRY_FULL',
       `The registry ${registryHost} has no room for the image: ${said}.`,
-      'Make the tool smaller (a .slugignore names files of the repository), or ask the operator for more room.',
+      'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator for more room in the registry.',
       cause,
     );
   }
@@ -64,7 +64,7 @@ export function phaseFailed(options: {
     return new DeployError(
       'REGISTRY_REFUSED',
       `The registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}.`,
-      'This is not your tool’s fault. Operators: see registry_secret and the rights of its account.',
+      'This is not your tool’s fault. Operators: check the setting registry_secret and the rights of its account.',
       cause,
     );
   }
@@ -72,7 +72,7 @@ export function phaseFailed(options: {
   return new DeployError(
     'BUILD_FAILED',
     `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
-    'This is not your tool’s fault: push again, and tell the operator if it happens again.',
+    'This is not your tool’s fault: push again. If it happens again, tell the operator.',
     cause,
   );
 }
@@ -119,8 +119,8 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
   const isLeaving = cause.code === 'NAMESPACE_LEAVING';
   return new DeployError(
     'BUILD_NAMESPACE',
-    `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'is not there'}.`,
-    'This is not your tool’s fault: tell the operator. Operators: create it, or name another in build_namespace.',
+    `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'does not exist'}.`,
+    'This is not your tool’s fault: tell the operator. Operators: create the namespace, or name another in the setting build_namespace.',
     { cause },
   );
 }
@@ -136,7 +136,7 @@ export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown
   return new DeployError(
     'BUILD_QUOTA',
     `The build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}.`,
-    `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk say what one asks for.`,
+    `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk set how much one build asks for.`,
     cause === undefined ? {} : { cause },
   );
 }
@@ -145,8 +145,8 @@ export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown
 export function variablesTooLarge(): DeployError {
   return new DeployError(
     'CONFIG_TOO_LARGE',
-    'The config vars of the tool are too large: together they may take 750 kB in a cluster.',
-    'Put large values into files, or remove some: config unset TOOL NAME',
+    'The config vars of the tool are too large: in a cluster, all of them together may have at most 750 kB.',
+    'Put large values into files, or remove config vars with: config unset TOOL NAME',
   );
 }
 

@@ -7,7 +7,7 @@ const label = (build: unknown, layers: unknown = {}) => ({
   'io.buildpacks.lifecycle.metadata': JSON.stringify(layers),
 });
 
-test('processes come from the label, sorted, with arguments and folder', () => {
+test('processes of an image come from its label, sorted, with arguments and folder', () => {
   const { processes } = readLabels(
     label({
       processes: [
@@ -35,7 +35,7 @@ test('processes come from the label, sorted, with arguments and folder', () => {
   ]);
 });
 
-test('a buildpack is listed with the version of the runtime that it installed, otherwise with its own', () => {
+test('a buildpack is listed with the version of the runtime that it installed, otherwise with its own version', () => {
   const { buildpacks } = readLabels(
     label(
       {
@@ -61,7 +61,7 @@ test('a buildpack is listed with the version of the runtime that it installed, o
   assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
 });
 
-test('an invalid version is not shown', () => {
+test('an invalid version of a buildpack is not shown', () => {
   const layers = {
     buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
   };
@@ -69,7 +69,7 @@ test('an invalid version is not shown', () => {
   assert.deepEqual(buildpacks, ['a/b 1']);
 });
 
-test('an invalid process type is reported as the buildpack’s fault', () => {
+test('an invalid process type in an image is reported as the buildpack’s fault', () => {
   const build = { processes: [{ type: 'Web Server', command: ['x'], args: [], buildpackID: 'a/b' }] };
   assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
 });

@@ -18,7 +18,7 @@ for (const { name, status } of [
   { name: 'refuses to delete', status: 403 },
   { name: 'stops answering', status: 503 },
 ]) {
-  test(`the reason why an image is no artifact is reported even if the registry ${name}`, async () => {
+  test(`the reason why an image cannot be an artifact is reported even if the registry ${name}`, async () => {
     await using server = createServer((request, response) => {
       if (request.method === 'DELETE') return void response.writeHead(status).end();
       response.end(request.url?.includes('/blobs/') ? config : manifest);
@@ -36,7 +36,7 @@ for (const { name, status } of [
     const made = { id: 'b1', digest: sha(manifest), service, components: [], warn: () => {} };
     await assert.rejects(
       images.artifactOf(tool('wikibot'), made, AbortSignal.timeout(20_000)),
-      failsWith('NO_PROCESS', /not known how to start/),
+      failsWith('NO_PROCESS', /says how to start this tool/),
     );
     server.closeAllConnections();
   });

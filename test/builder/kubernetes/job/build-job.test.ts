@@ -31,7 +31,7 @@ function containersOf(change: Partial<BuildJob> = {}): Map<string, V1Container> 
 const seesVolume = (container: V1Container | undefined, name: string) =>
   container?.volumeMounts?.some((mount) => mount.name === name) ?? false;
 
-test('each phase is a container of its own, and they run in order', () => {
+test('each phase of a build runs in its own container, in order', () => {
   const { spec } = buildJob(job).spec.template;
   assert.deepEqual([...containersOf().keys()], [...PHASES]);
   assert.equal(spec?.containers.length, 1);
@@ -40,14 +40,14 @@ test('each phase is a container of its own, and they run in order', () => {
 
 for (const phase of PHASES) {
   const isAllowed = ['analyze', 'restore', 'export'].includes(phase);
-  test(`${phase} ${isAllowed ? 'sees' : 'does not see'} the registry’s credential`, () => {
+  test(`the build phase ${phase} ${isAllowed ? 'sees' : 'does not see'} the registry’s credential`, () => {
     const container = containersOf().get(phase);
     assert.equal(seesVolume(container, 'registry'), isAllowed);
     assert.equal(container?.env?.some(({ name }) => name === 'DOCKER_CONFIG') ?? false, isAllowed);
   });
 }
 
-test('only the phase that fetches sees the source’s token, and only phases with buildpacks see config vars', () => {
+test('only the fetch phase of a build sees the source’s token, and only phases with buildpacks see config vars', () => {
   const seeing = (volume: string) => PHASES.filter((phase) => seesVolume(containersOf().get(phase), volume));
   assert.deepEqual(seeing('source'), ['fetch']);
   assert.deepEqual(seeing('platform'), ['detect', 'build']);
@@ -58,14 +58,14 @@ for (const [phase, allowed] of [
   ['detect', ['workspace', 'detected']],
   ['build', ['workspace', 'layers']],
 ] as const) {
-  test(`threat 64: code in ${phase} cannot choose the images that are read with the credential, or plant a link`, () => {
+  test(`threat 64: code in the build phase ${phase} cannot choose the images that are read with the credential, or plant a link`, () => {
     const mounts = containersOf().get(phase)?.volumeMounts ?? [];
     const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
     assert.deepEqual(written, allowed);
   });
 }
 
-test('each phase reads the lifecycle’s decisions from the paths that another phase wrote', () => {
+test('each build phase reads the lifecycle’s decisions from the paths that an earlier phase wrote', () => {
   for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
     const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
     for (const path of paths) {
@@ -77,7 +77,7 @@ test('each phase reads the lifecycle’s decisions from the paths that another p
   }
 });
 
-test('threat 74: no container has rights that Pod Security `restricted` denies, a token of the cluster, or no limits', () => {
+test('threat 74: no build container has rights that Pod Security `restricted` denies, a cluster token, or no limits', () => {
   const { spec } = buildJob(job).spec.template;
   assert.equal(spec?.automountServiceAccountToken, false);
   assert.equal(spec?.enableServiceLinks, false);
@@ -99,14 +99,14 @@ test('threat 74: no container has rights that Pod Security `restricted` denies, 
   }
 });
 
-test('a build without a server ends by itself, is not retried, and is deleted', () => {
+test('the Job of a build ends by itself without a server, is not retried, and is deleted', () => {
   const { spec } = buildJob(job);
   assert.equal(spec.backoffLimit, 0);
   assert.equal(spec.activeDeadlineSeconds, 900);
   assert.ok((spec.ttlSecondsAfterFinished ?? 0) > 0);
 });
 
-test('without the cache, nothing of an earlier build is read, but the cache is still written', () => {
+test('with no-cache, a build reads nothing of an earlier build, but still writes the cache', () => {
   const containers = containersOf({ useCache: false });
   const words = (phase: string) => containers.get(phase)?.command ?? [];
   for (const phase of ['analyze', 'restore']) assert.ok(words(phase).includes('-skip-layers'));
@@ -115,7 +115,7 @@ test('without the cache, nothing of an earlier build is read, but the cache is s
   assert.ok(words('export').includes('-cache-image'));
 });
 
-test('only the named registries are asked by plain HTTP', () => {
+test('builds use plain HTTP only for the registries of registry_plain_http', () => {
   const phasesWith = (change: Partial<BuildJob>) =>
     [...containersOf(change)]
       .filter(([, { command }]) => command?.includes('-insecure-registry'))
@@ -124,7 +124,7 @@ test('only the named registries are asked by plain HTTP', () => {
   assert.deepEqual(phasesWith({ plainHttpHosts: ['10.0.0.1:5000'] }), ['analyze', 'restore', 'export']);
 });
 
-test('if the registry needs no login, no credential is mounted', () => {
+test('if the registry needs no login, no credential is mounted in a build', () => {
   const { spec } = buildJob({ ...job, secrets: { ...job.secrets, registry: null } }).spec.template;
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
 });

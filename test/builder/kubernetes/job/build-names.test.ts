@@ -41,7 +41,7 @@ for (const [registry, project, image] of [
   });
 }
 
-test('a selector finds objects with the labels', () => {
+test('the selector of a build finds objects with the labels of this build', () => {
   const labels = labelsOf(tool('wc'), 'one', 'build-wc-1');
   for (const selector of [selectorOf(tool('wc')), selectorOf(tool('wc'), 'build-wc-1')]) {
     for (const [name = '', value] of selector.split(',').map((pair) => pair.split('='))) {

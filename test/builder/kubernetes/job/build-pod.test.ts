@@ -53,7 +53,7 @@ async function faultOf(pods: readonly V1Pod[]) {
   }
 }
 
-test('the fault of a build that failed without a server comes from its pod, even if the Job is seen first', async () => {
+test('if a build failed while the server was away, its fault comes from its pod, even if the Job is seen first', async () => {
   const fault = await faultOf([ended]);
   assert.deepEqual([fault?.code, fault?.container, fault?.exitCode], ['EXITED', 'build', 3]);
 });

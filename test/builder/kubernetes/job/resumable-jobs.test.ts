@@ -49,7 +49,7 @@ test('a build that has its source is listed with the facts that are needed to re
   assert.deepEqual(await found([job], [fetched(0)]), [expected]);
 });
 
-test('missing facts are null', async () => {
+test('missing facts of a resumable build are null', async () => {
   const bare = annotationsOf({ commit: facts.commit, account: null, oldCache: null });
   const [one] = await found([{ metadata: { ...job.metadata, annotations: bare } }], [fetched(0)]);
   assert.deepEqual([one?.account, one?.oldCache], [null, null]);
@@ -66,7 +66,7 @@ for (const { name, jobs, pods } of [
   { name: 'whose pod is being deleted', jobs: [job], pods: [leaving(fetched(0))] },
   { name: 'of an earlier version of this server', jobs: [{ metadata: unknown }], pods: [fetched(0)] },
 ]) {
-  test(`a build ${name} is not listed`, async () => {
+  test(`a build ${name} is not listed as resumable`, async () => {
     assert.deepEqual(await found(jobs, pods), []);
   });
 }

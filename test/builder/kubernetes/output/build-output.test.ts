@@ -35,7 +35,7 @@ function reading(lines: readonly string[]) {
   return { said, entered, output };
 }
 
-test('the output of buildpacks is shown with its prefixes, and that of the lifecycle is not', () => {
+test('the output of buildpacks is shown with its prefixes, and the output of the lifecycle is hidden', () => {
   const { said, entered } = reading([
     ...begin('toolforge/python'),
     '-----> Using Python 3.11.2',
@@ -111,10 +111,11 @@ for (const { name, lines, exit, code, message } of [
     ],
     exit: { ...failed, exitCode: 52 },
     code: 'BUILD_FAILED',
-    message: /toolforge\/pip gave something that cannot be used: failed to decode layer metadata file: no/,
+    message:
+      /toolforge\/pip wrote a result that the server cannot use: failed to decode layer metadata file: no/,
   },
 ]) {
-  test(`${name} is reported with its name and reason`, () => {
+  test(`${name} is reported with the buildpack’s name and the reason`, () => {
     const { output } = reading([...begin('toolforge/pip'), ...lines]);
     assert.throws(() => output.fail(exit, limits), failsWith(code, message));
   });
@@ -134,12 +135,12 @@ test('error lines at the end of a buildpack’s output are shown', () => {
   );
 });
 
-test('a line that only looks like the lifecycle’s last one is shown', () => {
+test('a buildpack’s line that only looks like the lifecycle’s last line is shown', () => {
   const { said } = reading([...begin('a/b'), 'ERROR: failed to build: exit status 9', 'more', ...end('a/b')]);
   assert.deepEqual(said, ['       ERROR: failed to build: exit status 9', '       more']);
 });
 
-test('a long log without its beginning, which the node dropped, is shown whole after a warning', () => {
+test('if the node has dropped the beginning of a build’s log, all of the rest is shown after a warning', () => {
   for (const count of [5, 500]) {
     const said: string[] = [];
     const output = new BuildOutput(
@@ -151,13 +152,13 @@ test('a long log without its beginning, which the node dropped, is shown whole a
     if (count === 5) output.end();
     for (const line of end('toolforge/pip')) output.read(line);
     assert.deepEqual(said, [
-      ' !     Lines may be missing here: the cluster keeps only the newest.',
+      ' !     Lines of the build’s output may be missing here, because the cluster keeps only the newest lines.',
       ...lines.map((line) => `       ${line}`),
     ]);
   }
 });
 
-test('a complete log is shown without a warning', () => {
+test('the complete log of a build is shown without a warning', () => {
   const said: string[] = [];
   const output = new BuildOutput(
     progressTo((text) => said.push(text.trimEnd())),

@@ -61,26 +61,26 @@ function said(speak: (progress: ReturnType<typeof progressTo>) => void): string[
   return lines;
 }
 
-test('the report has one line of what was detected, then notes, then broken detections', () => {
+test('the report of the detection has one line of detected buildpacks, then notes, then broken detections', () => {
   assert.deepEqual(
     said((progress) => reading(FOUND).sayFound(progress)),
     [
       '       python 3.11 (service.template) · pip',
       '       package.json is only for linters',
-      ' !     The detection of broken broke; the build goes on without it.',
+      ' !     The bin/detect of the buildpack broken failed; the build continues without this buildpack.',
       '       it says why',
       '       exit status 5',
     ],
   );
 });
 
-test('if several groups were tried, the one that passed is reported', () => {
+test('if several groups of buildpacks were tried, the group that passed is reported', () => {
   const second = FOUND.replaceAll('toolforge/pip', 'toolforge/npm');
   const [first] = said((progress) => reading(NOTHING + second).sayFound(progress));
   assert.equal(first, '       python 3.11 (service.template) · npm');
 });
 
-test('if nothing was found, each output is shown once, and the refusal has the notes and the files', () => {
+test('if no buildpack detects the tool, each output is shown once, and the refusal has the notes and the files', () => {
   const lines = said((progress) =>
     assert.throws(
       () => reading(NOTHING).failFound(progress, ['package.json', 'procfile.txt'], limits),
@@ -93,7 +93,7 @@ test('if nothing was found, each output is shown once, and the refusal has the n
   assert.deepEqual(lines, ['       node: package.json is only for linters']);
 });
 
-test('if nothing was found and a detection broke, that is the reason', () => {
+test('if no buildpack detects the tool and a detection broke, the broken detection is the reason', () => {
   const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
   said((progress) =>
     assert.throws(
@@ -103,7 +103,7 @@ test('if nothing was found and a detection broke, that is the reason', () => {
   );
 });
 
-test('only the first lines of an endless detection are kept', () => {
+test('only the first lines of a detection with endless output are kept', () => {
   const output = reading('======== Output: a/b@1 ========');
   for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
   for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);

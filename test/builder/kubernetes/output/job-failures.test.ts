@@ -59,20 +59,20 @@ for (const [phase, line, code, message] of [
     /Storing the image failed \(62\): export: something else/,
   ],
 ] as const) {
-  test(`threat 70: ${phase} that ends with "${line.slice(0, 60)}" gives ${code}`, () => {
+  test(`threat 70: a build phase ${phase} that ends with "${line.slice(0, 60)}" gives ${code}`, () => {
     const end = { exitCode: 62, isOutOfMemory: false, message: '' };
     const error = phaseFailed({ phase, end, lines: ['before', line, ''], registryHost: host, limits });
     failsWith(code, message)(error);
   });
 }
 
-test('threat 60: a step without buildpacks that runs out of memory is reported as that', () => {
+test('threat 60: a build phase without buildpacks that runs out of memory is reported as out of memory', () => {
   const end = { exitCode: 137, isOutOfMemory: true, message: '' };
   const error = phaseFailed({ phase: 'export', end, lines: [], registryHost: host, limits });
   failsWith('BUILD_OUT_OF_MEMORY', /^Storing the image needs more than the build’s limit of 2048 MiB/)(error);
 });
 
-test('a failed step without output is reported with its exit status', () => {
+test('a failed build phase without output is reported with its exit status', () => {
   const end = { exitCode: 3, isOutOfMemory: false, message: '' };
   const error = phaseFailed({ phase: 'restore', end, lines: [], registryHost: host, limits });
   failsWith('BUILD_FAILED', /Restoring the cache failed \(3\): it said nothing/)(error);
@@ -99,7 +99,7 @@ for (const [code, words, expected, message] of [
   ['REFUSED', 'The quota few is used up.', 'BUILD_REFUSED', /The quota few is used up\.$/],
   ['NODE_LOST', 'was ended because its node went away', 'BUILD_NODE_LOST', /went away/],
 ] as const) {
-  test(`threat 78: a pod with the fault ${code} (${words}) gives ${expected}`, () => {
+  test(`threat 78: a build whose pod has the fault ${code} (${words}) fails with ${expected}`, () => {
     const error = podFailed(fault(code, words), 'pip', { diskBytes: 64 * 1024 * 1024, memoryBytes: 1 });
     failsWith(expected, message)(error);
     assert.doesNotMatch(error.hint, /service\.template/);
