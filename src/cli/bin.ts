@@ -79,7 +79,7 @@ async function start({ argv, err }: Terminal): Promise<number> {
     await write(
       err,
       warning(
-        'start takes no words: the settings come from the environment.',
+        'The command start takes no arguments: its settings come from the environment or the configuration file.',
         `Usage: ${typedHere('start')}`,
       ),
     );
@@ -169,7 +169,7 @@ async function ask(socketPath: string, argv: readonly string[]): Promise<string>
   const status = await callControl({ socketPath, argv, input: null, out: note, err: note });
   const text = Buffer.concat(said).toString();
   if (status === 0) return text;
-  throw new DeployError('NOT_DONE', text.trim(), 'Look into the log of the server.');
+  throw new DeployError('NOT_DONE', text.trim(), 'Read the log of the server for the reason.');
 }
 
 function socketOf(dataFolder: string): string {
@@ -179,8 +179,8 @@ function socketOf(dataFolder: string): string {
 function keptInLdap(servers: readonly string[]): DeployError {
   return new DeployError(
     'KEPT_IN_LDAP',
-    `People and tools are kept in LDAP here (${servers.join(', ')}), and not by this command.`,
-    'Add, change or remove them there; for Toolforge that is https://toolsadmin.wikimedia.org.',
+    `This server reads users and tools from LDAP (${servers.join(', ')}), so this command cannot change them.`,
+    'Add, change or remove users and tools in LDAP; for Toolforge, use https://toolsadmin.wikimedia.org.',
   );
 }
 

@@ -17,7 +17,7 @@ import { stopCommand } from './commands/stop.ts';
 import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
 
-/** All commands, in the order in which `help` lists them. The same at every door. */
+/** All commands, in the order in which `help` lists them. SSH, HTTP and the local socket have the same commands. */
 export const commands: readonly Command[] = [
   helpCommand(() => commands),
   toolsCommand,

@@ -10,7 +10,7 @@ import type { Deployments } from '../deploy/deployments.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
-/** The services that commands use. The same for every door. */
+/** The services that commands use, for SSH, HTTP and the local socket. */
 export interface Services {
   readonly directory: Directory;
   readonly deployments: Deployments;
@@ -25,7 +25,7 @@ export interface Services {
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 
-/** A command with everything that a person types at this door: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
+/** Makes the line that a person types from the words of a command: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
 export type Typed = (words: string) => string;
 
 /** The value of a flag. Undefined if it was not given; a list if it may be repeated. */
@@ -84,7 +84,7 @@ export interface ToolCommand extends CommandShape {
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words after the tool that the audit log keeps. If not set, the log keeps all words. */
   readonly audited?: (args: readonly string[]) => readonly string[];
-  /** @returns the exit status. @throws DeployError, which the door prints and answers with status 1. */
+  /** @returns the exit status. @throws DeployError. The caller prints it, and the exit status is 1. */
   run(context: ToolContext): Promise<number>;
 }
 
@@ -98,7 +98,7 @@ export interface LoginCommand extends CommandShape {
 /** One command. SSH, HTTP and the local binary serve it in the same way. */
 export type Command = ToolCommand | LoginCommand;
 
-/** A command line, as a door passes it on. */
+/** A command line that arrived over SSH, HTTP or the local socket. */
 export interface CommandLine {
   readonly services: Services;
   readonly principal: Principal;

@@ -17,6 +17,6 @@ export function findDeployment({ services, tool }: ToolContext, id: string): Dep
   throw new DeployError(
     'NO_DEPLOYMENT',
     `${tool} has no build or deployment “${oneLine(id).slice(0, 80)}”.`,
-    `See which there are: \`deployments ${tool}\``,
+    `To list them: \`deployments ${tool}\``,
   );
 }

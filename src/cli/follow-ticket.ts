@@ -12,7 +12,8 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
   const { services, principal, tool, out, signal } = context;
   {
     using place = services.followers.enterIfFree(principal, tool);
-    if (place === null) await out('You follow as many logs as you may: only the result is shown here.\n');
+    if (place === null)
+      await out('You already follow as many logs as one person can, so only the result is shown here.\n');
     else {
       const texts = services.deployments.follow(ticket.id, { isColoured: false, signal });
       for await (const text of texts) await place.write(out(text));
@@ -23,7 +24,7 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
   throw new DeployError(
     'NOT_LIVE',
     verdict.reason,
-    `See its log again: \`logs ${tool} --build ${ticket.id}\``,
+    `To see the log of this deployment again: \`logs ${tool} --build ${ticket.id}\``,
   );
 }
 

@@ -16,7 +16,7 @@ import { whileAllowed } from './while-allowed.ts';
 const leftStatus = 130;
 
 /**
- * Runs a command line of a person who has logged in, at any door.
+ * Runs a command line of a person who has logged in, over SSH, HTTP or the local socket.
  *
  * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the signal has ended the command.
  * Rejects only for bugs of this server.
@@ -46,7 +46,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-/** The words after the name of a command, and how commands are typed at this door. */
+/** The words after the name of a command, and how the person types commands (over SSH, HTTP or locally). */
 interface Rest {
   readonly words: readonly string[];
   readonly typed: Typed;

@@ -48,7 +48,7 @@ async function servedDesk(data: string) {
   };
 }
 
-test('help needs no server and lists everything', async () => {
+test('help on the server itself needs no running server and lists all commands', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['help']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   assert.match(
@@ -71,13 +71,13 @@ test('before the first start, user add makes the data folder and the user direct
   assert.equal(tool.exitCode, 0);
   assert.match(
     readFileSync(join(data, 'directory.yaml'), 'utf8'),
-    /^# Who may log in.+\n\nusers:\n {2}alice:/s,
+    /^# The users of this server.+\n\nusers:\n {2}alice:/s,
   );
   assert.equal(statSync(join(data, 'directory.yaml')).mode & 0o777, 0o600);
 });
 
 for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
-  test(`a user directory that is lost is not made anew by user add if ${kept} is left`, async () => {
+  test(`user add does not make a new directory.yaml in place of a lost one if ${kept} is left`, async () => {
     const data = newFolder();
     writeFileSync(join(data, kept), '');
     const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
@@ -87,32 +87,35 @@ for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
   });
 }
 
-test('a command without a server says how to start one', async () => {
+test('a command says how to start a server if no server runs', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['ps', 'wikibot']);
   assert.deepEqual({ exitCode, stdout }, { exitCode: 1, stdout: '' });
-  assert.match(stderr, /No server runs on this data folder.\n ! {5}Start one with `npm start`/);
+  assert.match(stderr, /No server runs on this data folder.\n ! {5}Start a server with `npm start`/);
 });
 
 for (const { name, argv, says } of [
   { name: 'an unknown command', argv: ['fly'], says: /no command “fly”/ },
   { name: 'half a command', argv: ['user'], says: /no command “user”/ },
-  { name: 'start with words', argv: ['start', 'now'], says: /start takes no words/ },
+  { name: 'start with words', argv: ['start', 'now'], says: /start takes no arguments/ },
 ]) {
-  test(`${name} is a usage error`, async () => {
+  test(`on the server itself, ${name} is a usage error`, async () => {
     const { exitCode, stderr } = await bin(newFolder(), argv);
     assert.equal(exitCode, 2);
     assert.match(stderr, says);
   });
 }
 
-test('commands run in the server as its operator, with their input, output and status', async () => {
+test('commands of the local binary run in the server as the operator, with their input, output and status', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   const { desk } = served;
   desk.maintain(wikibot, 'alice');
   desk.deployments.isStoredOnly = true;
   const set = await bin(data, ['config', 'set', 'wikibot', 'KEY', '-'], { input: 's3cret wörds\n' });
-  assert.deepEqual([set.exitCode, set.stdout], [0, 'Stored. The first deployment of wikibot will have it.']);
+  assert.deepEqual(
+    [set.exitCode, set.stdout],
+    [0, 'The config vars are stored. The first deployment of wikibot will have them.'],
+  );
   assert.deepEqual(desk.deployments.calls, [['configure', 'wikibot', { KEY: 's3cret wörds' }]]);
   desk.deployments.verdict = { isLive: false, reason: 'build failed; v1 is still live' };
   const redeploy = await bin(data, ['redeploy', 'wikibot']);
@@ -123,7 +126,7 @@ test('commands run in the server as its operator, with their input, output and s
   assert.equal((await bin(data, ['ps'])).exitCode, 2);
 });
 
-test('input that no command asked for is left to whoever has it', async () => {
+test('a command that needs no input does not read standard input', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   served.desk.maintain(wikibot, 'alice');
@@ -137,7 +140,7 @@ test('input that no command asked for is left to whoever has it', async () => {
   assert.equal(stdout, '[]\n[]');
 });
 
-test('a reader that closes the pipe ends the binary without a stack', async () => {
+test('if the reader closes the pipe, the local binary ends without printing a stack', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   served.desk.maintain(wikibot, 'alice');
@@ -156,7 +159,7 @@ test('a reader that closes the pipe ends the binary without a stack', async () =
   assert.equal(stderr, '');
 });
 
-test('administration works without a server', async () => {
+test('commands on users and tools work without a running server', async () => {
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
   const add = await bin(data, ['user', 'add', 'alice', '--password-stdin'], { input: 's3cret words\n' });
@@ -171,7 +174,7 @@ const olderMajor =
     ? 24
     : Number((await execa(older, ['-p', 'process.versions.node'])).stdout.split('.')[0]);
 
-test('started by an older Node, it goes on with its own, with input and status', {
+test('if an older Node starts the local binary, the binary starts its own Node, with the same input and status', {
   skip: olderMajor >= 24 ? 'no older Node here' : false,
 }, async () => {
   const data = newFolder();
@@ -185,7 +188,7 @@ test('started by an older Node, it goes on with its own, with input and status',
   assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
 });
 
-test('a password that is typed at a terminal is asked for and not shown', async () => {
+test('user add asks for a password at a terminal and does not show what is typed', async () => {
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
   const command = `${process.execPath} ${binary} user add bob --password-stdin`;

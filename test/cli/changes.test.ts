@@ -20,14 +20,14 @@ for (const { line, call } of [
   { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
 ]) {
-  test(`${line} follows its deployment, and exits 0 once that is live`, async () => {
+  test(`${line} follows its deployment, and exits with 0 when it is live`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(line.split(' '));
     assert.deepEqual(desk.deployments.calls, [call, ['follow', 'd9', false]]);
     assert.deepEqual({ status, out, err }, { status: 0, out: desk.deployments.log.join(''), err: '' });
   });
 
-  test(`${line} tells the reason and exits 1 when it did not go live`, async () => {
+  test(`${line} prints the reason and exits with 1 if its deployment did not go live`, async () => {
     using desk = newDesk();
     desk.deployments.verdict = { isLive: false, reason: 'web.1 exited with code 1; v1 is still live' };
     const { status, out, err } = await desk.type(line.split(' '));
@@ -35,11 +35,11 @@ for (const { line, call } of [
     assert.equal(out, desk.deployments.log.join(''));
     assert.equal(
       err,
-      ' !     web.1 exited with code 1; v1 is still live\n !     See its log again: ssh -p 2222 alice@127.0.0.1 logs wikibot --build d9\n',
+      ' !     web.1 exited with code 1; v1 is still live\n !     To see the log of this deployment again: ssh -p 2222 alice@127.0.0.1 logs wikibot --build d9\n',
     );
   });
 
-  test(`${line}: leaving ends the command and asks nothing of the deployment`, async () => {
+  test(`${line}: a client that leaves ends the command, and does not change the deployment`, async () => {
     using desk = newDesk();
     desk.deployments.isEndless = true;
     const leaving = new AbortController();
@@ -52,7 +52,7 @@ for (const { line, call } of [
     assert.deepEqual(desk.deployments.calls, [call, ['follow', 'd9', false]]);
   });
 
-  test(`${line}: a refusal is told`, async () => {
+  test(`${line} prints the refusal if its deployment is refused`, async () => {
     using desk = newDesk();
     desk.deployments.refusal = new DeployError('NOTHING_LIVE', 'Nothing is live.', 'Push first.');
     const { status, err } = await desk.type(line.split(' '));
@@ -60,7 +60,7 @@ for (const { line, call } of [
   });
 }
 
-test('leaving while the verdict is awaited ends the command too', async () => {
+test('a command ends if its client leaves after the last line, before the verdict', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   desk.deployments.follow = async function* () {
@@ -71,7 +71,7 @@ test('leaving while the verdict is awaited ends the command too', async () => {
   assert.equal((await desk.type(['restart', 'wikibot'], { signal: leaving.signal })).status, 130);
 });
 
-test('stop says how to start again', async () => {
+test('stop prints the command that starts the tool again', async () => {
   using desk = newDesk();
   const { status, out } = await desk.type(['stop', 'wikibot']);
   assert.equal(status, 0);
@@ -79,7 +79,7 @@ test('stop says how to start again', async () => {
   assert.deepEqual(desk.deployments.calls, [['stop', 'wikibot']]);
 });
 
-test('cancel takes the running deployment, or one of this tool by id', async () => {
+test('cancel ends the running deployment, or the deployment of this tool with the given id', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
@@ -120,11 +120,11 @@ for (const { name, input } of [
   { name: 'longer than 128 KiB', input: Buffer.alloc(128 * 1024 + 1, 'x') },
   { name: 'no UTF-8 text', input: Buffer.from([0x61, 0xff, 0xfe]) },
 ]) {
-  test(`a value that is ${name} is refused`, async () => {
+  test(`config set refuses a value that is ${name}`, async () => {
     using desk = newDesk();
     const { status, err } = await desk.type(['config', 'set', 'wikibot', 'KEY', '-'], { input });
     assert.equal(status, 1);
-    assert.match(err, /longer than 128 KiB or no UTF-8/);
+    assert.match(err, /longer than 128 KiB or is not UTF-8/);
     assert.deepEqual(desk.deployments.calls, []);
   });
 }
@@ -139,7 +139,7 @@ for (const words of [
   ['-'],
   [],
 ]) {
-  test(`config set wikibot ${words.join(' ')} is a usage error that repeats no value`, async () => {
+  test(`config set wikibot ${words.join(' ')} is a usage error, and the message repeats no value`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(['config', 'set', 'wikibot', ...words]);
     assert.equal(status, 2);
@@ -150,17 +150,17 @@ for (const words of [
   });
 }
 
-test('config set before the first deployment says that it was stored', async () => {
+test('config set before the first deployment says that the config vars are stored', async () => {
   using desk = newDesk();
   desk.deployments.isStoredOnly = true;
   const { status, out } = await desk.type(['config', 'set', 'wikibot', 'A=1']);
   assert.deepEqual(
     { status, out },
-    { status: 0, out: 'Stored. The first deployment of wikibot will have it.\n' },
+    { status: 0, out: 'The config vars are stored. The first deployment of wikibot will have them.\n' },
   );
 });
 
-test('config unset asks for the removal of vars that are set, and of no others', async () => {
+test('config unset removes only config vars that are set', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { A: '1', B: '2' });
   assert.equal((await desk.type(['config', 'unset', 'wikibot', 'A', 'B'])).status, 0);
@@ -171,7 +171,7 @@ test('config unset asks for the removal of vars that are set, and of no others',
   assert.equal(desk.deployments.calls.length, 2);
 });
 
-test('config list hides values unless asked, and config alone is config list', async () => {
+test('config list hides values without --show-values, and config TOOL is the same as config list TOOL', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { TOKEN: 's3cret', A: 'two\nlines \u009b2J', EMPTY: '' });
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
@@ -192,7 +192,7 @@ test('config list hides values unless asked, and config alone is config list', a
   });
 });
 
-test('config get gives one value as it is', async () => {
+test('config get prints the value of one config var unchanged', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { TOKEN: ' s3cret ' });
   assert.equal((await desk.type(['config', 'get', 'wikibot', 'TOKEN'])).out, ' s3cret \n');
@@ -200,11 +200,11 @@ test('config get gives one value as it is', async () => {
   assert.equal(missing.status, 1);
   assert.match(
     missing.err,
-    /no config var NOPE.\n ! {5}See which there are: ssh -p 2222 alice@127\.0\.0\.1 config list wikibot/,
+    /no config var NOPE.\n ! {5}To list the config vars: ssh -p 2222 alice@127\.0\.0\.1 config list wikibot/,
   );
 });
 
-test('the values of a disabled tool are hidden, its names are not', async () => {
+test('config list of a disabled tool shows the names, but not the values', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice', true);
   desk.store.addDeployment(deploymentOf('d1'));

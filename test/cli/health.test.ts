@@ -31,7 +31,7 @@ for (const { name, open, more } of [
     more: { TOOLFORGE_PUSH_TLS_CERTIFICATE: certificate, TOOLFORGE_PUSH_TLS_KEY: key },
   },
 ]) {
-  test(`the health check sees how a server that speaks ${name} is`, async () => {
+  test(`the health check reports the state of a server that speaks ${name}`, async () => {
     let status = 200;
     const server: Server = open((request, response) => {
       response.statusCode = request.url === '/healthz' ? status : 404;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { commands } from '../../src/cli/command-table.ts';
 import { Desk } from '../support/cli-services.ts';
 
-test('help lists every command as it is typed at this door', async () => {
+test('over SSH, help lists every command as an ssh command', async () => {
   using desk = new Desk();
   const { status, out, err } = await desk.type(['help']);
   assert.equal(status, 0);
@@ -12,41 +12,41 @@ test('help lists every command as it is typed at this door', async () => {
     out,
     `Usage: ssh -p 2222 alice@127.0.0.1 COMMAND …
 
-  help [COMMAND]                              what the commands are, or how one of them is used
-  tools                                       the tools that you maintain, and how they are
-  ps TOOL                                     the processes of a tool, and the deployments under way
-  logs TOOL                                   what a tool has printed, or the log of a deployment
-  releases TOOL                               the releases of a tool, the newest first
-  rollback TOOL [vN]                          bring back an old release, config vars included
+  help [COMMAND]                              list all commands, or explain one command
+  tools                                       list the tools that you maintain, and their states
+  ps TOOL                                     list the processes of a tool, and its running and waiting deployments
+  logs TOOL                                   show the output of a tool, or the log of a deployment
+  releases TOOL                               list the releases of a tool, the newest first
+  rollback TOOL [vN]                          deploy an old release again, with its config vars
   redeploy TOOL                               build the live commit again and roll it out
-  restart TOOL                                start the processes anew, without an interruption
-  scale TOOL [TYPE=COUNT …]                   how many processes of each type run, or run so many
-  stop TOOL                                   end the processes until the next restart or deployment
+  restart TOOL                                replace the processes of a tool by new ones, without an interruption
+  scale TOOL [TYPE=COUNT …]                   show or change how many processes of each type run
+  stop TOOL                                   end the processes of a tool until its next restart or deployment
   run TOOL COMMAND …                          run a command with the live release: a migration, a shell
-  builds TOOL                                 the builds of a tool, the newest first
-  deployments TOOL                            what was asked for and how it ended, the newest first
-  cancel TOOL [ID]                            end the running deployment, or the one with this id
-  config list TOOL                            the names of the config vars
-  config get TOOL NAME                        the value of one config var, as it is
-  config set TOOL NAME=value … | TOOL NAME -  set config vars, with a release of their own
-  config unset TOOL NAME …                    remove config vars, with a release of their own
-  token list TOOL                             the deploy tokens of a tool, the newest first
-  token create TOOL NAME                      make a deploy token: a password for machines that opens this tool alone
+  builds TOOL                                 list the builds of a tool, the newest first
+  deployments TOOL                            list the deployments of a tool and how they ended, the newest first
+  cancel TOOL [ID]                            end the running deployment of a tool, or the deployment with this id
+  config list TOOL                            list the names of the config vars
+  config get TOOL NAME                        print the value of one config var without changes
+  config set TOOL NAME=value … | TOOL NAME -  set config vars, and start a new release that has them
+  config unset TOOL NAME …                    remove config vars, and start a new release without them
+  token list TOOL                             list the deploy tokens of a tool, the newest first
+  token create TOOL NAME                      make a deploy token: a password for machines, valid for one tool
   token revoke TOOL [NAME|ID]                 end a deploy token at once
 
-More about one of them: ssh -p 2222 alice@127.0.0.1 help COMMAND
+More about one command: ssh -p 2222 alice@127.0.0.1 help COMMAND
 `,
   );
 });
 
-test('help COMMAND and COMMAND --help tell the same', async () => {
+test('help COMMAND and COMMAND --help print the same text', async () => {
   using desk = new Desk();
   const expected = `Usage: npx toolforge-push logs TOOL [-f] [-n LINES] [-p PROCESS] [--build ID] [--json]
 
-What a tool has printed, or the log of a deployment.
--f continues with new lines until you leave. -n: 100 by default, at most 10000.
+Show the output of a tool, or the log of a deployment.
+-f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.
 -p takes a process type (web) or one process (web.1).
---build takes the id of a build or deployment and shows its log, to its end.
+--build takes the id of a build or deployment and shows its log until it ends.
 --json: at, process, text.
 `;
   const principal = { ...desk.alice, door: 'local' } as const;
@@ -59,14 +59,14 @@ What a tool has printed, or the log of a deployment.
   }
 });
 
-test('an empty command line is help, and over HTTP a command stands in a line for curl', async () => {
+test('an empty command line prints help; over HTTP, help shows commands as curl commands', async () => {
   using desk = new Desk();
   const { status, out } = await desk.type([], { principal: { ...desk.alice, door: 'http' } });
   assert.equal(status, 0);
   assert.match(out, /^Usage: curl -u alice --data 'COMMAND …' http:\/\/127\.0\.0\.1:8080\/-\/command\n/);
 });
 
-test('help on a family tells of all its members', async () => {
+test('help on a family of commands, such as config, describes each command of the family', async () => {
   using desk = new Desk();
   const { out } = await desk.type(['help', 'config']);
   const usages = out.match(/alice@127\.0\.0\.1 config \w+/g);
@@ -78,7 +78,7 @@ test('help on a family tells of all its members', async () => {
   assert.equal((await desk.type(['help', 'nothing'])).status, 2);
 });
 
-test('every command has help, and every flag of it stands in its usage', async () => {
+test('every command has help, and the usage line of a command names each of its flags', async () => {
   using desk = new Desk();
   for (const { name, usage, options, isAlias } of commands) {
     if (isAlias === true) continue;

@@ -57,7 +57,7 @@ function busyDesk(): { desk: Desk; now: number } {
   return { desk, now };
 }
 
-test('threat 58: tables hold what there is in aligned columns, and no control sequences', async () => {
+test('threat 58: tables that commands print have aligned columns and no control sequences', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
@@ -98,7 +98,7 @@ wikibot  v1    crashed  http://wikibot.localhost:8080/
   );
 });
 
-test('--json gives one array with the documented fields', async () => {
+test('--json prints one array with the documented fields', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const list = async (line: string) => JSON.parse((await desk.type([...line.split(' '), '--json'])).out);
@@ -162,7 +162,7 @@ test('threat 58: no control character leaves --json unescaped', async () => {
   assert.deepEqual(JSON.parse(out), desk.runtime.lines);
 });
 
-test('lists of nothing say what to do, or are an empty array', async () => {
+test('an empty list says what to do, and with --json is an empty array', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (const [line, says] of [
@@ -172,7 +172,7 @@ test('lists of nothing say what to do, or are an empty array', async () => {
     ['deployments wikibot', /no deployment yet/],
     [
       'config wikibot',
-      /no config vars. Set one: ssh -p 2222 alice@127\.0\.0\.1 config set wikibot NAME=value/,
+      /no config vars. To set a config var: ssh -p 2222 alice@127\.0\.0\.1 config set wikibot NAME=value/,
     ],
   ] as const) {
     assert.match((await desk.type(line.split(' '))).out, says);
@@ -185,7 +185,7 @@ test('lists of nothing say what to do, or are an empty array', async () => {
   });
 });
 
-test('tools tells a tool whose deployments all failed from a new one', async () => {
+test('tools shows different states for a new tool and a tool whose deployments all failed', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const state = async () => JSON.parse((await desk.type(['tools', '--json'])).out)[0].state;
@@ -198,7 +198,7 @@ test('tools tells a tool whose deployments all failed from a new one', async () 
   assert.equal(await state(), 'failed');
 });
 
-test('tools shows my own, only the credential’s tool to a tool’s credential, and all used ones to the operator', async () => {
+test('tools shows people their own tools, a tool’s credential only this tool, and the operator all used tools', async () => {
   using desk = new Desk();
   const third = nameOf('third_tool');
   desk.maintain(wikibot, 'alice');
@@ -220,7 +220,7 @@ test('tools shows my own, only the credential’s tool to a tool’s credential,
   assert.deepEqual(await names({ isOperator: true, uid: 'operator' }), [['other-tool', false]]);
 });
 
-test('a stopped tool and one without processes are told apart', async () => {
+test('ps shows different messages for a stopped tool and a tool whose processes do not run', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.statuses = [];
@@ -236,7 +236,7 @@ test('a stopped tool and one without processes are told apart', async () => {
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped/);
 });
 
-test('logs prints line by line what was asked for', async () => {
+test('logs prints each line with its time and process, and asks for the given process and number of lines', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [
@@ -256,7 +256,7 @@ test('logs prints line by line what was asked for', async () => {
   ]);
 });
 
-test('threat 63: what processes print, config vars among it, is not for a token that only reads', async () => {
+test('threat 63: a read token cannot read the output of processes, which may contain config vars', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: 'PASSWORD=hunter22' }];
@@ -269,14 +269,14 @@ test('threat 63: what processes print, config vars among it, is not for a token 
   for (const flags of [[], ['--json'], ['-f']]) {
     const { status, out, err } = await desk.type(['logs', 'wikibot', ...flags], { principal });
     assert.deepEqual([status, out], [1, '']);
-    assert.match(err, /The token ci \(abc\) may read wikibot, but not what its processes print/);
+    assert.match(err, /The token ci \(abc\) may read wikibot, but not the output of its processes/);
   }
   assert.equal((await desk.type(['logs', 'wikibot', '--build', 'd1'], { principal })).status, 0);
   desk.maintain(wikibot, 'alice', true);
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
-test('logs --build takes the id of a deployment or of its build, of this tool alone', async () => {
+test('logs --build takes the id of a deployment or build, but not of another tool', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
@@ -296,7 +296,7 @@ test('logs --build takes the id of a deployment or of its build, of this tool al
   assert.equal(none.err, theirs.err.replace('theirs', 'nobody'));
 });
 
-test('logs of a process that the live release does not have say which there are', async () => {
+test('logs -p with an unknown process lists the process types of the live release', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.lines = [];
@@ -306,7 +306,7 @@ test('logs of a process that the live release does not have say which there are'
   assert.match(right.out, /^web of wikibot has printed nothing yet\. .*logs wikibot --build \S+\n$/);
 });
 
-test('ps keeps rows within 100 columns: what is to be said of a process then stands below the table', async () => {
+test('ps keeps its rows within 100 columns, and prints longer notes below the table', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const process = {
@@ -333,7 +333,7 @@ Deployment d3 (push of ccccccc by carol) is waiting.
   );
 });
 
-test('ps says why nothing runs of a tool that has lost its namespace, and what to do', async () => {
+test('ps says that a tool’s namespace was deleted, and what to do', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.statuses = [
@@ -354,7 +354,7 @@ Deployment d3 (push of ccccccc by carol) is waiting.
   );
 });
 
-test('releases --json of many large releases leaves others their turn', async () => {
+test('releases --json of many large releases does not block other work of the server', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.store.addDeployment(deploymentOf('d1'));
@@ -372,7 +372,7 @@ test('releases --json of many large releases leaves others their turn', async ()
   assert.ok(turns >= 3, `${turns} turns of others`);
 });
 
-test('threat 63: the audit log keeps no value that was typed behind the name of a config var', async () => {
+test('threat 63: the audit log has no value that somebody typed after the name of a config var', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (const command of ['unset', 'get']) await desk.type(['config', command, 'wikibot', 'KEY=secret value']);
@@ -382,7 +382,7 @@ test('threat 63: the audit log keeps no value that was typed behind the name of 
   );
 });
 
-test('long lists for many readers at once leave others their turn', async () => {
+test('long lists for many readers at once do not block other work of the server', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (let count = 0; count < 300; count += 1)

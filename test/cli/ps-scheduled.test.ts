@@ -62,12 +62,12 @@ other.1    v1       @daily    crashed: was built without isolation  2026-11-26 0
   );
 });
 
-test('a tool of schedules alone is up', async () => {
+test('a tool that has only scheduled processes has the state up', async () => {
   using desk = deskWith([scheduled('update.1', ended)]);
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}up/);
 });
 
-test('--json has the schedule, the last run and the next', async () => {
+test('ps --json has the schedule, the last run and the next run', async () => {
   using desk = deskWith([scheduled('update.1', ended), scheduled('never.1', null)]);
   const [first, second] = JSON.parse((await desk.type(['ps', 'wikibot', '--json'])).out);
   assert.deepEqual(first, {

@@ -80,22 +80,22 @@ for (const { name, argv, says } of [
   {
     name: 'a value whose quotes ssh has eaten',
     argv: ['config', 'set', 'wikibot', 'GREETING=two', 's3cret'],
-    says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or NAME - /,
+    says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or give NAME - /,
   },
   {
     name: 'a release that is none',
     argv: ['rollback', 'wikibot', 'last'],
-    says: /A release is named as v42/,
+    says: /Write a release as v and its number, for example v42/,
   },
-  { name: 'release zero', argv: ['rollback', 'wikibot', 'v0'], says: /A release is named as v42/ },
-  { name: 'a live array', argv: ['logs', 'wikibot', '--json', '-f'], says: /leave -f away/ },
+  { name: 'release zero', argv: ['rollback', 'wikibot', 'v0'], says: /Write a release as v and its number/ },
+  { name: 'a live array', argv: ['logs', 'wikibot', '--json', '-f'], says: /cannot be used with -f/ },
   {
     name: 'lines of a build',
     argv: ['logs', 'wikibot', '--build', 'd1', '-n', '3'],
-    says: /leave -n, -p and --json/,
+    says: /cannot be used with -n, -p or --json/,
   },
 ]) {
-  test(`${name} is a usage error: status 2, nothing on standard output, nothing done`, async () => {
+  test(`${name} is a usage error: exit status 2, no standard output, and no effect`, async () => {
     using desk = new Desk();
     desk.maintain(wikibot, 'alice');
     const { status, out, err } = await desk.type(argv);
@@ -109,7 +109,7 @@ for (const { name, argv, says } of [
   });
 }
 
-test('the audit log keeps what changes something or shows secrets, with its end, and never a value', async () => {
+test('the audit log has each command that changes something or shows secrets, with its result, but no values', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const type = (line: string) => desk.type(line.split(' '));
@@ -170,7 +170,7 @@ for (const command of commands.filter(({ action }) => action !== null)) {
   });
 }
 
-test('a credential for one tool opens no other one', async () => {
+test('a credential for one tool gives no access to another tool', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.maintain(otherTool, 'alice');
@@ -179,7 +179,7 @@ test('a credential for one tool opens no other one', async () => {
   assert.equal((await desk.type(['ps', otherTool], { principal })).status, 0);
 });
 
-test('a tool may be named as its repository is', async () => {
+test('a command accepts the name of a tool in the form of its repository, such as /wikibot.git', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (const name of ['wikibot', 'wikibot.git', '/wikibot.git']) {
@@ -187,7 +187,7 @@ test('a tool may be named as its repository is', async () => {
   }
 });
 
-test('a refusal is told with its hint and status 1, whatever stands in it', async () => {
+test('a refused command prints the message and the hint, and exits with 1', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.deployments.refusal = new DeployError(
@@ -201,7 +201,7 @@ test('a refusal is told with its hint and status 1, whatever stands in it', asyn
   assert.equal(err, ' !     There is no v9.\n !     See: releases wikibot\n');
 });
 
-test('a bug is not told as a refusal: it rejects', async () => {
+test('a bug in a command is not reported as a refusal: the command rejects', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.status = () => Promise.reject(new Error('a bug'));

@@ -21,7 +21,7 @@ for (const { name, typed, command } of [
   { name: 'metacharacters', typed: ['echo', '$(id)', ';', '*'], command: ['echo', '$(id)', ';', '*'] },
   { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
 ]) {
-  test(`the words after the tool are the command’s own: ${name}`, async () => {
+  test(`run passes all words after the tool to the command: ${name}`, async () => {
     using desk = deskWithLive();
     const { status, out, err } = await desk.type(['run', wikibot, ...typed]);
     assert.deepEqual([status, out, err], [0, 'output', 'errors']);
@@ -30,7 +30,7 @@ for (const { name, typed, command } of [
   });
 }
 
-test('flags before the tool are ours', async () => {
+test('flags before the name of the tool belong to run itself', async () => {
   using desk = deskWithLive();
   assert.match((await desk.type(['run', '--help'])).out, /^Usage: .* run TOOL COMMAND …/);
   const wrong = await desk.type(['run', '-x', wikibot, 'ls']);
@@ -42,10 +42,10 @@ for (const { name, words, message } of [
   { name: 'no command', words: [], message: /run needs COMMAND/ },
   { name: 'a NUL', words: ['a\0b'], message: /control character/ },
   { name: 'an escape', words: ['echo', '\u001b[2J'], message: /control character/ },
-  { name: 'broken UTF-8', words: ['\ufffd'], message: /control character, or is not UTF-8/ },
+  { name: 'broken UTF-8', words: ['\ufffd'], message: /control character or is not UTF-8/ },
   { name: 'an empty first word', words: ['', 'x'], message: /first word of the command is empty/ },
 ]) {
-  test(`refused: ${name}`, async () => {
+  test(`run refuses ${name}`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['run', wikibot, ...words]);
     assert.equal(status, 2);
@@ -54,14 +54,14 @@ for (const { name, words, message } of [
   });
 }
 
-test('refused: more words than a process can be given', async () => {
+test('run refuses a command that is too long for a process', async () => {
   using desk = deskWithLive();
   const { status, err } = await desk.type(['run', wikibot, 'echo', 'x'.repeat(25_000)]);
   assert.equal(status, 1);
   assert.match(err, /longer than 24 KiB/);
 });
 
-test('the exit status is the command’s, and why it was ended is said', async () => {
+test('run exits with the status of its command, and prints the reason if the server ended the command', async () => {
   using desk = deskWithLive();
   desk.runtime.end = { status: 143, why: 'The command took longer than 5 s and was ended.' };
   const { status, err } = await desk.type(['run', wikibot, 'sleep', '10']);
@@ -69,7 +69,7 @@ test('the exit status is the command’s, and why it was ended is said', async (
   assert.equal(err, 'errors !     The command took longer than 5 s and was ended.\n');
 });
 
-test('the audit log has the program and no arguments', async () => {
+test('the audit log has the program of a run command, but not its arguments', async () => {
   using desk = deskWithLive();
   await desk.type(['run', wikibot, 'mysql', '-phunter2']);
   const [event] = desk.events;
@@ -77,7 +77,7 @@ test('the audit log has the program and no arguments', async () => {
   assert.deepEqual(event?.facts, { words: ['mysql', '…'], status: 0 });
 });
 
-test('a tool of which nothing is live, and a credential that may only read', async () => {
+test('run is refused for a tool without a live release, and for a credential that may only read', async () => {
   using desk = new Desk();
   const tool = 'fresh' as ToolName;
   desk.maintain(tool, 'alice');
@@ -87,5 +87,5 @@ test('a tool of which nothing is live, and a credential that may only read', asy
   const reader = { ...desk.alice, scope: 'read' as const, credential: 'deploy token look' };
   const refused = await desk.type(['run', tool, 'true'], { principal: reader });
   assert.equal(refused.status, 1);
-  assert.match(refused.err, /may read fresh, and this needs more/);
+  assert.match(refused.err, /may only read fresh, but this request needs the right to deploy/);
 });

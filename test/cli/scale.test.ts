@@ -25,7 +25,7 @@ const status = (name: string, change: Partial<ProcessStatus> = {}): ProcessStatu
   ...change,
 });
 
-test('scale alone lists how many of each type run and how many are asked for', async () => {
+test('scale without counts lists how many processes of each type run and how many are wanted', async () => {
   using desk = deskWithLive();
   desk.store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
   desk.store.setReplicas(wikibot, { web: 3, gone: 7 }, 'd2', 2);
@@ -50,7 +50,7 @@ test('scale alone lists how many of each type run and how many are asked for', a
   assert.deepEqual(desk.events, [], 'to look is not noted');
 });
 
-test('scale of a tool without anything live says how to deploy it', async () => {
+test('scale of a tool without a live release says how to deploy the tool', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const { status: code, out } = await desk.type(['scale', 'wikibot']);
@@ -59,17 +59,17 @@ test('scale of a tool without anything live says how to deploy it', async () => 
 });
 
 for (const { words, says } of [
-  { words: ['web=two'], says: /“web=two” does not say how many: TYPE=COUNT, as web=2/ },
-  { words: ['web=-1'], says: /“web=-1” does not say how many/ },
-  { words: ['web=1.5'], says: /“web=1\.5” does not/ },
-  { words: ['web='], says: /“web=” does not/ },
-  { words: ['web'], says: /“web” does not/ },
-  { words: ['=2'], says: /“=2” does not/ },
-  { words: ['web=1001'], says: /COUNT from 0 to 1000/ },
-  { words: [`web=${'9'.repeat(40)}`], says: /COUNT from 0 to 1000/ },
+  { words: ['web=two'], says: /“web=two” is not of the form TYPE=COUNT, for example web=2/ },
+  { words: ['web=-1'], says: /“web=-1” is not of the form TYPE=COUNT/ },
+  { words: ['web=1.5'], says: /“web=1\.5” is not of the form/ },
+  { words: ['web='], says: /“web=” is not of the form/ },
+  { words: ['web'], says: /“web” is not of the form/ },
+  { words: ['=2'], says: /“=2” is not of the form/ },
+  { words: ['web=1001'], says: /COUNT is from 0 to 1000/ },
+  { words: [`web=${'9'.repeat(40)}`], says: /COUNT is from 0 to 1000/ },
   { words: ['web=1', 'worker=0', 'web=2'], says: /web is given twice/ },
-  { words: ['web\u001b[2J=x'], says: /“web=x” does not|“web\[2J=x” does not/ },
-  { words: ['web=2', '--json'], says: /--json is for the list/ },
+  { words: ['web\u001b[2J=x'], says: /“web=x” is not of the form|“web\[2J=x” is not of the form/ },
+  { words: ['web=2', '--json'], says: /--json prints the list of process types/ },
 ]) {
   test(`scale wikibot ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
     using desk = deskWithLive();
@@ -82,7 +82,7 @@ for (const { words, says } of [
   });
 }
 
-test('threat 29: who may only read sees the list and changes nothing; a change is noted', async () => {
+test('threat 29: a read token can list with scale, but not change numbers; a change is in the audit log', async () => {
   using desk = deskWithLive();
   const reader = { ...desk.alice, scope: 'read' } as const;
   assert.equal((await desk.type(['scale', 'wikibot'], { principal: reader })).status, 0);

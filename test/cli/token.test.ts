@@ -10,7 +10,7 @@ function office() {
   return { desk, list };
 }
 
-test('a token is shown once, with the remote that takes it, and listed without its secret', async () => {
+test('token create shows the token once, with a remote for it; token list does not show the secret', async () => {
   const { desk, list } = office();
   using _ = desk;
   const { status, out } = await desk.type(['token', 'create', 'wikibot', 'ci', '--days', '7']);
@@ -48,21 +48,21 @@ for (const { name, line, change, status, says } of [
     line: ['create', 'wikibot', 'ci'],
     change: { scope: 'deploy', credential: 'token ci (abc)', onlyTool: wikibot },
     status: 1,
-    says: /The token ci \(abc\) may deploy wikibot, and this needs more/,
+    says: /The token ci \(abc\) may only deploy wikibot, but this request needs the right to manage/,
   },
   {
     name: 'by the tool’s own account, which a maintainer who was removed may have used (threat 8)',
     line: ['create', 'wikibot', 'ci'],
     change: { uid: 'tools.wikibot', onlyTool: wikibot },
     status: 1,
-    says: /belongs to a maintainer/,
+    says: /Only a maintainer of the tool/,
   },
   {
     name: 'by the operator',
     line: ['create', 'wikibot', 'ci'],
     change: { uid: 'operator', isOperator: true },
     status: 1,
-    says: /belongs to a maintainer/,
+    says: /Only a maintainer of the tool/,
   },
   {
     name: 'revoking what is not there',
@@ -72,7 +72,7 @@ for (const { name, line, change, status, says } of [
     says: /no deploy token “nothing”/,
   },
 ] as const) {
-  test(`token ${line[0]}: ${name} is refused`, async () => {
+  test(`token ${line[0]} is refused: ${name}`, async () => {
     const { desk, list } = office();
     using _ = desk;
     const answer = await desk.type(['token', ...line], { principal: { ...desk.alice, ...change } });
@@ -92,16 +92,19 @@ test('a tool has at most fifty tokens', async () => {
   assert.equal((await list()).length, 50);
 });
 
-test('a token is revoked by its name, by its id where several have the name, or with all the others', async () => {
+test('token revoke takes the name of a token, its id if several have the name, or --all', async () => {
   const { desk, list } = office();
   using _ = desk;
   await desk.type(['token', 'create', 'wikibot', 'ci']);
   const byName = await desk.type(['token', 'revoke', 'wikibot', 'ci']);
-  assert.match(byName.out, /^Revoked ci \([a-z0-9]{10}\): it opens nothing any more\.\n$/);
+  assert.match(byName.out, /^Revoked ci \([a-z0-9]{10}\): this token can no longer be used\.\n$/);
   await desk.type(['token', 'create', 'wikibot', 'ci']);
   const [older] = await list();
   const second = await desk.type(['token', 'create', 'wikibot', 'ci']);
-  assert.match(second.out, new RegExp(`an older token ci\\. .*token revoke wikibot ${older.id}\\n$`));
+  assert.match(
+    second.out,
+    new RegExp(`an older token with the name ci\\. .*token revoke wikibot ${older.id}\\n$`),
+  );
   const which = await desk.type(['token', 'revoke', 'wikibot', 'ci']);
   assert.equal(which.status, 1);
   assert.match(which.err, new RegExp(`has 2 deploy tokens ci: .*${older.id}`));
@@ -109,7 +112,7 @@ test('a token is revoked by its name, by its id where several have the name, or 
   await desk.type(['token', 'create', 'wikibot', 'other']);
   assert.match(
     (await desk.type(['token', 'revoke', 'wikibot', '--all'])).out,
-    /^Revoked other .*, ci .*they open/,
+    /^Revoked other .*, ci .*these tokens can no longer be used/,
   );
   assert.deepEqual(await list(), []);
   assert.equal((await desk.type(['token', 'revoke', 'wikibot'])).status, 2);
@@ -121,17 +124,17 @@ test('a token is revoked by its name, by its id where several have the name, or 
   assert.deepEqual(await list(), []);
 });
 
-test('a read token is told why it reads no output of processes, and what it does read', async () => {
+test('with a read token, logs says that the output of processes is hidden and which logs can be read', async () => {
   const { desk } = office();
   using _ = desk;
   const principal = { ...desk.alice, scope: 'read', credential: 'token ci (a1)', onlyTool: wikibot } as const;
   const { status, err } = await desk.type(['logs', 'wikibot'], { principal });
   assert.equal(status, 1);
-  assert.match(err, /may read wikibot, but not what its processes print, which may hold secrets/);
-  assert.match(err, /opens the logs of builds: .*logs wikibot --build ID/);
+  assert.match(err, /may read wikibot, but not the output of its processes, which may contain secrets/);
+  assert.match(err, /can read the logs of builds: .*logs wikibot --build ID/);
 });
 
-test('the operator acts on a tool that the directory does not know any more, and nobody else does', async () => {
+test('only the operator can use commands on a tool that was removed from the user directory', async () => {
   const { desk } = office();
   using _ = desk;
   desk.store.tool(wikibot);

@@ -24,7 +24,7 @@ function start(desk: Desk, principal: Principal = desk.alice, limitMs = 2000): P
   return whileAllowed({ services: desk.services, principal, signal }, may, endless);
 }
 
-test('threat 8: what a maintainer runs ends when they are none any more', async () => {
+test('threat 8: a running command ends when its person no longer maintains the tool', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const running = start(desk);
@@ -33,7 +33,7 @@ test('threat 8: what a maintainer runs ends when they are none any more', async 
   await assert.rejects(running, { code: 'NO_ACCESS' });
 });
 
-test('threat 8: it ends although the directory’s cache still names them', async () => {
+test('threat 8: a running command of a former maintainer ends even if the cached directory still lists them', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const directory = new CachedDirectory(desk.directory, { cacheMs: 60_000, limitMs: 5000 });
@@ -45,7 +45,7 @@ test('threat 8: it ends although the directory’s cache still names them', asyn
   await assert.rejects(running, { code: 'NO_ACCESS' });
 });
 
-test('what a deploy token runs ends when it is revoked', async () => {
+test('a running command of a deploy token ends when the token is revoked', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const { tokens } = desk.services;
@@ -74,7 +74,7 @@ for (const { name, error } of [
   });
 }
 
-test('a failure of the work itself is told as it is', async () => {
+test('an error of a running command itself is passed on unchanged', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const context = { services: desk.services, principal: desk.alice, signal: new AbortController().signal };

@@ -7,8 +7,8 @@ import { type AdminCommand, LeftUndone } from './admin-command.ts';
 const add: AdminCommand = {
   name: 'tool add',
   usage: 'NAME --maintainer USER [--maintainer USER]…',
-  summary: 'add a tool, or give one more maintainers',
-  details: ['--maintainer may be repeated, or take several names with commas between them.'],
+  summary: 'add a tool, or add maintainers to a tool',
+  details: ['--maintainer may be repeated, and may have several names with commas between them.'],
   options: { maintainer: { type: 'string', multiple: true } },
   words: { min: 1, max: 1 },
   async run({ directory, args, flags, remotes, out }) {
@@ -20,7 +20,9 @@ const add: AdminCommand = {
     const { tool, isNew, addedMaintainers } = await directory.addTool(args[0] ?? '', maintainers);
     const whom = addedMaintainers.join(', ');
     if (isNew) {
-      await out(`Added ${tool}, maintained by ${whom}. Whoever of them pushes:\n`);
+      await out(
+        `Added ${tool}, maintained by ${whom}. To push, a maintainer first adds a remote, over SSH or HTTP:\n`,
+      );
       for (const remote of remotes('USER', tool)) await out(`    git remote add toolforge ${remote}\n`);
     } else
       await out(
@@ -56,10 +58,10 @@ const list: AdminCommand = {
 const remove: AdminCommand = {
   name: 'tool remove',
   usage: 'NAME',
-  summary: 'take a tool from its maintainers; its repository and releases stay',
+  summary: 'remove a tool from the user directory; its repository and releases stay',
   details: [
-    'What runs of it goes on until: npx toolforge-push stop NAME. That works before and after.',
-    'Its deploy tokens are revoked. Repository, releases and config vars stay with the name, for whoever it is given to.',
+    'The processes of the tool continue to run. To end them, before or after: npx toolforge-push stop NAME',
+    'The deploy tokens of the tool are revoked. If the name is given to somebody again, they get its repository, releases and config vars.',
   ],
   options: {},
   words: { min: 1, max: 1 },
@@ -70,18 +72,20 @@ const remove: AdminCommand = {
     const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
     const again = `npx toolforge-push token revoke ${tool} --all`;
-    await out(`Removed ${tool}: nobody maintains it any more.\n`);
+    await out(`Removed the tool ${tool}. Nobody maintains it any more.\n`);
     if (revoked === null)
-      await out(`No server runs, so its deploy tokens are still there. Once one does: ${again}\n`);
+      await out(
+        `No server runs, so the deploy tokens of ${tool} are still valid. Start the server, then: ${again}\n`,
+      );
     else if (typeof revoked === 'string') await out(revoked);
     await out(
-      `What runs of it goes on until: npx toolforge-push stop ${tool}\nIts repository, releases and config vars stay with the name: whoever is given ${tool} again has them.\n`,
+      `The processes of ${tool} continue to run. To end them: npx toolforge-push stop ${tool}\nIf somebody is given the name ${tool} again, they get its repository, releases and config vars.\n`,
     );
     if (revoked instanceof DeployError)
       throw new LeftUndone(
         'TOKENS_LEFT',
         `The deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
-        `The log of the server may tell why. Then: ${again}`,
+        `The log of the server may say why. Then revoke them: ${again}`,
         { cause: revoked },
       );
   },

@@ -14,7 +14,7 @@ const MAX_PASSWORD_BYTES = 1024;
 const add: AdminCommand = {
   name: 'user add',
   usage: 'NAME [--key FILE]… [--password-stdin]',
-  summary: 'add a user, or give one another key or password',
+  summary: 'add a user, or add a key or change the password of a user',
   details: [
     '--key takes a file of public keys (~/.ssh/id_ed25519.pub) and may be repeated.',
     'A new user without --key and --password-stdin gets a generated password, which is shown once.',
@@ -41,7 +41,7 @@ const add: AdminCommand = {
 const list: AdminCommand = {
   name: 'user list',
   usage: '[--json]',
-  summary: 'all users, their keys and tools',
+  summary: 'list all users, with their keys and tools',
   details: ['--json: name, keys (fingerprints), hasPassword, isDisabled, tools.'],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
@@ -70,7 +70,9 @@ const remove: AdminCommand = {
   name: 'user remove',
   usage: 'NAME',
   summary: 'remove a user, who can then neither log in nor push',
-  details: ['The deploy tokens that they made are revoked, whoever gets the name later.'],
+  details: [
+    'The deploy tokens that the user made are revoked. A later user of the same name does not get them back.',
+  ],
   options: {},
   words: { min: 1, max: 1 },
   async run({ directory, revokeTokens, args, out }) {
@@ -92,7 +94,7 @@ const remove: AdminCommand = {
       });
       if (revoked === null) {
         await out(
-          `No server runs, so deploy tokens that they made are still there. Once one does, for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
+          `No server runs, so the deploy tokens that ${normalise(name)} made are still valid. Start the server, then for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
         );
         break;
       }
@@ -100,14 +102,14 @@ const remove: AdminCommand = {
     }
     for (const tool of orphans) {
       await out(
-        `${tool} has no maintainer left. Give it one: npx toolforge-push tool add ${tool} --maintainer USER\n`,
+        `${tool} has no maintainer left. Add a maintainer: npx toolforge-push tool add ${tool} --maintainer USER\n`,
       );
     }
     if (left.length > 0) {
       throw new LeftUndone(
         'TOKENS_LEFT',
         `The deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked.`,
-        `The log of the server may tell why. Then, for each: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
+        `The log of the server may say why. Then, for each of these tools: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
       );
     }
   },
@@ -127,7 +129,7 @@ function tellOf(changed: UserChanged, generated: string | null): string {
   else if (isPasswordSet) lines.push('Password set.');
   else if (changed.isNew)
     lines.push(
-      `No password was set, so only SSH is open. Set one: npx toolforge-push user add ${uid} --password-stdin`,
+      `${uid} has no password, so can log in only over SSH. To set a password: npx toolforge-push user add ${uid} --password-stdin`,
     );
   return lines.map((line) => `${line}\n`).join('');
 }
@@ -144,8 +146,8 @@ async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[
   if (lines.length > 0) return lines;
   throw new DeployError(
     'BAD_KEY',
-    'There is no key in the file.',
-    'Name a .pub file, as ~/.ssh/id_ed25519.pub.',
+    'The key file is empty.',
+    'Give the file of a public key, for example ~/.ssh/id_ed25519.pub.',
   );
 }
 
@@ -157,8 +159,8 @@ async function readKeyFile(file: string): Promise<string> {
   if (!text.includes('PRIVATE KEY-----')) return text;
   throw new DeployError(
     'BAD_KEY',
-    `${file} is a private key, which belongs to nobody else.`,
-    `Name the public one beside it: ${file}.pub`,
+    `${file} is a private key, which must stay with its owner.`,
+    `Give the file of the public key: ${file}.pub`,
   );
 }
 
@@ -170,6 +172,6 @@ async function passwordFrom(input: AdminContext['input']): Promise<string> {
   throw new DeployError(
     'BAD_PASSWORD',
     `A password is one line of text without tabs or other control characters, at most ${MAX_PASSWORD_BYTES} bytes.`,
-    'Give it on standard input, as in: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
+    'Give the password on standard input, for example: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
   );
 }

@@ -17,10 +17,10 @@ interface RecoveryCommand extends CommandShape {
 const doctor: RecoveryCommand = {
   name: 'doctor',
   usage: '',
-  summary: 'check the data folder: what disagrees, and what to do',
+  summary: 'check the data folder for damage, and say what to do',
   details: [
-    'Compares the store, the repositories, the artifacts, the user directory and the keys, whether the server runs or not, and changes nothing.',
-    'The exit status is 0 if nobody has to do anything.',
+    'Compares the store, the repositories, the artifacts, the user directory and the keys with each other. Changes nothing. The server may run or not.',
+    'The exit status is 0 if the data folder is whole or the server repairs it itself at its next start, otherwise 1.',
   ],
   options: {},
   words: { min: 0, max: 0 },
@@ -33,7 +33,9 @@ const doctor: RecoveryCommand = {
     const findings = examine(facts);
     const kept = facts.setAside.map((name) => `Set aside earlier, kept for 30 days: set-aside/${name}\n`);
     const told = findings.map(({ kind, what, advice }) => {
-      const then = { refuses: 'The server does not start like this.', act: '', repaired: '' }[kind];
+      const then = { refuses: 'The server does not start until this is repaired.', act: '', repaired: '' }[
+        kind
+      ];
       return warning([what, then].filter((text) => text !== '').join(' '), advice);
     });
     const whole = findings.length === 0 ? [`The data folder ${config.data} is whole.\n`] : [];
@@ -45,10 +47,10 @@ const doctor: RecoveryCommand = {
 const restore: RecoveryCommand = {
   name: 'restore',
   usage: 'store|directory [FILE]',
-  summary: 'bring back the store or the user directory from a backup',
+  summary: 'restore the store or the user directory from a backup',
   details: [
-    'Without FILE: the newest good backup of the data folder (backups/). What is there now is set aside.',
-    'The store is restored while no server runs. Releases that are newer are read back at the next start.',
+    'Without FILE, restores the newest good backup of the data folder (backups/). The present data is set aside, not deleted.',
+    'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],
   options: {},
   words: { min: 1, max: 2 },
@@ -64,8 +66,8 @@ const restore: RecoveryCommand = {
 const startOver: RecoveryCommand = {
   name: 'start-over',
   usage: 'WHAT',
-  summary: 'begin anew with what is lost; doctor says when',
-  details: [`WHAT is one of ${WHAT.join(', ')}. What is there now is set aside, not deleted.`],
+  summary: 'replace a lost part of the data by an empty one; doctor says when',
+  details: [`WHAT is one of ${WHAT.join(', ')}. The present data is set aside, not deleted.`],
   options: {},
   words: { min: 1, max: 1 },
   async run(config, [given], path) {

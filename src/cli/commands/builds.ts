@@ -8,7 +8,7 @@ export const buildsCommand = listCommand<Build>({
   name: 'builds',
   summary: 'the builds of a tool, the newest first',
   details: [
-    '-n: 20 by default, at most 1000. The log of one: logs TOOL --build ID',
+    '-n: how many builds, 20 by default, at most 1000. To see the log of a build: logs TOOL --build ID',
     '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks and bytes (null without an artifact), startedAt, endedAt.',
   ],
   one: 'build',

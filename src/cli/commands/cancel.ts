@@ -6,8 +6,8 @@ import { findDeployment } from '../find-deployment.ts';
 export const cancelCommand: ToolCommand = {
   name: 'cancel',
   usage: 'TOOL [ID]',
-  summary: 'end the running deployment, or the one with this id',
-  details: ['What is live stays live. The ids: ps TOOL, deployments TOOL'],
+  summary: 'end the running deployment of a tool, or the deployment with this id',
+  details: ['The live release stays live. To see the ids: ps TOOL, or deployments TOOL'],
   action: 'deploy',
   options: {},
   words: { min: 0, max: 1 },

@@ -14,7 +14,7 @@ const MAX_VALUE_BYTES = 128 * 1024;
 const list: ToolCommand = {
   name: 'config list',
   usage: 'TOOL [--show-values] [--json]',
-  summary: 'the names of the config vars',
+  summary: 'list the names of the config vars',
   details: ['--json: name, and value with --show-values.'],
   action: 'read',
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
@@ -29,7 +29,9 @@ const list: ToolCommand = {
     if (flags['json'] === true) {
       await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
     } else if (vars.length === 0) {
-      await out(`${tool} has no config vars. Set one: ${typed(`config set ${tool} NAME=value`)}\n`);
+      await out(
+        `${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,
+      );
     } else {
       await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
     }
@@ -40,7 +42,7 @@ const list: ToolCommand = {
 const get: ToolCommand = {
   name: 'config get',
   usage: 'TOOL NAME',
-  summary: 'the value of one config var, as it is',
+  summary: 'print the value of one config var without changes',
   action: 'deploy',
   audited: namesOf,
   options: {},
@@ -57,10 +59,10 @@ const get: ToolCommand = {
 const set: ToolCommand = {
   name: 'config set',
   usage: 'TOOL NAME=value … | TOOL NAME -',
-  summary: 'set config vars, with a release of their own',
+  summary: 'set config vars, and start a new release that has them',
   details: [
-    'NAME is upper-case letters, digits and _.',
-    'With - the value is read from standard input, so that no shell history keeps it; one newline at its end is left out.',
+    'NAME consists of upper-case letters, digits and _.',
+    'With - the value is read from standard input, so that no shell history keeps it. One newline at the end of the value is left out.',
   ],
   action: 'deploy',
   audited: (args) => args.map((word, index) => nameIn(word) ?? (args[index + 1] === '-' ? word : '…')),
@@ -77,7 +79,7 @@ const set: ToolCommand = {
 const unset: ToolCommand = {
   name: 'config unset',
   usage: 'TOOL NAME …',
-  summary: 'remove config vars, with a release of their own',
+  summary: 'remove config vars, and start a new release without them',
   action: 'deploy',
   audited: namesOf,
   options: {},
@@ -102,7 +104,7 @@ async function configure(context: ToolContext, changes: Record<string, string | 
   const { services, tool, principal, out } = context;
   const ticket = services.deployments.configure(tool, changes, principal);
   if (ticket !== null) return await followTicket(context, ticket);
-  await out(`Stored. The first deployment of ${tool} will have it.\n`);
+  await out(`The config vars are stored. The first deployment of ${tool} will have them.\n`);
   return 0;
 }
 
@@ -133,10 +135,10 @@ async function changesOf(context: ToolContext): Promise<Record<string, string>> 
     const at = word.indexOf('=');
     if (at < 1) {
       throw new UsageError(
-        `Word ${index + 1} after the tool is not NAME=value. A value with spaces: ${withSpaces(context)} (or NAME - and the value on standard input).`,
+        `Word ${index + 1} after the tool is not NAME=value. If a value has spaces: ${withSpaces(context)} (or give NAME - and the value on standard input).`,
       );
     }
-    if (changes.has(word.slice(0, at))) throw new UsageError('The same name is given twice.');
+    if (changes.has(word.slice(0, at))) throw new UsageError('The name of a config var is given twice.');
     changes.set(word.slice(0, at), word.slice(at + 1));
   }
   return Object.fromEntries(changes);
@@ -154,8 +156,8 @@ async function valueFrom(input: ToolContext['input']): Promise<string> {
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(
     'BAD_CONFIG_VAR',
-    'The value is longer than 128 KiB or no UTF-8 text.',
-    'Keep it in a file of the tool, or encode it as base64.',
+    'The value of the config var is longer than 128 KiB or is not UTF-8 text.',
+    'Keep a long value in a file of the tool, and encode binary data as base64.',
   );
 }
 
@@ -166,6 +168,6 @@ function checkSet({ tool }: ToolContext, vars: Record<string, string>, names: re
   throw new DeployError(
     'NO_CONFIG_VAR',
     `${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}.`,
-    `See which there are: \`config list ${tool}\``,
+    `To list the config vars: \`config list ${tool}\``,
   );
 }

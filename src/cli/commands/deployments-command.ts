@@ -8,8 +8,8 @@ export const deploymentsCommand = listCommand<Deployment>({
   name: 'deployments',
   summary: 'what was asked for and how it ended, the newest first',
   details: [
-    'NOTE says why it did not go live; else it is the note of the push, or the first line of its commit.',
-    '-n: 20 by default, at most 1000. The log of one: logs TOOL --build ID',
+    'NOTE is the reason if a deployment did not go live; otherwise it is the note of the push, or the first line of the commit message.',
+    '-n: how many deployments, 20 by default, at most 1000. To see the log of a deployment: logs TOOL --build ID',
     '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],
   one: 'deployment',

@@ -9,7 +9,7 @@ export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
   return {
     name: 'help',
     usage: '[COMMAND]',
-    summary: 'what the commands are, or how one of them is used',
+    summary: 'list all commands, or explain one command',
     action: null,
     options: {},
     words: { min: 0, max: 2 },
@@ -21,7 +21,7 @@ export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
   };
 }
 
-/** How commands are typed at this door. */
+/** Returns how the person types commands: with ssh, with curl, or with the local binary. */
 export function typedAt(principal: Principal, addresses: Addresses): Typed {
   switch (principal.door) {
     case 'ssh':
@@ -56,7 +56,7 @@ export function listCommands(commands: readonly CommandShape[], typed: Typed): s
     .split('\n')
     .map((line) => (line === '' ? line : `  ${line}`))
     .join('\n');
-  return `Usage: ${typed('COMMAND …')}\n\n${lines}\nMore about one of them: ${typed('help COMMAND')}\n`;
+  return `Usage: ${typed('COMMAND …')}\n\n${lines}\nMore about one command: ${typed('help COMMAND')}\n`;
 }
 
 /** The usage without optional flags, so that the list fits a terminal. */
@@ -76,7 +76,7 @@ function describe(commands: readonly CommandShape[], words: readonly string[], t
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const meant = listed.filter((command) => command.name === name || command.name.startsWith(`${name} `));
-  if (meant.length === 0) throw new UsageError('There is no such command; `help` lists all.');
+  if (meant.length === 0) throw new UsageError('There is no such command; `help` lists all commands.');
   return meant.map((command) => describeCommand(command, typed)).join('\n');
 }
 

@@ -12,11 +12,11 @@ const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 export const logsCommand: ToolCommand = {
   name: 'logs',
   usage: 'TOOL [-f] [-n LINES] [-p PROCESS] [--build ID] [--json]',
-  summary: 'what a tool has printed, or the log of a deployment',
+  summary: 'show the output of a tool, or the log of a deployment',
   details: [
-    '-f continues with new lines until you leave. -n: 100 by default, at most 10000.',
+    '-f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.',
     '-p takes a process type (web) or one process (web.1).',
-    '--build takes the id of a build or deployment and shows its log, to its end.',
+    '--build takes the id of a build or deployment and shows its log until it ends.',
     '--json: at, process, text.',
   ],
   action: 'read',
@@ -35,7 +35,8 @@ export const logsCommand: ToolCommand = {
     const out = (text: Output) => place.write(context.out(text));
     if (typeof flags['build'] === 'string') return await buildLog({ ...context, out }, flags['build']);
     if (flags['json'] !== true) return await printLines({ ...context, out });
-    if (flags['follow'] === true) throw new UsageError('--json gives one whole array: leave -f away.');
+    if (flags['follow'] === true)
+      throw new UsageError('--json prints one complete array, so it cannot be used with -f.');
     const lines: LogLine[] = [];
     for await (const { at, process, text } of query(context)) lines.push({ at, process, text });
     await out(json(lines));
@@ -52,8 +53,8 @@ function assertMayReadOutput({ principal, tool }: ToolContext): void {
   if (principal.scope !== 'read') return;
   throw new DeployError(
     'TOKEN_SCOPE',
-    `The ${principal.credential} may read ${tool}, but not what its processes print, which may hold secrets.`,
-    `It opens the logs of builds: \`deployments ${tool}\`, \`logs ${tool} --build ID\`. For the others use a token that may deploy, or your own key or password.`,
+    `The ${principal.credential} may read ${tool}, but not the output of its processes, which may contain secrets.`,
+    `With this token you can read the logs of builds: \`deployments ${tool}\`, \`logs ${tool} --build ID\`. For the output of processes, use a token that may deploy, or your own key or password.`,
   );
 }
 
@@ -80,7 +81,7 @@ function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
   const types = live?.artifact.processes.map(({ type }) => type) ?? [];
   const asked = typeof flags['process'] === 'string' ? flags['process'] : null;
   if (asked !== null && live !== null && !types.includes(asked.replace(/\.\d+$/, ''))) {
-    return `v${live.version} of ${tool} has no process “${oneLineOfLog(asked).slice(0, 80)}”, and nothing is kept of one. It has: ${types.join(', ')}.\n`;
+    return `v${live.version} of ${tool} has no process “${oneLineOfLog(asked).slice(0, 80)}”, and no output of such a process is kept. It has: ${types.join(', ')}.\n`;
   }
   const who = asked === null ? tool : `${asked} of ${tool}`;
   return `${who} has printed nothing yet. The log of the last deployment: ${typed(`logs ${tool} --build ${last.id}`)}\n`;
@@ -99,7 +100,7 @@ function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<Lo
 async function buildLog(context: ToolContext, id: string): Promise<number> {
   const { services, flags, signal, out } = context;
   if (flags['json'] === true || flags['process'] !== undefined || flags['lines'] !== undefined) {
-    throw new UsageError('--build shows one whole log: leave -n, -p and --json away.');
+    throw new UsageError('--build shows one complete log, so it cannot be used with -n, -p or --json.');
   }
   const deployment = findDeployment(context, id);
   let isEmpty = true;
@@ -108,6 +109,6 @@ async function buildLog(context: ToolContext, id: string): Promise<number> {
     await out(text);
   }
   if (isEmpty && deployment.endedAt !== null && !signal.aborted)
-    await out(`Nothing of the log of ${deployment.id} is kept.\n`);
+    await out(`The log of deployment ${deployment.id} is no longer kept.\n`);
   return 0;
 }

@@ -9,10 +9,10 @@ import { ago, columns, iso, json, warning, width } from '../command-line/printin
 export const psCommand: ToolCommand = {
   name: 'ps',
   usage: 'TOOL [--json]',
-  summary: 'the processes of a tool, and the deployments under way',
+  summary: 'list the processes of a tool, and its running and waiting deployments',
   details: [
-    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off: somebody has scaled it to 0), startedAt, restarts, command, detail, schedule.',
-    'schedule is null, or text, cron (its five fields, UTC), nextAt, lastRun (null, or startedAt, endedAt, exitCode, detail).',
+    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off if somebody has scaled it to 0), startedAt, restarts, command, detail, schedule.',
+    'In --json, schedule is null, or has text, cron (five fields, UTC), nextAt and lastRun (null, or startedAt, endedAt, exitCode, detail).',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -139,7 +139,7 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
   const asked = live === null ? [] : Object.entries(replicasOf(live, services.store.replicas(tool)));
   const [first] = asked;
   if (first !== undefined && asked.every(([, count]) => count === 0))
-    return `${tool} is scaled to none at v${record.liveVersion}. Start some with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
+    return `${tool} is scaled to 0 processes at v${record.liveVersion}. Start a process with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 

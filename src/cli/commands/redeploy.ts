@@ -5,7 +5,7 @@ export const redeployCommand: ToolCommand = {
   name: 'redeploy',
   usage: 'TOOL [--no-cache]',
   summary: 'build the live commit again and roll it out',
-  details: ['--no-cache uses nothing of earlier builds.'],
+  details: ['--no-cache builds without the cache of earlier builds.'],
   action: 'deploy',
   options: { 'no-cache': { type: 'boolean' } },
   words: { min: 0, max: 0 },

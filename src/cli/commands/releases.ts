@@ -9,7 +9,7 @@ export const releasesCommand = listCommand<ListedRelease>({
   name: 'releases',
   summary: 'the releases of a tool, the newest first',
   details: [
-    '-n: 20 by default, at most 1000.',
+    '-n: how many releases, 20 by default, at most 1000.',
     '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), createdAt.',
   ],
   one: 'release',

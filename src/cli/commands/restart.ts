@@ -4,7 +4,7 @@ import { followTicket } from '../follow-ticket.ts';
 export const restartCommand: ToolCommand = {
   name: 'restart',
   usage: 'TOOL',
-  summary: 'start the processes anew, without an interruption',
+  summary: 'replace the processes of a tool by new ones, without an interruption',
   details: ['Also starts a tool that was stopped.'],
   action: 'deploy',
   options: {},

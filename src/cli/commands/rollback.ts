@@ -5,9 +5,9 @@ import { followTicket } from '../follow-ticket.ts';
 export const rollbackCommand: ToolCommand = {
   name: 'rollback',
   usage: 'TOOL [vN]',
-  summary: 'bring back an old release, config vars included',
+  summary: 'deploy an old release again, with its config vars',
   details: [
-    'Without vN the release before the live one. It becomes a new release; see them with: releases TOOL',
+    'Without vN: the release before the live release. A rollback makes a new release. To list the releases: releases TOOL',
   ],
   action: 'deploy',
   options: {},
@@ -23,6 +23,6 @@ export const rollbackCommand: ToolCommand = {
 /** @throws UsageError */
 function versionOf(text: string): number {
   const digits = /^v?([1-9]\d{0,8})$/.exec(text)?.[1];
-  if (digits === undefined) throw new UsageError('A release is named as v42.');
+  if (digits === undefined) throw new UsageError('Write a release as v and its number, for example v42.');
   return Number(digits);
 }

@@ -12,11 +12,11 @@ export const runOneOffCommand: ToolCommand = {
   usage: 'TOOL COMMAND …',
   summary: 'run a command with the live release: a migration, a shell',
   details: [
-    'COMMAND is a list of words, flags and all; no shell reads them. For one: run TOOL bash -c "one | two".',
-    'Over SSH your own shell takes one pair of quotes away, so put another around it all: run TOOL "bash -c \'one | two\'".',
-    'A process type of the Procfile as its first word runs what the Procfile says, with the other words after it.',
-    'Standard input, output and errors are the command’s, and so is the exit status. For a terminal: ssh -t.',
-    'What the command writes is gone with it: the release stays as it was built.',
+    'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: run TOOL bash -c "one | two"',
+    'Over SSH, your own shell removes one pair of quotes, so add another pair: run TOOL "bash -c \'one | two\'"',
+    'If the first word is a process type of the Procfile, its command runs, with the other words as arguments.',
+    'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
+    'Files that the command writes are deleted when it ends. The release does not change.',
   ],
   action: 'deploy',
   // The audit log does not keep the words, because people type passwords as arguments.
@@ -53,7 +53,7 @@ export const runOneOffCommand: ToolCommand = {
 function checkWords(words: ToolContext['args']): void {
   // No terminal shows a control character, and a NUL would end the word: execve(2).
   if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
-    throw new UsageError('A word of the command holds a control character, or is not UTF-8.');
+    throw new UsageError('A word of the command contains a control character or is not UTF-8.');
   }
   if (words[0] === '') throw new UsageError('The first word of the command is empty.');
   const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
@@ -61,6 +61,6 @@ function checkWords(words: ToolContext['args']): void {
   throw new DeployError(
     'TOO_LONG',
     `The command is longer than ${MAX_WORDS_BYTES / 1024} KiB.`,
-    'Send the rest on standard input.',
+    'Send long data to the command on its standard input instead.',
   );
 }

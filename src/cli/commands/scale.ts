@@ -14,11 +14,11 @@ const MAX_PROCESSES = 1000;
 export const scaleCommand: ToolCommand = {
   name: 'scale',
   usage: 'TOOL [TYPE=COUNT …] [--json]',
-  summary: 'how many processes of each type run, or run so many',
+  summary: 'show or change how many processes of each type run',
   details: [
-    'scale TOOL web=2 worker=0 starts what is missing, without a new release; what runs is not interrupted.',
-    'If the new ones do not become healthy, as many run as before. Later deployments run as many.',
-    'Without TYPE=COUNT it lists the types. --json: type, running, asked.',
+    'scale TOOL web=2 worker=0 starts missing processes and ends surplus processes. It makes no new release, and interrupts no other process.',
+    'If new processes do not become healthy, the number stays as before. Later deployments keep the numbers.',
+    'Without TYPE=COUNT, scale lists the process types. --json: type, running, asked.',
   ],
   action: 'read',
   actionOf: (args) => (args.length === 0 ? 'read' : 'deploy'),
@@ -27,7 +27,10 @@ export const scaleCommand: ToolCommand = {
   async run(context) {
     const { services, tool, principal, args, flags, out } = context;
     if (args.length > 0) {
-      if (flags['json'] === true) throw new UsageError('--json is for the list, without TYPE=COUNT.');
+      if (flags['json'] === true)
+        throw new UsageError(
+          '--json prints the list of process types, so it cannot be used with TYPE=COUNT.',
+        );
       return await followTicket(context, services.deployments.scale(tool, countsOf(args), principal));
     }
     const rows = await rowsOf(context);
@@ -52,7 +55,7 @@ function countsOf(args: readonly string[]): Replicas {
     const typed = oneLine(arg).slice(0, 80);
     if (type === undefined || Number(digits) > MAX_PROCESSES)
       throw new UsageError(
-        `“${typed}” does not say how many: TYPE=COUNT, as web=2, COUNT from 0 to ${MAX_PROCESSES}.`,
+        `“${typed}” is not of the form TYPE=COUNT, for example web=2. COUNT is from 0 to ${MAX_PROCESSES}.`,
       );
     if (counts.has(type)) throw new UsageError(`${oneLine(type).slice(0, 80)} is given twice.`);
     counts.set(type, Number(digits));
@@ -88,5 +91,5 @@ function isUp({ name, version, state }: ProcessStatus, live: Release, type: stri
 function nothingToScale({ services, tool }: ToolContext): string {
   return services.store.tool(tool).liveVersion === null
     ? `Nothing of ${tool} is live yet: git push toolforge main\n`
-    : `What is live of ${tool} has no process that is kept running.\n`;
+    : `The live release of ${tool} has no process type that runs all the time.\n`;
 }

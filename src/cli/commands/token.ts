@@ -15,7 +15,7 @@ const MAX_TOKENS = 50;
 const list: ToolCommand = {
   name: 'token list',
   usage: 'TOOL [--json]',
-  summary: 'the deploy tokens of a tool, the newest first',
+  summary: 'list the deploy tokens of a tool, the newest first',
   details: ['--json: id, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.'],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -24,7 +24,9 @@ const list: ToolCommand = {
     const tokens = services.tokens.list(tool);
     if (flags['json'] === true) await out(json(tokens.map(asFields)));
     else if (tokens.length === 0)
-      await out(`${tool} has no deploy token. Make one: ${typed(`token create ${tool} NAME`)}\n`);
+      await out(
+        `${tool} has no deploy token. To make a deploy token: ${typed(`token create ${tool} NAME`)}\n`,
+      );
     else
       await out(
         columns([['TOKEN', 'NAME', 'MAY', 'BY', 'MADE', 'EXPIRES', 'LAST USED'], ...tokens.map(asRow)]),
@@ -36,10 +38,10 @@ const list: ToolCommand = {
 const create: ToolCommand = {
   name: 'token create',
   usage: 'TOOL NAME [--read] [--days N]',
-  summary: 'make a deploy token: a password for machines that opens this tool alone',
+  summary: 'make a deploy token: a password for machines, valid for one tool',
   details: [
-    'The token is shown once. It can deploy. With --read it can only clone and read, but cannot read the output of processes. --days: 90 by default, at most 366.',
-    'It works over HTTP, under any user name, as long as you maintain the tool.',
+    'The token is shown once. It can deploy. With --read it can only clone and read, but cannot read the output of processes. --days: how long the token is valid, 90 by default, at most 366.',
+    'The token works over HTTP, with any user name, as long as you maintain the tool.',
   ],
   action: 'manage',
   options: { read: { type: 'boolean' }, days: { type: 'string' } },
@@ -50,16 +52,16 @@ const create: ToolCommand = {
     if (principal.isOperator || principal.onlyTool !== null) {
       throw new DeployError(
         'NO_OWNER',
-        'A deploy token belongs to a maintainer, who answers for what it does.',
-        'Let a maintainer of the tool make it, over SSH or HTTP.',
+        'Only a maintainer of the tool, with their own key or password, can make a deploy token.',
+        'Ask a maintainer of the tool to make the deploy token, over SSH or HTTP.',
       );
     }
     const lifeMs = countOf(flags, 'days', days) * DAY_MS;
     if (services.tokens.list(tool).length >= MAX_TOKENS) {
       throw new DeployError(
         'TOO_MANY_TOKENS',
-        `${tool} has ${MAX_TOKENS} deploy tokens, the most that it can have.`,
-        `Revoke one that is not used: \`token list ${tool}\`, \`token revoke ${tool} NAME\``,
+        `${tool} has ${MAX_TOKENS} deploy tokens, and a tool can have no more.`,
+        `Revoke a token that is not used: \`token list ${tool}\`, \`token revoke ${tool} NAME\``,
       );
     }
     const scope = flags['read'] === true ? 'read' : 'deploy';
@@ -67,11 +69,11 @@ const create: ToolCommand = {
     const { token, secret } = services.tokens.create({ tool, name, scope, by: principal.uid, lifeMs });
     const remote = `${services.addresses.http}/${tool}.git`;
     await out(
-      `${secret}\n\nShown this once. It may ${scope} ${tool} until ${dayOf(token.expiresAt)}, as the password over HTTP:\n    git remote add toolforge ${remote.replace('://', `://${name}@`)}\n`,
+      `${secret}\n\nThis token is shown only once. It may ${scope} ${tool} until ${dayOf(token.expiresAt)}. Use it as the password over HTTP:\n    git remote add toolforge ${remote.replace('://', `://${name}@`)}\n`,
     );
     for (const { id } of namesakes)
       await out(
-        `There is an older token ${name}. When nothing uses it any more: ${typed(`token revoke ${tool} ${id}`)}\n`,
+        `There is an older token with the name ${name}. When you no longer use the older token, revoke it: ${typed(`token revoke ${tool} ${id}`)}\n`,
       );
     return 0;
   },
@@ -83,7 +85,7 @@ const revoke: ToolCommand = {
   summary: 'end a deploy token at once',
   details: [
     'If several tokens have the same name, give the id. `token list TOOL` shows the ids.',
-    '--by: those that USER made. All: --all.',
+    '--by revokes the tokens that USER made. --all revokes all tokens of the tool.',
   ],
   action: 'manage',
   options: { all: { type: 'boolean' }, by: { type: 'string' } },
@@ -102,7 +104,7 @@ const revoke: ToolCommand = {
     await out(
       ended.length === 0
         ? `${tool} has no deploy token.\n`
-        : `Revoked ${which}: ${ended.length === 1 ? 'it opens' : 'they open'} nothing any more.\n`,
+        : `Revoked ${which}: ${ended.length === 1 ? 'this token' : 'these tokens'} can no longer be used.\n`,
     );
     return 0;
   },
@@ -119,13 +121,13 @@ function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: strin
     throw new DeployError(
       'NO_TOKEN',
       `${tool} has no deploy token “${oneLine(named).slice(0, 40)}”.`,
-      `See which there are: \`token list ${tool}\``,
+      `To list the tokens: \`token list ${tool}\``,
     );
   }
   throw new DeployError(
     'WHICH_TOKEN',
     `${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}.`,
-    `Say which by its id, as in \`token revoke ${tool} ${first.id}\`; when each was used: \`token list ${tool}\``,
+    `Give the id of the token: \`token revoke ${tool} ${first.id}\`. To see when each token was last used: \`token list ${tool}\``,
   );
 }
 
@@ -133,7 +135,7 @@ function noneBy(tool: ToolName, by: string): DeployError {
   return new DeployError(
     'NO_TOKEN',
     `${tool} has no deploy token that ${oneLine(by).slice(0, 40)} made.`,
-    `See which there are, and whose: \`token list ${tool}\``,
+    `To list the tokens and their makers: \`token list ${tool}\``,
   );
 }
 
@@ -164,5 +166,5 @@ function dayOf(at: number): string {
 /** @throws UsageError */
 function nameOf(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/.test(text)) return text;
-  throw new UsageError('The name of a token is letters, digits, - and _, at most 40.');
+  throw new UsageError('The name of a token consists of at most 40 letters, digits, - and _.');
 }

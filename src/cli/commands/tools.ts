@@ -13,10 +13,10 @@ export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'cras
 export const toolsCommand: LoginCommand = {
   name: 'tools',
   usage: '[--json]',
-  summary: 'the tools that you maintain, and how they are',
+  summary: 'list the tools that you maintain, and their states',
   details: [
-    '--json: name, version (null before the first deployment), state, address (null where the name makes none).',
-    'state: new (nothing deployed yet), failed (nothing went live yet), stopped, up, starting, crashed or down.',
+    '--json: name, version (null before the first deployment), state, address (null if the name cannot be part of a web address).',
+    'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed or down.',
   ],
   action: null,
   options: { json: { type: 'boolean' } },

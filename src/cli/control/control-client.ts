@@ -59,8 +59,8 @@ async function* bytesOf(socket: Socket): AsyncGenerator<Uint8Array> {
 function serverGone(cause: unknown): DeployError {
   return new DeployError(
     'SERVER_GONE',
-    'The server ended before it had answered.',
-    'A deployment that was under way is told of by `ps TOOL` once the server runs again.',
+    'The server ended before it answered this command.',
+    'When the server runs again, `ps TOOL` shows whether a deployment still runs.',
     { cause },
   );
 }
@@ -76,15 +76,15 @@ async function reach(socketPath: string): Promise<Socket> {
       throw new DeployError(
         'NO_SERVER',
         'No server runs on this data folder.',
-        'Start one with `npm start`, or name its data folder in TOOLFORGE_PUSH_DATA.',
+        'Start a server with `npm start`, or set TOOLFORGE_PUSH_DATA to the data folder of the running server.',
         { cause },
       );
     }
     if (code === 'EACCES' || code === 'EPERM') {
       throw new DeployError(
         'NOT_THE_OPERATOR',
-        'Only the user that the server runs as can give it commands here.',
-        'Become that user (sudo -u), or use the command over SSH.',
+        'Only the user that the server runs as can use commands on this machine.',
+        'Run the command as that user (sudo -u), or use it over SSH.',
         { cause },
       );
     }

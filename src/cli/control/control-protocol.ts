@@ -56,14 +56,19 @@ export async function serveControl(
     const err = (text: Output) => say('err', Buffer.from(text));
     const argv = readRequest(line);
     if (argv === null) {
-      await err(warning('The server does not understand this client.', 'Use the same version for both.'));
+      await err(
+        warning(
+          'The server does not understand this client.',
+          'Use the same version of toolforge-push for the command and the server.',
+        ),
+      );
       return 2;
     }
     try {
       const out = (text: Output) => say('out', Buffer.from(text));
       return await run({ argv, input: inputOf(socket, rest), out, err, signal: gone.signal });
     } catch (error) {
-      await err(warning('This is a fault of the server; its log tells more.'));
+      await err(warning('This is a fault of the server. The log of the server says more.'));
       await say('exit', Uint8Array.of(1));
       throw error;
     }

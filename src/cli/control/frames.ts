@@ -48,12 +48,13 @@ function wholeLength(bytes: Buffer): number | null {
   if (bytes.length < headBytes) return null;
   kindOf(bytes);
   const length = bytes.readUInt32BE(1);
-  if (length > MAX_PAYLOAD_BYTES) throw new Error(`A frame of ${length} bytes is too long.`);
+  if (length > MAX_PAYLOAD_BYTES)
+    throw new Error(`A frame of the local socket with ${length} bytes is too long.`);
   return bytes.length >= headBytes + length ? headBytes + length : null;
 }
 
 function kindOf(bytes: Buffer): FrameKind {
   const kind = KINDS.get(bytes.toString('latin1', 0, 1));
-  if (kind === undefined) throw new Error(`A frame begins with the byte ${bytes[0]}.`);
+  if (kind === undefined) throw new Error(`A frame of the local socket begins with the byte ${bytes[0]}.`);
   return kind;
 }

@@ -54,7 +54,7 @@ class Office {
   }
 }
 
-test('a user without key and password gets a generated password, shown once and stored as a hash', async () => {
+test('user add without a key and password generates a password, shows it once and stores its hash', async () => {
   const office = new Office();
   const { status, out } = await office.type(['user', 'add', 'Alice']);
   assert.equal(status, 0);
@@ -66,17 +66,17 @@ test('a user without key and password gets a generated password, shown once and 
   ]);
 });
 
-test('a user with a key gets no password', async () => {
+test('user add with a key generates no password', async () => {
   const office = new Office();
   const { status, out } = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
   assert.equal(status, 0);
-  assert.match(out, /^Added alice\.\nKey added: ED25519 SHA256:\S+ alice@laptop\nNo password was set/);
+  assert.match(out, /^Added alice\.\nKey added: ED25519 SHA256:\S+ alice@laptop\nalice has no password/);
   const [alice] = await office.users();
   assert.equal(alice.hasPassword, false);
   assert.match(alice.keys[0], fingerprint);
 });
 
-test('the audit log keeps what was changed, and no password', async () => {
+test('the audit log has each change of users and tools, but no password', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
   await office.type(['user', 'list']);
@@ -88,7 +88,7 @@ test('the audit log keeps what was changed, and no password', async () => {
   assert.doesNotMatch(JSON.stringify(office.events), /s3cret/);
 });
 
-test('a password comes from standard input, never from the command line', async () => {
+test('user add reads a password from standard input, never from the command line', async () => {
   const office = new Office();
   const { out } = await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
   assert.equal(out, 'Added alice.\nPassword set.\n');
@@ -97,7 +97,7 @@ test('a password comes from standard input, never from the command line', async 
   assert.match(wrong.err, /no flag --password\. It knows --key, --password-stdin/);
 });
 
-test('adding a user who is there already changes no password by itself', async () => {
+test('user add of an existing user does not change the password by itself', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 'the first');
   const before = readFileSync(office.path, 'utf8');
@@ -174,10 +174,10 @@ for (const { name, text, says } of [
     text: '-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n',
     says: /private key.*\n.*\.pub/,
   },
-  { name: 'an empty file', text: '\n', says: /no key in the file/ },
+  { name: 'an empty file', text: '\n', says: /key file is empty/ },
   { name: 'something else', text: 'hello\n', says: /not a public key/ },
 ]) {
-  test(`${name} is refused as a key`, async () => {
+  test(`user add refuses ${name} as a key`, async () => {
     const office = new Office();
     writeFileSync(office.keyFile, text);
     const { status, err } = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
@@ -194,7 +194,7 @@ test('tools are added with maintainers, listed and removed', async () => {
   await office.type(['user', 'add', 'bob']);
   assert.deepEqual(await office.type(['tool', 'add', 'wikibot', '--maintainer', 'alice']), {
     status: 0,
-    out: `Added wikibot, maintained by alice. Whoever of them pushes:
+    out: `Added wikibot, maintained by alice. To push, a maintainer first adds a remote, over SSH or HTTP:
     git remote add toolforge ssh://USER@host/wikibot.git
     git remote add toolforge http://USER@host/wikibot.git
 `,
@@ -215,7 +215,7 @@ test('tools are added with maintainers, listed and removed', async () => {
     'Removed bob, also as a maintainer of wikibot.\n',
   );
   assert.match((await office.type(['user', 'remove', 'alice'])).out, /wikibot has no maintainer left/);
-  assert.match((await office.type(['tool', 'remove', 'wikibot'])).out, /^Removed wikibot/);
+  assert.match((await office.type(['tool', 'remove', 'wikibot'])).out, /^Removed the tool wikibot\./);
   assert.equal((await office.type(['tool', 'list', '--json'])).out, '[]\n');
 });
 
@@ -226,7 +226,7 @@ for (const { argv, status, says } of [
   { argv: ['tool', 'remove', 'wikibot'], status: 1, says: /There is no tool wikibot/ },
   { argv: ['user', 'remove', 'nobody'], status: 1, says: /There is no user nobody/ },
 ]) {
-  test(`${argv.join(' ')} is refused`, async () => {
+  test(`the command ${argv.join(' ')} is refused`, async () => {
     const office = new Office();
     const answer = await office.type(argv);
     assert.equal(answer.status, status);
@@ -234,7 +234,7 @@ for (const { argv, status, says } of [
   });
 }
 
-test('without a directory file every command says how to get one', async () => {
+test('without directory.yaml, each command on users and tools says how to make the file', async () => {
   const office = new Office();
   rmSync(office.path);
   for (const argv of [
@@ -249,21 +249,21 @@ test('without a directory file every command says how to get one', async () => {
   }
 });
 
-test('removing a tool revokes its tokens; if no server runs, the command says that they are still there', async () => {
+test('tool remove revokes the tool’s tokens; if no server runs, it says that the tokens are still valid', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice']);
   await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
   const asked: string[] = [];
   office.revoke = (tool) => {
     asked.push(tool);
-    return 'Revoked ci (a1): it opens nothing any more.\n';
+    return 'Revoked ci (a1): this token can no longer be used.\n';
   };
   assert.equal((await office.type(['tool', 'remove', 'gone'])).status, 1);
   assert.deepEqual(asked, []);
   const removed = await office.type(['tool', 'remove', 'hello']);
   assert.match(
     removed.out,
-    /^Removed hello: .*\nRevoked ci \(a1\).*\nWhat runs of it .*stop hello\nIts repository/,
+    /^Removed the tool hello\..*\nRevoked ci \(a1\).*\nThe processes of hello continue to run\..*stop hello\nIf somebody is given the name hello/,
   );
   await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
   office.revoke = () => null;
@@ -273,7 +273,7 @@ test('removing a tool revokes its tokens; if no server runs, the command says th
   );
 });
 
-test('threat 8: tokens of a user who is removed do not open a tool to a namesake, or it is said that they are there', async () => {
+test('threat 8: user remove revokes the user’s tokens, or says that they are still valid, so that a namesake cannot use them', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'mallory']);
   await office.type(['user', 'add', 'alice']);
@@ -282,14 +282,14 @@ test('threat 8: tokens of a user who is removed do not open a tool to a namesake
   const asked: string[][] = [];
   office.revoke = (tool, by = '') => {
     asked.push([tool, by]);
-    return tool === 'other' ? 'Revoked ci (a1): it opens nothing any more.\n' : '';
+    return tool === 'other' ? 'Revoked ci (a1): this token can no longer be used.\n' : '';
   };
   const removed = await office.type(['user', 'remove', 'Mallory']);
   assert.deepEqual(asked, [
     ['hello', 'mallory'],
     ['other', 'mallory'],
   ]);
-  assert.equal(removed.out, 'Removed mallory.\nother: Revoked ci (a1): it opens nothing any more.\n');
+  assert.equal(removed.out, 'Removed mallory.\nother: Revoked ci (a1): this token can no longer be used.\n');
   await office.type(['user', 'add', 'mallory']);
   office.revoke = () => null;
   assert.match(

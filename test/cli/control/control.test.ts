@@ -41,7 +41,9 @@ async function call(argv: readonly string[], input: AsyncIterable<Uint8Array> | 
   return { status, ...said };
 }
 
-test('words, output, error output and status go through as they are', { timeout: 20_000 }, async () => {
+test('the local socket passes words, output, error output and exit status on unchanged', {
+  timeout: 20_000,
+}, async () => {
   run = async ({ argv, out, err }) => {
     await out(JSON.stringify(argv));
     await err('nö\n');
@@ -56,7 +58,7 @@ test('words, output, error output and status go through as they are', { timeout:
   });
 });
 
-test('standard input reaches the command whole, to its end', { timeout: 20_000 }, async () => {
+test('standard input reaches a command on the local socket completely', { timeout: 20_000 }, async () => {
   run = async ({ input, out }) => {
     let bytes = 0;
     for await (const chunk of input) bytes += chunk.byteLength;
@@ -70,7 +72,7 @@ test('standard input reaches the command whole, to its end', { timeout: 20_000 }
   assert.equal((await call(['a'])).out, '0');
 });
 
-test('a command that reads a part of its input or nothing can answer all the same', {
+test('a command on the local socket can answer without reading all of its input', {
   timeout: 20_000,
 }, async () => {
   async function* endless() {
@@ -85,7 +87,9 @@ test('a command that reads a part of its input or nothing can answer all the sam
   assert.equal((await call(['a', '-'], endless())).status, 4);
 });
 
-test('the signal fires when the client is gone, and output to nobody ends', { timeout: 20_000 }, async () => {
+test('if the client of a local command is gone, the command’s signal fires, and its writes end', {
+  timeout: 20_000,
+}, async () => {
   const ended = Promise.withResolvers<boolean>();
   run = async ({ out, signal }) => {
     await out('started');
@@ -101,7 +105,9 @@ test('the signal fires when the client is gone, and output to nobody ends', { ti
   assert.equal(await ended.promise, true);
 });
 
-test('a client that leaves a quiet command is noticed', { timeout: 20_000 }, async () => {
+test('the server notices that the client of a local command has left even if the command prints nothing', {
+  timeout: 20_000,
+}, async () => {
   const ended = Promise.withResolvers<void>();
   run = async ({ out, signal }) => {
     await out('started');
@@ -116,7 +122,9 @@ test('a client that leaves a quiet command is noticed', { timeout: 20_000 }, asy
   await ended.promise;
 });
 
-test('a reader that stops holds the command back, and nothing is lost', { timeout: 20_000 }, async () => {
+test('a client that stops reading makes the local command wait, and no output is lost', {
+  timeout: 20_000,
+}, async () => {
   let isDone = false;
   run = async ({ out }) => {
     for (let index = 0; index < 100; index++) await out('x'.repeat(60_000));
@@ -139,12 +147,12 @@ test('a reader that stops holds the command back, and nothing is lost', { timeou
   assert.deepEqual({ status, bytes, wasHeld }, { status: 0, bytes: 6_000_000, wasHeld: true });
 });
 
-test('a bug in a command is told without its text, and reaches the server’s log', async () => {
+test('a bug in a local command is reported to the client without details, and to the server’s log with details', async () => {
   run = () => Promise.reject(new Error('s3cret path /etc'));
   const { status, out, err } = await call(['ps']);
   assert.equal(status, 1);
   assert.equal(out, '');
-  assert.equal(err, ' !     This is a fault of the server; its log tells more.\n');
+  assert.equal(err, ' !     This is a fault of the server. The log of the server says more.\n');
 });
 
 for (const { name, line } of [
@@ -153,7 +161,7 @@ for (const { name, line } of [
   { name: 'words that are no text', line: '{"argv":[1]}' },
   { name: 'more than is known', line: '{"argv":["ps"],"principal":"root"}' },
 ]) {
-  test(`a first line with ${name} is refused`, async () => {
+  test(`the local socket refuses a first line with ${name}`, async () => {
     run = async () => assert.fail('it ran');
     assert.equal(readRequest(line), null);
     const socket = connect(socketPath);
@@ -165,7 +173,9 @@ for (const { name, line } of [
   });
 }
 
-test('no server, and a server that ends in between, are told apart', { timeout: 20_000 }, async () => {
+test('the local binary reports a missing server and a server that ends meanwhile with different messages', {
+  timeout: 20_000,
+}, async () => {
   run = async ({ out, signal }) => {
     await out('started');
     setImmediate(() => void server.close());
@@ -177,7 +187,7 @@ test('no server, and a server that ends in between, are told apart', { timeout: 
   await server.listen();
 });
 
-test('threat 59: a socket that is deleted under the server is made again, and nobody loses a connection', async () => {
+test('threat 59: a deleted socket file is made again by the running server, and open connections continue', async () => {
   const { promise, resolve } = Promise.withResolvers<number>();
   run = async ({ argv }) => (argv[0] === 'long' ? await promise : 7);
   const long = call(['long']);
