@@ -48,7 +48,7 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
   return new DeployError(
     'NO_ACCESS',
     `The ${credential} opens ${onlyTool} alone.`,
-    'Check the name in the address (git remote -v), or log in with what opens the other tool.',
+    'Check the name in the address (git remote -v), or log in with a key, password or token of the other tool.',
   );
 }
 
@@ -68,15 +68,19 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
   if (rank.indexOf(principal.scope) < rank.indexOf(action)) {
     return new DeployError(
       'TOKEN_SCOPE',
-      `The ${principal.credential} may ${principal.scope} ${tool}, and this needs more.`,
+      `The ${principal.credential} may only ${principal.scope} ${tool}, but this request needs the right to ${action}.`,
       action === 'manage'
         ? 'Log in with your own key or password.'
-        : `Use a token that may ${action}, or your own key or password.`,
+        : `Log in with a token that may ${action}, or with your own key or password.`,
     );
   }
   // Operators pass, because somebody must be able to stop a disabled tool that still runs.
   if (found.isDisabled && action !== 'read' && !principal.isOperator) {
-    return new DeployError('TOOL_DISABLED', `${tool} is disabled.`, 'Ask the operators of this server why.');
+    return new DeployError(
+      'TOOL_DISABLED',
+      `${tool} is disabled.`,
+      'Ask the operators of this server why the tool is disabled.',
+    );
   }
   return found;
 }

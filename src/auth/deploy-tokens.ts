@@ -15,7 +15,7 @@ export interface TokenStore {
 
 export type TokenLogin =
   | { readonly kind: 'token'; readonly token: DeployToken }
-  /** The secret is right, but the token has expired. Its holder may be told so. */
+  /** The secret is right, but the token has expired. Only then may the client learn that it has expired. */
   | { readonly kind: 'expired'; readonly token: DeployToken }
   | { readonly kind: 'unknown' };
 

@@ -27,7 +27,7 @@ export function unavailable(message: string, cause: unknown): DeployError {
   return new DeployError(
     'DIRECTORY_UNAVAILABLE',
     message,
-    'Your key or password is not the reason. Try again in a minute, and tell the operators of this server if it stays so.',
+    'Your key or password is not the reason. Try again in a minute. If the login still fails, tell the operators of this server.',
     { cause },
   );
 }

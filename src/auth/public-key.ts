@@ -70,11 +70,11 @@ export function explain(problem: KeyProblem): { message: string; hint: string } 
     'Make one with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub; it may lie beside others.';
   switch (problem) {
     case 'not a key':
-      return { message: 'The line is not a public key.', hint: another };
+      return { message: 'The line of the key file is not a public key.', hint: another };
     case 'options':
       return {
-        message: 'The line has options in front of the key.',
-        hint: 'Leave the options away: the line begins with ssh-ed25519, ecdsa-sha2-nistp… or ssh-rsa.',
+        message: 'The line of the key file has options in front of the key.',
+        hint: 'Remove the options, so that the line begins with ssh-ed25519, ecdsa-sha2-nistp… or ssh-rsa.',
       };
     case 'hardware key':
       return {

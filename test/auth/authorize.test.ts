@@ -118,7 +118,7 @@ test('threat 29: a missing tool and somebody else’s tool get the same refusal'
   assert.equal(await refusal('hello'), await refusal('nowhere'));
 });
 
-test('threat 29: a deploy token gets the same refusal for its maker’s other tools, a stranger’s and a missing one', async () => {
+test('threat 29: a deploy token gets the same refusal for its maker’s other tools, a stranger’s tool and a missing tool', async () => {
   const token = { ...alice, credential: 'token ci (a1)', onlyTool: tool('hello') };
   for (const name of ['old', 'nowhere', 'foreign'])
     await assert.rejects(authorize(directory, token, tool(name), 'read', signal), {

@@ -51,7 +51,7 @@ test('the last use of a token is recorded, at most once a minute', () => {
   assert.equal(lastUse(), clock.now);
 });
 
-test('a secret with a wrong letter, with another token’s id, or in another form is unknown', () => {
+test('a token’s secret with a wrong letter, with another token’s id, or in another form identifies nobody', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { secret } = tokens.create(wanted);
@@ -63,7 +63,7 @@ test('a secret with a wrong letter, with another token’s id, or in another for
   }
 });
 
-test('a revoked token opens nothing, and another tool cannot revoke it', () => {
+test('a revoked token gives no access, and one tool cannot revoke another tool’s token', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -75,7 +75,7 @@ test('a revoked token opens nothing, and another tool cannot revoke it', () => {
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: a token’s credential holds until the token is revoked or expires; other credentials always hold', () => {
+test('threat 8: a token is valid until it is revoked or expires; keys and passwords count as valid here', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

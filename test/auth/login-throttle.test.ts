@@ -22,7 +22,7 @@ function throttleAt(): {
   };
 }
 
-test('threat 9: five failures cause no wait, then the wait doubles up to five minutes', () => {
+test('threat 9: five failed logins of a name cause no wait; after that, the wait doubles up to five minutes', () => {
   const { throttle, fail } = throttleAt();
   fail(5, 'alice');
   assert.equal(throttle.check('alice', NAT), 0);
@@ -34,13 +34,13 @@ test('threat 9: five failures cause no wait, then the wait doubles up to five mi
   assert.equal(throttle.check('alice', NAT), 300_000);
 });
 
-test('threat 9: the two spellings of a tool’s login count as one', () => {
+test('threat 9: failed logins with both spellings of a tool’s login name count together', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'tools.hello');
   assert.ok(throttle.check('Tool.hello', NAT) > 1000);
 });
 
-test('threat 9: a wait ends, and failures are forgotten', () => {
+test('threat 9: the wait after failed logins ends, and failures are forgotten after a while', () => {
   const { throttle, pass, fail } = throttleAt();
   fail(8, 'alice');
   pass(4000);
@@ -59,13 +59,13 @@ test('threat 9: neighbours behind one address are not locked out', () => {
   assert.equal(throttle.check('alice', '203.0.113.1'), 0, 'the name is free elsewhere');
 });
 
-test('threat 9: many names from one address are slowed down together', () => {
+test('threat 9: failed logins with many names from one address are slowed down together', () => {
   const { throttle, fail } = throttleAt();
   for (let index = 0; index < 200; index += 1) fail(1, `guess${index}`);
   assert.equal(throttle.check('guess1000', NAT), 30_000);
 });
 
-test('threat 9: a successful login clears the failures of the name', () => {
+test('threat 9: a successful login clears the failed logins of the name', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'alice');
   throttle.succeeded('alice', NAT);

@@ -120,14 +120,14 @@ export function directoryContract(
       });
     }
 
-    test('by key: the answer opens every tool of the person', async () => {
+    test('by key: the identity gives access to every tool of the person', async () => {
       assert.deepEqual(await under.directory.identifyByKey('tools.hello', offered(laptop), signal), {
         uid: 'alice',
         onlyTool: null,
       });
     });
 
-    test('by key: a hardware key is nobody’s', async () => {
+    test('by key: a hardware key identifies nobody', async () => {
       const blob = offered(laptop).blob;
       const key = { algorithm: 'sk-ssh-ed25519@openssh.com', blob };
       assert.equal(await under.directory.identifyByKey('alice', key, signal), null);
@@ -154,27 +154,27 @@ export function directoryContract(
       });
     }
 
-    test('a tool has its maintainers, without disabled accounts', async () => {
+    test('the maintainers of a tool do not include disabled accounts', async () => {
       const tool = await under.directory.findTool(hello, signal);
       assert.deepEqual(tool, { name: hello, maintainers: new Set(['alice']), isDisabled: false });
       assert.equal((await under.directory.findTool(wikibot, signal))?.isDisabled, true);
       assert.equal(await under.directory.findTool(nowhere, signal), null);
     });
 
-    test('the tools of a person come sorted', async () => {
+    test('the tools of a person are sorted by name', async () => {
       assert.deepEqual(await under.directory.toolsOf('alice', signal), [hello, wikibot]);
       assert.deepEqual(await under.directory.toolsOf('dave', signal), []);
       assert.deepEqual(await under.directory.toolsOf('mallory', signal), []);
     });
 
-    test('a call whose signal is aborted is told that the directory did not answer', async () => {
+    test('a call whose signal is aborted fails as if the user directory did not answer', async () => {
       const aborted = AbortSignal.abort();
       for (const call of calls(under.directory, laptop, aborted)) {
         await assert.rejects(call, { code: 'DIRECTORY_UNAVAILABLE' });
       }
     });
 
-    test('threat 8: a change holds from the next call on', async () => {
+    test('threat 8: a change of the user directory applies from the next call on', async () => {
       await under.change({
         users: description.users.filter((user) => user.name !== 'bob'),
         tools: [{ name: 'hello', maintainers: ['alice', 'dave'] }],
@@ -189,7 +189,7 @@ export function directoryContract(
       assert.deepEqual(await under.directory.toolsOf('dave', signal), [hello]);
     });
 
-    test('threat 6: a directory that cannot answer never says “no”', async () => {
+    test('threat 6: a user directory that cannot answer throws, and never refuses', async () => {
       await under.takeAway();
       for (const call of calls(under.directory, laptop, signal)) {
         await assert.rejects(call, { name: 'DeployError', code: 'DIRECTORY_UNAVAILABLE' });

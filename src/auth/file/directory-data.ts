@@ -195,7 +195,7 @@ function broken(line: number, what: string): DeployError {
   return new DeployError(
     'DIRECTORY_BROKEN',
     `The directory file has an error in line ${line}: ${what}.`,
-    'Mend the line, or undo the last change to the file.',
+    'Correct this line of directory.yaml, or undo the last change to the file.',
     { cause: { line } },
   );
 }

@@ -16,9 +16,9 @@ export interface UserChange {
 }
 
 /** The comment at the top of a new file. */
-export const HEADER = ` Who may log in, and who maintains which tool. Read again as soon as it changes.
- Change it here, or by: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
- A user may be switched off by \`disabled: true\`, and so may a tool.`;
+export const HEADER = ` The users of this server, and the tools with their maintainers. Changes of this file take effect at once.
+ Edit this file by hand, or with: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
+ To disable a user or a tool, add the line \`disabled: true\`.`;
 const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
@@ -58,7 +58,7 @@ export class DirectoryFile {
     this.#begin = begin;
   }
 
-  /** Whether there is such a user. */
+  /** True if directory.yaml has a user with this name. */
   async hasUser(name: string): Promise<boolean> {
     try {
       return (await this.list()).users.has(normalise(name));
@@ -186,7 +186,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
       throw new DeployError(
         'DIRECTORY_FILE',
         `The user directory ${path} cannot be read or changed (${code}).`,
-        'Be the user that the server runs as (sudo -u), and see whether the disk is full or read-only.',
+        'Run the command as the user that the server runs as (sudo -u), and check whether the disk is full or read-only.',
         { cause },
       );
     }

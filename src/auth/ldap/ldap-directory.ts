@@ -12,7 +12,7 @@ import { LdapServers } from './ldap-servers.ts';
 import { type LdapConfig, type LdapSettings, readLdapSettings } from './ldap-settings.ts';
 import { type LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** Longer than one question may take. */
+/** How long the check at the start may take. This is longer than any question to LDAP may take. */
 const START_MS = 30_000;
 
 /**
@@ -34,7 +34,7 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
   try {
     await directory.toolsOf('nobody', AbortSignal.timeout(START_MS));
   } catch (err) {
-    log.warn({ err }, 'no LDAP server answers; nobody can log in until one does');
+    log.warn({ err }, 'no LDAP server answers; nobody can log in until an LDAP server answers');
   }
 }
 

@@ -56,7 +56,10 @@ export class LdapMembership {
 
   #isTooMuch(of: string, steps: number, tools: number): boolean {
     if (steps < MAX_STEPS && tools <= MAX_TOOLS) return false;
-    this.#log.warn({ of, steps, tools }, 'tools are members of tools too deeply');
+    this.#log.warn(
+      { of, steps, tools },
+      'tools are members of tools in too many steps: further members are ignored',
+    );
     return true;
   }
 }

@@ -40,7 +40,8 @@ export class LdapPeople {
   async byName(uid: string, signal: AbortSignal): Promise<LdapPerson | null> {
     const { attribute } = this.#settings.people;
     const entries = await this.#search(new EqualityFilter({ attribute, value: uid }), signal);
-    if (entries.length > 1) this.#log.warn({ uid, entries: entries.length }, 'several people of one name');
+    if (entries.length > 1)
+      this.#log.warn({ uid, entries: entries.length }, 'several LDAP entries have the same user name');
     const [entry, ...others] = entries;
     const person = entry === undefined || others.length > 0 ? null : this.#read(entry);
     return person?.uid === uid ? person : null;

@@ -93,7 +93,10 @@ export class LdapTools {
     const [group, ...twins] = groups.filter((entry) => this.#toolIn(entry.nameIn('cn')) === name);
     if (group === undefined) return null;
     if (twins.length > 0) {
-      this.#log.warn({ tool: name, entries: twins.length + 1 }, 'several groups of one tool');
+      this.#log.warn(
+        { tool: name, entries: twins.length + 1 },
+        'several LDAP groups have the name of the same tool',
+      );
       return null;
     }
     const own = accounts.filter((entry) => this.#toolIn(entry.nameIn('uid')) === name);

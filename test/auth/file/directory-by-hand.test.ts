@@ -20,7 +20,7 @@ beforeEach(async () => {
   file = new DirectoryFile(path);
 });
 
-test('a change of a tool keeps maintainers that are an alias, and changes no other tool', async () => {
+test('a change of one tool in directory.yaml keeps a maintainers list that is a YAML alias, and changes no other tool', async () => {
   await writeFile(
     path,
     'users: { alice: {}, bob: {}, carol: &c { keys: [] }, dave: *c }\ntools:\n  one: { maintainers: &team [alice, carol] } # the team\n  two: { maintainers: *team }\n',
@@ -37,7 +37,7 @@ test('a change of a tool keeps maintainers that are an alias, and changes no oth
   assert.match(await readFile(path, 'utf8'), /# the team/);
 });
 
-test('names of digits stay as written, also after a change', async () => {
+test('user names of digits stay as they are written in directory.yaml, also after a change', async () => {
   await writeFile(
     path,
     'users:\n  007: {}\n  0x1f: {}\n  1e3: {}\ntools:\n  hello: { maintainers: [007] }\n',
@@ -64,7 +64,7 @@ for (const [what, text, expected] of [
     /error in line/,
   ],
 ] as const) {
-  test(`a directory with ${what} is reported as broken`, async () => {
+  test(`a directory.yaml with ${what} is reported as broken`, async () => {
     await writeFile(path, text);
     const isTold = { code: 'DIRECTORY_BROKEN', message: expected };
     await assert.rejects(file.list(), isTold);
@@ -72,7 +72,7 @@ for (const [what, text, expected] of [
   });
 }
 
-test('a directory that is a symbolic link stays a link, and its target is changed', async () => {
+test('a directory.yaml that is a symbolic link stays a link, and its target is changed', async () => {
   const real = join(folder, 'real.yaml');
   await rename(path, real);
   await symlink(real, path);
@@ -83,7 +83,7 @@ test('a directory that is a symbolic link stays a link, and its target is change
   await rm(real);
 });
 
-test('if the disk is full, an edit fails with ENOSPC and leaves no other file', {
+test('if the disk is full, an edit of directory.yaml fails with ENOSPC and leaves no temporary file', {
   skip: process.getuid?.() !== 0,
 }, async () => {
   const small = await mkdtemp(join(tmpdir(), 'small-'));
@@ -102,7 +102,7 @@ test('if the disk is full, an edit fails with ENOSPC and leaves no other file', 
   }
 });
 
-test('an old lock is broken even if its process number is in use again; a new lock holds', async () => {
+test('an old lock of directory.yaml is broken even if its process number is in use again; a new lock is respected', async () => {
   const lock = `${path}.lock`;
   await writeFile(lock, '1\n');
   await assert.rejects(file.addTool('hello', ['alice']), { code: 'FILE_BUSY' });

@@ -51,7 +51,7 @@ test('a new user with a key and a password logs in with both', async () => {
   assert.equal((await directory.identifyByPassword('bob', 'open sesame', signal))?.uid, 'bob');
 });
 
-test('a running directory sees an edit, and comments and mode stay', async () => {
+test('a running server sees an edit of directory.yaml, and comments and file mode stay', async () => {
   const directory = new FileDirectory(path);
   assert.deepEqual(await directory.toolsOf('alice', signal), []);
   await file.addTool('hello', ['alice']);
@@ -66,7 +66,7 @@ test('a running directory sees an edit, and comments and mode stay', async () =>
   );
 });
 
-test('an existing user gets more keys, each once, and another password', async () => {
+test('adding an existing user again adds new keys, each only once, and changes the password', async () => {
   await file.addUser({ name: 'alice', keyLines: [laptop] });
   const changed = await file.addUser({
     name: 'ALICE',
@@ -82,7 +82,7 @@ test('an existing user gets more keys, each once, and another password', async (
   assert.equal((await file.list()).users.get('alice')?.keys.length, 2);
 });
 
-test('a removed user maintains nothing', async () => {
+test('a removed user is removed from the maintainers of all tools', async () => {
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   await file.addTool('hello', ['alice', 'bob']);
   assert.deepEqual(await file.removeUser('bob'), ['hello']);
@@ -94,7 +94,7 @@ test('a removed user maintains nothing', async () => {
   );
 });
 
-test('an existing tool gets more maintainers, and can be removed', async () => {
+test('adding an existing tool again adds maintainers; the tool can be removed', async () => {
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   assert.equal((await file.addTool('hello', ['alice'])).isNew, true);
   assert.deepEqual(await file.addTool('hello', ['alice', 'bob', 'bob']), {
@@ -152,7 +152,7 @@ for (const { name, edit, code } of [
   { name: 'a bad tool name', edit: () => file.addTool('Hello', ['alice']), code: 'BAD_TOOL_NAME' },
   { name: 'an unknown tool', edit: () => file.removeTool('hello'), code: 'NO_TOOL' },
 ]) {
-  test(`refused, and nothing changed: ${name}`, async () => {
+  test(`an edit of directory.yaml is refused and changes nothing: ${name}`, async () => {
     const before = await readFile(path, 'utf8');
     await assert.rejects(edit, { name: 'DeployError', code });
     assert.equal(await readFile(path, 'utf8'), before);
@@ -171,31 +171,31 @@ test('an RSA key of 1024 bits is refused', async () => {
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [line] }), /fewer than 2048 bits/);
 });
 
-test('a broken file is not edited', async () => {
+test('a broken directory.yaml is not edited', async () => {
   await writeFile(path, 'users:\n  alice: [\n');
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
 });
 
-test('if the file is missing, the edit fails and says what to do first', async () => {
+test('if directory.yaml is missing, an edit fails and says what to do first', async () => {
   const nowhere = new DirectoryFile(join(folder, 'nowhere', 'directory.yaml'));
   await assert.rejects(nowhere.addTool('hello', ['alice']), { code: 'NO_DIRECTORY' });
   await assert.rejects(nowhere.list(), { code: 'NO_DIRECTORY' });
 });
 
-test('edits at the same time are all kept', async () => {
+test('simultaneous edits of directory.yaml are all kept', async () => {
   const names = Array.from({ length: 12 }, (_, index) => `user${index}`);
   await Promise.all(names.map((name) => new DirectoryFile(path).addUser({ name, keyLines: [laptop] })));
   assert.deepEqual([...(await file.list()).users.keys()].sort(), ['alice', ...names].sort());
 });
 
-test('threat 51: the lock of a dead process is broken', async () => {
+test('threat 51: the lock of directory.yaml is broken if its process is dead', async () => {
   const dead = spawnSync('true').pid;
   await writeFile(`${path}.lock`, `${dead}\n`);
   await file.addTool('hello', ['alice']);
   assert.equal((await file.list()).tools.size, 1);
 });
 
-test('the user of the first directory can log in, and a second start does not change it', async () => {
+test('the first start makes a user who can log in, and a second start does not change directory.yaml', async () => {
   const fresh = join(folder, 'first.yaml');
   const password = generatePassword();
   const first = {
@@ -216,7 +216,7 @@ test('the user of the first directory can log in, and a second start does not ch
   assert.equal(await readFile(fresh, 'utf8'), before);
 });
 
-test('generated passwords differ and can be typed', () => {
+test('generated passwords are all different and easy to type', () => {
   const passwords = new Set(Array.from({ length: 100 }, generatePassword));
   assert.equal(passwords.size, 100);
   for (const password of passwords) assert.match(password, /^([a-hjkmnp-z02-9]{5}-){3}[a-hjkmnp-z02-9]{5}$/);

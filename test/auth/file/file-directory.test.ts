@@ -90,7 +90,7 @@ for (const { name, text, line, detail } of [
   },
   { name: 'another table', text: 'users: {}\ngroups: {}\n', line: 1, detail: /groups/ },
 ] as const) {
-  test(`threat 6: a file with ${name} is an outage that names line ${line}, not a wrong password`, async () => {
+  test(`threat 6: a directory.yaml with ${name} is reported as an outage with line ${line}, not as a wrong password`, async () => {
     const error = await refusalOf(text);
     assert.match(error.message, new RegExp(`in line ${line}\\.$`));
     assert.ok(error.cause instanceof DeployError);
@@ -99,7 +99,7 @@ for (const { name, text, line, detail } of [
   });
 }
 
-test('names such as __proto__ and constructor are plain names', async () => {
+test('user names such as __proto__ and constructor are names like all others', async () => {
   const path = join(folder, 'odd.yaml');
   await writeFile(
     path,
@@ -110,13 +110,13 @@ test('names such as __proto__ and constructor are plain names', async () => {
   assert.deepEqual(await directory.toolsOf('toString', signal), []);
 });
 
-test('an empty file has no users', async () => {
+test('an empty directory.yaml has no users', async () => {
   const path = join(folder, 'empty.yaml');
   await writeFile(path, '');
   assert.deepEqual(await new FileDirectory(path).toolsOf('alice', signal), []);
 });
 
-test('a change of the same length in the same second is noticed', async () => {
+test('a change of directory.yaml is noticed even if it has the same length and the same second', async () => {
   const path = join(folder, 'same.yaml');
   await writeFile(path, 'users: {a: {}, b: {}}\ntools: {x: {maintainers: [a]}}\n');
   const directory = new FileDirectory(path);
@@ -131,7 +131,7 @@ test('a change of the same length in the same second is noticed', async () => {
   assert.deepEqual(await directory.toolsOf('b', signal), ['x']);
 });
 
-test('threat 9: an unknown name takes as long as a known one', async () => {
+test('threat 9: a login with an unknown name takes as long as a login with a known name', async () => {
   const path = join(folder, 'time.yaml');
   await writeFile(path, stringify({ users: { alice: { password: await hashPassword('right') }, dave: {} } }));
   const directory = new FileDirectory(path);

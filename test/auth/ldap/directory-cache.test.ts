@@ -54,7 +54,7 @@ const questions: readonly [string, (directory: Directory) => Promise<unknown>][]
 ];
 
 for (const [name, ask] of questions) {
-  test(`threat 8: the answer about ${name} is remembered for the configured time and no longer`, async () => {
+  test(`threat 8: a positive LDAP answer about ${name} is cached for ldap_cache_time and no longer`, async () => {
     const { slow, clock, directory } = cached();
     const first = await ask(directory);
     clock.now = 59_999;
@@ -65,7 +65,7 @@ for (const [name, ask] of questions) {
     await assert.rejects(ask(directory), { code: 'DIRECTORY_UNAVAILABLE' });
   });
 
-  test(`a refusal about ${name} is not remembered`, async () => {
+  test(`an LDAP refusal about ${name} is not cached`, async () => {
     const { slow, directory } = cached();
     Object.assign(slow, { identity: null, tool: null, tools: [] });
     await ask(directory);
@@ -76,7 +76,7 @@ for (const [name, ask] of questions) {
     assert.ok(slow.asked <= 3);
   });
 
-  test(`threat 6: a failure about ${name} is not remembered`, async () => {
+  test(`threat 6: an LDAP failure about ${name} is not cached`, async () => {
     const { slow, directory } = cached();
     slow.isDown = true;
     await assert.rejects(ask(directory), { code: 'DIRECTORY_UNAVAILABLE' });
@@ -84,7 +84,7 @@ for (const [name, ask] of questions) {
     assert.ok(await ask(directory));
   });
 
-  test(`threat 6: a hundred callers that ask about ${name} at once cause one question`, async () => {
+  test(`threat 6: a hundred callers that ask about ${name} at once cause one question to LDAP`, async () => {
     const { slow, directory } = cached(0);
     const { promise, resolve } = Promise.withResolvers<void>();
     slow.gate = promise;
@@ -98,7 +98,7 @@ for (const [name, ask] of questions) {
   });
 }
 
-test('a fresh look at a tool asks the directory, and its answer replaces the remembered one', async () => {
+test('a lookup of a tool that must be fresh asks LDAP, and the new answer replaces the cached answer', async () => {
   const { slow, directory } = cached();
   await directory.findTool(hello, signal);
   slow.tool = { name: hello, maintainers: new Set(['alice', 'bob']), isDisabled: false };
@@ -108,7 +108,7 @@ test('a fresh look at a tool asks the directory, and its answer replaces the rem
   assert.equal(slow.asked, 2);
 });
 
-test('a remembered answer refuses nobody: a new maintainer has access at once', async () => {
+test('a cached answer refuses nobody: a new maintainer has access at once', async () => {
   const { slow, directory } = cached();
   const who = {
     door: 'ssh',
@@ -131,7 +131,7 @@ test('a remembered answer refuses nobody: a new maintainer has access at once', 
   await deploy('bob');
 });
 
-test('the age of an answer counts from the question, not from the answer', async () => {
+test('the age of a cached answer counts from the question, not from the answer', async () => {
   const { slow, clock, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -144,7 +144,7 @@ test('the age of an answer counts from the question, not from the answer', async
   assert.equal(slow.asked, 2);
 });
 
-test('if one caller gives up, the others still get the answer', async () => {
+test('if one of several waiting callers gives up, the others still get LDAP’s answer', async () => {
   const { slow, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -157,13 +157,13 @@ test('if one caller gives up, the others still get the answer', async () => {
   assert.equal((await stays)?.name, hello);
 });
 
-test('threat 6: nobody waits longer than the limit for a directory that never answers', async () => {
+test('threat 6: nobody waits longer than ldap_time for an LDAP server that never answers', async () => {
   const { slow, directory } = cached(60_000, 50);
   slow.gate = new Promise(() => undefined);
   await assert.rejects(directory.findTool(hello, signal), { code: 'DIRECTORY_UNAVAILABLE' });
 });
 
-test('another password, another name and another key are other questions', async () => {
+test('an answer for one name and password, or one key, is not used for another', async () => {
   const { slow, directory } = cached();
   await directory.identifyByPassword('alice', 'one', signal);
   await directory.identifyByPassword('alice', 'two', signal);
@@ -182,19 +182,19 @@ test('threat 1: an empty password is refused without asking the directory', asyn
   assert.equal(slow.asked, 0);
 });
 
-test('a caller that changes its list of tools does not change the list of another', async () => {
+test('a caller that changes its list of tools does not change the cached list', async () => {
   const { directory } = cached();
   (await directory.toolsOf('alice', signal)).push(hello);
   assert.deepEqual(await directory.toolsOf('alice', signal), [hello]);
 });
 
-test('closing the cache closes the directory behind it', async () => {
+test('closing the LDAP cache also closes the LDAP connection behind it', async () => {
   const { slow, directory } = cached();
   await directory.close();
   assert.ok(slow.isClosed);
 });
 
-test('threat 6: questions of one person about many tools take turns, and nobody else waits for them', async () => {
+test('threat 6: questions about many tools of one person take turns at LDAP, and nobody else waits for them', async () => {
   const { slow, directory } = cached();
   const gate = Promise.withResolvers<void>();
   slow.gate = gate.promise;

@@ -10,7 +10,7 @@ for (const [name, one, other] of [
   ['the order of joined names', 'cn=A+uid=b,dc=x', 'uid=b+cn=a,dc=x'],
   ['repeated space', 'cn=a   b,dc=x', 'cn=a b,dc=x'],
 ] as const) {
-  test(`threat 3: ${name} makes no other name`, () => {
+  test(`threat 3: a value with ${name} does not change the structure of a distinguished name`, () => {
     assert.notEqual(readDn(one), null);
     assert.equal(readDn(one)?.key, readDn(other)?.key);
   });
@@ -22,7 +22,8 @@ for (const [one, other] of [
   ['uid=a\\\\2Cou=b,dc=x', 'uid=a\\2Cou=b,dc=x'],
   ['uid=a,ou=b,dc=x', 'uid=a,dc=x'],
 ] as const) {
-  test(`threat 3: ${one} is not ${other}`, () => assert.notEqual(readDn(one)?.key, readDn(other)?.key));
+  test(`threat 3: the distinguished names ${one} and ${other} are different`, () =>
+    assert.notEqual(readDn(one)?.key, readDn(other)?.key));
 }
 
 for (const text of [
@@ -38,10 +39,11 @@ for (const text of [
   'u id=a',
   'uid=a\\zz',
 ]) {
-  test(`threat 3: ${JSON.stringify(text)} is no name`, () => assert.equal(readDn(text), null));
+  test(`threat 3: ${JSON.stringify(text)} is not a distinguished name`, () =>
+    assert.equal(readDn(text), null));
 }
 
-test('the first part is unescaped, and the rest is the name of the parent', () => {
+test('splitting a distinguished name gives its first part without escapes, and the parent’s name', () => {
   const dn = readDn('cn=Smith\\, \\22A\\22 \\3D,ou=people,dc=x');
   assert.deepEqual(dn?.first, [{ attribute: 'cn', value: 'Smith, "A" =' }]);
   assert.equal(dn?.parentKey, readDn('OU=People,DC=X')?.key);

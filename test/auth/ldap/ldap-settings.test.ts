@@ -23,7 +23,7 @@ async function read(given: Readonly<Record<string, string>>) {
   return await readLdapSettings(readConfig(Object.fromEntries(named)));
 }
 
-test('the defaults are Toolforge’s', async () => {
+test('the defaults of the LDAP settings are those of Toolforge', async () => {
   const settings = await read(ldaps);
   assert.deepEqual(settings.servers, [{ host: 'ldap.example.org', port: 636, security: 'tls' }]);
   assert.equal(settings.people.base, 'ou=people,dc=wikimedia,dc=org');
@@ -34,7 +34,7 @@ test('the defaults are Toolforge’s', async () => {
   assert.deepEqual([settings.limitMs, settings.cacheMs, settings.lockoutMs], [5000, 60_000, 0]);
 });
 
-test('several servers, ports and addresses', async () => {
+test('ldap_servers takes several servers, with ports and IP addresses', async () => {
   const { servers } = await read({ ldap_servers: 'ldaps://[2001:db8::1]:6360/ ldap://b.example.org' });
   assert.deepEqual(servers, [
     { host: '2001:db8::1', port: 6360, security: 'tls' },
@@ -42,7 +42,7 @@ test('several servers, ports and addresses', async () => {
   ]);
 });
 
-test('threat 7: without TLS, only servers on this machine are allowed, unless ldap_plain is set', async () => {
+test('threat 7: without TLS, only LDAP servers on this machine are allowed, unless ldap_plain is set', async () => {
   const off = { ldap_starttls: 'false' };
   const refusal = read({ ldap_servers: 'ldaps://a.example.org ldap://b.example.org', ...off });
   await assert.rejects(refusal, { code: 'BAD_SETTING', message: /unencrypted to ldap:\/\/b\.example\.org/ });
@@ -75,17 +75,17 @@ for (const [name, given, message] of [
   ['a base that is no name', { ...ldaps, ldap_people: 'people' }, /ldap_people is "people"/],
   ['an invalid filter', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
 ] as const) {
-  test(`${name} is refused by the name of the setting`, async () => {
+  test(`${name} is refused, and the error names the setting`, async () => {
     await assert.rejects(read(given), { name: 'DeployError', code: 'BAD_SETTING', message });
   });
 }
 
-test('threat 8: answers are cached for at most 60 s', () => {
+test('threat 8: ldap_cache_time is at most 60 s', () => {
   const name = environmentName('ldap_cache_time');
   assert.equal(readConfig({ [name]: '60' }).ldap_cache_time, 60_000);
   assert.throws(() => readConfig({ [name]: '61' }), { code: 'BAD_SETTING' });
 });
 
-test('threat 6: no answer may take longer than 5 s', () => {
+test('threat 6: ldap_time is at most 5 s', () => {
   assert.throws(() => readConfig({ [environmentName('ldap_time')]: '6' }), { code: 'BAD_SETTING' });
 });

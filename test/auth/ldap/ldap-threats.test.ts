@@ -40,7 +40,7 @@ const byPassword = async (login: string, password = 'correct horse') =>
 const alice = (more: Attributes = {}) =>
   addPerson(slapd, 'alice', { keys: [key], password: 'correct horse', ...more });
 
-test('threat 1: an empty password is refused although the server would take it', async () => {
+test('threat 1: an empty password is refused although the LDAP server would accept it', async () => {
   await alice();
   assert.equal(await byPassword('alice', ''), null);
   assert.equal(await byPassword('alice'), 'alice');
@@ -53,7 +53,7 @@ for (const { name, login } of [
   { name: 'a null byte', login: 'alice\u0000' },
   { name: 'an escape', login: 'ali\\63e' },
 ]) {
-  test(`threat 2: ${name} in a login is a value and nothing else`, async () => {
+  test(`threat 2: a user name with ${name} is only a value in the LDAP search`, async () => {
     await alice();
     assert.equal(await byKey(login), null);
     assert.equal(await byPassword(login), null);
@@ -62,13 +62,13 @@ for (const { name, login } of [
 }
 
 for (const login of ['alice,ou=people', 'alice+cn=x', 'alice\\2cou=x', 'uid=alice']) {
-  test(`threat 3: ${login} as a login is nobody's name`, async () => {
+  test(`threat 3: nobody can log in with the user name ${login}`, async () => {
     await alice();
     assert.equal(await byPassword(login), null);
   });
 }
 
-test('threat 3: the password is checked for the entry that was found, whatever its name looks like', async () => {
+test('threat 3: the password is checked against the LDAP entry that the search found, whatever the entry is called', async () => {
   const dn = `cn=Smith\\, \\"Al\\" \\+ Co\\3D\\2B,ou=people,${BASE}`;
   await slapd.add(dn, {
     objectClass: ['inetOrgPerson', 'posixAccount', 'ldapPublicKey'],
@@ -82,7 +82,7 @@ test('threat 3: the password is checked for the entry that was found, whatever i
   assert.deepEqual(await directory.toolsOf('al', signal), [hello]);
 });
 
-test('threat 4: nobody can log in under a name that two entries have', async () => {
+test('threat 4: nobody can log in with a user name that two LDAP entries have', async () => {
   await alice();
   await addPerson(slapd, 'mallory', { uid: ['mallory', 'alice'], password: 'mine', keys: [key] });
   assert.equal(await byKey('alice'), null);
@@ -90,14 +90,14 @@ test('threat 4: nobody can log in under a name that two entries have', async () 
   assert.equal(await byPassword('alice', 'mine'), null);
 });
 
-test('threat 4: nobody can log in under the second name of an entry', async () => {
+test('threat 4: nobody can log in with the second user name of an LDAP entry', async () => {
   await addPerson(slapd, 'mallory', { uid: ['mallory', 'alice'], password: 'mine', keys: [key] });
   assert.equal(await byKey('alice'), null);
   assert.equal(await byPassword('alice', 'mine'), null);
   assert.equal(await byPassword('mallory', 'mine'), 'mallory');
 });
 
-test('threat 4: a tool name that two groups claim is not a tool', async () => {
+test('threat 4: if two LDAP groups have the name of one tool, there is no such tool', async () => {
   await alice();
   await addTool(slapd, 'hello', [personDn('alice')]);
   await slapd.add(`cn=TOOLS.other,ou=servicegroups,${BASE}`, {
@@ -113,7 +113,7 @@ test('threat 4: a tool name that two groups claim is not a tool', async () => {
   assert.equal(await directory.findTool(hello, signal), null);
 });
 
-test('threat 5: references to another server are not followed', async () => {
+test('threat 5: LDAP referrals to another server are not followed', async () => {
   let connections = 0;
   const elsewhere = createServer((socket) => {
     connections += 1;
@@ -137,7 +137,7 @@ test('threat 5: references to another server are not followed', async () => {
   elsewhere.close();
 });
 
-test('threat 8: a removed maintainer and a locked one lose their rights', async () => {
+test('threat 8: a removed maintainer and a locked maintainer lose their rights', async () => {
   await alice();
   await addPerson(slapd, 'bob');
   await addTool(slapd, 'hello', [personDn('alice'), personDn('bob')]);
@@ -170,7 +170,7 @@ for (const cn of [
   'hello',
   'tools.x\u0007',
 ]) {
-  test(`threat 11: the group ${JSON.stringify(cn)} is not a tool`, async () => {
+  test(`threat 11: the LDAP group ${JSON.stringify(cn)} is not a tool`, async () => {
     await alice();
     await addTool(slapd, 'real', [personDn('alice')]);
     await slapd.add(`gidNumber=9,ou=servicegroups,${BASE}`, {
@@ -192,7 +192,7 @@ const closed: readonly (readonly [string, Attributes])[] = [
   ['expired', { shadowExpire: String(Math.floor(Date.now() / DAY_MS) - 1) }],
 ];
 for (const [name, attributes] of closed) {
-  test(`threat 12: an account that is ${name} is refused`, async () => {
+  test(`threat 12: login to an account that is ${name} is refused`, async () => {
     await alice(attributes);
     await addTool(slapd, 'hello', [personDn('alice')]);
     assert.equal(await byKey('alice'), null);
@@ -203,7 +203,7 @@ for (const [name, attributes] of closed) {
     assert.deepEqual((await directory.findTool(hello, signal))?.maintainers, new Set());
   });
 
-  test(`threat 12: a tool whose account is ${name} is disabled, and its own key and password open nothing`, async () => {
+  test(`threat 12: a tool whose account is ${name} is disabled, and its own key and password give no access`, async () => {
     await addPerson(slapd, 'bob');
     await addTool(slapd, 'hello', [personDn('bob')]);
     await addAccount(slapd, 'hello', { keys: [key], password: 'correct horse', ...attributes });
@@ -219,14 +219,14 @@ for (const [name, attributes] of [
   ['never expires', { shadowExpire: '-1' }],
   ['has another policy', { pwdPolicySubentry: `cn=default,ou=ppolicies,${BASE}` }],
 ] as const) {
-  test(`an account that ${name} is open`, async () => {
+  test(`a person can log in to an account that ${name}`, async () => {
     await alice(attributes);
     assert.equal(await byKey('alice'), 'alice');
     assert.equal(await byPassword('alice'), 'alice');
   });
 }
 
-test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent one does not', async () => {
+test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent lock does not', async () => {
   const patient = await openOn(slapd, { ldap_lockout_time: '600' });
   const asked = () => patient.identifyByKey('alice', offered(key), signal);
   await alice({ pwdAccountLockedTime: stamp(Date.now() - 300_000) });
@@ -238,7 +238,7 @@ test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent 
   await patient.close();
 });
 
-test('threat 13: invalid key values, in any form, do not hide a valid key', async () => {
+test('threat 13: invalid values of sshPublicKey do not hide a valid key', async () => {
   const stranger = makeKey(folder, 'stranger');
   const bytes = Buffer.from([0xff, 0xfe, 0x00, 0x80]);
   await slapd.edit((client) =>

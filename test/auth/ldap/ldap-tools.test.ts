@@ -50,7 +50,7 @@ for (const [form, member] of [
   ['its group', groupDn('inner')],
   ['its account, in capitals', `UID=Tools.INNER,ou=people,ou=servicegroups,${BASE}`],
 ] as const) {
-  test(`the maintainers of a tool that is a member (by ${form}) are maintainers`, async () => {
+  test(`if a tool is a member of another tool (by ${form}), its maintainers also maintain the other tool`, async () => {
     await addTool(slapd, 'outer', [personDn('alice'), member]);
     await addTool(slapd, 'inner', [personDn('bob')]);
     assert.deepEqual(await maintainers('outer'), ['alice', 'bob']);
@@ -70,7 +70,7 @@ test('tools that are members of each other do not cause an endless search', asyn
   assert.deepEqual(await directory.toolsOf('alice', signal), ['a', 'b', 'c']);
 });
 
-test('a chain of members counts for eight steps', async () => {
+test('tools that are members of tools are followed for eight steps', async () => {
   const last = 12;
   for (let at = 0; at < last; at += 1) await addTool(slapd, `t${at}`, [accountDn(`t${at + 1}`)]);
   await addTool(slapd, `t${last}`, [personDn('alice')]);
@@ -86,7 +86,7 @@ test('threat 12: maintainers of a disabled tool do not count for other tools', a
   assert.deepEqual(await directory.toolsOf('bob', signal), ['inner']);
 });
 
-test('members that are missing, elsewhere or not valid names are ignored', async () => {
+test('members of a tool that are missing, in another tree or have invalid names are ignored', async () => {
   await slapd.add(`uid=alice,ou=profile,${BASE}`, { objectClass: 'account', uid: 'alice' });
   await addTool(slapd, 'hello', [
     `uid=alice,ou=profile,${BASE}`,
@@ -100,14 +100,14 @@ test('members that are missing, elsewhere or not valid names are ignored', async
   await slapd.edit((client) => client.del(`uid=alice,ou=profile,${BASE}`));
 });
 
-test('a tool with several hundred maintainers has them all', async () => {
+test('all maintainers of a tool are found, even several hundred', async () => {
   const names = Array.from({ length: 230 }, (_, at) => `person${at}`);
   await Promise.all(names.map((name) => addPerson(slapd, name)));
   await addTool(slapd, 'big', names.map(personDn));
   assert.deepEqual(await maintainers('big'), names.toSorted());
 });
 
-test('a tool’s own key logs in as the tool, and opens only that tool', async () => {
+test('a tool’s own key logs in as the tool, and gives access only to that tool', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { keys: ['garbage', tools] });
   const itself = { uid: 'tools.hello', onlyTool: tool('hello') };
@@ -121,14 +121,14 @@ test('a tool’s own key logs in as the tool, and opens only that tool', async (
   assert.deepEqual(await directory.toolsOf('tools.nowhere', signal), []);
 });
 
-test('a key that a maintainer and the tool share counts as the maintainer’s', async () => {
+test('a key that a tool shares with a maintainer counts as the maintainer’s key', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { keys: [alices] });
   assert.deepEqual(await byKey('tools.hello', alices), { uid: 'alice', onlyTool: null });
   assert.deepEqual(await byKey('git', alices), { uid: 'alice', onlyTool: null });
 });
 
-test('a key that two tools share opens neither as git, and each under its own name', async () => {
+test('a key of two tools cannot log in as git, but can log in with each tool’s name', async () => {
   for (const name of ['one', 'two']) {
     await addTool(slapd, name, [personDn('alice')]);
     await addAccount(slapd, name, { keys: [tools] });
@@ -137,7 +137,7 @@ test('a key that two tools share opens neither as git, and each under its own na
   assert.equal((await byKey('tools.two', tools))?.onlyTool, 'two');
 });
 
-test('a tool’s own password logs in as the tool, and a maintainer’s does not', async () => {
+test('a tool’s own password logs in as the tool, and a maintainer’s password does not', async () => {
   await addTool(slapd, 'hello', [personDn('alice')]);
   await addAccount(slapd, 'hello', { password: 'battery staple' });
   const byPassword = (login: string, password: string) =>
@@ -151,7 +151,7 @@ test('a tool’s own password logs in as the tool, and a maintainer’s does not
   assert.equal(await byPassword('git', 'battery staple'), null);
 });
 
-test('an account without a group is not a tool', async () => {
+test('a tool account in LDAP without a group is not a tool', async () => {
   await addAccount(slapd, 'orphan', { keys: [tools], password: 'battery staple' });
   assert.equal(await directory.findTool(tool('orphan'), signal), null);
   assert.equal(await byKey('tools.orphan', tools), null);
@@ -159,7 +159,7 @@ test('an account without a group is not a tool', async () => {
   assert.equal(await directory.identifyByPassword('tools.orphan', 'battery staple', signal), null);
 });
 
-test('all people and tools are found, even if they are more than the server returns at a time', async () => {
+test('all people and tools are found, even if the LDAP server returns only a part at a time', async () => {
   const count = 600;
   await slapd.edit(async (client) => {
     const entry = {
@@ -195,7 +195,7 @@ test('all people and tools are found, even if they are more than the server retu
   );
 });
 
-test('a removed key opens nothing as git, even if it is still in the index', async () => {
+test('a removed key cannot log in as git, even if the server’s index still has the key', async () => {
   const remembering = await openOn(slapd, { ldap_cache_time: '60' });
   assert.equal((await remembering.identifyByKey('git', offered(alices), signal))?.uid, 'alice');
   await slapd.edit((client) => client.del(personDn('bob')));
@@ -217,7 +217,7 @@ test('toolsOf and findTool agree about maintainers eight steps away', async () =
   }
 });
 
-test('another tree: settings give bases, filters, login attribute and an empty prefix', async () => {
+test('settings adapt to another LDAP tree: bases, filters, login attribute and an empty prefix', async () => {
   await slapd.add(`ou=staff,${BASE}`, { objectClass: 'organizationalUnit', ou: 'staff' });
   await slapd.add(`ou=projects,${BASE}`, { objectClass: 'organizationalUnit', ou: 'projects' });
   const carol = `cn=Carol,ou=staff,${BASE}`;

@@ -59,7 +59,7 @@ describe('certificates', () => {
       ['of an unknown authority', 'other', 'IP:127.0.0.1'],
       ['for another host', 'ca', 'DNS:ldap.example.org,IP:127.0.0.2'],
     ] as const) {
-      test(`threat 7: ${name}: a certificate ${fault} gets no bind`, async () => {
+      test(`threat 7: ${name}: no password is sent to an LDAP server with a certificate ${fault}`, async () => {
         const authority = await TestAuthority.create(slapd.folder, `${ca}-${name}`);
         const { certificate, key } = await authority.issue(`bad-${ca}-${name}`, names);
         let said = 0;
@@ -93,7 +93,7 @@ describe('certificates', () => {
     }
   }
 
-  test('a CA file that changes is read again, without a restart', async () => {
+  test('a changed file of ldap_ca is read again without a restart', async () => {
     const file = join(slapd.folder, 'changing.pem');
     const other = await TestAuthority.create(slapd.folder, 'before');
     await copyFile(other.ca, file);
@@ -104,7 +104,7 @@ describe('certificates', () => {
     });
   });
 
-  test('threat 7: without a CA file, an unknown authority is not trusted', async () => {
+  test('threat 7: without ldap_ca, an unknown certificate authority is not trusted', async () => {
     await directoryWith({ ldap_ca: '' }, async (directory) => {
       await assert.rejects(logIn(directory), silent);
     });
@@ -138,7 +138,7 @@ describe('refused passwords', () => {
     ['unwillingToPerform (53)', 53],
     ['constraintViolation (19)', 19],
   ] as const) {
-    test(`a bind that ends with ${name} refuses the person, and does not say that the server is down`, async () => {
+    test(`a bind that ends with ${name} refuses the login, and does not report an outage of LDAP`, async () => {
       await withResult(result, (port) =>
         directoryWith(
           { ldap_servers: `ldap://127.0.0.1:${port}`, ldap_starttls: 'false' },
@@ -179,7 +179,7 @@ describe('StartTLS', () => {
     ['that is never answered', () => undefined],
   ];
   for (const [name, answer] of answers) {
-    test(`threat 7: StartTLS ${name} gets no bind, in time`, async () => {
+    test(`threat 7: StartTLS ${name}: no password is sent, and the login fails within the time limit`, async () => {
       await using server = await startFakeLdap((socket, chunk) => {
         if (chunk[0] === 0x30) answer(socket);
       });
@@ -194,7 +194,7 @@ describe('StartTLS', () => {
   }
 });
 
-test('threat 6: many questions to a silent server fail in time, and the server is used again when it answers', async () => {
+test('threat 6: many questions to a silent LDAP server fail in time, and the server is used again when it answers', async () => {
   await directoryWith({ ldap_time: '1' }, async (directory) => {
     assert.equal(await logIn(directory), 'alice');
     slapd.freeze();
@@ -219,7 +219,7 @@ test('threat 6: many questions to a silent server fail in time, and the server i
   });
 });
 
-test('a restarted server is used again', async () => {
+test('a restarted LDAP server is used again', async () => {
   for (const servers of [
     slapd.environment['TOOLFORGE_PUSH_LDAP_SERVERS'],
     `ldap://127.0.0.1:${slapd.port}`,
@@ -247,7 +247,7 @@ describe('several servers', () => {
     ldap_time: '2',
   });
 
-  test('if the first is stopped, the second is asked, and the other way round', async () => {
+  test('if the first LDAP server is stopped, the second is asked, and the other way round', async () => {
     await directoryWith(both(), async (directory) => {
       assert.equal(await logIn(directory), 'alice');
       await slapd.stop();
@@ -262,7 +262,7 @@ describe('several servers', () => {
     });
   });
 
-  test('threat 6: if the first is silent, the second answers in time and is asked first from then on', async () => {
+  test('threat 6: if the first LDAP server is silent, the second answers in time and is asked first from then on', async () => {
     await directoryWith(both(), async (directory) => {
       assert.ok(await directory.findTool(hello, signal));
       slapd.freeze();
@@ -274,7 +274,7 @@ describe('several servers', () => {
     });
   });
 
-  test('a password that one server refuses is not tried on the next', async () => {
+  test('a password that one LDAP server refuses is not tried on the next server', async () => {
     await directoryWith(both(), async (directory) => {
       await second.stop();
       assert.equal(await directory.identifyByPassword('alice', 'wrong', signal), null);
@@ -286,7 +286,7 @@ describe('several servers', () => {
 describe('the account that searches', () => {
   const file = () => join(slapd.folder, 'changing-password');
 
-  test('with a wrong password: people are told that the directory is unavailable; a new password needs no restart', async () => {
+  test('if the password of ldap_bind_dn is wrong, logins report an outage; a corrected password needs no restart', async () => {
     await writeFile(file(), 'wrong\n');
     await directoryWith({ ldap_bind_password_file: file() }, async (directory) => {
       await assert.rejects(logIn(directory), silent);
@@ -296,7 +296,7 @@ describe('the account that searches', () => {
     });
   });
 
-  test('threat 1: with an empty password file it does not bind anonymously', async () => {
+  test('threat 1: with an empty ldap_bind_password_file, the server does not bind anonymously', async () => {
     await writeFile(file(), `${READER_PASSWORD}\n`);
     await directoryWith({ ldap_bind_password_file: file() }, async (directory) => {
       await writeFile(file(), '\n');
@@ -304,14 +304,14 @@ describe('the account that searches', () => {
     });
   });
 
-  test('without the right to search: people are told that the directory is unavailable', async () => {
+  test('if ldap_bind_dn has no right to search, logins report an outage', async () => {
     await directoryWith({ ldap_bind_dn: '', ldap_bind_password_file: '' }, async (directory) => {
       await assert.rejects(directory.findTool(hello, signal), silent);
     });
   });
 });
 
-test('a password is checked on a separate connection, which is closed afterwards', async () => {
+test('a password is checked on a separate LDAP connection, which is closed afterwards', async () => {
   let connections = 0;
   const upstream = new Map<Socket, Socket>();
   await using between = await startFakeLdap((socket, chunk) => {
