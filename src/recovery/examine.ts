@@ -70,11 +70,11 @@ function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   // The start itself reports a key that cannot be read.
   if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
-  const given = keyId === null ? `${file} is missing or is no key` : `${file} is the key ${keyId}`;
+  const given = keyId === null ? `${file} is missing or is not a key` : `${file} contains the key ${keyId}`;
   return [
     refuses(
-      `The config vars in store.sqlite are encrypted with the key ${store.keyId}, and ${given}.`,
-      `Restore the secrets.key of this data folder from the backup of the folder of keys. If it is lost, only the config vars are lost: npx toolforge-push start-over config-vars`,
+      `The config vars in store.sqlite are encrypted with the key ${store.keyId}, but ${given}.`,
+      `Restore the secrets.key of this data folder from the backup of the folder of keys. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
     ),
   ];
 }
@@ -110,9 +110,9 @@ function storeFindings(facts: DataFacts): Finding[] {
 function bringBackStore({ storeBackup, copies }: DataFacts): string {
   const count = copies.tools().reduce((sum, tool) => sum + copies.versions(tool).length, 0);
   if (storeBackup !== null) {
-    return `Stop the server and restore the newest good backup, ${storeBackup}: npx toolforge-push restore store. It sets the present store aside, and the next start reads back newer releases.`;
+    return `Stop the server and restore the newest good backup, ${storeBackup}: npx toolforge-push restore store. This sets the present store aside, and the next start reads newer releases from their copies.`;
   }
-  return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads back ${counted(count, 'release')} with config vars, and loses deploy tokens, what scale and stop have set, the lists of builds and deployments, and config vars of tools without a release.`;
+  return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads ${counted(count, 'release')} with config vars from their copies. It loses deploy tokens, the effects of scale and stop, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
 /** Refuses if all repositories or all artifacts are missing. A disk is then probably not mounted. */
@@ -131,7 +131,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
       ? [
           refuses(
             `The repositories ${of} are missing (repositories/).`,
-            'Mount the disk that holds them, or restore the folder from a backup. If they are lost: npx toolforge-push start-over repositories makes empty ones. What is live stays live, and maintainers push their history again.',
+            'Mount the disk that holds the repositories, or restore the folder from a backup. If they are lost: npx toolforge-push start-over repositories makes empty repositories. Live releases stay live, and maintainers push their history again.',
           ),
         ]
       : []),
@@ -139,7 +139,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
       ? [
           refuses(
             `The artifacts ${of} are missing (artifacts/).`,
-            'Mount the disk that holds them, or restore the folder from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool again: npx toolforge-push redeploy TOOL',
+            'Mount the disk that holds the artifacts, or restore the folder from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool again: npx toolforge-push redeploy TOOL',
           ),
         ]
       : []),
@@ -155,8 +155,8 @@ function directoryFindings(facts: DataFacts): Finding[] {
     const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
     return orphans.map(({ name }) => ({
       kind: 'act',
-      what: `${name} is live, and the user directory, directory.yaml, does not have it: nobody can push to it.`,
-      advice: `If you removed it on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give it maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
+      what: `The tool ${name} is live, but the user directory, directory.yaml, does not contain it: nobody can push to ${name}.`,
+      advice: `If you removed the tool on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give the tool maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
     }));
   }
   const hadUsers = directoryBackup === null ? 'tools have been pushed here' : 'there is a backup of it';
@@ -167,8 +167,8 @@ function directoryFindings(facts: DataFacts): Finding[] {
   }[directory.state];
   const advice =
     directoryBackup === null
-      ? 'There is no backup of it in the data folder. Restore it from elsewhere, or repair it. Otherwise begin with one user and no tools: npx toolforge-push start-over directory'
-      : `Repair it, or restore the newest backup, ${directoryBackup}: npx toolforge-push restore directory. It sets the present file aside.`;
+      ? 'There is no backup of directory.yaml in the data folder. Restore the file from elsewhere, or repair it. Otherwise start with one user and no tools: npx toolforge-push start-over directory'
+      : `Repair directory.yaml, or restore the newest backup, ${directoryBackup}: npx toolforge-push restore directory. This sets the present file aside.`;
   return [refuses(`The user directory, directory.yaml, ${what}`.replace(/\.?$/, '.'), advice)];
 }
 
@@ -176,14 +176,14 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
   if (isHollow) {
     const what = `The repository of ${tool} (repositories/${tool}.git) has lost its objects.`;
     const advice =
-      'The start sets it aside. Restore it from a backup while the server is stopped, or let its maintainers push their history again.';
+      'The start sets the repository aside. Restore it from a backup while the server is stopped, or let the maintainers push their history again.';
     return [{ kind: 'act', what, advice }];
   }
   return torn.map((name): Finding => {
-    const what = `${name} in the repository of ${tool} is torn.`;
+    const what = `The file ${name} in the repository of ${tool} is torn.`;
     if (name === 'shallow') {
       const advice =
-        'The start sets it aside and continues without it. If pushes fail then, maintainers must push from a clone with the whole history.';
+        'The start sets the file aside and continues without it. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
@@ -211,7 +211,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
   const released = repositories.find((repository) => repository.tool === tool)?.released ?? [];
   const lacks =
     stored?.missingLive === newest
-      ? `store.sqlite says that v${newest} of ${tool} is live, and does not have that release`
+      ? `store.sqlite says that v${newest} of ${tool} is live, but does not contain this release`
       : released.includes(newest)
         ? `The repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`
         : `releases/${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older, and the repository is lost or has lost refs`;
@@ -221,11 +221,11 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
     return [
       refuses(
         `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
-        `Restore ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer ones under refs/set-aside in the repository.`,
+        `Restore ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer releases under refs/set-aside in the repository.`,
       ),
     ];
   }
-  const advice = 'The start reads them back from their copies in releases/.';
+  const advice = 'The start reads these releases from their copies in releases/.';
   return readable.length === 0 ? [] : [{ kind: 'repaired', what: `${lacks}.`, advice }];
 }
 
@@ -240,7 +240,7 @@ function tokenFindings(facts: DataFacts): Finding[] {
     {
       kind: 'act',
       what: `The store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since then are valid again.`,
-      advice: `Once the server runs, list the tokens and revoke the wrong ones: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
+      advice: `When the server runs, list the tokens and revoke tokens that must not exist: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
     },
   ];
 }
@@ -262,8 +262,9 @@ function toolFindings(facts: DataFacts): Finding[] {
         ? [
             {
               kind: 'act' as const,
-              what: `${name} is live at v${version}, and its repository (${folder}) ${repository === undefined ? 'is missing' : 'does not have its commit'}.`,
-              advice: 'Restore it from a backup, or let its maintainers push their history again.',
+              what: `The tool ${name} is live at v${version}, but its repository (${folder}) ${repository === undefined ? 'is missing' : 'does not have its commit'}.`,
+              advice:
+                'Restore the repository from a backup, or let the maintainers push their history again.',
             },
           ]
         : []),
@@ -273,7 +274,7 @@ function toolFindings(facts: DataFacts): Finding[] {
             {
               kind: 'act' as const,
               what: `The artifact of ${name} v${version} (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down.`,
-              advice: `Restore it from a backup, or build it again once the server runs: npx toolforge-push redeploy ${name}`,
+              advice: `Restore the artifact from a backup, or start the server and build the tool again: npx toolforge-push redeploy ${name}`,
             },
           ]),
     ];

@@ -26,8 +26,8 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   if (facts.state !== 'whole') {
     throw new DeployError(
       'NO_BACKUP',
-      `${source} is not a whole store${facts.state === 'damaged' ? `: ${facts.why}` : ''}.`,
-      'Name another file: npx toolforge-push restore store FILE',
+      `${source} is not a complete store${facts.state === 'damaged' ? `: ${facts.why}` : ''}.`,
+      'Give another backup: npx toolforge-push restore store FILE',
     );
   }
   const draft = join(data, 'store.sqlite.restored');
@@ -46,7 +46,7 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   await finish(data, join(data, 'store.sqlite'));
   return [
     ...told,
-    `store.sqlite is now a copy of ${basename(source)}. The next start reads back newer releases.`,
+    `store.sqlite is now a copy of ${basename(source)}. The next start reads newer releases from their copies.`,
     ...olderThanIsSafe(facts.tools),
   ];
 }
@@ -58,10 +58,10 @@ function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
     ...(withTokens.length === 0
       ? []
       : [
-          'Deploy tokens that were revoked since then are VALID AGAIN. Once the server runs, list those of each tool and revoke the wrong ones: npx toolforge-push token revoke TOOL ID',
+          'Deploy tokens that were revoked since the backup are VALID AGAIN. When the server runs, list the tokens of each tool and revoke tokens that must not exist: npx toolforge-push token revoke TOOL ID',
           ...withTokens.map((name) => `    npx toolforge-push token list ${name}`),
         ]),
-    'Tools that were stopped since then run again. Tools that have nothing live have config vars again that were removed since then: npx toolforge-push config list TOOL',
+    'Tools that were stopped since the backup run again. Tools without a live release have config vars again that were removed since the backup: npx toolforge-push config list TOOL',
   ];
 }
 
@@ -94,7 +94,7 @@ export async function restoreDirectory({ data }: DataConfig, file: string | null
   return [
     ...(at === null ? [] : [`Set aside: ${at}`]),
     `directory.yaml is now a copy of ${basename(source)}: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
-    'Users, keys and maintainers that were removed since then are back. Check them: npx toolforge-push user list, npx toolforge-push tool list',
+    'Users, keys and maintainers that were removed since the backup are back. Check them: npx toolforge-push user list, npx toolforge-push tool list',
   ];
 }
 
@@ -102,7 +102,7 @@ function noBackup(what: string, otherwise: string): DeployError {
   return new DeployError(
     'NO_BACKUP',
     `There is no good backup of the ${what} in the data folder.`,
-    `If you have one elsewhere: npx toolforge-push restore ${what} FILE. Otherwise: ${otherwise}`,
+    `If you have a backup elsewhere: npx toolforge-push restore ${what} FILE. Otherwise: ${otherwise}`,
   );
 }
 

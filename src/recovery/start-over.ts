@@ -38,7 +38,7 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
     throw new DeployError(
       'STORE_KEY',
       'The key of the config vars, secrets.key, is missing too.',
-      'Restore it first from the backup of the folder of keys. If it is lost: npx toolforge-push start-over config-vars',
+      'First restore secrets.key from the backup of the folder of keys. If there is no backup: npx toolforge-push start-over config-vars',
     );
   }
   let told: string[];
@@ -56,7 +56,10 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
       .map(({ name, liveVersion }) => `${name} v${liveVersion}`)
       .join(', ');
     await finish(data, join(data, 'store.sqlite'), join(data, 'releases'));
-    return [...told, `store.sqlite is new. Read back: ${tools === '' ? 'nothing' : tools}.`];
+    return [
+      ...told,
+      `store.sqlite is new. Releases read from their copies: ${tools === '' ? 'none' : tools}.`,
+    ];
   } finally {
     store.close();
   }
@@ -76,8 +79,8 @@ async function startOverDirectory(config: DataConfig): Promise<string[]> {
   const tools = store.state === 'whole' ? store.tools : [];
   return [
     ...(at === null ? [] : [`Set aside: ${at}`]),
-    `directory.yaml has the user ${made.uid} now, with ${made.keys} public keys and the password ${made.password} (shown this once).`,
-    'Add everybody else with: npx toolforge-push user add NAME. The tools, each with its maintainers:',
+    `directory.yaml now has the user ${made.uid}, with ${made.keys} public keys and the password ${made.password} (shown this once).`,
+    'Add all other users with: npx toolforge-push user add NAME. Then add each tool with its maintainers:',
     ...tools.map(({ name }) => `    npx toolforge-push tool add ${name} --maintainer USER`),
   ];
 }
@@ -92,7 +95,9 @@ async function startOverRepositories(config: DataConfig, path: string): Promise<
   }
   const folders = made.map((name) => repositories.folder(name));
   await finish(config.data, join(config.data, 'repositories'), ...folders);
-  return [`Empty repositories of ${made.join(', ')} made. Their maintainers push their history again.`];
+  return [
+    `Made empty repositories for ${made.join(', ')}. The maintainers of these tools must push their history again.`,
+  ];
 }
 
 async function startOverArtifacts(config: DataConfig): Promise<string[]> {
@@ -126,7 +131,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
       store.tool(tool);
       store.skipVersions(tool, newest);
       const live = store.settleLive(tool);
-      told.push(`${tool} continues with ${live === null ? 'nothing live' : `v${live}`}.`);
+      told.push(`${tool} continues with ${live === null ? 'no live release' : `v${live}`}.`);
       const lost = lacking.filter((version) => version > (live ?? 0));
       const refs = lost.map((version) => `${RELEASES}/v${version}`);
       const branch = await readDeployBranch(repositories, tool);
@@ -140,7 +145,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
     }
     const changed = facts.repositories.map(({ tool }) => repositories.folder(tool));
     await finish(config.data, join(config.data, 'releases'), ...changed);
-    return told.length === 0 ? ['Nothing to do: every release can be read.'] : told;
+    return told.length === 0 ? ['Nothing had to be done, because every release can be read.'] : told;
   } finally {
     store.close();
   }
@@ -172,7 +177,7 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   if (readStoreFacts(join(data, 'store.sqlite')).state !== 'whole') {
     return [
       ...told,
-      'secrets.key is new. The store cannot be read either. Restore it (npx toolforge-push help restore), or start over: npx toolforge-push start-over store',
+      'secrets.key is new. The store cannot be read either. Restore the store (npx toolforge-push help restore), or start over: npx toolforge-push start-over store',
     ];
   }
   const copy = join(data, 'set-aside', stamp, 'store.sqlite');
@@ -186,8 +191,8 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   await finish(data, copy);
   return [
     ...told,
-    `A copy of the store as it was: set-aside/${stamp}/store.sqlite`,
-    'The config vars of all tools are empty now. Tell their maintainers to set them: config set TOOL NAME=VALUE',
+    `A copy of the previous store is in set-aside/${stamp}/store.sqlite`,
+    'The config vars of all tools are now empty. Tell the maintainers to set them again: config set TOOL NAME=VALUE',
   ];
 }
 

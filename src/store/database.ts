@@ -193,7 +193,7 @@ function damaged(cause: unknown): DeployError {
   return new DeployError(
     'STORE_DAMAGED',
     'The store is damaged or is not a store.',
-    'An operator of this server has to stop it and run: npx toolforge-push doctor',
+    'An operator has to stop the server and run: npx toolforge-push doctor',
     { cause },
   );
 }

@@ -74,8 +74,8 @@ function associated(head: Buffer, context: readonly string[]): Buffer {
 export function wrongKey(wanted: string, given: string): DeployError {
   return new DeployError(
     'STORE_KEY',
-    `The store is encrypted with the key ${wanted}, and secrets.key is the key ${given}.`,
-    'Restore the secrets.key of this data folder (setting `keys`) from its backup. If it is lost, only the config vars are lost: npx toolforge-push start-over config-vars',
+    `The store is encrypted with the key ${wanted}, but secrets.key contains the key ${given}.`,
+    'Restore the secrets.key of this data folder (setting `keys`) from its backup. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars',
   );
 }
 
@@ -92,7 +92,7 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
     throw new DeployError(
       'STORE_KEY',
       `secrets.key has ${bytes.length} bytes, but a key has ${keyBytes}.`,
-      'Restore it from its backup. If the data folder is empty, delete it: the next start makes a new key.',
+      'Restore secrets.key from its backup. If the data folder is empty, delete secrets.key: the next start makes a new key.',
     );
   }
   return new SecretsKey(bytes);
@@ -114,8 +114,8 @@ function readKey(path: string): Buffer | null {
     if ((statSync(path).mode & 0o007) !== 0) {
       throw new DeployError(
         'STORE_KEY',
-        'Every user of this machine can open secrets.key.',
-        'Run `chmod 600` on it. If others may have read it, give all config vars new values.',
+        'Other users of this machine can read secrets.key, the key of all config vars.',
+        'Run `chmod 600` on secrets.key. If somebody may have read the key, change the values of all config vars.',
       );
     }
     return readFileSync(path);

@@ -116,14 +116,14 @@ test('threat 87: if repository and newer store are lost, the newest release is r
   );
 });
 
-test('threat 87: start-over store reads back a tool without a repository from its copies', async () => {
+test('threat 87: start-over store reads the releases of a tool without a repository from their copies', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.store(left.config, path);
   await using _place = await left.start(3);
 });
 
-test('threat 87: a torn newest copy without a repository refuses the start; start-over takes the previous release', async () => {
+test('threat 87: if a repository is lost and the newest release copy is torn, the start is refused; start-over uses the previous release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -140,7 +140,7 @@ test('threat 87: a torn newest copy without a repository refuses the start; star
   assert.equal(place.store.newerCopies(wikibot).length, 0);
 });
 
-test('threat 87: a live release without a row is read back from its copy', async () => {
+test('threat 87: a live release that is missing in the store is read from its copy', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases WHERE version = 3');
   await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
@@ -148,7 +148,7 @@ test('threat 87: a live release without a row is read back from its copy', async
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: a live version without row and copy refuses the start; start-over takes the newest known release', async () => {
+test('threat 87: a live version that neither the store nor a copy has refuses the start; start-over uses the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
@@ -157,7 +157,7 @@ test('threat 87: a live version without row and copy refuses the start; start-ov
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: a live version without any release: start-over leaves nothing live and keeps the branch aside', async () => {
+test('threat 87: if no release of a tool is known, start-over releases leaves nothing live and sets the branch aside', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases');
   await rm(left.file(`releases/${wikibot}`), { recursive: true });
@@ -217,7 +217,7 @@ test('threat 87: a restored store says that revoked deploy tokens are valid agai
   const told = (await restoreStore(left.config, backup)).join('\n');
   assert.match(
     told,
-    /revoked since then are VALID AGAIN.*token revoke TOOL ID\n +npx toolforge-push token list wikibot\n/,
+    /revoked since the backup are VALID AGAIN.*token revoke TOOL ID\n +npx toolforge-push token list wikibot\n/,
   );
   await rm(left.folder, { recursive: true });
 });
@@ -259,7 +259,7 @@ test('threat 87: a repository that lost its objects gives one error with facts, 
   assert.deepEqual(errors, []);
 });
 
-test('threat 87: a repository that was replaced by an empty one is reported in one error', async () => {
+test('threat 87: a repository that was replaced by an empty repository is reported in one error', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.repositories(left.config, path);
@@ -295,8 +295,8 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
     await writeFile(file('config'), garbage);
     await writeFile(file('shallow'), garbage);
     assert.deepEqual(await findings(), [
-      'act: shallow in the repository of wikibot is torn.',
-      'repaired: config in the repository of wikibot is torn.',
+      'act: The file shallow in the repository of wikibot is torn.',
+      'repaired: The file config in the repository of wikibot is torn.',
     ]);
     await using _place = await left.start(3);
     assert.deepEqual(await findings(), []);
@@ -305,7 +305,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('threat 87: a repository that was replaced under the server is reported as one without the live commit', async () => {
+test('threat 87: a repository that is replaced while the server runs is reported as lacking the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
   // The next fetch does the same.
@@ -313,6 +313,8 @@ test('threat 87: a repository that was replaced under the server is reported as 
   const findings = examine(await readDataFacts(left.config));
   assert.deepEqual(
     findings.map(({ kind, what }) => `${kind}: ${what}`),
-    ['act: wikibot is live at v3, and its repository (repositories/wikibot.git) does not have its commit.'],
+    [
+      'act: The tool wikibot is live at v3, but its repository (repositories/wikibot.git) does not have its commit.',
+    ],
   );
 });

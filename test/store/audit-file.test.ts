@@ -25,7 +25,7 @@ const event: AuditEvent = { what: 'rollback', who, tool: wikibot, facts: { words
 const errors: unknown[] = [];
 const log = { error: (facts: unknown) => void errors.push(facts) } as never;
 
-test('each event is one line of JSON that only the owner can read, also after the file was moved', () => {
+test('each audit event is one line of JSON in a file that only its owner can read, also after the file was moved', () => {
   const path = join(folder, 'audit.log');
   const audit = auditFile(folder, log);
   audit(event);
@@ -42,7 +42,7 @@ test('each event is one line of JSON that only the owner can read, also after th
   assert.deepEqual(errors, []);
 });
 
-test('a file that root’s command makes belongs to the owner of the data folder', {
+test('an audit.log that a command of root makes belongs to the owner of the data folder', {
   skip: process.getuid?.() !== 0,
 }, () => {
   const theirs = mkdtempSync(join(folder, 'theirs-'));
@@ -52,7 +52,7 @@ test('a file that root’s command makes belongs to the owner of the data folder
   assert.deepEqual([uid, gid], [54_321, 54_322]);
 });
 
-test('threat 58: a claimed user name cannot control the terminal of a reader of the log', () => {
+test('threat 58: a claimed user name in audit.log cannot control the terminal of a reader', () => {
   const inner = mkdtempSync(join(folder, 'plain-'));
   const uid = 'a\u009b31m\u007f\u202egnp.\u2028\u2066\u200b\ufeff\u001b]0;x\u0007';
   auditFile(inner, log)({ ...event, who: { ...who, uid } });
@@ -61,7 +61,7 @@ test('threat 58: a claimed user name cannot control the terminal of a reader of 
   assert.equal(JSON.parse(text).uid, uid);
 });
 
-test('threat 83: after a line that a full disk cut short, the next line is whole', () => {
+test('threat 83: after a line of audit.log that a full disk cut short, the next line is complete', () => {
   const inner = mkdtempSync(join(folder, 'torn-'));
   const path = join(inner, 'audit.log');
   const audit = auditFile(inner, log);
@@ -83,7 +83,7 @@ test('threat 83: after a line that a full disk cut short, the next line is whole
   assert.match(JSON.stringify(errors), /ENOSPC/);
 });
 
-test('if the file cannot be written, the operator’s log has the event', () => {
+test('if audit.log cannot be written, the operator’s log has the event', () => {
   auditFile(join(folder, 'nowhere'), log)(event);
   assert.match(JSON.stringify(errors), /ENOENT.*rollback/s);
 });

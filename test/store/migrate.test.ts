@@ -17,7 +17,7 @@ const version = (database: Database) =>
 const one = 'CREATE TABLE one (a TEXT) STRICT';
 const two = 'ALTER TABLE one ADD COLUMN b TEXT; INSERT INTO one VALUES (1, 2)';
 
-test('each migration runs once, in order', () => {
+test('each migration of the store runs once, in order', () => {
   const database = newDatabase();
   migrate(database, [one]);
   assert.equal(version(database), 1);
@@ -31,7 +31,7 @@ test('each migration runs once, in order', () => {
   database.close();
 });
 
-test('threat 87: a migration that fails halfway leaves the previous schema', () => {
+test('threat 87: a migration of the store that fails halfway leaves the previous schema', () => {
   const database = newDatabase();
   migrate(database, [one]);
   assert.throws(() => migrate(database, [one, `${two}; INSERT INTO nowhere VALUES (1)`]), /nowhere/);
@@ -42,7 +42,7 @@ test('threat 87: a migration that fails halfway leaves the previous schema', () 
   database.close();
 });
 
-test('threat 87: the refusal of a newer schema names both numbers', () => {
+test('threat 87: the refusal of a store with a newer schema names both schema numbers', () => {
   const database = newDatabase();
   migrate(database, [one, two]);
   assert.throws(() => migrate(database, [one]), { code: 'STORE_NEWER', message: /schema 2.*up to 1/ });

@@ -12,7 +12,7 @@ after(() => rmSync(root, { recursive: true, force: true }));
 const newFolder = () => mkdtempSync(join(root, 'keys-'));
 const secrets = join(import.meta.dirname, '../../src/store/secrets.ts');
 
-test('the key is made once, only its owner can read it, and it is found again', () => {
+test('secrets.key is made once, only its owner can read it, and later starts use the same key', () => {
   const folder = join(newFolder(), 'not', 'there', 'yet');
   const key = loadOrMakeSecretsKey(folder);
   assert.deepEqual(readdirSync(folder), ['secrets.key']);
@@ -22,7 +22,7 @@ test('the key is made once, only its owner can read it, and it is found again', 
   assert.match(key.id, /^[0-9a-f]{16}$/);
 });
 
-test('processes that make the key at the same time get the same key', async () => {
+test('processes that make secrets.key at the same time get the same key', async () => {
   const folder = newFolder();
   const script = `import(${JSON.stringify(secrets)}).then(({ loadOrMakeSecretsKey }) => process.stdout.write(loadOrMakeSecretsKey(${JSON.stringify(folder)}).id))`;
   const ids = await Promise.all(Array.from({ length: 4 }, () => execa(process.execPath, ['-e', script])));
@@ -35,7 +35,7 @@ for (const { name, bytes } of [
   { name: 'a cut-off key', bytes: 31 },
   { name: 'a longer file', bytes: 33 },
 ]) {
-  test(`${name} is refused as a key and not replaced`, () => {
+  test(`${name} as secrets.key is refused and not replaced`, () => {
     const folder = newFolder();
     const path = join(folder, 'secrets.key');
     writeFileSync(path, randomBytes(bytes), { mode: 0o600 });
@@ -44,7 +44,7 @@ for (const { name, bytes } of [
   });
 }
 
-test('a key that every user can read is refused', () => {
+test('a secrets.key that every user can read is refused', () => {
   const folder = newFolder();
   loadOrMakeSecretsKey(folder);
   chmodSync(join(folder, 'secrets.key'), 0o644);
@@ -54,12 +54,12 @@ test('a key that every user can read is refused', () => {
 const key = new SecretsKey(randomBytes(32));
 
 for (const text of ['', 'value', 'välue \u{1f600}\n', 'x'.repeat(100_000)]) {
-  test(`a value of ${text.length} characters is decrypted unchanged`, () => {
+  test(`an encrypted value of ${text.length} characters is decrypted unchanged`, () => {
     assert.equal(key.decrypt(key.encrypt(text, ['wikibot', 'vars']), ['wikibot', 'vars']), text);
   });
 }
 
-test('the same value is encrypted differently each time', () => {
+test('encrypting the same value twice gives different results', () => {
   const sealed = Array.from({ length: 100 }, () => key.encrypt('value', ['a']).toString('hex'));
   assert.equal(new Set(sealed).size, 100);
 });
@@ -70,13 +70,13 @@ for (const { name, context } of [
   { name: 'the words joined differently', context: ['wikibotv1'] },
   { name: 'no context', context: [] },
 ]) {
-  test(`a value of wikibot v1 is refused under ${name}`, () => {
+  test(`an encrypted value of wikibot v1 cannot be decrypted as a value of ${name}`, () => {
     const sealed = key.encrypt('value', ['wikibot', 'v1']);
     assert.throws(() => key.decrypt(sealed, context));
   });
 }
 
-test('a value with any byte changed or cut off is refused', () => {
+test('an encrypted value with any byte changed or cut off is refused', () => {
   const sealed = key.encrypt('value', ['a']);
   for (let index = 0; index < sealed.length; index++) {
     const changed = Buffer.from(sealed);
@@ -86,7 +86,7 @@ test('a value with any byte changed or cut off is refused', () => {
   }
 });
 
-test('decrypting a value of another key fails with STORE_KEY', () => {
+test('decrypting a value with the wrong key fails with STORE_KEY', () => {
   const sealed = new SecretsKey(randomBytes(32)).encrypt('value', ['a']);
   assert.throws(() => key.decrypt(sealed, ['a']), { code: 'STORE_KEY' });
 });

@@ -51,7 +51,7 @@ test('only the server’s user can read the store’s files', () => {
   store.close();
 });
 
-test('no config var is in clear in any file', () => {
+test('no file of the store contains a config var without encryption', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   const isClean = () => {
@@ -71,7 +71,7 @@ test('no config var is in clear in any file', () => {
   isClean();
 });
 
-test('a sealed value copied to another tool or release is refused', () => {
+test('an encrypted value that is copied to another tool or release is refused', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   store.addDeployment(deploymentOf('d1'));
@@ -87,7 +87,7 @@ test('a sealed value copied to another tool or release is refused', () => {
   again.close();
 });
 
-test('another key is refused at opening, and the store can be opened with its own key after that', () => {
+test('opening the store with a wrong key is refused, and it can still be opened with its own key', () => {
   const folder = newFolder();
   new SqliteStore(folder, key).close();
   const other = new SecretsKey(randomBytes(32));
@@ -110,13 +110,13 @@ test('threat 87: a store with a newer schema is refused and not changed', () => 
   after.close();
 });
 
-test('threat 87: a file that is not a database is refused with advice', () => {
+test('threat 87: a store.sqlite that is not a database is refused with advice', () => {
   const folder = newFolder();
   writeFileSync(join(folder, 'store.sqlite'), 'x'.repeat(8192));
   assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /doctor/));
 });
 
-test('a second store in the same process is refused with the process id, and the first keeps its lock', () => {
+test('opening the store twice in one process is refused with the process id, and the first store keeps its lock', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   const refused = isDeployError('DATA_IN_USE', new RegExp(`process ${process.pid}\\b`));
@@ -127,7 +127,7 @@ test('a second store in the same process is refused with the process id, and the
   new SqliteStore(folder, key).close();
 });
 
-test('threat 85: a second server is refused while the first one lives; kill -9 releases the lock', async () => {
+test('threat 85: a second server is refused while the first server runs; kill -9 releases the lock', async () => {
   const folder = newFolder();
   const holder = execa(process.execPath, [child, 'hold', folder], { reject: false, timeout: 60_000 });
   const [said] = await once(holder.stdout, 'data');
@@ -147,7 +147,7 @@ function testKey(): SecretsKey {
   return new SecretsKey(Buffer.alloc(32, 7));
 }
 
-test('threat 82: kill -9 during writes loses nothing from calls that had returned', async () => {
+test('threat 82: kill -9 during writes of the store loses nothing from calls that had returned', async () => {
   for (const lines of [5, 60, 200]) {
     const folder = newFolder();
     const writer = execa(process.execPath, [child, 'write', folder], { reject: false, buffer: false });
@@ -189,7 +189,7 @@ function inSandbox(mounts: readonly string[], mode: string) {
 const sandbox = await execa('bwrap', ['--ro-bind', '/', '/', '--tmpfs', '/tmp', 'true'], { reject: false });
 const skip = sandbox.failed ? 'bwrap does not work here' : false;
 
-test('threat 83: a full disk refuses a write with STORE_FULL, and the store works again once there is room', {
+test('threat 83: on a full disk, a write of the store fails with STORE_FULL, and works again once there is space', {
   skip,
 }, async () => {
   const { all } = await inSandbox(['--size', `${3 * 1024 * 1024}`, '--tmpfs', '/mnt'], 'fill');
@@ -203,7 +203,7 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   assert.match(all, /^STORE_FULL .*read-only/);
 });
 
-test('threat 87: after a power failure, a refused first release is not live', {
+test('threat 87: after a power failure, a first release that was refused is not live', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

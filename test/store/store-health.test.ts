@@ -49,7 +49,7 @@ for (const { what, command } of [
   });
 }
 
-test('a thousand questions try the store only once', () => {
+test('a thousand health checks at once test the store only once', () => {
   let count = 0;
   const check = () => {
     count += 1;

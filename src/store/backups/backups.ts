@@ -10,7 +10,7 @@ import { readStoreFacts } from '../store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
-/** Hourly backups of one day, both ends included. */
+/** 25 hourly backups cover one day, including both ends. */
 const MAX_BACKUPS = 25;
 
 export type BackedUp = 'store' | 'directory';
@@ -172,7 +172,7 @@ export class BackupClock implements AsyncDisposable {
       hasLive = this.#options.hasLive();
       lacksDirectory = await this.#lacksDirectory();
     } catch (err) {
-      this.#options.log.error({ err }, 'the age of the newest backup is not known');
+      this.#options.log.error({ err }, 'cannot find out the age of the newest backup');
     }
     const isDue = age >= HOUR_MS || (hasLive && !this.#hadLive) || lacksDirectory;
     this.#hadLive = hasLive;

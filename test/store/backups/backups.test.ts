@@ -12,7 +12,7 @@ import { wikibot } from '../../support/store-records.ts';
 
 const HOUR_MS = 3600_000;
 
-test('threat 83: a backup leaves the disk’s reserve to the store, and deletes the draft of a killed backup', {
+test('threat 83: a backup does not use the reserved disk space, and deletes the unfinished file of a killed backup', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });
@@ -40,7 +40,7 @@ test('threat 83: a backup leaves the disk’s reserve to the store, and deletes 
   }
 });
 
-test('threat 87: the first release is backed up within a minute, not only an hour later', async (t) => {
+test('threat 87: after the first release, the store is backed up within a minute, not only an hour later', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
@@ -104,7 +104,7 @@ test('threat 87: the store is backed up every hour, and not more often', async (
   }
 });
 
-test('a user directory without a backup is backed up at the start, although that of the store is new', async (t) => {
+test('a user directory without a backup is backed up at the start, even if the store’s backup is new', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
@@ -120,7 +120,7 @@ test('a user directory without a backup is backed up at the start, although that
   assert.equal((await backups.list('store')).length, 2, 'not again');
 });
 
-test('threat 84: backups with a time in the future are replaced by those of now', async (t) => {
+test('threat 84: backups with a time in the future are replaced by present backups', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
