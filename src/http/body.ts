@@ -81,7 +81,7 @@ export function decodersOf(request: IncomingMessage): Transform[] {
   if (encoding === 'gzip' || encoding === 'x-gzip') return [createGunzip()];
   throw new DeployError(
     'UNSUPPORTED_ENCODING',
-    'This server reads bodies without a Content-Encoding or with gzip.',
+    'This server reads request bodies only without a Content-Encoding, or with gzip.',
     'Send the request without that Content-Encoding.',
   );
 }

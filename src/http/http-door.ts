@@ -67,7 +67,7 @@ export interface HttpDoor {
 }
 
 /**
- * The HTTP door: the tools' own web addresses, git's smart protocol, and commands by password.
+ * Makes the HTTP server: the tools' own web addresses, git's smart protocol, and commands by password.
  *
  * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
  */

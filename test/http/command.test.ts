@@ -19,7 +19,7 @@ async function post(context: Parameters<typeof openDoor>[0], runCommand: Run, bo
   return { door, answer, text: await answer.text() };
 }
 
-test('a command line runs for the user who sent it, and quotes group words', async (context) => {
+test('over HTTP, a command runs for the user who sent it, and quotes group words', async (context) => {
   const door = await openDoor(context);
   const { stdout } = await execa('curl', [
     ...['--silent', '--data', `config set hello 'KEY=two words'`, `${door.loggedIn}/-/command`],
@@ -27,7 +27,7 @@ test('a command line runs for the user who sent it, and quotes group words', asy
   assert.equal(stdout, 'alice ["config","set","hello","KEY=two words"]');
 });
 
-test('the lines after the first are standard input', async (context) => {
+test('over HTTP, the lines after the first line are the command’s standard input', async (context) => {
   const run: Run = async (line) => {
     const chunks = await Array.fromAsync(line.input);
     await line.out(`${line.argv.join('|')} <${Buffer.concat(chunks)}>`);
@@ -38,7 +38,7 @@ test('the lines after the first are standard input', async (context) => {
   assert.equal(text, `config|set|hello|KEY|- <${secret}>`);
 });
 
-test('an empty body runs help', async (context) => {
+test('over HTTP, an empty body runs help', async (context) => {
   const run: Run = async ({ argv, out }) => {
     await out(argv.join());
     return 0;
@@ -59,7 +59,7 @@ for (const { name, error, status } of [
   { name: 'DIRECTORY_BUSY', error: tooManyLogins(), status: 503 },
   { name: 'anything else', error: new DeployError('BAD_USAGE', 'No.', 'Read help.'), status: 400 },
 ]) {
-  test(`${name} before any output is answered ${status} with its message and hint`, async (context) => {
+  test(`over HTTP, ${name} before any output is answered ${status} with its message and hint`, async (context) => {
     const fail = async () => {
       throw error;
     };
@@ -69,7 +69,7 @@ for (const { name, error, status } of [
   });
 }
 
-test('the table of commands answers 200, 400 for a wrong line and 404 for a refused one', async (context) => {
+test('over HTTP, a command is answered 200, a wrong command line 400, and a refused command 404', async (context) => {
   const door = await openDoor(context, { runCommand });
   for (const { body, status, words } of [
     { body: 'help', status: 200, words: /rollback/ },
@@ -85,7 +85,7 @@ test('the table of commands answers 200, 400 for a wrong line and 404 for a refu
   }
 });
 
-test('exit status 2 with only standard error is answered 400', async (context) => {
+test('over HTTP, a command with exit status 2 and only standard error is answered 400', async (context) => {
   const run: Run = async ({ err }) => {
     await err(' !     No such command.\n');
     return 2;
@@ -96,7 +96,7 @@ test('exit status 2 with only standard error is answered 400', async (context) =
   assert.equal(answer.headers.get('toolforge-exit-status'), '2');
 });
 
-test('a failure after output ends the text with its message, hint and exit status', async (context) => {
+test('over HTTP, if a command fails after output, the text ends with the message, the hint and the exit status', async (context) => {
   const run: Run = async ({ out }) => {
     await out('building\n');
     throw new DeployError('BUILD_FAILED', 'pip exited 1.', 'Mend it.');
@@ -106,7 +106,7 @@ test('a failure after output ends the text with its message, hint and exit statu
   assert.equal(text, 'building\n !     pip exited 1.\n !     Mend it.\n !     exit status 1\n');
 });
 
-test('the exit status is in the trailer', async (context) => {
+test('over HTTP, the exit status of a command is in a trailer', async (context) => {
   const run: Run = async ({ out }) => {
     await out('a\n');
     return 3;
@@ -118,7 +118,7 @@ test('the exit status is in the trailer', async (context) => {
   assert.match(text, / ! {5}exit status 3\n\r\n0\r\nToolforge-Exit-Status: 3\r\n\r\n$/);
 });
 
-test('a bug is answered with a number that the log has, without details', async (context) => {
+test('over HTTP, a bug in a command is answered with a number from the log, without details', async (context) => {
   const fail = async () => {
     throw new Error('password of the database');
   };
@@ -129,7 +129,7 @@ test('a bug is answered with a number that the log has, without details', async 
   assert.ok(door.log.some((line) => line.includes(`"id":"${id}"`) && line.includes('database')));
 });
 
-test('output is sent as it is printed, and the command ends if the client disconnects', {
+test('over HTTP, output is sent as a command prints it, and the command ends if the client disconnects', {
   timeout: 10_000,
 }, async (context) => {
   let ended = (_: unknown) => {};
@@ -154,7 +154,9 @@ test('output is sent as it is printed, and the command ends if the client discon
   await end;
 });
 
-test('a client that does not read slows the command down', { timeout: 20_000 }, async (context) => {
+test('over HTTP, a client that does not read slows its command down', {
+  timeout: 20_000,
+}, async (context) => {
   let written = 0;
   let stopped = (_: unknown) => {};
   const stop = new Promise((resolve) => {
@@ -190,13 +192,13 @@ for (const { name, body } of [
   { name: 'bytes that are not UTF-8', body: Buffer.from([0x70, 0x73, 0x20, 0xff]) },
   { name: 'a line without an end', body: 'x'.repeat(200_000) },
 ]) {
-  test(`a command line with ${name} is refused`, async (context) => {
+  test(`over HTTP, a command line with ${name} is refused`, async (context) => {
     const { answer } = await post(context, () => assert.fail('it ran'), body);
     assert.equal(answer.status, 400);
   });
 }
 
-test('commands need a login and POST', async (context) => {
+test('over HTTP, commands need a login and the method POST', async (context) => {
   const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
   assert.equal((await fetch(`${door.url}/-/command`, { method: 'POST', body: 'tools' })).status, 401);
   const get = await fetch(`${door.url}/-/command`, { headers: { authorization: basic() } });
@@ -213,7 +215,7 @@ for (const { status, text } of [
   { status: 0, text: 'alice ["ps","hello"]' },
   { status: 3, text: 'alice ["ps","hello"]\n !     exit status 3\n' },
 ]) {
-  test(`an HTTP/1.0 client, such as nginx by default, gets the output for exit status ${status}`, async (context) => {
+  test(`an HTTP/1.0 client, such as nginx by default, gets the output of a command with exit status ${status}`, async (context) => {
     const run: Run = async ({ principal, argv, out }) => {
       await out(`${principal.uid} ${JSON.stringify(argv)}${status === 0 ? '' : '\n'}`);
       return status;

@@ -27,7 +27,7 @@ test('threat 21: an HTTP client that follows a log and reads nothing is dropped,
   while (!isHeld()) await delay(10);
   while (isHeld()) await delay(10);
   const said = await text(socket);
-  assert.match(said, / ! {5}This connection took no output for 1 s, so the server stopped showing it\./);
+  assert.match(said, / ! {5}This connection took no output for 1 s, so the server stopped sending output\./);
   assert.match(said, /Toolforge-Exit-Status: 1/);
   assert.ok(said.length < 20_000_000, 'the whole log was sent');
 });

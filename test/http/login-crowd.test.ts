@@ -75,7 +75,7 @@ for (const { title, nameOf } of [
   { title: 'at random names', nameOf: (index: number) => `name${index}` },
   { title: 'at the name of one person', nameOf: () => 'alice' },
 ]) {
-  test(`threat 9: guesses from 120 addresses ${title} do not keep out a first login`, async (context) => {
+  test(`threat 9: password guesses from 120 addresses ${title} do not keep out somebody’s first login`, async (context) => {
     const door = await openCrowdedDoor(context);
     const stop = guess(door.port, nameOf);
     context.after(stop);
@@ -106,7 +106,7 @@ class SlowDirectory extends HttpDirectory {
   }
 }
 
-test('threats 6, 9: a slow directory gets few checks at once, and people who logged in recently still get in', async (context) => {
+test('threats 6, 9: a slow user directory gets few password checks at once, and people who logged in recently still get in', async (context) => {
   const directory = new SlowDirectory();
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
   const alice = () => logIn(door.port, '127.0.0.1', basic('alice', PASSWORD));
@@ -148,7 +148,7 @@ async function guessAndLeave(port: number, name: string, { asked }: StrictDirect
   await answered;
 }
 
-test('threats 6, 9: a client that guesses and disconnects at once has no more simultaneous checks than others', async (context) => {
+test('threats 6, 9: a client that guesses and disconnects at once gets no more simultaneous password checks than others', async (context) => {
   const strict = new StrictDirectory();
   const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
   const door = await openDoor(context, { directory });
@@ -156,7 +156,7 @@ test('threats 6, 9: a client that guesses and disconnects at once has no more si
   assert.ok(strict.most <= 4, `${strict.most} at once`);
 });
 
-test('threat 9: a guess counts although its client has disconnected', async (context) => {
+test('threat 9: a password guess counts even if its client has disconnected', async (context) => {
   const strict = new StrictDirectory();
   const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });

@@ -21,7 +21,7 @@ for (const { name, header } of [
   { name: 'bytes that are not UTF-8', header: `Basic ${Buffer.from([0x61, 0x3a, 0xff]).toString('base64')}` },
   { name: 'two credentials', header: `${basic()}, ${basic()}` },
 ]) {
-  test(`threat 29: Authorization with ${name} is answered 401 without asking the directory`, async (context) => {
+  test(`threat 29: Authorization with ${name} is answered 401 without asking the user directory`, async (context) => {
     assert.equal(readBasic(header), null);
     const door = await openDoor(context);
     const headers: Record<string, string> = header === undefined ? {} : { authorization: header };
@@ -45,7 +45,7 @@ async function answerOf(url: string, headers: Record<string, string> = {}) {
   return { status: answer.status, headers: sent, body: await answer.text() };
 }
 
-test('threat 29: without a login, the answer is the same for every tool', async (context) => {
+test('threat 29: without a login, the HTTP answer is the same for every tool', async (context) => {
   const door = await openDoor(context);
   const known = await answerOf(`${door.url}/hello.git/${REFS}`);
   assert.equal(known.status, 401);
@@ -54,7 +54,7 @@ test('threat 29: without a login, the answer is the same for every tool', async 
   }
 });
 
-test('threat 29: a foreign tool and a missing one get the same answer', async (context) => {
+test('threat 29: over HTTP, somebody else’s tool and a missing tool get the same answer', async (context) => {
   const door = await openDoor(context);
   const headers = { authorization: basic() };
   const foreign = await answerOf(`${door.url}/other.git/${REFS}`, headers);
@@ -67,7 +67,7 @@ test('threat 29: a foreign tool and a missing one get the same answer', async (c
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('a failing directory is answered 503, never 401', async (context) => {
+test('during an outage of the user directory, a login is answered 503, never 401', async (context) => {
   const door = await openDoor(context);
   door.directory.isDown = true;
   const answer = await fetch(`${door.url}/hello.git/${REFS}`, { headers: { authorization: basic() } });
@@ -76,7 +76,7 @@ test('a failing directory is answered 503, never 401', async (context) => {
   assert.notEqual(answer.headers.get('retry-after'), null);
 });
 
-test('threat 9: guessing is slowed down, and the right password waits too', async (context) => {
+test('threat 9: after several wrong passwords, further logins wait, also with the right password', async (context) => {
   const door = await openDoor(context, { throttle: new LoginThrottle() });
   const wrong = { authorization: basic('alice', 'guess') };
   const statuses = await Promise.all(
@@ -94,7 +94,7 @@ test('threat 9: guessing is slowed down, and the right password waits too', asyn
   assert.equal(neighbour.status, 200, 'another user at the same address was refused');
 });
 
-test('threat 15: no password is logged', async (context) => {
+test('threat 15: no password of an HTTP login is in the log', async (context) => {
   const door = await openDoor(context);
   await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
   await fetch(`${door.url}/hello.git/${REFS}&token=sesame`, {
@@ -114,7 +114,7 @@ test('threat 15: no password is logged', async (context) => {
   }
 });
 
-test('threat 28: the dumb protocol and the files of a repository are not served', async (context) => {
+test('threat 28: the HTTP server does not serve git’s dumb protocol or files of a repository', async (context) => {
   const door = await openDoor(context);
   await door.packs.advertise('hello' as never);
   const headers = { authorization: basic() };
@@ -172,7 +172,7 @@ test('threat 31: behind a proxy, passwords are accepted only over https', async 
   assert.ok(door.log.some((line) => line.includes('"address":"203.0.113.9"')));
 });
 
-test('threat 29: a browser that visits any repository address is told that it is for git', async (context) => {
+test('threat 29: a browser that visits a repository address gets a page that says that the address is for git', async (context) => {
   const door = await openDoor(context);
   for (const name of ['hello', 'other', 'nowhere']) {
     const { status, body } = await answerOf(`${door.url}/${name}.git`);

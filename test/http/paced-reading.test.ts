@@ -30,7 +30,7 @@ async function openTool(context: TestContext, serve: Serve) {
 
 const head = (line: string, fields: string) => `${line} HTTP/1.1\r\nHost: one.localhost\r\n${fields}\r\n`;
 
-test('threat 55: a body in chunks of one byte arrives whole, in few pieces', async (context) => {
+test('threat 55: an HTTP body in chunks of one byte arrives completely, in few pieces', async (context) => {
   const pieces: Buffer[] = [];
   const socket = await openTool(context, (request, response) => {
     request.on('data', (chunk: Buffer) => pieces.push(chunk));
@@ -46,7 +46,7 @@ test('threat 55: a body in chunks of one byte arrives whole, in few pieces', asy
   assert.ok(pieces.length < 2_000, `${pieces.length} pieces`);
 });
 
-test('threat 55: a network that sends endless one-byte chunks must wait, and another network need not', async (context) => {
+test('threat 55: a client that sends endless one-byte chunks must wait, but clients of other networks need not', async (context) => {
   const socket = await openTool(context, (request) => request.resume());
   const letters = Buffer.from('1\r\na\r\n'.repeat(10_000));
   socket.write(head('POST /', 'Transfer-Encoding: chunked\r\n'));
@@ -63,7 +63,7 @@ test('threat 55: a network that sends endless one-byte chunks must wait, and ano
   assert.equal(readingTime.waitMs('192.0.2.1'), 0);
 });
 
-test('a body that nobody reads stays with its client, and later arrives whole', async (context) => {
+test('an HTTP body that nobody reads yet is not received into memory, and later arrives completely', async (context) => {
   const size = 60_000_000;
   let bytesRead = () => 0;
   const socket = await openTool(context, async (request, response) => {
@@ -80,7 +80,7 @@ test('a body that nobody reads stays with its client, and later arrives whole', 
   assert.match((await collect(socket, 30_000)).text, new RegExp(`\\r\\n\\r\\n[\\s\\S]*${size}`));
 });
 
-test('requests in one packet are answered in order, each with its own body', async (context) => {
+test('HTTP requests in one packet are answered in order, each with its own body', async (context) => {
   const socket = await openTool(context, async (request, response) => {
     let body = '';
     for await (const chunk of request) body += String(chunk);
@@ -95,7 +95,7 @@ test('requests in one packet are answered in order, each with its own body', asy
   assert.deepEqual(found, bodies);
 });
 
-test('bytes after an upgrade are passed on unchanged', async (context) => {
+test('bytes after an HTTP upgrade are passed on unchanged', async (context) => {
   const socket = await openTool(context, () => {});
   const sent = Buffer.from(Array.from({ length: 500_000 }, (_, index) => (index * 7) % 251));
   socket.write(head('GET /', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'));

@@ -8,7 +8,7 @@ const facts = {
   deployBranch: 'main',
 };
 
-test('browsers get a page, others text, with the same addresses', async (context) => {
+test('browsers get the landing page as HTML and other clients as text, with the same addresses', async (context) => {
   const door = await openDoor(context);
   const page = await fetch(door.url, { headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } });
   assert.match(page.headers.get('content-type') ?? '', /^text\/html/);
@@ -21,7 +21,7 @@ test('browsers get a page, others text, with the same addresses', async (context
   }
 });
 
-test('threat 94: no page runs a script, is framed or is sniffed', async (context) => {
+test('threat 94: headers of the landing page forbid scripts, frames and content sniffing', async (context) => {
   const door = await openDoor(context);
   const page = await fetch(door.url, { headers: { accept: 'text/html' } });
   const policy = page.headers.get('content-security-policy') ?? '';
@@ -37,13 +37,13 @@ test('threat 94: no page runs a script, is framed or is sniffed', async (context
   assert.match(sheet.headers.get('content-type') ?? '', /^text\/css/);
 });
 
-test('threat 92: what settings hold is text on the page', () => {
+test('threat 92: values of settings are escaped on the landing page', () => {
   const html = landingHtml({ ...facts, deployBranch: `<img src=x onerror='a("&")'>` });
   assert.doesNotMatch(html, /<img/);
   assert.match(html, /&lt;img src=x onerror=&#39;a\(&quot;&amp;&quot;\)&#39;&gt;/);
 });
 
-test('a page that has not changed is not sent again', async (context) => {
+test('the landing page is not sent again if it has not changed', async (context) => {
   const door = await openDoor(context);
   const first = await fetch(door.url);
   const etag = first.headers.get('etag') ?? '';

@@ -32,7 +32,7 @@ export function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
     'Too many clones, fetches and pushes with this key, password or token have just begun.',
-    'Wait until some of them have ended, and try again.',
+    'Wait until some of these requests have ended, and try again.',
   );
 }
 
@@ -83,7 +83,7 @@ function nameOf(text: string): ToolName {
   throw new DeployError(
     'NO_ACCESS',
     `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool.`,
-    'Names are lower-case letters, digits, - and _. Check the address (git remote -v).',
+    'Names of tools have lower-case letters, digits, - and _. Check the address (git remote -v).',
   );
 }
 
@@ -91,7 +91,11 @@ function nameOf(text: string): ToolName {
 function requireType({ request }: Exchange, service: GitService): void {
   const expected = `application/x-git-${service}-request`;
   if (request.headers['content-type']?.toLowerCase() === expected) return;
-  throw new DeployError('UNSUPPORTED_TYPE', `This address takes ${expected}.`, 'Use git to talk to it.');
+  throw new DeployError(
+    'UNSUPPORTED_TYPE',
+    `This address takes ${expected}.`,
+    'Use git to clone, fetch or push at this address.',
+  );
 }
 
 async function advertise(
@@ -230,5 +234,10 @@ function isOfBody(error: unknown): boolean {
 }
 
 function brokenBody(cause: unknown): DeployError {
-  return new DeployError('BROKEN_BODY', 'The body is not whole gzip data.', 'Send it again.', { cause });
+  return new DeployError(
+    'BROKEN_BODY',
+    'The gzip data of the request body is damaged or cut off.',
+    'Send the request again.',
+    { cause },
+  );
 }

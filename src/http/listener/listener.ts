@@ -179,7 +179,7 @@ function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } 
     throw new DeployError(
       'BAD_SETTING',
       `The files ${certificate} and ${key} cannot both be read.`,
-      'Check tls_certificate, tls_key and who may read them.',
+      'Check the settings tls_certificate and tls_key, and whether this server may read the two files.',
       { cause },
     );
   }

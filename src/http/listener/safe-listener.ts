@@ -30,7 +30,7 @@ export function assertSafeListener(config: ListenerConfig): TlsFiles | null {
   if (isLoopback(config.http.host) || config.trusted_proxies.length > 0) return null;
   throw new DeployError(
     'PLAIN_HTTP',
-    `The HTTP door would take passwords in the clear on ${config.http.host}.`,
-    'Set tls_certificate and tls_key, or trusted_proxies to the reverse proxy that ends TLS, or listen on 127.0.0.1.',
+    `The HTTP server would take passwords without encryption on ${config.http.host}.`,
+    'Set tls_certificate and tls_key, or name the reverse proxy that ends TLS in trusted_proxies, or listen on 127.0.0.1.',
   );
 }

@@ -66,7 +66,7 @@ export class TrustedProxies {
     if (this.#told.get(name) === line) return;
     this.#told.set(name, line);
     if (why === null) log.info({ name, addresses }, 'addresses of a trusted proxy');
-    else log.warn({ name, addresses, why }, 'the addresses of a trusted proxy are not known');
+    else log.warn({ name, addresses, why }, 'cannot look up the addresses of a trusted proxy');
   }
 
   #addRange(entry: string): void {

@@ -26,7 +26,7 @@ export async function serveSource(exchange: Exchange, sources: Sources): Promise
     await pipeline(open(signal), response);
   } catch (error) {
     // If the client has disconnected, nothing is wrong. Every other failure is the server's fault.
-    if (!signal.aborted) exchange.log.error({ err: error }, 'source not sent');
+    if (!signal.aborted) exchange.log.error({ err: error }, 'cannot send the source of a build');
     response.destroy();
   }
 }

@@ -29,7 +29,7 @@ const ANY = ['0.0.0.0', '::'];
  * A plain HTTP listener only for builds, so that they need not reach the listener that takes passwords. It serves a
  * build's source for its token, and answers 404 to all other requests.
  *
- * @returns null if `sources_listen` is not set, because then the HTTP door serves the sources.
+ * @returns null if `sources_listen` is not set, because the HTTP server then serves the sources.
  * @throws DeployError `BAD_SETTING` if the settings do not give builds an address of this listener.
  */
 export function createSourceListener({ config, sources, log }: SourceListenerOptions): SourceListener | null {
@@ -39,7 +39,7 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
     throw new DeployError(
       'BAD_SETTING',
       `The setting sources_listen is ${address.host}, which builds cannot use as an address, and source_url is not set.`,
-      'Set source_url to the address at which builds reach it, for example http://toolforge-push.toolforge-push.svc:8081.',
+      'Set source_url to the address at which builds reach sources_listen, for example http://toolforge-push.toolforge-push.svc:8081.',
     );
   }
   const serve = async (exchange: Exchange): Promise<void> => {

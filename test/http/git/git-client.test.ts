@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { execa } from 'execa';
 import { makeCommit, openDoor, PASSWORD, runGit } from '../../support/http/http-door.ts';
 
-test('a push with a password works, with and without .git', async (context) => {
+test('a push over HTTP with a password works, with and without .git in the address', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const first = await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -35,7 +35,7 @@ test('a push with a password works, with and without .git', async (context) => {
 });
 
 for (const version of ['0', '1', '2']) {
-  test(`clone and fetch work with protocol version ${version}`, async (context) => {
+  test(`clone and fetch over HTTP work with git protocol version ${version}`, async (context) => {
     const door = await openDoor(context);
     const work = await makeCommit(door.root, { 'a.txt': randomBytes(300_000) });
     await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
@@ -55,14 +55,14 @@ for (const version of ['0', '1', '2']) {
   });
 }
 
-test('a repository without a push clones empty', async (context) => {
+test('a repository without a push can be cloned over HTTP and is empty', async (context) => {
   const door = await openDoor(context);
   const clone = await runGit(door.root, ['clone', `${door.loggedIn}/hello.git`, 'copy']);
   assert.equal(clone.exitCode, 0, String(clone.all));
   assert.match(String(clone.all), /empty repository/);
 });
 
-test('a push larger than http.postBuffer is sent in chunks after git’s probe', async (context) => {
+test('a push larger than http.postBuffer works: git sends a probe, then the push in chunks', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(3_000_000) });
   const push = await runGit(work, [
@@ -74,7 +74,7 @@ test('a push larger than http.postBuffer is sent in chunks after git’s probe',
   assert.equal(door.packs.closed, 2);
 });
 
-test('the output of a hook arrives while the hook runs', async (context) => {
+test('over HTTP, the output of the hook arrives while the hook runs', async (context) => {
   let open = (_: unknown) => {};
   const door = await openDoor(context);
   door.packs.verdict = new Promise((resolve) => {
@@ -105,7 +105,7 @@ test('an early refusal of a large push is shown, not taken for "up-to-date"', as
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('git shows the text of a refusal', async (context) => {
+test('over HTTP, git shows the text of a refusal', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = await runGit(work, ['push', `${door.loggedIn}/frozen.git`, 'main']);
@@ -115,7 +115,7 @@ test('git shows the text of a refusal', async (context) => {
   assert.equal(read.exitCode, 0, 'a disabled tool can still be read');
 });
 
-test('threat 29: git gets the same answer for a foreign tool and for a missing one', async (context) => {
+test('threat 29: git gets the same answer for somebody else’s tool and for a missing tool', async (context) => {
   const door = await openDoor(context);
   const [foreign, none] = await Promise.all(
     ['other', 'nowhere'].map((tool) => runGit(door.root, ['ls-remote', `${door.loggedIn}/${tool}.git`])),
@@ -125,7 +125,7 @@ test('threat 29: git gets the same answer for a foreign tool and for a missing o
   assert.equal(String(foreign?.all).replaceAll('other', 'nowhere'), String(none?.all));
 });
 
-test('a failing directory does not count as a failed login', async (context) => {
+test('over HTTP, an outage of the user directory does not count as a failed login', async (context) => {
   const door = await openDoor(context);
   door.directory.isDown = true;
   const read = await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
@@ -133,7 +133,7 @@ test('a failing directory does not count as a failed login', async (context) => 
   assert.match(String(read.all), /error: 503/);
 });
 
-test('a wrong password is reported as such', async (context) => {
+test('over HTTP, git reports a wrong password as a failed login', async (context) => {
   const door = await openDoor(context);
   const url = door.loggedIn.replace(encodeURIComponent(PASSWORD), 'wrong');
   const read = await runGit(door.root, ['ls-remote', `${url}/hello.git`]);
@@ -141,7 +141,9 @@ test('a wrong password is reported as such', async (context) => {
   assert.match(String(read.all), /Authentication failed/);
 });
 
-test('a push continues to its end after its client was killed', { timeout: 30_000 }, async (context) => {
+test('a push over HTTP is deployed to its end after its client was killed', {
+  timeout: 30_000,
+}, async (context) => {
   let open = (_: unknown) => {};
   const door = await openDoor(context);
   door.packs.verdict = new Promise((resolve) => {

@@ -72,7 +72,7 @@ for (const { name, body } of [
     for (const encoding of ['gzip', 'x-gzip']) {
       const answer = await post(door, '/hello.git/git-receive-pack', body, { 'content-encoding': encoding });
       assert.equal(answer.status, 400);
-      assert.match(await answer.text(), /not whole gzip data/);
+      assert.match(await answer.text(), /gzip data of the request body is damaged/);
     }
     const headers = { 'content-encoding': 'gzip', 'content-type': UPLOAD };
     assert.equal((await post(door, '/hello.git/git-upload-pack', body, headers)).status, 400);
@@ -80,7 +80,7 @@ for (const { name, body } of [
   });
 }
 
-test('threat 25: other encodings are refused', async (context) => {
+test('threat 25: git requests with another Content-Encoding than gzip are refused', async (context) => {
   const door = await openDoor(context);
   for (const encoding of ['deflate', 'br', 'gzip, gzip', 'zstd']) {
     const answer = await post(door, '/hello.git/git-receive-pack', DELETE, { 'content-encoding': encoding });
@@ -114,7 +114,7 @@ for (const { name, limit, status } of [
   });
 }
 
-test('a fetch that sends more than the limit is refused', async (context) => {
+test('a fetch request over HTTP that is larger than the limit is refused', async (context) => {
   const door = await openDoor(context);
   const body = gzipSync(Buffer.alloc(40 * 1024 * 1024));
   const headers = { 'content-encoding': 'gzip', 'content-type': UPLOAD };
@@ -142,7 +142,7 @@ test('a client that disconnects during its upload ends only its own push', async
   );
 });
 
-test('a large body to a missing repository is answered, and the server continues', async (context) => {
+test('a large request to a missing repository is answered, and the server continues', async (context) => {
   const door = await openDoor(context);
   const folder = await door.packs.advertise('hello' as never);
   const services = { ...door.packs, advertise: async () => folder };
@@ -163,7 +163,7 @@ test('a large body to a missing repository is answered, and the server continues
   await assertWell(gone);
 });
 
-test('a command line in many TCP segments is read', async (context) => {
+test('a push over HTTP whose command list arrives in many TCP segments is read', async (context) => {
   const door = await openDoor(context);
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\nContent-Length: ${DELETE.length}\r\n\r\n`;
   const answer = await sendRaw(door.port, [head, ...(DELETE.match(/[\s\S]{1,20}/g) ?? [])]);
@@ -172,7 +172,7 @@ test('a command line in many TCP segments is read', async (context) => {
   await assertWell(door);
 });
 
-test('an answer waits for the end of the body', async (context) => {
+test('the answer to a git request over HTTP waits for the end of the request’s body', async (context) => {
   const door = await openDoor(context);
   door.packs.refusal = 'frozen';
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\nContent-Length: ${DELETE.length + 4}\r\n\r\n`;
@@ -187,7 +187,7 @@ test('an answer waits for the end of the body', async (context) => {
   await assertWell(door);
 });
 
-test('a body made for a slow regular expression is answered quickly', async (context) => {
+test('a git request that is made for a slow regular expression is answered quickly', async (context) => {
   const door = await openDoor(context);
   const started = performance.now();
   const answer = await post(door, '/hello.git/git-receive-pack', `ffff${'a'.repeat(60_000)}`);
@@ -211,7 +211,7 @@ test('git cannot be made to serve a folder beside the repository', async (contex
   }
 });
 
-test('a broken repository is answered with the number of a fault, not with an empty answer', async (context) => {
+test('a request to a broken repository is answered with the number of a fault, not with an empty answer', async (context) => {
   const door = await openDoor(context);
   await door.packs.advertise('hello' as never);
   await writeFile(join(door.packs.folder('hello'), 'HEAD'), 'rubbish');
@@ -222,7 +222,7 @@ test('a broken repository is answered with the number of a fault, not with an em
   assert.ok(door.log.some((line) => line.includes(`"id":"${id}"`)));
 });
 
-test('a git that cannot be started is answered with the number of a fault', async (context) => {
+test('if git cannot be started, the HTTP answer has the number of a fault', async (context) => {
   const door = await openDoor(context, {
     packServices: (packs) => ({
       upload: async (tool, protocol) => ({
@@ -269,7 +269,7 @@ test('threat 55: requests for refs with one password start at most four gits at 
   assert.equal(most, 4);
 });
 
-test('nonsense to upload-pack is answered 400', async (context) => {
+test('a fetch request with nonsense is answered 400', async (context) => {
   const door = await openDoor(context);
   const answer = await post(door, '/hello.git/git-upload-pack', 'nonsense', { 'content-type': UPLOAD });
   assert.equal(answer.status, 400);
@@ -295,7 +295,9 @@ test('a fetch whose client disconnects leaves no git behind', async (context) =>
   await until(async () => !(await isServing()));
 });
 
-test('memory does not grow while a large push arrives', { timeout: 120_000 }, async (context) => {
+test('the server’s memory does not grow while a large push arrives over HTTP', {
+  timeout: 120_000,
+}, async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(64 * 1024 * 1024) });
   const before = process.memoryUsage().rss;

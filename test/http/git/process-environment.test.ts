@@ -10,12 +10,12 @@ function printEnvironment(): Promise<string> {
   return Array.fromAsync(child.stdout.setEncoding('utf8')).then((chunks) => chunks.join(''));
 }
 
-test('threat 53: a child gets exactly the given environment', async () => {
+test('threat 53: a child process gets exactly the given environment', async () => {
   const printed = await withEnvironment(ENVIRONMENT, printEnvironment);
   assert.equal(printed, 'PATH=/usr/bin:/bin\nONLY=this\n');
 });
 
-test('threat 53: a child that is started in the next tick also gets exactly the given environment', async () => {
+test('threat 53: a child process that is started in the next tick also gets exactly the given environment', async () => {
   let printed: Promise<string> | null = null;
   withEnvironmentInNextTick(ENVIRONMENT, () =>
     process.nextTick(() => {
@@ -26,7 +26,7 @@ test('threat 53: a child that is started in the next tick also gets exactly the 
   assert.equal(await printed, 'PATH=/usr/bin:/bin\nONLY=this\n');
 });
 
-test('no other code ever sees the given environment', async () => {
+test('the environment for a child process is never visible to other code', async () => {
   const own = process.env;
   const seen: unknown[] = [];
   const look = () => seen.push(process.env);
@@ -48,7 +48,7 @@ test('no other code ever sees the given environment', async () => {
   assert.ok(seen.every((environment) => environment === own));
 });
 
-test('the environment is restored if the start fails', () => {
+test('the server’s environment is restored if the start of a child process fails', () => {
   const own = process.env;
   const fail = () => {
     throw new Error('no');
@@ -59,7 +59,7 @@ test('the environment is restored if the start fails', () => {
   assert.equal(process.env, own);
 });
 
-test('PATH in the given environment decides which program runs', async () => {
+test('PATH in the environment of a child process decides which program runs', async () => {
   const child = withEnvironment({ PATH: '/nowhere' }, () => spawn('env'));
   const error = await new Promise<NodeJS.ErrnoException>((resolve) => child.once('error', resolve));
   assert.equal(error.code, 'ENOENT');

@@ -76,7 +76,7 @@ test('a tool that does not answer leaves places for other tools, and all places 
   assert.equal(await again, 200);
 });
 
-test('an address that fills many tools is refused, but other addresses are not', async (context) => {
+test('an address that fills many tools with requests gets 503, but other addresses do not', async (context) => {
   const { held, status } = await openDoors(context);
   for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {
     await held.open(10, { address: '127.0.0.9', text: requestTo(`${tool}.localhost`, '/') });
@@ -86,7 +86,7 @@ test('an address that fills many tools is refused, but other addresses are not',
   assert.equal(await status('localhost', { address: '127.0.0.9', path: '/healthz' }), 200);
 });
 
-test('open WebSockets count as requests, and one too many is refused with the reason', async (context) => {
+test('open WebSockets count as requests, and a WebSocket above the limit is refused with the reason', async (context) => {
   const { held, status, tools } = await openDoors(context);
   const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
   await held.open(20, { text: `GET / HTTP/1.1\r\nHost: slow.localhost\r\n${fields}\r\n` });
@@ -96,7 +96,7 @@ test('open WebSockets count as requests, and one too many is refused with the re
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('pipelined requests in one connection each count', async (context) => {
+test('each pipelined request of a connection counts as a request', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(1, { text: requestTo('slow.localhost', '/').repeat(200) });
   await until(() => tools.waiting.length >= SHARE_OF_TOOL, 'the requests did not arrive');
@@ -110,7 +110,7 @@ test('pipelined requests in one connection each count', async (context) => {
   assert.equal(await again, 200);
 });
 
-test('silent connections of one address replace only each other', async (context) => {
+test('silent HTTP connections of one address push out only each other', async (context) => {
   const { held, status, door } = await openDoors(context);
   const kept = connect(door.port, '127.0.0.1');
   kept.write(requestTo('kind.localhost', '/'));
@@ -127,14 +127,14 @@ test('silent connections of one address replace only each other', async (context
   kept.destroy();
 });
 
-test('silent connections of many addresses replace the oldest of them', async (context) => {
+test('with silent HTTP connections of many addresses, a new connection pushes out the oldest', async (context) => {
   const { held, status } = await openDoors(context);
   for (let number = 1; number <= 60; number += 1) await held.open(2, { address: `127.0.1.${number}` });
   assert.equal(await status('localhost', { path: '/healthz' }), 200);
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('a connection with a request in progress is not replaced', async (context) => {
+test('an HTTP connection with a request in progress is not pushed out', async (context) => {
   const { held, tools, door } = await openDoors(context);
   const busy = connect(door.port, '127.0.0.1');
   busy.write(requestTo('slow.localhost', '/'));
@@ -146,7 +146,7 @@ test('a connection with a request in progress is not replaced', async (context) 
   busy.destroy();
 });
 
-test('clients behind a trusted proxy count by their own address, and the proxy’s connections stay', async (context) => {
+test('clients behind a trusted proxy are limited by their own address, and the proxy’s connections stay open', async (context) => {
   const { held, status, door } = await openDoors(context, { config: { trusted_proxies: ['127.0.0.2'] } });
   const proxy: Socket = connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.2' });
   const via = (tool: string, client: string) =>
@@ -167,7 +167,7 @@ test('clients behind a trusted proxy count by their own address, and the proxy�
   proxy.destroy();
 });
 
-test('a proxied request that names no client counts for the proxy’s address', async (context) => {
+test('a request from a trusted proxy without X-Forwarded-For counts for the proxy’s address', async (context) => {
   const { held, status } = await openDoors(context, { config: { trusted_proxies: ['127.0.0.2'] } });
   const address = '127.0.0.2';
   for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {

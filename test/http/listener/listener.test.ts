@@ -36,7 +36,7 @@ for (const { name, text } of [
   { name: 'a space before the colon', text: 'Content-Length : 4\r\n\r\n0000' },
   { name: 'a bare line feed', text: 'X-Line: a\nContent-Length: 4\r\n\r\n0000' },
 ]) {
-  test(`threat 24: ${name} is answered 400`, async (context) => {
+  test(`threat 24: an HTTP request with ${name} is answered 400`, async (context) => {
     const door = await openDoor(context);
     const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
     const answer = await sendRaw(door.port, [head + text]);
@@ -46,20 +46,20 @@ for (const { name, text } of [
   });
 }
 
-test('a header that is too long is answered 431', async (context) => {
+test('an HTTP header that is too long is answered 431', async (context) => {
   const door = await openDoor(context);
   const answer = await sendRaw(door.port, [`GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`]);
   assert.match(answer.text, /^HTTP\/1\.1 431 /);
 });
 
-test('threat 26: headers that arrive too slowly end the connection', async (context) => {
+test('threat 26: an HTTP connection whose headers arrive too slowly is closed', async (context) => {
   const door = await openDoor(context, { limits: { headersMs: 200 } });
   const answer = await sendRaw(door.port, ['GET / HTTP/1.1\r\n', ...'Host: x'.repeat(4)], { pauseMs: 50 });
   assert.ok(answer.isClosed);
   assert.match(answer.text, /^HTTP\/1\.1 408 /);
 });
 
-test('threat 26: a body that stops ends its connection, and a slow body does not', async (context) => {
+test('threat 26: an HTTP connection whose request body stops is closed; a slow body is accepted', async (context) => {
   const door = await openDoor(context, { limits: { bodyIdleMs: 400 } });
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
   const still = await sendRaw(door.port, [`${head}Content-Length: 100\r\n\r\n0000`], { limitMs: 5_000 });
@@ -73,7 +73,7 @@ test('threat 26: a body that stops ends its connection, and a slow body does not
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('threat 26: a refused client cannot continue to send', async (context) => {
+test('threat 26: an HTTP client whose request was refused cannot continue to send', async (context) => {
   const door = await openDoor(context, { limits: { lingerMs: 300 } });
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n`;
   const socket = connect(door.port, '127.0.0.1');
@@ -86,7 +86,7 @@ test('threat 26: a refused client cannot continue to send', async (context) => {
   assert.ok(isClosed);
 });
 
-test('a client that expects 100-continue gets it only after its login', async (context) => {
+test('a client that expects 100-continue gets 100 Continue only after its login', async (context) => {
   const door = await openDoor(context);
   const head = (authorization: string) =>
     `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorization}Content-Type: ${RECEIVE}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`;
@@ -101,7 +101,7 @@ test('a client that expects 100-continue gets it only after its login', async (c
   assert.match((await rest).text, /^HTTP\/1\.1 200 /);
 });
 
-test('curl that expects 100-continue can push', async (context) => {
+test('a push by a client that expects 100-continue works', async (context) => {
   const door = await openDoor(context);
   const { stdout } = await execa('curl', [
     ...[
@@ -124,7 +124,7 @@ test('curl that expects 100-continue can push', async (context) => {
   assert.equal(stdout, '200');
 });
 
-test('threat 27: the Host header changes nothing', async (context) => {
+test('threat 27: the Host header does not change the addresses on pages', async (context) => {
   const door = await openDoor(context);
   for (const target of ['/', 'http://evil.example/']) {
     for (const accept of ['text/html', '*/*']) {
@@ -138,7 +138,7 @@ test('threat 27: the Host header changes nothing', async (context) => {
   }
 });
 
-test('no answer reveals the software of this server', async (context) => {
+test('no HTTP answer reveals the software of this server', async (context) => {
   const door = await openDoor(context);
   for (const path of ['/', '/nothing', '/hello.git/info/refs?service=git-upload-pack']) {
     const answer = await fetch(door.url + path);
@@ -165,7 +165,7 @@ for (const question of ['ready', 'health'] as const) {
   });
 }
 
-test('requests to a tool go to the gateway, whatever their path, and upgrades too', async (context) => {
+test('HTTP requests and upgrades for a tool’s host go to the tool, whatever their path', async (context) => {
   const seen: string[] = [];
   const gateway: Gateway = {
     toolOf: (host) => /^(\w+)\.localhost/.exec(host ?? '')?.[1] ?? null,
@@ -208,7 +208,7 @@ test('requests to a tool go to the gateway, whatever their path, and upgrades to
   );
 });
 
-test('an upgraded connection does not delay the end of the server', {
+test('an upgraded HTTP connection does not delay the stop of the server', {
   timeout: 10_000,
 }, async (context) => {
   const gateway: Gateway = {
@@ -225,7 +225,7 @@ test('an upgraded connection does not delay the end of the server', {
   await closed;
 });
 
-test('an error of the gateway ends only one connection', async (context) => {
+test('an error while serving a tool’s request ends only one connection', async (context) => {
   const gateway: Gateway = { ...noGateway, toolOf: (host) => (host === 'wiki' ? 'wiki' : null) };
   const door = await openDoor(context, { gateway });
   for (const upgrade of ['', 'Connection: Upgrade\r\nUpgrade: websocket\r\n']) {
@@ -236,13 +236,13 @@ test('an error of the gateway ends only one connection', async (context) => {
   assert.equal(door.log.filter((line) => line.includes('"level":"error"')).length, 2);
 });
 
-test('a port in use is refused with CANNOT_LISTEN', async (context) => {
+test('an HTTP port that is in use refuses the start with CANNOT_LISTEN', async (context) => {
   const door = await openDoor(context);
   const http = { host: '127.0.0.1', port: door.port };
   await assert.rejects(openDoor(context, { config: { http } }), { code: 'CANNOT_LISTEN' });
 });
 
-test('threat 31: plain HTTP on a public address is refused before listening', async (context) => {
+test('threat 31: plain HTTP on a public address refuses the start before the server listens', async (context) => {
   const config = { http: { host: '0.0.0.0', port: 0 } };
   await assert.rejects(openDoor(context, { config }), { code: 'PLAIN_HTTP' });
 });

@@ -102,7 +102,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
   });
 }
 
-test('forwarding headers of anybody but a trusted proxy are removed', () => {
+test('forwarding headers are removed from requests that do not come from a trusted proxy', () => {
   const headers = {
     'x-forwarded-for': '1.2.3.4',
     'x-forwarded-host': 'evil',
@@ -128,7 +128,7 @@ for (const entry of [
   });
 }
 
-test('loopback is 127/8, ::1 and localhost', () => {
+test('loopback addresses are 127/8, ::1 and localhost', () => {
   for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost']) assert.ok(isLoopback(host), host);
   for (const host of ['0.0.0.0', '::', '128.0.0.1', 'push.example.org', 'localhost.example.org', '']) {
     assert.ok(!isLoopback(host), host);
@@ -169,7 +169,7 @@ for (const { name, config, result } of [
     result: { certificate: '/c', key: '/k' },
   },
 ]) {
-  test(`threat 31: listening ${name}`, () => {
+  test(`threat 31: an HTTP server ${name} ${typeof result === 'string' ? 'refuses to start' : 'starts'}`, () => {
     if (typeof result === 'string') assert.throws(() => assertSafeListener(config), { code: result });
     else assert.deepEqual(assertSafeListener(config), result);
   });

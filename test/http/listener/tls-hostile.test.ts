@@ -43,7 +43,7 @@ async function handshake(port: number, options: object = {}): Promise<TLSSocket>
   return socket;
 }
 
-test('threat 26: a handshake that is not finished in time ends the connection, whether it is silent or slow', async (context) => {
+test('threat 26: a TLS connection is closed if its handshake is not finished in time, silent or slow', async (context) => {
   const door = await openTls(context, { headersMs: 600 });
   const silent = connect(door.port, '127.0.0.1');
   const slow = connect(door.port, '127.0.0.1');
@@ -62,7 +62,7 @@ test('threat 26: a handshake that is not finished in time ends the connection, w
   await assertAnswers(door.port);
 });
 
-test('threat 20: connections that never finish their handshake replace only each other', async (context) => {
+test('threat 20: TLS connections that never finish their handshake push out only each other', async (context) => {
   const door = await openTls(context, { connections: 40, toolRequests: 30 });
   const held: Socket[] = Array.from({ length: 200 }, () =>
     connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.9' }).on('error', () => {}),
@@ -74,7 +74,7 @@ test('threat 20: connections that never finish their handshake replace only each
   await assertAnswers(door.port);
 });
 
-test('threat 24: plain HTTP, SSH and noise at the TLS port get no page and do no harm', async (context) => {
+test('threat 24: plain HTTP, SSH and random bytes at the TLS port get no page and do no harm', async (context) => {
   const door = await openTls(context);
   for (const bytes of [
     `GET / HTTP/1.1\r\nHost: push.example.org\r\nAuthorization: ${basic()}\r\n\r\n`,
@@ -92,7 +92,7 @@ test('threat 24: plain HTTP, SSH and noise at the TLS port get no page and do no
 });
 
 for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const) {
-  test(`threat 19: ${maxVersion} is refused`, async (context) => {
+  test(`threat 19: a client with at most ${maxVersion} is refused`, async (context) => {
     const door = await openTls(context);
     const weak = { minVersion: maxVersion, maxVersion, ciphers: 'DEFAULT@SECLEVEL=0' } as const;
     await assert.rejects(handshake(door.port, weak));
@@ -100,7 +100,7 @@ for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const) {
   });
 }
 
-test('threat 20: a client gets at most three new handshakes on its connection', async (context) => {
+test('threat 20: a client can start at most three new TLS handshakes on a connection', async (context) => {
   const door = await openTls(context);
   const socket = await handshake(door.port, { maxVersion: 'TLSv1.2' });
   context.after(() => socket.destroy());
@@ -117,7 +117,7 @@ test('threat 20: a client gets at most three new handshakes on its connection', 
 });
 
 for (const servername of ['x'.repeat(255), 'evil.example', 'hello.localhost', 'a..b', '*.push.example.org']) {
-  test(`threat 27: the server name ${servername.slice(0, 20)} changes nothing`, async (context) => {
+  test(`threat 27: the TLS server name ${servername.slice(0, 20)} does not change the answer`, async (context) => {
     const door = await openTls(context);
     const socket = await handshake(door.port, { servername }).catch(() => null);
     if (socket !== null) {

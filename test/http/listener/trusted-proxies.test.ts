@@ -23,7 +23,7 @@ function aName() {
   return { proxies, lookUp };
 }
 
-test('a host name in trusted_proxies means the addresses that it has now', async () => {
+test('a host name in trusted_proxies stands for its present addresses', async () => {
   const { proxies, lookUp } = aName();
   assert.ok(proxies.check('192.0.2.7'));
   assert.ok(!proxies.check('10.42.0.7'));
@@ -36,7 +36,7 @@ test('a host name in trusted_proxies means the addresses that it has now', async
   assert.ok(proxies.check('192.0.2.7'));
 });
 
-test('a host name without addresses is not trusted, and one that cannot be looked up keeps its last addresses', async () => {
+test('in trusted_proxies, a name without addresses is not trusted; if a lookup fails, the last addresses stay', async () => {
   const { proxies, lookUp } = aName();
   await lookUp(['10.42.0.7']);
   await lookUp(failure('EAI_AGAIN'));
@@ -45,7 +45,7 @@ test('a host name without addresses is not trusted, and one that cannot be looke
   assert.ok(!proxies.check('10.42.0.7'));
 });
 
-test('the HTTP door trusts a proxy that trusted_proxies names by host name', async (context) => {
+test('the HTTP server trusts a proxy that trusted_proxies names by host name', async (context) => {
   const { url, log } = await openDoor(context, { config: { trusted_proxies: ['localhost'] } });
   await until(
     async () => log.some((line) => line.includes('addresses of a trusted proxy')),

@@ -33,7 +33,7 @@ after(() => server.close());
 const get = (authorization?: string) =>
   fetch(url, { headers: authorization === undefined ? {} : { Authorization: authorization } });
 
-test('a request with the token gets the archive', async () => {
+test('a request with a build’s token gets the archive of its source', async () => {
   const answer = await get(`Bearer ${token}`);
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get('content-type'), 'application/x-tar');
@@ -51,21 +51,21 @@ for (const authorization of [
   `Bearer ${'b'.repeat(5000)}`,
   `Bearer ${token} ${token}`,
 ]) {
-  test(`${JSON.stringify(authorization)?.slice(0, 40)} gets nothing`, async () => {
+  test(`a request for a source with Authorization ${JSON.stringify(authorization)?.slice(0, 40)} is refused`, async () => {
     const answer = await get(authorization);
     assert.equal(answer.status, 404);
     assert.match(await answer.text(), /no source for this token/);
   });
 }
 
-test('a malformed token is not even looked up', async () => {
+test('a malformed token for a source is refused without a lookup', async () => {
   taken = [];
   await get('Bearer short');
   await get(`Basic ${token}`);
   assert.deepEqual(taken, []);
 });
 
-test('an archive that fails closes the connection', async () => {
+test('if the archive of a source cannot be completed, the connection is closed', async () => {
   make = () =>
     Readable.from(
       (async function* () {

@@ -31,7 +31,7 @@ before(async () => {
 });
 after(() => door.close());
 
-test('a build gets its source', async () => {
+test('a build gets its source at the address of sources_listen', async () => {
   const answer = await fetch(`${url}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 200);
   assert.equal(await answer.text(), 'archive');
@@ -49,7 +49,7 @@ for (const { method = 'GET', path, authorization = login } of [
   { method: 'POST', path: '/-/source', authorization: `Bearer ${token}` },
   { path: '/-/source/', authorization: `Bearer ${token}` },
 ]) {
-  test(`${method} ${path} is answered 404 without asking for a password`, async () => {
+  test(`at sources_listen, ${method} ${path} is answered 404 without asking for a password`, async () => {
     taken.length = 0;
     const body = method === 'POST' ? { body: 'tools' } : {};
     const answer = await fetch(`${url}${path}`, {
@@ -63,7 +63,7 @@ for (const { method = 'GET', path, authorization = login } of [
   });
 }
 
-test('no tool can be reached by a Host header, by a request or by an upgrade', async () => {
+test('at sources_listen, no request or upgrade reaches a tool, whatever its Host header', async () => {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.write(
     'GET / HTTP/1.1\r\nHost: hello.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n',
@@ -73,20 +73,20 @@ test('no tool can be reached by a Host header, by a request or by an upgrade', a
   assert.match(said, /^HTTP\/1\.1 404 /);
 });
 
-test('the HTTP door serves no sources unless it is configured to', async (context) => {
+test('the HTTP server gives out sources only without sources_listen', async (context) => {
   const { url: main } = await openDoor(context, { sources: null });
   const answer = await fetch(`${main}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 404);
 });
 
-test('a wildcard address needs source_url', () => {
+test('a wildcard address in sources_listen needs source_url', () => {
   for (const host of ['0.0.0.0', '::']) {
     assert.throws(() => doorAt(host), { code: 'BAD_SETTING', message: /sources_listen .* source_url/ });
     assert.notEqual(doorAt(host, 0, 'http://push.svc:8081'), null);
   }
 });
 
-test('an address in use is refused with the name of its setting', async () => {
+test('if the address in sources_listen is in use, the start is refused with the name of the setting', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;
@@ -98,7 +98,7 @@ test('an address in use is refused with the name of its setting', async () => {
   other.close();
 });
 
-test('without sources_listen there is no such listener', () => {
+test('without sources_listen, the server opens no port for sources', () => {
   assert.equal(
     createSourceListener({ config: { sources_listen: null, source_url: '' }, sources, log }),
     null,
