@@ -148,7 +148,7 @@ export interface Deployment {
   /** For example the text of `-o message=…` or the target of a rollback. Null if there is none. */
   readonly message: string | null;
   readonly version: number | null;
-  /** Why it did not go live: one line for the client's report. */
+  /** Why the deployment did not go live: one line for the client's report. */
   readonly reason: string | null;
   readonly createdAt: number;
   readonly startedAt: number | null;

@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'without-descriptors-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 for (const what of ['ssh', 'transaction', 'advertisement', 'service', 'sandbox']) {
-  test(`a process for whose pipes no file descriptors are left costs one request, not the server: ${what}`, async () => {
+  test(`a child process that cannot start for lack of file descriptors fails one request, not the server: ${what}`, async () => {
     const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, child, what, folder];
     const { stdout } = await promisify(execFile)('/bin/sh', limited, { timeout: 30_000 });
     assert.match(stdout, /^refused: .+$/m);

@@ -33,7 +33,7 @@ for (const { name, text, expected } of [
   test(name, () => assert.equal(clean(text), expected));
 }
 
-test('each kind of line has its prefix, also when it has several lines', () => {
+test('each kind of progress output has its prefix on every line', () => {
   let out = '';
   const progress = progressTo((text) => {
     out += text;
@@ -45,7 +45,7 @@ test('each kind of line has its prefix, also when it has several lines', () => {
   assert.equal(out, '-----> Building\n       one\n       two\n !     bad\n !     worse\n=====> v1 is live\n');
 });
 
-test('a build cannot pass for the server: its lines are always indented', () => {
+test('a build cannot imitate the server’s own lines, because its output is always indented', () => {
   let out = '';
   progressTo((text) => {
     out += text;
@@ -53,7 +53,7 @@ test('a build cannot pass for the server: its lines are always indented', () => 
   assert.equal(out, '       =====> v42 is live\n');
 });
 
-test('colour follows the prefix, and no colour leaves none', () => {
+test('colours come after the prefix, and without colours the output has no control sequences', () => {
   assert.match(paint('-----> x\n', true), /^\u001b\[36m-----> x\u001b\[39m\n$/);
   assert.equal(paint('\u001b[31mred\u001b[0m\n', false), 'red\n');
 });
@@ -66,7 +66,7 @@ for (const { name, part, end = 'x' } of [
   { name: 'carriage returns', part: '\r' },
   { name: 'sequences that nothing ends', part: '\u001b[1;' },
 ]) {
-  test(`threat 55: many ${name} are cleaned in no time`, () => {
+  test(`threat 55: removing many ${name} from output is fast`, () => {
     const text = part.repeat(Math.floor(200_000 / part.length)) + end;
     const began = performance.now();
     assert.ok(!clean(text).includes('\u001b'));

@@ -55,13 +55,13 @@ for (const { name, types, template, asked, most, expected } of [
   most?: number;
   expected: string;
 }[]) {
-  test(`how many run: ${name}`, () => {
+  test(`the number of processes of a type: ${name}`, () => {
     const counts = replicasOf(release(types, template), asked, most);
     assert.equal(replicasLine(counts), expected);
   });
 }
 
-test('nothing is said of a type that only every object has', () => {
+test('a process type named constructor, like a property of every object, has no number by default', () => {
   assert.equal(countOf({ web: 2 }, 'constructor'), undefined);
   assert.deepEqual(
     stayingUp(release(['release', 'web'])).map(({ type }) => type),

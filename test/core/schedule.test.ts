@@ -55,7 +55,7 @@ describe('what is no schedule, with the reason', () => {
   }
 });
 
-test('a word has one moment for one process, and other moments for others', () => {
+test('@daily and similar words give each process its own fixed moment', () => {
   const now = Date.now();
   for (const word of SCHEDULE_WORDS) {
     const moments = Array.from({ length: 40 }, (_, index) => {
@@ -68,13 +68,13 @@ test('a word has one moment for one process, and other moments for others', () =
   }
 });
 
-test('times are UTC, and the moment itself does not count', () => {
+test('the next run of a schedule is in UTC, and strictly after the given moment', () => {
   assert.equal(iso(nextRun('30 2 * * *', at('2026-03-29T02:30'))), '2026-03-30T02:30');
   assert.equal(iso(nextRun('0 0 13 * 5', at('2026-01-09T00:00'))), '2026-01-13T00:00');
   assert.equal(iso(nextRun('0 0 29 2 *', at('2026-01-01T00:00'))), '2028-02-29T00:00');
 });
 
-test('how often it is due between two moments', () => {
+test('the number of runs of a schedule between two moments', () => {
   const [start, end] = [at('2026-01-01T00:00'), at('2026-01-01T01:00')];
   assert.equal(timesDue('*/20 * * * *', start, end), 2);
   assert.equal(timesDue('0 5 * * *', start, end), 0);

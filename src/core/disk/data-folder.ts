@@ -15,7 +15,7 @@ export async function openDataFolder(data: string): Promise<void> {
     throw new DeployError(
       'DATA_FOLDER',
       `The data folder ${data} cannot be made or opened (${why}).`,
-      'Choose one that is yours with TOOLFORGE_PUSH_DATA.',
+      'Set TOOLFORGE_PUSH_DATA to a folder that belongs to the user of this server.',
       { cause },
     );
   }

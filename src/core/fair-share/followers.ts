@@ -21,8 +21,8 @@ export interface FollowerPlace extends Disposable {
 }
 
 /**
- * Limits how many readers follow logs at the same time, over all doors. A reader costs memory as long as the connection
- * lasts. So each credential, each person and each tool has a limit, and so has the server.
+ * Limits how many readers follow logs at the same time, over SSH, HTTP and the local socket together. A reader costs
+ * memory as long as its connection lasts. So each credential, each person, each tool and the server has a limit.
  */
 export class Followers {
   readonly #held = new Set<readonly string[]>();
@@ -37,13 +37,13 @@ export class Followers {
     return this.#held.size;
   }
 
-  /** Takes a place. The operator always gets one. @throws DeployError `TOO_MANY_FOLLOWERS` */
+  /** Takes a place for a reader. The operator always gets a place. @throws DeployError `TOO_MANY_FOLLOWERS` */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));
     if (full !== undefined && !principal.isOperator) {
       const message = `${full.who} ${full.limit} logs already.`;
-      throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End one of them, and try again.');
+      throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End one of these followed logs, and try again.');
     }
     const place = shares.map(({ key }) => key);
     this.#held.add(place);
@@ -94,7 +94,7 @@ function sharesOf({ uid, credential }: Principal, tool: ToolName): readonly Shar
 function tooSlow(stallMs: number): DeployError {
   return new DeployError(
     'FOLLOWER_STALLED',
-    `This connection took no output for ${Math.ceil(stallMs / 1000)} s, so the server stopped showing it.`,
-    'Follow it again, and send the output to a file if you read slowly.',
+    `This connection took no output for ${Math.ceil(stallMs / 1000)} s, so the server stopped sending output.`,
+    'Follow the log again. If you read slowly, send the output to a file.',
   );
 }

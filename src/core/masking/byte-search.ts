@@ -19,19 +19,19 @@ const BYTE_VALUES = 256;
  * @see https://doi.org/10.1145/360825.360855 Aho and Corasick, Efficient string matching
  */
 export class ByteSearch {
-  /** By node: the byte that leads to it. */
+  /** For each node of the tree: the byte that leads to the node. */
   readonly #byte: Uint8Array;
-  /** By node: 1 if it is a child of the node before it. */
+  /** For each node of the tree: 1 if the node is a child of the previous node. */
   readonly #isNext: Uint8Array;
-  /** By node: 1 if it has children that are not the next node. */
+  /** For each node of the tree: 1 if the node has children other than the next node. */
   readonly #hasOthers: Uint8Array;
   /** The children that are not the next node, by `256 * node + byte`. */
   readonly #others = new Map<number, number>();
-  /** By byte: the node that follows the root. */
+  /** For each byte: the child of the root to which the byte leads. */
   readonly #first = new Uint32Array(BYTE_VALUES);
-  /** By node: the longest proper suffix that is a node too. */
+  /** For each node: the node of the longest proper suffix of its text that the tree has. */
   readonly #fail: Uint32Array;
-  /** By node: the number of the longest pattern that ends here, counted from 1. 0 if no pattern does. */
+  /** For each node: the number of the longest pattern that ends at the node, from 1; 0 if no pattern ends there. */
   readonly #ends: Uint32Array;
   readonly #patterns: readonly Pattern[];
   #nodes = 1;

@@ -2,9 +2,9 @@
 export interface Decoded {
   readonly bytes: Uint8Array;
   readonly length: number;
-  /** By decoded byte: the index of the first byte of the text that belongs to it. */
+  /** For each decoded byte: the index of the first byte of the encoded text that belongs to it. */
   readonly starts: Uint32Array;
-  /** By decoded byte: the index after the last byte of the text that belongs to it. */
+  /** For each decoded byte: the index after the last byte of the encoded text that belongs to it. */
   readonly ends: Uint32Array;
 }
 
@@ -25,7 +25,7 @@ export function withoutPercents(text: Uint8Array, isForm: boolean): Decoded | nu
   return out.decoded;
 }
 
-/** What a letter after a backslash stands for; any other character stands for itself. */
+/** The meanings of letters after a backslash. Any other character stands for itself. */
 const LETTERS: ReadonlyMap<number, number> = new Map(
   Object.entries({ b: 8, f: 12, n: 10, r: 13, t: 9 }).map(([letter, byte]) => [letter.charCodeAt(0), byte]),
 );

@@ -6,7 +6,7 @@ export interface Addresses {
   readonly http: string;
 }
 
-/** Where a door listens. */
+/** The address and port at which the SSH or HTTP server listens. */
 export interface Listening {
   readonly host: string;
   readonly port: number;
@@ -17,7 +17,7 @@ export function hostPort({ host, port }: Listening): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The addresses that the operator gave people, or else where the doors listen. */
+/** The addresses that the operator gave people, or else where the servers listen. */
 export function addressesOf(
   config: {
     readonly public_ssh: string;
@@ -83,5 +83,5 @@ export function httpRemote(addresses: Addresses, uid: string, tool: string): str
   return `${addresses.http.replace('://', `://${uid}@`)}/${tool}.git`;
 }
 
-/** Where the HTTP door hands out the source of a build that runs elsewhere. */
+/** The path at which the HTTP server hands out the source of a build that runs elsewhere. */
 export const SOURCE_PATH = '/-/source';

@@ -16,7 +16,7 @@ import { type TestContext, test } from 'node:test';
 import { SetAside, timeStamp } from '../../../src/core/disk/set-aside.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 
-test('threat 87: what is on a disk of its own is set aside too, and not left in its place', {
+test('threat 87: a folder on another disk is also moved to set-aside, and not left in its place', {
   skip: SmallDisk.whyNot,
 }, async (t) => {
   using disk = new SmallDisk({ mebibytes: 8, entries: 100 });
@@ -50,7 +50,7 @@ function twoDisks(t: TestContext) {
   return { disk, original: join(repositories, 'wikibot.git') };
 }
 
-test('threat 87: what is moved to another disk survives a loss of power', {
+test('threat 87: files that are moved to another disk survive a loss of power', {
   skip: SmallDisk.whyNot,
 }, async (t) => {
   const { disk, original } = twoDisks(t);

@@ -14,7 +14,7 @@ async function spend(time: ReadingTime, key: string, ms: number): Promise<void> 
   }
 }
 
-test('a key owes nothing for ordinary reading, even for a lot of it', async () => {
+test('a client is not slowed down for ordinary reading, even for a lot of it', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let round = 0; round < 100; round++) {
     for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });
@@ -24,7 +24,7 @@ test('a key owes nothing for ordinary reading, even for a lot of it', async () =
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: who costs much waits nine times as long, and nobody else does', async () => {
+test('threat 55: a client whose input costs much time waits nine times as long, and nobody else waits', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   await spend(time, 'one', 100);
   const waitMs = time.waitMs('one');
@@ -34,14 +34,14 @@ test('threat 55: who costs much waits nine times as long, and nobody else does',
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: many who cost much have a quarter of the time together', async () => {
+test('threat 55: many clients whose input costs much time together get a quarter of the server’s time', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let number = 0; number < 50; number++) await spend(time, `key ${number}`, 50);
   const waitMs = time.waitMs('key 49');
   assert.ok(waitMs > 4_000, `${waitMs} ms`);
 });
 
-test('threat 55: a thousand addresses that each cost a little do not slow down one that costs more', async () => {
+test('threat 55: a thousand addresses with cheap input do not slow down one address with costlier input', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let number = 0; number < 1000; number++) {
     time.begin();
@@ -54,25 +54,25 @@ test('threat 55: a thousand addresses that each cost a little do not slow down o
   assert.ok(waitMs < 500, `${waitMs} ms`);
 });
 
-test('a little is forgiven, as the garbage collector costs it too', async () => {
+test('a small reading time is not counted, because the garbage collector may have caused it', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('many small messages in one round of the event loop count together', async () => {
+test('many small messages from a client in one round of the event loop count together', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let message = 0; message < 2_000; message++) time.spend('one', { spentMs: 0.03, bytes: 1, begun: 0 });
   assert.ok(time.waitMs('one') > 100);
 });
 
-test('what other programs took on a busy machine is not counted', async () => {
+test('time that other programs take on a busy machine is not counted as reading time', async () => {
   const time = new ReadingTime(() => 0);
   await spend(time, 'one', 100);
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: requests that came in one packet are paid for with the time that answering them took', async () => {
+test('threat 55: the time to answer several requests in one packet counts as reading time of their client', async () => {
   let usedMs = 0;
   const time = new ReadingTime(() => usedMs);
   for (let round = 0; round < 10; round++) {

@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('work takes no more than its part of the time, and at once if there is little of it', async () => {
+test('background work takes no more than its part of the time, and starts at once if there is little', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {
@@ -32,7 +32,7 @@ test('work takes no more than its part of the time, and at once if there is litt
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
-test('threat 55: whoever makes much work leaves the same time to the others', async () => {
+test('threat 55: a tool that makes much work leaves other tools their share of the time', async () => {
   const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
   const end = AbortSignal.timeout(2000);
   const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));
@@ -41,7 +41,7 @@ test('threat 55: whoever makes much work leaves the same time to the others', as
   assert.ok(one > 0.3 * other, `${one} ms beside ${other} ms`);
 });
 
-test('threat 55: one line comes through while another tool prints without a pause', async () => {
+test('threat 55: a tool’s single line arrives while another tool prints without a pause', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const end = new AbortController();
   const noisy = Array.from({ length: 20 }, () => work(shares, 'noisy', 5, end.signal));
@@ -54,7 +54,7 @@ test('threat 55: one line comes through while another tool prints without a paus
   assert.ok(tookMs < 200, `${tookMs} ms`);
 });
 
-test('an error of the work comes to whoever wanted it, and the next work is done', async () => {
+test('an error in a piece of work goes to its caller, and the next piece of work runs', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   await assert.rejects(
     shares.run('one', () => {

@@ -146,7 +146,7 @@ const PEOPLES: readonly { name: string; error: unknown }[] = [
 
 describe('what an operator must mend is an alarm', () => {
   for (const { name, error, message } of OPERATORS) {
-    test(`once, with a fixed message and no secret: ${name}`, () => {
+    test(`a trouble is logged once, with a fixed message and no secret: ${name}`, () => {
       const { log, lines, text } = listeningLog();
       for (const tool of ['one', 'two', 'three']) assert.equal(alarmAbout(log, error, { tool }), true);
       assert.deepEqual(
@@ -160,14 +160,14 @@ describe('what an operator must mend is an alarm', () => {
   }
 
   for (const { name, error } of PEOPLES) {
-    test(`what a person can mend is none: ${name}`, () => {
+    test(`an error that its person can fix is not logged as a trouble: ${name}`, () => {
       const { log, lines } = listeningLog();
       assert.equal(alarmAbout(log, error, { tool: 'wikibot' }), false);
       assert.deepEqual(lines, []);
     });
   }
 
-  test('a trouble that goes on is told again after ten minutes with its count, and when it is over', () => {
+  test('a trouble that lasts is logged again after ten minutes with its count, and once when it is over', () => {
     const { log, lines } = listeningLog();
     const minute = 60_000;
     const raise = (now: number) =>
@@ -188,7 +188,7 @@ describe('what an operator must mend is an alarm', () => {
     assert.equal(lines[2]?.['seconds'], 15 * 60);
   });
 
-  test('a right that lacks in one namespace is not over when the tool of another goes live', () => {
+  test('a missing right in one namespace is not over when a tool in another namespace goes live', () => {
     const { log, lines } = listeningLog();
     const lacking = (tool: string, verb = 'create') =>
       refusalOf(
@@ -213,7 +213,7 @@ describe('what an operator must mend is an alarm', () => {
     );
   });
 
-  test('an error in the log is short: no body and no header of an answer', () => {
+  test('errors of the cluster are logged without bodies and headers of answers', () => {
     const { log, lines, text } = listeningLog();
     const cause = answer(403, 'pods is forbidden: User "push" cannot list resource "pods"');
     log.error({ err: cause }, 'tool not resumed yet');
@@ -226,7 +226,7 @@ describe('what an operator must mend is an alarm', () => {
   });
 });
 
-test('what fails beside a deployment is one error too: an alarm, or an error of its own', () => {
+test('a failure beside a deployment is logged as one error, also if it is a trouble', () => {
   const { log, lines } = listeningLog();
   const lacking = refusalOf(answer(403, 'jobs is forbidden: User "push" cannot delete resource "jobs"'));
   for (const error of [lacking, lacking, new Error('odd')])

@@ -16,16 +16,16 @@ test('threat 63: base64 and URL-encoded forms and single lines of a value are ma
   }
 });
 
-test('threat 63: of two secrets the longer is masked where it holds the shorter', async () => {
+test('threat 63: if one secret contains another, the longer secret is masked', async () => {
   const mask = await masking({ A: 'secret', B: 'secret-and-more' });
   assert.equal(mask('secret-and-more secret'), '[config var B] [config var A]');
 });
 
-test('a value with characters of regular expressions is masked as it is', async () => {
+test('a value with characters that are special in regular expressions is masked', async () => {
   assert.equal((await masking({ KEY: 'a.b*c(d)' }))('a.b*c(d) aXbbc(d)'), '[config var KEY] aXbbc(d)');
 });
 
-test('threat 63: a secret within longer base64, as in a header of HTTP, is masked', async () => {
+test('threat 63: a secret inside longer base64, as in an HTTP header, is masked', async () => {
   const secret = 'hunter2/hunter?2';
   const mask = await masking({ KEY: secret });
   for (const before of ['', 'u', 'us', 'user:', 'a much longer beginning:']) {
@@ -79,7 +79,7 @@ const ALIKE = [
   },
 ];
 for (const { name, vars, line } of ALIKE) {
-  test(`threat 55: a line like the beginnings of secrets costs little: ${name}`, async () => {
+  test(`threat 55: masking a line with many beginnings of secrets is fast: ${name}`, async () => {
     const mask = await masking(vars);
     // Processor time, because a busy machine does other work meanwhile.
     const before = process.cpuUsage();
@@ -90,7 +90,7 @@ for (const { name, vars, line } of ALIKE) {
   });
 }
 
-test('threat 63: secrets that overlap leave nothing in clear', async () => {
+test('threat 63: overlapping secrets are masked completely', async () => {
   const vars = { FIRST: 'alpha-bravo', SECOND: 'bravo-charlie', THIRD: 'charlie-delta' };
   const mask = await masking(vars);
   const whole = 'alpha-bravo-charlie-delta';
@@ -105,7 +105,7 @@ test('threat 63: secrets that overlap leave nothing in clear', async () => {
   assert.equal(mask('alpha-bravo charlie-delta'), '[config var FIRST] [config var THIRD]');
 });
 
-test('threat 63: secrets that overlap leave nothing in clear wherever the output is cut into chunks', async () => {
+test('threat 63: overlapping secrets are masked completely, wherever the output is cut into chunks', async () => {
   const mask = await masking({ FIRST: 'alpha-brävo', SECOND: 'brävo-charlie' });
   const output = Buffer.from('<alpha-brävo-charlie>\n');
   for (let cut = 0; cut <= output.length; cut++) {
@@ -118,7 +118,7 @@ test('threat 63: secrets that overlap leave nothing in clear wherever the output
   }
 });
 
-test('threat 63: a run of a secret that repeats itself is masked to its end', async () => {
+test('threat 63: a secret that is printed several times without a gap is masked to the end', async () => {
   const mask = await masking({ A: 'abcabcabc' });
   assert.equal(mask(`<${'abc'.repeat(50)}>`), '<[config var A]>');
 });
@@ -133,18 +133,18 @@ for (const { name, form } of [
   { name: 'colours in it', form: '\u001b[01;31m\u001b[Kp"ss\u001b[m\u001b[K w!rd/\\x' },
   { name: 'characters that are taken out later', form: 'p"s\u0000s w\u0007!rd/\\x' },
 ]) {
-  test(`threat 63: a value is masked as it stands in ${name}`, async () => {
+  test(`threat 63: a config var’s value is masked in ${name}`, async () => {
     const mask = await masking({ TOKEN: 'p"ss w!rd/\\x' });
     assert.equal(mask(`a=${form};`), 'a=[config var TOKEN];');
   });
 }
 
-test('colours of a line without a secret stay', async () => {
+test('masking keeps the colours of a line without a secret', async () => {
   const line = '\u001b[32mgreen\u001b[0m';
   assert.equal((await masking({ TOKEN: 'password' }))(line), line);
 });
 
-test('threat 63: a value of several lines is found after carriage returns, and half a character breaks nothing', async () => {
+test('threat 63: a value of several lines is masked after carriage returns and beside half characters', async () => {
   assert.equal(
     (await masking({ TOKEN: 'first1\rsecond\ud800' }))('second\ufffd first1'),
     '[config var TOKEN] [config var TOKEN]',
@@ -161,7 +161,7 @@ for (const { name, value } of [
   { name: 'one long line', value: PRIVATE_KEY.replaceAll('\n', '') },
 ]) {
   for (const before of ['', 'KEY=', 'a longer beginning of ']) {
-    test(`threat 63: base64 over several lines shows nothing of a value of ${name} after “${before}”`, async () => {
+    test(`threat 63: base64 over several lines shows no part of a value of ${name} after “${before}”`, async () => {
       const mask = await masking({ KEY: value, OTHER: 'other secret' });
       const lines = Buffer.from(before + value)
         .toString('base64')
@@ -177,7 +177,7 @@ for (const { name, value } of [
   }
 }
 
-test('base64 of other texts stays, even with lines and paddings as secrets have them', async () => {
+test('base64 of other texts is not masked, even with lines and paddings like those of secrets', async () => {
   const mask = await masking({ KEY: `title ${'-'.repeat(40)}\nnumber ${'0'.repeat(40)}\n${PRIVATE_KEY}` });
   for (const text of [
     '-'.repeat(57),
@@ -189,7 +189,7 @@ test('base64 of other texts stays, even with lines and paddings as secrets have 
   }
 });
 
-test('lines of less than six characters are not masked', async () => {
+test('lines of secrets with fewer than six characters are not masked', async () => {
   const mask = await masking({ PINS: '1234\n5678\n9012' });
   assert.equal(mask('1234'), '1234');
   assert.equal(mask(JSON.stringify('1234\n5678\n9012')), '"[config var PINS]"');
