@@ -131,7 +131,7 @@ export class DeploymentOutcomes {
     logs.end(entry.id);
     entry.end(verdict);
     afterEach(entry.deployment).catch((err: unknown) =>
-      log.error({ err, tool: entry.deployment.tool }, 'tidying up failed'),
+      log.error({ err, tool: entry.deployment.tool }, 'cannot clean up after a deployment'),
     );
   }
 }

@@ -153,8 +153,8 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
   const [name, mainName] = [branchName(branchRef), branchName(main)];
   throw new DeployError(
     'OTHER_BRANCH',
-    `${mainName} was pushed while you waited, so only ${mainName} deploys`,
-    `To deploy this: git push toolforge ${name}:${mainName}`,
+    `somebody pushed ${mainName} while you waited, so now only pushes to ${mainName} are deployed`,
+    `To deploy ${name}: git push toolforge ${name}:${mainName}`,
   );
 }
 
@@ -172,7 +172,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
     // The branch does not exist yet, so the command list does not show whether the push is forced.
     throw new DeployError(
       'OTHER_HISTORY',
-      `${name} would replace ${liveName}, which is live at ${at}, and does not build upon it`,
+      `${name} would replace ${liveName}, which is live at ${at}, but ${name} does not contain the live commit`,
       `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }

@@ -186,7 +186,7 @@ function refused(error: unknown, namespace: string): DeployError {
   }
   return new DeployError(
     'ATTACH_FAILED',
-    `The cluster does not connect to the command: ${said.slice(0, 200) || 'it does not say why'}.`,
-    'Try again; if it happens again, tell the operator.',
+    `The cluster does not connect this server to the command: ${said.slice(0, 200) || 'it does not say why'}.`,
+    'Run the command again; if it fails again, tell the operator.',
   );
 }

@@ -81,7 +81,7 @@ export function unreachable(cause: unknown): DeployError {
   return new DeployError(
     'CLUSTER_UNREACHABLE',
     `The cluster's API does not work: ${why}.`,
-    'Push again in a while; if it happens again, tell the operator.',
+    'Push again in some minutes; if the push fails again, tell the operator.',
     { cause },
   );
 }

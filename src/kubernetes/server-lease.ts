@@ -207,7 +207,7 @@ function assertFirst({ podName, namespace }: ServerLeaseOptions): void {
 function anotherServer(holder: string, namespace: string): DeployError {
   return new DeployError(
     'ANOTHER_SERVER',
-    `${holder} has the Lease ${LEASE_NAME} of this installation, and only one server may work in it.`,
+    `The server ${holder} holds the Lease ${LEASE_NAME} of this installation, and only one server may work in an installation.`,
     scaleToOne(namespace, holder.replace(ORDINAL, '')),
   );
 }
@@ -224,8 +224,8 @@ function refused(cause: unknown): DeployError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new DeployError(
     'NO_LEASE',
-    `The cluster refuses the Lease ${LEASE_NAME} of this installation: ${why}`,
-    'Apply deploy/kubernetes again: its Role toolforge-push-lease gives the right.',
+    `The cluster does not let this server use the Lease ${LEASE_NAME} of this installation: ${why}`,
+    'Apply deploy/kubernetes again: the Role toolforge-push-lease gives the server this right.',
     { cause },
   );
 }

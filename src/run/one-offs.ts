@@ -71,7 +71,7 @@ export class OneOffs {
         : new DeployError(
             'ONE_OFF_FAILED',
             `The command was not started within ${one_off_time / 1000} s (one_off_time).`,
-            'Try again; if it happens again, tell the operator.',
+            'Run the command again; if it fails again, tell the operator.',
           );
     } finally {
       this.#entries.delete(entry);
@@ -112,7 +112,7 @@ export class OneOffs {
     if (taken.size >= concurrent_one_offs) {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
-        `${taken.size} commands of ${tool} run already, which is the limit (concurrent_one_offs).`,
+        `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs).`,
         `Wait until one of these commands has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }

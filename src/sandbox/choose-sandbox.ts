@@ -76,7 +76,11 @@ function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): 
   const why = `Tools cannot be isolated here: ${problem}.`;
   const remedy = remedyFor(problem);
   if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${remedy}`, remedy };
-  throw new DeployError('NO_ISOLATION', why, `Run \`${remedy}\` as root, or set sandbox to trusted.`);
+  throw new DeployError(
+    'NO_ISOLATION',
+    why,
+    `Run \`${remedy}\` as root, or set the setting sandbox to trusted.`,
+  );
 }
 
 function remedyFor(problem: string): string {

@@ -134,7 +134,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     admission.admit(socket);
   });
   // accept() can fail, for example because too many files are open. The next call may succeed.
-  const onError = (error: Error) => log.error({ err: error }, 'ssh door failed to accept');
+  const onError = (error: Error) => log.error({ err: error }, 'the SSH server cannot accept a connection');
 
   return {
     listen: () =>

@@ -82,7 +82,7 @@ test('split brain: a server refuses to start while another server renews the Lea
   const first = await take('one-0');
   await assert.rejects(
     take('two-0'),
-    refusedWith('ANOTHER_SERVER', /one-0 has the Lease.*scale statefulset one/),
+    refusedWith('ANOTHER_SERVER', /one-0 holds the Lease.*scale statefulset one/),
   );
   assert.deepEqual(first.lost, []);
 });
@@ -152,7 +152,7 @@ test('a server without the right to its Lease refuses to start, and a server tha
   isForbidden = true;
   await assert.rejects(
     take('one-0'),
-    refusedWith('NO_LEASE', /refuses the Lease.*Apply deploy\/kubernetes again/),
+    refusedWith('NO_LEASE', /use the Lease.*Apply deploy\/kubernetes again/),
   );
   await until(async () => lost.length === 1, 'it hears of it');
   assert.equal(lost[0]?.code, 'NO_LEASE');

@@ -56,7 +56,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       {
         name: 'a variable that is too large for a program is refused',
         env: { LD_X: 'x'.repeat(300_000) },
-        message: /too large to start a program with/,
+        message: /together are too large to start a program/,
       },
     ]) {
       test(`threat 66: ${name}, and the failed start leaves no process and no file`, async () => {

@@ -309,7 +309,7 @@ export class DeploymentLine implements Deployments {
   #followLater(entry: Entry, version: number): void {
     const { tool } = entry.deployment;
     const { deployBranch } = this.#options.repositories;
-    const reason = `v${version} is live, but ${deployBranch} has not moved to it yet: git fails on the server, which keeps trying`;
+    const reason = `v${version} is live, but the branch ${deployBranch} has not moved to it yet, because git fails on the server; the server keeps trying`;
     entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether the branch has moved.`);
     this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);

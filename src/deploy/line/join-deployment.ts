@@ -102,6 +102,6 @@ export async function alreadyLive(
   const verdict = await withOtherRefs(repositories, { ...push, withUpdates }, live);
   if (!verdict.isLive) return verdict;
   await pointHead(repositories, tool, branchRef);
-  progress.line(`${branchName(branchRef)} takes the place of ${branchName(ref)}`);
+  progress.line(`The branch ${branchName(branchRef)} replaces the branch ${branchName(ref)}`);
   return verdict;
 }

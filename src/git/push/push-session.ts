@@ -207,7 +207,7 @@ export class TruthfulPush implements PushSession {
     this.#context.log.error({ err: error, id, tool: this.#context.tool }, 'push failed');
     return {
       reason: `${faultOf(error)} (${id})`,
-      hint: 'Push again; if it happens again, tell the operators this id.',
+      hint: 'Push again; if the push fails again, tell the operators this id.',
     };
   }
 

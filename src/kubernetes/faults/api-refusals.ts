@@ -34,8 +34,8 @@ export function refusalOf(error: unknown): DeployError | null {
   if (error.code === 401) {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
-      'The cluster does not know this server: its credentials were refused.',
-      'Tell the operator: the token or certificate in the kubeconfig has ended or is wrong.',
+      'The cluster refused the credentials of this server.',
+      'Tell the operator: the token or certificate in the kubeconfig is wrong or has expired.',
       { cause: error },
     );
   }
@@ -66,7 +66,7 @@ function quota(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'QUOTA_EXCEEDED',
     `The tool's quota ${refusal.quota} is used up (${refusal.words}).`,
-    'Stop processes that are not needed, ask for less (cpu and mem in service.template), or ask the operator for more quota. During a rollout, the old and the new release run side by side.',
+    'Stop processes, set less cpu and mem in service.template, or ask the operator for a larger quota. During a rollout, the old and the new release need quota at the same time.',
     { cause },
   );
 }
@@ -77,7 +77,7 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'QUOTA_EXCEEDED',
     `The quota ${match[1]} requires every process to set ${match[2]}.`,
-    'Tell the operator: this is a setting of the server.',
+    'Tell the operator: a setting of the server must give every process this value.',
     { cause },
   );
 }
@@ -108,7 +108,7 @@ function podSecurity(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'POD_SECURITY',
     `The cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}.`,
-    'Tell the operator: pods of this server must pass the level of the namespace.',
+    'Tell the operator: the pods that this server makes must be allowed at the Pod Security level of the namespace.',
     { cause },
   );
 }
@@ -125,7 +125,7 @@ function webhook(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
     `The cluster's rules refuse the request: ${match[2]}`,
-    `Tell the operator: the admission webhook ${match[1]} decides this.`,
+    `Tell the operator: the admission webhook ${match[1]} makes this rule.`,
     { cause },
   );
 }
@@ -136,7 +136,7 @@ function tooLarge(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'TOO_LARGE',
-    `The config vars do not fit into the cluster: together they ${match[1]}.`,
+    `The config vars are too large for the cluster: all of them together ${match[1]}.`,
     'Remove or shorten some config vars.',
     { cause },
   );
@@ -158,7 +158,7 @@ export function mayNot(what: string, namespace: string | null, cause?: unknown):
     namespace === null
       ? 'Tell the operator: the role of the server’s service account (RBAC) lacks this right.'
       : // Without rights in a namespace, the API does not tell whether the namespace exists.
-        'Tell the operator: the service account of this server lacks this right there (RBAC), or there is no such namespace.',
+        'Tell the operator: the server’s service account lacks this right in the namespace (RBAC), or the namespace does not exist.',
     cause === undefined ? {} : { cause },
   );
 }

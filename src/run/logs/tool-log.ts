@@ -68,7 +68,10 @@ export class ToolLog {
       try {
         await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
       } catch (error) {
-        this.#options.log.error({ process, code: systemCode(error) }, 'tool log lines lost');
+        this.#options.log.error(
+          { process, code: systemCode(error) },
+          'cannot write lines to the log of a tool: they are lost',
+        );
       }
       for (const follower of this.#followers) for (const line of lines) follower.push(line);
     });

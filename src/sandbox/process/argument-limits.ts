@@ -40,7 +40,7 @@ export function passableErrorIn(output: string): DeployError | null {
 export function tooLargeToPass(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    'The command and its variables are too large to start a program with.',
+    'The command and its environment variables together are too large to start a program.',
     'Put large values into files. Config vars and the variables that a build sets count towards the limit.',
     options,
   );

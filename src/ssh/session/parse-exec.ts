@@ -36,7 +36,7 @@ export function parseExec(command: string): ExecRequest {
     throw new DeployError(
       'NO_ARCHIVES',
       'This server does not make archives.',
-      'Clone the repository and run git archive there.',
+      'Clone the repository and run git archive in the clone.',
     );
   }
   const tool = toolOf(repository[1] ?? repository[2] ?? repository[3] ?? '');

@@ -17,8 +17,8 @@ export function answerTo(error: unknown): Answer {
   if (error instanceof DeployError) return { message: error.message, hint: error.hint, id: null };
   const id = randomBytes(4).toString('hex');
   return {
-    message: 'Something went wrong in the server; it is not your doing.',
-    hint: `Try again, and give the operators of this server this number if it happens again: ${id}.`,
+    message: 'Something went wrong in the server; you did not cause this.',
+    hint: `Try again. If it fails again, give the operators of this server this number: ${id}.`,
     id,
   };
 }

@@ -159,7 +159,8 @@ async function refuse(
   const answer = answerTo(error);
   // The log gets only the command's first word, because config vars may follow.
   const word = (command ?? 'shell').trim().split(/\s/, 1)[0]?.slice(0, 32);
-  if (client.gone.aborted) log.info({ uid: principal.uid, command: word, err: error }, 'client left');
+  if (client.gone.aborted)
+    log.info({ uid: principal.uid, command: word, err: error }, 'ssh client left during a command');
   else if (answer.id !== null) {
     log.error({ id: answer.id, uid: principal.uid, command: word, err: error }, 'session broke');
   }

@@ -103,7 +103,7 @@ describe('refusals of the API are explained', () => {
       reason: 'Unauthorized',
       said: 'Unauthorized',
       is: 'CLUSTER_FORBIDDEN',
-      message: /credentials were refused/,
+      message: /refused the credentials/,
     },
   ]) {
     test(name, () => {
@@ -126,7 +126,7 @@ describe('refusals of the API are explained', () => {
     const said = (place: string) =>
       `pods is forbidden: User "a" cannot list resource "pods" in API group "" ${place}`;
     const hint = (place: string) => refusalOf(exception(403, 'Forbidden', said(place)))?.hint;
-    assert.match(hint('in the namespace "tool-x"') ?? '', /\(RBAC\), or there is no such namespace\.$/);
+    assert.match(hint('in the namespace "tool-x"') ?? '', /\(RBAC\), or the namespace does not exist\.$/);
     assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this right\.$/);
   });
 

@@ -72,7 +72,7 @@ export class WatchedPod {
         throw new DeployError(
           'ONE_OFF_FAILED',
           message,
-          'Try again; if it happens again, tell the operator.',
+          'Run the command again; if it fails again, tell the operator.',
         );
       }
       await this.#next([signal, limit]);
@@ -99,7 +99,7 @@ export class WatchedPod {
     throw new DeployError(
       'ONE_OFF_FAILED',
       'The connection to the command was lost, or somebody has deleted its pod.',
-      'The command was ended. Check what it has done so far, and run it again.',
+      'The command has ended. Check what the command has done so far, and run it again.',
     );
   }
 

@@ -40,7 +40,7 @@ export async function goLive(
   const { later } = await live.switchTo(rollout, toolNumber);
   if (later !== null) {
     progress.warn(
-      'Requests do not reach the new processes yet: the cluster does not answer. The server keeps trying.',
+      'Requests do not reach the new processes yet, because the cluster does not answer. The server keeps trying.',
     );
   }
   sayDraining(progress, before, release);

@@ -136,7 +136,7 @@ export async function endpointsFollow(
       throw new DeployError(
         'CLUSTER_UNREACHABLE',
         `The cluster does not send the requests of ${release.tool} to v${release.version} yet.`,
-        'Tell the operator: the controllers of the cluster are behind, perhaps after a restart of its API server.',
+        'Tell the operator: the controllers of the cluster are slow, perhaps because its API server was restarted.',
       );
     }
     await wait(LOOK_MS, null, { signal });

@@ -107,7 +107,7 @@ class LocalOneOff {
       throw new DeployError(
         'ONE_OFF_FAILED',
         'The command could not be started.',
-        'Try again; if it happens again, tell the operator: the log of the server says more.',
+        'Run the command again. If it fails again, tell the operator: the log of the server says more.',
       );
     }
     await this.#taken;

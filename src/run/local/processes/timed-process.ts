@@ -93,7 +93,10 @@ export class TimedProcess {
         ),
     };
     this.#timetable = keepTimetable(timetable, this.#retiring.signal).catch((error: unknown) => {
-      log.error({ err: error, process: this.name }, 'a schedule has stopped');
+      log.error(
+        { err: error, process: this.name },
+        'the schedule of a process has stopped because of a fault',
+      );
     });
   }
 

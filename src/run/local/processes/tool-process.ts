@@ -113,7 +113,7 @@ export class ToolProcess {
   /** Begins to restart the process whenever it ends, until `retire` is called. */
   keepUp(): void {
     this.#keeping = this.#keepUp().catch((error: unknown) => {
-      this.#parts.log.error({ err: error, process: this.name }, 'supervision failed');
+      this.#parts.log.error({ err: error, process: this.name }, 'supervision of a process failed');
     });
   }
 

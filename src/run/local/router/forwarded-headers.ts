@@ -16,8 +16,8 @@ export function addressList(ranges: readonly string[]): BlockList {
     if (isIP(address) === 0) {
       throw new DeployError(
         'BAD_SETTING',
-        `The setting trusted_proxies has a host name, ${range}.`,
-        'With `runtime: local`, use addresses or CIDR ranges.',
+        `The setting trusted_proxies contains the host name ${range}.`,
+        'With `runtime: local`, trusted_proxies can only have addresses and CIDR ranges.',
       );
     }
     if (bits === undefined) list.addAddress(address, family);
